@@ -1,0 +1,1 @@
+//! Pixels or ids become vectors by ONNX Runtime.

@@ -1,0 +1,1 @@
+//! An open catalog: add, remove, search.

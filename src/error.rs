@@ -1,0 +1,96 @@
+//! Everything that can go wrong, one variant for each stage of the flow.
+
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong. Every message says what was attempted, on which file or item, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument that no catalog or model could accept (k < 1, NaN in a vector, empty text, a bad filter).
+    #[error("{0}")]
+    Argument(String),
+    /// An item that is not in the catalog.
+    #[error("no item {0:?} in this catalog")]
+    UnknownItem(String),
+    /// A file that could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A picture that cannot be decoded or is beyond the limits.
+    #[error("picture {name}: {reason}")]
+    Picture {
+        /// The file, or what the caller calls the picture.
+        name: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A mesh file that cannot be read.
+    #[error("mesh {name}: {reason}")]
+    Mesh {
+        /// The file.
+        name: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A model directory or the ONNX Runtime library that cannot be used.
+    #[error("model {name}: {reason}")]
+    Model {
+        /// The model's name or directory.
+        name: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A catalog that cannot be opened, read or changed.
+    #[error("catalog {}: {reason}", path.display())]
+    Catalog {
+        /// The catalog's directory.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The caller stopped a long operation (Ctrl-C); everything finished before that is kept.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// An [`Error::Argument`].
+    pub fn argument(reason: impl Display) -> Self {
+        Self::Argument(reason.to_string())
+    }
+
+    /// An [`Error::Io`] about `path`; use as `.map_err(Error::io(path))`.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Io { path, source }
+    }
+
+    /// An [`Error::Picture`].
+    pub fn picture(name: impl Display, reason: impl Display) -> Self {
+        Self::Picture { name: name.to_string(), reason: reason.to_string() }
+    }
+
+    /// An [`Error::Mesh`].
+    pub fn mesh(name: impl Display, reason: impl Display) -> Self {
+        Self::Mesh { name: name.to_string(), reason: reason.to_string() }
+    }
+
+    /// An [`Error::Model`].
+    pub fn model(name: impl Display, reason: impl Display) -> Self {
+        Self::Model { name: name.to_string(), reason: reason.to_string() }
+    }
+
+    /// An [`Error::Catalog`].
+    pub fn catalog(path: impl AsRef<Path>, reason: impl Display) -> Self {
+        Self::Catalog { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,1 @@
+//! Exact nearest-neighbour search with faiss, kept up to date from the store.

@@ -1,0 +1,1 @@
+//! Folders and lists become items: batches, progress, resume.

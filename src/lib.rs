@@ -1,0 +1,26 @@
+//! Find the right thing from a picture, a sentence, or both.
+//!
+//! The modules stand in the order in which data flows through them, and each uses only those above it: read them
+//! from top to bottom and you have read how a picture becomes a hit. PyO3 and numpy appear in `python` alone.
+#![deny(missing_docs)]
+
+pub mod error;
+pub mod vectors;
+pub mod picture;
+pub mod mesh;
+pub mod render;
+pub mod plush;
+pub mod model;
+pub mod preprocess;
+pub mod tokenize;
+pub mod encoder;
+pub mod store;
+pub mod index;
+pub mod query;
+pub mod engine;
+pub mod ingest;
+
+#[cfg(feature = "python")]
+mod python;
+
+pub use crate::error::{Error, Result};

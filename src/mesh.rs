@@ -1,0 +1,1 @@
+//! STL files (binary, ASCII) become triangles.

@@ -1,0 +1,1 @@
+//! A model directory on disk: manifest, files, fingerprint; no inference.

@@ -1,0 +1,1 @@
+//! A path, bytes or pixels become an upright RGB picture, within limits.

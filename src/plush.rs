@@ -1,0 +1,1 @@
+//! A seed becomes a plush toy: a coloured mesh, its attributes and its captions.

@@ -1,0 +1,37 @@
+//! One Python exception for each kind of error that a caller would treat differently.
+
+use pyo3::create_exception;
+use pyo3::exceptions::{PyKeyError, PyKeyboardInterrupt, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::error::Error;
+
+create_exception!(plushie_search, PictureError, PyValueError, "A picture or mesh that cannot be read.");
+create_exception!(plushie_search, ModelError, PyRuntimeError, "A model or runtime library that cannot be used.");
+create_exception!(plushie_search, CatalogError, PyRuntimeError, "A catalog that cannot be opened or changed.");
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Argument(_) => PyValueError::new_err(message),
+            Error::UnknownItem(_) => PyKeyError::new_err(message),
+            // With (errno, text, file) Python picks the class: FileNotFoundError, PermissionError ...
+            Error::Io { path, source } => match source.raw_os_error() {
+                Some(code) => PyOSError::new_err((code, source.to_string(), path)),
+                None => PyOSError::new_err(message),
+            },
+            Error::Picture { .. } | Error::Mesh { .. } => PictureError::new_err(message),
+            Error::Model { .. } => ModelError::new_err(message),
+            Error::Catalog { .. } => CatalogError::new_err(message),
+            Error::Interrupted => PyKeyboardInterrupt::new_err(message),
+        }
+    }
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add("PictureError", py.get_type::<PictureError>())?;
+    module.add("ModelError", py.get_type::<ModelError>())?;
+    module.add("CatalogError", py.get_type::<CatalogError>())
+}

@@ -1,0 +1,1 @@
+//! Pictures, texts and weights become one unit vector.

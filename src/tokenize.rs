@@ -1,0 +1,1 @@
+//! Texts become token ids and a mask, as the model prescribes.
