@@ -20,7 +20,7 @@ impl Vectors {
     /// # Errors
     /// [`Error::Argument`] when `data` is not whole rows, or a row has NaN, infinity or no length.
     pub fn normalize(dim: usize, mut data: Vec<f32>) -> Result<Self> {
-        if dim == 0 || data.len() % dim != 0 {
+        if dim == 0 || !data.len().is_multiple_of(dim) {
             return Err(Error::argument(format!("{} numbers are not rows of {dim}", data.len())));
         }
         for (row, values) in data.chunks_exact_mut(dim).enumerate() {
