@@ -1,1 +1,257 @@
 //! A path, bytes or pixels become an upright RGB picture, within limits.
+//!
+//! What a file is, is read from its first bytes, never from its name. Sizes are checked in the header, before memory is
+//! taken for pixels. EXIF orientation is applied, alpha is laid over white, 16 bits become 8, and a decoder that panics
+//! is an error like any other.
+
+mod container;
+mod jpeg;
+mod orientation;
+mod raster;
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+use self::container::Format;
+
+/// The longest side of a picture, in pixels.
+pub const MAX_SIDE: u32 = 16_384;
+/// The most pixels of a picture.
+pub const MAX_PIXELS: u64 = 50_000_000;
+/// The most memory a decoder may take for one picture, in bytes.
+pub const MAX_MEMORY: u64 = 192 << 20;
+/// The largest file, in bytes.
+pub const MAX_FILE: u64 = 256 << 20;
+
+/// Of thumbnails: small, and no artefact that the eye sees at that size.
+const THUMBNAIL_QUALITY: i32 = 85;
+
+/// An upright picture: rows from top to bottom, each pixel three bytes: red, green, blue.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Picture {
+    width: u32,
+    height: u32,
+    pixels: Vec<u8>,
+    full: (u32, u32),
+    shrink: u32,
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Picture({}x{}, 1/{} of {}x{})", self.width, self.height, self.shrink, self.full.0, self.full.1)
+    }
+}
+
+impl Picture {
+    /// A picture of `width` × `height` pixels, three bytes each, rows from top to bottom.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a side is 0 or beyond the limits, or `pixels` has another length.
+    pub fn from_rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self> {
+        check_size(width, height).map_err(Error::Argument)?;
+        let expected = width as usize * height as usize * 3;
+        if pixels.len() != expected {
+            let given = pixels.len();
+            return Err(Error::argument(format!("{width}x{height} RGB pixels are {expected} bytes, not {given}")));
+        }
+        Ok(Self { width, height, pixels, full: (width, height), shrink: 1 })
+    }
+
+    /// Pixels in a row.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// Red, green, blue of each pixel, row by row.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// Gives the pixels up.
+    pub fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
+    /// Width and height of the upright picture in its file, before the decoder made it smaller.
+    pub fn full_size(&self) -> (u32, u32) {
+        self.full
+    }
+
+    /// How many of its pixels stand for one pixel of the full size, along each side: 1, or 1/2, 1/4, 1/8.
+    pub fn scale(&self) -> f64 {
+        1.0 / f64::from(self.shrink)
+    }
+}
+
+/// Where a picture comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A file.
+    Path(PathBuf),
+    /// The bytes of a file.
+    Bytes {
+        /// What to call it in messages.
+        name: String,
+        /// A JPEG, PNG, WebP, GIF or BMP file.
+        bytes: Arc<[u8]>,
+    },
+    /// Pixels that somebody else has decoded or drawn.
+    Pixels {
+        /// What to call it in messages.
+        name: String,
+        /// The picture.
+        picture: Arc<Picture>,
+    },
+}
+
+impl Source {
+    /// The path, or what the caller calls it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Bytes { name, .. } | Self::Pixels { name, .. } => name.clone(),
+        }
+    }
+
+    /// Reads a file once: its bytes, named by the path. Anything else is already in memory and is only shared.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Picture`] when it is no plain file or too large.
+    pub fn read(&self) -> Result<Self> {
+        Ok(match self {
+            Self::Path(path) => Self::Bytes { name: self.name(), bytes: read_file(path)?.into() },
+            other => other.clone(),
+        })
+    }
+
+    /// SHA-256 of the file's bytes; of pixels, SHA-256 of width, height (little-endian, 4 bytes each) and pixels.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn digest(&self) -> Result<[u8; 32]> {
+        Ok(match self {
+            Self::Path(path) => Sha256::digest(read_file(path)?).into(),
+            Self::Bytes { bytes, .. } => Sha256::digest(bytes).into(),
+            Self::Pixels { picture, .. } => Sha256::new()
+                .chain_update(picture.width.to_le_bytes())
+                .chain_update(picture.height.to_le_bytes())
+                .chain_update(&picture.pixels)
+                .finalize()
+                .into(),
+        })
+    }
+
+    /// The upright picture.
+    ///
+    /// A JPEG whose width and height are far above `at_least` is decoded at 1/2, 1/4 or 1/8 of its size, which is much
+    /// faster, but never below `at_least` (of the upright picture). `None` decodes every pixel.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and [`Error::Picture`] when it is no picture, damaged, or beyond the limits.
+    pub fn decode(&self, at_least: Option<(u32, u32)>) -> Result<Picture> {
+        self.decode_into(at_least, Vec::new())
+    }
+
+    /// [`decode`](Self::decode) into memory that has served before.
+    pub(crate) fn decode_into(&self, at_least: Option<(u32, u32)>, memory: Vec<u8>) -> Result<Picture> {
+        let decoded = match self {
+            Self::Path(path) => decode(&read_file(path)?, at_least, memory),
+            Self::Bytes { bytes, .. } => decode(bytes, at_least, memory),
+            Self::Pixels { picture, .. } => return Ok(Picture::clone(picture)),
+        };
+        decoded.map_err(|reason| Error::picture(self.name(), reason))
+    }
+
+    /// A small copy as a JPEG file, neither side longer than `side` and never enlarged; no metadata goes with it.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode); [`Error::Argument`] when `side` is 0.
+    pub fn thumbnail(&self, side: u32) -> Result<Vec<u8>> {
+        if side == 0 {
+            return Err(Error::argument("a thumbnail needs a side of 1 pixel or more"));
+        }
+        // A long side of 2 × `side` is enough for a clean reduction; the short side follows the shape.
+        let picture = self.decode(Some((side.saturating_mul(2), side.saturating_mul(2))))?;
+        let (width, height) = picture.full;
+        let ratio = (f64::from(side) / f64::from(width.max(height))).min(1.0);
+        let fit = |length: u32| ((f64::from(length) * ratio).round() as u32).max(1);
+        shrink(&picture, fit(width), fit(height))
+            .and_then(|small| jpeg::encode(&small, THUMBNAIL_QUALITY))
+            .map_err(|reason| Error::picture(self.name(), reason))
+    }
+}
+
+fn shrink(picture: &Picture, width: u32, height: u32) -> Result<Picture, String> {
+    let source = ImageRef::new(picture.width, picture.height, &picture.pixels, PixelType::U8x3);
+    let mut small = Image::new(width, height, PixelType::U8x3);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    source
+        .map_err(|error| error.to_string())
+        .and_then(|source| Resizer::new().resize(&source, &mut small, &options).map_err(|error| error.to_string()))?;
+    Ok(Picture { width, height, pixels: small.into_vec(), full: (width, height), shrink: 1 })
+}
+
+fn decode(bytes: &[u8], at_least: Option<(u32, u32)>, memory: Vec<u8>) -> Result<Picture, String> {
+    let format = Format::sniff(bytes)?;
+    let orientation = container::orientation(format, bytes);
+    // No state outlives a panic: the thread's JPEG decoder is C and does not unwind, the rest is made for the call.
+    let decoded = catch_unwind(AssertUnwindSafe(|| match format {
+        Format::Jpeg => {
+            let at_least = at_least.map(|(w, h)| if orientation.swaps_sides() { (h, w) } else { (w, h) });
+            jpeg::decode(bytes, at_least, memory)
+        }
+        Format::Png | Format::WebP | Format::Gif | Format::Bmp => raster::decode(format, bytes),
+    }));
+    let picture = decoded.unwrap_or_else(|_| {
+        Err("the decoder gave up on damaged data; save the picture again from its original".to_string())
+    })?;
+    Ok(orientation.apply(picture))
+}
+
+/// Refuses what no decoder should be asked to do.
+fn check_size(width: u32, height: u32) -> Result<(), String> {
+    if width == 0 || height == 0 {
+        return Err(format!("{width}x{height} has no pixels"));
+    }
+    if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
+        let megapixels = MAX_PIXELS / 1_000_000;
+        return Err(format!(
+            "{width}x{height} pixels are beyond the limit of {MAX_SIDE} a side and {megapixels} million in all; \
+             make it smaller first"
+        ));
+    }
+    Ok(())
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let too_large = || {
+        let reason = format!("the file is larger than {} MiB; make the picture smaller first", MAX_FILE >> 20);
+        Error::picture(path.display(), reason)
+    };
+    // Before opening: opening a pipe would wait for a writer.
+    let metadata = fs::metadata(path).map_err(Error::io(path))?;
+    if !metadata.is_file() {
+        return Err(Error::picture(path.display(), "not a plain file; give the path of a picture"));
+    }
+    if metadata.len() > MAX_FILE {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
+    let file = File::open(path).map_err(Error::io(path))?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    if bytes.len() as u64 > MAX_FILE { Err(too_large()) } else { Ok(bytes) }
+}

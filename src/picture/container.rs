@@ -1,0 +1,145 @@
+//! What the bytes of a file say about it before anything is decoded: format, orientation, hidden frame sizes.
+
+use super::orientation::Orientation;
+
+/// The formats that are read. TIFF, HEIC, SVG and the like are refused: convert them first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Jpeg,
+    Png,
+    WebP,
+    Gif,
+    Bmp,
+}
+
+impl Format {
+    /// By the first bytes alone: names and types that people give are often wrong, and sometimes meant to be.
+    pub(super) fn sniff(bytes: &[u8]) -> Result<Self, String> {
+        match bytes {
+            [0xff, 0xd8, 0xff, ..] => Ok(Self::Jpeg),
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(Self::Png),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::WebP),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
+            [b'B', b'M', ..] if bytes.len() >= 26 => Ok(Self::Bmp),
+            [] => Err("the file is empty".to_string()),
+            _ => Err(format!("not a JPEG, PNG, WebP, GIF or BMP file{}; convert it to one of them", guess(bytes))),
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "JPEG",
+            Self::Png => "PNG",
+            Self::WebP => "WebP",
+            Self::Gif => "GIF",
+            Self::Bmp => "BMP",
+        }
+    }
+}
+
+/// Names what people most often try, for the message only.
+fn guess(bytes: &[u8]) -> &'static str {
+    let starts = |offset: usize, magic: &[u8]| bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic));
+    if starts(0, b"II*\0") || starts(0, b"MM\0*") {
+        " (it looks like TIFF)"
+    } else if starts(4, b"ftypavif") || starts(4, b"ftypavis") {
+        " (it looks like AVIF)"
+    } else if starts(4, b"ftyp") {
+        " (it looks like HEIC or a video)"
+    } else if starts(0, b"%PDF") {
+        " (it looks like PDF)"
+    } else if starts(0, b"<svg") || starts(0, b"<?xml") {
+        " (it looks like SVG or XML)"
+    } else if starts(0, b"<") {
+        " (it looks like HTML)"
+    } else if starts(0, b"\0\0\x01\0") {
+        " (it looks like an icon)"
+    } else {
+        ""
+    }
+}
+
+/// How the file says that it is to be turned. Anything unreadable means as it is: never an error.
+pub(super) fn orientation(format: Format, bytes: &[u8]) -> Orientation {
+    let exif = match format {
+        Format::Jpeg => jpeg_exif(bytes),
+        Format::Png => png_exif(bytes),
+        Format::WebP => riff_chunks(bytes.get(12..).unwrap_or_default()).find(|c| c.0 == b"EXIF").map(|c| c.1),
+        Format::Gif | Format::Bmp => None,
+    };
+    // PNG and WebP want the bare TIFF structure, but some writers keep the prefix of JPEG.
+    let tiff = exif.map(|exif| exif.strip_prefix(b"Exif\0\0").unwrap_or(exif));
+    tiff.and_then(Orientation::from_tiff).unwrap_or_default()
+}
+
+/// The segments of a JPEG file up to the first scan: marker and payload.
+pub(super) fn jpeg_segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        // Filler and stray bytes between segments are skipped, as decoders do.
+        let start = rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff))?;
+        let marker = rest[start + 1];
+        rest = &rest[start + 2..];
+        if matches!(marker, 0x01 | 0xd0..=0xd9) {
+            return Some((marker, &[][..]));
+        }
+        let length = usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?]));
+        let payload = rest.get(2..length)?;
+        rest = if marker == 0xda { &[] } else { &rest[length..] };
+        Some((marker, payload))
+    })
+}
+
+fn jpeg_exif(bytes: &[u8]) -> Option<&[u8]> {
+    jpeg_segments(bytes).find(|(marker, payload)| *marker == 0xe1 && payload.starts_with(b"Exif\0\0")).map(|s| s.1)
+}
+
+fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes.get(8..)?;
+    loop {
+        let length = u32::from_be_bytes(rest.get(..4)?.try_into().ok()?) as usize;
+        if rest.get(4..8)? == b"eXIf" {
+            return rest.get(8..8 + length);
+        }
+        rest = rest.get(length.checked_add(12)?..)?;
+    }
+}
+
+/// The chunks of a RIFF file or list: name and payload.
+fn riff_chunks(mut rest: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    std::iter::from_fn(move || {
+        let length = u32::from_le_bytes(rest.get(4..8)?.try_into().ok()?) as usize;
+        let (name, payload) = (&rest[..4], &rest[8..]);
+        // The last chunk may be cut off; what is there may still tell its size.
+        rest = payload.get(length + (length & 1)..).unwrap_or_default();
+        Some((name, &payload[..length.min(payload.len())]))
+    })
+}
+
+/// Width and height of each bitstream in a WebP file. They may differ from the canvas that the header announces, and
+/// the decoder takes memory for them before it compares.
+pub(super) fn webp_frame_sizes(bytes: &[u8]) -> Vec<(u32, u32)> {
+    let mut sizes = Vec::new();
+    let mut lists = vec![bytes.get(12..).unwrap_or_default()];
+    while let Some(list) = lists.pop() {
+        for (name, payload) in riff_chunks(list) {
+            match (name, payload) {
+                (b"VP8 ", [_, _, _, _, _, _, w0, w1, h0, h1, ..]) => {
+                    let side = |low: u8, high: u8| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
+                    sizes.push((side(*w0, *w1), side(*h0, *h1)));
+                }
+                (b"VP8L", [_, a, b, c, d, ..]) => {
+                    let bits = u32::from_le_bytes([*a, *b, *c, *d]);
+                    sizes.push(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1));
+                }
+                (b"ANMF", [_, _, _, _, _, _, w0, w1, w2, h0, h1, h2, _, _, _, _, frame @ ..]) => {
+                    let side = |a: u8, b: u8, c: u8| u32::from_le_bytes([a, b, c, 0]) + 1;
+                    sizes.push((side(*w0, *w1, *w2), side(*h0, *h1, *h2)));
+                    lists.push(frame);
+                }
+                _ => {}
+            }
+        }
+    }
+    sizes
+}

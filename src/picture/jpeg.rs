@@ -1,0 +1,244 @@
+//! JPEG by libjpeg-turbo, with its C interface called directly: the safe wrapper takes every warning for a failure,
+//! and photographs with a stray byte somewhere are common.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+
+use turbojpeg::raw::{
+    self, TJCS_TJCS_CMYK, TJCS_TJCS_YCCK, TJERR_TJERR_WARNING, TJPARAM_TJPARAM_COLORSPACE, TJPARAM_TJPARAM_JPEGHEIGHT,
+    TJPARAM_TJPARAM_JPEGWIDTH, TJPARAM_TJPARAM_LOSSLESS, TJPARAM_TJPARAM_MAXMEMORY, TJPARAM_TJPARAM_SCANLIMIT,
+    TJPF_TJPF_CMYK, TJPF_TJPF_RGB,
+};
+use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
+
+use super::{MAX_MEMORY, Picture, check_size};
+
+/// A progressive file costs time for each of its scans; encoders write about ten.
+const MAX_SCANS: i32 = 100;
+const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+
+/// The stored picture, not yet turned, not smaller than `at_least`; `pixels` is memory to use again.
+pub(super) fn decode(bytes: &[u8], at_least: Option<(u32, u32)>, pixels: Vec<u8>) -> Result<Picture, String> {
+    let (picture, warning) = decode_once(bytes, at_least, pixels)?;
+    let Some(warning) = warning else { return Ok(picture) };
+    let scan = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap_or_default();
+    if bytes[scan..].windows(2).any(|pair| pair == END_OF_IMAGE) {
+        // Stray bytes or a few broken blocks: every viewer shows such a picture, and so do we.
+        return Ok(picture);
+    }
+    // The end is missing. Either that is all, or picture data went with it.
+    match decode_once(&[bytes, &END_OF_IMAGE].concat(), at_least, Vec::new())? {
+        (picture, None) => Ok(picture),
+        (_, Some(_)) => Err(format!("the JPEG data is cut off ({warning}); copy the file again")),
+    }
+}
+
+/// Decodes, and tells what the decoder complained of, if it could go on.
+fn decode_once(
+    bytes: &[u8],
+    at_least: Option<(u32, u32)>,
+    mut pixels: Vec<u8>,
+) -> Result<(Picture, Option<String>), String> {
+    let mut decoder = Decoder::new()?;
+    let full = decoder.read_header(bytes)?;
+    check_size(full.0, full.1)?;
+    let shrink = if decoder.get(TJPARAM_TJPARAM_LOSSLESS) == 1 { 1 } else { shrink(full, at_least) };
+    let (width, height) = (full.0.div_ceil(shrink), full.1.div_ceil(shrink));
+    let four_inks = [TJCS_TJCS_CMYK, TJCS_TJCS_YCCK].contains(&(decoder.get(TJPARAM_TJPARAM_COLORSPACE) as u32));
+    let channels = if four_inks { 4 } else { 3 };
+    let row = width as usize * channels;
+    if (row * height as usize) as u64 > MAX_MEMORY {
+        return Err(format!("{width}x{height} pixels of four inks are too many; convert it to RGB or make it smaller"));
+    }
+    pixels.resize(row * height as usize, 0);
+    // The decoder does not say whether it came to the end in spite of a warning; a marked last row does.
+    let last = pixels.len() - row;
+    let mark = |i: usize| (i * 167 + 13) as u8;
+    pixels[last..].iter_mut().enumerate().for_each(|(i, byte)| *byte = mark(i));
+    let warning = decoder.decompress(bytes, shrink, &mut pixels, row, four_inks)?;
+    if let Some(warning) = &warning
+        && pixels[last..].iter().enumerate().all(|(i, &byte)| byte == mark(i))
+    {
+        return Err(damaged(warning));
+    }
+    if four_inks {
+        to_rgb(&mut pixels);
+    }
+    Ok((Picture { width, height, pixels, full, shrink }, warning))
+}
+
+/// The most of 8, 4, 2 and 1 that leaves enough; the sizes between them have no SIMD code and cost more.
+fn shrink(full: (u32, u32), at_least: Option<(u32, u32)>) -> u32 {
+    let Some((width, height)) = at_least else { return 1 };
+    let enough = |shrink: &u32| full.0 / shrink >= width && full.1 / shrink >= height;
+    [8, 4, 2].into_iter().find(enough).unwrap_or(1)
+}
+
+fn damaged(message: &str) -> String {
+    format!("damaged JPEG data ({message}); save it again from its original")
+}
+
+/// Cyan, magenta, yellow and black, stored inverted as Adobe does and everybody after it, to RGB.
+fn to_rgb(pixels: &mut Vec<u8>) {
+    let count = pixels.len() / 4;
+    for i in 0..count {
+        if let Some(&[cyan, magenta, yellow, black]) = pixels[i * 4..].first_chunk() {
+            let rgb = [cyan, magenta, yellow].map(|ink| black - times(255 - ink, black));
+            pixels[i * 3..i * 3 + 3].copy_from_slice(&rgb);
+        }
+    }
+    pixels.truncate(count * 3);
+}
+
+/// a × b / 255, rounded.
+fn times(a: u8, b: u8) -> u8 {
+    ((u32::from(a) * u32::from(b) + 127) / 255) as u8
+}
+
+/// A decoder for one picture. Making one takes microseconds, and nothing of another picture is left in it.
+struct Decoder(raw::tjhandle);
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        // SAFETY: the handle came from tj3Init and is used nowhere else.
+        unsafe { raw::tj3Destroy(self.0) }
+    }
+}
+
+impl Decoder {
+    fn new() -> Result<Self, String> {
+        // SAFETY: no preconditions; null is checked.
+        let handle = unsafe { raw::tj3Init(raw::TJINIT_TJINIT_DECOMPRESS as i32) };
+        if handle.is_null() {
+            return Err("no memory for a JPEG decoder".to_string());
+        }
+        let decoder = Self(handle);
+        for (parameter, value) in
+            [(TJPARAM_TJPARAM_SCANLIMIT, MAX_SCANS), (TJPARAM_TJPARAM_MAXMEMORY, (MAX_MEMORY >> 20) as i32)]
+        {
+            // SAFETY: a live handle; the library checks parameter and value.
+            unsafe { raw::tj3Set(decoder.0, parameter as i32, value) };
+        }
+        Ok(decoder)
+    }
+
+    fn get(&self, parameter: raw::TJPARAM) -> i32 {
+        // SAFETY: a live handle; the library checks the parameter.
+        unsafe { raw::tj3Get(self.0, parameter as i32) }
+    }
+
+    /// Width and height.
+    fn read_header(&mut self, bytes: &[u8]) -> Result<(u32, u32), String> {
+        // SAFETY: a live handle; the pointer and length are of one slice, which the library only reads.
+        let status = unsafe { raw::tj3DecompressHeader(self.0, bytes.as_ptr(), bytes.len() as raw::size_t) };
+        self.warning(status)?;
+        // Negative: the header was never reached.
+        let side = |parameter| u32::try_from(self.get(parameter)).map_err(|_| damaged("no picture in it"));
+        Ok((side(TJPARAM_TJPARAM_JPEGWIDTH)?, side(TJPARAM_TJPARAM_JPEGHEIGHT)?))
+    }
+
+    /// Decodes into `pixels`: rows of `row` bytes, as many as the header says at this scale.
+    fn decompress(
+        &mut self,
+        bytes: &[u8],
+        shrink: u32,
+        pixels: &mut [u8],
+        row: usize,
+        four_inks: bool,
+    ) -> Result<Option<String>, String> {
+        let format = if four_inks { TJPF_TJPF_CMYK } else { TJPF_TJPF_RGB };
+        let scale = raw::tjscalingfactor { num: 1, denom: shrink as i32 };
+        // SAFETY: a live handle. `pixels` holds the rows of the header that the library reads again from the same
+        // bytes, at the scale that is set first.
+        let status = unsafe {
+            match raw::tj3SetScalingFactor(self.0, scale) {
+                0 => raw::tj3Decompress8(
+                    self.0,
+                    bytes.as_ptr(),
+                    bytes.len() as raw::size_t,
+                    pixels.as_mut_ptr(),
+                    row as i32,
+                    format,
+                ),
+                failed => failed,
+            }
+        };
+        self.warning(status)
+    }
+
+    /// What the library complains of: a warning is passed on, a failure is an error.
+    fn warning(&self, status: i32) -> Result<Option<String>, String> {
+        if status == 0 {
+            return Ok(None);
+        }
+        // SAFETY: a live handle; the text is owned by it, ends with a zero and is copied at once.
+        let (code, message) =
+            unsafe { (raw::tj3GetErrorCode(self.0), CStr::from_ptr(raw::tj3GetErrorStr(self.0)).to_string_lossy()) };
+        if code == TJERR_TJERR_WARNING as i32 { Ok(Some(message.into_owned())) } else { Err(damaged(&message)) }
+    }
+}
+
+/// A JPEG file without metadata.
+pub(super) fn encode(picture: &Picture, quality: i32) -> Result<Vec<u8>, String> {
+    let (width, height) = (picture.width as usize, picture.height as usize);
+    let image = Image { pixels: picture.pixels(), width, pitch: width * 3, height, format: PixelFormat::RGB };
+    let compress = || {
+        let mut compressor = Compressor::new()?;
+        compressor.set_quality(quality)?;
+        compressor.set_subsamp(Subsamp::Sub2x2)?;
+        compressor.compress_to_vec(image)
+    };
+    compress().map_err(|error| format!("cannot be written as JPEG ({error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gradient(width: u32, height: u32) -> Picture {
+        let pixels =
+            (0..height).flat_map(|y| (0..width).flat_map(move |x| [(x * 2) as u8, (y * 2) as u8, 100])).collect();
+        Picture::from_rgb(width, height, pixels).unwrap()
+    }
+
+    #[test]
+    fn the_smallest_sufficient_scale_is_chosen() {
+        assert_eq!(shrink((1280, 960), None), 1);
+        assert_eq!(shrink((1280, 960), Some((448, 448))), 2);
+        assert_eq!(shrink((4000, 3000), Some((448, 448))), 4);
+        assert_eq!(shrink((4000, 3584), Some((448, 448))), 8);
+        assert_eq!(shrink((4000, 3583), Some((448, 448))), 4);
+        assert_eq!(shrink((895, 895), Some((448, 448))), 1);
+        assert_eq!(shrink((10, 10), Some((u32::MAX, 1))), 1);
+    }
+
+    #[test]
+    fn a_round_trip_keeps_the_picture() {
+        let picture = gradient(120, 100);
+        let bytes = encode(&picture, 95).unwrap();
+        let decoded = decode(&bytes, None, vec![1; 7]).unwrap();
+        assert_eq!((decoded.width, decoded.height, decoded.full, decoded.shrink), (120, 100, (120, 100), 1));
+        let worst = decoded.pixels.iter().zip(&picture.pixels).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(worst <= Some(8), "{worst:?}");
+        let half = decode(&bytes, Some((60, 50)), Vec::new()).unwrap();
+        assert_eq!((half.width, half.height, half.full, half.shrink), (60, 50, (120, 100), 2));
+    }
+
+    #[test]
+    fn a_missing_end_is_forgiven_and_missing_data_is_not() {
+        let bytes = encode(&gradient(120, 100), 95).unwrap();
+        let whole = decode(&bytes, None, Vec::new()).unwrap();
+        assert_eq!(decode(&bytes[..bytes.len() - 2], None, Vec::new()).unwrap(), whole);
+        for cut in [bytes.len() - 40, bytes.len() / 2, 300, 30, 4, 3] {
+            assert!(decode(&bytes[..cut], None, Vec::new()).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn stray_bytes_are_forgiven() {
+        let bytes = encode(&gradient(120, 100), 95).unwrap();
+        let whole = decode(&bytes, None, Vec::new()).unwrap();
+        let stray = [&bytes[..2], &[0, 0, 0], &bytes[2..]].concat();
+        assert_eq!(decode(&stray, None, Vec::new()).unwrap(), whole);
+    }
+}
