@@ -1,1 +1,20 @@
-__version__ = "0.1.0"
+"""Find the right thing from a picture, a sentence, or both."""
+
+from . import _cpu
+
+_cpu.check()
+
+from ._core import CatalogError, ModelError, PictureError, __version__  # noqa: E402
+from .results import Hit, Item, Reference, Report, Results  # noqa: E402
+
+__all__ = [
+    "CatalogError",
+    "Hit",
+    "Item",
+    "ModelError",
+    "PictureError",
+    "Reference",
+    "Report",
+    "Results",
+    "__version__",
+]

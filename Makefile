@@ -1,0 +1,61 @@
+# make demo   set everything up and find plush toys by picture, text and both; open demo/index.html afterwards
+# make test   set everything up and pass every check and test
+# make lint   only the checks          make bench  measure against others
+# make wheel  a self-contained wheel in dist/, tested in a clean environment          make clean  forget it all
+# Each target first installs what is missing and does nothing twice.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+DONE := $(VENV)/.done
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+# maturin sets this one; without it cargo's own runs below would build PyO3 anew each time.
+export PYO3_BUILD_EXTENSION_MODULE := 1
+CARGO := cargo --locked
+RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
+
+.PHONY: demo test lint bench wheel clean
+
+demo: $(DONE)/package
+	$(BIN)/plushie-search demo demo
+
+test: lint $(DONE)/test-tools
+	$(CARGO) test --release
+	$(BIN)/python -m pytest
+
+lint: $(DONE)/package $(DONE)/test-tools
+	cargo fmt --check
+	$(CARGO) clippy --release --all-targets -- -D warnings
+	$(CARGO) clippy --release --all-targets --features python -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --no-deps
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml plushie_search
+
+bench: $(DONE)/package $(DONE)/bench-tools
+	$(BIN)/python benches/run.py
+
+wheel: $(DONE)/venv
+	rm -rf dist
+	$(BIN)/maturin build --release --locked --auditwheel repair --out dist
+	$(PYTHON) scripts/test-wheel dist/*.whl
+
+clean:
+	rm -rf $(VENV) target dist demo python/plushie_search/_core.abi3.so
+
+$(DONE)/venv: scripts/install-system-packages
+	PYTHON=$(PYTHON) scripts/install-system-packages
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group build
+	mkdir -p $(DONE) && touch $@
+
+$(DONE)/package: $(DONE)/venv $(RUST)
+	$(BIN)/maturin develop --release --locked
+	touch $@
+
+$(DONE)/%-tools: $(DONE)/venv pyproject.toml
+	$(BIN)/python -m pip install --quiet --group $*
+	touch $@

@@ -1,0 +1,190 @@
+"""Hits as tables, picture grids, dicts and data frames."""
+
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from plushie_search import Hit, Item, Reference, Report, Results
+from plushie_search.results import columns, picture_grid, printable, table
+
+ROWS = [
+    ("bear-1", 0.9125, "photos/bear-1/a.jpg", "bear", {"price": 12.5}),
+    ("小熊-001", 0.5, "photos/小熊-001/1.jpg", "熊", {}),
+    ("cat", -0.25, "cat.jpg", None, None),
+]
+EVIL = "<img src=x onerror=alert(1)>\"'&"
+
+
+def test_results_are_a_sequence_of_hits() -> None:
+    results = Results(ROWS, query="a bear")
+    assert results[0] == Hit(1, "bear-1", 0.9125, "photos/bear-1/a.jpg", "bear", {"price": 12.5})
+    assert results[-1].rank == 3
+    assert [hit.item for hit in results] == ["bear-1", "小熊-001", "cat"]
+    assert len(results) == 3
+    assert results[1] in results
+    with pytest.raises(IndexError):
+        results[3]
+
+
+def test_a_slice_keeps_ranks_and_query() -> None:
+    later = Results(ROWS, query="a bear")[1:]
+    assert isinstance(later, Results)
+    assert later.query == "a bear"
+    assert [hit.rank for hit in later] == [2, 3]
+    assert [hit.rank for hit in later[::-1]] == [3, 2]
+
+
+def test_results_compare_by_their_hits() -> None:
+    assert Results(ROWS, query="a") == Results(list(ROWS), query="b")
+    assert Results(ROWS) != Results(ROWS[:2])
+    assert Results(ROWS) != ROWS
+
+
+def test_table_of_hits() -> None:
+    assert repr(Results(ROWS, query="a bear")) == (
+        "3 hits for 'a bear'\n"
+        "#  item      score   label  reference\n"
+        "1  bear-1    0.912   bear   photos/bear-1/a.jpg\n"
+        "2  小熊-001  0.500   熊     photos/小熊-001/1.jpg\n"
+        "3  cat       -0.250         cat.jpg"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "head"),
+    [
+        (None, "0 hits"),
+        ("粉色兔子", "0 hits for '粉色兔子'"),
+        (Path("a/b.jpg"), "0 hits for 'a/b.jpg'"),
+        (np.zeros((2, 2, 3)), "0 hits for <ndarray>"),
+        ("x" * 70, f"0 hits for '{'x' * 59}…'"),
+    ],
+)
+def test_heading_names_the_query(query: object, head: str) -> None:
+    assert repr(Results([], query=query)) == head
+
+
+@pytest.mark.parametrize(("text", "width"), [("bear", 4), ("熊", 2), ("ｶ", 1), ("e\u0301", 1), ("", 0), ("🧸", 2)])
+def test_columns_of_a_terminal(text: str, width: int) -> None:
+    assert columns(text) == width
+
+
+def test_table_cuts_what_is_too_wide() -> None:
+    lines = table(["a", "b"], [("熊" * 100, "x")]).splitlines()
+    assert {columns(line) for line in lines[1:]} == {43 + 2 + 1}
+    assert lines[1] == "熊" * 21 + "…  x"
+    long_path = "/home/someone/pictures/" + "folder/" * 10 + "bear.jpg"
+    assert "…/folder/folder/folder/folder/bear.jpg" in repr(Results([("bear", 1.0, long_path, None, None)]))
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    assert printable("a\x1b[31m\n\u202e\udcff") == "a\\x1b[31m\\n\\u202e\\udcff"
+    assert repr(Results([("a\x1b[2J", 1.0, "x\ny", "\t", None)])).count("\n") == 2
+
+
+def test_dicts_and_pandas() -> None:
+    results = Results(ROWS, query="a bear")
+    dicts = results.to_dicts()
+    assert dicts[0] == {
+        "rank": 1,
+        "item": "bear-1",
+        "score": 0.9125,
+        "reference": "photos/bear-1/a.jpg",
+        "label": "bear",
+        "metadata": {"price": 12.5},
+    }
+    frame = results.to_pandas()
+    assert list(frame["item"]) == ["bear-1", "小熊-001", "cat"]
+    assert list(Results([]).to_pandas().columns) == ["rank", "item", "score", "reference", "label", "metadata"]
+
+
+def test_without_pandas_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        Results(ROWS).to_pandas()
+
+
+class Page(HTMLParser):
+    """Collects the tags, attributes and texts of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs))
+        assert not any(name.startswith("on") for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_picture_grid_shows_thumbnails(tmp_path: Path) -> None:
+    path = tmp_path / "bär & <bear>.png"
+    Image.new("RGB", (640, 320), (200, 30, 40)).save(path)
+    page = Page(Results([("bear", 0.75, str(path), None, {"price": 12.5})], query="q")._repr_html_())
+    [image] = page.images
+    assert image["alt"] == str(path)
+    assert image["src"] is not None
+    assert image["src"].startswith("data:image/jpeg;base64,/9j/")
+    assert "1. bear" in page.text
+    assert "0.750" in page.text
+    assert "price: 12.5" in page.text
+
+
+def test_thumbnails_are_small(tmp_path: Path) -> None:
+    from base64 import b64decode
+    from io import BytesIO
+
+    path = tmp_path / "bear.png"
+    Image.new("RGB", (640, 320), (200, 30, 40)).save(path)
+    source = Page(Results([("bear", 0.75, str(path), None, None)])._repr_html_()).images[0]["src"]
+    assert source is not None
+    with Image.open(BytesIO(b64decode(source.partition(",")[2]))) as picture:
+        assert picture.size == (200, 100)
+        assert np.abs(np.asarray(picture).astype(int) - [200, 30, 40]).max() <= 3
+
+
+def test_everything_from_the_catalog_is_escaped() -> None:
+    html = Results([(EVIL, 0.5, EVIL, "label " + EVIL, {EVIL: EVIL})], query=EVIL)._repr_html_()
+    page = Page(html)
+    assert page.images == []
+    assert "script" not in page.tags
+    assert page.text.count("onerror=alert(1)") == 6
+
+
+@pytest.mark.parametrize("name", ["gone.jpg", "array", "a\0b", "\udcff.jpg"])
+def test_a_picture_that_is_gone_shows_its_name(name: str) -> None:
+    page = Page(Results([("bear", 0.5, name, None, None)])._repr_html_())
+    assert page.images == []
+    assert printable(name) in page.text
+
+
+def test_a_reference_that_is_no_picture_any_more_shows_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "fake.jpg"
+    path.write_text("not a picture")
+    assert Page(Results([("bear", 0.5, str(path), None, None)])._repr_html_()).images == []
+
+
+def test_right_items_are_marked() -> None:
+    html = picture_grid(Results(ROWS), right=frozenset({"cat"}))
+    assert html.count("✓") == 1
+    assert "3. cat ✓" in html
+
+
+def test_items_and_reports_are_values() -> None:
+    item = Item("bear", None, None, None, (Reference("a.jpg", "00" * 32),))
+    assert item == Item("bear", None, None, None, (Reference("a.jpg", "00" * 32),))
+    report = Report(1, 2, 0, 0, [("x.jpg", "no picture")], False)
+    assert report.failed[0][1] == "no picture"
+    with pytest.raises(AttributeError):
+        report.items = 2  # type: ignore[misc]
