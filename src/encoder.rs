@@ -1,1 +1,222 @@
-//! Pixels or ids become vectors by ONNX Runtime.
+//! Pictures and texts to vectors, by ONNX Runtime: decoding and preprocessing of some overlap the network of others.
+
+mod network;
+mod runtime;
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use sha2::{Digest, Sha256};
+
+pub use self::runtime::load_runtime;
+
+use self::network::{Feed, Network, Plan, Takes};
+use crate::error::{Error, Result};
+use crate::model::{ImageTower, Model, Padding, TextTower};
+use crate::picture::Source;
+use crate::preprocess::Preprocess;
+use crate::tokenize;
+use crate::tokenize::Tokenizer;
+use crate::vectors::Vectors;
+
+/// Texts whose vectors are remembered.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// A model that is ready to encode, shared by any number of threads.
+pub struct Encoder {
+    model: Model,
+    process: u32,
+    workers: ThreadPool,
+    image: Option<ImageEncoder>,
+    text: Option<TextEncoder>,
+}
+
+struct ImageEncoder {
+    preprocess: Preprocess,
+    network: Network,
+}
+
+struct TextEncoder {
+    tokenizer: Tokenizer,
+    network: Network,
+    /// Vectors by the hash of their text, so that long texts take no more room than short ones.
+    remembered: Mutex<LruCache<[u8; 32], Arc<Vectors>>>,
+}
+
+impl Encoder {
+    /// Opens the networks of `model`. Everything that the encoder computes, it computes on `threads` threads, however
+    /// many call it.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when [`load_runtime`] was not called or a network is not what the manifest says,
+    /// [`Error::Argument`] when there would be no threads.
+    pub fn open(model: Model, threads: usize) -> Result<Self> {
+        if !(1..=1024).contains(&threads) {
+            return Err(Error::argument(format!("{threads} threads: give 1 to 1024")));
+        }
+        let workers = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("plushie-{i}"))
+            .build()
+            .map_err(|error| Error::model(model.name(), format!("cannot start {threads} threads: {error}")))?;
+        let image = model.image().map(|tower| ImageEncoder::open(&model, tower)).transpose()?;
+        let text = model.text().map(|tower| TextEncoder::open(&model, tower)).transpose()?;
+        Ok(Self { model, process: process::id(), workers, image, text })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Numbers in a vector.
+    pub fn dim(&self) -> usize {
+        self.model.dim()
+    }
+
+    /// How many threads compute.
+    pub fn threads(&self) -> usize {
+        self.workers.current_num_threads()
+    }
+
+    /// The vectors of pictures, in their order.
+    ///
+    /// # Errors
+    /// The first picture's that cannot be read, or [`Error::Model`] when the model has no image tower.
+    pub fn images(&self, sources: &[Source]) -> Result<Vectors> {
+        self.image_tower()?;
+        self.gather(self.image_rows(sources))
+    }
+
+    /// The vector of each picture, or why it has none: one bad picture spoils no other.
+    pub fn each_image(&self, sources: &[Source]) -> Vec<Result<Vec<f32>>> {
+        self.image_rows(sources).into_iter().map(|row| row.map(Vectors::into_inner)).collect()
+    }
+
+    /// The vectors of texts, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a text is empty or too long, [`Error::Model`] when the model has no text tower.
+    pub fn texts(&self, texts: &[&str]) -> Result<Vectors> {
+        let tower = self.text_tower()?;
+        for text in texts {
+            tokenize::check(text)?;
+        }
+        let keys: Vec<[u8; 32]> = texts.iter().map(|text| Sha256::digest(text).into()).collect();
+        let mut rows: HashMap<[u8; 32], Arc<Vectors>> = HashMap::with_capacity(keys.len());
+        let mut missing = HashMap::new();
+        {
+            let mut remembered = tower.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            for (key, text) in keys.iter().zip(texts) {
+                match remembered.get(key) {
+                    Some(row) => drop(rows.insert(*key, row.clone())),
+                    None => drop(missing.insert(*key, *text)),
+                }
+            }
+        }
+        if !missing.is_empty() {
+            let missing: Vec<_> = missing.into_iter().collect();
+            let fresh: Vec<_> = self.workers.install(|| {
+                missing
+                    .par_iter()
+                    .with_max_len(1)
+                    .map(|(key, text)| Ok((*key, tower.row(text)?)))
+                    .collect::<Result<_>>()
+            })?;
+            let mut remembered = tower.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            for (key, row) in fresh {
+                remembered.put(key, row.clone());
+                rows.insert(key, row);
+            }
+        }
+        self.gather(keys.iter().map(|key| Ok(&*rows[key])))
+    }
+
+    fn image_rows(&self, sources: &[Source]) -> Vec<Result<Vectors>> {
+        let Ok(tower) = self.image_tower() else {
+            return sources.iter().map(|_| self.image_tower().map(|_| Vectors::new(self.dim()))).collect();
+        };
+        let room = || vec![0.0; tower.preprocess.tensor_len()];
+        self.workers.install(|| {
+            sources.par_iter().with_max_len(1).map_init(room, |tensor, source| tower.row(source, tensor)).collect()
+        })
+    }
+
+    fn gather<R: Borrow<Vectors>>(&self, rows: impl IntoIterator<Item = Result<R>>) -> Result<Vectors> {
+        let mut vectors = Vectors::new(self.dim());
+        for row in rows {
+            vectors.extend(row?.borrow());
+        }
+        Ok(vectors)
+    }
+
+    fn image_tower(&self) -> Result<&ImageEncoder> {
+        self.check_process()?;
+        let none = || Error::model(self.model.name(), "has no image tower: it encodes texts only");
+        self.image.as_ref().ok_or_else(none)
+    }
+
+    fn text_tower(&self) -> Result<&TextEncoder> {
+        self.check_process()?;
+        let none = || Error::model(self.model.name(), "has no text tower: it encodes pictures only");
+        self.text.as_ref().ok_or_else(none)
+    }
+
+    /// Threads do not survive a fork; without this check the child would wait for them for ever.
+    fn check_process(&self) -> Result<()> {
+        match process::id() == self.process {
+            true => Ok(()),
+            false => Err(Error::model(self.model.name(), "was opened before this process forked; open it again here")),
+        }
+    }
+}
+
+impl ImageEncoder {
+    fn open(model: &Model, tower: &ImageTower) -> Result<Self> {
+        let (height, width) = tower.preprocess.shape();
+        let network = Network::open(
+            model,
+            &Plan {
+                file: &tower.file,
+                output: tower.output.as_deref(),
+                pool: tower.pool,
+                favourites: &["image_embeds", "image_embedding", "pooler_output"],
+                takes: Takes::Pixels(height, width),
+            },
+        )?;
+        Ok(Self { preprocess: tower.preprocess.clone(), network })
+    }
+
+    fn row(&self, source: &Source, tensor: &mut [f32]) -> Result<Vectors> {
+        self.preprocess.load(source, tensor)?;
+        self.network.run(Feed::Pixels(tensor, self.preprocess.shape()), || format!("picture {}", source.name()))
+    }
+}
+
+impl TextEncoder {
+    fn open(model: &Model, tower: &TextTower) -> Result<Self> {
+        let network = Network::open(
+            model,
+            &Plan {
+                file: &tower.file,
+                output: tower.output.as_deref(),
+                pool: tower.pool,
+                favourites: &["text_embeds", "text_embedding", "sentence_embedding", "pooler_output"],
+                takes: Takes::Tokens((tower.padding == Padding::Fixed).then_some(tower.max_length)),
+            },
+        )?;
+        let remembered = Mutex::new(LruCache::new(REMEMBERED));
+        Ok(Self { tokenizer: Tokenizer::open(model)?, network, remembered })
+    }
+
+    fn row(&self, text: &str) -> Result<Arc<Vectors>> {
+        let tokens = self.tokenizer.encode(&[text])?;
+        self.network.run(Feed::Tokens(&tokens), || format!("text {text:?}")).map(Arc::new)
+    }
+}

@@ -1,1 +1,106 @@
-//! Texts become token ids and a mask, as the model prescribes.
+//! Text to token ids and mask, as the model prescribes.
+
+use tokenizers::{PostProcessor, TruncationParams};
+
+use crate::error::{Error, Result};
+use crate::model::{Model, Padding};
+
+/// Longer texts are no queries or descriptions but mistakes.
+pub const MAX_CHARACTERS: usize = 100_000;
+
+/// A model's tokenizer.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    max_length: usize,
+    padding: Padding,
+    pad_id: i64,
+}
+
+/// Token ids and mask of some texts, a row for each, padded to the same length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    /// The ids, row after row.
+    pub ids: Vec<i64>,
+    /// 1 where `ids` has a token of the text, 0 where it has padding.
+    pub mask: Vec<i64>,
+    /// How many texts.
+    pub rows: usize,
+    /// How many ids each text has.
+    pub columns: usize,
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer of `model`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the model has no text tower, or its tokenizer file cannot be used.
+    pub fn open(model: &Model) -> Result<Self> {
+        let Some(tower) = model.text() else {
+            return Err(Error::model(model.name(), "has no text tower: it encodes pictures only"));
+        };
+        let blame = |reason: String| Error::model(model.name(), format!("{}: {reason}", tower.tokenizer));
+        let bytes = std::fs::read(model.path(&tower.tokenizer)).map_err(|error| blame(error.to_string()))?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
+            .map_err(|error| blame(format!("is not a tokenizer file of the crate `tokenizers`: {error}")))?;
+        let added = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        if tower.max_length <= added {
+            let reason = format!("adds {added} tokens to each text, but text.max_length is {}", tower.max_length);
+            return Err(blame(reason));
+        }
+        // The manifest decides, whatever the tokenizer file itself asks for.
+        inner.with_padding(None);
+        inner
+            .with_truncation(Some(TruncationParams { max_length: tower.max_length, ..Default::default() }))
+            .map_err(|error| blame(error.to_string()))?;
+        let (padding, pad_id) = (tower.padding, i64::from(tower.pad_id));
+        Ok(Self { inner, max_length: tower.max_length, padding, pad_id })
+    }
+
+    /// Turns texts into rows of ids.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a text is empty, too long, or has nothing that the tokenizer knows.
+    pub fn encode(&self, texts: &[&str]) -> Result<Tokens> {
+        let encodings = texts.iter().map(|text| self.encode_one(text)).collect::<Result<Vec<_>>>()?;
+        let columns = match self.padding {
+            Padding::Fixed => self.max_length,
+            Padding::Longest => encodings.iter().map(|encoding| encoding.len()).max().unwrap_or(0),
+        };
+        let size = texts.len() * columns;
+        let (mut ids, mut mask) = (Vec::with_capacity(size), Vec::with_capacity(size));
+        for (row, encoding) in encodings.iter().enumerate() {
+            ids.extend(encoding.get_ids().iter().map(|&id| i64::from(id)));
+            mask.resize(ids.len(), 1);
+            ids.resize((row + 1) * columns, self.pad_id);
+            mask.resize(ids.len(), 0);
+        }
+        Ok(Tokens { ids, mask, rows: texts.len(), columns })
+    }
+
+    fn encode_one(&self, text: &str) -> Result<tokenizers::Encoding> {
+        check(text)?;
+        let encoding = self.inner.encode_fast(text, true).map_err(|error| Error::argument(format!("{error}")))?;
+        match encoding.get_special_tokens_mask().contains(&0) {
+            true => Ok(encoding),
+            false => Err(Error::argument(format!("text {text:?} has nothing that the model's tokenizer knows"))),
+        }
+    }
+}
+
+/// Whether `text` may be encoded at all.
+///
+/// # Errors
+/// [`Error::Argument`] when it is empty, only white space, or too long.
+pub fn check(text: &str) -> Result<()> {
+    if text.trim().is_empty() {
+        return Err(Error::argument("the text is empty: give at least one word"));
+    }
+    // Characters are never more than bytes, so most texts need no counting.
+    if text.len() > MAX_CHARACTERS {
+        let count = text.chars().count();
+        if count > MAX_CHARACTERS {
+            return Err(Error::argument(format!("text of {count} characters: at most {MAX_CHARACTERS}")));
+        }
+    }
+    Ok(())
+}

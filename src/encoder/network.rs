@@ -1,0 +1,359 @@
+//! One ONNX network: what it takes and gives, found by introspection, and running it from many threads.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use half::f16;
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use ort::session::builder::{AutoDevicePolicy, SessionBuilder};
+use ort::session::{Session, SessionInputValue};
+use ort::value::{Outlet, Tensor, TensorElementType, TensorRef, ValueType};
+
+use crate::encoder::runtime;
+use crate::error::{Error, Result};
+use crate::model::{Model, Pool};
+use crate::tokenize::Tokens;
+use crate::vectors::Vectors;
+
+/// What goes into a network: one picture or one text.
+///
+/// Never more than one: a network may round differently, or choose other scales when it is quantised, for another
+/// number of rows, and then a vector would depend on what it happened to be encoded with.
+#[derive(Clone, Copy)]
+pub(super) enum Feed<'a> {
+    /// Pixels of one picture, and their height and width.
+    Pixels(&'a [f32], (usize, usize)),
+    /// Tokens of one text.
+    Tokens(&'a Tokens),
+}
+
+/// A network and the sessions that run it, one for each thread that has wanted one at the same time.
+pub(super) struct Network {
+    model: String,
+    file: String,
+    path: PathBuf,
+    dim: usize,
+    pool: Option<Pool>,
+    environment: Environment,
+    inputs: Vec<Input>,
+    output: String,
+    idle: Mutex<Vec<Session>>,
+}
+
+struct Input {
+    name: String,
+    role: Role,
+    element: TensorElementType,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Role {
+    Pixels,
+    Ids,
+    Mask,
+    Types,
+    Positions,
+}
+
+/// What the manifest says about a network.
+pub(super) struct Plan<'a> {
+    pub(super) file: &'a str,
+    pub(super) output: Option<&'a str>,
+    pub(super) pool: Option<Pool>,
+    /// Output names to look for, best first.
+    pub(super) favourites: &'a [&'a str],
+    pub(super) takes: Takes,
+}
+
+/// The size of what goes into a network.
+pub(super) enum Takes {
+    /// Height and width of the pictures.
+    Pixels(usize, usize),
+    /// Tokens of each text, if that is always the same.
+    Tokens(Option<usize>),
+}
+
+impl Network {
+    /// Opens a network of `model` and checks that it can be fed what `plan` says.
+    pub(super) fn open(model: &Model, plan: &Plan<'_>) -> Result<Self> {
+        let mut network = Self {
+            model: model.name().to_string(),
+            file: plan.file.to_string(),
+            path: model.path(plan.file),
+            dim: model.dim(),
+            pool: plan.pool,
+            environment: runtime::environment()?,
+            inputs: Vec::new(),
+            output: String::new(),
+            idle: Mutex::default(),
+        };
+        let session = network.session()?;
+        network.inputs = inputs(session.inputs(), &plan.takes).map_err(|reason| network.blame(reason))?;
+        network.output = output(session.outputs(), plan, network.dim).map_err(|reason| network.blame(reason))?;
+        network.give_back(session);
+        Ok(network)
+    }
+
+    /// The unit vector of one picture or text, which errors call `name`.
+    pub(super) fn run(&self, feed: Feed<'_>, name: impl FnOnce() -> String) -> Result<Vectors> {
+        let mut session = match self.take() {
+            Some(session) => session,
+            None => self.session()?,
+        };
+        let vector = self.run_in(&mut session, feed);
+        self.give_back(session);
+        Vectors::normalize(self.dim, vector.map_err(|reason| self.blame(reason))?)
+            .map_err(|_| self.blame(format!("gave NaN, infinity or only zeros for {}; it is of no use there", name())))
+    }
+
+    fn run_in(&self, session: &mut Session, feed: Feed<'_>) -> Result<Vec<f32>, String> {
+        let inputs = self
+            .inputs
+            .iter()
+            .map(|input| Ok((input.name.as_str(), input.value(feed)?)))
+            .collect::<ort::Result<Vec<_>>>()
+            .map_err(|error| error.to_string())?;
+        let outputs = session.run(inputs).map_err(|error| format!("cannot run: {error}"))?;
+        let output = &outputs[self.output.as_str()];
+        let values = match output.data_type() {
+            TensorElementType::Float16 => {
+                output.try_extract_tensor::<f16>().map(|(_, v)| v.iter().map(|v| v.to_f32()).collect())
+            }
+            TensorElementType::Float64 => {
+                output.try_extract_tensor::<f64>().map(|(_, v)| v.iter().map(|&v| v as f32).collect())
+            }
+            _ => output.try_extract_tensor::<f32>().map(|(_, v)| v.to_vec()),
+        };
+        let values: Vec<f32> = values.map_err(|error| format!("output {:?}: {error}", self.output))?;
+        let shape: Vec<i64> = output.shape().to_vec();
+        self.pooled(values, &shape, feed)
+    }
+
+    /// One vector from an output of the shape `[1, dim]` or `[1, tokens, dim]`.
+    fn pooled(&self, mut values: Vec<f32>, shape: &[i64], feed: Feed<'_>) -> Result<Vec<f32>, String> {
+        let dims = essential(shape);
+        let (rows, dim) = match (dims, self.pool) {
+            ([1, dim], _) => (1, *dim),
+            ([1, rows, dim], Some(_)) => (*rows, *dim),
+            _ => return Err(wrong_shape(&self.output, shape)),
+        };
+        if dim != self.dim as i64 {
+            return Err(wrong_dimension(&self.output, dim, self.dim));
+        }
+        if rows < 1 {
+            return Err(wrong_shape(&self.output, shape));
+        }
+        if self.pool == Some(Pool::Mean) && dims.len() == 3 {
+            let counts = |row: usize| match feed {
+                Feed::Tokens(tokens) => tokens.mask.get(row) != Some(&0),
+                Feed::Pixels(..) => true,
+            };
+            let mut sums = vec![0.0_f64; self.dim];
+            for (_, row) in values.chunks_exact(self.dim).enumerate().filter(|(row, _)| counts(*row)) {
+                sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+            }
+            let count = (0..rows as usize).filter(|&row| counts(row)).count().max(1) as f64;
+            return Ok(sums.into_iter().map(|sum| (sum / count) as f32).collect());
+        }
+        values.truncate(self.dim);
+        Ok(values)
+    }
+
+    fn take(&self) -> Option<Session> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn give_back(&self, session: Session) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+    }
+
+    fn session(&self) -> Result<Session> {
+        let built = builder(&self.environment).and_then(|mut builder| builder.commit_from_file(&self.path));
+        built.map_err(|error| self.blame(format!("is not a network that this ONNX Runtime can run: {error}")))
+    }
+
+    fn blame(&self, reason: impl std::fmt::Display) -> Error {
+        Error::model(&self.model, format!("{}: {reason}", self.file))
+    }
+}
+
+/// A session works on the thread that calls it and starts none of its own: the caller's threads are the only ones.
+fn builder(environment: &Environment) -> ort::Result<SessionBuilder> {
+    let builder = Session::builder(environment)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?
+        // Patterns are kept for each length of text; what they save is not worth it.
+        .with_memory_pattern(false)?
+        .with_auto_device(AutoDevicePolicy::PreferCPU)?
+        // Errors reach the caller, and do not belong on stderr as well.
+        .with_log_level(LogLevel::Fatal)?;
+    Ok(builder)
+}
+
+impl Input {
+    fn value<'a>(&self, feed: Feed<'a>) -> ort::Result<SessionInputValue<'a>> {
+        let tokens = match feed {
+            Feed::Pixels(pixels, (height, width)) => {
+                let shape = [1, 3, height, width];
+                return Ok(match self.element {
+                    TensorElementType::Float16 => {
+                        let pixels: Vec<f16> = pixels.iter().map(|&value| f16::from_f32(value)).collect();
+                        Tensor::from_array((shape, pixels))?.into()
+                    }
+                    _ => TensorRef::from_array_view((shape, pixels))?.into(),
+                });
+            }
+            Feed::Tokens(tokens) => tokens,
+        };
+        let shape = [tokens.rows, tokens.columns];
+        let made: Vec<i64>;
+        let numbers = match self.role {
+            Role::Mask => &tokens.mask,
+            Role::Ids | Role::Pixels => &tokens.ids,
+            Role::Types => {
+                made = vec![0; tokens.ids.len()];
+                &made
+            }
+            Role::Positions => {
+                made = (0..tokens.ids.len()).map(|i| (i % tokens.columns) as i64).collect();
+                &made
+            }
+        };
+        Ok(match self.element {
+            TensorElementType::Int32 => {
+                let numbers: Vec<i32> = numbers.iter().map(|&number| number as i32).collect();
+                Tensor::from_array((shape, numbers))?.into()
+            }
+            _ => Tensor::from_array((shape, numbers.clone()))?.into(),
+        })
+    }
+}
+
+/// Finds out what each input of a network wants.
+fn inputs(outlets: &[Outlet], takes: &Takes) -> Result<Vec<Input>, String> {
+    let mut inputs = Vec::with_capacity(outlets.len());
+    for outlet in outlets {
+        let (name, dtype) = (outlet.name(), outlet.dtype());
+        let ValueType::Tensor { ty, shape, .. } = dtype else {
+            return Err(format!("input {name:?} is no tensor"));
+        };
+        let shape: &[i64] = shape;
+        let (role, wanted) = match takes {
+            Takes::Pixels(height, width) => (Role::Pixels, vec![1, 3, *height as i64, *width as i64]),
+            Takes::Tokens(columns) => {
+                (text_role(name, outlets.len()), vec![1, columns.map_or(-1, |columns| columns as i64)])
+            }
+        };
+        let right_type = match role {
+            Role::Pixels => matches!(ty, TensorElementType::Float32 | TensorElementType::Float16),
+            _ => matches!(ty, TensorElementType::Int64 | TensorElementType::Int32),
+        };
+        if !right_type {
+            let right = if role == Role::Pixels { "float32 or float16" } else { "int64 or int32" };
+            return Err(format!("input {name:?} takes {ty}; a tower for this takes {right}"));
+        }
+        let fits = shape.len() == wanted.len() && shape.iter().zip(&wanted).all(|(&has, &want)| has < 0 || has == want);
+        if !fits {
+            return Err(unfit(name, shape, takes));
+        }
+        inputs.push(Input { name: name.to_string(), role, element: *ty });
+    }
+    let of = |role: Role| inputs.iter().filter(|input| input.role == role).count();
+    match takes {
+        Takes::Pixels(..) if inputs.len() == 1 => Ok(inputs),
+        Takes::Tokens(_)
+            if of(Role::Ids) == 1 && [Role::Mask, Role::Types, Role::Positions].iter().all(|&r| of(r) <= 1) =>
+        {
+            Ok(inputs)
+        }
+        _ => {
+            let names: Vec<&str> = outlets.iter().map(Outlet::name).collect();
+            let wanted = match takes {
+                Takes::Pixels(..) => "one input, the pixels",
+                Takes::Tokens(_) => "input_ids and perhaps attention_mask, token_type_ids, position_ids",
+            };
+            Err(format!("takes the inputs {names:?}; a tower takes {wanted}"))
+        }
+    }
+}
+
+fn text_role(name: &str, inputs: usize) -> Role {
+    let name = name.to_lowercase();
+    match () {
+        () if inputs == 1 => Role::Ids,
+        () if name.contains("mask") => Role::Mask,
+        () if name.contains("type") || name.contains("segment") => Role::Types,
+        () if name.contains("position") => Role::Positions,
+        () => Role::Ids,
+    }
+}
+
+fn unfit(name: &str, shape: &[i64], takes: &Takes) -> String {
+    let shape: Vec<String> = shape.iter().map(|&size| if size < 0 { "?".into() } else { size.to_string() }).collect();
+    let shape = shape.join(", ");
+    match takes {
+        Takes::Pixels(height, width) => format!(
+            "input {name:?} has the shape [{shape}], which does not fit pictures of [1, 3, {height}, {width}]; \
+             correct image.preprocess.size in model.json, or export the network with pixels as [batch, 3, height, width]"
+        ),
+        Takes::Tokens(_) => format!(
+            "input {name:?} has the shape [{shape}], which does not fit one text; give text.padding \"fixed\" and \
+             text.max_length in model.json its length, or export the network with [batch, tokens]"
+        ),
+    }
+}
+
+/// Finds the output that has the vectors.
+fn output(outlets: &[Outlet], plan: &Plan<'_>, dim: usize) -> Result<String, String> {
+    let names: Vec<&str> = outlets.iter().map(Outlet::name).collect();
+    let favourite = plan.favourites.iter().copied().find(|favourite| names.contains(favourite));
+    let name = match (plan.output, favourite, &names[..]) {
+        (Some(name), ..) if names.contains(&name) => name,
+        (Some(name), ..) => return Err(format!("has no output {name:?}; it has {names:?}")),
+        (None, Some(name), _) => name,
+        (None, None, [name]) => name,
+        _ => return Err(format!("has the outputs {names:?}; say in model.json which one has the vectors: \"output\"")),
+    };
+    let outlet = outlets.iter().find(|outlet| outlet.name() == name).expect("the name is one of the outlets'");
+    let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
+        return Err(format!("output {name:?} is no tensor; name another in model.json"));
+    };
+    if !matches!(ty, TensorElementType::Float32 | TensorElementType::Float16 | TensorElementType::Float64) {
+        return Err(format!("output {name:?} has {ty} values; vectors need floats"));
+    }
+    // An output without a declared shape has rank 0 here; it is checked when it is there.
+    match essential(shape) {
+        [] => {}
+        [_, has] | [_, _, has] if *has >= 0 && *has != dim as i64 => return Err(wrong_dimension(name, *has, dim)),
+        [_, _] => {}
+        [_, _, _] if plan.pool.is_some() => {}
+        _ => return Err(wrong_shape(name, shape)),
+    }
+    Ok(name.to_string())
+}
+
+/// A shape without ones at its end, as convolutional networks leave them for height and width.
+fn essential(mut shape: &[i64]) -> &[i64] {
+    while let [rest @ .., 1] = shape
+        && rest.len() >= 2
+    {
+        shape = rest;
+    }
+    shape
+}
+
+fn wrong_shape(name: &str, shape: &[i64]) -> String {
+    format!(
+        "output {name:?} has the shape {shape:?}, not [batch, dimension]; name another output in model.json, or say how \
+         [batch, tokens, dimension] becomes one vector: \"pool\": \"cls\" or \"mean\""
+    )
+}
+
+fn wrong_dimension(name: &str, has: i64, wanted: usize) -> String {
+    format!(
+        "output {name:?} gives {has} numbers, but model.json says \"dimension\": {wanted}; correct it or the output"
+    )
+}
