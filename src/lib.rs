@@ -14,6 +14,7 @@ pub mod preprocess;
 pub mod model;
 pub mod tokenize;
 pub mod encoder;
+pub mod filter;
 pub mod store;
 pub mod index;
 pub mod query;

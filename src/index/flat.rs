@@ -1,0 +1,157 @@
+//! A flat faiss index with what its C API and the faiss crate leave out: removal in place, search among selected rows
+//! by several threads at once, and no threads of its own.
+//!
+//! The only unsafe code of the index stands here.
+#![allow(unsafe_code)]
+
+use std::ffi::{c_char, c_int, c_void};
+use std::fmt::Display;
+use std::ptr;
+use std::sync::Once;
+
+use faiss::index::NativeIndex;
+use faiss::selector::IdSelector;
+use faiss::{ConcurrentIndex, FlatIndex, Idx, Index};
+
+use crate::error::{Error, Result};
+
+/// From this many queries on, faiss multiplies matrices instead of scanning the rows once for each query.
+const BLAS_QUERIES: c_int = 4;
+
+unsafe extern "C" {
+    /// Part of libgomp, which faiss links.
+    fn omp_get_max_threads() -> c_int;
+    fn omp_set_num_threads(threads: c_int);
+    /// Part of the C library.
+    fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+}
+
+/// Rows of vectors, numbered from 0.
+#[derive(Debug)]
+pub(super) struct Flat {
+    dim: usize,
+    index: FlatIndex,
+}
+
+/// The best rows for each query, best first: `width` scores and rows for each, where fewer rows exist padded with -1.
+pub(super) struct Best {
+    pub(super) scores: Vec<f32>,
+    pub(super) rows: Vec<Idx>,
+}
+
+impl Flat {
+    pub(super) fn new(dim: usize) -> Result<Self> {
+        set_up();
+        let size = u32::try_from(dim).ok().filter(|&size| size > 0 && size <= 1 << 16);
+        let size = size.ok_or_else(|| Error::argument(format!("vectors of {dim} numbers cannot be indexed")))?;
+        Ok(Self { dim, index: FlatIndex::new_ip(size).map_err(faiss_error)? })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.index.ntotal() as usize
+    }
+
+    /// Appends rows.
+    pub(super) fn add(&mut self, vectors: &[f32]) -> Result<()> {
+        self.index.add(vectors).map_err(faiss_error)
+    }
+
+    /// All rows, one after another.
+    pub(super) fn data(&self) -> &[f32] {
+        if self.len() == 0 { &[] } else { self.index.xb() }
+    }
+
+    /// The best `width` rows for each query, of all or of those whose bit is set in `selected`.
+    pub(super) fn search(&self, queries: &[f32], width: usize, selected: Option<&[u8]>) -> Result<Best> {
+        single_threaded(|| {
+            let Some(selected) = selected else {
+                let found = ConcurrentIndex::search(&self.index, queries, width).map_err(faiss_error)?;
+                return Ok(Best { scores: found.distances, rows: found.labels });
+            };
+            let selector = IdSelector::bitmap(selected).map_err(faiss_error)?;
+            let count = queries.len() / self.dim;
+            let mut best = Best { scores: vec![0.0; count * width], rows: vec![Idx::none(); count * width] };
+            let mut parameters = ptr::null_mut();
+            // SAFETY: the selector and the bits it points to live until the end of this block, where the parameters
+            // are freed; faiss reads `count` queries and writes `count * width` scores and rows (`Idx` is a
+            // transparent i64). The faiss crate's own wrapper would leak the selector at each search.
+            let code = unsafe {
+                match faiss_sys::faiss_SearchParameters_new(&mut parameters, selector.inner_ptr()) {
+                    0 => {
+                        let code = faiss_sys::faiss_Index_search_with_params(
+                            self.index.inner_ptr(),
+                            count as i64,
+                            queries.as_ptr(),
+                            width as i64,
+                            parameters,
+                            best.scores.as_mut_ptr(),
+                            best.rows.as_mut_ptr().cast(),
+                        );
+                        faiss_sys::faiss_SearchParameters_free(parameters);
+                        code
+                    }
+                    code => code,
+                }
+            };
+            if code == 0 { Ok(best) } else { Err(faiss_error(format!("code {code}"))) }
+        })
+    }
+
+    /// Removes row `rows[i]` for each i in order, each time moving the last row into its place. faiss itself would move
+    /// all rows behind the first gap.
+    pub(super) fn swap_remove(&mut self, rows: &[usize]) -> Result<()> {
+        let (before, after) = (self.len(), self.len() - rows.len());
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let (mut data, mut length) = (ptr::null_mut(), 0);
+        // SAFETY: faiss returns its rows, which nobody else sees while we hold `&mut self`; the bounds are checked.
+        let data = unsafe {
+            faiss_sys::faiss_IndexFlat_xb(self.index.inner_ptr(), &mut data, &mut length);
+            std::slice::from_raw_parts_mut(data, length)
+        };
+        for (last, &row) in (after..before).rev().zip(rows) {
+            data.copy_within(last * self.dim..(last + 1) * self.dim, row * self.dim);
+        }
+        let tail = IdSelector::range(Idx::new(after as u64), Idx::new(before as u64)).map_err(faiss_error)?;
+        self.index.remove_ids(&tail).map_err(faiss_error).map(|_| ())
+    }
+}
+
+/// Once per process: where faiss changes its method, and no threads inside BLAS.
+fn set_up() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the first sets a number inside faiss. A BLAS other than OpenBLAS lacks the looked-up function, which
+        // has the signature void(int) in every release of OpenBLAS.
+        unsafe {
+            faiss_sys::faiss_set_distance_compute_blas_threshold(BLAS_QUERIES);
+            let set = dlsym(ptr::null_mut(), c"openblas_set_num_threads".as_ptr());
+            if !set.is_null() {
+                std::mem::transmute::<*mut c_void, extern "C" fn(c_int)>(set)(1);
+            }
+        }
+    });
+}
+
+/// Runs `work` without OpenMP's threads, which would compete with ours: the setting belongs to the calling thread.
+fn single_threaded<T>(work: impl FnOnce() -> T) -> T {
+    struct Restore(c_int);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: sets a number for this thread.
+            unsafe { omp_set_num_threads(self.0) };
+        }
+    }
+    // SAFETY: reads and sets a number for this thread.
+    let _restore = unsafe {
+        let threads = omp_get_max_threads();
+        omp_set_num_threads(1);
+        Restore(threads)
+    };
+    work()
+}
+
+fn faiss_error(error: impl Display) -> Error {
+    Error::argument(format!("faiss: {error}"))
+}

@@ -1,0 +1,349 @@
+//! Questions to the catalog: each sees one committed state.
+
+use std::fs;
+use std::path::Path;
+
+use rusqlite::types::{ToSql, ToSqlOutput, Value as SqlValue, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::filter::{Filter, Parameter, Rows};
+use crate::store::{Changes, Entry, Fault, Item, ModelRow, Reference, Stats, Store, open};
+
+impl Store {
+    /// The models whose vectors the catalog holds.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read; so do all methods that read.
+    pub fn models(&self) -> Result<Vec<ModelRow>> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT model, name, fingerprint, dim FROM models ORDER BY model")?;
+            let model = |row: &Row<'_>| {
+                let dim: i64 = row.get(3)?;
+                Ok(ModelRow { row: row.get(0)?, name: row.get(1)?, fingerprint: row.get(2)?, dim: dim as usize })
+            };
+            Ok(statement.query_map([], model)?.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The item of an id.
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`].
+    pub fn get(&self, id: &str) -> Result<Item> {
+        self.read(|connection| {
+            let mut items = select_items(connection, "WHERE id = ?", params![id])?;
+            items.pop().ok_or_else(|| Error::UnknownItem(id.to_owned()).into())
+        })
+    }
+
+    /// Whether there is an item of that id.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn contains(&self, id: &str) -> Result<bool> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM items WHERE id = ?)")?;
+            Ok(statement.query_row([id], |row| row.get(0))?)
+        })
+    }
+
+    /// For each digest, whether the item holds that content with a vector of every one of `models`: such a reference
+    /// needs no encoding, for adding it would change nothing.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn holds(&self, id: &str, digests: &[[u8; 32]], models: &[i64]) -> Result<Vec<bool>> {
+        self.read(|connection| {
+            let mut find = connection.prepare_cached(
+                "SELECT reference FROM refs JOIN items USING (item) WHERE items.id = ? AND digest = ?",
+            )?;
+            let mut has = connection.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM vectors WHERE reference = ? AND model = ? AND vector IS NOT NULL)",
+            )?;
+            let mut holds = |digest: &[u8; 32]| -> rusqlite::Result<bool> {
+                let Some(reference) = find.query_row(params![id, digest], |row| row.get::<_, i64>(0)).optional()?
+                else {
+                    return Ok(false);
+                };
+                for model in models {
+                    if !has.query_row([reference, *model], |row| row.get(0))? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            };
+            Ok(digests.iter().map(&mut holds).collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The items that fulfil `filter`, in the order in which they were added: `limit` of them after the first `offset`.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn items(&self, filter: Option<&Filter>, offset: usize, limit: Option<usize>) -> Result<Vec<Item>> {
+        let (condition, mut parameters) = filter.map_or_else(|| ("1".to_owned(), Vec::new()), Filter::sql);
+        let number = |n: usize| Parameter::Integer(i64::try_from(n).unwrap_or(i64::MAX));
+        parameters.extend([limit.map_or(Parameter::Integer(-1), number), number(offset)]);
+        self.read(|connection| {
+            let tail = format!("WHERE {condition} ORDER BY item LIMIT ? OFFSET ?");
+            select_items(connection, &tail, params_from_iter(&parameters))
+        })
+    }
+
+    /// The rows of the items that fulfil `filter`.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn select(&self, filter: &Filter) -> Result<Rows> {
+        let (condition, parameters) = filter.sql();
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(&format!("SELECT item FROM items WHERE {condition}"))?;
+            let rows = statement.query_map(params_from_iter(&parameters), |row| row.get::<_, i64>(0))?;
+            Ok(rows.collect::<rusqlite::Result<Rows>>()?)
+        })
+    }
+
+    /// How many items there are.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn len(&self) -> Result<usize> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT COUNT(*) FROM items")?;
+            Ok(statement.query_row([], |row| row.get::<_, i64>(0))? as usize)
+        })
+    }
+
+    /// Whether there are no items.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// How much the catalog holds.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn stats(&self) -> Result<Stats> {
+        let size = |name| fs::metadata(self.directory.join(name)).map_or(0, |file| file.len());
+        let bytes = size("catalog.sqlite") + size("catalog.sqlite-wal");
+        self.read(|connection| {
+            let count = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|n| n as u64);
+            Ok(Stats {
+                items: count("SELECT COUNT(*) FROM items")?,
+                references: count("SELECT COUNT(*) FROM refs")?,
+                vectors: count("SELECT COUNT(*) FROM vectors WHERE vector IS NOT NULL")?,
+                bytes,
+            })
+        })
+    }
+
+    /// The number of the last addition or removal of a vector: when it has not grown, [`Store::changes`] has nothing.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn sequence(&self) -> Result<i64> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT IFNULL(MAX(sequence), 0) FROM vectors")?;
+            Ok(statement.query_row([], |row| row.get(0))?)
+        })
+    }
+
+    /// The next additions and removals of vectors of `model` after sequence number `since`, at most `limit` of them.
+    /// Start with 0, and go on from the `sequence` of the answer while it says that there is `more`.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read or a vector in it is damaged.
+    pub fn changes(&self, model: i64, since: i64, limit: usize) -> Result<Changes> {
+        self.read(|connection| {
+            let dim: Option<i64> = connection
+                .prepare_cached("SELECT dim FROM models WHERE model = ?")?
+                .query_row([model], |row| row.get(0))
+                .optional()?;
+            let dim = dim.ok_or_else(|| Error::argument(format!("model {model} is not in this catalog")))? as usize;
+            let mut changes = Changes { sequence: since, ..Changes::default() };
+            let mut statement = connection.prepare_cached(
+                "SELECT sequence, reference, item, model, vector FROM vectors WHERE sequence > ? ORDER BY sequence",
+            )?;
+            let mut rows = statement.query([since])?;
+            while let Some(row) = rows.next()? {
+                if changes.references.len() + changes.removed.len() >= limit {
+                    changes.more = true;
+                    break;
+                }
+                changes.sequence = row.get(0)?;
+                match row.get::<_, Option<i64>>(3)? {
+                    None => changes.removed.push(row.get(1)?),
+                    Some(of) if of == model => {
+                        let before = changes.vectors.len();
+                        read_vector(row.get_ref(4)?, dim, &mut changes.vectors)
+                            .ok_or_else(|| self.fail(format!("vector {} is damaged", changes.sequence)))?;
+                        debug_assert_eq!(changes.vectors.len(), before + dim);
+                        changes.references.push(row.get(1)?);
+                        changes.items.push(row.get(2)?);
+                    }
+                    Some(_) => {}
+                }
+            }
+            Ok(changes)
+        })
+    }
+
+    /// The vectors of `model` that an item's references have, in the order of the references, with their rows.
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`].
+    pub fn vectors(&self, id: &str, model: i64) -> Result<Vec<(i64, Vec<f32>)>> {
+        self.read(|connection| {
+            let item: Option<i64> = connection
+                .prepare_cached("SELECT item FROM items WHERE id = ?")?
+                .query_row([id], |row| row.get(0))
+                .optional()?;
+            let item = item.ok_or_else(|| Error::UnknownItem(id.to_owned()))?;
+            let mut statement = connection.prepare_cached(
+                "SELECT reference, vector, dim FROM refs JOIN vectors USING (reference) JOIN models USING (model)
+                 WHERE refs.item = ? AND model = ? AND vector IS NOT NULL ORDER BY reference",
+            )?;
+            let mut rows = statement.query([item, model])?;
+            let mut vectors = Vec::new();
+            while let Some(row) = rows.next()? {
+                let mut vector = Vec::new();
+                read_vector(row.get_ref(1)?, row.get::<_, i64>(2)? as usize, &mut vector)
+                    .ok_or_else(|| self.fail(format!("a vector of item {id:?} is damaged")))?;
+                vectors.push((row.get(0)?, vector));
+            }
+            Ok(vectors)
+        })
+    }
+
+    /// What to show of the `(item, reference)` rows that a search has found; `None` for what was removed meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn entries(&self, found: &[(i64, i64)]) -> Result<Vec<Option<Entry>>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, label, text, metadata, refs.name, digest FROM refs JOIN items USING (item)
+                 WHERE item = ? AND reference = ?",
+            )?;
+            let entry = |row: &Row<'_>| {
+                Ok(Entry {
+                    id: row.get(0)?,
+                    label: row.get(1)?,
+                    text: row.get(2)?,
+                    metadata: json(row, 3)?,
+                    reference: row.get(4)?,
+                    digest: row.get(5)?,
+                })
+            };
+            let find = |&(item, reference)| statement.query_row([item, reference], entry).optional();
+            Ok(found.iter().map(find).collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Writes a copy of the catalog, as it is now, into `directory`, which must not hold a catalog yet.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when there is one, or the copy cannot be written.
+    pub fn backup(&self, directory: &Path) -> Result<()> {
+        let target = directory.join("catalog.sqlite");
+        if target.exists() {
+            return Err(Error::catalog(directory, "holds a catalog already; choose an empty directory"));
+        }
+        fs::create_dir_all(directory).map_err(Error::io(directory))?;
+        let part = directory.join(format!("catalog.sqlite.{}.part", std::process::id()));
+        let copy = || -> Result<()> {
+            let name = part.to_str().ok_or_else(|| Error::catalog(directory, "its path is not Unicode"))?;
+            // Not within a transaction, and SQLite takes its own snapshot.
+            let connection = open::connect(&self.directory)?;
+            let copied = connection.execute("VACUUM INTO ?", [name]);
+            copied.map_err(|error| open::sql_error(directory, &error))?;
+            fs::File::open(&part).and_then(|file| file.sync_all()).map_err(Error::io(&part))?;
+            fs::rename(&part, &target).map_err(Error::io(&target))?;
+            fs::File::open(directory).and_then(|file| file.sync_all()).map_err(Error::io(directory))
+        };
+        copy().inspect_err(|_| drop(fs::remove_file(&part)))
+    }
+
+    /// What is damaged in the catalog, in words; nothing if it is sound.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read at all.
+    pub fn check(&self) -> Result<Vec<String>> {
+        self.read(|connection| {
+            let texts = |sql: &str| -> rusqlite::Result<Vec<String>> {
+                connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+            };
+            let mut problems = texts("PRAGMA integrity_check")?;
+            problems.retain(|line| line != "ok");
+            problems.extend(texts(
+                "SELECT 'vector ' || sequence || ' has the wrong length' FROM vectors JOIN models USING (model)
+                 WHERE LENGTH(vector) <> 4 * dim",
+            )?);
+            problems.extend(texts(
+                "SELECT 'vector ' || sequence || ' belongs to no reference' FROM vectors
+                 WHERE vector IS NOT NULL AND NOT EXISTS
+                     (SELECT 1 FROM refs WHERE refs.reference = vectors.reference AND refs.item = vectors.item)",
+            )?);
+            problems.extend(texts(
+                "SELECT 'reference ' || reference || ' belongs to no item' FROM refs
+                 WHERE item NOT IN (SELECT item FROM items)",
+            )?);
+            Ok(problems)
+        })
+    }
+}
+
+fn select_items(connection: &Connection, tail: &str, parameters: impl rusqlite::Params) -> Result<Vec<Item>, Fault> {
+    let sql = format!("SELECT item, id, label, text, metadata, added FROM items {tail}");
+    let item = |row: &Row<'_>| {
+        Ok(Item {
+            row: row.get(0)?,
+            id: row.get(1)?,
+            label: row.get(2)?,
+            text: row.get(3)?,
+            metadata: json(row, 4)?,
+            added: row.get(5)?,
+            references: Vec::new(),
+        })
+    };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut items = statement.query_map(parameters, item)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut statement = connection
+        .prepare_cached("SELECT reference, name, digest, added FROM refs WHERE item = ? ORDER BY reference")?;
+    let reference =
+        |row: &Row<'_>| Ok(Reference { row: row.get(0)?, name: row.get(1)?, digest: row.get(2)?, added: row.get(3)? });
+    for item in &mut items {
+        item.references = statement.query_map([item.row], reference)?.collect::<rusqlite::Result<_>>()?;
+    }
+    Ok(items)
+}
+
+fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Value> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+/// Appends a stored vector, unless it has another length.
+fn read_vector(value: ValueRef<'_>, dim: usize, vectors: &mut Vec<f32>) -> Option<()> {
+    let bytes = value.as_blob().ok().filter(|bytes| bytes.len() == 4 * dim)?;
+    vectors.extend(bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])));
+    Some(())
+}
+
+impl ToSql for Parameter {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Integer(value) => ToSqlOutput::Owned(SqlValue::Integer(*value)),
+            Self::Real(value) => ToSqlOutput::Owned(SqlValue::Real(*value)),
+            Self::Text(value) => ToSqlOutput::Borrowed(ValueRef::Text(value.as_bytes())),
+        })
+    }
+}

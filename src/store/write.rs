@@ -1,0 +1,296 @@
+//! Changes, each of them one transaction.
+
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::store::{Added, Fault, NewItem, NewReference, Store, Update, lock};
+
+const MAX_ID: usize = 512;
+const MAX_TEXT: usize = 64 << 10;
+const MAX_METADATA: usize = 1 << 20;
+const MAX_DEPTH: usize = 64;
+
+impl Store {
+    /// The number of a model in this catalog, which it gets when it is first seen.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog holds vectors of another model of that name: the two must not be mixed.
+    pub fn model(&self, name: &str, fingerprint: &str, dim: usize) -> Result<i64> {
+        if name.is_empty() || dim == 0 {
+            return Err(Error::argument("a model needs a name and vectors of at least one number"));
+        }
+        if let Some(known) = self.models()?.into_iter().find(|model| model.name == name)
+            && known.fingerprint == fingerprint
+            && known.dim == dim
+        {
+            return Ok(known.row);
+        }
+        self.write(|transaction| {
+            let known = transaction
+                .query_row(
+                    "SELECT model, fingerprint, dim, EXISTS (SELECT 1 FROM vectors WHERE vectors.model = models.model)
+                     FROM models WHERE name = ?",
+                    [name],
+                    |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?, row.get::<_, bool>(3)?)),
+                )
+                .optional()?;
+            match known {
+                None => {
+                    transaction.execute(
+                        "INSERT INTO models (name, fingerprint, dim) VALUES (?, ?, ?)",
+                        params![name, fingerprint, dim as i64],
+                    )?;
+                    Ok(transaction.last_insert_rowid())
+                }
+                Some((row, old, old_dim, _)) if old == fingerprint && old_dim == dim as i64 => Ok(row),
+                Some((_, _, _, true)) => Err(self
+                    .fail(format!(
+                        "holds vectors of another version of model {name:?}; use that version, or add everything to a \
+                         new catalog"
+                    ))
+                    .into()),
+                Some((row, ..)) => {
+                    transaction.execute(
+                        "UPDATE models SET fingerprint = ?, dim = ? WHERE model = ?",
+                        params![fingerprint, dim as i64, row],
+                    )?;
+                    Ok(row)
+                }
+            }
+        })
+    }
+
+    /// Adds an item, or fields and references to the item of that id.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an id, metadata or vector that cannot be stored. Then nothing is changed.
+    pub fn add(&self, item: &NewItem<'_>) -> Result<Added> {
+        Ok(self.add_all(std::slice::from_ref(item))?.swap_remove(0))
+    }
+
+    /// Adds many items in one transaction.
+    ///
+    /// # Errors
+    /// Like [`Store::add`]; then none of the items is added.
+    pub fn add_all(&self, items: &[NewItem<'_>]) -> Result<Vec<Added>> {
+        let metadata = items.iter().map(check_item).collect::<Result<Vec<_>>>()?;
+        let dims: HashMap<i64, usize> = self.models()?.iter().map(|model| (model.row, model.dim)).collect();
+        items.iter().try_for_each(|item| check_vectors(item, &dims))?;
+        self.write(|transaction| {
+            let now = now();
+            let add = |(item, metadata): (&NewItem<'_>, &Option<String>)| {
+                add_item(transaction, item, metadata.as_deref(), now).map_err(Fault::from)
+            };
+            items.iter().zip(&metadata).map(add).collect()
+        })
+    }
+
+    /// Changes the label, text or metadata of an item.
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`]; [`Error::Argument`] for what cannot be stored.
+    pub fn update(&self, id: &str, update: &Update<'_>) -> Result<()> {
+        let metadata = match update.metadata {
+            Some(Some(metadata)) => Some(check_metadata(id, metadata)?),
+            Some(None) => Some("{}".to_owned()),
+            None => None,
+        };
+        check_text(id, "label", update.label.flatten())?;
+        check_text(id, "text", update.text.flatten())?;
+        self.write(|transaction| {
+            let changed = transaction
+                .prepare_cached(
+                    "UPDATE items SET label = IIF(?2, ?3, label), text = IIF(?4, ?5, text),
+                     metadata = IFNULL(?6, metadata) WHERE id = ?1",
+                )?
+                .execute(params![
+                    id,
+                    update.label.is_some(),
+                    update.label.flatten(),
+                    update.text.is_some(),
+                    update.text.flatten(),
+                    metadata
+                ])?;
+            if changed == 0 { Err(Error::UnknownItem(id.to_owned()).into()) } else { Ok(()) }
+        })
+    }
+
+    /// Removes items with all their references and vectors, and gives their space back.
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`] when one of them is not there; then none is removed.
+    pub fn remove<S: AsRef<str>>(&self, ids: &[S]) -> Result<()> {
+        self.write(|transaction| {
+            let mut seen = std::collections::HashSet::new();
+            for id in ids.iter().map(AsRef::as_ref).filter(|id| seen.insert(id.to_owned())) {
+                let item: Option<i64> = transaction
+                    .prepare_cached("SELECT item FROM items WHERE id = ?")?
+                    .query_row([id], |row| row.get(0))
+                    .optional()?;
+                let item = item.ok_or_else(|| Error::UnknownItem(id.to_owned()))?;
+                for statement in [
+                    "DELETE FROM vectors WHERE vector IS NOT NULL
+                     AND reference IN (SELECT reference FROM refs WHERE item = ?)",
+                    "INSERT INTO vectors (reference, item) SELECT reference, item FROM refs WHERE item = ?",
+                    "DELETE FROM items WHERE item = ?",
+                ] {
+                    transaction.prepare_cached(statement)?.execute([item])?;
+                }
+            }
+            Ok(())
+        })?;
+        self.shrink()
+    }
+
+    /// Returns pages to the file system once a quarter of the file is unused.
+    fn shrink(&self) -> Result<()> {
+        let writer = lock(&self.writer);
+        let shrink = || -> rusqlite::Result<()> {
+            let free: i64 = writer.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+            let pages: i64 = writer.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            if free > 128 && free * 4 > pages { writer.execute_batch("PRAGMA incremental_vacuum") } else { Ok(()) }
+        };
+        shrink().map_err(|error| self.error(error.into()))
+    }
+}
+
+fn add_item(
+    transaction: &Transaction<'_>,
+    item: &NewItem<'_>,
+    metadata: Option<&str>,
+    now: i64,
+) -> rusqlite::Result<Added> {
+    let known: Option<i64> = transaction
+        .prepare_cached("SELECT item FROM items WHERE id = ?")?
+        .query_row([item.id], |row| row.get(0))
+        .optional()?;
+    let row = match known {
+        Some(row) => {
+            if item.label.is_some() || item.text.is_some() || metadata.is_some() {
+                transaction
+                    .prepare_cached(
+                        "UPDATE items SET label = IFNULL(?2, label), text = IFNULL(?3, text),
+                         metadata = IFNULL(?4, metadata) WHERE item = ?1",
+                    )?
+                    .execute(params![row, item.label, item.text, metadata])?;
+            }
+            row
+        }
+        None => transaction
+            .prepare_cached("INSERT INTO items (id, label, text, metadata, added) VALUES (?, ?, ?, ?, ?)")?
+            .insert(params![item.id, item.label, item.text, metadata.unwrap_or("{}"), now])?,
+    };
+    let add = |reference| add_reference(transaction, row, reference, now);
+    let new = item.references.iter().map(add).collect::<rusqlite::Result<_>>()?;
+    Ok(Added { row, created: known.is_none(), new })
+}
+
+fn add_reference(connection: &Connection, item: i64, reference: &NewReference<'_>, now: i64) -> rusqlite::Result<bool> {
+    let known: Option<i64> = connection
+        .prepare_cached("SELECT reference FROM refs WHERE item = ? AND digest = ?")?
+        .query_row(params![item, reference.digest], |row| row.get(0))
+        .optional()?;
+    let row = match known {
+        Some(row) => row,
+        None => connection
+            .prepare_cached("INSERT INTO refs (item, name, digest, added) VALUES (?, ?, ?, ?)")?
+            .insert(params![item, reference.name, reference.digest, now])?,
+    };
+    for &(model, vector) in &reference.vectors {
+        let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+        connection
+            .prepare_cached(
+                "INSERT INTO vectors (reference, item, model, vector) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (reference, model) WHERE vector IS NOT NULL DO NOTHING",
+            )?
+            .execute(params![row, item, model, bytes])?;
+    }
+    Ok(known.is_none())
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64)
+}
+
+/// Checks all but the vectors, and returns the metadata as it is stored.
+fn check_item(item: &NewItem<'_>) -> Result<Option<String>> {
+    let id = item.id;
+    if id.is_empty() || id.len() > MAX_ID || id.chars().any(char::is_control) {
+        let short: String = id.chars().take(40).collect();
+        return Err(Error::argument(format!(
+            "item id {short:?}: an id has 1 to {MAX_ID} bytes of text and no control characters"
+        )));
+    }
+    check_text(id, "label", item.label)?;
+    check_text(id, "text", item.text)?;
+    item.references.iter().try_for_each(|reference| check_text(id, "name of a reference", Some(reference.name)))?;
+    item.metadata.map(|metadata| check_metadata(id, metadata)).transpose()
+}
+
+fn check_text(id: &str, what: &str, text: Option<&str>) -> Result<()> {
+    match text {
+        Some(text) if text.len() > MAX_TEXT => {
+            Err(Error::argument(format!("item {id:?}: its {what} has more than {MAX_TEXT} bytes")))
+        }
+        Some(text) if text.contains('\0') => Err(Error::argument(format!("item {id:?}: its {what} contains NUL"))),
+        _ => Ok(()),
+    }
+}
+
+fn check_metadata(id: &str, metadata: &Value) -> Result<String> {
+    let fail = |reason| Err(Error::argument(format!("item {id:?}: its metadata {reason}")));
+    if !metadata.is_object() {
+        return fail("must be a JSON object, as {\"price\": 12.5}".to_owned());
+    }
+    if !shallow(metadata, MAX_DEPTH) {
+        return fail(format!("is nested more than {MAX_DEPTH} deep"));
+    }
+    if has_nul(metadata) {
+        return fail("contains NUL in a key or string".to_owned());
+    }
+    let json = metadata.to_string();
+    if json.len() > MAX_METADATA { fail(format!("has more than {MAX_METADATA} bytes")) } else { Ok(json) }
+}
+
+fn shallow(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Array(_) | Value::Object(_) if depth == 0 => false,
+        Value::Array(list) => list.iter().all(|value| shallow(value, depth - 1)),
+        Value::Object(keys) => keys.values().all(|value| shallow(value, depth - 1)),
+        _ => true,
+    }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(list) => list.iter().any(has_nul),
+        Value::Object(keys) => keys.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
+fn check_vectors(item: &NewItem<'_>, dims: &HashMap<i64, usize>) -> Result<()> {
+    for reference in &item.references {
+        for (model, vector) in &reference.vectors {
+            let fail = |reason: String| {
+                Err(Error::argument(format!("item {:?}, reference {:?}: {reason}", item.id, reference.name)))
+            };
+            match dims.get(model) {
+                None => return fail(format!("model {model} is not registered in this catalog")),
+                Some(&dim) if dim != vector.len() => {
+                    return fail(format!("a vector of {} numbers for a model of {dim}", vector.len()));
+                }
+                Some(_) if !vector.iter().all(|value| value.is_finite()) => {
+                    return fail("its vector has NaN or infinite values".to_owned());
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
