@@ -8,6 +8,7 @@ mod container;
 mod jpeg;
 mod orientation;
 mod raster;
+mod samples;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -22,6 +23,8 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 
 use self::container::Format;
+
+pub use self::samples::Samples;
 
 /// The longest side of a picture, in pixels.
 pub const MAX_SIDE: u32 = 16_384;
@@ -64,6 +67,15 @@ impl Picture {
             return Err(Error::argument(format!("{width}x{height} RGB pixels are {expected} bytes, not {given}")));
         }
         Ok(Self { width, height, pixels, full: (width, height), shrink: 1 })
+    }
+
+    /// A picture of `channels` samples for each pixel: 1 is grey, 3 are red, green, blue, and the fourth is alpha, which
+    /// is laid over white.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] as for [`from_rgb`](Self::from_rgb), and when floats are NaN or not from 0 to 1.
+    pub fn from_samples(width: u32, height: u32, channels: usize, samples: Samples) -> Result<Self> {
+        Self::from_rgb(width, height, samples.into_rgb(channels).map_err(Error::Argument)?)
     }
 
     /// Pixels in a row.

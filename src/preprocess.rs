@@ -4,9 +4,12 @@
 //! of the usual image processors, to within a rounding of grey levels.
 
 use std::cell::RefCell;
+use std::str::FromStr;
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -18,6 +21,11 @@ const MAX_SIDE: usize = 4096;
 const OVERSAMPLING: u32 = 2;
 /// Memory above this size is not kept for the next picture.
 const KEPT_MEMORY: usize = 32 << 20;
+
+/// What CLIP subtracts, and most models after it.
+pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+/// What CLIP divides by.
+pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
 
 /// The `preprocess` object of `model.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +74,36 @@ pub enum Channels {
     Rgb,
     /// Blue, green, red.
     Bgr,
+}
+
+/// Reads a word as serde would, so that there is one list of words.
+fn parse<'a, T: Deserialize<'a>>(what: &str, word: &'a str) -> Result<T> {
+    let word: StrDeserializer<'a, ValueError> = word.into_deserializer();
+    T::deserialize(word).map_err(|error| Error::argument(format!("{what}: {error}")))
+}
+
+impl FromStr for Resize {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        parse("resize", word)
+    }
+}
+
+impl FromStr for Filter {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        parse("filter", word)
+    }
+}
+
+impl FromStr for Channels {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        parse("channels", word)
+    }
 }
 
 /// What the manifest may say, before it is checked.
@@ -190,6 +228,17 @@ impl Preprocess {
     pub fn at_least(&self) -> (u32, u32) {
         let [height, width] = self.size.map(|side| side.max(self.resize_to.unwrap_or(0)) as u32 * OVERSAMPLING);
         (width, height)
+    }
+
+    /// The tensors of many pictures, one after another.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), of the first picture that fails.
+    pub fn load_all(&self, sources: &[Source]) -> Result<Vec<f32>> {
+        let mut tensors = vec![0.0; sources.len() * self.tensor_len()];
+        let outs = tensors.chunks_exact_mut(self.tensor_len());
+        sources.iter().zip(outs).try_for_each(|(source, out)| self.load(source, out))?;
+        Ok(tensors)
     }
 
     /// Decodes, resizes and normalises into `out`: three planes of rows.

@@ -1,6 +1,8 @@
 //! The Python face: each function converts, calls the core without the GIL, and converts back.
 
+mod convert;
 mod error;
+mod preprocess;
 
 use pyo3::prelude::*;
 
@@ -15,5 +17,6 @@ fn detached<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> Result<T>) ->
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     error::register(module)?;
+    preprocess::register(module)?;
     Ok(())
 }

@@ -1,0 +1,223 @@
+//! What Python calls a picture or a text, as the core wants it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use numpy::{
+    IntoPyArray, PyArray2, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods,
+};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString, PyTuple};
+
+use crate::error::Error;
+use crate::picture::{Picture, Samples, Source};
+use crate::vectors::Vectors;
+
+use super::detached;
+
+const ACCEPTED: &str = "a picture is a path, the bytes of a file, an open binary file, a PIL image, or an array of \
+                        shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4)";
+
+/// One picture or many, and whether it was one.
+pub(super) fn images(value: &Bound<'_, PyAny>) -> PyResult<(Vec<Source>, bool)> {
+    if let Some(items) = sequence(value) {
+        let sources = items.iter().enumerate().map(|(i, item)| source(item, &format!("image {i}")));
+        return Ok((sources.collect::<PyResult<_>>()?, false));
+    }
+    if let Some(array) = array_like(value)?
+        && array.ndim() == 4
+    {
+        let sources = array.try_iter()?.enumerate().map(|(i, item)| source(&item?, &format!("image {i}")));
+        return Ok((sources.collect::<PyResult<_>>()?, false));
+    }
+    Ok((vec![image(value)?], true))
+}
+
+/// One picture.
+pub(super) fn image(value: &Bound<'_, PyAny>) -> PyResult<Source> {
+    source(value, "image")
+}
+
+#[allow(dead_code)]
+/// One text or many, and whether it was one.
+pub(super) fn texts(value: &Bound<'_, PyAny>) -> PyResult<(Vec<String>, bool)> {
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok((vec![text.to_str()?.to_owned()], true));
+    }
+    let items = sequence(value).ok_or_else(|| {
+        PyTypeError::new_err(format!("a text is a str, and many are a list of str; got {}", type_name(value)))
+    })?;
+    let texts = items.iter().enumerate().map(|(i, item)| match item.cast::<PyString>() {
+        Ok(text) => Ok(text.to_str()?.to_owned()),
+        Err(_) => Err(PyTypeError::new_err(format!("text {i} is of type {}, not a str", type_name(item)))),
+    });
+    Ok((texts.collect::<PyResult<_>>()?, false))
+}
+
+#[allow(dead_code)]
+/// Rows of vectors as an array of shape (n, dim).
+pub(super) fn array(py: Python<'_>, vectors: Vectors) -> PyResult<Bound<'_, PyArray2<f32>>> {
+    let shape = [vectors.len(), vectors.dim()];
+    vectors.into_inner().into_pyarray(py).reshape(shape)
+}
+
+/// The elements of a list or tuple. Nothing else is taken for many: a str, an array or a file can be iterated as well.
+fn sequence<'py>(value: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, PyAny>>> {
+    match value.cast::<PyList>() {
+        Ok(list) => Some(list.iter().collect()),
+        Err(_) => value.cast::<PyTuple>().ok().map(|tuple| tuple.iter().collect()),
+    }
+}
+
+fn type_name(value: &Bound<'_, PyAny>) -> String {
+    value.get_type().name().map_or_else(|_| "thing without a name".to_owned(), |name| name.to_string())
+}
+
+fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
+    let py = value.py();
+    let bytes = |kind: &str, bytes: &[u8]| Source::Bytes { name: format!("{name} ({kind})"), bytes: bytes.into() };
+    if let Ok(data) = value.cast::<PyBytes>() {
+        return Ok(bytes("bytes", data.as_bytes()));
+    }
+    if let Ok(data) = value.cast::<PyByteArray>() {
+        return Ok(bytes("bytes", &data.to_vec()));
+    }
+    if value.is_instance_of::<PyMemoryView>() {
+        let data = value.call_method0(intern!(py, "tobytes"))?;
+        return Ok(bytes("bytes", data.cast::<PyBytes>()?.as_bytes()));
+    }
+    if let Ok(text) = value.cast::<PyString>()
+        && ["http://", "https://", "data:"]
+            .iter()
+            .any(|scheme| text.to_str().is_ok_and(|text| text.starts_with(scheme)))
+    {
+        return Err(PyValueError::new_err(format!("{name}: addresses are not fetched; give the bytes or a path")));
+    }
+    if let Ok(path) = value.extract::<PathBuf>() {
+        return Ok(Source::Path(path));
+    }
+    if is_pil(value)? {
+        return pil(value, name);
+    }
+    if let Some(array) = array_like(value)? {
+        return pixels(&array, name);
+    }
+    if value.hasattr(intern!(py, "read"))? {
+        let data = value.call_method0(intern!(py, "read"))?;
+        let data = data.cast::<PyBytes>().map_err(|_| {
+            let got = type_name(&data);
+            PyValueError::new_err(format!("{name}: read() gave {got}, not bytes; open the file with mode \"rb\""))
+        })?;
+        let file = value.getattr(intern!(py, "name")).and_then(|file| file.extract::<String>());
+        return Ok(match file {
+            Ok(file) => Source::Bytes { name: file, bytes: data.as_bytes().into() },
+            Err(_) => bytes("file", data.as_bytes()),
+        });
+    }
+    Err(PyTypeError::new_err(format!("{name} is of type {}; {ACCEPTED}", type_name(value))))
+}
+
+/// Whether it is a `PIL.Image.Image`; where PIL was never imported, nothing is.
+fn is_pil(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = value.py();
+    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
+    let pil = modules.call_method1(intern!(py, "get"), (intern!(py, "PIL.Image"),))?;
+    if pil.is_none() { Ok(false) } else { value.is_instance(&pil.getattr(intern!(py, "Image"))?) }
+}
+
+/// A PIL image, upright, with PIL's own conversion of its mode. Alpha and 16 bits are left to us, so that a picture
+/// gives the same pixels whether we or PIL read the file.
+fn pil(image: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
+    let py = image.py();
+    let mode: String = image.getattr(intern!(py, "mode"))?.extract()?;
+    if mode == "I" || mode == "F" {
+        return Err(PyValueError::new_err(format!(
+            "{name}: PIL mode {mode:?} does not say which number is white; convert it to \"L\" or \"RGB\" first"
+        )));
+    }
+    let upright = py.import(intern!(py, "PIL.ImageOps"))?.call_method1(intern!(py, "exif_transpose"), (image,))?;
+    let word = mode.starts_with("I;16");
+    let alpha: bool = upright.getattr(intern!(py, "has_transparency_data"))?.extract()?;
+    let (converted, channels) = match (word, alpha) {
+        (true, _) => (upright, 1),
+        (false, true) => (upright.call_method1(intern!(py, "convert"), ("RGBA",))?, 4),
+        (false, false) => (upright.call_method1(intern!(py, "convert"), ("RGB",))?, 3),
+    };
+    let (width, height): (u32, u32) = converted.getattr(intern!(py, "size"))?.extract()?;
+    let data = converted.call_method0(intern!(py, "tobytes"))?;
+    let data = data.cast::<PyBytes>()?.as_bytes();
+    let samples = if word {
+        let word = if mode == "I;16B" { u16::from_be_bytes } else { u16::from_le_bytes };
+        Samples::Words(data.as_chunks().0.iter().copied().map(word).collect())
+    } else {
+        Samples::Bytes(data.to_vec())
+    };
+    picture(py, width as usize, height as usize, channels, samples, format!("{name} (PIL image)"))
+}
+
+/// An array, or what can be seen as one.
+fn array_like<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyUntypedArray>>> {
+    let py = value.py();
+    if let Ok(array) = value.cast::<PyUntypedArray>() {
+        return Ok(Some(array.clone()));
+    }
+    if is_pil(value)? || !value.hasattr(intern!(py, "__array__"))? {
+        return Ok(None);
+    }
+    let array = py.import(intern!(py, "numpy"))?.call_method1(intern!(py, "asarray"), (value,))?;
+    Ok(Some(array.cast_into()?))
+}
+
+fn pixels(array: &Bound<'_, PyUntypedArray>, name: &str) -> PyResult<Source> {
+    let py = array.py();
+    let refuse = |reason: &str| {
+        let (shape, dtype) = (array.getattr(intern!(py, "shape"))?, array.dtype());
+        Err(PyValueError::new_err(format!(
+            "{name} is an array of shape {shape:?} and type {dtype}: {reason}; {ACCEPTED}"
+        )))
+    };
+    let (height, width, channels) = match *array.shape() {
+        [height, width] => (height, width, 1),
+        [height, width, channels @ (1 | 3 | 4)] => (height, width, channels),
+        [1 | 3 | 4, _, _] => return refuse("its channels come first, move them with numpy.moveaxis(array, 0, -1)"),
+        [_, _, _, _] => return refuse("one picture was expected here, not a batch"),
+        _ => return refuse("this is no shape of a picture"),
+    };
+    if height == 0 || width == 0 {
+        return refuse("it has no pixels");
+    }
+    let kind = char::from(array.dtype().kind());
+    let (name, size) = (format!("{name} (array)"), array.dtype().itemsize());
+    let samples = match (kind, size) {
+        ('u', 1) => Samples::Bytes(contiguous(array, "uint8")?),
+        ('u', 2) => Samples::Words(contiguous(array, "uint16")?),
+        ('f', _) => Samples::Floats(contiguous(array, "float32")?),
+        _ => return refuse("numbers are uint8, uint16, or floats from 0 to 1, convert them with astype"),
+    };
+    picture(py, width, height, channels, samples, name)
+}
+
+/// A copy in C order and native byte order.
+fn contiguous<T: numpy::Element + Clone>(array: &Bound<'_, PyUntypedArray>, dtype: &str) -> PyResult<Vec<T>> {
+    let py = array.py();
+    let array = py.import(intern!(py, "numpy"))?.call_method1(intern!(py, "ascontiguousarray"), (array, dtype))?;
+    Ok(array.cast::<PyArrayDyn<T>>()?.readonly().as_slice()?.to_vec())
+}
+
+fn picture(
+    py: Python<'_>,
+    width: usize,
+    height: usize,
+    channels: usize,
+    samples: Samples,
+    name: String,
+) -> PyResult<Source> {
+    let side = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    let picture = detached(py, || {
+        Picture::from_samples(side(width), side(height), channels, samples)
+            .map_err(|error| Error::argument(format!("{name}: {error}")))
+    })?;
+    Ok(Source::Pixels { name, picture: Arc::new(picture) })
+}

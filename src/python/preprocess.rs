@@ -1,0 +1,72 @@
+//! `_core.decode` and `_core.preprocess`: what a model sees of a picture.
+
+use numpy::{IntoPyArray, PyArray3, PyArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::preprocess::{CLIP_MEAN, CLIP_STD, Preprocess};
+
+use super::{convert, detached};
+
+/// The upright RGB pixels of a picture, (height, width, 3).
+#[pyfunction]
+#[pyo3(signature = (image, *, at_least=None))]
+fn decode<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    at_least: Option<(u32, u32)>,
+) -> PyResult<Bound<'py, PyArray3<u8>>> {
+    let source = convert::image(image)?;
+    let picture = detached(py, || source.decode(at_least))?;
+    let shape = [picture.height() as usize, picture.width() as usize, 3];
+    picture.into_pixels().into_pyarray(py).reshape(shape)
+}
+
+/// The pixel tensor of one picture, (3, height, width), or of a list, (n, 3, height, width).
+#[pyfunction]
+#[pyo3(signature = (image, *, resize="crop", size=(224, 224), resize_to=None, filter="bicubic", mean=CLIP_MEAN,
+                    std=CLIP_STD, fill=[255, 255, 255], channels="rgb"))]
+#[allow(clippy::too_many_arguments)] // Python's keywords
+fn preprocess<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    resize: &str,
+    size: (usize, usize),
+    resize_to: Option<usize>,
+    filter: &str,
+    mean: [f32; 3],
+    std: [f32; 3],
+    fill: [u8; 3],
+    channels: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let settings = Preprocess::new(resize.parse()?, [size.0, size.1], mean, std)?
+        .with_filter(filter.parse()?)
+        .with_fill(fill)
+        .with_channels(channels.parse()?);
+    let settings = match resize_to {
+        Some(side) => settings.with_resize_to(side)?,
+        None => settings,
+    };
+    let (sources, single) = convert::images(image)?;
+    let tensors = detached(py, || settings.load_all(&sources))?.into_pyarray(py);
+    let (height, width) = settings.shape();
+    if single {
+        Ok(tensors.reshape([3, height, width])?.into_any())
+    } else {
+        Ok(tensors.reshape([sources.len(), 3, height, width])?.into_any())
+    }
+}
+
+/// A small copy of a picture as the bytes of a JPEG file.
+#[pyfunction]
+#[pyo3(signature = (image, *, side=256))]
+fn thumbnail<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, side: u32) -> PyResult<Bound<'py, PyBytes>> {
+    let source = convert::image(image)?;
+    Ok(PyBytes::new(py, &detached(py, || source.thumbnail(side))?))
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(decode, module)?)?;
+    module.add_function(wrap_pyfunction!(preprocess, module)?)?;
+    module.add_function(wrap_pyfunction!(thumbnail, module)?)
+}
