@@ -25,7 +25,7 @@ const KEPT_MEMORY: usize = 32 << 20;
 /// What CLIP subtracts, and most models after it.
 pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 /// What CLIP divides by.
-pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
 /// The `preprocess` object of `model.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -59,7 +59,7 @@ fn preprocess<'py>(
 
 /// A small copy of a picture as the bytes of a JPEG file.
 #[pyfunction]
-#[pyo3(signature = (image, *, side=256))]
+#[pyo3(signature = (image, side=256))]
 fn thumbnail<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, side: u32) -> PyResult<Bound<'py, PyBytes>> {
     let source = convert::image(image)?;
     Ok(PyBytes::new(py, &detached(py, || source.thumbnail(side))?))
