@@ -260,7 +260,7 @@ def thumbnail(path: str, *, side: int = THUMBNAIL) -> str:
     name = escape(printable(path), quote=True)
     try:
         if os.path.isfile(path):
-            data = base64.b64encode(_core.thumbnail(path, side)).decode()
+            data = base64.b64encode(_core.thumbnail(path, side=side)).decode()
             return (
                 f'<img src="data:image/jpeg;base64,{data}" alt="{name}" title="{name}" '
                 f'style="display:block;width:{side}px;height:{side}px;object-fit:contain;border-radius:6px">'

@@ -1,0 +1,67 @@
+"""The progress line: what it says, and where it says nothing."""
+
+import io
+import os
+
+import pytest
+
+from plushie_search.progress import ProgressBar
+from plushie_search.results import columns
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr("plushie_search.progress.time.monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize(
+    ("begin", "done", "seconds", "line"),
+    [
+        (0, 0, 0, "adding [------------------------] 0/500"),
+        (0, 125, 10, "adding [######------------------] 125/500  12/s  0:30 left"),
+        (100, 125, 10, "adding [######------------------] 125/500  2.5/s  2:30 left"),
+        (0, 1, 10, "adding [------------------------] 1/500  0.1/s  1:23:10 left"),
+        (0, 500, 10, "adding [########################] 500/500  50/s  0:00 left"),
+    ],
+)
+def test_rate_and_time_left(clock: list[float], begin: int, done: int, seconds: float, line: str) -> None:
+    progress = ProgressBar("adding", stream=Terminal())
+    progress(begin, 500, "")
+    assert progress.line(done, 500, clock[0] + seconds) == line
+
+
+def test_one_line_no_wider_than_the_terminal(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plushie_search.progress.shutil.get_terminal_size", lambda: os.terminal_size((60, 24)))
+    stream = Terminal()
+    progress = ProgressBar("adding", stream=stream)
+    progress(3, 4, "小熊\n" * 50)
+    [text] = stream.getvalue().split("\r")[1:]
+    assert text.endswith("\x1b[K")
+    assert 57 <= columns(text.removesuffix("\x1b[K")) <= 59
+    progress.close()
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_it_draws_ten_times_a_second_and_at_the_end(clock: list[float]) -> None:
+    stream = Terminal()
+    progress = ProgressBar("adding", stream=stream)
+    for done in range(101):
+        progress(done, 100, "x")
+        clock[0] += 0.01
+    assert stream.getvalue().count("\r") in (11, 12)
+    assert "100/100" in stream.getvalue()
+
+
+def test_nothing_is_drawn_into_a_file() -> None:
+    stream = io.StringIO()
+    progress = ProgressBar("adding", stream=stream)
+    progress(1, 2, "x")
+    progress.close()
+    assert stream.getvalue() == ""
