@@ -1,0 +1,276 @@
+"""The command `plushie-search`: add, search, show, remove, stats, demo, plush."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from . import __version__, demo
+from .descriptions import read_descriptions
+from .engine import Engine
+from .hub import DEFAULT_MODEL
+from .progress import ProgressBar
+from .results import Item, Report, printable, table
+
+#: Exit statuses: all went well; something could not be used; nothing could be done; Ctrl-C.
+DONE, SOME_FAILED, ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit status."""
+    # A file name may hold bytes that are no text in any encoding; they are printed as escapes, never as an error.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough. What is left in the buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyError as error:
+        _say(str(error.args[0] if error.args else error))
+    except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
+        _say(str(error) or type(error).__name__)
+    return ERROR
+
+
+def _add(options: argparse.Namespace) -> int:
+    with _engine(options, create=True) as engine, closing(ProgressBar("adding")) as progress:
+        if os.path.isdir(options.source):
+            report = engine.add_folder(options.source, progress=progress)
+        else:
+            items = read_descriptions(options.source)
+            report = engine.add_items([item.row() for item in items], progress=progress)
+        progress.close()
+        if options.json:
+            _print_json(asdict(report))
+        else:
+            print(_sentence(report, len(engine)))
+    for name, reason in report.failed:
+        _say(reason if name in reason else f"{name}: {reason}")
+    if report.interrupted:
+        _say("interrupted: run the same command again to continue where it stopped")
+        return INTERRUPTED
+    return SOME_FAILED if report.failed else DONE
+
+
+def _sentence(report: Report, total: int) -> str:
+    parts = [f"{_count(report.items, 'new item')}, {_count(report.references, 'new reference')}"]
+    if report.skipped:
+        parts.append(f"{report.skipped} there already")
+    if report.duplicates:
+        parts.append(_count(report.duplicates, "duplicate"))
+    if report.failed:
+        parts.append(f"{len(report.failed)} failed")
+    return f"{', '.join(parts)}; {_count(total, 'item')} in the catalog"
+
+
+def _search(options: argparse.Namespace) -> int:
+    if options.image is None and options.text is None:
+        raise ValueError("search needs an IMAGE, a --text, or both")
+    how = {"k": options.k, "where": options.where, "min_score": options.min_score}
+    with _engine(options) as engine:
+        if options.text is None:
+            results = engine.search_image(options.image, **how)
+        elif options.image is None:
+            results = engine.search_text(options.text, **how)
+        else:
+            results = engine.search_hybrid(options.image, options.text, image_weight=options.image_weight, **how)
+    if options.json:
+        _print_json(results.to_dicts())
+    else:
+        print(results)
+    return DONE
+
+
+def _show(options: argparse.Namespace) -> int:
+    with _engine(options) as engine:
+        if options.id:
+            items = [engine.get(id) for id in options.id]
+        else:
+            items = engine.items(where=options.where, limit=options.limit, offset=options.offset)
+    if options.json:
+        _print_json([asdict(item) for item in items])
+    elif options.id:
+        print("\n\n".join(_details(item) for item in items))
+    else:
+        rows = [(item.id, item.label or "", str(len(item.references)), item.text or "") for item in items]
+        print(table(["item", "label", "references", "text"], rows))
+    return DONE
+
+
+def _details(item: Item) -> str:
+    lines = [printable(item.id)]
+    lines += [f"  {name}: {printable(value)}" for name, value in (("label", item.label), ("text", item.text)) if value]
+    lines += [f"  {printable(str(key))}: {_json(value)}" for key, value in (item.metadata or {}).items()]
+    lines += [f"  reference: {printable(reference.name)}" for reference in item.references]
+    return "\n".join(lines)
+
+
+def _remove(options: argparse.Namespace) -> int:
+    with _engine(options) as engine:
+        absent = [id for id in dict.fromkeys(options.id) if id not in engine]
+        removed = engine.remove(options.id)
+    if options.json:
+        _print_json({"removed": removed, "absent": absent})
+    else:
+        print(f"{_count(removed, 'item')} removed")
+    for id in absent:
+        _say(f"no item {id!r} in this catalog")
+    return SOME_FAILED if absent else DONE
+
+
+def _stats(options: argparse.Namespace) -> int:
+    with _engine(options) as engine:
+        stats = dict(engine.stats())
+    if options.json:
+        _print_json(stats)
+    else:
+        width = max(map(len, stats), default=0)
+        print("\n".join(f"{name:{width}}  {printable(_plain(value))}" for name, value in stats.items()))
+    return DONE
+
+
+def _demo(options: argparse.Namespace) -> int:
+    demo.run(Path(options.directory), plushes=options.plushes, seed=options.seed, threads=options.threads)
+    return DONE
+
+
+def _plush(options: argparse.Namespace) -> int:
+    with closing(ProgressBar("rendering")) as progress:
+        plushes = demo.write_plushes(
+            Path(options.out),
+            seeds=range(options.seed, options.seed + options.count),
+            views=options.views,
+            side=options.size,
+            progress=progress,
+        )
+    if options.json:
+        _print_json(plushes)
+    else:
+        print(table(["plush", "caption"], [(plush["id"], plush["text"]) for plush in plushes]))
+        print(f"{_count(len(plushes), 'plush', 'plushes')} in {printable(options.out)}, described in plushes.jsonl")
+    return DONE
+
+
+def _engine(options: argparse.Namespace, *, create: bool = False) -> Engine:
+    return Engine(options.catalog, model=options.model, threads=options.threads, create=create)
+
+
+def _say(message: str) -> None:
+    print(f"plushie-search: {printable(message)}", file=sys.stderr)
+
+
+def _count(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else _json(value)
+
+
+def _print_json(value: Any) -> None:
+    print(_json(value))
+
+
+# What the command line looks like
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="plushie-search",
+        description="Find the right thing from a picture, a sentence, or both.",
+        epilog="Exit status: 0 all went well, 1 some pictures or items could not be used, 2 nothing could be done, "
+        "130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"plushie-search {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, help: str, *, catalog: bool = True) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        sub.set_defaults(run=run)
+        if catalog:
+            sub.add_argument("catalog", metavar="CATALOG", help="the catalog's directory")
+            sub.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or directory (%(default)s)")
+        if catalog or name == "demo":
+            sub.add_argument("--threads", type=_positive, metavar="N", help="the most threads to use (all cores)")
+        if name != "demo":
+            sub.add_argument("--json", action="store_true", help="print JSON, for machines")
+        return sub
+
+    add = command("add", _add, "add pictures to a catalog, which is made if there is none")
+    add.add_argument("source", metavar="SOURCE", help="a folder of <item>/<picture>, or a .csv, .json or .jsonl file")
+
+    search = command("search", _search, "find items by a picture, a text, or both")
+    search.add_argument("image", metavar="IMAGE", nargs="?", help="the picture to look for")
+    search.add_argument("--text", help="what to look for in words, or how it differs from IMAGE")
+    search.add_argument("--image-weight", type=float, default=0.6, metavar="W", help="IMAGE's share (%(default)s)")
+    search.add_argument("-k", type=int, default=5, help="how many items (%(default)s)")
+    search.add_argument("--min-score", type=float, metavar="S", help="only hits with at least this cosine")
+    search.add_argument("--where", type=_where, metavar="JSON", help="""a filter: '{"price": {"$lt": 20}}'""")
+
+    show = command("show", _show, "show items, all or those named")
+    show.add_argument("id", metavar="ID", nargs="*", help="the items; all of them if none is named")
+    show.add_argument("--where", type=_where, metavar="JSON", help="only items that fit this filter")
+    show.add_argument("--limit", type=_positive, metavar="N", help="at most this many")
+    show.add_argument("--offset", type=int, default=0, metavar="N", help="after so many (%(default)s)")
+
+    remove = command("remove", _remove, "remove items")
+    remove.add_argument("id", metavar="ID", nargs="+", help="the items")
+
+    command("stats", _stats, "show what a catalog holds")
+
+    show_off = command("demo", _demo, "make a collection of plush toys and search it", catalog=False)
+    show_off.add_argument("directory", metavar="DIRECTORY", nargs="?", default="demo", help="where (%(default)s)")
+    show_off.add_argument("--plushes", type=_positive, default=60, metavar="N", help="how many (%(default)s)")
+    show_off.add_argument("--seed", type=_seed, default=1, metavar="N", help="the first plush (%(default)s)")
+
+    plush = command("plush", _plush, "render plush toys, with captions", catalog=False)
+    plush.add_argument("--seed", type=_seed, default=7, metavar="N", help="the first plush (%(default)s)")
+    plush.add_argument("--count", type=_positive, default=4, metavar="N", help="how many plushes (%(default)s)")
+    plush.add_argument("--views", type=_positive, default=1, metavar="N", help="pictures of each (%(default)s)")
+    plush.add_argument("--size", type=_positive, default=224, metavar="PIXELS", help="their side (%(default)s)")
+    plush.add_argument("--out", default="plushes", metavar="DIR", help="where (%(default)s)")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"needs 1 or more, not {number}")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"needs a number from 0 to {2**63 - 1}")
+    return number
+
+
+def _where(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError('needs a JSON object, like {"label": "bear"}')
+    return value

@@ -1,0 +1,282 @@
+"""Plush toys as pictures, and the demo: make a collection, search it, show the answers as tables and as a page."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from . import _core
+from .engine import Engine, Progress
+from .hub import DEFAULT_MODEL
+from .progress import ProgressBar
+from .results import Results, picture_grid, thumbnail
+
+#: A file that says that a directory was made by the demo, which may then make it anew.
+MARK = ".plushie-search-demo"
+#: How many plushes are rendered at once.
+BATCH = 32
+#: What keeps the views of queries apart from those of references.
+ELSEWHERE = 10**9
+
+Toy = dict[str, Any]
+
+
+def write_plushes(
+    directory: Path,
+    *,
+    seeds: Sequence[int],
+    views: int = 1,
+    side: int = 224,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[Toy]:
+    """Renders each seed's plush to ``directory/<plush>/<view>.jpg`` and describes all in ``directory/plushes.jsonl``.
+
+    Returns the descriptions, which `plushie-search add` reads: id, images, label, text in English, and its attributes
+    and Chinese captions as metadata.
+    """
+    toys = [_toy(seed, views) for seed in seeds]
+    directory.mkdir(parents=True, exist_ok=True)
+    for start in range(0, len(toys), BATCH):
+        batch = toys[start : start + BATCH]
+        if progress is not None:
+            progress(start, len(toys), batch[0]["id"])
+        shots = [(toy["metadata"]["seed"], view) for toy in batch for view in range(views)]
+        pictures = _core.render_plushes(
+            [seed for seed, _ in shots],
+            [(seed * 100 + view) % 2**63 for seed, view in shots],
+            size=side,
+            scene="studio",
+            threads=threads,
+        )
+        paths = [directory / image for toy in batch for image in toy["images"]]
+        for path, picture in zip(paths, pictures, strict=True):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(_core.thumbnail(picture, side=side))
+    if progress is not None:
+        progress(len(toys), len(toys), "")
+    lines = (json.dumps(toy, ensure_ascii=False) + "\n" for toy in toys)
+    (directory / "plushes.jsonl").write_text("".join(lines), encoding="utf-8")
+    return toys
+
+
+def _toy(seed: int, views: int) -> Toy:
+    plush = _core.Plush(seed)
+    attributes = plush.attributes
+    id = f"{attributes['color']}-{attributes['species']}-{seed}".replace("_", "-")
+    return {
+        "id": id,
+        "images": [f"{id}/{view + 1}.jpg" for view in range(views)],
+        "label": attributes["species"],
+        "text": plush.caption("en"),
+        "metadata": {
+            "seed": seed,
+            **{name: value for name, value in attributes.items() if name not in ("species", "accessories")},
+            "wears": [f"{one['color']} {one['kind']}" for one in attributes["accessories"]],
+            "zh-Hans": plush.caption("zh-Hans"),
+            "zh-Hant": plush.caption("zh-Hant"),
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query of the demo, and the items that answer it."""
+
+    title: str
+    image: Path | None
+    text: str | None
+    right: frozenset[str]
+
+    def ask(self, engine: Engine, k: int) -> Results:
+        """The engine's answer."""
+        if self.text is None:
+            return engine.search_image(_path(self.image), k=k)
+        if self.image is None:
+            return engine.search_text(self.text, k=k)
+        return engine.search_hybrid(_path(self.image), self.text, k=k)
+
+
+def _path(path: Path | None) -> Path:
+    assert path is not None
+    return path
+
+
+def run(directory: Path, *, plushes: int = 60, seed: int = 1, threads: int | None = None) -> Path:
+    """Makes a collection of plushes in ``directory``, searches it, and returns the page with the answers.
+
+    Raises:
+        ValueError: The directory holds something else than an earlier demo.
+    """
+    _make_room(directory)
+    print(f"rendering {plushes} plush toys, two pictures each")
+    pictures = directory / "plushes"
+    toys = _with_bar(
+        "rendering",
+        lambda bar: write_plushes(
+            pictures, seeds=range(seed, seed + plushes), views=2, side=320, threads=threads, progress=bar
+        ),
+    )
+    photos = _photos(directory / "photos", toys, threads)
+    with Engine(directory / "toys.catalog", threads=threads) as engine:
+        rows = [
+            (toy["id"], [pictures / image for image in toy["images"]], toy["label"], toy["metadata"], toy["text"])
+            for toy in toys
+        ]
+        begin = time.perf_counter()
+        report = _with_bar("adding", lambda bar: engine.add_items(rows, progress=bar))
+        seconds = time.perf_counter() - begin
+        print(f"added {report.items} items with {report.references} references in {seconds:.1f} s\n")
+
+        answers = engine.search_image(list(photos), k=1)
+        found = sum(len(hits) > 0 and hits[0].item == toy["id"] for hits, toy in zip(answers, toys, strict=True))
+        summary = f"{found} of {plushes} plushes found first from a photo in other light and from another side"
+        sections = []
+        for question in _questions(toys, photos):
+            begin = time.perf_counter()
+            hits = question.ask(engine, 5)
+            milliseconds = 1000 * (time.perf_counter() - begin)
+            sections.append(_section(question, hits, milliseconds))
+            print(f"{question.title}: {_asked(question)}")
+            print(f"{str(hits).partition(chr(10))[2]}\n")
+        print(summary)
+        page = directory / "index.html"
+        page.write_text(_page(sections, summary, report.items, report.references), encoding="utf-8")
+    print(f"the same with pictures: {page}")
+    return page
+
+
+def _with_bar(verb: str, work: Callable[[ProgressBar], Any]) -> Any:
+    """Does the work with a progress bar, and takes the bar away."""
+    bar = ProgressBar(verb)
+    try:
+        return work(bar)
+    finally:
+        bar.close()
+
+
+def _make_room(directory: Path) -> None:
+    mark = directory / MARK
+    if directory.exists() and any(directory.iterdir()) and not mark.exists():
+        raise ValueError(f"{directory} holds something else than a demo: name a new directory")
+    directory.mkdir(parents=True, exist_ok=True)
+    mark.write_text("Made by `plushie-search demo`, which makes everything here anew when it runs again.\n")
+    for old in ("plushes", "photos", "toys.catalog"):
+        shutil.rmtree(directory / old, ignore_errors=True)
+
+
+def _photos(directory: Path, toys: Sequence[Toy], threads: int | None) -> list[Path]:
+    """Another picture of each plush, as somebody at home would take it."""
+    directory.mkdir()
+    seeds = [toy["metadata"]["seed"] for toy in toys]
+    paths = [directory / f"{toy['id']}.jpg" for toy in toys]
+    views = [(ELSEWHERE + seed) % 2**63 for seed in seeds]
+    pictures = _core.render_plushes(seeds, views, size=320, scene="everyday", threads=threads)
+    for path, picture in zip(paths, pictures, strict=True):
+        path.write_bytes(_core.thumbnail(picture, side=320))
+    return paths
+
+
+# Questions whose answers are known
+
+
+def _questions(toys: Sequence[Toy], photos: Sequence[Path]) -> list[Question]:
+    """Queries of every kind about this collection, with the items that are right."""
+    words = _core.plush_words()
+    photo_of = {toy["id"]: photo for toy, photo in zip(toys, photos, strict=True)}
+    questions = [
+        Question("A photo", photo_of[toy["id"]], None, frozenset({toy["id"]}))
+        for toy in (toys[len(toys) * part // 6] for part in (1, 3, 5))
+    ]
+
+    def those(species: str, *, color: str | None = None, wears: str | None = None) -> frozenset[str]:
+        return frozenset(
+            toy["id"]
+            for toy in toys
+            if toy["label"] == species
+            and color in (None, toy["metadata"]["color"])
+            and (wears is None or wears in toy["metadata"]["wears"])
+        )
+
+    def say(language: str, pattern: str, *, species: str, color: str, kind: str = "") -> str:
+        said = {"species": species, "color": color, "kind": kind}
+        return pattern.format(**{name: words[name][value][language] for name, value in said.items() if value})
+
+    plain = [toy for toy in toys if not toy["metadata"]["wears"]] or list(toys)
+    dressed = [toy for toy in toys if toy["metadata"]["wears"]]
+    for toy, language, pattern in zip(
+        (plain[0], plain[-1]), ("en", "zh-Hans"), ("a {color} {species}", "{color}的{species}"), strict=True
+    ):
+        species, color = toy["label"], toy["metadata"]["color"]
+        text = say(language, pattern, species=species, color=color)
+        questions.append(Question("A sentence", None, text, those(species, color=color)))
+    for toy, language, pattern in zip(
+        dressed[:: max(len(dressed) - 1, 1)],
+        ("en", "zh-Hant"),
+        ("a {species} with a {color} {kind}", "有{color}{kind}的{species}"),
+        strict=False,
+    ):
+        color, kind = toy["metadata"]["wears"][0].split(" ")
+        text = say(language, pattern, species=toy["label"], color=color, kind=kind)
+        questions.append(Question("A sentence", None, text, those(toy["label"], wears=f"{color} {kind}")))
+    pairs = [
+        (one, other)
+        for one in toys
+        for other in toys
+        if one["label"] == other["label"] and one["metadata"]["color"] != other["metadata"]["color"]
+    ]
+    for (one, other), language, pattern in zip(
+        pairs[:: max(len(pairs) - 1, 1)], ("en", "zh-Hans"), ("a {color} {species}", "{color}的{species}"), strict=False
+    ):
+        species, color = one["label"], other["metadata"]["color"]
+        text = say(language, pattern, species=species, color=color)
+        questions.append(Question("A photo and a sentence", photo_of[one["id"]], text, those(species, color=color)))
+    return questions
+
+
+def _asked(question: Question) -> str:
+    return " + ".join(str(part) for part in (question.image, question.text) if part is not None)
+
+
+# The page
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #2d2328; --paper: #fbf7f4; --card: #ffffff; --rose: #c2476a }
+@media (prefers-color-scheme: dark) { :root { --ink: #f2e9ec; --paper: #1d181b; --card: #2a2327; --rose: #f08fab } }
+body { margin: 0 auto; max-width: 1480px; padding: 40px 24px 80px; background: var(--paper); color: var(--ink);
+       font: 16px/1.5 system-ui, sans-serif }
+h1 { font-size: 34px; margin: 0 } h1 + p { margin: 4px 0 0; opacity: .75 }
+section { display: grid; grid-template-columns: 250px 1fr; gap: 24px; margin-top: 28px; padding: 20px;
+          background: var(--card); border-radius: 16px; box-shadow: 0 1px 4px #0002 }
+h2 { font-size: 13px; letter-spacing: .06em; text-transform: uppercase; color: var(--rose); margin: 0 0 10px }
+blockquote { margin: 12px 0 0; font-size: 21px; line-height: 1.35 }
+small { display: block; margin-top: 12px; opacity: .65 }
+@media (max-width: 800px) { section { grid-template-columns: 1fr } }
+"""
+
+
+def _section(question: Question, hits: Results, milliseconds: float) -> str:
+    image = "" if question.image is None else thumbnail(os.fspath(question.image), side=220)
+    text = "" if question.text is None else f"<blockquote>“{escape(question.text)}”</blockquote>"
+    grid = picture_grid(hits, right=question.right)
+    return (
+        f"<section><div><h2>{escape(question.title)}</h2>{image}{text}"
+        f"<small>{len(hits)} hits in {milliseconds:.1f} ms</small></div>{grid}</section>"
+    )
+
+
+def _page(sections: Sequence[str], summary: str, items: int, references: int) -> str:
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>plushie_search demo</title><style>{STYLE}</style>"
+        f"<h1>Find the right plush</h1><p>{items} plush toys, {references} pictures, all rendered; "
+        f"the model {DEFAULT_MODEL}. {summary}. ✓ marks what was looked for.</p>{''.join(sections)}</html>\n"
+    )
