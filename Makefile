@@ -39,7 +39,7 @@ bench: $(DONE)/package $(DONE)/bench-tools
 
 wheel: $(DONE)/venv
 	rm -rf dist
-	$(BIN)/maturin build --release --locked --auditwheel repair --out dist
+	$(BIN)/maturin build --release --locked --auditwheel repair --interpreter $(BIN)/python --out dist
 	$(PYTHON) scripts/test-wheel dist/*.whl
 
 clean:
