@@ -217,6 +217,6 @@ impl TextEncoder {
 
     fn row(&self, text: &str) -> Result<Arc<Vectors>> {
         let tokens = self.tokenizer.encode(&[text])?;
-        self.network.run(Feed::Tokens(&tokens), || format!("text {text:?}")).map(Arc::new)
+        self.network.run(Feed::Tokens(&tokens), || tokenize::name(text)).map(Arc::new)
     }
 }

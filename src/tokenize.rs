@@ -79,10 +79,12 @@ impl Tokenizer {
 
     fn encode_one(&self, text: &str) -> Result<tokenizers::Encoding> {
         check(text)?;
-        let encoding = self.inner.encode_fast(text, true).map_err(|error| Error::argument(format!("{error}")))?;
+        let blame = |reason: String| Error::argument(format!("{} {reason}", name(text)));
+        let encoding = self.inner.encode_fast(text, true);
+        let encoding = encoding.map_err(|error| blame(format!("cannot be tokenized: {error}")))?;
         match encoding.get_special_tokens_mask().contains(&0) {
             true => Ok(encoding),
-            false => Err(Error::argument(format!("text {text:?} has nothing that the model's tokenizer knows"))),
+            false => Err(blame("has nothing that the model's tokenizer knows".into())),
         }
     }
 }
@@ -103,4 +105,37 @@ pub fn check(text: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What errors call `text`: itself, or how it begins.
+pub fn name(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("text {:?}...", &text[..end]),
+        None => format!("text {text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_counted_in_characters() {
+        assert!(check(&"兔".repeat(MAX_CHARACTERS)).is_ok());
+        let error = check(&"兔".repeat(MAX_CHARACTERS + 1)).unwrap_err();
+        assert_eq!(error.to_string(), "text of 100001 characters: at most 100000");
+    }
+
+    #[test]
+    fn texts_without_words_are_empty() {
+        for text in ["", " ", "\n\t", "\u{3000}"] {
+            assert_eq!(check(text).unwrap_err().to_string(), "the text is empty: give at least one word");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_named_by_their_beginning() {
+        assert_eq!(name("a \"bear\""), r#"text "a \"bear\"""#);
+        assert_eq!(name(&"兔".repeat(41)), format!("text \"{}\"...", "兔".repeat(40)));
+    }
 }

@@ -40,7 +40,6 @@ pub(super) fn image(value: &Bound<'_, PyAny>) -> PyResult<Source> {
     source(value, "image")
 }
 
-#[allow(dead_code)]
 /// One text or many, and whether it was one.
 pub(super) fn texts(value: &Bound<'_, PyAny>) -> PyResult<(Vec<String>, bool)> {
     if let Ok(text) = value.cast::<PyString>() {
@@ -56,7 +55,6 @@ pub(super) fn texts(value: &Bound<'_, PyAny>) -> PyResult<(Vec<String>, bool)> {
     Ok((texts.collect::<PyResult<_>>()?, false))
 }
 
-#[allow(dead_code)]
 /// Rows of vectors as an array of shape (n, dim).
 pub(super) fn array(py: Python<'_>, vectors: Vectors) -> PyResult<Bound<'_, PyArray2<f32>>> {
     let shape = [vectors.len(), vectors.dim()];

@@ -1,6 +1,7 @@
 //! The Python face: each function converts, calls the core without the GIL, and converts back.
 
 mod convert;
+mod encoder;
 mod error;
 mod preprocess;
 
@@ -17,6 +18,7 @@ fn detached<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> Result<T>) ->
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     error::register(module)?;
+    encoder::register(module)?;
     preprocess::register(module)?;
     Ok(())
 }

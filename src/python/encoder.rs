@@ -1,0 +1,82 @@
+//! `_core.Encoder`: pictures and texts to numpy arrays.
+
+use std::path::PathBuf;
+
+use numpy::PyArray2;
+use pyo3::prelude::*;
+
+use crate::encoder;
+use crate::model::Model;
+
+use super::convert;
+use super::detached;
+
+/// A model that is ready to encode.
+#[pyclass(frozen, name = "Encoder", module = "plushie_search._core")]
+pub(super) struct PyEncoder(encoder::Encoder);
+
+#[pymethods]
+impl PyEncoder {
+    #[new]
+    #[pyo3(signature = (model, *, runtime, threads))]
+    fn new(py: Python<'_>, model: PathBuf, runtime: PathBuf, threads: usize) -> PyResult<Self> {
+        detached(py, || {
+            encoder::load_runtime(&runtime)?;
+            encoder::Encoder::open(Model::open(&model)?, threads)
+        })
+        .map(Self)
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.model().name()
+    }
+
+    #[getter]
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+
+    #[getter]
+    fn fingerprint(&self) -> &str {
+        self.0.model().fingerprint()
+    }
+
+    #[getter]
+    fn threads(&self) -> usize {
+        self.0.threads()
+    }
+
+    fn encode_images<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let (sources, _) = convert::images(images)?;
+        convert::array(py, detached(py, || self.0.images(&sources))?)
+    }
+
+    fn encode_texts<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let (texts, _) = convert::texts(texts)?;
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        convert::array(py, detached(py, || self.0.texts(&texts))?)
+    }
+
+    fn __repr__(&self) -> String {
+        let model = self.0.model();
+        format!(
+            "Encoder({:?}, version={:?}, dim={}, threads={})",
+            model.name(),
+            model.version(),
+            model.dim(),
+            self.0.threads()
+        )
+    }
+}
+
+/// Opens the ONNX Runtime library for this process.
+#[pyfunction]
+fn load_runtime(py: Python<'_>, path: PathBuf) -> PyResult<()> {
+    detached(py, || encoder::load_runtime(&path))
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PyEncoder>()?;
+    module.add_function(wrap_pyfunction!(load_runtime, module)?)
+}

@@ -1,0 +1,119 @@
+"""Models by name or path, and the ONNX Runtime library of the installed package."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from plushie_search import ModelError, _core, hub
+
+
+def test_models_are_found_by_path(toy_model, monkeypatch):
+    assert hub.model_directory(toy_model) == toy_model
+    assert hub.model_directory(str(toy_model)) == toy_model
+    monkeypatch.chdir(toy_model.parent)
+    assert hub.model_directory("toy").samefile(toy_model)
+
+
+def test_built_in_models_are_found_by_name_before_directories(toy_model, monkeypatch, tmp_path):
+    shutil.copytree(toy_model, tmp_path / "built-in" / "toy")
+    (tmp_path / "built-in" / "no-model").mkdir()
+    monkeypatch.setattr(hub, "BUILT_IN", tmp_path / "built-in")
+    monkeypatch.chdir(toy_model.parent)
+    assert hub.built_in_models() == ["toy"]
+    assert hub.model_directory("toy") == tmp_path / "built-in" / "toy"
+    with pytest.raises(ValueError, match=r"unknown model 'bear'; give the path of a model directory, or .*: toy"):
+        hub.model_directory("bear")
+
+
+def test_a_directory_without_a_manifest_is_no_model(tmp_path):
+    with pytest.raises(ValueError, match=rf"model {re.escape(str(tmp_path))}: the directory has no model.json"):
+        hub.model_directory(tmp_path)
+
+
+def test_the_runtime_is_found_without_importing_it(runtime):
+    assert runtime.name.startswith("libonnxruntime.so")
+    code = "import sys; from plushie_search import hub; hub.runtime_library(); print('onnxruntime' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_missing_runtime_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(hub, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"not installed; install it with: pip install .*'onnxruntime>=1.23'"):
+        hub.runtime_library()
+
+
+def test_an_old_runtime_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(hub, "version", lambda name: "1.9.0")
+    with pytest.raises(ImportError, match=r"onnxruntime 1.9.0 is too old; update it with: pip install"):
+        hub.runtime_library()
+
+
+def test_a_runtime_without_a_library(monkeypatch, tmp_path):
+    class Spec:
+        submodule_search_locations = (str(tmp_path),)
+
+    monkeypatch.setattr(hub, "find_spec", lambda name: Spec)
+    with pytest.raises(ImportError, match=r"no ONNX Runtime library in .*; install one with: pip install"):
+        hub.runtime_library()
+    (tmp_path / "capi").mkdir()
+    for name in ("libonnxruntime.so.1.9.2", "libonnxruntime.so.1.31.1", "libonnxruntime_providers_shared.so"):
+        (tmp_path / "capi" / name).touch()
+    assert hub.runtime_library().name == "libonnxruntime.so.1.31.1"
+
+
+def in_new_process(code, *arguments):
+    """What Python code prints in a process of its own."""
+    code = f"import sys; from plushie_search import ModelError, _core, hub\n{code}"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+LOAD = """
+for library in sys.argv[1:]:
+    try:
+        _core.load_runtime(library)
+        print("loaded")
+    except ModelError as error:
+        print(error)
+"""
+
+
+def test_loading_a_runtime_twice_does_nothing_more(runtime, tmp_path):
+    (tmp_path / "link.so").symlink_to(runtime)
+    assert in_new_process(LOAD, runtime, runtime, tmp_path / "link.so") == "loaded\n" * 3
+
+
+def test_only_one_runtime_in_a_process(runtime, tmp_path):
+    shutil.copy(runtime, tmp_path / "other.so")
+    loaded, refused = in_new_process(LOAD, runtime, tmp_path / "other.so").splitlines()
+    assert loaded == "loaded"
+    assert refused.endswith(f"other.so: this process already runs {runtime.resolve()}; start another process")
+
+
+def test_what_is_no_runtime(runtime, tmp_path):
+    (tmp_path / "text.so").write_text("no library")
+    libraries = [tmp_path / "missing.so", tmp_path / "text.so", tmp_path, _core.__file__, runtime]
+    *errors, loaded = in_new_process(LOAD, *libraries).splitlines()
+    assert loaded == "loaded"
+    for error, reason in zip(
+        errors, ["No such file", "cannot be loaded", "is not a file", "is a library, but not ONNX Runtime"], strict=True
+    ):
+        assert reason in error
+        assert error.endswith("install a current one with: pip install --upgrade onnxruntime")
+
+
+def test_an_encoder_needs_a_runtime(toy_model):
+    with pytest.raises(ModelError, match=r"missing\.so: No such file"):
+        _core.Encoder(toy_model, runtime="/missing.so", threads=1)
+
+
+def test_the_python_package_of_the_runtime_may_be_imported_too(toy_model, runtime):
+    code = """
+import onnxruntime
+encoder = _core.Encoder(sys.argv[1], runtime=hub.runtime_library(), threads=1)
+print(onnxruntime.InferenceSession(sys.argv[1] + "/image.onnx").get_outputs()[0].name, encoder.encode_texts("a").shape)
+"""
+    assert in_new_process(code, toy_model) == "image_embeds (1, 6)\n"

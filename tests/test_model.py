@@ -1,0 +1,192 @@
+"""Model directories: what is refused and why, and what a fingerprint depends on."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import toy
+
+from plushie_search import ModelError, _core
+
+
+@pytest.fixture
+def directory(toy_model, tmp_path):
+    """A copy of the toy model to break."""
+    return shutil.copytree(toy_model, tmp_path / "copy")
+
+
+@pytest.fixture
+def open_model(runtime):
+    """Opens a model directory."""
+    return lambda directory: _core.Encoder(directory, runtime=runtime, threads=1)
+
+
+def rewrite(directory, **changes):
+    """Changes keys of model.json; `tower__key` changes one of a tower."""
+    manifest = toy.manifest()
+    for key, value in changes.items():
+        place, _, inner = key.partition("__")
+        if inner:
+            manifest[place][inner] = value
+        else:
+            manifest[place] = value
+    (directory / "model.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "model.json: format 2 is not 1, the one this version of plushie_search reads; update it"),
+        ({"format": "1"}, "model.json: invalid type: string"),
+        ({"name": " "}, 'model.json: name " " must be 1 to 200 bytes of plain text'),
+        ({"version": "1\n2"}, "must be 1 to 200 bytes of plain text"),
+        ({"dimension": 0}, "dimension must be 1 to 65536"),
+        ({"dimension": -1}, "model.json: invalid value"),
+        ({"colour": "red"}, "model.json: unknown field `colour`"),
+        ({"image": None, "text": None}, "neither image nor text: a model needs one of them"),
+        ({"image__depth": 3}, "unknown field `depth`"),
+        ({"image__file": "../image.onnx"}, r'names the file "\.\./image.onnx": it must be a path inside the model'),
+        ({"image__file": "/etc/passwd"}, 'names the file "/etc/passwd": it must be a path inside the model'),
+        ({"image__file": "C:\\image.onnx"}, "it must be a path inside the model"),
+        ({"image__file": ""}, 'names the file "": it must be a path inside the model'),
+        (
+            {"image__file": "vision.onnx"},
+            "vision.onnx is missing; copy the whole model directory, or correct model.json",
+        ),
+        ({"image__pool": "max"}, "unknown variant `max`"),
+        ({"image__preprocess": {}}, "model.json: missing field"),
+        ({"text__tokenizer": "tokens/../../t.json"}, "it must be a path inside the model"),
+        ({"text__max_length": 0}, "text.max_length must be 1 to 8192"),
+        ({"text__max_length": 2}, "tokenizer.json: adds 2 tokens to each text, but text.max_length is 2"),
+        ({"text__padding": "left"}, "unknown variant `left`"),
+        ({"text__pad_id": -1}, "model.json: invalid value"),
+    ],
+)
+def test_wrong_manifests(directory, open_model, changes, message):
+    rewrite(directory, **changes)
+    with pytest.raises(ModelError, match=message):
+        open_model(directory)
+
+
+def test_errors_name_the_directory_or_the_model(directory, open_model):
+    (directory / "model.json").write_text("{")
+    with pytest.raises(ModelError, match=rf"^model {directory}: model.json: EOF while parsing .* line 1"):
+        open_model(directory)
+    (directory / "model.json").unlink()
+    with pytest.raises(ModelError, match=rf"^model {directory}: model.json is missing; a model is a directory with"):
+        open_model(directory)
+    with pytest.raises(
+        ModelError, match=r"/no such place: no such directory; a model is a directory with a model.json"
+    ):
+        open_model(directory.parent / "no such place")
+
+
+@pytest.mark.parametrize("file", ["image.onnx", "text.onnx", "tokenizer.json"])
+def test_missing_and_damaged_files(directory, open_model, file):
+    whole = (directory / file).read_bytes()
+    (directory / file).write_bytes(np.random.default_rng(0).bytes(1000))
+    with pytest.raises(ModelError, match=rf"{file}:? is (not an ONNX file, or is cut short|not a tokenizer file)"):
+        open_model(directory)
+    (directory / file).write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(ModelError, match=rf"{file}:? is (not an ONNX file, or is cut short|not a tokenizer file)"):
+        open_model(directory)
+    (directory / file).write_bytes(b"")
+    with pytest.raises(ModelError, match=rf"{file}:? is (not an ONNX file, or is cut short|not a tokenizer file)"):
+        open_model(directory)
+    (directory / file).unlink()
+    with pytest.raises(ModelError, match=f"{file} is missing; copy the whole model directory"):
+        open_model(directory)
+
+
+def test_git_lfs_pointers_are_recognised(directory, open_model):
+    (directory / "image.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(ModelError, match=r"image.onnx is a Git LFS pointer, not the file itself; run: git lfs pull"):
+        open_model(directory)
+
+
+def test_a_copy_has_the_same_fingerprint(toy_encoder, directory, open_model):
+    assert open_model(directory).fingerprint == toy_encoder.fingerprint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"licence": "MIT"}, {"description": "other"}, {"languages": ["fr"]}, {"name": "other"}, {"version": "2"}],
+)
+def test_words_about_a_model_do_not_change_its_fingerprint(toy_encoder, directory, open_model, changes):
+    rewrite(directory, **changes)
+    assert open_model(directory).fingerprint == toy_encoder.fingerprint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image__output": "image_embeds"},
+        {"image__pool": "cls"},
+        *(
+            {"image__preprocess": {**toy.PREPROCESS, key: value}}
+            for key, value in [
+                ("resize", "crop"),
+                ("filter", "bicubic"),
+                ("mean", [0.5, 0.4, 0.31]),
+                ("std", [0.25, 0.5, 1.5]),
+                ("fill", [0, 0, 0]),
+                ("channels", "bgr"),
+            ]
+        ),
+        {"text__output": "text_embeds"},
+        {"text__pool": "mean"},
+        {"text__max_length": 9},
+        {"text__padding": "fixed"},
+        {"text__pad_id": 1},
+    ],
+)
+def test_settings_that_change_vectors_change_the_fingerprint(toy_encoder, directory, open_model, changes):
+    rewrite(directory, **changes)
+    assert open_model(directory).fingerprint != toy_encoder.fingerprint
+
+
+@pytest.mark.parametrize("file", ["image.onnx", "text.onnx"])
+def test_weights_change_the_fingerprint(toy_encoder, directory, open_model, file):
+    network = onnx.load(directory / file)
+    weights = next(tensor for tensor in network.graph.initializer if tensor.name == "weights")
+    weights.raw_data = weights.raw_data[:-1] + bytes([weights.raw_data[-1] ^ 1])
+    onnx.save(network, directory / file)
+    assert open_model(directory).fingerprint != toy_encoder.fingerprint
+
+
+def test_the_tokenizer_changes_the_fingerprint(toy_encoder, directory, open_model):
+    path = directory / "tokenizer.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("scarf", "shawl"), encoding="utf-8")
+    assert open_model(directory).fingerprint != toy_encoder.fingerprint
+
+
+def test_weights_in_other_files(directory, open_model, toy_encoder):
+    onnx.save_model(
+        toy.image_tower(),
+        directory / "image.onnx",
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=100,
+    )
+    apart = open_model(directory)
+    np.testing.assert_array_equal(apart.encode_texts("a bear"), toy_encoder.encode_texts("a bear"))
+    weights = bytearray((directory / "weights.bin").read_bytes())
+    weights[-1] ^= 1
+    (directory / "weights.bin").write_bytes(weights)
+    assert open_model(directory).fingerprint not in (apart.fingerprint, toy_encoder.fingerprint)
+    (directory / "weights.bin").unlink()
+    with pytest.raises(ModelError, match=r"weights.bin is missing; image.onnx keeps weights in it"):
+        open_model(directory)
+
+
+def test_weights_outside_of_the_directory(directory, open_model):
+    network = toy.image_tower()
+    onnx.save_model(
+        network, directory / "image.onnx", save_as_external_data=True, location="weights.bin", size_threshold=100
+    )
+    outside = (directory / "image.onnx").read_bytes().replace(b"weights.bin", b"../eigh.bin")
+    (directory / "image.onnx").write_bytes(outside)
+    with pytest.raises(ModelError, match=r'image.onnx has weights in "\.\./eigh.bin": it must be a path inside'):
+        open_model(directory)
