@@ -3,6 +3,7 @@
 mod convert;
 mod encoder;
 mod error;
+mod plush;
 mod preprocess;
 
 use pyo3::prelude::*;
@@ -19,6 +20,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     error::register(module)?;
     encoder::register(module)?;
+    plush::register(module)?;
     preprocess::register(module)?;
     Ok(())
 }

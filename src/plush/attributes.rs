@@ -1,0 +1,444 @@
+//! What can be said about a plush toy, in English and Chinese.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::render::math::{Random, V3, linear, v3};
+
+/// A language of captions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    En,
+    /// Chinese in simplified characters.
+    ZhHans,
+    /// Chinese in traditional characters.
+    ZhHant,
+}
+
+impl Language {
+    /// Every language.
+    pub const ALL: [Self; 3] = [Self::En, Self::ZhHans, Self::ZhHant];
+
+    /// The BCP 47 tag.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::ZhHans => "zh-Hans",
+            Self::ZhHant => "zh-Hant",
+        }
+    }
+
+    /// The language of a tag.
+    pub fn parse(tag: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|language| language.tag().eq_ignore_ascii_case(tag));
+        found.ok_or_else(|| Error::argument(format!("no captions in language {tag:?}: use en, zh-Hans or zh-Hant")))
+    }
+}
+
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $tag:literal: $en:literal, $hans:literal, $hant:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $(
+                #[doc = $en]
+                #[serde(rename = $tag)]
+                $variant,
+            )*
+        }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name in data files.
+            pub fn tag(self) -> &'static str {
+                match self { $(Self::$variant => $tag,)* }
+            }
+
+            /// The word for it.
+            pub fn word(self, language: Language) -> &'static str {
+                match (self, language) {
+                    $(
+                        (Self::$variant, Language::En) => $en,
+                        (Self::$variant, Language::ZhHans) => $hans,
+                        (Self::$variant, Language::ZhHant) => $hant,
+                    )*
+                }
+            }
+        }
+    };
+}
+
+named! {
+    /// What the plush is.
+    Species {
+        Bear = "bear": "bear", "小熊", "小熊";
+        Rabbit = "rabbit": "rabbit", "兔子", "兔子";
+        Cat = "cat": "cat", "猫咪", "貓咪";
+        Dog = "dog": "dog", "小狗", "小狗";
+        Elephant = "elephant": "elephant", "大象", "大象";
+        Panda = "panda": "panda", "熊猫", "貓熊";
+        Fox = "fox": "fox", "狐狸", "狐狸";
+        Frog = "frog": "frog", "青蛙", "青蛙";
+        Penguin = "penguin": "penguin", "企鹅", "企鵝";
+        Pig = "pig": "pig", "小猪", "小豬";
+        Mouse = "mouse": "mouse", "老鼠", "老鼠";
+        Lion = "lion": "lion", "狮子", "獅子";
+        Duck = "duck": "duck", "鸭子", "鴨子";
+        Monkey = "monkey": "monkey", "猴子", "猴子";
+        Sheep = "sheep": "sheep", "绵羊", "綿羊";
+        Unicorn = "unicorn": "unicorn", "独角兽", "獨角獸";
+        Dinosaur = "dinosaur": "dinosaur", "恐龙", "恐龍";
+        Koala = "koala": "koala", "考拉", "無尾熊";
+    }
+}
+
+named! {
+    /// A colour of fur or cloth.
+    Color {
+        White = "white": "white", "白色", "白色";
+        Grey = "grey": "grey", "灰色", "灰色";
+        Black = "black": "black", "黑色", "黑色";
+        Brown = "brown": "brown", "棕色", "棕色";
+        Beige = "beige": "beige", "米色", "米色";
+        Red = "red": "red", "红色", "紅色";
+        Orange = "orange": "orange", "橙色", "橙色";
+        Yellow = "yellow": "yellow", "黄色", "黃色";
+        Green = "green": "green", "绿色", "綠色";
+        Turquoise = "turquoise": "turquoise", "青色", "青色";
+        SkyBlue = "sky_blue": "sky blue", "天蓝色", "天藍色";
+        Blue = "blue": "blue", "深蓝色", "深藍色";
+        Purple = "purple": "purple", "紫色", "紫色";
+        Pink = "pink": "pink", "粉色", "粉紅色";
+    }
+}
+
+named! {
+    /// How the second colour is laid out.
+    Pattern {
+        Plain = "plain": "plain", "纯色", "純色";
+        Belly = "belly": "belly", "肚皮", "肚皮";
+        Patches = "patches": "patches", "斑块", "斑塊";
+        Stripes = "stripes": "stripes", "条纹", "條紋";
+        Spots = "spots": "spots", "圆点", "圓點";
+        TwoTone = "two_tone": "paws and ears", "手脚和耳朵", "手腳和耳朵";
+    }
+}
+
+named! {
+    /// Something worn, carried or held.
+    Kind {
+        Scarf = "scarf": "scarf", "围巾", "圍巾";
+        BowTie = "bow_tie": "bow tie", "领结", "領結";
+        Collar = "collar": "collar", "项圈", "項圈";
+        Hat = "hat": "hat", "礼帽", "禮帽";
+        Beanie = "beanie": "beanie", "毛线帽", "毛線帽";
+        Crown = "crown": "crown", "皇冠", "皇冠";
+        Bow = "bow": "hair bow", "蝴蝶结", "蝴蝶結";
+        Flower = "flower": "flower", "花朵", "花朵";
+        Glasses = "glasses": "glasses", "眼镜", "眼鏡";
+        Shirt = "shirt": "shirt", "上衣", "上衣";
+        Backpack = "backpack": "backpack", "背包", "背包";
+        Heart = "heart": "heart", "爱心", "愛心";
+    }
+}
+
+named! {
+    /// How it is sewn to rest.
+    Pose {
+        Sitting = "sitting": "sitting", "坐着", "坐著";
+        Standing = "standing": "standing", "站立", "站立";
+        Lying = "lying": "lying", "躺着", "躺著";
+    }
+}
+
+named! {
+    /// Kind of fur.
+    Fur {
+        Short = "short": "short-haired", "短毛", "短毛";
+        Long = "long": "long-haired", "长毛", "長毛";
+        Curly = "curly": "curly", "卷毛", "捲毛";
+    }
+}
+
+named! {
+    /// Colour of the eyes.
+    EyeColor {
+        Black = "black": "black", "黑色", "黑色";
+        Brown = "brown": "brown", "棕色", "棕色";
+        Blue = "blue": "blue", "蓝色", "藍色";
+        Green = "green": "green", "绿色", "綠色";
+    }
+}
+
+named! {
+    /// What use has done to it.
+    Wear {
+        New = "new": "new", "全新", "全新";
+        Faded = "faded": "faded", "褪色", "褪色";
+        Mended = "mended": "sewn-on patch", "补丁", "補丁";
+    }
+}
+
+/// Where an accessory sits: at most one of each place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// Around the neck.
+    Neck,
+    /// On the head.
+    Head,
+    /// In the face.
+    Face,
+    /// On the body.
+    Body,
+    /// On the back.
+    Back,
+    /// In the arms.
+    Arms,
+}
+
+impl Kind {
+    /// Where it sits.
+    pub fn slot(self) -> Slot {
+        match self {
+            Self::Scarf | Self::BowTie | Self::Collar => Slot::Neck,
+            Self::Hat | Self::Beanie | Self::Crown | Self::Bow | Self::Flower => Slot::Head,
+            Self::Glasses => Slot::Face,
+            Self::Shirt => Slot::Body,
+            Self::Backpack => Slot::Back,
+            Self::Heart => Slot::Arms,
+        }
+    }
+}
+
+impl Color {
+    /// The typical shade in display (sRGB) values.
+    pub fn display(self) -> V3 {
+        let (r, g, b) = match self {
+            Self::White => (0.95, 0.94, 0.91),
+            Self::Grey => (0.55, 0.56, 0.58),
+            Self::Black => (0.13, 0.125, 0.13),
+            Self::Brown => (0.46, 0.29, 0.17),
+            Self::Beige => (0.85, 0.74, 0.57),
+            Self::Red => (0.80, 0.12, 0.13),
+            Self::Orange => (0.95, 0.50, 0.13),
+            Self::Yellow => (0.97, 0.83, 0.22),
+            Self::Green => (0.30, 0.62, 0.24),
+            Self::Turquoise => (0.12, 0.66, 0.64),
+            Self::SkyBlue => (0.56, 0.77, 0.94),
+            Self::Blue => (0.14, 0.26, 0.66),
+            Self::Purple => (0.49, 0.27, 0.65),
+            Self::Pink => (0.95, 0.60, 0.71),
+        };
+        v3(r, g, b)
+    }
+
+    /// One shade of this colour, linear.
+    pub fn shade(self, random: &mut Random) -> V3 {
+        let c = self.display();
+        let bright = 1.0 + 0.07 * random.bell().clamp(-1.6, 1.6);
+        let mut shift = || 1.0 + 0.03 * random.bell().clamp(-1.6, 1.6);
+        let c = v3(c.x * bright * shift(), c.y * bright * shift(), c.z * bright * shift());
+        linear(v3(c.x.min(0.98), c.y.min(0.98), c.z.min(0.98)))
+    }
+}
+
+/// An accessory and its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Accessory {
+    /// What it is.
+    pub kind: Kind,
+    /// Its colour.
+    pub color: Color,
+}
+
+/// Everything about a plush that has a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attributes {
+    /// What it is.
+    pub species: Species,
+    /// Main colour of the fur.
+    pub color: Color,
+    /// Colour of the pattern; none if the pattern is plain.
+    pub second_color: Option<Color>,
+    /// How the second colour is laid out.
+    pub pattern: Pattern,
+    /// What it wears, carries and holds: at most three, each in its own slot.
+    pub accessories: Vec<Accessory>,
+    /// How it rests.
+    pub pose: Pose,
+    /// Kind of fur.
+    pub fur: Fur,
+    /// Colour of the eyes.
+    pub eyes: EyeColor,
+    /// What use has done to it.
+    pub wear: Wear,
+}
+
+impl Attributes {
+    /// The attributes of the plush of this seed.
+    pub fn sample(seed: u64) -> Self {
+        let random = &mut Random::new(seed, 1);
+        let species = random.pick(Species::ALL);
+        let color = if random.chance(0.35) { random.pick(natural(species)) } else { random.pick(Color::ALL) };
+        let pattern = if species == Species::Panda {
+            Pattern::TwoTone
+        } else {
+            random.weighted(&[
+                (Pattern::Plain, 0.32),
+                (Pattern::Belly, 0.20),
+                (Pattern::Patches, 0.12),
+                (Pattern::Stripes, 0.12),
+                (Pattern::Spots, 0.12),
+                (Pattern::TwoTone, 0.12),
+            ])
+        };
+        let second_color = (pattern != Pattern::Plain).then(|| second(random, species, color));
+        let count = random.weighted(&[(0usize, 0.18), (1, 0.40), (2, 0.30), (3, 0.12)]);
+        let mut accessories: Vec<Accessory> = Vec::new();
+        while accessories.len() < count {
+            let next = Accessory { kind: random.pick(Kind::ALL), color: random.pick(Color::ALL) };
+            if accessories.iter().all(|one| one.kind.slot() != next.kind.slot()) && next.color != color {
+                accessories.push(next);
+            }
+        }
+        let pose = random.weighted(&[(Pose::Sitting, 0.55), (Pose::Standing, 0.33), (Pose::Lying, 0.12)]);
+        let fur = match species {
+            Species::Sheep => Fur::Curly,
+            Species::Frog | Species::Penguin | Species::Dinosaur => Fur::Short,
+            _ => random.weighted(&[(Fur::Short, 0.55), (Fur::Long, 0.25), (Fur::Curly, 0.20)]),
+        };
+        let eyes = random.weighted(&[
+            (EyeColor::Black, 0.55),
+            (EyeColor::Brown, 0.17),
+            (EyeColor::Blue, 0.15),
+            (EyeColor::Green, 0.13),
+        ]);
+        let wear = random.weighted(&[(Wear::New, 0.80), (Wear::Faded, 0.10), (Wear::Mended, 0.10)]);
+        Self { species, color, second_color, pattern, accessories, pose, fur, eyes, wear }
+    }
+
+    /// The same with one visible attribute changed.
+    pub fn changed(&self, seed: u64) -> Self {
+        let random = &mut Random::new(seed, 4);
+        let mut new = self.clone();
+        let other = |random: &mut Random, not: &[Option<Color>]| loop {
+            let color = random.pick(Color::ALL);
+            if !not.contains(&Some(color)) {
+                break color;
+            }
+        };
+        match random.below(5) {
+            0 => new.color = other(random, &[Some(self.color), self.second_color]),
+            1 if self.second_color.is_some() => {
+                new.second_color = Some(other(random, &[Some(self.color), self.second_color]));
+            }
+            2 if !new.accessories.is_empty() => {
+                let one = random.below(new.accessories.len());
+                let old = new.accessories[one].color;
+                new.accessories[one].color = other(random, &[Some(old), Some(self.color)]);
+            }
+            3 if !new.accessories.is_empty() => {
+                new.accessories.remove(random.below(self.accessories.len()));
+            }
+            _ if new.accessories.len() < 3 => loop {
+                let next = Accessory { kind: random.pick(Kind::ALL), color: other(random, &[Some(self.color)]) };
+                if new.accessories.iter().all(|one| one.kind.slot() != next.kind.slot()) {
+                    new.accessories.push(next);
+                    break;
+                }
+            },
+            _ => {
+                new.accessories.pop();
+            }
+        }
+        new
+    }
+
+    /// As JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("enums, options and lists are JSON")
+    }
+
+    /// From JSON.
+    ///
+    /// # Errors
+    /// Text that is not JSON, unknown names or values.
+    pub fn from_json(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|error| Error::argument(format!("attributes of a plush: {error}")))
+    }
+
+    /// Checks that the attributes fit together.
+    pub fn check(&self) -> Result<()> {
+        if (self.pattern == Pattern::Plain) != self.second_color.is_none() {
+            return Err(Error::argument("a plush has a second_color exactly if its pattern is not plain"));
+        }
+        if self.second_color == Some(self.color) {
+            return Err(Error::argument(format!("color and second_color are both {}", self.color.tag())));
+        }
+        if self.species == Species::Panda && self.pattern != Pattern::TwoTone {
+            return Err(Error::argument("the pattern of a panda is two_tone"));
+        }
+        if self.accessories.len() > 3 {
+            return Err(Error::argument("a plush has at most three accessories"));
+        }
+        for (i, one) in self.accessories.iter().enumerate() {
+            if self.accessories[..i].iter().any(|other| other.kind.slot() == one.kind.slot()) {
+                return Err(Error::argument(format!("two accessories in one place: {} is one", one.kind.tag())));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The colours in which one expects a species.
+fn natural(species: Species) -> &'static [Color] {
+    match species {
+        Species::Bear | Species::Monkey | Species::Dog => &[Color::Brown, Color::Beige],
+        Species::Rabbit => &[Color::White, Color::Beige, Color::Pink, Color::Grey],
+        Species::Cat => &[Color::Orange, Color::Grey, Color::Black, Color::White],
+        Species::Elephant | Species::Mouse | Species::Koala => &[Color::Grey, Color::SkyBlue],
+        Species::Panda | Species::Sheep | Species::Unicorn => &[Color::White],
+        Species::Fox => &[Color::Orange],
+        Species::Frog | Species::Dinosaur => &[Color::Green, Color::Turquoise],
+        Species::Penguin => &[Color::Black, Color::Grey, Color::Blue],
+        Species::Pig => &[Color::Pink],
+        Species::Lion => &[Color::Yellow, Color::Beige, Color::Orange],
+        Species::Duck => &[Color::Yellow, Color::White],
+    }
+}
+
+fn second(random: &mut Random, species: Species, color: Color) -> Color {
+    if species == Species::Panda && color != Color::Black && random.chance(0.6) {
+        return Color::Black;
+    }
+    loop {
+        let second =
+            if random.chance(0.35) { random.pick(&[Color::White, Color::Beige]) } else { random.pick(Color::ALL) };
+        // White on beige and the like could not be told from plain.
+        let near = (second.display() - color.display()).length() < 0.3;
+        if !near {
+            return second;
+        }
+    }
+}
+
+/// One attribute: its name, and for each of its values the name in data files and the word in every language.
+pub type Words = (&'static str, Vec<(&'static str, [&'static str; 3])>);
+
+/// The words for every value of every attribute, in the order of [`Language::ALL`].
+pub fn words() -> Vec<Words> {
+    macro_rules! table {
+        ($($attribute:literal: $name:ident),*) => {
+            vec![$((
+                $attribute,
+                $name::ALL.iter().map(|value| (value.tag(), Language::ALL.map(|language| value.word(language)))).collect(),
+            )),*]
+        };
+    }
+    table!("species": Species, "color": Color, "pattern": Pattern, "kind": Kind, "pose": Pose, "fur": Fur,
+        "eyes": EyeColor, "wear": Wear)
+}

@@ -1,1 +1,0 @@
-//! Coloured triangles, a camera and a light become an RGB view, the same on every machine.

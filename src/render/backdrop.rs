@@ -1,0 +1,127 @@
+//! What is behind and under the subject: a wall and a table.
+
+use crate::render::math::{Basis, V3, cells, noise, smooth, unit_of, v3};
+
+/// The look of a wall or a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Texture {
+    /// One colour.
+    Plain,
+    /// From the first colour below to the second above.
+    Gradient,
+    /// Boards with grain.
+    Wood,
+    /// Squares.
+    Checker,
+    /// Woven cloth with soft folds.
+    Fabric,
+    /// Bands.
+    Stripes,
+    /// Round dots.
+    Dots,
+    /// Out-of-focus shapes in many shades.
+    Blobs,
+}
+
+/// One surface behind the subject.
+#[derive(Clone, Copy, Debug)]
+pub struct Surround {
+    /// The look.
+    pub texture: Texture,
+    /// First colour, linear.
+    pub first: V3,
+    /// Second colour, linear.
+    pub second: V3,
+    /// Pattern repeats for each unit of length.
+    pub scale: f32,
+    /// Seed of the pattern.
+    pub seed: u32,
+}
+
+/// A wall, and a table if there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct Backdrop {
+    /// The wall.
+    pub wall: Surround,
+    /// The table at height 0; without one the subject hangs in front of the wall.
+    pub table: Option<Surround>,
+    /// Distance of the wall behind the subject.
+    pub depth: f32,
+    /// Turn of the room about the vertical: the wall stands opposite to the camera.
+    pub room: Basis,
+}
+
+/// What a ray meets.
+pub struct Hit {
+    /// Colour before light.
+    pub colour: V3,
+    /// Position on the table, if it is the table.
+    pub table: Option<V3>,
+}
+
+impl Backdrop {
+    /// What the ray from `eye` along `way` meets.
+    pub fn hit(&self, eye: V3, way: V3) -> Hit {
+        let from = self.room.back(eye);
+        let ray = self.room.back(way);
+        let to_wall = if ray.z < -1e-4 { (-self.depth - from.z) / ray.z } else { 1e6 };
+        if let Some(table) = &self.table
+            && ray.y < -1e-4
+            && from.y > 0.0
+        {
+            let t = -from.y / ray.y;
+            if t < to_wall {
+                let p = from + ray * t;
+                let colour = table.colour(p.x, p.z, 0.5);
+                return Hit { colour, table: Some(eye + way * t) };
+            }
+        }
+        let t = to_wall.min(50.0);
+        let p = from + ray * t;
+        Hit { colour: self.wall.colour(p.x, p.y, 0.25 + 0.15 * p.y), table: None }
+    }
+}
+
+impl Surround {
+    /// The colour at (u, v); `height` is where a gradient stands.
+    fn colour(&self, u: f32, v: f32, height: f32) -> V3 {
+        let p = v3(u * self.scale, v * self.scale, 0.5);
+        let two = |t: f32| self.first.mix(self.second, t);
+        match self.texture {
+            Texture::Plain => self.first,
+            Texture::Gradient => two(smooth(0.0, 1.0, height)),
+            Texture::Wood => {
+                let board = (p.x * 1.3).floor();
+                let shade = unit_of((board as i32 as u32).wrapping_mul(0x9E37_79B1) ^ self.seed);
+                let gap = (p.x * 1.3 - board - 0.5).abs();
+                let grain = noise(v3(p.x * 14.0, p.y * 0.9 + 9.0 * shade, 1.0), self.seed);
+                let ring = noise(v3(p.x * 4.0, p.y * 0.35, 2.0 + 5.0 * shade), self.seed);
+                two(0.35 * shade + 0.3 + 0.25 * grain + 0.25 * ring) * (1.0 - 0.5 * smooth(0.475, 0.5, gap))
+            }
+            Texture::Checker => {
+                let odd = (p.x.floor() as i32 ^ p.y.floor() as i32) & 1;
+                two(odd as f32)
+            }
+            Texture::Fabric => {
+                let fold = noise(v3(p.x * 0.9, p.y * 0.5, 4.0), self.seed);
+                let yarn = noise(v3(p.x * 22.0, p.y * 22.0, 1.0), self.seed ^ 3);
+                two(0.5 + 0.5 * fold) * (1.0 + 0.16 * yarn)
+            }
+            Texture::Stripes => {
+                let t = p.x - p.x.floor() - 0.5;
+                two(smooth(0.22, 0.26, t.abs()))
+            }
+            Texture::Dots => {
+                let (x, y) = (p.x - p.x.floor() - 0.5, p.y - p.y.floor() - 0.5);
+                two(1.0 - smooth(0.22, 0.26, (x * x + y * y).sqrt()))
+            }
+            Texture::Blobs => {
+                let (d, h) = cells(v3(p.x, p.y, 0.5), self.seed);
+                let tint = V3 { x: unit_of(h), y: unit_of(h ^ 0x51ED), z: unit_of(h ^ 0xA0B3) };
+                let spot = two(unit_of(h ^ 0x77)).mix(tint.scale(tint), 0.5);
+                let soft = two(0.5 + 0.5 * noise(p * 0.7, self.seed));
+                soft.mix(spot, 1.0 - smooth(0.25, 0.5, d))
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Soft shadows: how much ambient and key light reaches a point between ellipsoids.
+
+use crate::render::math::{V3, smooth};
+use crate::render::surface::{Part, Surface};
+
+/// An ellipsoid as a shadow caster.
+struct Caster {
+    part: usize,
+    centre: V3,
+    // Rows of the map into the space in which it is the unit sphere.
+    rows: [V3; 3],
+    reach: f32,
+}
+
+/// The shadow casters of a scene.
+pub struct Shadows {
+    casters: Vec<Caster>,
+    key: V3,
+}
+
+impl Shadows {
+    /// The parts of `surface` as casters, under a light from direction `key`.
+    pub fn new(surface: &Surface, key: V3) -> Self {
+        let casters = surface
+            .parts
+            .iter()
+            .enumerate()
+            .filter(|(_, part)| part.shades && part.radii.x.max(part.radii.y).max(part.radii.z) > 0.06)
+            .map(|(index, part)| caster(index, part))
+            .collect();
+        Self { casters, key }
+    }
+
+    /// (ambient, key) light that arrives at `point` with `normal`; part `own` does not shade itself.
+    pub fn at(&self, point: V3, normal: V3, own: usize) -> (f32, f32) {
+        let (mut open, mut lit) = (1.0f32, 1.0f32);
+        for caster in &self.casters {
+            if caster.part == own {
+                continue;
+            }
+            let away = point - caster.centre;
+            let along = away.dot(self.key);
+            let distance2 = away.dot(away);
+            let aside2 = distance2 - along * along;
+            let near = distance2 < 9.0 * caster.reach * caster.reach;
+            let shadowed = along < 0.6 * caster.reach && aside2 < 2.6 * caster.reach * caster.reach;
+            if !near && !shadowed {
+                continue;
+            }
+            let [x, y, z] = caster.rows;
+            let q = V3 { x: x.dot(away), y: y.dot(away), z: z.dot(away) };
+            let q2 = q.dot(q);
+            if near {
+                let n = V3 { x: x.dot(normal), y: y.dot(normal), z: z.dot(normal) };
+                let facing = -n.dot(q) / ((n.dot(n) * q2).sqrt() + 1e-6);
+                let block = if q2 <= 1.0 { 0.9 } else { (0.35 + 0.65 * facing).max(0.0) / q2 };
+                open *= 1.0 - 0.8 * block.min(1.0);
+            }
+            if shadowed {
+                let l = V3 { x: x.dot(self.key), y: y.dot(self.key), z: z.dot(self.key) };
+                let l2 = l.dot(l);
+                let b = q.dot(l);
+                let clear2 = q2 - b * b / l2;
+                let far = (-b / l2.sqrt()).max(0.0);
+                // The penumbra widens with the distance to the caster.
+                let soft = 0.25 + 0.12 * far;
+                let clear = clear2.max(0.0).sqrt();
+                let block = (1.0 - smooth(1.0 - soft, 1.0 + soft, clear)) * smooth(-0.3, 0.4, -b / l2.sqrt());
+                lit *= 1.0 - 0.92 * block;
+            }
+        }
+        (open, lit)
+    }
+
+    /// Fills in the light of every vertex of `surface`; `ground` is the height of a table below, if there is one.
+    pub fn cast(&self, surface: &mut Surface, ground: Option<f32>) {
+        for (own, part) in surface.parts.iter().enumerate() {
+            for vertex in &mut surface.vertices[part.vertices.0..part.vertices.1] {
+                (vertex.open, vertex.lit) = self.at(vertex.position + vertex.normal * 0.02, vertex.normal, own);
+                if let Some(ground) = ground {
+                    let h = (vertex.position.y - ground).max(0.0) * 2.5;
+                    let below = 0.5 - 0.5 * vertex.normal.y;
+                    vertex.open *= 1.0 - 0.6 * below / (1.0 + h * h);
+                }
+            }
+        }
+    }
+}
+
+fn caster(index: usize, part: &Part) -> Caster {
+    let r = part.radii;
+    Caster {
+        part: index,
+        centre: part.centre,
+        rows: [
+            part.axes.x * (1.0 / r.x.max(1e-3)),
+            part.axes.y * (1.0 / r.y.max(1e-3)),
+            part.axes.z * (1.0 / r.z.max(1e-3)),
+        ],
+        reach: r.x.max(r.y).max(r.z),
+    }
+}

@@ -1,0 +1,380 @@
+//! Vectors, angles, random numbers and noise that give the same bits on every machine.
+//!
+//! Only `+ - * /`, `sqrt`, `floor` and integer hashing: IEEE 754 fixes their results, which the functions of a
+//! platform's libm are not.
+
+use std::ops::{Add, Mul, Neg, Sub};
+use std::sync::OnceLock;
+
+/// A vector, a point or a linear colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct V3 {
+    /// Right (red).
+    pub x: f32,
+    /// Up (green).
+    pub y: f32,
+    /// Towards the viewer (blue).
+    pub z: f32,
+}
+
+/// A [`V3`].
+pub const fn v3(x: f32, y: f32, z: f32) -> V3 {
+    V3 { x, y, z }
+}
+
+impl V3 {
+    /// The same number three times.
+    pub const fn splat(a: f32) -> Self {
+        v3(a, a, a)
+    }
+
+    /// Scalar product.
+    pub fn dot(self, b: Self) -> f32 {
+        self.x * b.x + self.y * b.y + self.z * b.z
+    }
+
+    /// Vector product.
+    pub fn cross(self, b: Self) -> Self {
+        v3(self.y * b.z - self.z * b.y, self.z * b.x - self.x * b.z, self.x * b.y - self.y * b.x)
+    }
+
+    /// Euclidean length.
+    pub fn length(self) -> f32 {
+        self.dot(self).sqrt()
+    }
+
+    /// The unit vector; zero stays zero.
+    pub fn unit(self) -> Self {
+        let length = self.length();
+        if length > 1e-12 { self * (1.0 / length) } else { self }
+    }
+
+    /// Componentwise product.
+    pub fn scale(self, b: Self) -> Self {
+        v3(self.x * b.x, self.y * b.y, self.z * b.z)
+    }
+
+    /// `self` at 0, `b` at 1.
+    pub fn mix(self, b: Self, t: f32) -> Self {
+        self + (b - self) * t
+    }
+}
+
+impl Add for V3 {
+    type Output = Self;
+    fn add(self, b: Self) -> Self {
+        v3(self.x + b.x, self.y + b.y, self.z + b.z)
+    }
+}
+
+impl Sub for V3 {
+    type Output = Self;
+    fn sub(self, b: Self) -> Self {
+        v3(self.x - b.x, self.y - b.y, self.z - b.z)
+    }
+}
+
+impl Mul<f32> for V3 {
+    type Output = Self;
+    fn mul(self, b: f32) -> Self {
+        v3(self.x * b, self.y * b, self.z * b)
+    }
+}
+
+impl Neg for V3 {
+    type Output = Self;
+    fn neg(self) -> Self {
+        v3(-self.x, -self.y, -self.z)
+    }
+}
+
+/// A 3 × 3 matrix by its columns: the images of the axes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Basis {
+    /// Image of the x axis.
+    pub x: V3,
+    /// Image of the y axis.
+    pub y: V3,
+    /// Image of the z axis.
+    pub z: V3,
+}
+
+impl Basis {
+    /// No rotation.
+    pub const IDENTITY: Self = Self { x: v3(1.0, 0.0, 0.0), y: v3(0.0, 1.0, 0.0), z: v3(0.0, 0.0, 1.0) };
+
+    /// Rotation by degrees about the x, then the y, then the z axis.
+    pub fn turn(x: f32, y: f32, z: f32) -> Self {
+        let ((sx, cx), (sy, cy), (sz, cz)) = (sin_cos(x), sin_cos(y), sin_cos(z));
+        let about_x = Self { x: v3(1.0, 0.0, 0.0), y: v3(0.0, cx, sx), z: v3(0.0, -sx, cx) };
+        let about_y = Self { x: v3(cy, 0.0, -sy), y: v3(0.0, 1.0, 0.0), z: v3(sy, 0.0, cy) };
+        let about_z = Self { x: v3(cz, sz, 0.0), y: v3(-sz, cz, 0.0), z: v3(0.0, 0.0, 1.0) };
+        about_z.times(about_y.times(about_x))
+    }
+
+    /// A rotation whose z axis is `z` and whose y axis is as near to up as it can be.
+    pub fn facing(z: V3) -> Self {
+        let z = z.unit();
+        let up = if z.y.abs() > 0.98 { v3(0.0, 0.0, -1.0) } else { v3(0.0, 1.0, 0.0) };
+        let x = up.cross(z).unit();
+        Self { x, y: z.cross(x), z }
+    }
+
+    /// A rotation whose y axis is `y`.
+    pub fn along(y: V3) -> Self {
+        let y = y.unit();
+        let front = if y.z.abs() > 0.9 { v3(0.0, 1.0, 0.0) } else { v3(0.0, 0.0, 1.0) };
+        let x = y.cross(front).unit();
+        Self { x, y, z: x.cross(y) }
+    }
+
+    /// The image of a vector.
+    pub fn apply(&self, v: V3) -> V3 {
+        self.x * v.x + self.y * v.y + self.z * v.z
+    }
+
+    /// The transpose applied to a vector: the inverse of a rotation.
+    pub fn back(&self, v: V3) -> V3 {
+        v3(self.x.dot(v), self.y.dot(v), self.z.dot(v))
+    }
+
+    /// First `b`, then `self`.
+    pub fn times(&self, b: Self) -> Self {
+        Self { x: self.apply(b.x), y: self.apply(b.y), z: self.apply(b.z) }
+    }
+}
+
+/// Sine and cosine of an angle in degrees, to about 1e-6.
+pub fn sin_cos(degrees: f32) -> (f32, f32) {
+    let turns = degrees * (1.0 / 360.0);
+    (sine(turns), sine(turns + 0.25))
+}
+
+/// Sine of an angle in whole turns.
+fn sine(turns: f32) -> f32 {
+    let t = turns - (turns + 0.5).floor();
+    let t = if t > 0.25 {
+        0.5 - t
+    } else if t < -0.25 {
+        -0.5 - t
+    } else {
+        t
+    };
+    let a = t * std::f32::consts::TAU;
+    let b = a * a;
+    a * (1.0 - b * (1.0 / 6.0 - b * (1.0 / 120.0 - b * (1.0 / 5040.0 - b * (1.0 / 362_880.0)))))
+}
+
+/// 0 below `low`, 1 above `high`, smooth between.
+pub fn smooth(low: f32, high: f32, x: f32) -> f32 {
+    let t = ((x - low) / (high - low)).clamp(0.0, 1.0);
+    t * t * (3.0 - 2.0 * t)
+}
+
+/// `a` at 0, `b` at 1.
+pub fn mix(a: f32, b: f32, t: f32) -> f32 {
+    a + (b - a) * t
+}
+
+/// The 64-bit finaliser of splitmix64.
+pub fn scramble(x: u64) -> u64 {
+    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+/// A stream of random numbers (splitmix64).
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The stream of `seed` for one purpose: different purposes never share numbers.
+    pub fn new(seed: u64, purpose: u64) -> Self {
+        Self(scramble(seed.wrapping_add(0x9E37_79B9_7F4A_7C15) ^ scramble(purpose.wrapping_mul(0xD134_2543_DE82_EF95))))
+    }
+
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        scramble(self.0)
+    }
+
+    /// A number in [0, 1).
+    pub fn unit(&mut self) -> f32 {
+        (self.bits() >> 40) as f32 * (1.0 / 16_777_216.0)
+    }
+
+    /// A number in [low, high).
+    pub fn range(&mut self, low: f32, high: f32) -> f32 {
+        low + (high - low) * self.unit()
+    }
+
+    /// About normal with mean 0 and deviation 1, never beyond 3.5.
+    pub fn bell(&mut self) -> f32 {
+        (self.unit() + self.unit() + self.unit() + self.unit() - 2.0) * 1.732
+    }
+
+    /// Whether something of this probability happens.
+    pub fn chance(&mut self, probability: f32) -> bool {
+        self.unit() < probability
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        (((self.bits() >> 32) * n as u64) >> 32) as usize
+    }
+
+    /// One of them.
+    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    /// One of them, by weight.
+    pub fn weighted<T: Copy>(&mut self, choices: &[(T, f32)]) -> T {
+        let total = choices.iter().fold(0.0, |sum, choice| sum + choice.1);
+        let mut left = self.unit() * total;
+        for &(value, weight) in choices {
+            left -= weight;
+            if left < 0.0 {
+                return value;
+            }
+        }
+        choices[choices.len() - 1].0
+    }
+}
+
+/// A hash of a lattice point.
+pub fn lattice(x: i32, y: i32, z: i32, seed: u32) -> u32 {
+    let mut h = (x as u32).wrapping_mul(0x9E37_79B1)
+        ^ (y as u32).wrapping_mul(0x85EB_CA77)
+        ^ (z as u32).wrapping_mul(0xC2B2_AE3D)
+        ^ seed;
+    h = (h ^ (h >> 15)).wrapping_mul(0x2C1B_3C6D);
+    h ^= h >> 13;
+    h
+}
+
+/// A hash as a number in [0, 1).
+pub fn unit_of(hash: u32) -> f32 {
+    ((hash.wrapping_mul(0x297A_2D39)) >> 8) as f32 * (1.0 / 16_777_216.0)
+}
+
+/// Smooth value noise in [-1, 1] with features of size 1.
+pub fn noise(p: V3, seed: u32) -> f32 {
+    let (fx, fy, fz) = (p.x.floor(), p.y.floor(), p.z.floor());
+    let (ix, iy, iz) = (fx as i32, fy as i32, fz as i32);
+    let (tx, ty, tz) = (p.x - fx, p.y - fy, p.z - fz);
+    let (sx, sy, sz) = (tx * tx * (3.0 - 2.0 * tx), ty * ty * (3.0 - 2.0 * ty), tz * tz * (3.0 - 2.0 * tz));
+    // One multiplication less for every corner: the lattice hash, shared along the axes.
+    let x = [(ix as u32).wrapping_mul(0x9E37_79B1), (ix.wrapping_add(1) as u32).wrapping_mul(0x9E37_79B1)];
+    let y = [(iy as u32).wrapping_mul(0x85EB_CA77), (iy.wrapping_add(1) as u32).wrapping_mul(0x85EB_CA77)];
+    let z =
+        [(iz as u32).wrapping_mul(0xC2B2_AE3D) ^ seed, (iz.wrapping_add(1) as u32).wrapping_mul(0xC2B2_AE3D) ^ seed];
+    let corner = |i: usize, j: usize, k: usize| {
+        let h = x[i] ^ y[j] ^ z[k];
+        let h = (h ^ (h >> 15)).wrapping_mul(0x2C1B_3C6D);
+        ((h ^ (h >> 13)) as i32) as f32
+    };
+    let edge = |j: usize, k: usize| {
+        let a = corner(0, j, k);
+        a + (corner(1, j, k) - a) * sx
+    };
+    let face = |k: usize| {
+        let a = edge(0, k);
+        a + (edge(1, k) - a) * sy
+    };
+    let a = face(0);
+    (a + (face(1) - a) * sz) * (1.0 / 2_147_483_648.0)
+}
+
+/// Distance to the nearest of scattered points (one near the middle of each unit cell), and that point's hash.
+pub fn cells(p: V3, seed: u32) -> (f32, u32) {
+    let (x, y, z) = ((p.x - 0.5).floor(), (p.y - 0.5).floor(), (p.z - 0.5).floor());
+    let mut best = (9.0f32, 0u32);
+    for i in 0..8 {
+        let cell = v3(x + (i & 1) as f32, y + (i >> 1 & 1) as f32, z + (i >> 2) as f32);
+        let h = lattice(cell.x as i32, cell.y as i32, cell.z as i32, seed);
+        let jitter = v3(unit_of(h), unit_of(h ^ 0x51ED_270B), unit_of(h ^ 0x2545_F491));
+        let d = cell + V3::splat(0.3) + jitter * 0.4 - p;
+        let d = d.dot(d);
+        if d < best.0 {
+            best = (d, h);
+        }
+    }
+    (best.0.sqrt(), best.1)
+}
+
+/// A linear colour from display (sRGB) values in 0..=1.
+pub fn linear(display: V3) -> V3 {
+    let f = |c: f32| c * (c * (c * 0.305_306_01 + 0.682_171_1) + 0.012_522_878);
+    v3(f(display.x), f(display.y), f(display.z))
+}
+
+/// A byte of a display (sRGB) picture from a linear value.
+pub fn display(linear: f32) -> u8 {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    let bytes = BYTES.get_or_init(|| (0..=STEPS * 4).map(|i| encoded(i as f32 / STEPS as f32)).collect());
+    bytes[((linear * STEPS as f32) as usize).min(STEPS * 4)]
+}
+
+/// Table entries of [`display`] for each unit of light.
+const STEPS: usize = 4096;
+
+fn encoded(x: f32) -> u8 {
+    // Highlights roll off instead of clipping.
+    let x = if x > 0.7 { 0.7 + 0.3 * (1.0 - 1.0 / (1.0 + (x - 0.7) / 0.3)) } else { x };
+    let (a, b) = (x.sqrt(), x.sqrt().sqrt());
+    let y = 0.585_122_4 * a + 0.783_140_36 * b - 0.368_262_74 * b.sqrt();
+    (y * 255.0 + 0.5).clamp(0.0, 255.0) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sine_matches_libm() {
+        for i in -1000..1000 {
+            let degrees = i as f32 * 0.731;
+            let (s, c) = sin_cos(degrees);
+            let exact = (f64::from(degrees)).to_radians();
+            assert!((f64::from(s) - exact.sin()).abs() < 2e-5, "{degrees}: {s}");
+            assert!((f64::from(c) - exact.cos()).abs() < 2e-5, "{degrees}: {c}");
+        }
+    }
+
+    #[test]
+    fn rotations_keep_lengths_and_invert() {
+        let r = Basis::turn(20.0, -50.0, 130.0);
+        let v = v3(0.3, -0.7, 1.1);
+        assert!((r.apply(v).length() - v.length()).abs() < 1e-5);
+        assert!((r.back(r.apply(v)) - v).length() < 1e-5);
+        assert!((Basis::turn(90.0, 0.0, 0.0).apply(v3(0.0, 1.0, 0.0)) - v3(0.0, 0.0, 1.0)).length() < 1e-5);
+    }
+
+    #[test]
+    fn noise_is_smooth_and_agrees_with_the_lattice_hash() {
+        for i in -20..20 {
+            let p = v3(i as f32, 3.0, -2.0);
+            let at = lattice(i, 3, -2, 7) as i32 as f32 / 2_147_483_648.0;
+            assert!((noise(p, 7) - at).abs() < 1e-6);
+            assert!((noise(p + V3::splat(1e-4), 7) - at).abs() < 1e-2);
+        }
+    }
+
+    #[test]
+    fn random_numbers_are_splitmix64() {
+        let mut random = Random(0);
+        assert_eq!(random.bits(), 0xE220_A839_7B1D_CDAF);
+        assert_eq!(random.bits(), 0x6E78_9E6A_A1B9_65F4);
+    }
+
+    #[test]
+    fn display_inverts_linear() {
+        for byte in 0u8..220 {
+            let value = f32::from(byte) / 255.0;
+            let back = display(linear(V3::splat(value)).x);
+            assert!(back.abs_diff(byte) <= 6, "{byte} -> {back}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Triangles and hairs to a buffer of depths and triangle numbers, four samples for each pixel.
+
+use crate::render::math::{V3, lattice, unit_of};
+
+/// No triangle.
+pub const NONE: u32 = u32::MAX;
+/// Set in a triangle number where a hair of that triangle covers the sample.
+pub const HAIR: u32 = 1 << 31;
+
+/// A corner on the screen: x and y in samples, and one over its depth.
+pub type Corner = [f32; 3];
+
+/// Depth and triangle of every sample.
+pub struct Buffer {
+    /// Samples per row (twice the picture's width).
+    pub width: usize,
+    /// Rows of samples.
+    pub height: usize,
+    /// One over the depth: larger is nearer, 0 is empty.
+    depth: Vec<f32>,
+    /// Triangle, perhaps with [`HAIR`], or [`NONE`].
+    pub id: Vec<u32>,
+}
+
+impl Buffer {
+    /// An empty buffer for a picture of this size.
+    pub fn new(width: usize, height: usize) -> Self {
+        let (width, height) = (width * 2, height * 2);
+        Self { width, height, depth: vec![0.0; width * height], id: vec![NONE; width * height] }
+    }
+
+    /// Draws a triangle where it is nearest, whichever way it turns.
+    pub fn triangle(&mut self, [a, b, c]: [Corner; 3], id: u32) {
+        let area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
+        if !(area.abs() > 1e-6) {
+            return;
+        }
+        let x0 = (a[0].min(b[0]).min(c[0]) - 0.5).ceil().max(0.0);
+        let x1 = (a[0].max(b[0]).max(c[0]) - 0.5).floor().min(self.width as f32 - 1.0);
+        let y0 = (a[1].min(b[1]).min(c[1]) - 0.5).ceil().max(0.0);
+        let y1 = (a[1].max(b[1]).max(c[1]) - 0.5).floor().min(self.height as f32 - 1.0);
+        if !(x0 <= x1 && y0 <= y1) {
+            return;
+        }
+        let inverse = 1.0 / area;
+        // Weights of b and c, and with them the depth, are linear over the screen.
+        let (ub, ux) = ((c[1] - a[1]) * inverse, (a[0] - c[0]) * inverse);
+        let (vb, vx) = ((a[1] - b[1]) * inverse, (b[0] - a[0]) * inverse);
+        let (left, right) = (x0 as usize, x1 as usize);
+        let (db, dc) = (b[2] - a[2], c[2] - a[2]);
+        for y in y0 as usize..=y1 as usize {
+            let (px, py) = (x0 + 0.5 - a[0], y as f32 + 0.5 - a[1]);
+            let (mut u, mut v) = (px * ub + py * ux, px * vb + py * vx);
+            let row = y * self.width;
+            let depths = &mut self.depth[row + left..=row + right];
+            let ids = &mut self.id[row + left..=row + right];
+            for (depth, out) in depths.iter_mut().zip(ids) {
+                if u >= 0.0 && v >= 0.0 && u + v <= 1.0 {
+                    let z = a[2] + u * db + v * dc;
+                    if z > *depth {
+                        *depth = z;
+                        *out = id;
+                    }
+                }
+                u += ub;
+                v += vb;
+            }
+        }
+    }
+
+    /// Grows hairs out of one triangle: `density` per unit of its longest side, `length` long.
+    pub fn hairs(&mut self, id: u32, corners: [(V3, V3); 3], fur: &Fur, project: &impl Fn(V3) -> Option<Corner>) {
+        let [a, b, c] = corners;
+        let longest = (b.0 - a.0).length().max((c.0 - a.0).length()).max((c.0 - b.0).length());
+        let seed = lattice(id as i32, 17, 5, fur.seed);
+        let wanted = longest * fur.density;
+        let count = wanted as u32 + u32::from(unit_of(seed) < wanted - wanted.floor());
+        for i in 0..count {
+            let h = lattice(id as i32, i as i32, 11, fur.seed);
+            let (mut u, mut v) = (unit_of(h), unit_of(h ^ 0x68E3_1DA4));
+            if u + v > 1.0 {
+                (u, v) = (1.0 - u, 1.0 - v);
+            }
+            let w = 1.0 - u - v;
+            let root = a.0 * w + b.0 * u + c.0 * v;
+            let normal = (a.1 * w + b.1 * u + c.1 * v).unit();
+            let (r1, r2, r3) = (unit_of(h ^ 0xB529_7A4D), unit_of(h ^ 0x1B56_C4E9), unit_of(h ^ 0x7FEB_352D));
+            let stray = V3 { x: r1 - 0.5, y: r2 - 0.5, z: r3 - 0.5 };
+            let way = (normal + stray * fur.stray + V3 { x: 0.0, y: -fur.droop, z: 0.0 }).unit();
+            let tip = root + way * (fur.length * (0.55 + 0.6 * r2));
+            let (Some(p), Some(q)) = (project(root - normal * (0.2 * fur.length)), project(tip)) else { continue };
+            let (dx, dy) = (q[0] - p[0], q[1] - p[1]);
+            let long = (dx * dx + dy * dy).sqrt();
+            if long < 0.5 {
+                continue;
+            }
+            let half = (fur.width * (0.6 + 0.8 * r3)).max(0.55) / long;
+            let side = [-dy * half, dx * half];
+            self.triangle(
+                [[p[0] + side[0], p[1] + side[1], p[2]], [p[0] - side[0], p[1] - side[1], p[2]], q],
+                id | HAIR,
+            );
+        }
+    }
+}
+
+/// The hairs of one part.
+pub struct Fur {
+    /// Length in the scene.
+    pub length: f32,
+    /// Half the width at the root, in samples.
+    pub width: f32,
+    /// Hairs per unit of a triangle's longest side.
+    pub density: f32,
+    /// How much directions differ.
+    pub stray: f32,
+    /// How much hairs hang down.
+    pub droop: f32,
+    /// Seed of this part's hairs.
+    pub seed: u32,
+}

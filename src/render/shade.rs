@@ -1,0 +1,252 @@
+//! What a surface is made of, and the colour it has under the light.
+
+use crate::render::math::{V3, cells, mix, noise, smooth, v3};
+
+/// Where the second colour goes; coordinates are those of the part's unit sphere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Paint {
+    /// Nowhere.
+    Plain,
+    /// Everywhere.
+    Full,
+    /// An ellipse in front: centre (x, y), half-width and half-height.
+    Oval(f32, f32, f32, f32),
+    /// The same twice, mirrored at x = 0.
+    Ovals(f32, f32, f32, f32),
+    /// Above this height.
+    Above(f32),
+    /// Below this height.
+    Below(f32),
+    /// Bands along y, so many for each unit of length.
+    Stripes(f32),
+    /// Round spots, so many for each unit of length.
+    Spots(f32),
+    /// Irregular patches, so many for each unit of length.
+    Patches(f32),
+    /// Bands along the part, so many from pole to pole.
+    Bands(f32),
+    /// A button's thread cross or an eye's pupil: a disc of this radius in front.
+    Disc(f32),
+    /// A square patch sewn on in front: centre and half-side.
+    Square(f32, f32, f32),
+}
+
+/// How a surface takes the light.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Finish {
+    /// Fur with hairs of this length.
+    Fur(f32),
+    /// Curly fur or wool.
+    Curls(f32),
+    /// Knitted or woven.
+    Cloth,
+    /// Smooth felt.
+    Felt,
+    /// Plastic or glass with a highlight.
+    Gloss,
+}
+
+/// A stitched mouth in front: height of the corners, width of each arc; `open` leaves out the middle line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mouth {
+    /// Height.
+    pub y: f32,
+    /// Width of one arc.
+    pub arc: f32,
+    /// Height of the line up to the nose.
+    pub line: f32,
+}
+
+/// What a part is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Material {
+    /// First colour, linear.
+    pub colour: V3,
+    /// Second colour, linear.
+    pub second: V3,
+    /// Where the second colour goes.
+    pub paint: Paint,
+    /// How it takes the light.
+    pub finish: Finish,
+    /// Stitched mouth.
+    pub mouth: Option<Mouth>,
+    /// Size of the part, so that texture has the same grain on all parts.
+    pub size: V3,
+    /// Seed of its texture.
+    pub seed: u32,
+}
+
+/// The light of a scene.
+#[derive(Clone, Copy, Debug)]
+pub struct Light {
+    /// Unit vector towards the key light.
+    pub towards: V3,
+    /// Colour and strength of the key light.
+    pub key: V3,
+    /// Colour and strength of the light from above.
+    pub sky: V3,
+    /// Colour and strength of the light from below.
+    pub floor: V3,
+}
+
+/// A point to shade.
+pub struct Point {
+    /// Unit normal.
+    pub normal: V3,
+    /// Unit vector to the camera.
+    pub view: V3,
+    /// Position on the part's unit sphere.
+    pub local: V3,
+    /// Ambient light that arrives.
+    pub open: f32,
+    /// Key light that arrives.
+    pub lit: f32,
+    /// Whether it is on a hair that stands off.
+    pub hair: bool,
+    /// Units of the scene in one pixel.
+    pub pixel: f32,
+}
+
+impl Material {
+    /// The colour of `point` under `light`.
+    pub fn shade(&self, point: &Point, light: &Light) -> V3 {
+        let rest = point.local.scale(self.size);
+        let mut albedo = self.colour;
+        let share = self.share(point.local, rest);
+        if share > 0.0 {
+            albedo = albedo.mix(self.second, share);
+        }
+        let facing = point.normal.dot(point.view).clamp(0.0, 1.0);
+        let toward = point.normal.dot(light.towards);
+        let ambient = light.floor.mix(light.sky, 0.5 + 0.5 * point.normal.y) * point.open;
+        match self.finish {
+            Finish::Gloss => {
+                let half = (light.towards + point.view).unit();
+                let h = point.normal.dot(half).max(0.0);
+                let (h2, rim) = (h * h, 1.0 - facing);
+                let (h8, rim3) = (h2 * h2 * h2 * h2, rim * rim * rim);
+                let h64 = h8 * h8 * h8 * h8 * h8 * h8 * h8 * h8;
+                let diffuse = ambient + light.key * (toward.max(0.0) * point.lit);
+                albedo.scale(diffuse) + light.key * (1.3 * h64 * h8 * point.lit) + light.sky * (0.25 * rim3 + 0.02)
+            }
+            finish => {
+                let (wrap, sheen, grain) = match finish {
+                    Finish::Fur(length) => (0.45, 0.55, self.strands(rest, length, point.pixel)),
+                    Finish::Curls(_) => (0.45, 0.5, self.curls(rest, point.pixel)),
+                    Finish::Cloth => (0.25, 0.2, self.weave(rest, point.pixel)),
+                    _ => (0.25, 0.25, 0.06 * noise(rest * 26.0, self.seed)),
+                };
+                let grain = if point.hair { grain + 0.10 } else { grain };
+                let albedo = self.stitch(albedo, point.local) * (1.0 + grain);
+                let diffuse = ((toward + wrap) / (1.0 + wrap)).max(0.0) * point.lit;
+                // Light that grazes soft fibres comes out again at the edge.
+                let edge = (1.0 - facing) * (1.0 - facing);
+                let soft = edge * sheen;
+                let glow = albedo.mix(V3::splat(0.6), 0.25);
+                albedo.scale(ambient + light.key * diffuse)
+                    + glow.scale(light.sky * (soft * point.open * 0.5) + light.key * (soft * diffuse))
+            }
+        }
+    }
+
+    /// How much of the second colour is at a point.
+    fn share(&self, local: V3, rest: V3) -> f32 {
+        let inside = |x: f32, y: f32, a: f32, b: f32| {
+            let (u, v) = ((local.x - x) / a, (local.y - y) / b);
+            if local.z < -0.05 { 0.0 } else { 1.0 - smooth(0.9, 1.08, (u * u + v * v).sqrt()) }
+        };
+        let wobble = |amount: f32| amount * noise(rest * 9.0, self.seed ^ 77);
+        match self.paint {
+            Paint::Plain => 0.0,
+            Paint::Full => 1.0,
+            Paint::Oval(x, y, a, b) => inside(x, y, a, b),
+            Paint::Ovals(x, y, a, b) => inside(x, y, a, b).max(inside(-x, y, a, b)),
+            Paint::Above(y) => smooth(-0.04, 0.04, local.y - y + wobble(0.03)),
+            Paint::Below(y) => smooth(-0.04, 0.04, y - local.y + wobble(0.03)),
+            Paint::Stripes(n) => {
+                let t = rest.y * n + 0.35 * noise(rest * 2.2, self.seed) + 0.25;
+                let t = (t - t.floor() - 0.5).abs();
+                1.0 - smooth(0.19, 0.25, t)
+            }
+            Paint::Spots(n) => {
+                let (d, h) = cells(rest * n, self.seed);
+                let size = 0.24 + 0.1 * (h & 255) as f32 / 255.0;
+                1.0 - smooth(size - 0.03, size + 0.03, d)
+            }
+            Paint::Patches(n) => smooth(0.10, 0.16, noise(rest * n + V3::splat(7.3), self.seed) + wobble(0.05)),
+            Paint::Bands(n) => {
+                let t = local.y * n * 0.5;
+                let t = (t - t.floor() - 0.5).abs();
+                1.0 - smooth(0.22, 0.28, t)
+            }
+            Paint::Disc(r) => {
+                let d = (local.x * local.x + local.y * local.y).sqrt();
+                if local.z < 0.0 { 0.0 } else { 1.0 - smooth(r * 0.9, r * 1.1, d) }
+            }
+            Paint::Square(x, y, a) => {
+                let d = (local.x - x).abs().max((local.y - y).abs());
+                if local.z < 0.0 { 0.0 } else { 1.0 - smooth(a * 0.95, a * 1.05, d) }
+            }
+        }
+    }
+
+    /// Darkens where the mouth and the edges of a sewn patch are stitched.
+    fn stitch(&self, albedo: V3, local: V3) -> V3 {
+        let mut dark = 0.0f32;
+        if let Some(mouth) = self.mouth
+            && local.z > 0.0
+        {
+            let x = local.x.abs();
+            let w = 0.035;
+            let (dx, dy) = (x - 0.5 * mouth.arc, local.y - mouth.y);
+            if dy < 0.0 {
+                let d = ((dx * dx + dy * dy).sqrt() - 0.5 * mouth.arc).abs();
+                dark = 1.0 - smooth(0.6 * w, 1.5 * w, d);
+            } else if dy < mouth.line {
+                dark = 1.0 - smooth(0.6 * w, 1.5 * w, x);
+            }
+        }
+        if let Paint::Square(x, y, a) = self.paint
+            && local.z > 0.0
+        {
+            let (u, v) = (local.x - x, local.y - y);
+            let d = (u.abs().max(v.abs()) - a).abs();
+            let along = if u.abs() > v.abs() { v } else { u } / a * 3.0;
+            let dash = (along - along.floor() - 0.5).abs();
+            dark = dark.max((1.0 - smooth(0.02, 0.05, d)) * smooth(0.1, 0.2, 0.5 - dash));
+        }
+        albedo.mix(v3(0.012, 0.009, 0.008), 0.9 * dark)
+    }
+
+    /// Brightness of strands that lie downwards.
+    fn strands(&self, rest: V3, length: f32, pixel: f32) -> f32 {
+        let long = smooth(0.03, 0.1, length);
+        let fine = mix(30.0, 20.0, long);
+        let flow = noise(rest * 3.1, self.seed ^ 5);
+        let p = v3(rest.x + 0.05 * flow, rest.y * mix(0.6, 0.28, long), rest.z + 0.05 * flow);
+        let tuft = noise(v3(p.x * 8.0, p.y * 10.0, p.z * 8.0), self.seed ^ 9);
+        // Strands thinner than a pixel fade instead of flickering.
+        let fade = 1.0 - smooth(0.4, 1.0, pixel * fine);
+        let strand = if fade > 0.0 { noise(p * fine, self.seed) * fade } else { 0.0 };
+        mix(0.16, 0.26, long) * strand + mix(0.08, 0.16, long) * tuft
+    }
+
+    /// Brightness of small curls.
+    fn curls(&self, rest: V3, pixel: f32) -> f32 {
+        let a = noise(rest * 9.0, self.seed);
+        let fade = 1.0 - smooth(0.5, 1.2, pixel * 16.0);
+        let b = if fade > 0.0 { noise(rest * 16.0 + V3::splat(0.6 * a), self.seed ^ 3) * fade } else { 0.0 };
+        0.20 - 0.75 * (0.45 - a.abs()).max(0.0) - 0.45 * (0.3 - b.abs()).max(0.0)
+    }
+
+    /// Brightness of yarn.
+    fn weave(&self, rest: V3, pixel: f32) -> f32 {
+        let fade = 1.0 - smooth(0.3, 0.7, pixel * 22.0);
+        let wave = |t: f32| {
+            let t = t - t.floor() - 0.5;
+            1.0 - 8.0 * t * t
+        };
+        let yarn = wave((rest.x + rest.z) * 20.0) * wave(rest.y * 20.0);
+        0.14 * fade * yarn + 0.07 * noise(rest * 12.0, self.seed)
+    }
+}
