@@ -21,7 +21,8 @@ demo: $(DONE)/package
 	$(BIN)/plushie-search demo demo
 
 test: lint $(DONE)/test-tools
-	$(CARGO) test --release
+	PLUSHIE_ONNXRUNTIME=$$($(BIN)/python -c 'from plushie_search import hub; print(hub.runtime_library())') \
+		$(CARGO) test --release
 	$(BIN)/python -m pytest
 
 lint: $(DONE)/package $(DONE)/test-tools

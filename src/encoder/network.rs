@@ -357,3 +357,25 @@ fn wrong_dimension(name: &str, has: i64, wanted: usize) -> String {
         "output {name:?} gives {has} numbers, but model.json says \"dimension\": {wanted}; correct it or the output"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ones_at_the_end_of_a_shape_do_not_count() {
+        assert_eq!(essential(&[1, 1000, 1, 1]), [1, 1000]);
+        assert_eq!(essential(&[1, 50, 768]), [1, 50, 768]);
+        assert_eq!(essential(&[1, 1]), [1, 1]);
+        assert_eq!(essential(&[1, 1, 1]), [1, 1]);
+        assert!(essential(&[]).is_empty());
+    }
+
+    #[test]
+    fn inputs_of_texts_are_known_by_their_names() {
+        assert_eq!(text_role("text", 1), Role::Ids);
+        let names = ["input_ids", "attention_mask", "token_type_ids", "segment_ids", "position_ids"];
+        let roles = [Role::Ids, Role::Mask, Role::Types, Role::Types, Role::Positions];
+        assert_eq!(names.map(|name| text_role(name, 5)), roles);
+    }
+}

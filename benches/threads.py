@@ -1,0 +1,57 @@
+"""How much more two Python threads encode than one: `python benches/threads.py [model]`.
+
+The encoder has two threads of its own, and each call gives it one picture or text, so one caller keeps one of them
+busy and two callers keep both. Needs two free cores. The runs alternate; medians are compared.
+"""
+
+import statistics
+import sys
+import threading
+import time
+
+import numpy as np
+
+from plushie_search import _core, hub
+
+ROUNDS = 9
+SECONDS = 0.5
+
+
+def rate(work, callers):
+    """Calls of `work` that a number of threads finish each second."""
+    counts = [0] * callers
+    end = time.perf_counter() + SECONDS
+
+    def call(caller):
+        while time.perf_counter() < end:
+            work(caller * 1_000_000 + counts[caller])
+            counts[caller] += 1
+
+    threads = [threading.Thread(target=call, args=(caller,)) for caller in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / SECONDS
+
+
+def compare(name, work):
+    """Prints how much more two callers get done."""
+    rates = [(rate(work, 1), rate(work, 2)) for _ in range(ROUNDS)]
+    one, two = (statistics.median(column) for column in zip(*rates, strict=True))
+    ratio = statistics.median(two / one for one, two in rates)
+    print(f"{name}: one thread {one:.0f}/s, two threads {two:.0f}/s, ratio {ratio:.2f}")
+
+
+def main():
+    model = hub.model_directory(sys.argv[1] if len(sys.argv) > 1 else hub.DEFAULT_MODEL)
+    encoder = _core.Encoder(model, runtime=hub.runtime_library(), threads=2)
+    pictures = np.random.default_rng(0).integers(0, 256, size=(16, 320, 320, 3), dtype=np.uint8)
+    compare("encode a picture", lambda i: encoder.encode_images(pictures[i % len(pictures)]))
+    # Never the same text twice: it would be remembered.
+    run = time.time_ns()
+    compare("encode a text", lambda i: encoder.encode_texts(f"a brown bear with a red scarf, number {run + i}"))
+
+
+if __name__ == "__main__":
+    main()
