@@ -75,6 +75,11 @@ impl Encoder {
         &self.model
     }
 
+    /// The threads that everything this encoder computes runs on; share them rather than start others.
+    pub fn workers(&self) -> &ThreadPool {
+        &self.workers
+    }
+
     /// Numbers in a vector.
     pub fn dim(&self) -> usize {
         self.model.dim()

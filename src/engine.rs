@@ -1,1 +1,415 @@
 //! An open catalog: add, remove, search.
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
+
+use rayon::prelude::*;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::encoder::Encoder;
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::index::{Found, Index};
+use crate::model::Model;
+use crate::picture::Source;
+use crate::query::Query;
+use crate::store::{Entry, Item, NewItem, NewReference, Store, Update};
+use crate::vectors::Vectors;
+
+/// Vectors that are read from the store at once while the index catches up.
+const PART: usize = 16_384;
+
+/// How to open a catalog.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The most threads that the engine's work may use; all cores when `None`.
+    pub threads: Option<NonZeroUsize>,
+    /// Whether to make the catalog when there is none.
+    pub create: bool,
+}
+
+/// An item that is to be added, or to be added to.
+#[derive(Clone)]
+pub struct Draft {
+    /// The item's id.
+    pub id: String,
+    /// Pictures of it.
+    pub sources: Vec<Source>,
+    /// A class that many items may share; `None` keeps what is stored.
+    pub label: Option<String>,
+    /// Free data, a JSON object; `None` keeps what is stored.
+    pub metadata: Option<Value>,
+    /// A description; `None` keeps what is stored.
+    pub text: Option<String>,
+}
+
+impl Draft {
+    /// An item of that id and nothing else yet.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self { id: id.into(), sources: Vec::new(), label: None, metadata: None, text: None }
+    }
+}
+
+/// What adding did.
+#[derive(Debug, Default)]
+pub struct Added {
+    /// Items that are new in the catalog.
+    pub items: usize,
+    /// References that are new in the catalog.
+    pub references: usize,
+    /// Pictures that their item had already.
+    pub duplicates: usize,
+    /// Pictures that could not be used: their names and why.
+    pub failed: Vec<(String, Error)>,
+}
+
+/// What a search returns.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// How many items, at least 1.
+    pub k: usize,
+    /// Only items that fit this filter.
+    pub filter: Option<Value>,
+    /// Only hits with at least this cosine.
+    pub min_score: Option<f32>,
+}
+
+/// An item that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// The item, and the reference that matched best.
+    pub entry: Entry,
+    /// The cosine between the query and that reference.
+    pub score: f32,
+}
+
+/// An open catalog. Share it between threads: every method takes `&self`, and searches do not wait for long writes.
+pub struct Engine {
+    encoder: Encoder,
+    store: Store,
+    model: i64,
+    live: RwLock<Live>,
+    catching_up: Mutex<()>,
+}
+
+/// The index, and the sequence number that it has reached.
+struct Live {
+    index: Index,
+    sequence: i64,
+}
+
+/// A picture that was read, and what came of it.
+struct Encoded {
+    name: String,
+    digest: [u8; 32],
+    /// `None` for a picture that the item has already.
+    vector: Option<Vec<f32>>,
+}
+
+impl Engine {
+    /// Opens the catalog in `directory`, or makes one.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the directory is not a catalog, belongs to another model or cannot be written;
+    /// [`Error::Model`] when the model cannot be used.
+    pub fn open(directory: &Path, model: Model, options: Options) -> Result<Self> {
+        let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let encoder = Encoder::open(model, options.threads.map_or_else(cores, NonZeroUsize::get))?;
+        let store = Store::open(directory, options.create)?;
+        let model = store.model(encoder.model().name(), encoder.model().fingerprint(), encoder.dim())?;
+        let live = Live { index: Index::new(encoder.dim())?, sequence: 0 };
+        let engine = Self { encoder, store, model, live: RwLock::new(live), catching_up: Mutex::new(()) };
+        drop(engine.current()?);
+        Ok(engine)
+    }
+
+    /// What pictures and texts become vectors with.
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    // Adding: read, skip what is known, encode, store in one transaction.
+
+    /// Adds an item or adds to one, in one transaction; nothing is stored when a picture cannot be used.
+    ///
+    /// # Errors
+    /// The first picture's error; [`Error::Argument`] when the id cannot be one, or a new item has no picture.
+    pub fn add(&self, draft: Draft) -> Result<Added> {
+        if draft.sources.is_empty() && !self.store.contains(&draft.id)? {
+            return Err(Error::argument(format!("item {:?} is new, so it needs at least one picture", draft.id)));
+        }
+        let (encoded, mut failed) = self.encode(std::slice::from_ref(&draft))?;
+        if !failed.is_empty() {
+            return Err(failed.swap_remove(0).1);
+        }
+        self.write(&[draft], &encoded, Vec::new())
+    }
+
+    /// Adds many items in one transaction. Pictures that cannot be used are reported; an item that has none left, and
+    /// had none before, is not made.
+    ///
+    /// # Errors
+    /// Those of the store: then nothing of the batch is stored.
+    pub fn add_batch(&self, drafts: &[Draft]) -> Result<Added> {
+        let (encoded, failed) = self.encode(drafts)?;
+        self.write(drafts, &encoded, failed)
+    }
+
+    /// Adds vectors of this engine's model that were computed elsewhere, row `i` as a reference of item `ids[i]`, in one
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there are not as many ids as vectors, or the dimension is not the model's.
+    pub fn add_vectors(&self, ids: &[String], vectors: &Vectors) -> Result<Added> {
+        if ids.len() != vectors.len() {
+            return Err(Error::argument(format!("{} ids for {} vectors: give one for each", ids.len(), vectors.len())));
+        }
+        let mut items: HashMap<&str, usize> = HashMap::new();
+        let mut drafts: Vec<Draft> = Vec::new();
+        let mut encoded: Vec<Vec<Encoded>> = Vec::new();
+        for (id, vector) in ids.iter().zip(vectors.rows()) {
+            let place = *items.entry(id).or_insert_with(|| {
+                drafts.push(Draft::new(id));
+                encoded.push(Vec::new());
+                drafts.len() - 1
+            });
+            let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let digest = Sha256::digest(bytes).into();
+            encoded[place].push(Encoded { name: "vector".into(), digest, vector: Some(vector.to_vec()) });
+        }
+        self.write(&drafts, &encoded, Vec::new())
+    }
+
+    /// For each draft its readable pictures, with vectors for the new ones; and the pictures that cannot be used.
+    #[allow(clippy::type_complexity)] // two lists that are taken apart at once
+    fn encode(&self, drafts: &[Draft]) -> Result<(Vec<Vec<Encoded>>, Vec<(String, Error)>)> {
+        let mut failed = Vec::new();
+        let mut encoded: Vec<Vec<Encoded>> = Vec::with_capacity(drafts.len());
+        let mut fresh: Vec<Source> = Vec::new();
+        let mut places: Vec<(usize, usize)> = Vec::new();
+        for (draft, read) in drafts.iter().zip(self.read(drafts)) {
+            let mut pictures = Vec::with_capacity(read.len());
+            let digests: Vec<[u8; 32]> =
+                read.iter().filter_map(|r| r.as_ref().ok().map(|(_, digest)| *digest)).collect();
+            let mut known = self.store.holds(&draft.id, &digests, &[self.model])?.into_iter();
+            let mut seen = HashSet::new();
+            for (source, read) in draft.sources.iter().zip(read) {
+                let name = source.name();
+                match read {
+                    Ok((source, digest)) => {
+                        let known = known.next().unwrap_or(false) || !seen.insert(digest);
+                        if !known {
+                            places.push((encoded.len(), pictures.len()));
+                            fresh.push(source);
+                        }
+                        pictures.push(Encoded { name, digest, vector: None });
+                    }
+                    Err(error) => failed.push((name, error)),
+                }
+            }
+            encoded.push(pictures);
+        }
+        for ((draft, place), vector) in places.into_iter().zip(self.encoder.each_image(&fresh)) {
+            let picture = &mut encoded[draft][place];
+            match vector {
+                Ok(vector) => picture.vector = Some(vector),
+                Err(error) => failed.push((std::mem::take(&mut picture.name), error)),
+            }
+        }
+        // What failed to decode has lost its name above.
+        encoded.iter_mut().for_each(|pictures| pictures.retain(|picture| !picture.name.is_empty()));
+        Ok((encoded, failed))
+    }
+
+    /// Every draft's pictures, read once, with the digest of their content.
+    fn read(&self, drafts: &[Draft]) -> Vec<Vec<Result<(Source, [u8; 32])>>> {
+        let read = |source: &Source| {
+            let source = source.read()?;
+            let digest = source.digest()?;
+            Ok((source, digest))
+        };
+        let all = |draft: &Draft| draft.sources.par_iter().map(read).collect();
+        self.encoder.workers().install(|| drafts.par_iter().map(all).collect())
+    }
+
+    fn write(&self, drafts: &[Draft], encoded: &[Vec<Encoded>], failed: Vec<(String, Error)>) -> Result<Added> {
+        let mut added = Added { failed, ..Added::default() };
+        let mut items = Vec::with_capacity(drafts.len());
+        for (draft, pictures) in drafts.iter().zip(encoded) {
+            added.duplicates += pictures.iter().filter(|picture| picture.vector.is_none()).count();
+            let new = pictures.iter().filter_map(|picture| {
+                let vector = picture.vector.as_deref()?;
+                let vectors = vec![(self.model, vector)];
+                Some(NewReference { name: &picture.name, digest: picture.digest, vectors })
+            });
+            let references: Vec<NewReference<'_>> = new.collect();
+            if references.is_empty() && !self.store.contains(&draft.id)? {
+                continue;
+            }
+            items.push(NewItem {
+                id: &draft.id,
+                label: draft.label.as_deref(),
+                text: draft.text.as_deref(),
+                metadata: draft.metadata.as_ref(),
+                references,
+            });
+        }
+        for stored in self.store.add_all(&items)? {
+            let new = stored.new.iter().filter(|new| **new).count();
+            added.items += usize::from(stored.created);
+            added.references += new;
+            added.duplicates += stored.new.len() - new;
+        }
+        Ok(added)
+    }
+
+    /// Changes the label, text or metadata of an item.
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`]; [`Error::Argument`] for what cannot be stored.
+    pub fn update(&self, id: &str, update: &Update<'_>) -> Result<()> {
+        self.store.update(id, update)
+    }
+
+    /// Removes items with all their references and vectors; all of them or, when one is not there, none.
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`].
+    pub fn remove(&self, ids: &[String]) -> Result<()> {
+        self.store.remove(ids)
+    }
+
+    // Looking
+
+    /// The item of that id.
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`].
+    pub fn get(&self, id: &str) -> Result<Item> {
+        self.store.get(id)
+    }
+
+    /// Whether there is an item of that id.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn contains(&self, id: &str) -> Result<bool> {
+        self.store.contains(id)
+    }
+
+    /// The items that fit `filter`, in the order in which they were added, `limit` of them from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the filter cannot be understood.
+    pub fn items(&self, filter: Option<&Value>, offset: usize, limit: Option<usize>) -> Result<Vec<Item>> {
+        let filter = filter.map(Filter::parse).transpose()?;
+        self.store.items(filter.as_ref(), offset, limit)
+    }
+
+    /// How many items there are.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn len(&self) -> Result<usize> {
+        self.store.len()
+    }
+
+    /// Whether there are no items.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn is_empty(&self) -> Result<bool> {
+        self.store.is_empty()
+    }
+
+    /// Counts, sizes, the model and the index.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn stats(&self) -> Result<Map<String, Value>> {
+        let stored = self.store.stats()?;
+        let indexed = self.current()?.index.len();
+        let model = self.encoder.model();
+        let Value::Object(stats) = json!({
+            "path": self.store.directory().to_string_lossy(),
+            "items": stored.items,
+            "references": stored.references,
+            "bytes": stored.bytes,
+            "model": model.name(),
+            "version": model.version(),
+            "fingerprint": model.fingerprint(),
+            "dimension": model.dim(),
+            "languages": model.languages(),
+            "index": "exact",
+            "indexed": indexed,
+            "threads": self.encoder.threads(),
+        }) else {
+            unreachable!("json! of braces is an object")
+        };
+        Ok(stats)
+    }
+
+    // Searching: encode, catch up, scan, show.
+
+    /// The best items for each query, best first.
+    ///
+    /// # Errors
+    /// Those of the encoder; [`Error::Argument`] when k is 0 or the filter cannot be understood.
+    pub fn search(&self, queries: &[Query], search: &Search) -> Result<Vec<Vec<Hit>>> {
+        self.search_vectors(&Query::encode(queries, &self.encoder)?, search)
+    }
+
+    /// The best items for each vector of this engine's model, best first.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when k is 0, the dimension is another or the filter cannot be understood.
+    pub fn search_vectors(&self, queries: &Vectors, search: &Search) -> Result<Vec<Vec<Hit>>> {
+        let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
+        let found = {
+            let live = self.current()?;
+            let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
+            let scan = || live.index.search(queries, search.k, allowed.as_ref(), search.min_score);
+            self.encoder.workers().install(scan)?
+        };
+        self.hits(&found)
+    }
+
+    fn hits(&self, found: &[Vec<Found>]) -> Result<Vec<Vec<Hit>>> {
+        let rows: Vec<(i64, i64)> = found.iter().flatten().map(|found| (found.item, found.reference)).collect();
+        let mut entries = self.store.entries(&rows)?.into_iter();
+        // An entry that is missing was removed by somebody else since the scan.
+        let hit = |found: &Found| Some(Hit { entry: entries.next()??, score: found.score });
+        let mut hit = hit;
+        Ok(found.iter().map(|found| found.iter().filter_map(&mut hit).collect()).collect())
+    }
+
+    /// The index with everything that any process has committed before this call.
+    fn current(&self) -> Result<RwLockReadGuard<'_, Live>> {
+        let read = || self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let latest = self.store.sequence()?;
+        let live = read();
+        if live.sequence >= latest {
+            return Ok(live);
+        }
+        drop(live);
+        // One thread reads the changes, without keeping the others from searching; those that must see them wait here.
+        let _turn = self.catching_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since = read().sequence;
+        while since < latest {
+            let changes = self.store.changes(self.model, since, PART)?;
+            since = changes.sequence;
+            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            live.index.add(&changes.references, &changes.items, &changes.vectors)?;
+            live.index.remove(&changes.removed)?;
+            live.sequence = since;
+            if !changes.more {
+                break;
+            }
+        }
+        Ok(read())
+    }
+}

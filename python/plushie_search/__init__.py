@@ -5,14 +5,18 @@ from . import _cpu
 _cpu.check()
 
 from ._core import CatalogError, ModelError, PictureError, __version__  # noqa: E402
+from .engine import Added, Engine, Query  # noqa: E402
 from .results import Hit, Item, Reference, Report, Results  # noqa: E402
 
 __all__ = [
+    "Added",
     "CatalogError",
+    "Engine",
     "Hit",
     "Item",
     "ModelError",
     "PictureError",
+    "Query",
     "Reference",
     "Report",
     "Results",

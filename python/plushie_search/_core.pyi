@@ -1,7 +1,8 @@
 """The Rust core: what it raises, and its types. Import these names from `plushie_search`."""
 
 import os
-from typing import Literal, Protocol, TypeAlias, final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,12 @@ class _Pil(Protocol):
     def mode(self) -> str: ...
 
 _Image: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | _File | _Pil | ArrayLike
+
+_Progress: TypeAlias = Callable[[int, int, str], object]
+_NewItem: TypeAlias = tuple[str, Sequence[_Image], str | None, Mapping[str, Any] | None, str | None]
+_Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]]]
+_ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str]]]
+_HitRow: TypeAlias = tuple[str, float, str, str | None, dict[str, Any]]
 
 class PictureError(ValueError):
     """A picture or mesh that cannot be read: damaged, of an unknown format, or beyond the limits."""
@@ -113,3 +120,79 @@ def preprocess(
 
 def thumbnail(image: _Image, side: int = 256) -> bytes:
     """A small copy as the bytes of a JPEG file, without metadata; no side is longer than `side`."""
+
+@final
+class Engine:
+    """An open catalog; `plushie_search.Engine` is its public face and has the documentation."""
+
+    def __new__(
+        cls, path: str, model: str, *, runtime: str, threads: int | None = None, create: bool = True
+    ) -> Engine: ...
+    @property
+    def path(self) -> str: ...
+    def add(
+        self,
+        id: str,
+        images: _Image | Sequence[_Image],
+        *,
+        label: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        text: str | None = None,
+    ) -> tuple[int, int]: ...
+    def add_folder(self, folder: str, *, progress: _Progress | None = None) -> _Report: ...
+    def add_items(self, items: list[_NewItem], *, progress: _Progress | None = None) -> _Report: ...
+    def add_vectors(self, ids: list[str], vectors: NDArray[np.float32]) -> tuple[int, int]: ...
+    def update(self, id: str, changes: dict[str, Any]) -> None: ...
+    def remove(self, ids: list[str]) -> None: ...
+    def get(self, id: str) -> _ItemRow: ...
+    def items(
+        self, *, where: Mapping[str, Any] | None = None, limit: int | None = None, offset: int = 0
+    ) -> list[_ItemRow]: ...
+    def __len__(self) -> int: ...
+    def contains(self, id: str) -> bool: ...
+    def search_image(
+        self,
+        image: _Image | Sequence[_Image],
+        *,
+        k: int = 5,
+        where: Mapping[str, Any] | None = None,
+        min_score: float | None = None,
+    ) -> tuple[bool, list[list[_HitRow]]]: ...
+    def search_text(
+        self,
+        text: str | Sequence[str],
+        *,
+        k: int = 5,
+        where: Mapping[str, Any] | None = None,
+        min_score: float | None = None,
+    ) -> tuple[bool, list[list[_HitRow]]]: ...
+    def search_hybrid(
+        self,
+        image: _Image | Sequence[_Image],
+        text: str | Sequence[str],
+        *,
+        image_weight: float = 0.6,
+        k: int = 5,
+        where: Mapping[str, Any] | None = None,
+        min_score: float | None = None,
+    ) -> tuple[bool, list[list[_HitRow]]]: ...
+    def search(
+        self,
+        queries: list[tuple[list[tuple[_Image, float]], list[tuple[str, float]]]],
+        *,
+        k: int = 5,
+        where: Mapping[str, Any] | None = None,
+        min_score: float | None = None,
+    ) -> list[list[_HitRow]]: ...
+    def search_vector(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        k: int = 5,
+        where: Mapping[str, Any] | None = None,
+        min_score: float | None = None,
+    ) -> tuple[bool, list[list[_HitRow]]]: ...
+    def encode_images(self, images: _Image | Sequence[_Image]) -> NDArray[np.float32]: ...
+    def encode_texts(self, texts: str | Sequence[str]) -> NDArray[np.float32]: ...
+    def stats(self) -> dict[str, Any]: ...
+    def close(self) -> None: ...

@@ -37,7 +37,7 @@ class Hit:
     score: float
     reference: str
     label: str | None
-    metadata: dict[str, Any] | None
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Item:
     id: str
     label: str | None
     text: str | None
-    metadata: dict[str, Any] | None
+    metadata: dict[str, Any]
     references: tuple[Reference, ...]
 
 
@@ -66,18 +66,14 @@ class Report:
     Attributes:
         items: Items that are new.
         references: References that are new.
-        duplicates: Pictures that their item had already under another name.
-        skipped: Pictures that were there from an earlier run and were not read again.
+        duplicates: Pictures that their item had already.
         failed: The pictures that could not be used: name and reason.
-        interrupted: Whether Ctrl-C stopped it; running it again continues.
     """
 
     items: int
     references: int
     duplicates: int
-    skipped: int
     failed: list[tuple[str, str]]
-    interrupted: bool
 
 
 class Results(Sequence[Hit]):

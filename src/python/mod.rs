@@ -2,7 +2,9 @@
 
 mod convert;
 mod encoder;
+mod engine;
 mod error;
+mod json;
 mod plush;
 mod preprocess;
 
@@ -20,6 +22,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     error::register(module)?;
     encoder::register(module)?;
+    module.add_class::<engine::PyEngine>()?;
     plush::register(module)?;
     preprocess::register(module)?;
     Ok(())

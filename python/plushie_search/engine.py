@@ -1,0 +1,426 @@
+"""An open catalog: add, remove, search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import EllipsisType, TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+from . import _core, hub
+from .results import Item, Reference, Report, Results
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ._core import _Image as ImageLike
+
+Progress: TypeAlias = Callable[[int, int, str], object]
+"""Called with (pictures done, pictures in all, the item that comes next)."""
+
+Where: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """Pictures and texts, each with a weight; a negative weight means "and not like this".
+
+    ``image`` and ``text`` are each one thing, or a list of ``(thing, weight)`` pairs:
+    ``Query(image=[(a, 1.0), (b, 0.5)], text=[("scarf", 0.5), ("hat", -0.4)])``. The query's vector is the weighted sum
+    of the unit vectors of its parts, scaled to length 1.
+    """
+
+    image: ImageLike | Sequence[tuple[ImageLike, float]] | None = None
+    text: str | Sequence[tuple[str, float]] | None = None
+
+    def _parts(self) -> tuple[list[tuple[Any, float]], list[tuple[str, float]]]:
+        return _weighted(self.image), _weighted(self.text)
+
+
+def _weighted(part: Any) -> list[tuple[Any, float]]:
+    if part is None:
+        return []
+    if isinstance(part, (list, tuple)):
+        return [(thing, float(weight)) for thing, weight in part]
+    return [(part, 1.0)]
+
+
+@dataclass(frozen=True)
+class Added:
+    """What :meth:`Engine.add` did: new references, and pictures that the item had already."""
+
+    references: int
+    duplicates: int
+
+
+class Engine:
+    """An open catalog.
+
+    Engines may be shared between threads, and many processes may open one catalog: each sees the others' changes at
+    its next call. An engine does not survive a fork: open it in the child.
+
+    Args:
+        path: The catalog's directory; made when it does not exist (unless ``create`` is false).
+        model: A name that :func:`plushie_search.models` lists, or a model directory. A catalog belongs to the model
+            it was made with; another one is refused.
+        threads: The most threads that this engine's work may use; all cores unless told.
+        create: Whether to make the catalog when there is none.
+
+    Raises:
+        CatalogError: The directory is not a catalog, was made with another model, or cannot be written.
+        ModelError: The model or the ONNX Runtime library cannot be used.
+        ValueError: There is no model of that name.
+    """
+
+    __slots__ = ("_core",)
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        model: str | os.PathLike[str] = hub.DEFAULT_MODEL,
+        threads: int | None = None,
+        create: bool = True,
+    ) -> None:
+        self._core = _core.Engine(
+            os.fspath(path),
+            os.fspath(hub.model_directory(model)),
+            runtime=os.fspath(hub.runtime_library()),
+            threads=threads,
+            create=create,
+        )
+
+    # What is in it
+
+    def add(
+        self,
+        id: str,
+        *,
+        images: ImageLike | Sequence[ImageLike] = (),
+        label: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        text: str | None = None,
+    ) -> Added:
+        """Adds an item, or adds to an item that is there.
+
+        Everything is stored in one transaction, or nothing when a picture cannot be used. A picture that the item
+        has already (by its content) adds nothing. ``label``, ``metadata`` and ``text`` replace what is stored unless
+        they are None.
+
+        Raises:
+            PictureError: A picture cannot be decoded or is beyond the limits.
+            ValueError: The id is empty or too long, or a new item has no picture.
+        """
+        references, duplicates = self._core.add(id, images, label=label, metadata=metadata, text=text)
+        return Added(references, duplicates)
+
+    def add_folder(self, folder: str | os.PathLike[str], *, progress: Progress | None = None) -> Report:
+        """Adds ``folder/<item>/<picture>``: each folder of pictures becomes an item named by its path.
+
+        A picture directly in ``folder`` is an item of its own. Pictures that cannot be used are reported and stop
+        nothing. Ctrl-C stops between batches; running it again continues.
+
+        Raises:
+            ValueError: There is no picture in it.
+            OSError: A folder cannot be read.
+        """
+        return Report(*self._core.add_folder(os.fspath(folder), progress=progress))
+
+    def add_images(
+        self,
+        images: Sequence[ImageLike],
+        *,
+        ids: Sequence[str] | None = None,
+        descriptions: Sequence[str | None] | None = None,
+        labels: Sequence[str | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Adds each picture to the item of the same place in ``ids``.
+
+        Without ``ids`` each picture must be a path and is an item named by that path. Pictures with the same id
+        belong to one item. ``descriptions`` are stored as the items' texts.
+
+        Raises:
+            ValueError: The lists differ in length, or a picture that is no path has no id.
+        """
+        images = list(images)
+        count = len(images)
+        if ids is None:
+            for number, image in enumerate(images):
+                if not isinstance(image, (str, os.PathLike)):
+                    raise ValueError(f"image {number} is no path, so it needs an id: pass ids=[...]")
+            ids = [os.fspath(image) for image in images]  # type: ignore[arg-type]
+        columns: dict[str, Sequence[Any]] = {
+            "ids": ids,
+            "descriptions": descriptions if descriptions is not None else [None] * count,
+            "labels": labels if labels is not None else [None] * count,
+            "metadata": metadata if metadata is not None else [None] * count,
+        }
+        for name, column in columns.items():
+            if len(column) != count:
+                raise ValueError(f"{count} images but {len(column)} {name}: give one for each image")
+        rows = [
+            (id, [image], label, meta, text)
+            for id, image, label, meta, text in zip(
+                ids, images, columns["labels"], columns["metadata"], columns["descriptions"], strict=True
+            )
+        ]
+        return self.add_items(rows, progress=progress)
+
+    def add_items(
+        self,
+        items: Iterable[tuple[str, Sequence[ImageLike], str | None, Mapping[str, Any] | None, str | None]],
+        *,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Adds many items, ``(id, images, label, metadata, text)`` each, in batches.
+
+        Pictures that cannot be used are reported and stop nothing. Ctrl-C stops between batches; running it again
+        continues where it stopped.
+        """
+        return Report(*self._core.add_items(list(items), progress=progress))
+
+    def update(
+        self,
+        id: str,
+        *,
+        label: str | None | EllipsisType = ...,
+        metadata: Mapping[str, Any] | None | EllipsisType = ...,
+        text: str | None | EllipsisType = ...,
+    ) -> None:
+        """Changes what is given; None clears it, what is left out stays.
+
+        Raises:
+            KeyError: There is no such item.
+        """
+        changes = {"label": label, "metadata": metadata, "text": text}
+        self._core.update(id, {key: value for key, value in changes.items() if value is not ...})
+
+    def add_vectors(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> Added:
+        """Adds vectors of this engine's model that were computed elsewhere: row ``i`` as a reference of ``ids[i]``.
+
+        Args:
+            ids: One id for each row; an id may come several times.
+            vectors: float32 (n, dim); scaled to length 1.
+
+        Raises:
+            ValueError: The numbers of ids and vectors differ, or a vector has NaN or no length.
+        """
+        references, duplicates = self._core.add_vectors(list(ids), vectors)
+        return Added(references, duplicates)
+
+    def remove(self, ids: str | Iterable[str]) -> None:
+        """Removes items with their references: all of them, or none when one is not there.
+
+        Raises:
+            KeyError: There is no such item.
+        """
+        self._core.remove([ids] if isinstance(ids, str) else list(ids))
+
+    def get(self, id: str) -> Item:
+        """The item of that id.
+
+        Raises:
+            KeyError: There is no such item.
+        """
+        return _item(self._core.get(id))
+
+    def items(self, *, where: Where | None = None, limit: int | None = None, offset: int = 0) -> list[Item]:
+        """The items in the order in which they were added, ``limit`` of them from ``offset`` on."""
+        return [_item(row) for row in self._core.items(where=where, limit=limit, offset=offset)]
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self._core.contains(id)
+
+    # Search
+
+    @overload
+    def search_image(
+        self, image: Sequence[ImageLike], *, k: int = 5, where: Where | None = None, min_score: float | None = None
+    ) -> list[Results]: ...
+    @overload
+    def search_image(
+        self, image: ImageLike, *, k: int = 5, where: Where | None = None, min_score: float | None = None
+    ) -> Results: ...
+    def search_image(
+        self,
+        image: ImageLike | Sequence[ImageLike],
+        *,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+    ) -> Results | list[Results]:
+        """The ``k`` items whose references look most like ``image``, each with the reference that matched best.
+
+        Args:
+            image: A path, bytes, file object, PIL image, numpy array (HWC uint8, or float in 0..1); or a list of
+                them, which is computed as one batch and gives a list.
+            k: How many items; a catalog with fewer gives fewer.
+            where: Only items that fit: ``{"label": "bear", "price": {"$lt": 20}}``, with ``$eq $ne $lt $lte $gt
+                $gte $in $nin $exists $and $or $not``; keys are ``id``, ``label``, ``text`` or those of the metadata.
+            min_score: Only hits with at least this cosine.
+
+        Raises:
+            PictureError: The picture cannot be decoded.
+            ValueError: k < 1, or the filter cannot be read.
+        """
+        single, rows = self._core.search_image(image, k=k, where=where, min_score=min_score)
+        return _results(single, rows, image)
+
+    @overload
+    def search_text(
+        self, text: str, *, k: int = 5, where: Where | None = None, min_score: float | None = None
+    ) -> Results: ...
+    @overload
+    def search_text(
+        self, text: Sequence[str], *, k: int = 5, where: Where | None = None, min_score: float | None = None
+    ) -> list[Results]: ...
+    def search_text(
+        self,
+        text: str | Sequence[str],
+        *,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+    ) -> Results | list[Results]:
+        """The ``k`` items whose references fit ``text`` best; a list of texts gives a list.
+
+        Raises:
+            ValueError: The text is empty or very long, k < 1, or the filter cannot be read.
+            ModelError: The model has no text tower.
+        """
+        single, rows = self._core.search_text(text, k=k, where=where, min_score=min_score)
+        return _results(single, rows, text)
+
+    @overload
+    def search_hybrid(
+        self,
+        image: Sequence[ImageLike],
+        text: Sequence[str],
+        *,
+        image_weight: float = 0.6,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+    ) -> list[Results]: ...
+    @overload
+    def search_hybrid(
+        self,
+        image: ImageLike,
+        text: str,
+        *,
+        image_weight: float = 0.6,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+    ) -> Results: ...
+    def search_hybrid(
+        self,
+        image: ImageLike | Sequence[ImageLike],
+        text: str | Sequence[str],
+        *,
+        image_weight: float = 0.6,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+    ) -> Results | list[Results]:
+        """The ``k`` items that look like ``image`` and fit ``text``: "this one, but in blue".
+
+        The query is ``image_weight`` of the picture's unit vector and the rest of the text's. Lists of pictures and
+        texts of the same length give a list.
+        """
+        single, rows = self._core.search_hybrid(
+            image, text, image_weight=image_weight, k=k, where=where, min_score=min_score
+        )
+        return _results(single, rows, text)
+
+    def search_vector(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+    ) -> Results | list[Results]:
+        """The ``k`` items nearest to a vector of this engine's model: (dim,), or (n, dim) for a list."""
+        single, rows = self._core.search_vector(vector, k=k, where=where, min_score=min_score)
+        return _results(single, rows, "vector")
+
+    @overload
+    def search(
+        self, query: Query, *, k: int = 5, where: Where | None = None, min_score: float | None = None
+    ) -> Results: ...
+    @overload
+    def search(
+        self, query: Sequence[Query], *, k: int = 5, where: Where | None = None, min_score: float | None = None
+    ) -> list[Results]: ...
+    def search(
+        self,
+        query: Query | Sequence[Query],
+        *,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+    ) -> Results | list[Results]:
+        """The ``k`` items nearest to a :class:`Query` of several weighted parts; a list gives a list."""
+        single = isinstance(query, Query)
+        queries: Sequence[Query] = [query] if isinstance(query, Query) else query
+        rows = self._core.search([q._parts() for q in queries], k=k, where=where, min_score=min_score)
+        return _results(single, rows, query)
+
+    # Vectors
+
+    def encode_images(self, images: Sequence[ImageLike]) -> NDArray[np.float32]:
+        """Unit vectors of pictures, float32 (n, dim)."""
+        return self._core.encode_images(images)
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors of texts, float32 (n, dim)."""
+        return self._core.encode_texts(texts)
+
+    # The engine itself
+
+    def stats(self) -> dict[str, Any]:
+        """Counts, sizes, the model and the index, as a dict."""
+        return self._core.stats()
+
+    @property
+    def path(self) -> str:
+        """The catalog's directory."""
+        return self._core.path
+
+    def close(self) -> None:
+        """Gives memory and files back; every later call but this one raises ValueError."""
+        self._core.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an Engine cannot be pickled or copied: open the catalog again by its path")
+
+    def __repr__(self) -> str:
+        return repr(self._core)
+
+
+def _results(single: bool, batch: list[list[tuple[Any, ...]]], query: Any) -> Results | list[Results]:
+    if single:
+        return Results(batch[0], query=query)
+    queries = query if isinstance(query, (list, tuple)) else [query] * len(batch)
+    return [Results(rows, query=q) for rows, q in zip(batch, queries, strict=False)]
+
+
+def _item(row: tuple[Any, ...]) -> Item:
+    id, label, text, metadata, references = row
+    return Item(id, label, text, metadata, tuple(Reference(name, digest) for name, digest in references))

@@ -1,0 +1,386 @@
+//! `_core.Engine`: an open catalog.
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use numpy::{PyArray2, PyReadonlyArray2, PyReadonlyArrayDyn};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+use crate::encoder::load_runtime;
+use crate::engine::{Draft, Engine, Hit, Options, Search};
+use crate::error::{Error, Result};
+use crate::ingest;
+use crate::model::Model;
+use crate::query::Query;
+use crate::store::{Item, Update};
+use crate::vectors::Vectors;
+
+use super::convert;
+use super::detached;
+use super::json;
+
+/// An open catalog; `plushie_search.Engine` is its public face.
+#[pyclass(frozen, name = "Engine", module = "plushie_search._core")]
+pub(super) struct PyEngine {
+    engine: RwLock<Option<Arc<Engine>>>,
+    path: PathBuf,
+    process: u32,
+}
+
+impl PyEngine {
+    fn open(&self) -> PyResult<Arc<Engine>> {
+        if std::process::id() != self.process {
+            return Err(PyRuntimeError::new_err(
+                "this engine was opened before a fork and its threads and files did not come along: open it again here",
+            ));
+        }
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        engine.clone().ok_or_else(|| PyValueError::new_err("this engine is closed: open the catalog again"))
+    }
+}
+
+/// The rows of one result: (item, score, reference, label, metadata).
+type Rows<'py> = Vec<Bound<'py, PyTuple>>;
+
+#[pymethods]
+impl PyEngine {
+    #[new]
+    #[pyo3(signature = (path, model, *, runtime, threads=None, create=true))]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        model: PathBuf,
+        runtime: PathBuf,
+        threads: Option<usize>,
+        create: bool,
+    ) -> PyResult<Self> {
+        let threads =
+            threads.map(|n| NonZeroUsize::new(n).ok_or_else(|| Error::argument("threads must be at least 1")));
+        let options = Options { threads: threads.transpose()?, create };
+        let engine = detached(py, || {
+            load_runtime(&runtime)?;
+            Engine::open(&path, Model::open(&model)?, options)
+        })?;
+        Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
+    }
+
+    #[getter]
+    fn path(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    #[pyo3(signature = (id, images, *, label=None, metadata=None, text=None))]
+    fn add(
+        &self,
+        py: Python<'_>,
+        id: String,
+        images: &Bound<'_, PyAny>,
+        label: Option<String>,
+        metadata: Option<&Bound<'_, PyAny>>,
+        text: Option<String>,
+    ) -> PyResult<(usize, usize)> {
+        let engine = self.open()?;
+        let draft = draft(id, images, label, metadata, text)?;
+        let added = detached(py, || engine.add(draft))?;
+        Ok((added.references, added.duplicates))
+    }
+
+    #[pyo3(signature = (folder, *, progress=None))]
+    fn add_folder<'py>(
+        &self,
+        py: Python<'py>,
+        folder: PathBuf,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let engine = self.open()?;
+        let drafts = detached(py, || ingest::folder(&folder))?;
+        run_ingest(py, &engine, drafts, progress)
+    }
+
+    #[pyo3(signature = (items, *, progress=None))]
+    fn add_items<'py>(
+        &self,
+        py: Python<'py>,
+        items: &Bound<'py, PyList>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let engine = self.open()?;
+        type Row<'py> = (String, Bound<'py, PyAny>, Option<String>, Option<Bound<'py, PyAny>>, Option<String>);
+        let drafts = items.iter().map(|row| {
+            let (id, images, label, metadata, text): Row<'_> = row.extract()?;
+            draft(id, &images, label, metadata.as_ref(), text)
+        });
+        let drafts = drafts.collect::<PyResult<Vec<_>>>()?;
+        run_ingest(py, &engine, drafts, progress)
+    }
+
+    fn update(&self, py: Python<'_>, id: String, changes: &Bound<'_, PyDict>) -> PyResult<()> {
+        let engine = self.open()?;
+        let text = |key| changes.get_item(key)?.map(|value| value.extract::<Option<String>>()).transpose();
+        let (label, description) = (text("label")?, text("text")?);
+        let metadata = changes.get_item("metadata")?.map(|value| json::to_object(&value, "metadata")).transpose()?;
+        let update = Update {
+            label: label.as_ref().map(Option::as_deref),
+            text: description.as_ref().map(Option::as_deref),
+            metadata: metadata.as_ref().map(Option::as_ref),
+        };
+        detached(py, || engine.update(&id, &update))
+    }
+
+    fn remove(&self, py: Python<'_>, ids: Vec<String>) -> PyResult<()> {
+        let engine = self.open()?;
+        detached(py, || engine.remove(&ids))
+    }
+
+    fn add_vectors(
+        &self,
+        py: Python<'_>,
+        ids: Vec<String>,
+        vectors: PyReadonlyArray2<'_, f32>,
+    ) -> PyResult<(usize, usize)> {
+        let engine = self.open()?;
+        let dim = vectors.as_array().ncols();
+        let numbers: Vec<f32> = vectors.as_array().iter().copied().collect();
+        let added = detached(py, || engine.add_vectors(&ids, &Vectors::normalize(dim, numbers)?))?;
+        Ok((added.references, added.duplicates))
+    }
+
+    fn get<'py>(&self, py: Python<'py>, id: String) -> PyResult<Bound<'py, PyTuple>> {
+        let engine = self.open()?;
+        item_row(py, &detached(py, || engine.get(&id))?)
+    }
+
+    #[pyo3(signature = (*, r#where=None, limit=None, offset=0))]
+    fn items<'py>(
+        &self,
+        py: Python<'py>,
+        r#where: Option<&Bound<'py, PyAny>>,
+        limit: Option<usize>,
+        offset: usize,
+    ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let engine = self.open()?;
+        let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
+        let items = detached(py, || engine.items(filter.as_ref(), offset, limit))?;
+        items.iter().map(|item| item_row(py, item)).collect()
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        let engine = self.open()?;
+        detached(py, || engine.len())
+    }
+
+    fn contains(&self, py: Python<'_>, id: String) -> PyResult<bool> {
+        let engine = self.open()?;
+        detached(py, || engine.contains(&id))
+    }
+
+    #[pyo3(signature = (image, *, k=5, r#where=None, min_score=None))]
+    fn search_image<'py>(
+        &self,
+        py: Python<'py>,
+        image: &Bound<'py, PyAny>,
+        k: i64,
+        r#where: Option<&Bound<'py, PyAny>>,
+        min_score: Option<f32>,
+    ) -> PyResult<(bool, Vec<Rows<'py>>)> {
+        let (sources, single) = convert::images(image)?;
+        let queries = sources.into_iter().map(Query::image).collect();
+        Ok((single, self.answer(py, queries, search(k, r#where, min_score)?)?))
+    }
+
+    #[pyo3(signature = (text, *, k=5, r#where=None, min_score=None))]
+    fn search_text<'py>(
+        &self,
+        py: Python<'py>,
+        text: &Bound<'py, PyAny>,
+        k: i64,
+        r#where: Option<&Bound<'py, PyAny>>,
+        min_score: Option<f32>,
+    ) -> PyResult<(bool, Vec<Rows<'py>>)> {
+        let (texts, single) = convert::texts(text)?;
+        let queries = texts.into_iter().map(Query::text).collect();
+        Ok((single, self.answer(py, queries, search(k, r#where, min_score)?)?))
+    }
+
+    #[pyo3(signature = (image, text, *, image_weight=0.6, k=5, r#where=None, min_score=None))]
+    #[allow(clippy::too_many_arguments)] // Python's keywords
+    fn search_hybrid<'py>(
+        &self,
+        py: Python<'py>,
+        image: &Bound<'py, PyAny>,
+        text: &Bound<'py, PyAny>,
+        image_weight: f32,
+        k: i64,
+        r#where: Option<&Bound<'py, PyAny>>,
+        min_score: Option<f32>,
+    ) -> PyResult<(bool, Vec<Rows<'py>>)> {
+        let (sources, single) = convert::images(image)?;
+        let (texts, single_text) = convert::texts(text)?;
+        if single != single_text || sources.len() != texts.len() {
+            return Err(PyValueError::new_err(format!(
+                "a hybrid search takes one picture and one text, or lists of the same length; got {} and {}",
+                if single { "one picture".to_owned() } else { format!("{} pictures", sources.len()) },
+                if single_text { "one text".to_owned() } else { format!("{} texts", texts.len()) },
+            )));
+        }
+        let pairs = sources.into_iter().zip(texts);
+        let queries = pairs.map(|(source, text)| Query::hybrid(source, text, image_weight)).collect::<Result<_>>()?;
+        Ok((single, self.answer(py, queries, search(k, r#where, min_score)?)?))
+    }
+
+    #[pyo3(signature = (queries, *, k=5, r#where=None, min_score=None))]
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: &Bound<'py, PyList>,
+        k: i64,
+        r#where: Option<&Bound<'py, PyAny>>,
+        min_score: Option<f32>,
+    ) -> PyResult<Vec<Rows<'py>>> {
+        let queries = queries.iter().map(|query| {
+            let (images, texts): (Vec<(Bound<'_, PyAny>, f32)>, Vec<(String, f32)>) = query.extract()?;
+            let images = images.iter().map(|(image, weight)| Ok((convert::image(image)?, *weight)));
+            Ok(Query::new(images.collect::<PyResult<_>>()?, texts)?)
+        });
+        self.answer(py, queries.collect::<PyResult<_>>()?, search(k, r#where, min_score)?)
+    }
+
+    #[pyo3(signature = (vector, *, k=5, r#where=None, min_score=None))]
+    fn search_vector<'py>(
+        &self,
+        py: Python<'py>,
+        vector: PyReadonlyArrayDyn<'py, f32>,
+        k: i64,
+        r#where: Option<&Bound<'py, PyAny>>,
+        min_score: Option<f32>,
+    ) -> PyResult<(bool, Vec<Rows<'py>>)> {
+        let engine = self.open()?;
+        let array = vector.as_array();
+        let (single, dim) = match *array.shape() {
+            [dim] => (true, dim),
+            [_, dim] => (false, dim),
+            _ => return Err(PyValueError::new_err(format!("vectors have shape (dim,) or (n, dim), got {array:?}"))),
+        };
+        let expected = engine.encoder().dim();
+        if dim != expected {
+            return Err(PyValueError::new_err(format!("this engine's vectors have {expected} numbers, got {dim}")));
+        }
+        let numbers: Vec<f32> = array.iter().copied().collect();
+        let search = search(k, r#where, min_score)?;
+        let hits = detached(py, || engine.search_vectors(&Vectors::normalize(dim, numbers)?, &search))?;
+        Ok((single, rows(py, &hits)?))
+    }
+
+    fn encode_images<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let engine = self.open()?;
+        let (sources, _) = convert::images(images)?;
+        convert::array(py, detached(py, || engine.encoder().images(&sources))?)
+    }
+
+    fn encode_texts<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let engine = self.open()?;
+        let (texts, _) = convert::texts(texts)?;
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        convert::array(py, detached(py, || engine.encoder().texts(&texts))?)
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let engine = self.open()?;
+        let stats = detached(py, || engine.stats())?;
+        json::from_object(py, &stats)
+    }
+
+    fn close(&self, py: Python<'_>) {
+        let engine = self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
+        // Closing the database and the sessions takes a while; other threads go on meanwhile.
+        py.detach(|| drop(engine));
+    }
+
+    fn __repr__(&self) -> String {
+        match self.open() {
+            Ok(engine) => format!("<Engine {} model={}>", self.path.display(), engine.encoder().model().name()),
+            Err(_) => format!("<Engine {} closed>", self.path.display()),
+        }
+    }
+}
+
+impl PyEngine {
+    fn answer<'py>(&self, py: Python<'py>, queries: Vec<Query>, search: Search) -> PyResult<Vec<Rows<'py>>> {
+        let engine = self.open()?;
+        rows(py, &detached(py, || engine.search(&queries, &search))?)
+    }
+}
+
+fn search(k: i64, filter: Option<&Bound<'_, PyAny>>, min_score: Option<f32>) -> PyResult<Search> {
+    let k = usize::try_from(k).ok().filter(|k| *k > 0);
+    let k = k.ok_or_else(|| Error::argument("k must be at least 1"))?;
+    let filter = filter.map(|object| json::to_value(object, "where")).transpose()?;
+    Ok(Search { k, filter, min_score })
+}
+
+fn draft(
+    id: String,
+    images: &Bound<'_, PyAny>,
+    label: Option<String>,
+    metadata: Option<&Bound<'_, PyAny>>,
+    text: Option<String>,
+) -> PyResult<Draft> {
+    let (sources, _) = convert::images(images)?;
+    let metadata = metadata.map(|object| json::to_object(object, "metadata")).transpose()?.flatten();
+    Ok(Draft { id, sources, label, metadata, text })
+}
+
+/// (new items, new references, duplicates, [(name, reason)]).
+fn run_ingest<'py>(
+    py: Python<'py>,
+    engine: &Engine,
+    drafts: Vec<Draft>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let mut raised = None;
+    let report = detached(py, || {
+        ingest::run(engine, drafts, &mut |now| {
+            let told = Python::attach(|py| {
+                py.check_signals()?;
+                progress.as_ref().map(|call| call.call1(py, (now.done, now.total, now.item))).transpose()
+            });
+            match told {
+                Ok(_) => ControlFlow::Continue(()),
+                Err(error) => {
+                    raised = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })
+    });
+    if let Some(error) = raised {
+        return Err(error);
+    }
+    let report = report?;
+    let failed: Vec<(String, String)> = report.failed.into_iter().map(|(name, why)| (name, why.to_string())).collect();
+    (report.items, report.references, report.duplicates, failed).into_pyobject(py)
+}
+
+fn rows<'py>(py: Python<'py>, batch: &[Vec<Hit>]) -> PyResult<Vec<Rows<'py>>> {
+    let row = |hit: &Hit| {
+        let entry = &hit.entry;
+        (&entry.id, hit.score, &entry.reference, &entry.label, json::from_value(py, &entry.metadata)?).into_pyobject(py)
+    };
+    batch.iter().map(|hits| hits.iter().map(row).collect()).collect()
+}
+
+/// (id, label, text, metadata, [(name, digest)]).
+fn item_row<'py>(py: Python<'py>, item: &Item) -> PyResult<Bound<'py, PyTuple>> {
+    let references: Vec<(&str, String)> =
+        item.references.iter().map(|reference| (reference.name.as_str(), hex(&reference.digest))).collect();
+    let metadata = json::from_value(py, &item.metadata)?;
+    (&item.id, &item.label, &item.text, metadata, references).into_pyobject(py)
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
