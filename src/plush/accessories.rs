@@ -260,8 +260,8 @@ fn backpack(sewing: &mut Sewing, colour: V3) {
         let bulge = 1.0 - sewing.form.pear * 0.2;
         let x = side * radii.x * 0.58;
         let top = centre + v3(x * 0.9, radii.y * 0.86, -0.1 * radii.z);
-        let front = centre + v3(x * 1.05, radii.y * 0.28, radii.z * 0.86 * bulge);
-        let under = centre + v3(side * radii.x * 1.02, -radii.y * 0.25, radii.z * 0.1);
+        let front = centre + v3(x * 1.05, radii.y * 0.28, radii.z * 0.96 * bulge);
+        let under = centre + v3(side * radii.x * 1.06, -radii.y * 0.25, radii.z * 0.1);
         sewing.surface.tube(place, 0.6, |t| curve(top, front, under, t), |t| sausage(t, 0.075, 0.075));
     }
 }

@@ -109,7 +109,7 @@ named! {
         Green = "green": "green", "绿色", "綠色";
         Turquoise = "turquoise": "turquoise", "青色", "青色";
         SkyBlue = "sky_blue": "sky blue", "天蓝色", "天藍色";
-        Blue = "blue": "blue", "深蓝色", "深藍色";
+        Blue = "blue": "blue", "蓝色", "藍色";
         Purple = "purple": "purple", "紫色", "紫色";
         Pink = "pink": "pink", "粉色", "粉紅色";
     }
@@ -123,7 +123,7 @@ named! {
         Patches = "patches": "patches", "斑块", "斑塊";
         Stripes = "stripes": "stripes", "条纹", "條紋";
         Spots = "spots": "spots", "圆点", "圓點";
-        TwoTone = "two_tone": "paws and ears", "手脚和耳朵", "手腳和耳朵";
+        TwoTone = "two_tone": "paws", "手脚", "手腳";
     }
 }
 
@@ -284,24 +284,19 @@ impl Attributes {
         let random = &mut Random::new(seed, 1);
         let species = random.pick(Species::ALL);
         let color = if random.chance(0.35) { random.pick(natural(species)) } else { random.pick(Color::ALL) };
-        let pattern = if species == Species::Panda {
-            Pattern::TwoTone
-        } else {
-            random.weighted(&[
-                (Pattern::Plain, 0.32),
-                (Pattern::Belly, 0.20),
-                (Pattern::Patches, 0.12),
-                (Pattern::Stripes, 0.12),
-                (Pattern::Spots, 0.12),
-                (Pattern::TwoTone, 0.12),
-            ])
+        let pattern = match species {
+            Species::Panda => Pattern::TwoTone,
+            // A penguin is known by its belly, and neither has paws.
+            Species::Penguin if random.chance(0.7) => Pattern::Belly,
+            Species::Penguin | Species::Duck => random.weighted(&PATTERNS[..5]),
+            _ => random.weighted(&PATTERNS),
         };
         let second_color = (pattern != Pattern::Plain).then(|| second(random, species, color));
         let count = random.weighted(&[(0usize, 0.18), (1, 0.40), (2, 0.30), (3, 0.12)]);
         let mut accessories: Vec<Accessory> = Vec::new();
         while accessories.len() < count {
             let next = Accessory { kind: random.pick(Kind::ALL), color: random.pick(Color::ALL) };
-            if accessories.iter().all(|one| one.kind.slot() != next.kind.slot()) && next.color != color {
+            if next.color != color && fits(&accessories, next.kind, species, pattern) {
                 accessories.push(next);
             }
         }
@@ -318,6 +313,8 @@ impl Attributes {
             (EyeColor::Green, 0.13),
         ]);
         let wear = random.weighted(&[(Wear::New, 0.80), (Wear::Faded, 0.10), (Wear::Mended, 0.10)]);
+        let shirt = accessories.iter().any(|one| one.kind == Kind::Shirt);
+        let wear = if shirt && wear == Wear::Mended { Wear::New } else { wear };
         Self { species, color, second_color, pattern, accessories, pose, fur, eyes, wear }
     }
 
@@ -346,7 +343,9 @@ impl Attributes {
             }
             _ if new.accessories.len() < 3 => loop {
                 let next = Accessory { kind: random.pick(Kind::ALL), color: other(random, &[Some(self.color)]) };
-                if new.accessories.iter().all(|one| one.kind.slot() != next.kind.slot()) {
+                if fits(&new.accessories, next.kind, self.species, self.pattern)
+                    && (next.kind, self.wear) != (Kind::Shirt, Wear::Mended)
+                {
                     new.accessories.push(next);
                     break;
                 }
@@ -394,6 +393,26 @@ impl Attributes {
     }
 }
 
+const PATTERNS: [(Pattern, f32); 6] = [
+    (Pattern::Plain, 0.32),
+    (Pattern::Belly, 0.20),
+    (Pattern::Patches, 0.12),
+    (Pattern::Stripes, 0.12),
+    (Pattern::Spots, 0.12),
+    (Pattern::TwoTone, 0.12),
+];
+
+/// Whether an accessory has its place free and hides nothing that has a name.
+fn fits(worn: &[Accessory], next: Kind, species: Species, pattern: Pattern) -> bool {
+    worn.iter().all(|one| one.kind.slot() != next.slot())
+        && !(pattern == Pattern::Belly && matches!(next, Kind::Shirt | Kind::Heart))
+        && match species {
+            Species::Unicorn | Species::Sheep => !matches!(next, Kind::Hat | Kind::Beanie | Kind::Crown),
+            Species::Lion | Species::Frog => next != Kind::Beanie,
+            _ => true,
+        }
+}
+
 /// The colours in which one expects a species.
 fn natural(species: Species) -> &'static [Color] {
     match species {
@@ -412,8 +431,10 @@ fn natural(species: Species) -> &'static [Color] {
 }
 
 fn second(random: &mut Random, species: Species, color: Color) -> Color {
-    if species == Species::Panda && color != Color::Black && random.chance(0.6) {
-        return Color::Black;
+    match species {
+        Species::Panda if color != Color::Black && random.chance(0.6) => return Color::Black,
+        Species::Penguin if color != Color::White && random.chance(0.5) => return Color::White,
+        _ => {}
     }
     loop {
         let second =

@@ -18,6 +18,7 @@ mod accessories;
 pub mod attributes;
 pub mod body;
 pub mod caption;
+mod head;
 pub mod species;
 pub mod view;
 

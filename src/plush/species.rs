@@ -237,13 +237,13 @@ pub fn form(species: Species, random: &mut Random) -> Form {
         }
         Species::Unicorn => {
             form.ear = Ear::Point(vary(0.34, 0.12));
-            form.muzzle = Muzzle::Long(vary(0.56, 0.12));
+            form.muzzle = Muzzle::Long(vary(0.66, 0.10));
             form.tail = Tail::Bushy(vary(0.6, 0.14), vary(0.13, 0.18));
             form.head = form.head.scale(v3(0.9, 1.0, 0.98));
         }
         Species::Dinosaur => {
             form.ear = Ear::None;
-            form.muzzle = Muzzle::Snout(vary(0.66, 0.12));
+            form.muzzle = Muzzle::Snout(vary(0.58, 0.12));
             form.tail = Tail::Thick(vary(0.85, 0.15), vary(0.24, 0.15));
             form.head = form.head.scale(v3(0.88, 0.92, 0.95));
             form.arm *= 0.85;

@@ -170,6 +170,7 @@ impl View {
             pose: (scene == Scene::Pose).then(|| random.pick(Pose::ALL)),
         };
         let clutter = match scene {
+            _ if backdrop.table.is_none() => 0,
             Scene::Cluttered => 8 + random.below(8),
             Scene::Everyday | Scene::Occluded if random.chance(0.45) => 1 + random.below(5),
             _ => 0,

@@ -1,6 +1,6 @@
 //! What is behind and under the subject: a wall and a table.
 
-use crate::render::math::{Basis, V3, cells, noise, smooth, unit_of, v3};
+use crate::render::math::{Basis, V3, cells, floor, noise, smooth, unit_of, v3};
 
 /// The look of a wall or a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Surround {
             Texture::Plain => self.first,
             Texture::Gradient => two(smooth(0.0, 1.0, height)),
             Texture::Wood => {
-                let board = (p.x * 1.3).floor();
+                let board = floor(p.x * 1.3);
                 let shade = unit_of((board as i32 as u32).wrapping_mul(0x9E37_79B1) ^ self.seed);
                 let gap = (p.x * 1.3 - board - 0.5).abs();
                 let grain = noise(v3(p.x * 14.0, p.y * 0.9 + 9.0 * shade, 1.0), self.seed);
@@ -99,7 +99,7 @@ impl Surround {
                 two(0.35 * shade + 0.3 + 0.25 * grain + 0.25 * ring) * (1.0 - 0.5 * smooth(0.475, 0.5, gap))
             }
             Texture::Checker => {
-                let odd = (p.x.floor() as i32 ^ p.y.floor() as i32) & 1;
+                let odd = (floor(p.x) as i32 ^ floor(p.y) as i32) & 1;
                 two(odd as f32)
             }
             Texture::Fabric => {
@@ -108,11 +108,11 @@ impl Surround {
                 two(0.5 + 0.5 * fold) * (1.0 + 0.16 * yarn)
             }
             Texture::Stripes => {
-                let t = p.x - p.x.floor() - 0.5;
+                let t = p.x - floor(p.x) - 0.5;
                 two(smooth(0.22, 0.26, t.abs()))
             }
             Texture::Dots => {
-                let (x, y) = (p.x - p.x.floor() - 0.5, p.y - p.y.floor() - 0.5);
+                let (x, y) = (p.x - floor(p.x) - 0.5, p.y - floor(p.y) - 0.5);
                 two(1.0 - smooth(0.22, 0.26, (x * x + y * y).sqrt()))
             }
             Texture::Blobs => {

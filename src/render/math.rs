@@ -152,7 +152,7 @@ pub fn sin_cos(degrees: f32) -> (f32, f32) {
 
 /// Sine of an angle in whole turns.
 fn sine(turns: f32) -> f32 {
-    let t = turns - (turns + 0.5).floor();
+    let t = turns - floor(turns + 0.5);
     let t = if t > 0.25 {
         0.5 - t
     } else if t < -0.25 {
@@ -259,9 +259,15 @@ pub fn unit_of(hash: u32) -> f32 {
     ((hash.wrapping_mul(0x297A_2D39)) >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
+/// The largest integer not above `x`, without a call into libm; for numbers that fit an `i32`.
+pub fn floor(x: f32) -> f32 {
+    let cut = x as i32 as f32;
+    if cut > x { cut - 1.0 } else { cut }
+}
+
 /// Smooth value noise in [-1, 1] with features of size 1.
 pub fn noise(p: V3, seed: u32) -> f32 {
-    let (fx, fy, fz) = (p.x.floor(), p.y.floor(), p.z.floor());
+    let (fx, fy, fz) = (floor(p.x), floor(p.y), floor(p.z));
     let (ix, iy, iz) = (fx as i32, fy as i32, fz as i32);
     let (tx, ty, tz) = (p.x - fx, p.y - fy, p.z - fz);
     let (sx, sy, sz) = (tx * tx * (3.0 - 2.0 * tx), ty * ty * (3.0 - 2.0 * ty), tz * tz * (3.0 - 2.0 * tz));
@@ -289,7 +295,7 @@ pub fn noise(p: V3, seed: u32) -> f32 {
 
 /// Distance to the nearest of scattered points (one near the middle of each unit cell), and that point's hash.
 pub fn cells(p: V3, seed: u32) -> (f32, u32) {
-    let (x, y, z) = ((p.x - 0.5).floor(), (p.y - 0.5).floor(), (p.z - 0.5).floor());
+    let (x, y, z) = (floor(p.x - 0.5), floor(p.y - 0.5), floor(p.z - 0.5));
     let mut best = (9.0f32, 0u32);
     for i in 0..8 {
         let cell = v3(x + (i & 1) as f32, y + (i >> 1 & 1) as f32, z + (i >> 2) as f32);

@@ -14,7 +14,7 @@ pub mod surface;
 
 use crate::render::backdrop::Backdrop;
 use crate::render::light::Shadows;
-use crate::render::math::{Basis, V3, display, lattice, smooth, v3};
+use crate::render::math::{Basis, V3, display, floor, lattice, smooth, v3};
 use crate::render::occluder::Occluder;
 use crate::render::raster::{Buffer, Corner, Fur, HAIR, NONE};
 use crate::render::shade::{Finish, Light, Material, Point};
@@ -154,12 +154,12 @@ pub fn draw(mut scene: Scene, width: usize, height: usize) -> View {
     let buffer = rasterise(&scene, &lens, &corners, width, height);
     let table = Table::new(&scene, &shadows);
 
-    let subject = (0..width * height).map(|i| {
+    let seen = |i: usize| {
         let (x, y) = (i % width, i / width);
         let id = buffer.id[2 * y * buffer.width + 2 * x];
         id != NONE && surface.parts[owner[(id & !HAIR) as usize] as usize].subject
-    });
-    let subject: Vec<bool> = subject.collect();
+    };
+    let subject: Vec<bool> = (0..width * height).map(seen).collect();
     let cover = scene.occluder.map(|occluder| occluder.placed(&subject, width, height));
 
     let mut rgb = Vec::with_capacity(width * height * 3);
@@ -204,13 +204,13 @@ fn rasterise(scene: &Scene, lens: &Lens, corners: &[Option<Corner>], width: usiz
         let fur = Fur {
             length,
             width: 0.011 * samples,
-            density: if length > 0.06 { 110.0 } else { 90.0 },
+            density: if length > 0.06 { 75.0 } else { 65.0 },
             stray: if curls { 1.6 } else { 0.8 },
-            droop: if length > 0.06 { 0.7 } else { 0.25 },
+            droop: if length > 0.06 { 1.0 } else { 0.25 },
             seed: lattice(part.material.into(), part.triangles.0 as i32, 3, material.seed),
         };
         let hairy = length * samples > 0.8;
-        let reach = if length > 0.06 { 0.75 } else { 0.42 };
+        let reach = if length > 0.06 { 0.55 } else { 0.36 };
         for index in part.triangles.0..part.triangles.1 {
             let triangle = surface.triangles[index];
             let [Some(a), Some(b), Some(c)] = triangle.map(|i| corners[i as usize]) else { continue };
@@ -228,7 +228,9 @@ fn rasterise(scene: &Scene, lens: &Lens, corners: &[Option<Corner>], width: usiz
             });
             let view = (lens.eye - ends[0].0).unit();
             let least = ends[0].1.dot(view).min(ends[1].1.dot(view)).min(ends[2].1.dot(view));
-            if least < reach {
+            // No hair hangs into the face.
+            let face = part.head && triangle.iter().all(|&i| surface.vertices[i as usize].local.z > 0.4);
+            if least < if face { 0.2 } else { reach } {
                 buffer.hairs(index as u32, ends, &fur, &|p| lens.corner(p));
             }
         }
@@ -349,7 +351,7 @@ impl Table {
         if !(x > 0.0 && z > 0.0 && x < limit && z < limit) {
             return hit.colour;
         }
-        let (i, j) = (x.floor(), z.floor());
+        let (i, j) = (floor(x), floor(z));
         let (s, t) = (x - i, z - j);
         let side = Self::CELLS + 1;
         let k = j as usize * side + i as usize;

@@ -7,6 +7,26 @@ pub const NONE: u32 = u32::MAX;
 /// Set in a triangle number where a hair of that triangle covers the sample.
 pub const HAIR: u32 = 1 << 31;
 
+/// How far a triangle reaches over its edge, in samples, so that no gap opens between two triangles.
+const SLACK: f32 = 1e-3;
+
+/// On which side of an edge the inside of a triangle lies along a row, with one over the slope.
+enum Edge {
+    Left(f32),
+    Right(f32),
+    Level,
+}
+
+fn bound(slope: f32) -> Edge {
+    if slope > 1e-9 {
+        Edge::Left(1.0 / slope)
+    } else if slope < -1e-9 {
+        Edge::Right(1.0 / slope)
+    } else {
+        Edge::Level
+    }
+}
+
 /// A corner on the screen: x and y in samples, and one over its depth.
 pub type Corner = [f32; 3];
 
@@ -35,35 +55,51 @@ impl Buffer {
         if !(area.abs() > 1e-6) {
             return;
         }
-        let x0 = (a[0].min(b[0]).min(c[0]) - 0.5).ceil().max(0.0);
-        let x1 = (a[0].max(b[0]).max(c[0]) - 0.5).floor().min(self.width as f32 - 1.0);
-        let y0 = (a[1].min(b[1]).min(c[1]) - 0.5).ceil().max(0.0);
-        let y1 = (a[1].max(b[1]).max(c[1]) - 0.5).floor().min(self.height as f32 - 1.0);
+        let (x0, x1) = samples(a[0], b[0], c[0], self.width);
+        let (y0, y1) = samples(a[1], b[1], c[1], self.height);
         if !(x0 <= x1 && y0 <= y1) {
             return;
         }
         let inverse = 1.0 / area;
-        // Weights of b and c, and with them the depth, are linear over the screen.
-        let (ub, ux) = ((c[1] - a[1]) * inverse, (a[0] - c[0]) * inverse);
-        let (vb, vx) = ((a[1] - b[1]) * inverse, (b[0] - a[0]) * inverse);
-        let (left, right) = (x0 as usize, x1 as usize);
+        // Weights of b and c, and with them the depth, are linear over the screen: `by_x` and `by_y` for each sample.
+        let (u_by_x, u_by_y) = ((c[1] - a[1]) * inverse, (a[0] - c[0]) * inverse);
+        let (v_by_x, v_by_y) = ((a[1] - b[1]) * inverse, (b[0] - a[0]) * inverse);
         let (db, dc) = (b[2] - a[2], c[2] - a[2]);
+        let z_by_x = u_by_x * db + v_by_x * dc;
+        let edges = [bound(u_by_x), bound(v_by_x), bound(-u_by_x - v_by_x)];
+        let last = x1 - x0;
         for y in y0 as usize..=y1 as usize {
             let (px, py) = (x0 + 0.5 - a[0], y as f32 + 0.5 - a[1]);
-            let (mut u, mut v) = (px * ub + py * ux, px * vb + py * vx);
-            let row = y * self.width;
-            let depths = &mut self.depth[row + left..=row + right];
-            let ids = &mut self.id[row + left..=row + right];
-            for (depth, out) in depths.iter_mut().zip(ids) {
-                if u >= 0.0 && v >= 0.0 && u + v <= 1.0 {
-                    let z = a[2] + u * db + v * dc;
-                    if z > *depth {
-                        *depth = z;
-                        *out = id;
-                    }
+            let (u, v) = (px * u_by_x + py * u_by_y, px * v_by_x + py * v_by_y);
+            // The samples of this row between the edges.
+            let (mut from, mut to) = (0.0f32, last);
+            for (at, edge) in [u, v, 1.0 - u - v].into_iter().zip(&edges) {
+                match *edge {
+                    Edge::Left(step) => from = from.max(-at * step),
+                    Edge::Right(step) => to = to.min(-at * step),
+                    Edge::Level if at < 0.0 => to = -1.0,
+                    Edge::Level => {}
                 }
-                u += ub;
-                v += vb;
+            }
+            let (from, to) = (from - SLACK, to + SLACK);
+            if !(from <= to && to >= 0.0) {
+                continue;
+            }
+            let first = from as usize + usize::from(from > 0.0 && from as usize as f32 != from);
+            let end = to.min(last) as usize + 1;
+            if first >= end {
+                continue;
+            }
+            let row = y * self.width + x0 as usize;
+            let mut z = a[2] + u * db + v * dc + first as f32 * z_by_x;
+            let depths = &mut self.depth[row + first..row + end];
+            let ids = &mut self.id[row + first..row + end];
+            for (depth, out) in depths.iter_mut().zip(ids) {
+                if z > *depth {
+                    *depth = z;
+                    *out = id;
+                }
+                z += z_by_x;
             }
         }
     }
@@ -102,6 +138,13 @@ impl Buffer {
             );
         }
     }
+}
+
+/// First and last sample centre between the least and the greatest of three coordinates.
+fn samples(a: f32, b: f32, c: f32, limit: usize) -> (f32, f32) {
+    let low = (a.min(b).min(c) + 0.5).max(0.0);
+    let high = (a.max(b).max(c) + 0.5).min(limit as f32) - 1.0;
+    if high < 0.0 { (1.0, 0.0) } else { (low as u32 as f32, high as u32 as f32) }
 }
 
 /// The hairs of one part.

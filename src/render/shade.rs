@@ -1,6 +1,6 @@
 //! What a surface is made of, and the colour it has under the light.
 
-use crate::render::math::{V3, cells, mix, noise, smooth, v3};
+use crate::render::math::{V3, cells, floor, mix, noise, sin_cos, smooth, v3};
 
 /// Where the second colour goes; coordinates are those of the part's unit sphere.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +55,8 @@ pub struct Mouth {
     pub arc: f32,
     /// Height of the line up to the nose.
     pub line: f32,
+    /// Whether it is one smile instead of two arcs.
+    pub smile: bool,
 }
 
 /// What a part is made of.
@@ -165,7 +167,7 @@ impl Material {
             Paint::Below(y) => smooth(-0.04, 0.04, y - local.y + wobble(0.03)),
             Paint::Stripes(n) => {
                 let t = rest.y * n + 0.35 * noise(rest * 2.2, self.seed) + 0.25;
-                let t = (t - t.floor() - 0.5).abs();
+                let t = (t - floor(t) - 0.5).abs();
                 1.0 - smooth(0.19, 0.25, t)
             }
             Paint::Spots(n) => {
@@ -176,7 +178,7 @@ impl Material {
             Paint::Patches(n) => smooth(0.10, 0.16, noise(rest * n + V3::splat(7.3), self.seed) + wobble(0.05)),
             Paint::Bands(n) => {
                 let t = local.y * n * 0.5;
-                let t = (t - t.floor() - 0.5).abs();
+                let t = (t - floor(t) - 0.5).abs();
                 1.0 - smooth(0.22, 0.28, t)
             }
             Paint::Disc(r) => {
@@ -198,7 +200,7 @@ impl Material {
         {
             let x = local.x.abs();
             let w = 0.035;
-            let (dx, dy) = (x - 0.5 * mouth.arc, local.y - mouth.y);
+            let (dx, dy) = (if mouth.smile { x } else { x - 0.5 * mouth.arc }, local.y - mouth.y);
             if dy < 0.0 {
                 let d = ((dx * dx + dy * dy).sqrt() - 0.5 * mouth.arc).abs();
                 dark = 1.0 - smooth(0.6 * w, 1.5 * w, d);
@@ -212,7 +214,7 @@ impl Material {
             let (u, v) = (local.x - x, local.y - y);
             let d = (u.abs().max(v.abs()) - a).abs();
             let along = if u.abs() > v.abs() { v } else { u } / a * 3.0;
-            let dash = (along - along.floor() - 0.5).abs();
+            let dash = (along - floor(along) - 0.5).abs();
             dark = dark.max((1.0 - smooth(0.02, 0.05, d)) * smooth(0.1, 0.2, 0.5 - dash));
         }
         albedo.mix(v3(0.012, 0.009, 0.008), 0.9 * dark)
@@ -231,19 +233,20 @@ impl Material {
         mix(0.16, 0.26, long) * strand + mix(0.08, 0.16, long) * tuft
     }
 
-    /// Brightness of small curls.
+    /// Brightness of small curls: the contour lines of noise are loops.
     fn curls(&self, rest: V3, pixel: f32) -> f32 {
-        let a = noise(rest * 9.0, self.seed);
-        let fade = 1.0 - smooth(0.5, 1.2, pixel * 16.0);
-        let b = if fade > 0.0 { noise(rest * 16.0 + V3::splat(0.6 * a), self.seed ^ 3) * fade } else { 0.0 };
-        0.20 - 0.75 * (0.45 - a.abs()).max(0.0) - 0.45 * (0.3 - b.abs()).max(0.0)
+        let a = noise(rest * 7.5, self.seed);
+        let fade = 1.0 - smooth(0.4, 1.1, pixel * 20.0);
+        let b = if fade > 0.0 { noise(rest * 20.0, self.seed ^ 3) * fade } else { 0.0 };
+        let loops = sin_cos(400.0 * a + 110.0 * b).0;
+        0.13 * loops * (0.35 + 0.65 * fade) + 0.16 * b + 0.12 * a
     }
 
     /// Brightness of yarn.
     fn weave(&self, rest: V3, pixel: f32) -> f32 {
         let fade = 1.0 - smooth(0.3, 0.7, pixel * 22.0);
         let wave = |t: f32| {
-            let t = t - t.floor() - 0.5;
+            let t = t - floor(t) - 0.5;
             1.0 - 8.0 * t * t
         };
         let yarn = wave((rest.x + rest.z) * 20.0) * wave(rest.y * 20.0);
