@@ -14,7 +14,7 @@ from plushie_search.results import columns, picture_grid, printable, table
 ROWS = [
     ("bear-1", 0.9125, "photos/bear-1/a.jpg", "bear", {"price": 12.5}),
     ("小熊-001", 0.5, "photos/小熊-001/1.jpg", "熊", {}),
-    ("cat", -0.25, "cat.jpg", None, None),
+    ("cat", -0.25, "cat.jpg", None, {}),
 ]
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 
@@ -78,12 +78,12 @@ def test_table_cuts_what_is_too_wide() -> None:
     assert {columns(line) for line in lines[1:]} == {43 + 2 + 1}
     assert lines[1] == "熊" * 21 + "…  x"
     long_path = "/home/someone/pictures/" + "folder/" * 10 + "bear.jpg"
-    assert "…/folder/folder/folder/folder/bear.jpg" in repr(Results([("bear", 1.0, long_path, None, None)]))
+    assert "…/folder/folder/folder/folder/bear.jpg" in repr(Results([("bear", 1.0, long_path, None, {})]))
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
     assert printable("a\x1b[31m\n\u202e\udcff") == "a\\x1b[31m\\n\\u202e\\udcff"
-    assert repr(Results([("a\x1b[2J", 1.0, "x\ny", "\t", None)])).count("\n") == 2
+    assert repr(Results([("a\x1b[2J", 1.0, "x\ny", "\t", {})])).count("\n") == 2
 
 
 def test_dicts_and_pandas() -> None:
@@ -147,7 +147,7 @@ def test_thumbnails_are_small(tmp_path: Path) -> None:
 
     path = tmp_path / "bear.png"
     Image.new("RGB", (640, 320), (200, 30, 40)).save(path)
-    source = Page(Results([("bear", 0.75, str(path), None, None)])._repr_html_()).images[0]["src"]
+    source = Page(Results([("bear", 0.75, str(path), None, {})])._repr_html_()).images[0]["src"]
     assert source is not None
     with Image.open(BytesIO(b64decode(source.partition(",")[2]))) as picture:
         assert picture.size == (200, 100)
@@ -164,7 +164,7 @@ def test_everything_from_the_catalog_is_escaped() -> None:
 
 @pytest.mark.parametrize("name", ["gone.jpg", "array", "a\0b", "\udcff.jpg"])
 def test_a_picture_that_is_gone_shows_its_name(name: str) -> None:
-    page = Page(Results([("bear", 0.5, name, None, None)])._repr_html_())
+    page = Page(Results([("bear", 0.5, name, None, {})])._repr_html_())
     assert page.images == []
     assert printable(name) in page.text
 
@@ -172,7 +172,7 @@ def test_a_picture_that_is_gone_shows_its_name(name: str) -> None:
 def test_a_reference_that_is_no_picture_any_more_shows_its_name(tmp_path: Path) -> None:
     path = tmp_path / "fake.jpg"
     path.write_text("not a picture")
-    assert Page(Results([("bear", 0.5, str(path), None, None)])._repr_html_()).images == []
+    assert Page(Results([("bear", 0.5, str(path), None, {})])._repr_html_()).images == []
 
 
 def test_right_items_are_marked() -> None:
@@ -182,9 +182,9 @@ def test_right_items_are_marked() -> None:
 
 
 def test_items_and_reports_are_values() -> None:
-    item = Item("bear", None, None, None, (Reference("a.jpg", "00" * 32),))
-    assert item == Item("bear", None, None, None, (Reference("a.jpg", "00" * 32),))
-    report = Report(1, 2, 0, 0, [("x.jpg", "no picture")], False)
+    item = Item("bear", None, None, {}, (Reference("a.jpg", "00" * 32),))
+    assert item == Item("bear", None, None, {}, (Reference("a.jpg", "00" * 32),))
+    report = Report(1, 2, 0, [("x.jpg", "no picture")])
     assert report.failed[0][1] == "no picture"
     with pytest.raises(AttributeError):
         report.items = 2  # type: ignore[misc]

@@ -196,3 +196,45 @@ class Engine:
     def encode_texts(self, texts: str | Sequence[str]) -> NDArray[np.float32]: ...
     def stats(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
+
+_Language: TypeAlias = Literal["en", "zh-Hans", "zh-Hant"]
+_Scene: TypeAlias = Literal["studio", "everyday", "light", "pose", "occluded", "head_only", "cluttered"]
+
+@final
+class Plush:
+    """A plush toy made of numbers: the same seed is the same plush on every machine."""
+
+    def __new__(cls, seed: int) -> Plush: ...
+    @staticmethod
+    def with_attributes(seed: int, attributes: dict[str, Any]) -> Plush:
+        """A plush with these attributes and the proportions of this seed; raises ValueError if they do not fit."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of its proportions."""
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What can be said about it: species, color, pattern, accessories, pose and so on."""
+
+    def caption(self, language: _Language = "en") -> str:
+        """A sentence that names what stands out."""
+
+    def lookalike(self, seed: int) -> Plush:
+        """A plush that differs in one visible attribute, which the seed chooses."""
+
+    def render(self, *, size: int = 224, view: int = 0, scene: _Scene = "studio") -> NDArray[np.uint8]:
+        """A picture of shape (size, size, 3); the number of the view chooses camera, light and background."""
+
+def render_plushes(
+    seeds: Sequence[int],
+    views: Sequence[int],
+    *,
+    size: int = 224,
+    scene: _Scene = "everyday",
+    threads: int | None = None,
+) -> NDArray[np.uint8]:
+    """Pictures of many plushes, each in its own view: an array of shape (n, size, size, 3)."""
+
+def plush_words() -> dict[str, dict[str, dict[str, str]]]:
+    """The word for every value of every attribute: ``plush_words()["color"]["red"]["zh-Hans"]``."""

@@ -49,31 +49,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _add(options: argparse.Namespace) -> int:
-    with _engine(options, create=True) as engine, closing(ProgressBar("adding")) as progress:
-        if os.path.isdir(options.source):
-            report = engine.add_folder(options.source, progress=progress)
-        else:
-            items = read_descriptions(options.source)
-            report = engine.add_items([item.row() for item in items], progress=progress)
-        progress.close()
+    with _engine(options, create=True) as engine:
+        try:
+            with closing(ProgressBar("adding")) as progress:
+                if os.path.isdir(options.source):
+                    report = engine.add_folder(options.source, progress=progress)
+                else:
+                    items = read_descriptions(options.source)
+                    report = engine.add_items([item.row() for item in items], progress=progress)
+        except KeyboardInterrupt:
+            _say(f"interrupted with {_count(len(engine), 'item')} in the catalog: run it again to continue there")
+            return INTERRUPTED
         if options.json:
             _print_json(asdict(report))
         else:
             print(_sentence(report, len(engine)))
     for name, reason in report.failed:
         _say(reason if name in reason else f"{name}: {reason}")
-    if report.interrupted:
-        _say("interrupted: run the same command again to continue where it stopped")
-        return INTERRUPTED
     return SOME_FAILED if report.failed else DONE
 
 
 def _sentence(report: Report, total: int) -> str:
-    parts = [f"{_count(report.items, 'new item')}, {_count(report.references, 'new reference')}"]
-    if report.skipped:
-        parts.append(f"{report.skipped} there already")
+    parts = [_count(report.items, "new item"), _count(report.references, "new reference")]
     if report.duplicates:
-        parts.append(_count(report.duplicates, "duplicate"))
+        parts.append(f"{report.duplicates} there already")
     if report.failed:
         parts.append(f"{len(report.failed)} failed")
     return f"{', '.join(parts)}; {_count(total, 'item')} in the catalog"
@@ -109,26 +108,28 @@ def _show(options: argparse.Namespace) -> int:
         print("\n\n".join(_details(item) for item in items))
     else:
         rows = [(item.id, item.label or "", str(len(item.references)), item.text or "") for item in items]
-        print(table(["item", "label", "references", "text"], rows))
+        print(table(["item", "label", "references", "text"], rows, widest=80))
     return DONE
 
 
 def _details(item: Item) -> str:
     lines = [printable(item.id)]
     lines += [f"  {name}: {printable(value)}" for name, value in (("label", item.label), ("text", item.text)) if value]
-    lines += [f"  {printable(str(key))}: {_json(value)}" for key, value in (item.metadata or {}).items()]
+    lines += [f"  {printable(str(key))}: {_json(value)}" for key, value in item.metadata.items()]
     lines += [f"  reference: {printable(reference.name)}" for reference in item.references]
     return "\n".join(lines)
 
 
 def _remove(options: argparse.Namespace) -> int:
     with _engine(options) as engine:
-        absent = [id for id in dict.fromkeys(options.id) if id not in engine]
-        removed = engine.remove(options.id)
+        ids = dict.fromkeys(options.id)
+        present = [id for id in ids if id in engine]
+        absent = [id for id in ids if id not in present]
+        engine.remove(present)
     if options.json:
-        _print_json({"removed": removed, "absent": absent})
+        _print_json({"removed": present, "absent": absent})
     else:
-        print(f"{_count(removed, 'item')} removed")
+        print(f"{_count(len(present), 'item')} removed")
     for id in absent:
         _say(f"no item {id!r} in this catalog")
     return SOME_FAILED if absent else DONE
@@ -146,7 +147,13 @@ def _stats(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    demo.run(Path(options.directory), plushes=options.plushes, seed=options.seed, threads=options.threads)
+    demo.run(
+        Path(options.directory),
+        model=options.model,
+        plushes=options.plushes,
+        seed=options.seed,
+        threads=options.threads,
+    )
     return DONE
 
 
@@ -162,7 +169,7 @@ def _plush(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(plushes)
     else:
-        print(table(["plush", "caption"], [(plush["id"], plush["text"]) for plush in plushes]))
+        print(table(["plush", "caption"], [(plush["id"], plush["text"]) for plush in plushes], widest=100))
         print(f"{_count(len(plushes), 'plush', 'plushes')} in {printable(options.out)}, described in plushes.jsonl")
     return DONE
 
@@ -194,6 +201,21 @@ def _print_json(value: Any) -> None:
 # What the command line looks like
 
 
+class _Command(argparse.ArgumentParser):
+    """A command whose options may stand before, between and after what it is about."""
+
+    _intermixed = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._intermixed:  # some versions of Python come back here
+            return super().parse_known_args(args, namespace)
+        self._intermixed = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixed = False
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="plushie-search",
@@ -202,15 +224,15 @@ def _parser() -> argparse.ArgumentParser:
         "130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"plushie-search {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Command)
 
     def command(name: str, run: Any, help: str, *, catalog: bool = True) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
         sub.set_defaults(run=run)
         if catalog:
             sub.add_argument("catalog", metavar="CATALOG", help="the catalog's directory")
-            sub.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or directory (%(default)s)")
         if catalog or name == "demo":
+            sub.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or directory (%(default)s)")
             sub.add_argument("--threads", type=_positive, metavar="N", help="the most threads to use (all cores)")
         if name != "demo":
             sub.add_argument("--json", action="store_true", help="print JSON, for machines")

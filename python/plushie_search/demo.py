@@ -78,7 +78,7 @@ def _toy(seed: int, views: int) -> Toy:
         "text": plush.caption("en"),
         "metadata": {
             "seed": seed,
-            **{name: value for name, value in attributes.items() if name not in ("species", "accessories")},
+            **{name: value for name, value in attributes.items() if name not in ("species", "accessories") and value},
             "wears": [f"{one['color']} {one['kind']}" for one in attributes["accessories"]],
             "zh-Hans": plush.caption("zh-Hans"),
             "zh-Hant": plush.caption("zh-Hant"),
@@ -109,7 +109,14 @@ def _path(path: Path | None) -> Path:
     return path
 
 
-def run(directory: Path, *, plushes: int = 60, seed: int = 1, threads: int | None = None) -> Path:
+def run(
+    directory: Path,
+    *,
+    model: str = DEFAULT_MODEL,
+    plushes: int = 60,
+    seed: int = 1,
+    threads: int | None = None,
+) -> Path:
     """Makes a collection of plushes in ``directory``, searches it, and returns the page with the answers.
 
     Raises:
@@ -125,7 +132,7 @@ def run(directory: Path, *, plushes: int = 60, seed: int = 1, threads: int | Non
         ),
     )
     photos = _photos(directory / "photos", toys, threads)
-    with Engine(directory / "toys.catalog", threads=threads) as engine:
+    with Engine(directory / "toys.catalog", model=model, threads=threads) as engine:
         rows = [
             (toy["id"], [pictures / image for image in toy["images"]], toy["label"], toy["metadata"], toy["text"])
             for toy in toys
@@ -148,7 +155,7 @@ def run(directory: Path, *, plushes: int = 60, seed: int = 1, threads: int | Non
             print(f"{str(hits).partition(chr(10))[2]}\n")
         print(summary)
         page = directory / "index.html"
-        page.write_text(_page(sections, summary, report.items, report.references), encoding="utf-8")
+        page.write_text(_page(sections, summary, model, report.items, report.references), encoding="utf-8")
     print(f"the same with pictures: {page}")
     return page
 
@@ -272,11 +279,11 @@ def _section(question: Question, hits: Results, milliseconds: float) -> str:
     )
 
 
-def _page(sections: Sequence[str], summary: str, items: int, references: int) -> str:
+def _page(sections: Sequence[str], summary: str, model: str, items: int, references: int) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>plushie_search demo</title><style>{STYLE}</style>"
         f"<h1>Find the right plush</h1><p>{items} plush toys, {references} pictures, all rendered; "
-        f"the model {DEFAULT_MODEL}. {summary}. ✓ marks what was looked for.</p>{''.join(sections)}</html>\n"
+        f"model: {escape(Path(model).name)}. {summary}. ✓ marks what was looked for.</p>{''.join(sections)}</html>\n"
     )

@@ -82,7 +82,7 @@ class Results(Sequence[Hit]):
     Prints as a table, shows as a grid of pictures in a notebook, and converts with :meth:`to_dicts` and
     :meth:`to_pandas`. A slice of it is a `Results` again, whose hits keep their ranks.
 
-    >>> results = Results([("bear", 0.9, "bear.jpg", "toy", None), ("cat", 0.5, "cat.jpg", None, None)], query="a bear")
+    >>> results = Results([("bear", 0.9, "bear.jpg", "toy", {}), ("cat", 0.5, "cat.jpg", None, {})], query="a bear")
     >>> results[0].item
     'bear'
     >>> results
@@ -166,9 +166,9 @@ def _for(query: object) -> str:
 # Tables
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, widest: int = WIDEST) -> str:
     """Text in aligned columns, whatever its script: Chinese characters take two columns each."""
-    lines = [[_shortened(printable(cell), WIDEST) for cell in row] for row in [head, *rows]]
+    lines = [[_shortened(printable(cell), widest) for cell in row] for row in [head, *rows]]
     widths = [max(map(columns, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell + " " * (width - columns(cell)) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -234,7 +234,7 @@ def picture_grid(results: Results, *, right: frozenset[str] = frozenset()) -> st
 def _card(hit: Hit, *, right: bool) -> str:
     share = round(100 * min(max(hit.score, 0.0), 1.0))
     details = [] if hit.label is None or hit.label == hit.item else [hit.label]
-    details += [f"{key}: {_shortened(str(value), 60)}" for key, value in (hit.metadata or {}).items()]
+    details += [f"{key}: {_shortened(str(value), 60)}" for key, value in hit.metadata.items()]
     lines = "".join(f"<div>{escape(printable(line))}</div>" for line in details[:6])
     border = "2px solid #2e9e6b" if right else "1px solid rgba(128,128,128,.35)"
     return (

@@ -1,0 +1,259 @@
+"""The command line, from the terminal's point of view: what it prints, and its exit status."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import plushie_search
+from plushie_search.cli import main
+
+COLORS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230), "yellow": (220, 210, 20)}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """photos/<colour>/1.png and 2.png, all different."""
+    for name, color in COLORS.items():
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for number in (1, 2):
+            Image.new("RGB", (40, 30 + number), color).save(folder / f"{number}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, toy_model: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The arguments that name a catalog with those photos and its model."""
+    arguments = [str(tmp_path / "toys.catalog"), "--model", str(toy_model)]
+    assert main(["add", *arguments, str(photos)]) == 0
+    assert capsys.readouterr().out == "4 new items, 8 new references; 4 items in the catalog\n"
+    return arguments
+
+
+def test_adding_again_adds_nothing(catalog: list[str], photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["add", *catalog, str(photos), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"items": 0, "references": 0, "duplicates": 8, "failed": []}
+
+
+def test_search_by_picture(catalog: list[str], photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = str(photos / "blue" / "1.png")
+    assert main(["search", *catalog, image, "-k", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("2 hits for ")
+    assert lines[1].split() == ["#", "item", "score", "label", "reference"]
+    assert lines[2].split()[:3] == ["1", "blue", "1.000"]
+    assert len(lines) == 4
+
+
+def test_search_as_json_equals_the_api(
+    catalog: list[str], photos: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = str(photos / "red" / "2.png")
+    with plushie_search.Engine(catalog[0], model=toy_model) as engine:
+        expected = {
+            (image, None): engine.search_image(image, k=3),
+            (None, "粉色 bear"): engine.search_text("粉色 bear", k=3),
+            (image, "bear"): engine.search_hybrid(image, "bear", image_weight=0.3, k=3),
+        }
+    for (picture, text), hits in expected.items():
+        query = [] if picture is None else [picture]
+        query += [] if text is None else ["--text", text, "--image-weight", "0.3"]
+        assert main(["search", *catalog, *query, "-k", "3", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == hits.to_dicts()
+
+
+def test_filters(catalog: list[str], tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "prices.csv"
+    table.write_text("id,image,label,text,price\nred,photos/red/1.png,bear,a red bear,5\nblue,photos/blue/1.png,,,30\n")
+    assert main(["add", *catalog, str(table)]) == 0
+    capsys.readouterr()
+    image = str(photos / "red" / "1.png")
+    for where, found in [
+        ('{"label": "bear"}', ["red"]),
+        ('{"price": {"$lt": 40}}', ["red", "blue"]),
+        ('{"price": {"$gt": 10}}', ["blue"]),
+    ]:
+        assert main(["search", *catalog, image, "--where", where, "--json"]) == 0
+        assert {hit["item"] for hit in json.loads(capsys.readouterr().out)} == set(found)
+    assert main(["search", *catalog, image, "--min-score", "0.9999", "--json"]) == 0
+    assert [hit["item"] for hit in json.loads(capsys.readouterr().out)] == ["red"]
+    assert main(["show", *catalog, "red"]) == 0
+    assert capsys.readouterr().out.startswith("red\n  label: bear\n  text: a red bear\n  price: 5\n  reference: ")
+
+
+def test_show_lists_items(catalog: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", *catalog, "--limit", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["item", "label", "references", "text"]
+    assert [line.split() for line in lines[1:]] == [["blue", "2"], ["green", "2"]]
+    assert main(["show", *catalog, "red", "--json"]) == 0
+    [item] = json.loads(capsys.readouterr().out)
+    assert item["id"] == "red"
+    assert [set(reference) for reference in item["references"]] == [{"name", "digest"}] * 2
+
+
+def test_remove(catalog: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["remove", *catalog, "red", "pink"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "1 item removed\n"
+    assert err == "plushie-search: no item 'pink' in this catalog\n"
+    assert main(["show", *catalog, "--json"]) == 0
+    assert [item["id"] for item in json.loads(capsys.readouterr().out)] == ["blue", "green", "yellow"]
+
+
+def test_stats(catalog: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stats", *catalog, "--json"]) == 0
+    stats = json.loads(capsys.readouterr().out)
+    assert (stats["items"], stats["references"]) == (4, 8)
+    assert main(["stats", *catalog]) == 0
+    assert re.search(r"^items +4$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_bad_pictures_are_listed_and_stop_nothing(
+    catalog: list[str], photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "red" / "3.jpg").write_text("not a picture")
+    (photos / "pink").mkdir()
+    Image.new("RGB", (9, 9), (250, 160, 180)).save(photos / "pink" / "1.png")
+    assert main(["add", *catalog, str(photos)]) == 1
+    out, err = capsys.readouterr()
+    assert out == "1 new item, 1 new reference, 8 there already, 1 failed; 5 items in the catalog\n"
+    [line] = err.splitlines()
+    assert line.startswith("plushie-search: picture ")
+    assert line.count(str(photos / "red" / "3.jpg")) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("search CATALOG", "search needs an IMAGE, a --text, or both"),
+        ("search CATALOG gone.jpg", "gone.jpg"),
+        ("search CATALOG --text x -k 0", "k must be at least 1"),
+        ("search CATALOG --text ''", "text"),
+        ('search CATALOG --text x --where {"price":{"$foo":1}}', "$foo"),
+        ("show CATALOG pink", "pink"),
+        ("show gone.catalog", "gone.catalog"),
+        ("add CATALOG gone", "gone"),
+        ("add CATALOG empty", "no pictures in empty"),
+        ("add CATALOG notes.txt", "notes.txt"),
+        ("stats notes.txt", "notes.txt"),
+    ],
+)
+def test_an_error_is_one_line(
+    command: str,
+    message: str,
+    catalog: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("notes")
+    arguments = [part.strip("'") for part in command.split(" ")]
+    model = [] if arguments[0] == "plush" else catalog[1:]
+    assert main([catalog[0] if part == "CATALOG" else part for part in arguments] + model) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    [line] = err.splitlines()
+    assert line.startswith("plushie-search: ")
+    assert message in line
+    assert not (tmp_path / "gone.catalog").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "find x", "search x --text y --where {", "search x --text y --where 3", "plush --count 0", "plush --seed -1"],
+)
+def test_wrong_usage(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(command.split())
+    assert exit.value.code == 2
+    assert "usage: plushie-search" in capsys.readouterr().err
+
+
+def test_version_and_module(capfd: pytest.CaptureFixture[str]) -> None:
+    assert subprocess.run([sys.executable, "-m", "plushie_search", "--version"]).returncode == 0
+    assert capfd.readouterr().out == f"plushie-search {plushie_search.__version__}\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(catalog: list[str]) -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-m", "plushie_search", "show", *catalog], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert command.stdout is not None
+    assert command.stderr is not None
+    command.stdout.close()
+    error = command.stderr.read()
+    command.stderr.close()
+    assert (command.wait(), error) == (0, b"")
+
+
+def test_plushes_are_written_with_their_captions(
+    tmp_path: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "plushes"
+    assert main(f"plush --seed 7 --count 3 --views 2 --size 64 --out {out}".split()) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"3 plushes in {out}, described in plushes.jsonl"
+    described = [json.loads(line) for line in (out / "plushes.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [plush["metadata"]["seed"] for plush in described] == [7, 8, 9]
+    for plush in described:
+        assert plush["label"] in plush["text"]
+        for image in plush["images"]:
+            with Image.open(out / image) as picture:
+                assert (picture.format, picture.size) == ("JPEG", (64, 64))
+    catalog = [str(tmp_path / "x.catalog"), "--model", str(toy_model)]
+    assert main(["add", *catalog, str(out / "plushes.jsonl")]) == 0
+    assert main(["add", *catalog, str(out)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "3 new items, 6 new references; 3 items in the catalog",
+        "0 new items, 0 new references, 6 there already; 3 items in the catalog",
+    ]
+
+
+def test_ctrl_c_stops_between_batches_and_running_again_continues(
+    tmp_path: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "many"
+    photos.mkdir()
+    for number in range(600):
+        Image.new("RGB", (400, 400), (number % 256, number // 256, 99)).save(photos / f"{number:03}.png")
+    catalog = [str(tmp_path / "x.catalog"), "--model", str(toy_model)]
+    mine, theirs = pty.openpty()
+    command = subprocess.Popen(
+        [sys.executable, "-m", "plushie_search", "add", *catalog, str(photos)], stderr=theirs, stdout=subprocess.PIPE
+    )
+    os.close(theirs)
+    shown = b""
+    interrupted = False
+    while True:
+        try:
+            shown += os.read(mine, 1000)
+        except OSError:  # the other end is closed
+            break
+        if not interrupted and re.search(rb"[1-9]\d*/600", shown):
+            command.send_signal(signal.SIGINT)
+            interrupted = True
+    os.close(mine)
+    assert command.stdout is not None
+    command.stdout.close()
+    assert command.wait() == 130
+    said = re.search(rb"interrupted with (\d+) items? in the catalog: run it again", shown)
+    assert said is not None
+    before = int(said[1])
+    assert 0 < before < 600
+    assert main(["add", *catalog, str(photos), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "items": 600 - before,
+        "references": 600 - before,
+        "duplicates": before,
+        "failed": [],
+    }
