@@ -36,7 +36,7 @@ lint: $(DONE)/package $(DONE)/test-tools
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml plushie_search
 
 bench: $(DONE)/package $(DONE)/bench-tools
-	$(BIN)/python benches/run.py
+	set -e; for bench in benches/*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
 
 wheel: $(DONE)/venv
 	rm -rf dist

@@ -77,9 +77,10 @@ def _toy(seed: int, views: int) -> Toy:
         "label": attributes["species"],
         "text": plush.caption("en"),
         "metadata": {
-            "seed": seed,
-            **{name: value for name, value in attributes.items() if name not in ("species", "accessories") and value},
+            "color": attributes["color"],
             "wears": [f"{one['color']} {one['kind']}" for one in attributes["accessories"]],
+            **{name: attributes[name] for name in ("pattern", "second_color", "pose", "fur", "eyes", "wear")},
+            "seed": seed,
             "zh-Hans": plush.caption("zh-Hans"),
             "zh-Hant": plush.caption("zh-Hant"),
         },
@@ -123,16 +124,15 @@ def run(
         ValueError: The directory holds something else than an earlier demo.
     """
     _make_room(directory)
-    print(f"rendering {plushes} plush toys, two pictures each")
-    pictures = directory / "plushes"
-    toys = _with_bar(
-        "rendering",
-        lambda bar: write_plushes(
-            pictures, seeds=range(seed, seed + plushes), views=2, side=320, threads=threads, progress=bar
-        ),
-    )
-    photos = _photos(directory / "photos", toys, threads)
     with Engine(directory / "toys.catalog", model=model, threads=threads) as engine:
+        print(f"rendering {plushes} plush toys, two pictures each")
+        pictures = directory / "plushes"
+        seeds = range(seed, seed + plushes)
+        toys = _with_bar(
+            "rendering",
+            lambda bar: write_plushes(pictures, seeds=seeds, views=2, side=320, threads=threads, progress=bar),
+        )
+        photos = _photos(directory / "photos", toys, threads)
         rows = [
             (toy["id"], [pictures / image for image in toy["images"]], toy["label"], toy["metadata"], toy["text"])
             for toy in toys
@@ -153,9 +153,9 @@ def run(
             sections.append(_section(question, hits, milliseconds))
             print(f"{question.title}: {_asked(question)}")
             print(f"{str(hits).partition(chr(10))[2]}\n")
-        print(summary)
-        page = directory / "index.html"
-        page.write_text(_page(sections, summary, model, report.items, report.references), encoding="utf-8")
+    print(summary)
+    page = directory / "index.html"
+    page.write_text(_page(sections, summary, model, report.items, report.references), encoding="utf-8")
     print(f"the same with pictures: {page}")
     return page
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: The longest side of a picture in a notebook, in pixels.
 THUMBNAIL = 200
+#: How many lines about an item stand below its picture.
+DETAILS = 4
 #: The widest cell of a table, in columns of the terminal.
 WIDEST = 44
 
@@ -234,19 +236,25 @@ def picture_grid(results: Results, *, right: frozenset[str] = frozenset()) -> st
 def _card(hit: Hit, *, right: bool) -> str:
     share = round(100 * min(max(hit.score, 0.0), 1.0))
     details = [] if hit.label is None or hit.label == hit.item else [hit.label]
-    details += [f"{key}: {_shortened(str(value), 60)}" for key, value in hit.metadata.items()]
-    lines = "".join(f"<div>{escape(printable(line))}</div>" for line in details[:6])
-    border = "2px solid #2e9e6b" if right else "1px solid rgba(128,128,128,.35)"
+    details += [f"{key}: {_value(value)}" for key, value in hit.metadata.items() if value not in (None, "", [], {})]
+    lines = "".join(f"<div>{escape(printable(line))}</div>" for line in details[:DETAILS])
+    ring = "2px solid #2e9e6b" if right else "1px solid rgba(128,128,128,.35)"
     return (
-        f'<figure style="width:{THUMBNAIL}px;margin:0;padding:8px;border:{border};border-radius:10px;'
-        f'box-sizing:content-box;overflow-wrap:anywhere;font:13px/1.45 system-ui,sans-serif">'
+        f'<figure style="width:{THUMBNAIL}px;margin:0;padding:9px;outline:{ring};outline-offset:-1px;'
+        f'border-radius:10px;box-sizing:content-box;overflow-wrap:anywhere;font:13px/1.45 system-ui,sans-serif">'
         f"{thumbnail(hit.reference)}"
         f'<figcaption><div style="display:flex;justify-content:space-between;gap:8px;margin-top:6px">'
-        f"<b>{hit.rank}. {escape(printable(hit.item))}{' ✓' if right else ''}</b><span>{hit.score:.3f}</span></div>"
+        f"<b>{hit.rank}. {escape(printable(hit.item))}{' ✓' if right else ''}</b>"
+        f'<span style="white-space:nowrap">{hit.score:.3f}</span></div>'
         f'<div style="height:5px;border-radius:3px;background:rgba(128,128,128,.25);margin:4px 0">'
         f'<div style="height:5px;border-radius:3px;background:#d9738d;width:{share}%"></div></div>'
         f'<div style="opacity:.75;font-size:12px">{lines}</div></figcaption></figure>'
     )
+
+
+def _value(value: Any) -> str:
+    """A value of the metadata in few words."""
+    return _shortened(", ".join(map(str, value)) if isinstance(value, list) else str(value), 60)
 
 
 def thumbnail(path: str, *, side: int = THUMBNAIL) -> str:
