@@ -4,6 +4,8 @@
 //! caller's rayon pool, one segment each, and a removal touches one segment only.
 
 mod flat;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 

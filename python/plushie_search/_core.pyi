@@ -238,3 +238,42 @@ def render_plushes(
 
 def plush_words() -> dict[str, dict[str, dict[str, str]]]:
     """The word for every value of every attribute: ``plush_words()["color"]["red"]["zh-Hans"]``."""
+
+@final
+class Index:
+    """Exact search by cosine over your own vectors, grouped by item.
+
+    Each vector is a *reference* and belongs to an *item*; a search returns items, each with its best reference. All
+    vectors are scaled to length 1. Several threads may use an index at once.
+
+        index = Index(256)
+        index.add(references=[1, 2, 3], vectors=vectors, items=[10, 10, 11])
+        scores, items, references = index.search(queries, k=5)
+    """
+
+    def __new__(cls, dim: int) -> Index: ...
+    @property
+    def dim(self) -> int:
+        """Numbers in each vector."""
+    def __len__(self) -> int:
+        """How many references there are."""
+    def add(self, references: ArrayLike, vectors: ArrayLike, *, items: ArrayLike | None = None) -> None:
+        """Adds references (integers) with their vectors (one row each); without `items`, each is its own item.
+
+        A reference that is there already is replaced.
+        """
+    def remove(self, references: ArrayLike) -> int:
+        """Removes references, passes over those that are not there, and returns how many were."""
+    def search(
+        self,
+        queries: ArrayLike,
+        *,
+        k: int = 10,
+        allowed: ArrayLike | None = None,
+        min_score: float | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+        """The scores, items and references of the best `k` items for each query (one row each), best first.
+
+        Only `allowed` items count, and only scores of at least `min_score`. Where fewer are found, the rest of a row
+        is -inf, -1 and -1.
+        """

@@ -4,6 +4,7 @@ mod convert;
 mod encoder;
 mod engine;
 mod error;
+mod index;
 mod json;
 mod plush;
 mod preprocess;
@@ -21,6 +22,7 @@ fn detached<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> Result<T>) ->
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     error::register(module)?;
+    index::register(module)?;
     encoder::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     plush::register(module)?;

@@ -1,0 +1,128 @@
+//! `Index`: exact search over vectors of the caller's own.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use numpy::{AllowTypeChange, PyArray1, PyArray2, PyArrayLike1, PyArrayLike2, PyArrayMethods};
+use pyo3::prelude::*;
+
+use crate::error::Error;
+use crate::filter::Rows;
+use crate::index::{Found, Index};
+
+use crate::vectors::Vectors;
+
+use super::detached;
+
+/// Exact search over vectors, grouped by item.
+#[pyclass(name = "Index", module = "plushie_search", frozen)]
+pub struct PyIndex(RwLock<Index>);
+
+type Arrays<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<i64>>);
+
+#[pymethods]
+impl PyIndex {
+    #[new]
+    fn new(dim: usize) -> PyResult<Self> {
+        Ok(Self(Index::new(dim)?.into()))
+    }
+
+    #[pyo3(signature = (references, vectors, *, items=None))]
+    fn add(
+        &self,
+        py: Python<'_>,
+        references: PyArrayLike1<'_, i64, AllowTypeChange>,
+        vectors: PyArrayLike2<'_, f32, AllowTypeChange>,
+        items: Option<PyArrayLike1<'_, i64, AllowTypeChange>>,
+    ) -> PyResult<()> {
+        let references = numbers(&references);
+        let items = items.map_or_else(|| references.clone(), |items| numbers(&items));
+        let (dim, data) = rows(&vectors);
+        detached(py, || {
+            let vectors = Vectors::normalize(dim, data)?;
+            let mut index = self.write();
+            if vectors.dim() != index.dim() {
+                let (given, wanted) = (vectors.dim(), index.dim());
+                return Err(Error::argument(format!("vectors of {given} numbers in an index of {wanted}")));
+            }
+            index.add(&references, &items, vectors.as_slice())
+        })
+    }
+
+    fn remove(&self, py: Python<'_>, references: PyArrayLike1<'_, i64, AllowTypeChange>) -> PyResult<usize> {
+        let references = numbers(&references);
+        detached(py, || self.write().remove(&references))
+    }
+
+    #[pyo3(signature = (queries, *, k=10, allowed=None, min_score=None))]
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyArrayLike2<'py, f32, AllowTypeChange>,
+        k: usize,
+        allowed: Option<PyArrayLike1<'py, i64, AllowTypeChange>>,
+        min_score: Option<f32>,
+    ) -> PyResult<Arrays<'py>> {
+        let (dim, data) = rows(&queries);
+        let allowed = allowed.as_ref().map(numbers);
+        let count = queries.as_array().nrows();
+        let (width, found) = detached(py, || {
+            let queries = Vectors::normalize(dim, data)?;
+            let allowed: Option<Rows> = allowed.map(Rows::from_iter);
+            let index = self.read();
+            Ok((k.min(index.items()), index.search(&queries, k, allowed.as_ref(), min_score)?))
+        })?;
+        let scores = padded(&found, width, f32::NEG_INFINITY, |hit| hit.score);
+        let items = padded(&found, width, -1, |hit| hit.item);
+        let references = padded(&found, width, -1, |hit| hit.reference);
+        let shape = [count, width];
+        Ok((
+            PyArray1::from_vec(py, scores).reshape(shape)?,
+            PyArray1::from_vec(py, items).reshape(shape)?,
+            PyArray1::from_vec(py, references).reshape(shape)?,
+        ))
+    }
+
+    #[getter]
+    fn dim(&self) -> usize {
+        self.read().dim()
+    }
+
+    fn __len__(&self) -> usize {
+        self.read().len()
+    }
+
+    fn __repr__(&self) -> String {
+        let index = self.read();
+        format!("Index(dim={}, references={}, items={})", index.dim(), index.len(), index.items())
+    }
+}
+
+impl PyIndex {
+    fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Index> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rows(array: &PyArrayLike2<'_, f32, AllowTypeChange>) -> (usize, Vec<f32>) {
+    let array = array.as_array();
+    (array.ncols(), array.iter().copied().collect())
+}
+
+fn numbers(array: &PyArrayLike1<'_, i64, AllowTypeChange>) -> Vec<i64> {
+    array.as_array().iter().copied().collect()
+}
+
+/// One value of each hit, with `gap` where a query has fewer than `width`.
+fn padded<T: Copy>(found: &[Vec<Found>], width: usize, gap: T, value: impl Fn(&Found) -> T) -> Vec<T> {
+    let row =
+        |hits: &Vec<Found>| -> Vec<T> { hits.iter().map(&value).chain(std::iter::repeat(gap)).take(width).collect() };
+    found.iter().flat_map(row).collect()
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PyIndex>()
+}
