@@ -30,9 +30,9 @@ def median_ms(call: Callable[[], Any], repeats: int) -> float:
     return statistics.median(times) * 1e3
 
 
-def fill(catalog: Path, items: int, references: int) -> None:
+def fill(catalog: Path, model: str, items: int, references: int) -> None:
     rng = np.random.default_rng(0)
-    with ps.Engine(catalog) as engine:
+    with ps.Engine(catalog, model=model) as engine:
         dim = engine.stats()["dimension"]
         for start in range(0, references, 10_000):
             rows = range(start, min(start + 10_000, references))
@@ -43,21 +43,22 @@ def fill(catalog: Path, items: int, references: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--references", type=int, default=100_000)
+    parser.add_argument("--model", default="plushie-mini")
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         large, small = Path(folder, "large.catalog"), Path(folder, "small.catalog")
-        fill(large, options.references // 2, options.references)
+        fill(large, options.model, options.references // 2, options.references)
         empty = Path(folder, "empty.catalog")
-        ps.Engine(empty).close()
-        opening = median_ms(lambda: ps.Engine(large).close(), options.repeats)
-        model = median_ms(lambda: ps.Engine(empty).close(), options.repeats)
+        ps.Engine(empty, model=options.model).close()
+        opening = median_ms(lambda: ps.Engine(large, model=options.model).close(), options.repeats)
+        model = median_ms(lambda: ps.Engine(empty, model=options.model).close(), options.repeats)
         print(
             f"open a catalog of {options.references:,} references: {opening:.0f} ms ({model:.0f} ms of it the model's)"
         )
 
-        fill(small, 1000, 1000)
-        with ps.Engine(small, threads=1) as engine:
+        fill(small, options.model, 1000, 1000)
+        with ps.Engine(small, model=options.model, threads=1) as engine:
             dim = engine.stats()["dimension"]
             vectors = np.random.default_rng(1).standard_normal((1000, dim), np.float32)
             table = np.random.default_rng(0).standard_normal((1000, dim), np.float32)

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 
 use rayon::prelude::*;
@@ -22,6 +22,8 @@ use crate::vectors::Vectors;
 
 /// Vectors that are read from the store at once while the index catches up.
 const PART: usize = 16_384;
+/// Entries of hits that are kept in memory.
+const REMEMBERED: usize = 65_536;
 
 /// How to open a catalog.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +84,7 @@ pub struct Search {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
     /// The item, and the reference that matched best.
-    pub entry: Entry,
+    pub entry: Arc<Entry>,
     /// The cosine between the query and that reference.
     pub score: f32,
 }
@@ -96,10 +98,14 @@ pub struct Engine {
     catching_up: Mutex<()>,
 }
 
-/// The index, and the sequence number that it has reached.
+/// What searching needs in memory. Everything that was committed up to the store's `version` is in it.
 struct Live {
     index: Index,
+    /// The sequence number that the index has reached.
     sequence: i64,
+    version: i64,
+    /// Entries that were shown since then, by item and reference.
+    shown: Mutex<HashMap<(i64, i64), Arc<Entry>>>,
 }
 
 /// A picture that was read, and what came of it.
@@ -121,7 +127,7 @@ impl Engine {
         let encoder = Encoder::open(model, options.threads.map_or_else(cores, NonZeroUsize::get))?;
         let store = Store::open(directory, options.create)?;
         let model = store.model(encoder.model().name(), encoder.model().fingerprint(), encoder.dim())?;
-        let live = Live { index: Index::new(encoder.dim())?, sequence: 0 };
+        let live = Live { index: Index::new(encoder.dim())?, sequence: 0, version: -1, shown: Mutex::default() };
         let engine = Self { encoder, store, model, live: RwLock::new(live), catching_up: Mutex::new(()) };
         drop(engine.current()?);
         Ok(engine)
@@ -369,37 +375,54 @@ impl Engine {
     /// [`Error::Argument`] when k is 0, the dimension is another or the filter cannot be understood.
     pub fn search_vectors(&self, queries: &Vectors, search: &Search) -> Result<Vec<Vec<Hit>>> {
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
-        let found = {
-            let live = self.current()?;
-            let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
-            let scan = || live.index.search(queries, search.k, allowed.as_ref(), search.min_score);
-            self.encoder.workers().install(scan)?
-        };
-        self.hits(&found)
+        let live = self.current()?;
+        let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
+        let scan = || live.index.search(queries, search.k, allowed.as_ref(), search.min_score);
+        let small = live.index.is_small(queries.len());
+        let found = if small { scan()? } else { self.encoder.workers().install(scan)? };
+        self.hits(&live, &found)
     }
 
-    fn hits(&self, found: &[Vec<Found>]) -> Result<Vec<Vec<Hit>>> {
+    fn hits(&self, live: &Live, found: &[Vec<Found>]) -> Result<Vec<Vec<Hit>>> {
+        let shown = || live.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let rows: Vec<(i64, i64)> = found.iter().flatten().map(|found| (found.item, found.reference)).collect();
-        let mut entries = self.store.entries(&rows)?.into_iter();
-        // An entry that is missing was removed by somebody else since the scan.
-        let hit = |found: &Found| Some(Hit { entry: entries.next()??, score: found.score });
-        let mut hit = hit;
+        let mut entries: Vec<Option<Arc<Entry>>> = {
+            let shown = shown();
+            rows.iter().map(|row| shown.get(row).cloned()).collect()
+        };
+        let missing: Vec<usize> = (0..rows.len()).filter(|&i| entries[i].is_none()).collect();
+        if !missing.is_empty() {
+            let read = self.store.entries(&missing.iter().map(|&i| rows[i]).collect::<Vec<_>>())?;
+            let mut shown = shown();
+            if shown.len() > REMEMBERED {
+                shown.clear();
+            }
+            for (i, entry) in missing.into_iter().zip(read) {
+                // An entry that is missing now was removed by somebody else since the scan.
+                let Some(entry) = entry.map(Arc::new) else { continue };
+                shown.insert(rows[i], Arc::clone(&entry));
+                entries[i] = Some(entry);
+            }
+        }
+        let mut entries = entries.into_iter();
+        let mut hit = |found: &Found| Some(Hit { entry: entries.next()??, score: found.score });
         Ok(found.iter().map(|found| found.iter().filter_map(&mut hit).collect()).collect())
     }
 
     /// The index with everything that any process has committed before this call.
     fn current(&self) -> Result<RwLockReadGuard<'_, Live>> {
         let read = || self.live.read().unwrap_or_else(PoisonError::into_inner);
-        let latest = self.store.sequence()?;
+        // Read before the changes are: what is committed in between is found again at the next call.
+        let version = self.store.version()?;
         let live = read();
-        if live.sequence >= latest {
+        if live.version == version {
             return Ok(live);
         }
         drop(live);
         // One thread reads the changes, without keeping the others from searching; those that must see them wait here.
         let _turn = self.catching_up.lock().unwrap_or_else(PoisonError::into_inner);
         let mut since = read().sequence;
-        while since < latest {
+        loop {
             let changes = self.store.changes(self.model, since, PART)?;
             since = changes.sequence;
             let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
@@ -407,6 +430,8 @@ impl Engine {
             live.index.remove(&changes.removed)?;
             live.sequence = since;
             if !changes.more {
+                live.version = version;
+                live.shown = Mutex::default();
                 break;
             }
         }

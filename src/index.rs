@@ -23,6 +23,9 @@ const BLOCK: usize = 256;
 /// From this many queries on, the vectors that a filter allows are copied together and searched as one matrix.
 const GATHER_QUERIES: usize = 8;
 
+/// Up to this many multiplications a search is done sooner on the caller's thread than handed to others.
+const SMALL: usize = 4 << 20;
+
 /// Vectors of references, searched exactly; each reference belongs to an item.
 #[derive(Debug)]
 pub struct Index {
@@ -198,16 +201,17 @@ impl Index {
             )));
         }
         let gather = queries.len() >= GATHER_QUERIES;
-        let parts: Vec<Part<'_>> = self
-            .segments
-            .par_iter()
-            .filter(|segment| !segment.items.is_empty())
-            .filter_map(|segment| Part::new(segment, self.dim, allowed, gather).transpose())
-            .collect::<Result<_>>()?;
-        let search = Search { dim: self.dim, k, min_score: min_score.unwrap_or(f32::NEG_INFINITY), parts: &parts };
+        let small = self.is_small(queries.len());
+        let part = |segment| Part::new(segment, self.dim, allowed, gather);
+        let parts: Vec<Part<'_>> = each(small, &self.segments, part)?.into_iter().flatten().collect();
+        let min_score = min_score.unwrap_or(f32::NEG_INFINITY);
+        let search = Search { dim: self.dim, k, min_score, small, parts: &parts };
         // Enough items even if each brings all its references, unless some have far more than most.
         let references = self.len().div_ceil(self.counts.len().max(1)).min(4);
         let width = k.saturating_mul(references).saturating_add(1);
+        if small {
+            return search.block(queries.as_slice(), width);
+        }
         let threads = rayon::current_num_threads();
         let block = if parts.len() >= threads { BLOCK } else { queries.len().div_ceil(threads).clamp(1, BLOCK) };
         let blocks: Vec<Vec<Vec<Found>>> = queries
@@ -217,6 +221,21 @@ impl Index {
             .collect::<Result<_>>()?;
         Ok(blocks.into_iter().flatten().collect())
     }
+
+    /// Whether [`Index::search`] for that many queries stays on the caller's thread; otherwise it shares the work among
+    /// the threads of the rayon pool that it is called in.
+    pub fn is_small(&self, queries: usize) -> bool {
+        queries.saturating_mul(self.len()).saturating_mul(self.dim) <= SMALL
+    }
+}
+
+/// `work` on each of `things`, here or shared among the pool's threads.
+fn each<'a, T: Sync, R: Send>(
+    here: bool,
+    things: &'a [T],
+    work: impl Fn(&'a T) -> Result<R> + Sync + Send,
+) -> Result<Vec<R>> {
+    if here { things.iter().map(work).collect() } else { things.par_iter().map(work).collect() }
 }
 
 /// What a search sees of a segment.
@@ -286,15 +305,16 @@ struct Search<'a> {
     dim: usize,
     k: usize,
     min_score: f32,
+    small: bool,
     parts: &'a [Part<'a>],
 }
 
 impl Search<'_> {
     fn block(&self, queries: &[f32], width: usize) -> Result<Vec<Vec<Found>>> {
         let search = |part: &Part<'_>| part.search(queries, width.min(part.len));
-        let bests: Vec<Best> = self.parts.par_iter().map(search).collect::<Result<_>>()?;
-        let queries = queries.par_chunks(self.dim).enumerate();
-        queries.map(|(number, query)| self.settle(query, number, width, &bests)).collect()
+        let bests = each(self.small, self.parts, search)?;
+        let queries: Vec<(usize, &[f32])> = queries.chunks_exact(self.dim).enumerate().collect();
+        each(self.small, &queries, |&(number, query)| self.settle(query, number, width, &bests))
     }
 
     /// Groups what the parts have found for one query. A part whose worst row could still be surpassed by one that it

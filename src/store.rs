@@ -25,6 +25,7 @@ pub struct Store {
     directory: PathBuf,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    watcher: Mutex<Connection>,
     process: u32,
 }
 
@@ -177,7 +178,8 @@ impl Store {
         let writer = open::open(directory, create)?;
         // So that a later change of the working directory does not lead the readers elsewhere.
         let directory = directory.canonicalize().map_err(Error::io(directory))?;
-        Ok(Self { directory, writer: writer.into(), readers: Mutex::default(), process: std::process::id() })
+        let watcher = open::reader(&directory)?.into();
+        Ok(Self { directory, writer: writer.into(), readers: Mutex::default(), watcher, process: std::process::id() })
     }
 
     /// The catalog's directory.

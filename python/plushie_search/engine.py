@@ -187,9 +187,9 @@ class Engine:
         self,
         id: str,
         *,
-        label: str | None | EllipsisType = ...,
-        metadata: Mapping[str, Any] | None | EllipsisType = ...,
-        text: str | None | EllipsisType = ...,
+        label: str | EllipsisType | None = ...,
+        metadata: Mapping[str, Any] | EllipsisType | None = ...,
+        text: str | EllipsisType | None = ...,
     ) -> None:
         """Changes what is given; None clears it, what is left out stays.
 

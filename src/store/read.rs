@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Parameter, Rows};
-use crate::store::{Changes, Entry, Fault, Item, ModelRow, Reference, Stats, Store, open};
+use crate::store::{Changes, Entry, Fault, Item, ModelRow, Reference, Stats, Store, lock, open};
 
 impl Store {
     /// The models whose vectors the catalog holds.
@@ -141,6 +141,18 @@ impl Store {
                 bytes,
             })
         })
+    }
+
+    /// A number that is another after every commit of any process: as long as it stays, everything that was read is
+    /// still so. It means something only while this store is open. Takes a microsecond or two.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn version(&self) -> Result<i64> {
+        self.check_process()?;
+        let watcher = lock(&self.watcher);
+        let version = watcher.prepare_cached("PRAGMA data_version").and_then(|mut s| s.query_row([], |row| row.get(0)));
+        version.map_err(|error| self.error(error.into()))
     }
 
     /// The number of the last addition or removal of a vector: when it has not grown, [`Store::changes`] has nothing.
