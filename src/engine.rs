@@ -35,7 +35,7 @@ pub struct Options {
 }
 
 /// An item that is to be added, or to be added to.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Draft {
     /// The item's id.
     pub id: String,
