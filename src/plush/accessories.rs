@@ -66,7 +66,7 @@ fn scarf(sewing: &mut Sewing, colour: V3) {
     let place = sewing.place(material, 12, false);
     sewing.surface.tube(place, 0.36, |t| curve(start, middle, end, t), |t| sausage(t, 0.085, 0.115));
     let material = sewing.material(colour, stripe, Paint::Plain, Finish::Cloth, V3::splat(0.1));
-    let place = sewing.place(material, 8, false);
+    let place = sewing.place(material, 7, false);
     sewing.surface.ellipsoid(
         place,
         start,
@@ -83,14 +83,14 @@ fn ribbon(sewing: &mut Sewing, colour: V3, at: V3, frame: Basis, size: f32, head
     for side in [1.0f32, -1.0] {
         let loop_size = v3(size * 0.62, size * 0.72, size * 0.34);
         let material = sewing.material(colour, pale, dots, Finish::Felt, loop_size);
-        let place = sewing.place(material, 10, head);
+        let place = sewing.place(material, 8, head);
         let axes = frame.times(Basis::turn(0.0, 0.0, side * -90.0));
         let centre = at + frame.apply(v3(side * size * 0.62, 0.0, 0.0));
         let bend = Bend { taper: 0.55, boxy: 0.3, ..Bend::default() };
         sewing.surface.ellipsoid(place, centre, axes, v3(loop_size.y * 0.8, loop_size.x, loop_size.z), bend);
     }
     let material = sewing.material(colour * 0.85, pale, Paint::Plain, Finish::Felt, V3::splat(0.05));
-    let place = sewing.place(material, 8, head);
+    let place = sewing.place(material, 7, head);
     let bend = Bend { boxy: 0.4, ..Bend::default() };
     sewing.surface.ellipsoid(place, at + frame.z * (0.1 * size), frame, v3(0.24, 0.30, 0.30) * size, bend);
 }
@@ -103,7 +103,7 @@ fn collar(sewing: &mut Sewing, colour: V3) {
     let gold = linear(v3(0.93, 0.72, 0.2));
     let dark = linear(v3(0.2, 0.14, 0.05));
     let material = sewing.material(gold, dark, Paint::Oval(0.0, -0.4, 0.12, 0.5), Finish::Gloss, V3::splat(0.08));
-    let place = sewing.place(material, 10, false);
+    let place = sewing.place(material, 8, false);
     let bell = at + v3(0.0, -0.12, r + 0.08);
     sewing.surface.ellipsoid(place, bell, Basis::IDENTITY, V3::splat(0.085), Bend::default());
 }
@@ -116,13 +116,13 @@ fn hat(sewing: &mut Sewing, colour: V3) {
     let r = radii.x;
     let brim = v3(0.66, 0.07, 0.60) * r;
     let material = sewing.material(colour, colour, Paint::Plain, Finish::Felt, brim);
-    let place = sewing.place(material, 14, true);
+    let place = sewing.place(material, 12, true);
     sewing.surface.ellipsoid(place, at - frame.y * (0.02 * r), frame, brim, Bend { curl: 0.0, ..Bend::default() });
     let tall = sewing.random.range(0.32, 0.46);
     let crown = v3(0.42, tall, 0.40) * r;
     let band = if sewing.random.chance(0.5) { colour * 0.3 } else { colour.mix(V3::splat(0.9), 0.7) };
     let material = sewing.material(colour, band, Paint::Below(-0.28), Finish::Felt, crown);
-    let place = sewing.place(material, 14, true);
+    let place = sewing.place(material, 12, true);
     let bend = Bend { boxy: 0.85, taper: -0.06, ..Bend::default() };
     sewing.surface.ellipsoid(place, at + frame.y * (0.7 * crown.y), frame, crown, bend);
 }
@@ -152,13 +152,13 @@ fn crown(sewing: &mut Sewing, colour: V3) {
     let frame = axes.times(Basis::turn(-8.0, 0.0, sewing.random.range(-8.0, 8.0)));
     let r = 0.46 * radii.x;
     let material = sewing.material(colour, colour, Paint::Plain, Finish::Gloss, v3(r, 0.05, r));
-    let place = sewing.place(material, 14, true);
+    let place = sewing.place(material, 12, true);
     sewing.surface.ring(place, at + frame.y * 0.0, frame, |_| (r, 0.0, 0.16 * r));
     for i in 0..6 {
         let (s, c) = sin_cos(60.0 * i as f32);
         let size = v3(0.27, 0.46, 0.12) * r;
         let material = sewing.material(colour, colour, Paint::Plain, Finish::Gloss, size);
-        let place = sewing.place(material, 8, true);
+        let place = sewing.place(material, 7, true);
         let out = frame.apply(v3(s, 0.0, c));
         let tine = Basis { x: frame.y.cross(out), y: frame.y, z: out };
         let foot = at + out * (r * 1.02) + frame.y * (0.36 * r);
@@ -178,14 +178,14 @@ fn flower(sewing: &mut Sewing, colour: V3) {
         let (s, c) = sin_cos(72.0 * i as f32 + 10.0);
         let size = v3(0.072, 0.095, 0.038);
         let material = sewing.material(colour, colour, Paint::Plain, Finish::Felt, size);
-        let place = sewing.place(material, 8, true);
+        let place = sewing.place(material, 7, true);
         let axes = frame.times(Basis::turn(0.0, 0.0, -72.0 * i as f32 - 10.0));
         sewing.surface.ellipsoid(place, at + frame.apply(v3(s * 0.095, c * 0.095, 0.0)), axes, size, Bend::default());
     }
     let yellow = linear(v3(0.98, 0.82, 0.2));
     let heart = if (colour - yellow).length() < 0.35 { linear(v3(0.6, 0.3, 0.1)) } else { yellow };
     let material = sewing.material(heart, heart, Paint::Plain, Finish::Felt, V3::splat(0.06));
-    let place = sewing.place(material, 8, true);
+    let place = sewing.place(material, 7, true);
     sewing.surface.ellipsoid(place, at + frame.z * 0.03, frame, v3(0.062, 0.062, 0.045), Bend::default());
 }
 
@@ -209,13 +209,13 @@ fn glasses(sewing: &mut Sewing, colour: V3) {
         let start = at + axes.x * (side * rim);
         let end = temple + side_normal * 0.02;
         let middle = (start + end) * 0.5 + axes.x * (side * 0.04);
-        let place = sewing.place(material, 8, true);
+        let place = sewing.place(material, 7, true);
         sewing.surface.tube(place, 1.0, |t| curve(start, middle, end, t), |t| sausage(t, wire * 0.8, wire * 0.8));
     }
     let (start, end) = (inner[0], inner[1]);
     let middle = (start + end) * 0.5 + axes.apply(v3(0.0, 0.03, 0.04));
     let material = sewing.material(colour, colour, Paint::Plain, Finish::Gloss, v3(rim, wire, rim));
-    let place = sewing.place(material, 8, true);
+    let place = sewing.place(material, 7, true);
     sewing.surface.tube(place, 1.0, |t| curve(start, middle, end, t), |t| sausage(t, wire, wire));
 }
 
@@ -241,7 +241,7 @@ fn shirt(sewing: &mut Sewing, colour: V3) {
     let r = sewing.arm_radius;
     for [shoulder, elbow, hand] in sewing.arms {
         let material = sewing.material(colour, pale, paint, Finish::Cloth, v3(r, 0.2, r));
-        let place = sewing.place(material, 10, false);
+        let place = sewing.place(material, 8, false);
         let sleeve = |t: f32| curve(shoulder, elbow, hand, t * 0.55);
         sewing.surface.tube(place, 1.0, sleeve, |t| sausage(t, r * 1.12, r * 1.26));
     }
@@ -251,12 +251,12 @@ fn backpack(sewing: &mut Sewing, colour: V3) {
     let (centre, radii) = sewing.body;
     let size = v3(radii.x * 0.72, radii.y * 0.62, 0.17);
     let material = sewing.material(colour, colour * 0.6, Paint::Below(-0.1), Finish::Cloth, size);
-    let place = sewing.place(material, 14, false);
+    let place = sewing.place(material, 12, false);
     let back = centre + v3(0.0, 0.12, -radii.z - 0.1);
     sewing.surface.ellipsoid(place, back, Basis::IDENTITY, size, Bend { boxy: 0.8, ..Bend::default() });
     for side in [1.0f32, -1.0] {
         let material = sewing.material(colour, colour, Paint::Plain, Finish::Cloth, v3(0.06, 0.3, 0.04));
-        let place = sewing.place(material, 14, false);
+        let place = sewing.place(material, 12, false);
         let bulge = 1.0 - sewing.form.pear * 0.2;
         let x = side * radii.x * 0.58;
         let top = centre + v3(x * 0.9, radii.y * 0.86, -0.1 * radii.z);
@@ -273,7 +273,7 @@ fn heart(sewing: &mut Sewing, colour: V3) {
     for side in [1.0f32, -1.0] {
         let size = v3(0.62, 1.0, 0.48) * s;
         let material = sewing.material(colour, colour, Paint::Plain, Finish::Felt, size);
-        let place = sewing.place(material, 14, false);
+        let place = sewing.place(material, 12, false);
         let axes = Basis::turn(0.0, 0.0, -side * 38.0);
         let middle = at + axes.apply(v3(0.0, 0.0, 0.0)) + v3(side * 0.36 * s, 0.08 * s, 0.0);
         sewing.surface.ellipsoid(place, middle, axes, size, Bend { taper: 0.12, ..Bend::default() });

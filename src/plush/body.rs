@@ -171,7 +171,7 @@ impl Sewing<'_> {
             _ => self.coat(),
         };
         let material = self.fur(radii, paint);
-        let place = self.place(material, 18, false);
+        let place = self.place(material, 16, false);
         let bend = Bend { taper: self.form.pear, ..self.lumps() };
         self.surface.ellipsoid(place, centre, Basis::IDENTITY, radii, bend);
         if self.attributes.wear == Wear::Mended {
@@ -216,7 +216,7 @@ impl Sewing<'_> {
             if form.wings {
                 let size = v3(0.1, 0.35, 0.2);
                 let material = self.fur(size, paint);
-                let place = self.place(material, 10, false);
+                let place = self.place(material, 9, false);
                 let down = (hand - shoulder).unit();
                 let length = (hand - shoulder).length() * 0.62;
                 let axes = Basis::along(-down);
@@ -227,7 +227,7 @@ impl Sewing<'_> {
             } else {
                 let size = v3(form.arm, 0.5 * form.reach, form.arm);
                 let material = self.fur(size, paint);
-                let place = self.place(material, 12, false);
+                let place = self.place(material, 11, false);
                 self.surface.tube(
                     place,
                     1.0,
@@ -254,7 +254,7 @@ impl Sewing<'_> {
             }
             let size = v3(form.thigh, 0.5 * form.leg, form.thigh);
             let material = self.fur(size, paint);
-            let place = self.place(material, 12, false);
+            let place = self.place(material, 11, false);
             let middle = (hip + foot) * 0.5;
             self.surface.tube(
                 place,
@@ -273,7 +273,7 @@ impl Sewing<'_> {
                 )
             };
             let material = self.fur(radii, paint);
-            let place = self.place(material, 10, false);
+            let place = self.place(material, 9, false);
             let axes =
                 if pose == Pose::Sitting { Basis::facing(toe) } else { Basis::facing(v3(0.15 * side, 0.0, 1.0)) };
             self.surface.ellipsoid(place, at, axes, radii, Bend::default());
@@ -299,7 +299,7 @@ impl Sewing<'_> {
         let thigh = self.form.thigh;
         let radii = v3(thigh * 1.0, thigh * 0.42, thigh * 1.5);
         let material = self.material(orange, orange, Paint::Plain, Finish::Felt, radii);
-        let place = self.place(material, 10, false);
+        let place = self.place(material, 9, false);
         let at = v3(foot.x, radii.y, self.body.1.z * 0.55 + thigh * 0.5);
         let bend = Bend { curl: 0.0, boxy: 0.3, ..Bend::default() };
         self.surface.ellipsoid(place, at, Basis::facing(v3(0.35 * side, 0.0, 1.0)), radii, bend);
@@ -325,7 +325,7 @@ impl Sewing<'_> {
             }
             Tail::Thin(length, r) => {
                 let material = self.fur(v3(r, length, r), paint);
-                let place = self.place(material, 12, false);
+                let place = self.place(material, 11, false);
                 let (middle, end) = (
                     root + v3(side * 0.3 * length, 0.0, -0.35 * length),
                     root + v3(side * 0.75 * length, 0.65 * length, -0.15 * length),

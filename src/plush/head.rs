@@ -26,7 +26,7 @@ impl Sewing<'_> {
             let (y, wide) = if self.attributes.species == Species::Frog { (-0.02, 1.05) } else { (-0.30, 0.36) };
             self.materials[material as usize].mouth = Some(Mouth { y, arc: wide, line: 0.0, smile: true });
         }
-        let place = self.place(material, 20, true);
+        let place = self.place(material, 18, true);
         let bend = Bend { taper: self.form.jowl, ..self.lumps() };
         self.surface.ellipsoid(place, centre, axes, radii, bend);
     }
@@ -95,11 +95,11 @@ impl Sewing<'_> {
             let centre = root + stand * (size.y * r * deep);
             let size = size * r;
             let material = self.fur(size, tips);
-            let place = self.place(material, 12, true);
+            let place = self.place(material, 11, true);
             self.surface.ellipsoid(place, centre, frame, size, bend);
             if !matches!(form.ear, Ear::Flop(_)) {
                 let material = self.material(pink, pink, Paint::Plain, Finish::Felt, size);
-                let place = self.place(material, 10, true);
+                let place = self.place(material, 8, true);
                 let inner = v3(size.x * 0.62, size.y * 0.70, size.z * 0.55);
                 let at = centre + frame.z * (size.z * 0.55) - stand * (size.y * 0.06);
                 self.surface.ellipsoid(place, at, frame, inner, bend);
@@ -131,7 +131,7 @@ impl Sewing<'_> {
                 let size = v3(0.10, 0.30, 0.10);
                 let pale = gold.mix(V3::splat(0.9), 0.5);
                 let material = self.material(gold, pale, Paint::Bands(6.0), Finish::Felt, size);
-                let place = self.place(material, 12, true);
+                let place = self.place(material, 11, true);
                 let (root, _) = self.on_head(v3(0.0, 0.85, 0.55));
                 let up = axes.apply(v3(0.0, 0.9, 0.42)).unit();
                 let bend = Bend { point: 1.0, ..Bend::default() };
@@ -157,7 +157,7 @@ impl Sewing<'_> {
                     let way = axes.apply(v3(side * 0.9, -0.3, 0.25)).unit();
                     let size = v3(0.26, 0.36, 0.2) * radii.x;
                     let material = self.material(pale, pale, Paint::Plain, Finish::Fur(0.045), size);
-                    let place = self.place(material, 10, true);
+                    let place = self.place(material, 8, true);
                     let bend = Bend { point: 0.6, ..Bend::default() };
                     self.surface.ellipsoid(place, at, Basis::along(way), size, bend);
                 }
@@ -203,7 +203,7 @@ impl Sewing<'_> {
                     let (at, _) = self.on_head(v3(x, y, z));
                     let size = V3::splat(r * radii.x);
                     let material = self.fur(size, Paint::Plain);
-                    let place = self.place(material, 12, true);
+                    let place = self.place(material, 11, true);
                     self.surface.ellipsoid(
                         place,
                         at - axes.apply(v3(x, y, z)) * (0.18 * radii.x),
@@ -256,7 +256,7 @@ impl Sewing<'_> {
                 let start = root - axes.z * (0.15 * r);
                 let thick = 0.25 * r;
                 let material = self.fur(v3(thick, long * 0.5, thick), self.coat());
-                let place = self.place(material, 14, true);
+                let place = self.place(material, 11, true);
                 self.surface.tube(
                     place,
                     1.0,
@@ -271,7 +271,7 @@ impl Sewing<'_> {
                 let (at, _) = self.on_head(v3(0.0, -0.22, 1.0));
                 let material =
                     self.material(orange, orange.scale(v3(0.8, 0.7, 0.7)), Paint::Below(-0.05), Finish::Felt, size);
-                let place = self.place(material, 12, true);
+                let place = self.place(material, 11, true);
                 if flat {
                     self.surface.ellipsoid(
                         place,
@@ -310,12 +310,12 @@ impl Sewing<'_> {
             self.materials[material as usize].mouth = Some(Mouth { y: -0.38, arc: 0.44, line: 0.65, smile: false });
         }
         let centre = at + axes.z * (size.z * (out - 0.25));
-        let place = self.place(material, 14, true);
+        let place = self.place(material, 11, true);
         self.surface.ellipsoid(place, centre, axes, size, Bend::default());
         if self.attributes.species == Species::Pig {
             let disc = v3(size.x * 0.72, size.y * 0.72, size.z * 0.35);
             let material = self.material(nose_colour, DARK, Paint::Ovals(0.36, 0.0, 0.15, 0.26), Finish::Felt, disc);
-            let place = self.place(material, 10, true);
+            let place = self.place(material, 8, true);
             self.surface.ellipsoid(
                 place,
                 centre + axes.z * (size.z * 0.86),
@@ -355,13 +355,13 @@ impl Sewing<'_> {
                 let (root, _) = self.on_head(v3(side * 0.52, 0.86, 0.3));
                 let mound = V3::splat(0.34 * r);
                 let material = self.fur(mound, Paint::Plain);
-                let place = self.place(material, 12, true);
+                let place = self.place(material, 11, true);
                 self.surface.ellipsoid(place, root, axes, mound, Bend::default());
                 normal = axes.apply(v3(side * 0.18, 0.2, 1.0).unit());
                 at = root + normal * (0.27 * r);
                 let white = linear(v3(0.95, 0.95, 0.93));
                 let material = self.material(white, white, Paint::Plain, Finish::Gloss, mound);
-                let place = self.place(material, 10, true);
+                let place = self.place(material, 8, true);
                 self.surface.ellipsoid(place, at, Basis::facing(normal), v3(0.22, 0.22, 0.12) * r, Bend::default());
                 at = at + normal * (0.07 * r);
             }
@@ -369,7 +369,7 @@ impl Sewing<'_> {
             let frame = Basis::facing(normal);
             let ball = v3(size, size, size * 0.62);
             let material = self.material(iris, DARK, Paint::Disc(0.55), Finish::Gloss, ball);
-            let place = self.place(material, 10, true);
+            let place = self.place(material, 8, true);
             self.surface.ellipsoid(place, at + normal * (0.12 * size), frame, ball, Bend::default());
             let white = V3::splat(0.95);
             let material = self.material(white, white, Paint::Plain, Finish::Gloss, ball);

@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use crate::plush::attributes::{Color, Pose};
 use crate::plush::body::Stir;
-use crate::render::Camera;
 use crate::render::backdrop::{Backdrop, Surround, Texture};
+use crate::render::lens::Camera;
 use crate::render::math::{Basis, Random, V3, linear, sin_cos, v3};
 use crate::render::occluder::{Occluder, Shape};
 use crate::render::shade::{Finish, Light, Material, Paint};

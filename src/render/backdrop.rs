@@ -1,6 +1,6 @@
 //! What is behind and under the subject: a wall and a table.
 
-use crate::render::math::{Basis, V3, cells, floor, noise, smooth, unit_of, v3};
+use crate::render::math::{Basis, V3, flat_cells, flat_noise, floor, smooth, unit_of, v3};
 
 /// The look of a wall or a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,9 +60,8 @@ pub struct Hit {
 }
 
 impl Backdrop {
-    /// What the ray from `eye` along `way` meets.
-    pub fn hit(&self, eye: V3, way: V3) -> Hit {
-        let from = self.room.back(eye);
+    /// What the ray from `eye` along `way` meets; `from` is the eye as the room sees it.
+    pub fn hit(&self, eye: V3, from: V3, way: V3) -> Hit {
         let ray = self.room.back(way);
         let to_wall = if ray.z < -1e-4 { (-self.depth - from.z) / ray.z } else { 1e6 };
         if let Some(table) = &self.table
@@ -85,7 +84,7 @@ impl Backdrop {
 impl Surround {
     /// The colour at (u, v); `height` is where a gradient stands.
     fn colour(&self, u: f32, v: f32, height: f32) -> V3 {
-        let p = v3(u * self.scale, v * self.scale, 0.5);
+        let p = v3(u * self.scale, v * self.scale, 0.0);
         let two = |t: f32| self.first.mix(self.second, t);
         match self.texture {
             Texture::Plain => self.first,
@@ -94,8 +93,8 @@ impl Surround {
                 let board = floor(p.x * 1.3);
                 let shade = unit_of((board as i32 as u32).wrapping_mul(0x9E37_79B1) ^ self.seed);
                 let gap = (p.x * 1.3 - board - 0.5).abs();
-                let grain = noise(v3(p.x * 14.0, p.y * 0.9 + 9.0 * shade, 1.0), self.seed);
-                let ring = noise(v3(p.x * 4.0, p.y * 0.35, 2.0 + 5.0 * shade), self.seed);
+                let grain = flat_noise(p.x * 14.0, p.y * 0.9 + 9.0 * shade, self.seed);
+                let ring = flat_noise(p.x * 4.0 + 50.0 * shade, p.y * 0.35, self.seed ^ 1);
                 two(0.35 * shade + 0.3 + 0.25 * grain + 0.25 * ring) * (1.0 - 0.5 * smooth(0.475, 0.5, gap))
             }
             Texture::Checker => {
@@ -103,8 +102,8 @@ impl Surround {
                 two(odd as f32)
             }
             Texture::Fabric => {
-                let fold = noise(v3(p.x * 0.9, p.y * 0.5, 4.0), self.seed);
-                let yarn = noise(v3(p.x * 22.0, p.y * 22.0, 1.0), self.seed ^ 3);
+                let fold = flat_noise(p.x * 0.9, p.y * 0.5, self.seed);
+                let yarn = flat_noise(p.x * 22.0, p.y * 22.0, self.seed ^ 3);
                 two(0.5 + 0.5 * fold) * (1.0 + 0.16 * yarn)
             }
             Texture::Stripes => {
@@ -116,10 +115,10 @@ impl Surround {
                 two(1.0 - smooth(0.22, 0.26, (x * x + y * y).sqrt()))
             }
             Texture::Blobs => {
-                let (d, h) = cells(v3(p.x, p.y, 0.5), self.seed);
+                let (d, h) = flat_cells(p.x, p.y, self.seed);
                 let tint = V3 { x: unit_of(h), y: unit_of(h ^ 0x51ED), z: unit_of(h ^ 0xA0B3) };
                 let spot = two(unit_of(h ^ 0x77)).mix(tint.scale(tint), 0.5);
-                let soft = two(0.5 + 0.5 * noise(p * 0.7, self.seed));
+                let soft = two(0.5 + 0.5 * flat_noise(p.x * 0.7, p.y * 0.7, self.seed));
                 soft.mix(spot, 1.0 - smooth(0.25, 0.5, d))
             }
         }

@@ -72,10 +72,14 @@ impl Shadows {
         (open, lit)
     }
 
-    /// Fills in the light of every vertex of `surface`; `ground` is the height of a table below, if there is one.
-    pub fn cast(&self, surface: &mut Surface, ground: Option<f32>) {
+    /// Fills in the light of every vertex of `surface` that `eye` may see; `ground` is the height of a table below.
+    pub fn cast(&self, surface: &mut Surface, eye: V3, ground: Option<f32>) {
         for (own, part) in surface.parts.iter().enumerate() {
             for vertex in &mut surface.vertices[part.vertices.0..part.vertices.1] {
+                let view = eye - vertex.position;
+                if vertex.normal.dot(view) < -0.35 * view.length() {
+                    continue;
+                }
                 (vertex.open, vertex.lit) = self.at(vertex.position + vertex.normal * 0.02, vertex.normal, own);
                 if let Some(ground) = ground {
                     let h = (vertex.position.y - ground).max(0.0) * 2.5;

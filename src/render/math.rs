@@ -268,29 +268,53 @@ pub fn floor(x: f32) -> f32 {
 /// Smooth value noise in [-1, 1] with features of size 1.
 pub fn noise(p: V3, seed: u32) -> f32 {
     let (fx, fy, fz) = (floor(p.x), floor(p.y), floor(p.z));
-    let (ix, iy, iz) = (fx as i32, fy as i32, fz as i32);
-    let (tx, ty, tz) = (p.x - fx, p.y - fy, p.z - fz);
-    let (sx, sy, sz) = (tx * tx * (3.0 - 2.0 * tx), ty * ty * (3.0 - 2.0 * ty), tz * tz * (3.0 - 2.0 * tz));
-    // One multiplication less for every corner: the lattice hash, shared along the axes.
-    let x = [(ix as u32).wrapping_mul(0x9E37_79B1), (ix.wrapping_add(1) as u32).wrapping_mul(0x9E37_79B1)];
-    let y = [(iy as u32).wrapping_mul(0x85EB_CA77), (iy.wrapping_add(1) as u32).wrapping_mul(0x85EB_CA77)];
-    let z =
-        [(iz as u32).wrapping_mul(0xC2B2_AE3D) ^ seed, (iz.wrapping_add(1) as u32).wrapping_mul(0xC2B2_AE3D) ^ seed];
-    let corner = |i: usize, j: usize, k: usize| {
-        let h = x[i] ^ y[j] ^ z[k];
-        let h = (h ^ (h >> 15)).wrapping_mul(0x2C1B_3C6D);
-        ((h ^ (h >> 13)) as i32) as f32
+    let (sx, sy, sz) = (ease(p.x - fx), ease(p.y - fy), ease(p.z - fz));
+    let (x, y, z) = (axis(fx, 0x9E37_79B1, seed), axis(fy, 0x85EB_CA77, 0), axis(fz, 0xC2B2_AE3D, 0));
+    let values = values();
+    let edge = |row: usize| {
+        let a = values[x[0] ^ row];
+        a + (values[x[1] ^ row] - a) * sx
     };
-    let edge = |j: usize, k: usize| {
-        let a = corner(0, j, k);
-        a + (corner(1, j, k) - a) * sx
+    let face = |z: usize| {
+        let a = edge(y[0] ^ z);
+        a + (edge(y[1] ^ z) - a) * sy
     };
-    let face = |k: usize| {
-        let a = edge(0, k);
-        a + (edge(1, k) - a) * sy
+    let a = face(z[0]);
+    a + (face(z[1]) - a) * sz
+}
+
+/// [`noise`] in the plane.
+pub fn flat_noise(u: f32, v: f32, seed: u32) -> f32 {
+    let (fu, fv) = (floor(u), floor(v));
+    let (su, sv) = (ease(u - fu), ease(v - fv));
+    let (x, y) = (axis(fu, 0x9E37_79B1, seed), axis(fv, 0x85EB_CA77, 0));
+    let values = values();
+    let edge = |y: usize| {
+        let a = values[x[0] ^ y];
+        a + (values[x[1] ^ y] - a) * su
     };
-    let a = face(0);
-    (a + (face(1) - a) * sz) * (1.0 / 2_147_483_648.0)
+    let a = edge(y[0]);
+    a + (edge(y[1]) - a) * sv
+}
+
+fn ease(t: f32) -> f32 {
+    t * t * (3.0 - 2.0 * t)
+}
+
+/// Twelve bits for a lattice coordinate and for the next one.
+fn axis(at: f32, factor: u32, seed: u32) -> [usize; 2] {
+    let here = (at as i32 as u32).wrapping_mul(factor);
+    let bits = |h: u32| ((h.wrapping_add(seed) ^ (h >> 15)).wrapping_mul(0x2C1B_3C6D) >> 20) as usize;
+    [bits(here), bits(here.wrapping_add(factor))]
+}
+
+/// Random values in [-1, 1] that twelve bits choose from: small enough for the nearest cache.
+fn values() -> &'static [f32; 4096] {
+    static VALUES: OnceLock<Box<[f32; 4096]>> = OnceLock::new();
+    VALUES.get_or_init(|| {
+        let mut random = Random::new(0, 0);
+        Box::new(std::array::from_fn(|_| 2.0 * random.unit() - 1.0))
+    })
 }
 
 /// Distance to the nearest of scattered points (one near the middle of each unit cell), and that point's hash.
@@ -300,9 +324,29 @@ pub fn cells(p: V3, seed: u32) -> (f32, u32) {
     for i in 0..8 {
         let cell = v3(x + (i & 1) as f32, y + (i >> 1 & 1) as f32, z + (i >> 2) as f32);
         let h = lattice(cell.x as i32, cell.y as i32, cell.z as i32, seed);
-        let jitter = v3(unit_of(h), unit_of(h ^ 0x51ED_270B), unit_of(h ^ 0x2545_F491));
-        let d = cell + V3::splat(0.3) + jitter * 0.4 - p;
+        // Ten bits of the hash for each axis.
+        let jitter = v3((h & 1023) as f32, (h >> 10 & 1023) as f32, (h >> 20 & 1023) as f32);
+        let d = cell + V3::splat(0.3) + jitter * (0.4 / 1024.0) - p;
         let d = d.dot(d);
+        if d < best.0 {
+            best = (d, h);
+        }
+    }
+    (best.0.sqrt(), best.1)
+}
+
+/// [`cells`] in the plane.
+pub fn flat_cells(u: f32, v: f32, seed: u32) -> (f32, u32) {
+    let (x, y) = (floor(u - 0.5), floor(v - 0.5));
+    let mut best = (9.0f32, 0u32);
+    for i in 0..4 {
+        let (cx, cy) = (x + (i & 1) as f32, y + (i >> 1) as f32);
+        let h = lattice(cx as i32, cy as i32, 0, seed);
+        let (dx, dy) = (
+            cx + 0.3 + (h & 1023) as f32 * (0.4 / 1024.0) - u,
+            cy + 0.3 + (h >> 10 & 1023) as f32 * (0.4 / 1024.0) - v,
+        );
+        let d = dx * dx + dy * dy;
         if d < best.0 {
             best = (d, h);
         }
@@ -359,12 +403,25 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_smooth_and_agrees_with_the_lattice_hash() {
-        for i in -20..20 {
-            let p = v3(i as f32, 3.0, -2.0);
-            let at = lattice(i, 3, -2, 7) as i32 as f32 / 2_147_483_648.0;
-            assert!((noise(p, 7) - at).abs() < 1e-6);
-            assert!((noise(p + V3::splat(1e-4), 7) - at).abs() < 1e-2);
+    fn noise_is_continuous_and_fills_its_range() {
+        let (mut low, mut high) = (0.0f32, 0.0f32);
+        for i in -2000..2000 {
+            let p = v3(i as f32 * 0.37, i as f32 * 0.11, -i as f32 * 0.23);
+            let n = noise(p, 7);
+            (low, high) = (low.min(n), high.max(n));
+            assert!((noise(p + V3::splat(1e-3), 7) - n).abs() < 2e-2);
+            assert!((flat_noise(p.x + 1e-3, p.y, 7) - flat_noise(p.x, p.y, 7)).abs() < 2e-2);
+        }
+        assert!((-1.0..-0.7).contains(&low) && (0.7..=1.0).contains(&high), "{low} {high}");
+        assert!((noise(v3(0.5, 0.5, 0.5), 1) - noise(v3(0.5, 0.5, 0.5), 2)).abs() > 1e-3);
+    }
+
+    #[test]
+    fn the_nearest_point_is_at_most_a_cell_away() {
+        for i in -200..200 {
+            let p = v3(i as f32 * 0.37, i as f32 * 0.11, -i as f32 * 0.23);
+            assert!(cells(p, 3).0 < 1.3);
+            assert!(flat_cells(p.x, p.y, 3).0 < 1.0);
         }
     }
 

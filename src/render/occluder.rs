@@ -1,6 +1,6 @@
 //! Something in front of the subject that covers an asked share of it.
 
-use crate::render::math::{V3, noise, sin_cos, smooth, v3};
+use crate::render::math::{V3, flat_noise, sin_cos, smooth, v3};
 use crate::render::shade::Light;
 
 /// What stands in front.
@@ -83,7 +83,7 @@ impl Placed {
         // u runs outwards, towards the side from which it comes; v along its edge.
         let u = dx * self.way.0 + dy * self.way.1 - 1.0 + self.reach;
         let v = -dx * self.way.1 + dy * self.way.0;
-        let wave = |scale: f32, at: f32| noise(v3(v * scale, at, 0.5), self.occluder.seed);
+        let wave = |scale: f32, at: f32| flat_noise(v * scale, at, self.occluder.seed);
         match self.occluder.shape {
             Shape::Cloth => -(u + 0.10 * wave(2.2, 0.3) + 0.03 * wave(7.0, 1.7)),
             Shape::Box => {
@@ -127,13 +127,13 @@ impl Placed {
         };
         let slope = 1.0 - smooth(0.0, round, -d);
         let fold = if self.occluder.shape == Shape::Cloth {
-            0.5 * noise(v3(x / self.size * 3.0, y / self.size * 1.2, 2.0), self.occluder.seed ^ 8)
+            0.5 * flat_noise(x / self.size * 3.0, y / self.size * 1.2, self.occluder.seed ^ 8)
         } else {
             0.0
         };
         let normal = v3(gx * slope + fold, -gy * slope, 1.0).unit();
         let toward = ((normal.dot(light.towards) + 0.3) / 1.3).max(0.0);
-        let texture = 1.0 + grain * noise(v3(x / self.size * 24.0, y / self.size * 24.0, 3.0), self.occluder.seed);
+        let texture = 1.0 + grain * flat_noise(x / self.size * 24.0, y / self.size * 24.0, self.occluder.seed);
         let lit = light.floor.mix(light.sky, 0.5 + 0.5 * normal.y) + light.key * toward;
         (share, self.occluder.colour.scale(lit) * texture)
     }

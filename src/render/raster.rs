@@ -1,6 +1,6 @@
 //! Triangles and hairs to a buffer of depths and triangle numbers, four samples for each pixel.
 
-use crate::render::math::{V3, lattice, unit_of};
+use crate::render::math::{V3, floor, lattice, unit_of};
 
 /// No triangle.
 pub const NONE: u32 = u32::MAX;
@@ -31,6 +31,7 @@ fn bound(slope: f32) -> Edge {
 pub type Corner = [f32; 3];
 
 /// Depth and triangle of every sample.
+#[derive(Default)]
 pub struct Buffer {
     /// Samples per row (twice the picture's width).
     pub width: usize,
@@ -43,10 +44,13 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// An empty buffer for a picture of this size.
-    pub fn new(width: usize, height: usize) -> Self {
-        let (width, height) = (width * 2, height * 2);
-        Self { width, height, depth: vec![0.0; width * height], id: vec![NONE; width * height] }
+    /// Makes it empty, for a picture of this size.
+    pub fn clear(&mut self, width: usize, height: usize) {
+        (self.width, self.height) = (width * 2, height * 2);
+        self.depth.clear();
+        self.depth.resize(self.width * self.height, 0.0);
+        self.id.clear();
+        self.id.resize(self.width * self.height, NONE);
     }
 
     /// Draws a triangle where it is nearest, whichever way it turns.
@@ -110,7 +114,7 @@ impl Buffer {
         let longest = (b.0 - a.0).length().max((c.0 - a.0).length()).max((c.0 - b.0).length());
         let seed = lattice(id as i32, 17, 5, fur.seed);
         let wanted = longest * fur.density;
-        let count = wanted as u32 + u32::from(unit_of(seed) < wanted - wanted.floor());
+        let count = wanted as u32 + u32::from(unit_of(seed) < wanted - floor(wanted));
         for i in 0..count {
             let h = lattice(id as i32, i as i32, 11, fur.seed);
             let (mut u, mut v) = (unit_of(h), unit_of(h ^ 0x68E3_1DA4));

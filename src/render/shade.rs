@@ -103,8 +103,8 @@ pub struct Point {
     pub open: f32,
     /// Key light that arrives.
     pub lit: f32,
-    /// Whether it is on a hair that stands off.
-    pub hair: bool,
+    /// How much of it is hairs that stand off, 0 to 1.
+    pub hair: f32,
     /// Units of the scene in one pixel.
     pub pixel: f32,
 }
@@ -138,7 +138,7 @@ impl Material {
                     Finish::Cloth => (0.25, 0.2, self.weave(rest, point.pixel)),
                     _ => (0.25, 0.25, 0.06 * noise(rest * 26.0, self.seed)),
                 };
-                let grain = if point.hair { grain + 0.10 } else { grain };
+                let grain = grain + 0.10 * point.hair;
                 let albedo = self.stitch(albedo, point.local) * (1.0 + grain);
                 let diffuse = ((toward + wrap) / (1.0 + wrap)).max(0.0) * point.lit;
                 // Light that grazes soft fibres comes out again at the edge.
@@ -224,9 +224,9 @@ impl Material {
     fn strands(&self, rest: V3, length: f32, pixel: f32) -> f32 {
         let long = smooth(0.03, 0.1, length);
         let fine = mix(30.0, 20.0, long);
-        let flow = noise(rest * 3.1, self.seed ^ 5);
-        let p = v3(rest.x + 0.05 * flow, rest.y * mix(0.6, 0.28, long), rest.z + 0.05 * flow);
-        let tuft = noise(v3(p.x * 8.0, p.y * 10.0, p.z * 8.0), self.seed ^ 9);
+        let down = mix(0.6, 0.28, long);
+        let tuft = noise(v3(rest.x * 8.0, rest.y * 10.0 * down, rest.z * 8.0), self.seed ^ 9);
+        let p = v3(rest.x + 0.02 * tuft, rest.y * down, rest.z + 0.02 * tuft);
         // Strands thinner than a pixel fade instead of flickering.
         let fade = 1.0 - smooth(0.4, 1.0, pixel * fine);
         let strand = if fade > 0.0 { noise(p * fine, self.seed) * fade } else { 0.0 };
