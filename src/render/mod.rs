@@ -80,7 +80,8 @@ pub fn draw(mut scene: Scene, width: usize, height: usize) -> View {
     let mut buffer = BUFFER.take();
     buffer.clear(width, height);
     rasterise(&scene, &lens, &corners, &mut buffer);
-    let drawing = Drawing { scene, lens, corners, owner, buffer, table };
+    let behind = Behind::new(&scene, &lens, &table, width, height);
+    let drawing = Drawing { scene, lens, corners, owner, buffer, behind };
     let view = drawing.finish(width, height);
     BUFFER.set(drawing.buffer);
     view
@@ -134,6 +135,33 @@ fn rasterise(scene: &Scene, lens: &Lens, corners: &[Option<Corner>], buffer: &mu
     }
 }
 
+/// What is behind, at every second pixel: a lens that is sharp on the subject is not sharp there.
+struct Behind {
+    colours: Vec<V3>,
+    columns: usize,
+}
+
+impl Behind {
+    fn new(scene: &Scene, lens: &Lens, table: &Table, width: usize, height: usize) -> Self {
+        let (columns, rows) = (width / 2 + 2, height / 2 + 2);
+        let mut colours = Vec::with_capacity(columns * rows);
+        for i in 0..columns * rows {
+            let way = lens.ray((i % columns * 2) as f32, (i / columns * 2) as f32);
+            colours.push(table.behind(scene, lens.eye, way));
+        }
+        Self { colours, columns }
+    }
+
+    /// The colour at a pixel's centre, between its four neighbours.
+    fn at(&self, column: usize, row: usize) -> V3 {
+        let share = |i: usize| if i % 2 == 0 { 0.25 } else { 0.75 };
+        let (s, t) = (share(column), share(row));
+        let at = row / 2 * self.columns + column / 2;
+        let (above, below) = (&self.colours[at..at + 2], &self.colours[at + self.columns..at + self.columns + 2]);
+        above[0].mix(above[1], s).mix(below[0].mix(below[1], s), t)
+    }
+}
+
 /// A scene whose triangles have been drawn.
 struct Drawing<'a> {
     scene: Scene<'a>,
@@ -142,7 +170,7 @@ struct Drawing<'a> {
     // The part of each triangle.
     owner: Vec<u16>,
     buffer: Buffer,
-    table: Table,
+    behind: Behind,
 }
 
 impl Drawing<'_> {
@@ -188,6 +216,9 @@ impl Drawing<'_> {
         let id = &self.buffer.id;
         let ids = [id[at], id[at + 1], id[at + below], id[at + below + 1]];
         let (x, y) = (column as f32 + 0.5, row as f32 + 0.5);
+        if ids == [NONE; 4] {
+            return self.behind.at(column, row);
+        }
         let way = self.lens.ray(x, y);
         let parts = ids.map(|id| self.part(id));
         let mut done = [false; 4];
@@ -205,7 +236,7 @@ impl Drawing<'_> {
                 }
             }
             let colour = if ids[i] == NONE {
-                self.table.behind(&self.scene, self.lens.eye, way)
+                self.behind.at(column, row)
             } else {
                 self.shade(ids[i] & !HAIR, hairs / weight, (2.0 * x, 2.0 * y), way)
             };
@@ -226,12 +257,13 @@ impl Drawing<'_> {
         let v = (dy * (b[0] - a[0]) - dx * (b[1] - a[1])) / area;
         // A pixel's centre may lie outside of the triangle that covers one of its samples.
         let (u, v, w) = (u.max(0.0), v.max(0.0), (1.0 - u - v).max(0.0));
+        let (w0, u0, v0) = (w, u, v);
         let (w, u, v) = (w * a[2], u * b[2], v * c[2]);
         let norm = 1.0 / (u + v + w);
+        let depth = norm * (u0 + v0 + w0);
         let (u, v, w) = (u * norm, v * norm, w * norm);
         let [a, b, c] = index.map(|i| &surface.vertices[i as usize]);
         let blend = |f: fn(&Vertex) -> V3| f(a) * w + f(b) * u + f(c) * v;
-        let depth = (blend(|vertex| vertex.position) - self.lens.eye).length();
         let point = Point {
             normal: blend(|vertex| vertex.normal).unit(),
             view: -way,

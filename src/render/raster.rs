@@ -129,17 +129,46 @@ impl Buffer {
             let way = (normal + stray * fur.stray + V3 { x: 0.0, y: -fur.droop, z: 0.0 }).unit();
             let tip = root + way * (fur.length * (0.55 + 0.6 * r2));
             let (Some(p), Some(q)) = (project(root - normal * (0.2 * fur.length)), project(tip)) else { continue };
-            let (dx, dy) = (q[0] - p[0], q[1] - p[1]);
-            let long = (dx * dx + dy * dy).sqrt();
-            if long < 0.5 {
-                continue;
+            self.strand(p, q, (fur.width * (0.6 + 0.8 * r3)).max(0.55), id | HAIR);
+        }
+    }
+
+    /// Draws a line from `p` to `q` that is `half` wide to both sides at `p` and pointed at `q`.
+    fn strand(&mut self, p: Corner, q: Corner, half: f32, id: u32) {
+        let (dx, dy) = (q[0] - p[0], q[1] - p[1]);
+        let steep = dy.abs() > dx.abs();
+        // Along the longer axis step by step, a few samples across in each step.
+        let (along, across, limits) = if steep {
+            ((p[1], dy), (p[0], dx), (self.height, self.width))
+        } else {
+            ((p[0], dx), (p[1], dy), (self.width, self.height))
+        };
+        let length = along.1.abs();
+        if !(length > 0.5 && length < 4096.0) {
+            return;
+        }
+        let low = along.0.min(along.0 + along.1);
+        let (first, last) = samples(low, low, low + length, limits.0);
+        let inverse = 1.0 / along.1;
+        let wide = half * (dx * dx + dy * dy).sqrt() / length;
+        let dz = q[2] - p[2];
+        let mut at = first;
+        while at <= last {
+            let t = (at + 0.5 - along.0) * inverse;
+            let middle = across.0 + across.1 * t;
+            let reach = wide * (1.0 - t);
+            let (from, to) = samples(middle - reach, middle, middle + reach, limits.1);
+            let z = p[2] + dz * t;
+            let mut other = from as usize;
+            while other as f32 <= to {
+                let index = if steep { at as usize * self.width + other } else { other * self.width + at as usize };
+                if z > self.depth[index] {
+                    self.depth[index] = z;
+                    self.id[index] = id;
+                }
+                other += 1;
             }
-            let half = (fur.width * (0.6 + 0.8 * r3)).max(0.55) / long;
-            let side = [-dy * half, dx * half];
-            self.triangle(
-                [[p[0] + side[0], p[1] + side[1], p[2]], [p[0] - side[0], p[1] - side[1], p[2]], q],
-                id | HAIR,
-            );
+            at += 1.0;
         }
     }
 }
