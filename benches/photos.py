@@ -1,0 +1,66 @@
+"""How often the right item is found, on your own photographs.
+
+    python benches/photos.py ITEMS QUERIES [--model plushie-mini] [--check 5]
+
+ITEMS/<item>/<picture> become a catalog through the command line; every QUERIES/<item>/<picture> whose item is in it is
+searched for through the Python API, and the first few of them through the command line as well, which must find the
+same. Prints the share of queries whose item is first, and among the first five, with 95 % bootstrap intervals, and what
+guessing would reach.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import plushie_search as ps
+
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+COMMAND = [sys.executable, "-m", "plushie_search"]
+
+
+def interval(right: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of means of resampled queries."""
+    picks = np.random.default_rng(0).integers(len(right), size=(2000, len(right)))
+    low, high = np.percentile(right[picks].mean(1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("items", type=Path)
+    parser.add_argument("queries", type=Path)
+    parser.add_argument("--model", default="plushie-mini")
+    parser.add_argument("--check", type=int, default=5, help="queries that also go through the command line")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        catalog = str(Path(folder, "photos.catalog"))
+        choice = ["--model", options.model]
+        subprocess.run([*COMMAND, "add", *choice, catalog, str(options.items)], check=True)
+        with ps.Engine(catalog, model=options.model) as engine:
+            paths = sorted(path for path in options.queries.rglob("*") if path.suffix.lower() in PICTURES)
+            truth = [path.parent.relative_to(options.queries).as_posix() for path in paths]
+            known = [id in engine for id in truth]
+            paths = [path for path, keep in zip(paths, known, strict=True) if keep]
+            truth = [id for id, keep in zip(truth, known, strict=True) if keep]
+            found = [[hit.item for hit in results] for results in engine.search_image(paths, k=5)]
+            items = len(engine)
+        for path, expected in list(zip(paths, found, strict=True))[: options.check]:
+            search = [*COMMAND, "search", *choice, "--json", "-k", "5", catalog, str(path)]
+            hits = json.loads(subprocess.run(search, check=True, capture_output=True).stdout)
+            assert [hit["item"] for hit in hits] == expected, f"the command line finds something else for {path}"
+    print(f"{len(paths)} queries, {items} items, model {options.model}")
+    for k in (1, 5):
+        right = np.array([id in hits[:k] for id, hits in zip(truth, found, strict=True)], float)
+        low, high = interval(right)
+        print(f"right item among the first {k}: {right.mean():.3f} ({low:.3f} to {high:.3f}); guessing {k / items:.3f}")
+
+
+if __name__ == "__main__":
+    main()
