@@ -8,7 +8,6 @@ use pyo3::prelude::*;
 use crate::error::Error;
 use crate::filter::Rows;
 use crate::index::{Found, Index};
-
 use crate::vectors::Vectors;
 
 use super::detached;

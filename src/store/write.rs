@@ -152,7 +152,13 @@ impl Store {
         let shrink = || -> rusqlite::Result<()> {
             let free: i64 = writer.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
             let pages: i64 = writer.pragma_query_value(None, "page_count", |row| row.get(0))?;
-            if free > 128 && free * 4 > pages { writer.execute_batch("PRAGMA incremental_vacuum") } else { Ok(()) }
+            if free > 128 && free * 4 > pages {
+                // One row for each page.
+                let mut vacuum = writer.prepare("PRAGMA incremental_vacuum")?;
+                let mut rows = vacuum.query([])?;
+                while rows.next()?.is_some() {}
+            }
+            Ok(())
         };
         shrink().map_err(|error| self.error(error.into()))
     }

@@ -1,0 +1,255 @@
+//! The `where=` grammar: against an evaluator in plain Rust, and its errors.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use plushie_search::filter::{Filter, Rows};
+use plushie_search::store::{NewItem, Store};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+struct Toy {
+    id: String,
+    label: Option<String>,
+    text: Option<String>,
+    metadata: Value,
+}
+
+/// What a filter means, said a second time without SQL.
+fn holds(toy: &Toy, filter: &Value) -> bool {
+    filter.as_object().unwrap().iter().all(|(key, value)| match key.as_str() {
+        "$and" => value.as_array().unwrap().iter().all(|part| holds(toy, part)),
+        "$or" => value.as_array().unwrap().iter().any(|part| holds(toy, part)),
+        "$not" => !holds(toy, value),
+        _ => {
+            let column = |text: &Option<String>| text.as_ref().map_or(Value::Null, |text| json!(text));
+            let (field, exists) = match key.as_str() {
+                "id" => (Some(json!(toy.id)), true),
+                "label" => (Some(column(&toy.label)), toy.label.is_some()),
+                "text" => (Some(column(&toy.text)), toy.text.is_some()),
+                path => {
+                    let start = Some(&toy.metadata);
+                    let field = path.split('.').fold(start, |value, key| value?.as_object()?.get(key)).cloned();
+                    let exists = field.is_some();
+                    (field, exists)
+                }
+            };
+            match value {
+                Value::Object(tests) => all(field.as_ref(), exists, tests),
+                _ => equal(field.as_ref(), value),
+            }
+        }
+    })
+}
+
+fn all(field: Option<&Value>, exists: bool, tests: &Map<String, Value>) -> bool {
+    let order = |value| field.and_then(|field| compare(field, value));
+    let any = |list: &Value| list.as_array().unwrap().iter().any(|value| equal(field, value));
+    tests.iter().all(|(operator, value)| match operator.as_str() {
+        "$eq" => equal(field, value),
+        "$ne" => !equal(field, value),
+        "$lt" => order(value) == Some(Ordering::Less),
+        "$lte" => order(value).is_some_and(Ordering::is_le),
+        "$gt" => order(value) == Some(Ordering::Greater),
+        "$gte" => order(value).is_some_and(Ordering::is_ge),
+        "$in" => any(value),
+        "$nin" => !any(value),
+        "$exists" => exists == value.as_bool().unwrap(),
+        "$not" => !all(field, exists, value.as_object().unwrap()),
+        _ => unreachable!("{operator}"),
+    })
+}
+
+fn equal(field: Option<&Value>, value: &Value) -> bool {
+    match (field, value) {
+        (Some(Value::Null), Value::Null) => true,
+        (Some(Value::Bool(a)), Value::Bool(b)) => a == b,
+        (Some(field), value) => compare(field, value) == Some(Ordering::Equal),
+        (None, _) => false,
+    }
+}
+
+fn compare(a: &Value, b: &Value) -> Option<Ordering> {
+    match (a, b) {
+        (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
+        (Value::Number(a), Value::Number(b)) => a.as_f64().unwrap().partial_cmp(&b.as_f64().unwrap()),
+        _ => None,
+    }
+}
+
+/// Few keys, so that filters meet them; some that would break a naive quotation.
+const KEYS: [&str; 10] = ["price", "size", "a b", "quo\"te", "it's", "back\\slash", "ключ", "[0]", "$.x", "a\nb"];
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => prop::sample::select(vec!["", "bear", "Bear", "rabbit", "1", "true", "null", "粉色", "a\"b", "' OR 1=1 --"])
+            .prop_map(str::to_owned),
+        1 => "[^\0]{0,4}",
+    ]
+}
+
+fn scalar() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        1 => Just(Value::Null),
+        2 => any::<bool>().prop_map(Value::from),
+        4 => (-3..4_i64).prop_map(Value::from),
+        3 => (-6..7_i64).prop_map(|n| json!(n as f64 / 2.0)),
+        1 => (-1e300..1e300_f64).prop_map(Value::from),
+        4 => text().prop_map(Value::from),
+    ]
+}
+
+fn object(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
+    let keys = prop::sample::subsequence(KEYS.to_vec(), 0..5);
+    (keys, prop::collection::vec(value, 5))
+        .prop_map(|(keys, values)| keys.into_iter().map(str::to_owned).zip(values).collect::<Map<_, _>>().into())
+}
+
+fn metadata() -> impl Strategy<Value = Value> {
+    let value = scalar().prop_recursive(2, 8, 4, |inner| {
+        prop_oneof![object(inner.clone()), prop::collection::vec(inner, 0..3).prop_map(Value::from)]
+    });
+    object(value)
+}
+
+fn toys() -> impl Strategy<Value = Vec<Toy>> {
+    let toy = (prop::option::of(text()), prop::option::of(text()), metadata());
+    prop::collection::vec(toy, 1..12).prop_map(|toys| {
+        let named = toys.into_iter().enumerate();
+        named.map(|(n, (label, text, metadata))| Toy { id: n.to_string(), label, text, metadata }).collect()
+    })
+}
+
+impl std::fmt::Debug for Toy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?} {:?} {}", self.id, self.label, self.text, self.metadata)
+    }
+}
+
+fn key() -> impl Strategy<Value = String> {
+    let plain = prop::sample::select(KEYS.to_vec()).prop_filter("$ starts an operator", |key| !key.contains(['$', '.']));
+    let path = prop::collection::vec(plain, 1..3).prop_map(|keys| keys.join("."));
+    prop_oneof![1 => Just("id".to_owned()), 1 => Just("label".to_owned()), 1 => Just("text".to_owned()), 6 => path]
+}
+
+fn tests() -> impl Strategy<Value = Value> {
+    let ordered = scalar().prop_filter("only numbers and strings have an order", |v| v.is_number() || v.is_string());
+    let test = prop_oneof![
+        (prop::sample::select(vec!["$eq", "$ne"]), scalar()),
+        (prop::sample::select(vec!["$lt", "$lte", "$gt", "$gte"]), ordered),
+        (prop::sample::select(vec!["$in", "$nin"]), prop::collection::vec(scalar(), 0..6).prop_map(Value::from)),
+        (Just("$exists"), any::<bool>().prop_map(Value::from)),
+    ];
+    let tests = prop::collection::vec(test, 1..3);
+    (tests, any::<bool>()).prop_map(|(tests, negated)| {
+        let tests: Map<String, Value> = tests.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        if negated { json!({"$not": tests}) } else { tests.into() }
+    })
+}
+
+fn filter() -> impl Strategy<Value = Value> {
+    let field = (key(), prop_oneof![scalar(), tests()]).prop_map(|(key, value)| json!({key: value}));
+    field.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            (prop::sample::select(vec!["$and", "$or"]), prop::collection::vec(inner.clone(), 1..4))
+                .prop_map(|(operator, parts)| json!({operator: parts})),
+            inner.clone().prop_map(|part| json!({"$not": part})),
+            (key(), scalar(), inner).prop_map(|(key, value, part)| {
+                let mut both = part;
+                both.as_object_mut().unwrap().insert(key, value);
+                both
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+
+    #[test]
+    fn selects_what_the_evaluator_selects(toys in toys(), filters in prop::collection::vec(filter(), 1..20)) {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), true).unwrap();
+        let new = |toy: &Toy| -> i64 {
+            let (label, text) = (toy.label.as_deref(), toy.text.as_deref());
+            let item = NewItem { id: &toy.id, label, text, metadata: Some(&toy.metadata), references: Vec::new() };
+            store.add(&item).unwrap().row
+        };
+        let rows: Vec<i64> = toys.iter().map(new).collect();
+        for filter in filters {
+            let selected = store.select(&Filter::parse(&filter).unwrap()).unwrap();
+            for (toy, &row) in toys.iter().zip(&rows) {
+                prop_assert_eq!(selected.contains(row), holds(toy, &filter), "{} {:?}", filter, toy);
+            }
+            let listed = store.items(Some(&Filter::parse(&filter).unwrap()), 0, None).unwrap();
+            prop_assert_eq!(listed.len(), selected.len());
+        }
+    }
+
+    #[test]
+    fn rows_are_a_set(rows in prop::collection::vec(prop_oneof![-200..200_i64, any::<i64>()], 0..40), near: bool) {
+        let rows: Vec<i64> = rows.into_iter().filter(|row| !near || row.abs() < 200).collect();
+        let (set, expected): (Rows, BTreeSet<i64>) = (rows.iter().copied().collect(), rows.iter().copied().collect());
+        prop_assert_eq!((set.len(), set.is_empty()), (expected.len(), expected.is_empty()));
+        for row in rows.iter().copied().chain(-300..300).chain([i64::MIN, i64::MAX]) {
+            prop_assert_eq!(set.contains(row), expected.contains(&row), "{}", row);
+        }
+    }
+}
+
+#[test]
+fn long_lists_are_one_comparison() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    let metadata = json!({"n": 77_777, "x": 0.5});
+    store.add(&NewItem { id: "42", metadata: Some(&metadata), ..NewItem::default() }).unwrap();
+    let count = |filter: &Value| store.select(&Filter::parse(filter).unwrap()).unwrap().len();
+    let ids: Vec<String> = (0..100_000).map(|n| n.to_string()).collect();
+    let numbers: Vec<i64> = (0..100_000).collect();
+    assert_eq!(count(&json!({"id": {"$in": ids}, "n": {"$in": numbers}})), 1);
+    assert_eq!(count(&json!({"id": {"$nin": ids}})), 0);
+    assert_eq!(count(&json!({"x": {"$in": [1, 0.5, "a", "b", null, true]}})), 1);
+    assert_eq!(count(&json!({})), 1);
+}
+
+#[test]
+fn errors_name_the_key_and_the_operator() {
+    for (filter, words) in [
+        (json!([]), vec!["object", "list"]),
+        (json!({"$nor": []}), vec!["$nor", "$or"]),
+        (json!({"$and": {}}), vec!["$and", "list"]),
+        (json!({"$or": []}), vec!["$or", "at least one"]),
+        (json!({"$or": [1]}), vec!["object", "number"]),
+        (json!({"price": {"$less": 1}}), vec!["$less", "price", "$lt"]),
+        (json!({"size": {"height": 1}}), vec!["height", "size.height"]),
+        (json!({"price": {}}), vec!["price", "no operator"]),
+        (json!({"price": {"$lt": true}}), vec!["$lt", "price", "true"]),
+        (json!({"price": {"$in": 1}}), vec!["$in", "price", "list"]),
+        (json!({"price": {"$eq": [1]}}), vec!["$eq", "price", "list"]),
+        (json!({"tags": ["a"]}), vec!["$eq", "tags", "list"]),
+        (json!({"price": {"$exists": 1}}), vec!["$exists", "price", "number"]),
+        (json!({"price": {"$not": 1}}), vec!["$not", "price", "$ne"]),
+        (json!({"a..b": 1}), vec!["a..b", "dots"]),
+        (json!({"": 1}), vec!["no key"]),
+    ] {
+        let text = Filter::parse(&filter).unwrap_err().to_string();
+        assert!(words.iter().all(|word| text.contains(word)), "{filter}: {text}");
+    }
+    let deep = (0..40).fold(json!({"a": 1}), |inner, _| json!({ "$not": inner }));
+    assert!(Filter::parse(&deep).unwrap_err().to_string().contains("deep"));
+    let deep = (0..40).fold(json!({"$exists": true}), |inner, _| json!({ "$not": inner }));
+    assert!(Filter::parse(&json!({"a": deep})).unwrap_err().to_string().contains("deep"));
+    let wide: Vec<Value> = (0..300).map(|n| json!({"a": n})).collect();
+    assert!(Filter::parse(&json!({"$or": wide})).unwrap_err().to_string().contains("$in"));
+}
+
+#[test]
+fn the_largest_filter_is_one_that_sqlite_takes() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    store.add(&NewItem { id: "x", ..NewItem::default() }).unwrap();
+    let wide: Vec<Value> = (0..200).map(|n| json!({"a": {"$ne": n}})).collect();
+    let deepest = (0..31).fold(json!({"$and": wide}), |inner, _| json!({ "$not": inner }));
+    let filter = Filter::parse(&deepest).unwrap();
+    assert_eq!(store.select(&filter).unwrap().len(), 0, "an odd number of negations");
+}

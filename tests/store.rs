@@ -1,0 +1,449 @@
+//! The store: what it keeps, what it refuses, and that many threads and processes may use it at once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use plushie_search::error::Error;
+use plushie_search::filter::Filter;
+use plushie_search::store::{NewItem, NewReference, Store, Update};
+use serde_json::json;
+
+fn digest(n: u8) -> [u8; 32] {
+    [n; 32]
+}
+
+fn reference<'a>(name: &'a str, n: u8, model: i64, vector: &'a [f32]) -> NewReference<'a> {
+    NewReference { name, digest: digest(n), vectors: vec![(model, vector)] }
+}
+
+fn message(result: Result<impl Sized, Error>) -> String {
+    result.err().expect("an error").to_string()
+}
+
+/// The live vectors of a model as a reader sees them who starts at 0 and reads `limit` changes at a time.
+fn replay(store: &Store, model: i64, limit: usize) -> BTreeMap<i64, (i64, Vec<f32>)> {
+    let (mut live, mut since) = (BTreeMap::new(), 0);
+    loop {
+        let changes = store.changes(model, since, limit).unwrap();
+        let dim = changes.vectors.len().checked_div(changes.references.len()).unwrap_or(1);
+        for ((reference, item), vector) in
+            changes.references.iter().zip(&changes.items).zip(changes.vectors.chunks_exact(dim))
+        {
+            assert!(live.insert(*reference, (*item, vector.to_vec())).is_none());
+        }
+        changes.removed.iter().for_each(|reference| drop(live.remove(reference)));
+        since = changes.sequence;
+        if !changes.more {
+            return live;
+        }
+    }
+}
+
+#[test]
+fn what_is_added_comes_back() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("new/toys.catalog");
+    let metadata = json!({"z": 1, "a": {"deep": [1, null, "粉色"]}, "price": 12.5});
+    let store = Store::open(&path, true).unwrap();
+    let model = store.model("mini", "abc", 2).unwrap();
+    let item = NewItem {
+        id: "../bear 🧸",
+        label: Some("bear"),
+        text: Some("brown bear"),
+        metadata: Some(&metadata),
+        references: vec![reference("a.jpg", 1, model, &[0.6, 0.8]), reference("b.jpg", 2, model, &[1.0, -0.0])],
+    };
+    let added = store.add(&item).unwrap();
+    assert!(added.created);
+    assert_eq!(added.new, [true, true]);
+    drop(store);
+
+    let store = Store::open(&path, false).unwrap();
+    let found = store.get("../bear 🧸").unwrap();
+    assert_eq!((found.row, found.id.as_str()), (added.row, "../bear 🧸"));
+    assert_eq!((found.label.as_deref(), found.text.as_deref()), (Some("bear"), Some("brown bear")));
+    assert_eq!(found.metadata.to_string(), metadata.to_string(), "the order of the keys is kept");
+    let names: Vec<_> = found.references.iter().map(|r| (r.name.as_str(), r.digest)).collect();
+    assert_eq!(names, [("a.jpg", digest(1)), ("b.jpg", digest(2))]);
+    let vectors = store.vectors("../bear 🧸", model).unwrap();
+    let rows: Vec<i64> = found.references.iter().map(|r| r.row).collect();
+    assert_eq!(vectors, [(rows[0], vec![0.6, 0.8]), (rows[1], vec![1.0, -0.0])]);
+    let entries = store.entries(&[(found.row, rows[1]), (found.row, 99), (99, rows[0])]).unwrap();
+    assert_eq!(entries[0].as_ref().unwrap().reference, "b.jpg");
+    assert_eq!(entries[1..], [None, None]);
+    assert_eq!(store.stats().unwrap().vectors, 2);
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn adding_again_adds_what_is_new() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    let (one, two) = (store.model("one", "a", 1).unwrap(), store.model("two", "b", 2).unwrap());
+    let first = NewItem {
+        id: "x",
+        label: Some("bear"),
+        text: Some("text"),
+        references: vec![reference("a", 1, one, &[1.0])],
+        ..NewItem::default()
+    };
+    store.add(&first).unwrap();
+    assert_eq!(store.holds("x", &[digest(1), digest(2)], &[one]).unwrap(), [true, false]);
+    assert_eq!(store.holds("x", &[digest(1)], &[one, two]).unwrap(), [false]);
+    let both = NewReference { name: "again", digest: digest(1), vectors: vec![(one, &[-1.0]), (two, &[0.0, 1.0])] };
+    let second = NewItem {
+        id: "x",
+        label: Some("rabbit"),
+        references: vec![both, reference("b", 2, one, &[-1.0]), reference("c", 2, one, &[1.0])],
+        ..NewItem::default()
+    };
+    let added = store.add(&second).unwrap();
+    assert!(!added.created);
+    assert_eq!(added.new, [false, true, false]);
+    assert_eq!(store.holds("x", &[digest(1)], &[one, two]).unwrap(), [true]);
+    let item = store.get("x").unwrap();
+    assert_eq!((item.label.as_deref(), item.text.as_deref()), (Some("rabbit"), Some("text")));
+    let live: Vec<Vec<f32>> = replay(&store, one, 100).into_values().map(|(_, vector)| vector).collect();
+    assert_eq!(live, [[1.0], [-1.0]], "what was there is not overwritten");
+    assert_eq!(replay(&store, two, 100).len(), 1);
+    assert_eq!(store.models().unwrap().len(), 2);
+    // The same content may belong to two items.
+    let other = NewItem { id: "y", references: vec![reference("a", 1, one, &[1.0])], ..NewItem::default() };
+    assert_eq!(store.add(&other).unwrap().new, [true]);
+}
+
+#[test]
+fn an_update_changes_only_what_it_names() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    let metadata = json!({"a": 1});
+    let item = NewItem { id: "x", label: Some("l"), metadata: Some(&metadata), ..NewItem::default() };
+    store.add(&item).unwrap();
+    let before = store.sequence().unwrap();
+    store.update("x", &Update { text: Some(Some("t")), ..Update::default() }).unwrap();
+    let found = store.get("x").unwrap();
+    assert_eq!((found.label.as_deref(), found.text.as_deref(), &found.metadata), (Some("l"), Some("t"), &metadata));
+    store.update("x", &Update { label: Some(None), metadata: Some(None), ..Update::default() }).unwrap();
+    let found = store.get("x").unwrap();
+    assert_eq!((found.label, found.text.as_deref(), found.metadata), (None, Some("t"), json!({})));
+    assert_eq!(store.sequence().unwrap(), before, "no vector has changed");
+    assert!(matches!(store.update("y", &Update::default()), Err(Error::UnknownItem(id)) if id == "y"));
+}
+
+#[test]
+fn removed_items_leave_nothing_but_a_mark() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    let model = store.model("m", "f", 512).unwrap();
+    let vector = vec![0.25_f32; 512];
+    let ids: Vec<String> = (0..3000).map(|n| format!("item {n}")).collect();
+    let item = |id| NewItem { id, references: vec![reference("r", 1, model, &vector)], ..NewItem::default() };
+    let items: Vec<NewItem<'_>> = ids.iter().map(|id| item(id.as_str())).collect();
+    let rows: Vec<i64> = store.add_all(&items).unwrap().iter().map(|added| added.row).collect();
+    let full = store.sequence().unwrap();
+    assert!(message(store.remove(&["item 1", "nobody"])).contains("nobody"));
+    assert_eq!(store.len().unwrap(), 3000, "all or nothing");
+    store.remove(&ids[..2900]).unwrap();
+    store.remove(&["item 2950", "item 2950"]).unwrap();
+    assert_eq!(store.len().unwrap(), 99);
+    assert!(store.sequence().unwrap() > full);
+    assert!(matches!(store.get("item 0"), Err(Error::UnknownItem(_))));
+    let again = store.add(&item("item 0")).unwrap();
+    assert!(again.created && rows.iter().all(|row| again.row > *row), "rows are never used again");
+    let changes = store.changes(model, full, 10_000).unwrap();
+    assert_eq!((changes.removed.len(), changes.items.as_slice()), (2901, &[again.row][..]));
+    assert_eq!(replay(&store, model, 7).len(), 100);
+    assert_eq!(replay(&store, model, 10_000), replay(&store, model, 1));
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    drop(store);
+    let size = fs::metadata(home.path().join("catalog.sqlite")).unwrap().len();
+    assert!(size < 1_000_000, "{size} bytes for 100 vectors of 2 KB: the space was not given back");
+}
+
+#[test]
+fn bad_input_is_named_and_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    let model = store.model("m", "f", 2).unwrap();
+    let good = NewItem { id: "good", ..NewItem::default() };
+    for id in ["", "a\0b", "tab\t", &"x".repeat(513)] {
+        let text = message(store.add_all(&[good.clone(), NewItem { id, ..NewItem::default() }]));
+        assert!(text.contains("id"), "{text}");
+    }
+    let deep = (0..70).fold(json!({}), |inner, _| json!({ "k": inner }));
+    for (metadata, word) in
+        [(json!([1]), "object"), (json!({"a\u{0}": 1}), "NUL"), (json!({"a": ["\u{0}"]}), "NUL"), (deep, "nested")]
+    {
+        let item = NewItem { id: "x", metadata: Some(&metadata), ..NewItem::default() };
+        let text = message(store.add_all(&[good.clone(), item]));
+        assert!(text.contains(word) && text.contains("\"x\""), "{text}");
+    }
+    let short = [1.0_f32];
+    let nan = [f32::NAN, 0.0];
+    for (number, vector, word) in
+        [(model, &short[..], "1 numbers"), (model, &nan[..], "NaN"), (model + 1, &nan[..], "not registered")]
+    {
+        let item = NewItem { id: "x", references: vec![reference("pic", 1, number, vector)], ..NewItem::default() };
+        let text = message(store.add_all(&[good.clone(), item]));
+        assert!(text.contains(word) && text.contains("pic"), "{text}");
+    }
+    assert_eq!(store.len().unwrap(), 0);
+    assert!(message(store.changes(9, 0, 1)).contains("model 9"));
+}
+
+#[test]
+fn another_model_of_the_same_name_is_refused_once_there_are_vectors() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    let old = store.model("m", "first", 2).unwrap();
+    let model = store.model("m", "second", 1).unwrap();
+    assert_eq!(old, model, "without vectors, nothing can be mixed");
+    let item = NewItem { id: "x", references: vec![reference("r", 1, model, &[1.0])], ..NewItem::default() };
+    store.add(&item).unwrap();
+    assert_eq!(store.model("m", "second", 1).unwrap(), model);
+    assert!(message(store.model("m", "third", 1)).contains("another version of model \"m\""));
+}
+
+#[test]
+fn items_come_in_order_and_in_pages() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    let ids: Vec<String> = (0..20).rev().map(|n| n.to_string()).collect();
+    for id in &ids {
+        let label = if id.len() == 1 { "short" } else { "long" };
+        store.add(&NewItem { id, label: Some(label), ..NewItem::default() }).unwrap();
+    }
+    let list = |filter, offset, limit| -> Vec<String> {
+        store.items(filter, offset, limit).unwrap().into_iter().map(|item| item.id).collect()
+    };
+    assert_eq!(list(None, 0, None), ids);
+    assert_eq!(list(None, 18, Some(5)), ["1", "0"]);
+    let short = Filter::parse(&json!({"label": "short"})).unwrap();
+    assert_eq!(list(Some(&short), 1, Some(2)), ["8", "7"]);
+    assert_eq!(list(Some(&short), usize::MAX, Some(usize::MAX)), Vec::<String>::new());
+    assert_eq!(store.select(&short).unwrap().len(), 10);
+}
+
+#[test]
+fn what_is_no_catalog_is_left_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = |name: &str, content: &[u8]| {
+        let path = home.path().join(name);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("catalog.sqlite"), content).unwrap();
+        path
+    };
+    let good = home.path().join("good");
+    drop(Store::open(&good, true).unwrap());
+    let bytes = fs::read(good.join("catalog.sqlite")).unwrap();
+    let changed = |at: usize, value: u32| {
+        let mut bytes = bytes.clone();
+        bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
+        bytes
+    };
+    for (path, word) in [
+        (directory("text", b"hello, I am a text file"), "not an SQLite file"),
+        (directory("short", b"SQL"), "not an SQLite file"),
+        (directory("foreign", &changed(68, 7)), "another program"),
+        (directory("newer", &changed(60, 2)), "upgrade"),
+        (directory("cut", &bytes[..5000]), "damaged"),
+    ] {
+        let before = fs::read(path.join("catalog.sqlite")).unwrap();
+        for create in [false, true] {
+            let text = message(Store::open(&path, create));
+            assert!(text.contains(word) && text.contains(path.to_str().unwrap()), "{text}");
+        }
+        assert_eq!(fs::read(path.join("catalog.sqlite")).unwrap(), before);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "nothing was written beside it");
+    }
+    let file = home.path().join("file");
+    fs::write(&file, "x").unwrap();
+    assert!(message(Store::open(&file, true)).contains("a file"));
+    let folder = home.path().join("folder");
+    fs::create_dir_all(folder.join("catalog.sqlite")).unwrap();
+    assert!(message(Store::open(&folder, true)).contains("cannot be read"));
+    assert!(message(Store::open(&home.path().join("none"), false)).contains("does not exist"));
+    let empty = home.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    assert!(message(Store::open(&empty, false)).contains("holds no catalog"));
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+}
+
+#[test]
+fn a_read_only_catalog_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    drop(Store::open(home.path(), true).unwrap());
+    let file = home.path().join("catalog.sqlite");
+    let mut permissions = fs::metadata(&file).unwrap().permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(&file, permissions).unwrap();
+    if fs::OpenOptions::new().write(true).open(&file).is_ok() {
+        return; // An administrator may write everything.
+    }
+    let text = message(Store::open(home.path(), true));
+    assert!(text.contains("read-only"), "{text}");
+}
+
+#[test]
+fn a_creation_cut_short_is_done_again() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("catalog.sqlite"), "").unwrap();
+    assert!(message(Store::open(home.path(), false)).contains("no catalog yet"));
+    let store = Store::open(home.path(), true).unwrap();
+    store.add(&NewItem { id: "x", ..NewItem::default() }).unwrap();
+}
+
+#[test]
+fn all_who_create_at_once_succeed() {
+    for _ in 0..10 {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("c");
+        std::thread::scope(|scope| {
+            for n in 0..6 {
+                let path = &path;
+                scope.spawn(move || {
+                    let store = Store::open(path, true).unwrap();
+                    store.model("m", "f", 2).unwrap();
+                    store.add(&NewItem { id: &n.to_string(), ..NewItem::default() }).unwrap();
+                });
+            }
+        });
+        let store = Store::open(&path, false).unwrap();
+        assert_eq!((store.len().unwrap(), store.models().unwrap().len()), (6, 1));
+    }
+}
+
+#[test]
+fn readers_see_whole_changes_while_others_write() {
+    let home = tempfile::tempdir().unwrap();
+    let first = Store::open(home.path(), true).unwrap();
+    let second = Store::open(home.path(), false).unwrap();
+    let model = first.model("m", "f", 1).unwrap();
+    std::thread::scope(|scope| {
+        for (writer, name) in [(&first, "a"), (&second, "b")] {
+            scope.spawn(move || {
+                for n in 0..40 {
+                    let id = format!("{name}{n}");
+                    let references =
+                        (0..5).map(|k| NewReference { name: "r", digest: digest(k), vectors: vec![(model, &[1.0])] });
+                    let references = references.collect();
+                    writer.add(&NewItem { id: &id, references, ..NewItem::default() }).unwrap();
+                    if n % 3 == 0 {
+                        writer.remove(&[id]).unwrap();
+                    }
+                }
+            });
+        }
+        for reader in [&first, &first, &second] {
+            scope.spawn(move || {
+                let (mut live, mut since) = (std::collections::BTreeSet::new(), 0);
+                for _ in 0..200 {
+                    let changes = reader.changes(model, since, usize::MAX).unwrap();
+                    assert!(changes.sequence >= since && !changes.more);
+                    live.extend(changes.references);
+                    changes.removed.iter().for_each(|reference| assert!(live.remove(reference) || since == 0));
+                    since = changes.sequence;
+                    assert_eq!(live.len() % 5, 0, "half an item was seen");
+                }
+            });
+        }
+    });
+    assert_eq!(replay(&second, model, 13), replay(&first, model, usize::MAX));
+    assert_eq!(first.len().unwrap(), 2 * 26);
+}
+
+#[test]
+fn a_reader_does_not_wait_for_a_writer() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    store.add(&NewItem { id: "x", ..NewItem::default() }).unwrap();
+    let other = rusqlite::Connection::open(home.path().join("catalog.sqlite")).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE; DELETE FROM items").unwrap();
+    assert_eq!(store.len().unwrap(), 1);
+    assert!(store.contains("x").unwrap());
+}
+
+#[test]
+fn a_backup_is_a_catalog_of_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(&home.path().join("one"), true).unwrap();
+    let model = store.model("m", "f", 1).unwrap();
+    let item = NewItem { id: "x", references: vec![reference("r", 1, model, &[1.0])], ..NewItem::default() };
+    store.add(&item).unwrap();
+    let path = home.path().join("two");
+    store.backup(&path).unwrap();
+    assert!(message(store.backup(&path)).contains("already"));
+    store.remove(&["x"]).unwrap();
+    let copy = Store::open(&path, false).unwrap();
+    assert_eq!(copy.get("x").unwrap().references.len(), 1);
+    assert_eq!(replay(&copy, model, 10).len(), 1);
+    assert_eq!(copy.check().unwrap(), Vec::<String>::new());
+}
+
+/// Runs as a child of the next test: adds and removes items until it is killed, and says what is done.
+#[test]
+fn child_that_writes_until_it_is_killed() {
+    let Ok(path) = std::env::var("STORE_TEST_CHILD") else { return };
+    use std::io::Write;
+    let store = Store::open(Path::new(&path), true).unwrap();
+    let model = store.model("m", "f", 64).unwrap();
+    let vector = [0.125_f32; 64];
+    let mut said = std::io::stderr().lock();
+    for n in 0_u64.. {
+        let id = format!("{}-{n}", std::process::id());
+        let references = vec![reference("a", 1, model, &vector), reference("b", 2, model, &vector)];
+        store.add(&NewItem { id: &id, references, ..NewItem::default() }).unwrap();
+        writeln!(said, "+{id}").unwrap();
+        if n % 4 == 3 {
+            store.remove(&[&id]).unwrap();
+            writeln!(said, "-{id}").unwrap();
+        }
+    }
+}
+
+#[test]
+fn whatever_was_confirmed_survives_a_kill() {
+    let home = tempfile::tempdir().unwrap();
+    let mut expected: BTreeMap<String, bool> = BTreeMap::new();
+    for cycle in 0..25_u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_that_writes_until_it_is_killed", "--nocapture"])
+            .env("STORE_TEST_CHILD", home.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        // Cycle 0 dies while it creates the catalog or soon after.
+        for line in lines.by_ref().take((cycle * 7 % 40) as usize) {
+            let line = line.unwrap();
+            expected.insert(line[1..].to_owned(), line.starts_with('+'));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for line in lines.map_while(Result::ok).filter(|line| line.starts_with(['+', '-'])) {
+            expected.insert(line[1..].to_owned(), line.starts_with('+'));
+        }
+        let store = Store::open(home.path(), true).unwrap();
+        let items = store.items(None, 0, None).unwrap();
+        assert!(items.iter().all(|item| item.references.len() == 2), "half an item");
+        let there: std::collections::BTreeSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
+        let mut unsure = there.len();
+        for (id, alive) in &expected {
+            if *alive && !there.contains(id.as_str()) {
+                // Its removal may have been done but not been said before the kill: only a fourth item can be gone.
+                let n: u64 = id.rsplit('-').next().unwrap().parse().unwrap();
+                assert_eq!(n % 4, 3, "item {id} was lost");
+            }
+            assert!(*alive || !there.contains(id.as_str()), "item {id} came back");
+            unsure -= usize::from(there.contains(id.as_str()));
+        }
+        assert!(unsure as u64 <= cycle + 1, "more items than were begun");
+        let model = store.model("m", "f", 64).unwrap();
+        assert_eq!(replay(&store, model, 50).len(), 2 * there.len());
+        assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    }
+}
