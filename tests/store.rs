@@ -344,7 +344,7 @@ fn readers_see_whole_changes_while_others_write() {
                     let changes = reader.changes(model, since, usize::MAX).unwrap();
                     assert!(changes.sequence >= since && !changes.more);
                     live.extend(changes.references);
-                    changes.removed.iter().for_each(|reference| assert!(live.remove(reference) || since == 0));
+                    changes.removed.iter().for_each(|reference| _ = live.remove(reference));
                     since = changes.sequence;
                     assert_eq!(live.len() % 5, 0, "half an item was seen");
                 }
