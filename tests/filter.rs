@@ -127,7 +127,8 @@ impl std::fmt::Debug for Toy {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    let plain = prop::sample::select(KEYS.to_vec()).prop_filter("$ starts an operator", |key| !key.contains(['$', '.']));
+    let plain =
+        prop::sample::select(KEYS.to_vec()).prop_filter("$ starts an operator", |key| !key.contains(['$', '.']));
     let path = prop::collection::vec(plain, 1..3).prop_map(|keys| keys.join("."));
     prop_oneof![1 => Just("id".to_owned()), 1 => Just("label".to_owned()), 1 => Just("text".to_owned()), 6 => path]
 }
