@@ -1,0 +1,255 @@
+"""Texts about plushes, and which plushes they are true of.
+
+Everything that a text can say is a *fact* ("species is bear", "wears a scarf", "wears a red scarf"). A plush has a row of
+facts, a text names a few, and a text is true of a plush that has all of them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plushie_search.train import words
+
+Fact = tuple[str, ...]
+LANGUAGES = ("en", "zh-Hans", "zh-Hant")
+
+
+def _all_facts() -> list[Fact]:
+    facts: list[Fact] = [("species", species) for species in words.SPECIES]
+    facts += [("color", color) for color in words.COLORS]
+    facts += [("pattern", pattern) for pattern in words.PATTERNS]
+    facts += [("second_color", color) for color in words.COLORS]
+    facts += [("pose", pose) for pose in words.POSES]
+    facts += [("fur", fur) for fur in words.FURS]
+    kinds = [*words.ACCESSORIES, "any_hat"]
+    facts += [("wears", kind) for kind in kinds]
+    return facts + [("wears", kind, color) for kind in kinds for color in words.COLORS]
+
+
+FACTS = _all_facts()
+_COLUMN = {fact: column for column, fact in enumerate(FACTS)}
+
+
+def facts_of(attributes: Mapping[str, Any]) -> set[Fact]:
+    """All that can be said of a plush with these attributes."""
+    facts: set[Fact] = {(name, attributes[name]) for name in ("species", "color", "pattern", "pose", "fur")}
+    if attributes["second_color"] is not None:
+        facts.add(("second_color", attributes["second_color"]))
+    for worn in attributes["accessories"]:
+        for kind in (worn["kind"], *(("any_hat",) if worn["kind"] in words.HATS else ())):
+            facts |= {("wears", kind), ("wears", kind, worn["color"])}
+    return facts
+
+
+def table(rows: Iterable[Iterable[Fact]]) -> NDArray[np.bool_]:
+    """One row of truths per set of facts, in the order of `FACTS`."""
+    sets = [list(row) for row in rows]
+    truths = np.zeros((len(sets), len(FACTS)), dtype=bool)
+    for number, facts in enumerate(sets):
+        truths[number, [_COLUMN[fact] for fact in facts]] = True
+    return truths
+
+
+def holds(texts: NDArray[np.bool_], plushes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """`holds[t, p]`: every fact that text t names is true of plush p."""
+    missing: NDArray[np.float32] = texts.astype(np.float32) @ (~plushes).astype(np.float32).T
+    return missing == 0
+
+
+def choose(attributes: Mapping[str, Any], chance: random.Random, *, most: int = 4) -> list[Fact]:
+    """Some facts of a plush to name: one to `most`, those that catch the eye more often."""
+    facts: list[tuple[float, Fact]] = [(3.0, ("species", attributes["species"])), (2.5, ("color", attributes["color"]))]
+    for worn in attributes["accessories"]:
+        kind = "any_hat" if worn["kind"] in words.HATS and chance.random() < 0.3 else worn["kind"]
+        full = chance.random() < 0.65
+        facts.append((2.0, ("wears", kind, worn["color"]) if full else ("wears", kind)))
+    if attributes["second_color"] is not None:
+        facts += [(0.7, ("pattern", attributes["pattern"])), (0.6, ("second_color", attributes["second_color"]))]
+    else:
+        facts.append((0.1, ("pattern", "plain")))
+    facts.append((0.2, ("pose", attributes["pose"])))
+    facts.append((0.25 if attributes["fur"] != "short" else 0.05, ("fur", attributes["fur"])))
+    count = min(len(facts), chance.choices(range(1, most + 1), [4.0, 5.0, 4.0, *[2.0] * (most - 3)][:most])[0])
+    order = sorted(facts, key=lambda weighed: chance.random() ** (1.0 / weighed[0]), reverse=True)
+    return [fact for _, fact in order[:count]]
+
+
+def text(facts: Sequence[Fact], language: str, chance: random.Random) -> str:
+    """A person's way of naming these facts in a language: a sentence, a phrase, or words in any order."""
+    said = _Said(facts)
+    if language == "en":
+        return _mistype(_english(said, chance), chance)
+    written = _chinese(said, chance)
+    return words.traditional(written) if language == "zh-Hant" else written
+
+
+class _Said:
+    """Facts sorted by what they are about."""
+
+    def __init__(self, facts: Sequence[Fact]) -> None:
+        about = {fact[0]: fact[1] for fact in facts if fact[0] != "wears"}
+        self.species, self.color = about.get("species"), about.get("color")
+        self.pattern, self.second = about.get("pattern"), about.get("second_color")
+        self.pose, self.fur = about.get("pose"), about.get("fur")
+        self.worn = [(fact[1], fact[2] if len(fact) > 2 else None) for fact in facts if fact[0] == "wears"]
+
+
+def _pick(names: Mapping[str, tuple[str, str]], value: str, language: int, chance: random.Random) -> str:
+    """A word for a value; the usual word half of the time."""
+    choices = names[value][language].split("|")
+    return choices[0] if chance.random() < 0.5 else chance.choice(choices)
+
+
+def _thing(kind: str, language: int, chance: random.Random) -> str:
+    if kind == "any_hat":
+        return ("hat", "帽子")[language]
+    choices = [word for word in words.ACCESSORIES[kind][language].split("|") if word not in ("帽子", "帽")]
+    if kind == "beanie" and language == 0:
+        choices.remove("hat")
+    return choices[0] if chance.random() < 0.5 else chance.choice(choices)
+
+
+def _article(word: str) -> str:
+    return ("an " if word[:1] in "aeiou" else "a ") + word
+
+
+def _english(said: _Said, chance: random.Random) -> str:
+    color = _pick(words.COLORS, said.color, 0, chance) if said.color else ""
+    second = _pick(words.COLORS, said.second, 0, chance) if said.second else ""
+    noun = _pick(words.SPECIES, said.species, 0, chance) if said.species else ""
+    toy = chance.choice(["plush", "toy", "stuffed animal", "soft toy", "plushie", "cuddly toy", "stuffed toy"])
+    worn = []
+    for kind, shade in said.worn:
+        thing = _thing(kind, 0, chance)
+        worn.append(f"{_pick(words.COLORS, shade, 0, chance)} {thing}" if shade else thing)
+    before, after = [], []
+    if said.fur:
+        fur = _pick(words.FURS, said.fur, 0, chance)
+        before.append(fur)
+    if said.pose:
+        before.append(_pick(words.POSES, said.pose, 0, chance))
+    if said.pattern == "plain":
+        before.append(_pick(words.PATTERNS, "plain", 0, chance))
+    elif said.pattern:
+        adjective = words.PATTERN_ADJECTIVES.get(said.pattern)
+        mark = _pick(words.PATTERNS, said.pattern, 0, chance)
+        if adjective and not second and chance.random() < 0.6:
+            before.append(chance.choice(adjective[0].split("|")))
+        elif second:
+            after.append(f"{second} {mark}")
+        else:
+            after.append(chance.choice(["", "", "contrasting ", "different "]) + mark)
+    elif second:
+        color = f"{color} and {second}" if color else ""
+        if not color:
+            after.append(f"{second} " + chance.choice(["markings", "parts", "details"]))
+    if color:
+        before.append(color)
+    style = chance.random()
+    if style < 0.25:
+        parts = [*before, *([noun] if noun else []), *worn, *after]
+        chance.shuffle(parts)
+        return chance.choice([" ", " ", ", ", " "]).join(parts)
+    head = " ".join(before + ([noun] if noun else []))
+    if not noun:
+        head = f"{head} {chance.choice(['one', toy, toy, toy])}".strip() if head or chance.random() < 0.5 else ""
+    elif chance.random() < 0.35:
+        head = f"{head} {toy}" if chance.random() < 0.8 else f"{toy} {head}"
+    if head and chance.random() < 0.45:
+        head = _article(head)
+    carried = _list([_article(one) if chance.random() < 0.6 and "glass" not in one and "spec" not in one else one for one in worn])
+    sentence = head
+    marks = _list(after)
+    if marks:
+        sentence = f"{sentence} with {'' if 's' == marks[-1] else 'a '}{marks}".strip()
+    if carried:
+        joined = chance.choice([" with ", " with ", " wearing ", " in ", " that wears ", " that has ", ", ", " and "])
+        if not sentence:
+            joined = chance.choice(["", "", "with ", "wearing ", "someone with "])
+        elif marks and joined == " with ":
+            joined = " and "
+        sentence += joined + carried
+    start = ["", "", "", "", "", "", "a photo of ", "find ", "i want ", "looking for ", "my ", "the ", "show me "]
+    opening = chance.choice(start)
+    if opening in ("my ", "the "):
+        sentence = sentence.removeprefix("an ").removeprefix("a ")
+    return opening + sentence
+
+
+def _list(things: list[str]) -> str:
+    return things[0] if len(things) == 1 else ", ".join(things[:-1]) + " and " + things[-1] if things else ""
+
+
+def _chinese(said: _Said, chance: random.Random) -> str:
+    def color_of(value: str) -> str:
+        return _pick(words.COLORS, value, 1, chance)
+
+    noun = _pick(words.SPECIES, said.species, 1, chance) if said.species else ""
+    toy = chance.choice(["毛绒玩具", "玩偶", "公仔", "娃娃", "玩具", "布偶", "毛绒公仔"])
+    worn, verbs = [], []
+    for kind, shade in said.worn:
+        thing = _thing(kind, 1, chance)
+        between = chance.choice(["", "", "", "的"])
+        worn.append(f"{color_of(shade)}{between}{thing}" if shade else thing)
+        verbs.append(chance.choice(words.VERBS.get(kind, words.VERBS[""]).split("|")))
+    before, after = [], []
+    if said.pose:
+        before.append(_pick(words.POSES, said.pose, 1, chance))
+    if said.pattern and said.pattern != "plain":
+        mark = _pick(words.PATTERNS, said.pattern, 1, chance)
+        adjective = words.PATTERN_ADJECTIVES.get(said.pattern)
+        if adjective and not said.second and chance.random() < 0.5:
+            before.append(chance.choice(adjective[1].split("|")))
+        else:
+            after.append(f"{color_of(said.second)}{mark}" if said.second else mark)
+    elif said.second:
+        after.append(f"{color_of(said.second)}" + chance.choice(["花纹", "部分", "装饰"]))
+    if said.pattern == "plain":
+        before.append(_pick(words.PATTERNS, "plain", 1, chance))
+    if said.color:
+        color = color_of(said.color)
+        before.append(color + ("的" if chance.random() < 0.4 else ""))
+    if said.fur:
+        before.append(_pick(words.FURS, said.fur, 1, chance))
+    style = chance.random()
+    if style < 0.25:
+        parts = [*before, *([noun] if noun else []), *worn, *after]
+        chance.shuffle(parts)
+        return chance.choice([" ", "，", "", " "]).join(parts)
+    carried = "".join(
+        (verb if position == 0 or chance.random() < 0.3 else chance.choice(["和", "、"])) + one
+        for position, (verb, one) in enumerate(zip(verbs, worn, strict=True))
+    )
+    head = "".join(before) + noun
+    if not noun:
+        head += toy if before or chance.random() < 0.5 else ""
+    elif chance.random() < 0.3:
+        head += toy
+    marks = "和".join(after)
+    count = chance.choice(["", "", "", "一只", "一个", "这只"])
+    if not head:
+        return carried + marks if chance.random() < 0.6 else (carried + "的" if carried else f"有{marks}的")
+    if carried and chance.random() < 0.65:
+        phrase = f"{count}{carried}的{head}"
+    elif carried:
+        phrase = f"{count}{head}{chance.choice(['，', '', ' '])}{carried}"
+    else:
+        phrase = count + head
+    if marks:
+        phrase = f"有{marks}的{phrase}" if chance.random() < 0.4 else f"{phrase}{chance.choice(['，有', '有', '带'])}{marks}"
+    return chance.choice(["", "", "", "", "", "找", "我想要", "请给我", "一张照片："]) + phrase
+
+
+def _mistype(written: str, chance: random.Random) -> str:
+    """Capitals, full stops, and now and then a slip of the finger."""
+    if chance.random() < 0.06 and len(written) > 8:
+        place = chance.randrange(2, len(written) - 2)
+        written = written[:place] + written[place + 1 :]
+    if chance.random() < 0.15:
+        written += chance.choice([".", "!", "?", " ."])
+    return written

@@ -1,0 +1,96 @@
+"""Trained towers as a model directory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from plushie_search.train.towers import DIMENSION, MAX_LENGTH, MEAN, SCALE, SIDE, ImageTower, TextTower
+
+
+def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, version: str = "1") -> None:
+    """Writes `model.json`, both ONNX files with weights stored in half precision, and the tokenizer."""
+    out.mkdir(parents=True, exist_ok=True)
+    image, text = image.cpu().eval(), text.cpu().eval()
+    torch.onnx.export(
+        image,
+        (torch.zeros(2, 3, SIDE, SIDE),),
+        str(out / "image.onnx"),
+        input_names=["pixel_values"],
+        output_names=["image_embeds"],
+        dynamic_axes={"pixel_values": {0: "batch"}, "image_embeds": {0: "batch"}},
+        opset_version=17,
+        dynamo=False,
+    )
+    ids = torch.zeros(2, 7, dtype=torch.int64)
+    axes = {0: "batch", 1: "length"}
+    torch.onnx.export(
+        text,
+        (ids, torch.ones_like(ids)),
+        str(out / "text.onnx"),
+        input_names=["input_ids", "attention_mask"],
+        output_names=["text_embeds"],
+        dynamic_axes={"input_ids": axes, "attention_mask": axes, "text_embeds": {0: "batch"}},
+        opset_version=17,
+        dynamo=False,
+    )
+    for file in ("image.onnx", "text.onnx"):
+        _halve(out / file)
+    shutil.copyfile(tokenizer, out / "tokenizer.json")
+    (out / "model.json").write_text(json.dumps(_manifest(version), indent=2) + "\n", encoding="utf-8")
+
+
+def _halve(file: Path) -> None:
+    """Stores large weights in 16 bits, widened again when the file is loaded: arithmetic stays in 32 bits."""
+    model = onnx.load(file)
+    casts = []
+    for number, weight in enumerate(model.graph.initializer):
+        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < 1024:
+            continue
+        half = numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), weight.name + "_half")
+        casts.append(helper.make_node("Cast", [half.name], [weight.name], f"widen_{number}", to=TensorProto.FLOAT))
+        weight.CopyFrom(half)
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, file)
+
+
+def _manifest(version: str) -> dict[str, object]:
+    return {
+        "format": 1,
+        "name": "plushie-mini",
+        "version": version,
+        "dimension": DIMENSION,
+        "licence": "Apache-2.0",
+        "description": "A small picture and text model for plush toys, trained on rendered plushes",
+        "languages": ["en", "zh-Hans", "zh-Hant"],
+        "image": {
+            "file": "image.onnx",
+            "output": None,
+            "preprocess": {
+                "resize": "squash",
+                "size": [SIDE, SIDE],
+                "filter": "bicubic",
+                "mean": [MEAN / 255.0] * 3,
+                "std": [SCALE / 255.0] * 3,
+                "fill": [255, 255, 255],
+                "channels": "rgb",
+            },
+        },
+        "text": {
+            "file": "text.onnx",
+            "output": None,
+            "tokenizer": "tokenizer.json",
+            "max_length": MAX_LENGTH,
+            "padding": "longest",
+            "pad_id": 0,
+        },
+    }

@@ -1,0 +1,64 @@
+"""What one batch teaches: the losses, for real photos and for rendered plushes."""
+
+from __future__ import annotations
+
+import torch
+from pytorch_metric_learning.losses import SupConLoss
+from torch import Tensor, nn
+from torch.nn import functional
+
+from plushie_search.train.towers import DIMENSION
+
+
+class PhotoLesson(nn.Module):
+    """Real photos: see what a real backbone sees, and know two regions of one photo as the same."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.teacher_head = nn.Linear(DIMENSION, features)
+        self.contrast = SupConLoss(temperature=0.1)
+
+    def forward(self, vectors: Tensor, teacher: Tensor, photos: Tensor) -> Tensor:
+        """`vectors` of pictures whose teacher features are `teacher`; equal `photos` are regions of one photo."""
+        copied = 1.0 - functional.cosine_similarity(self.teacher_head(vectors), teacher).mean()
+        same: Tensor = self.contrast(vectors, photos)
+        return 4.0 * copied + 2.0 * _geometry(vectors, teacher) + 0.3 * same
+
+
+def _geometry(vectors: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tensor:
+    """How far the cosines within the batch are from the teacher's, each row taken as a distribution."""
+    unit = functional.normalize(vectors)
+    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    ours = (unit @ unit.T / temperature).masked_fill(itself, -1e4).log_softmax(1)
+    theirs = (teacher @ teacher.T / temperature).masked_fill(itself, -1e4).softmax(1)
+    return functional.kl_div(ours, theirs, reduction="batchmean")
+
+
+class PlushLesson(nn.Module):
+    """Rendered plushes: every view of one plush together, its words beside it, its facts readable."""
+
+    def __init__(self, facts: int) -> None:
+        super().__init__()
+        self.contrast = SupConLoss(temperature=0.07)
+        self.words = SupConLoss(temperature=0.07)
+        self.facts = nn.Linear(DIMENSION, facts)
+
+    def forward(
+        self, images: Tensor, plushes: Tensor, clear: Tensor, facts: Tensor, texts: Tensor, holds: Tensor
+    ) -> Tensor:
+        """Vectors of views, which plush each shows, whether it shows all of it, and the plush's facts; vectors of texts.
+
+        `holds[t, i]`: all that text t says is true of the plush in picture i.
+        """
+        seen = images[clear]
+        holds = holds[:, clear]
+        loss: Tensor = self.contrast(images, plushes)
+        loss = loss + self._match(texts, seen, holds) + 0.5 * self._match(seen, texts, holds.T)
+        read = functional.binary_cross_entropy_with_logits(self.facts(seen), facts[clear], reduction="none")
+        return loss + 0.1 * read.sum(1).mean()
+
+    def _match(self, anchors: Tensor, others: Tensor, holds: Tensor) -> Tensor:
+        useful = (holds.any(1) & ~holds.all(1))[:, None]
+        pairs = (*torch.nonzero(holds & useful, as_tuple=True), *torch.nonzero(~holds & useful, as_tuple=True))
+        loss: Tensor = self.words(anchors, indices_tuple=pairs, ref_emb=others)
+        return loss
