@@ -2,6 +2,7 @@ import random
 
 import numpy as np
 import pytest
+
 from plushie_search.train import captions, words
 
 BEAR = {

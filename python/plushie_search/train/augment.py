@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def augment(pictures: Tensor, size: int, chance: torch.Generator, *, mirror: bool = False, tight: float = 0.75) -> Tensor:
+def augment(
+    pictures: Tensor, size: int, chance: torch.Generator, *, mirror: bool = False, tight: float = 0.75
+) -> Tensor:
     """Bytes `(n, 3, h, w)` to floats 0..255 `(n, 3, size, size)`, each picture treated differently.
 
     `tight` is the smallest share of each side that a crop keeps; `mirror` flips half of the pictures.

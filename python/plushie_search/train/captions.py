@@ -1,7 +1,7 @@
 """Texts about plushes, and which plushes they are true of.
 
-Everything that a text can say is a *fact* ("species is bear", "wears a scarf", "wears a red scarf"). A plush has a row of
-facts, a text names a few, and a text is true of a plush that has all of them.
+Everything that a text can say is a *fact* ("species is bear", "wears a scarf", "wears a red scarf"). A plush has a row
+of facts, a text names a few, and a text is true of a plush that has all of them.
 """
 
 from __future__ import annotations
@@ -162,11 +162,13 @@ def _english(said: _Said, chance: random.Random) -> str:
         head = f"{head} {toy}" if chance.random() < 0.8 else f"{toy} {head}"
     if head and chance.random() < 0.45:
         head = _article(head)
-    carried = _list([_article(one) if chance.random() < 0.6 and "glass" not in one and "spec" not in one else one for one in worn])
+    carried = _list(
+        [_article(one) if chance.random() < 0.6 and "glass" not in one and "spec" not in one else one for one in worn]
+    )
     sentence = head
     marks = _list(after)
     if marks:
-        sentence = f"{sentence} with {'' if 's' == marks[-1] else 'a '}{marks}".strip()
+        sentence = f"{sentence} with {'' if marks[-1] == 's' else 'a '}{marks}".strip()
     if carried:
         joined = chance.choice([" with ", " with ", " wearing ", " in ", " that wears ", " that has ", ", ", " and "])
         if not sentence:
@@ -241,7 +243,9 @@ def _chinese(said: _Said, chance: random.Random) -> str:
     else:
         phrase = count + head
     if marks:
-        phrase = f"有{marks}的{phrase}" if chance.random() < 0.4 else f"{phrase}{chance.choice(['，有', '有', '带'])}{marks}"
+        phrase = (
+            f"有{marks}的{phrase}" if chance.random() < 0.4 else f"{phrase}{chance.choice(['，有', '有', '带'])}{marks}"
+        )
     return chance.choice(["", "", "", "", "", "找", "我想要", "请给我", "一张照片："]) + phrase
 
 

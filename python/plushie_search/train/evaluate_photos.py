@@ -29,7 +29,9 @@ class Encoder(Protocol):
 def figures(encoder: Encoder, root: Path) -> Iterator[Figure]:
     """Products known by one, three or five random photos of `train`, or by their studio picture."""
     with (root / "classes.csv").open(newline="", encoding="utf-8") as file:
-        studio = {row["Class Name (str)"]: root / row["Iconic Image Path (str)"].lstrip("/") for row in csv.DictReader(file)}
+        studio = {
+            row["Class Name (str)"]: root / row["Iconic Image Path (str)"].lstrip("/") for row in csv.DictReader(file)
+        }
     products = sorted(studio)
     shots = _by_product(root / "train")
     judged = _by_product(root / "val")

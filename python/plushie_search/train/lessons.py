@@ -46,7 +46,7 @@ class PlushLesson(nn.Module):
     def forward(
         self, images: Tensor, plushes: Tensor, clear: Tensor, facts: Tensor, texts: Tensor, holds: Tensor
     ) -> Tensor:
-        """Vectors of views, which plush each shows, whether it shows all of it, and the plush's facts; vectors of texts.
+        """Vectors of views, which plush each shows, whether it shows all of it, and its facts; vectors of texts.
 
         `holds[t, i]`: all that text t says is true of the plush in picture i.
         """

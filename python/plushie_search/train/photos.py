@@ -1,7 +1,7 @@
 """Real photos for training: two regions of each, and what a real backbone makes of them.
 
-The photos and the teacher are optional, and neither ships with the package. Without them the model is trained on rendered
-plushes alone and knows nothing else.
+The photos and the teacher are optional, and neither ships with the package. Without them the model is trained on
+rendered plushes alone and knows nothing else.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def training_photos(root: Path) -> list[Path]:
 
 
 def prepare(root: Path, teacher: Path, work: Path, *, threads: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Regions `(n, 2, 3, SIDE, SIDE)` of the photos and the teacher's normalised features of each `(n, 2, d)`, cached."""
+    """Regions `(n, 2, 3, SIDE, SIDE)` of the photos, and the teacher's normalised features of each; both cached."""
     pictures, features = work / "photos.npy", work / "photo_features.npy"
     if not features.exists():
         paths = training_photos(root)

@@ -44,9 +44,7 @@ class Plushes:
     def pictures(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.uint8]:
         """View `views[i]` of plush `rows[i]`, as `(n, 3, SIDE, SIDE)`."""
         size = 2 * CHUNK
-        return np.stack(
-            [self._pictures[row // size][row % size, view] for row, view in zip(rows, views, strict=True)]
-        )
+        return np.stack([self._pictures[row // size][row % size, view] for row, view in zip(rows, views, strict=True)])
 
 
 def scenes(row: int) -> tuple[str, ...]:

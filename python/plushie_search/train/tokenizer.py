@@ -19,7 +19,7 @@ PAD, UNKNOWN, START = 0, 1, 2
 
 
 def train(texts: Iterable[str], *, vocabulary: int = 3000) -> Tokenizer:
-    """Width, case and accents do not matter; every Chinese character is a token; strange words fall apart into letters."""
+    """Width, case and accents do not matter; each Chinese character is a token; strange words fall into letters."""
     tokenizer = Tokenizer(WordPiece(unk_token="[UNK]", max_input_chars_per_word=40))
     tokenizer.normalizer = Sequence(
         [NFKC(), BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True)]

@@ -103,8 +103,8 @@ class _Block(nn.Module):
         scores = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5 + hidden
         mixed = (scores.softmax(-1) @ value).transpose(1, 2).reshape(count, length, width)
         x = x + self.out(mixed)
-        x = x + self.narrow(functional.gelu(self.widen(self.second(x))))
-        return x
+        added: Tensor = self.narrow(functional.gelu(self.widen(self.second(x))))
+        return x + added
 
 
 def pixels(pictures: Tensor) -> Tensor:
