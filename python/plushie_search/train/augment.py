@@ -8,11 +8,11 @@ from torch.nn import functional
 
 
 def augment(
-    pictures: Tensor, size: int, chance: torch.Generator, *, mirror: bool = False, tight: float = 0.75
+    pictures: Tensor, size: int, chance: torch.Generator, *, mirror: bool = False, strength: float = 1.0
 ) -> Tensor:
     """Bytes `(n, 3, h, w)` to floats 0..255 `(n, 3, size, size)`, each picture treated differently.
 
-    `tight` is the smallest share of each side that a crop keeps; `mirror` flips half of the pictures.
+    `mirror` flips half of the pictures; `strength` 0 would leave them nearly as they are.
     """
     count = len(pictures)
 
@@ -20,27 +20,22 @@ def augment(
         return torch.rand(count, *shape, generator=chance) * (high - low) + low
 
     def some(share: float) -> Tensor:
-        return torch.rand(count, generator=chance) < share
+        return torch.rand(count, generator=chance) < share * strength
 
-    x = _place(pictures.float(), size, uniform, mirror=mirror, tight=tight)
+    x = _place(pictures.float(), size, uniform, mirror=mirror, strength=strength)
     x = _cover(x, uniform, some)
     x = _soften(x, torch.nonzero(some(0.3)).flatten(), chance)
-    x = x.div(255.0).clamp(1e-4, 1.0) ** torch.exp(uniform(-0.35, 0.35, 1, 1, 1))
-    light = torch.exp(uniform(-0.3, 0.3, 1, 1, 1) + uniform(-0.07, 0.07, 3, 1, 1))
+    x = x.div(255.0).clamp(1e-4, 1.0) ** torch.exp(strength * uniform(-0.35, 0.35, 1, 1, 1))
+    light = torch.exp(strength * (uniform(-0.3, 0.3, 1, 1, 1) + uniform(-0.07, 0.07, 3, 1, 1)))
     middle = x.mean((1, 2, 3), keepdim=True)
-    x = (middle + (x - middle) * torch.exp(uniform(-0.25, 0.2, 1, 1, 1))) * light
-    noise = torch.randn(x.shape, generator=chance) * (uniform(0.0, 0.05, 1, 1, 1) * some(0.4)[:, None, None, None])
-    return (x + noise).clamp(0.0, 1.0) * 255.0
+    x = (middle + (x - middle) * torch.exp(strength * uniform(-0.25, 0.2, 1, 1, 1))) * light
+    grain = uniform(0.0, 0.05, 1, 1, 1) * some(0.4)[:, None, None, None]
+    return (x + torch.randn(x.shape, generator=chance) * grain).clamp(0.0, 1.0) * 255.0
 
 
-def centre(pictures: Tensor, size: int) -> Tensor:
-    """The whole pictures at the model's size, untouched: for checking."""
-    return functional.interpolate(pictures.float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
-
-
-def _place(x: Tensor, size: int, uniform, *, mirror: bool, tight: float) -> Tensor:  # type: ignore[no-untyped-def]
-    zoom, stretch = uniform(tight, 1.08), torch.exp(uniform(-0.12, 0.12))
-    turn = uniform(-0.2, 0.2)
+def _place(x: Tensor, size: int, uniform, *, mirror: bool, strength: float) -> Tensor:  # type: ignore[no-untyped-def]
+    zoom, stretch = uniform(1.0 - 0.25 * strength, 1.08), torch.exp(strength * uniform(-0.12, 0.12))
+    turn = strength * uniform(-0.2, 0.2)
     across, down = zoom * stretch, zoom / stretch
     room_x, room_y = (1.08 - across).clamp(min=0.0), (1.08 - down).clamp(min=0.0)
     flip = torch.where(uniform(0.0, 1.0) < 0.5, -1.0, 1.0) if mirror else torch.ones(len(x))

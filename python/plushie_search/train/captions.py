@@ -35,6 +35,12 @@ FACTS = _all_facts()
 _COLUMN = {fact: column for column, fact in enumerate(FACTS)}
 
 
+def columns(name: str, length: int = 2) -> slice:
+    """Where the facts of this name and so many words stand in `FACTS`."""
+    places = [column for column, fact in enumerate(FACTS) if fact[0] == name and len(fact) == length]
+    return slice(places[0], places[-1] + 1)
+
+
 def facts_of(attributes: Mapping[str, Any]) -> set[Fact]:
     """All that can be said of a plush with these attributes."""
     facts: set[Fact] = {(name, attributes[name]) for name in ("species", "color", "pattern", "pose", "fur")}

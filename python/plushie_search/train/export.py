@@ -11,16 +11,16 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from plushie_search.train.towers import DIMENSION, MAX_LENGTH, MEAN, SCALE, SIDE, ImageTower, TextTower
+from plushie_search.train.towers import DIMENSION, MAX_LENGTH, MEAN, SCALE, ImageTower, TextTower
 
 
-def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, version: str = "1") -> None:
+def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, side: int, version: str = "1") -> None:
     """Writes `model.json`, both ONNX files with weights stored in half precision, and the tokenizer."""
     out.mkdir(parents=True, exist_ok=True)
     image, text = image.cpu().eval(), text.cpu().eval()
     torch.onnx.export(
         image,
-        (torch.zeros(2, 3, SIDE, SIDE),),
+        (torch.zeros(2, 3, side, side),),
         str(out / "image.onnx"),
         input_names=["pixel_values"],
         output_names=["image_embeds"],
@@ -43,7 +43,7 @@ def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, ve
     for file in ("image.onnx", "text.onnx"):
         _halve(out / file)
     shutil.copyfile(tokenizer, out / "tokenizer.json")
-    (out / "model.json").write_text(json.dumps(_manifest(version), indent=2) + "\n", encoding="utf-8")
+    (out / "model.json").write_text(json.dumps(_manifest(side, version), indent=2) + "\n", encoding="utf-8")
 
 
 def _halve(file: Path) -> None:
@@ -63,7 +63,7 @@ def _halve(file: Path) -> None:
     onnx.save(model, file)
 
 
-def _manifest(version: str) -> dict[str, object]:
+def _manifest(side: int, version: str) -> dict[str, object]:
     return {
         "format": 1,
         "name": "plushie-mini",
@@ -77,7 +77,7 @@ def _manifest(version: str) -> dict[str, object]:
             "output": None,
             "preprocess": {
                 "resize": "squash",
-                "size": [SIDE, SIDE],
+                "size": [side, side],
                 "filter": "bicubic",
                 "mean": [MEAN / 255.0] * 3,
                 "std": [SCALE / 255.0] * 3,

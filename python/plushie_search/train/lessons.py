@@ -7,6 +7,7 @@ from pytorch_metric_learning.losses import SupConLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plushie_search.train import captions
 from plushie_search.train.towers import DIMENSION
 
 
@@ -37,11 +38,13 @@ def _geometry(vectors: Tensor, teacher: Tensor, temperature: float = 0.1) -> Ten
 class PlushLesson(nn.Module):
     """Rendered plushes: every view of one plush together, its words beside it, its facts readable."""
 
-    def __init__(self, facts: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.contrast = SupConLoss(temperature=0.07)
         self.words = SupConLoss(temperature=0.07)
-        self.facts = nn.Linear(DIMENSION, facts)
+        self.facts = nn.Linear(DIMENSION, len(captions.FACTS))
+        self.choices = [captions.columns(name) for name in ("species", "color", "pattern", "second_color", "fur")]
+        self.worn = captions.columns("wears", 2)
 
     def forward(
         self, images: Tensor, plushes: Tensor, clear: Tensor, facts: Tensor, texts: Tensor, holds: Tensor
@@ -54,8 +57,25 @@ class PlushLesson(nn.Module):
         holds = holds[:, clear]
         loss: Tensor = self.contrast(images, plushes)
         loss = loss + self._match(texts, seen, holds) + 0.5 * self._match(seen, texts, holds.T)
-        read = functional.binary_cross_entropy_with_logits(self.facts(seen), facts[clear], reduction="none")
-        return loss + 0.1 * read.sum(1).mean()
+        return loss + 0.5 * self._read(self.facts(seen), facts[clear])
+
+    def _read(self, guess: Tensor, truth: Tensor) -> Tensor:
+        """How badly facts are read off the vectors: what it is, what it wears, and in what colours."""
+        loss = guess.new_zeros(())
+        for columns in self.choices:
+            told = truth[:, columns].any(1)
+            loss = loss + functional.cross_entropy(guess[told, columns], truth[told, columns].argmax(1))
+        worn = truth[:, self.worn]
+        loss = (
+            loss
+            + functional.binary_cross_entropy_with_logits(guess[:, self.worn], worn, reduction="none").sum(1).mean()
+        )
+        colored = worn > 0
+        shape = (len(truth), colored.shape[1], -1)
+        return loss + functional.cross_entropy(
+            guess[:, self.worn.stop :].reshape(shape)[colored],
+            truth[:, self.worn.stop :].reshape(shape)[colored].argmax(1),
+        )
 
     def _match(self, anchors: Tensor, others: Tensor, holds: Tensor) -> Tensor:
         useful = (holds.any(1) & ~holds.all(1))[:, None]

@@ -30,11 +30,11 @@ from plushie_search.train import captions, photos, plushes, tokenizer
 from plushie_search.train.augment import augment
 from plushie_search.train.export import export
 from plushie_search.train.lessons import PhotoLesson, PlushLesson
-from plushie_search.train.towers import MAX_LENGTH, SIDE, ImageTower, TextTower, pixels
+from plushie_search.train.towers import MAX_LENGTH, ImageTower, TextTower, pixels
 
 CHECKPOINT_SECONDS = 120.0
-SIDES = ((0.45, 64), (0.8, 96), (1.0, SIDE))
-"""The side of the pictures until each part of a stage: small ones first, which are up to four times as fast."""
+COARSE_SHARE = 0.75
+"""So much of each stage looks at pictures of two thirds of the side, which is twice as fast."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Settings:
     photo_minutes: float
     minutes: float
     batch: int
+    side: int
     rate: float
     threads: int
     device: str
@@ -76,7 +77,7 @@ class Course:
         self.tokens = tokenizer.load(file)
         self.tokens.enable_truncation(MAX_LENGTH)
         self.text = TextTower(self.tokens.get_vocab_size())
-        self.plush_lesson = PlushLesson(len(captions.FACTS))
+        self.plush_lesson = PlushLesson()
         self.parts["text"], self.parts["plush_lesson"] = self.text, self.plush_lesson
         self.parts.to(self.settings.device)
 
@@ -87,7 +88,7 @@ class Course:
         pictures, features = self.real
         chance = np.random.default_rng((self.settings.seed, 1, step))
         rows = np.sort(chance.choice(len(pictures), batch, replace=False))
-        vectors = self._see(pictures[rows].reshape(-1, *pictures.shape[2:]), side, chance, mirror=True)
+        vectors = self._see(pictures[rows].reshape(-1, *pictures.shape[2:]), side, chance, mirror=True, strength=1.0)
         teacher = torch.from_numpy(features[rows]).flatten(0, 1).to(self.settings.device)
         which = torch.arange(batch, device=self.settings.device).repeat_interleave(photos.REGIONS)
         loss: Tensor = self.photo_lesson(vectors, teacher, which)
@@ -102,7 +103,7 @@ class Course:
         rows = np.stack([2 * pairs, 2 * pairs + 1], 1).flatten()
         views = np.stack([chance.choice(plushes.VIEWS, 2, replace=False) for _ in rows]).flatten()
         shown = rows.repeat(2)
-        vectors = self._see(self.plushes.pictures(shown, views), side, chance, mirror=False)
+        vectors = self._see(self.plushes.pictures(shown, views), side, chance, mirror=False, strength=0.5)
         told, facts = self._tell(rows, step)
         ids = torch.tensor([one.ids for one in told], device=device)
         mask = torch.tensor([one.attention_mask for one in told], device=device)
@@ -116,9 +117,11 @@ class Course:
         )
         return loss
 
-    def _see(self, pictures: NDArray[np.uint8], side: int, chance: np.random.Generator, *, mirror: bool) -> Tensor:
+    def _see(
+        self, pictures: NDArray[np.uint8], side: int, chance: np.random.Generator, *, mirror: bool, strength: float
+    ) -> Tensor:
         dice = torch.Generator().manual_seed(int(chance.integers(2**62)))
-        rough = augment(torch.from_numpy(pictures), side, dice, mirror=mirror)
+        rough = augment(torch.from_numpy(pictures), side, dice, mirror=mirror, strength=strength)
         x = pixels(rough).to(self.settings.device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.settings.device.split(":")[0], torch.bfloat16):
             vectors: Tensor = self.image(x)
@@ -160,13 +163,16 @@ def _every_way(about: plushes.Plushes) -> Iterator[str]:
                 yield captions.text(captions.choose(attributes, dice), language, dice)
 
 
-def teach(course: Course, stage: str, minutes: float, checkpoint: Path) -> None:
-    """Runs a stage for so many minutes of work, from its beginning or from its checkpoint."""
+def teach(course: Course, stage: str, minutes: float, checkpoint: Path, *, warm: bool = False) -> None:
+    """Runs a stage for so many minutes of work, from its beginning or from its checkpoint.
+
+    `warm` begins again with the weights of the checkpoint.
+    """
     settings = course.settings
     optimiser = torch.optim.AdamW(course.parts.parameters(), settings.rate, weight_decay=0.05)
     step, spent, shown, mean = 0, 0.0, 0.0, 0.0
     kept = _load(checkpoint)
-    if kept and kept["stage"] == stage:
+    if kept and kept["stage"] == stage and not warm:
         course.parts.load_state_dict(kept["parts"])
         optimiser.load_state_dict(kept["optimiser"])
         step, spent = kept["step"], kept["spent"]
@@ -179,7 +185,7 @@ def teach(course: Course, stage: str, minutes: float, checkpoint: Path) -> None:
         progress = spent / (60.0 * minutes)
         for group in optimiser.param_groups:
             group["lr"] = settings.rate * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * progress))
-        side = next(side for until, side in SIDES if progress < until)
+        side = settings.side if progress >= COARSE_SHARE else 32 * round(settings.side / 48)
         optimiser.zero_grad()
         losses = list(workers.map(partial(_learn, course, stage, side), range(step, step + settings.threads)))
         for parameter in course.parts.parameters():
@@ -246,16 +252,20 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--photo-minutes", type=float, default=20.0, help="minutes with photos alone (%(default)s)")
     parser.add_argument("--batch", type=int, default=96, help="views in a batch, a multiple of 8 (%(default)s)")
+    parser.add_argument("--side", type=int, default=96, help="pixels of the model's pictures, 64 to 128 (%(default)s)")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate (%(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of everything random (%(default)s)")
     parser.add_argument("--fresh", action="store_true", help="begin again instead of going on from the checkpoint")
+    parser.add_argument("--warm", action="store_true", help="go through the plushes once more with the weights so far")
     given = parser.parse_args(arguments)
     if (given.photos is None) != (given.teacher is None):
         parser.error("--photos and --teacher go together")
     if given.batch % 8 or given.batch < 8:
         parser.error(f"--batch must be a multiple of 8, not {given.batch}")
+    if given.side not in (64, 96, 128):
+        parser.error(f"--side must be 64, 96 or 128, not {given.side}")
     given.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     checkpoint = given.work / "checkpoint.pt"
@@ -266,6 +276,7 @@ def main(arguments: list[str] | None = None) -> None:
         photo_minutes=given.photo_minutes,
         minutes=given.minutes,
         batch=given.batch,
+        side=given.side,
         rate=given.rate,
         threads=given.threads,
         device=given.device,
@@ -277,8 +288,8 @@ def main(arguments: list[str] | None = None) -> None:
     if real and not (kept and kept["stage"] == "plushes"):
         teach(course, "photos", given.photo_minutes, checkpoint)
     course.open_plushes()
-    teach(course, "plushes", given.minutes, checkpoint)
-    export(course.image, course.text, given.work / "tokenizer.json", given.out)
+    teach(course, "plushes", given.minutes, checkpoint, warm=given.warm)
+    export(course.image, course.text, given.work / "tokenizer.json", given.out, side=given.side)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from plushie_search import _core
 from plushie_search.train import captions
-from plushie_search.train.towers import SIDE
 
 CHUNK = 500
 """Pairs in one file."""
@@ -21,6 +20,7 @@ FIRST_SEED = 1_000_000_000
 """Training plushes have seeds from here on; evaluation stays below."""
 _USUAL = ("studio", "everyday", "everyday", "light", "pose")
 _HARD = ("cluttered", "occluded", "head_only")
+SIDE = 128
 VIEWS = len(_USUAL) + 1
 
 

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 DIMENSION = 256
-SIDE = 128
 MAX_LENGTH = 48
 MEAN = 127.5
 SCALE = 127.5
@@ -36,7 +35,7 @@ class _Residual(nn.Module):
 
 
 class ImageTower(nn.Module):
-    """Pixels `(n, 3, 128, 128)` in -1..1 to vectors `(n, 256)`.
+    """Pixels `(n, 3, h, w)` in -1..1, h and w multiples of 32, to vectors `(n, 256)`.
 
     The last map is pooled twice, by its mean (fur, species) and by its maximum (small things such as a bow).
     """
