@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from plushie_search.train import words
 
 Fact = tuple[str, ...]
-LANGUAGES = ("en", "zh-Hans", "zh-Hant")
+Language = Literal["en", "zh-Hans", "zh-Hant"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh-Hans", "zh-Hant")
 
 
 def _all_facts() -> list[Fact]:
@@ -85,7 +86,7 @@ def choose(attributes: Mapping[str, Any], chance: random.Random, *, most: int = 
     return [fact for _, fact in order[:count]]
 
 
-def text(facts: Sequence[Fact], language: str, chance: random.Random) -> str:
+def text(facts: Sequence[Fact], language: Language, chance: random.Random) -> str:
     """A person's way of naming these facts in a language: a sentence, a phrase, or words in any order."""
     said = _Said(facts)
     if language == "en":

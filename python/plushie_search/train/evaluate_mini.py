@@ -22,21 +22,22 @@ from plushie_search import _core
 from plushie_search.hub import DEFAULT_MODEL, model_directory, runtime_library
 from plushie_search.train import captions, evaluate_photos
 from plushie_search.train.evaluate_photos import Encoder, Figure, Vectors
+from plushie_search.train.plushes import Scene
 
 FIRST_SEED = 10_000_000
 """Held-out plushes have seeds from here on, far below those of training."""
-SCENES = ("studio", "everyday", "light", "pose", "occluded", "head_only", "cluttered")
+SCENES: tuple[Scene, ...] = ("studio", "everyday", "light", "pose", "occluded", "head_only", "cluttered")
 LEAST_MATCHES = 5
 
 
 def figures(
-    encoder: Encoder, *, items: int = 1000, size: int = 192, texts: int = 300, scenes: Sequence[str] = SCENES
+    encoder: Encoder, *, items: int = 1000, size: int = 192, texts: int = 300, scenes: Sequence[Scene] = SCENES
 ) -> Iterator[Figure]:
     """The name of each test and one outcome per query; a figure is their mean."""
     held_out = [_core.Plush(FIRST_SEED + number) for number in range(items)]
     numbers = np.arange(items)
 
-    def see(plushes: Sequence[Any], scene: str, first_view: int) -> Vectors:
+    def see(plushes: Sequence[Any], scene: Scene, first_view: int) -> Vectors:
         shown = (plush.render(size=size, view=first_view + number, scene=scene) for number, plush in enumerate(plushes))
         return np.concatenate([encoder.encode_images(batch) for batch in _batches(shown, 64)])
 
@@ -56,7 +57,7 @@ def figures(
 
 
 def text_queries(
-    attributes: Sequence[dict[str, Any]], language: str, count: int
+    attributes: Sequence[dict[str, Any]], language: captions.Language, count: int
 ) -> tuple[list[str], NDArray[np.bool_]]:
     """Texts that name one to three attributes which at least five plushes have, and of which plushes each is true."""
     dice = random.Random(f"evaluation {language}")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ CHUNK = 500
 """Pairs in one file."""
 FIRST_SEED = 1_000_000_000
 """Training plushes have seeds from here on; evaluation stays below."""
-_USUAL = ("studio", "everyday", "everyday", "light", "pose")
-_HARD = ("cluttered", "occluded", "head_only")
+Scene = Literal["studio", "everyday", "light", "pose", "occluded", "head_only", "cluttered"]
+_USUAL: tuple[Scene, ...] = ("studio", "everyday", "everyday", "light", "pose")
+_HARD: tuple[Scene, ...] = ("cluttered", "occluded", "head_only")
 SIDE = 128
 VIEWS = len(_USUAL) + 1
 
@@ -47,7 +48,7 @@ class Plushes:
         return np.stack([self._pictures[row // size][row % size, view] for row, view in zip(rows, views, strict=True)])
 
 
-def scenes(row: int) -> tuple[str, ...]:
+def scenes(row: int) -> tuple[Scene, ...]:
     """The circumstances of each view of a plush."""
     return (*_USUAL, _HARD[row // 2 % len(_HARD)])
 
