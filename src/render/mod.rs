@@ -178,7 +178,7 @@ impl Drawing<'_> {
     fn finish(&self, width: usize, height: usize) -> View {
         let scene = &self.scene;
         let seen = |i: usize| {
-            let id = self.buffer.id[2 * (i / width) * self.buffer.width + 2 * (i % width)];
+            let [id, ..] = self.buffer.pixel(i % width, i / width);
             id != NONE && scene.surface.parts[self.part(id) as usize].subject
         };
         let subject: Vec<bool> = (0..width * height).map(seen).collect();
@@ -212,9 +212,7 @@ impl Drawing<'_> {
 
     /// Colour of one pixel without what covers it: each part that it shows is shaded once.
     fn pixel(&self, column: usize, row: usize) -> V3 {
-        let (at, below) = (2 * row * self.buffer.width + 2 * column, self.buffer.width);
-        let id = &self.buffer.id;
-        let ids = [id[at], id[at + 1], id[at + below], id[at + below + 1]];
+        let ids = self.buffer.pixel(column, row);
         let (x, y) = (column as f32 + 0.5, row as f32 + 0.5);
         if ids == [NONE; 4] {
             return self.behind.at(column, row);

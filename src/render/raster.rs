@@ -34,23 +34,27 @@ pub type Corner = [f32; 3];
 #[derive(Default)]
 pub struct Buffer {
     /// Samples per row (twice the picture's width).
-    pub width: usize,
+    width: usize,
     /// Rows of samples.
-    pub height: usize,
-    /// One over the depth: larger is nearer, 0 is empty.
-    depth: Vec<f32>,
-    /// Triangle, perhaps with [`HAIR`], or [`NONE`].
-    pub id: Vec<u32>,
+    height: usize,
+    // One over the depth (larger is nearer, 0 is empty) and the triangle, perhaps with HAIR, or NONE: side by side, so
+    // that one look at memory fetches both.
+    samples: Vec<(f32, u32)>,
 }
 
 impl Buffer {
     /// Makes it empty, for a picture of this size.
     pub fn clear(&mut self, width: usize, height: usize) {
         (self.width, self.height) = (width * 2, height * 2);
-        self.depth.clear();
-        self.depth.resize(self.width * self.height, 0.0);
-        self.id.clear();
-        self.id.resize(self.width * self.height, NONE);
+        self.samples.clear();
+        self.samples.resize(self.width * self.height, (0.0, NONE));
+    }
+
+    /// Triangle, perhaps with [`HAIR`], or [`NONE`], of each of the four samples of a pixel.
+    pub fn pixel(&self, column: usize, row: usize) -> [u32; 4] {
+        let at = 2 * row * self.width + 2 * column;
+        let (above, below) = (&self.samples[at..at + 2], &self.samples[at + self.width..at + self.width + 2]);
+        [above[0].1, above[1].1, below[0].1, below[1].1]
     }
 
     /// Draws a triangle where it is nearest, whichever way it turns.
@@ -96,12 +100,9 @@ impl Buffer {
             }
             let row = y * self.width + x0 as usize;
             let mut z = a[2] + u * db + v * dc + first as f32 * z_by_x;
-            let depths = &mut self.depth[row + first..row + end];
-            let ids = &mut self.id[row + first..row + end];
-            for (depth, out) in depths.iter_mut().zip(ids) {
-                if z > *depth {
-                    *depth = z;
-                    *out = id;
+            for sample in &mut self.samples[row + first..row + end] {
+                if z > sample.0 {
+                    *sample = (z, id);
                 }
                 z += z_by_x;
             }
@@ -162,9 +163,8 @@ impl Buffer {
             let mut other = from as usize;
             while other as f32 <= to {
                 let index = if steep { at as usize * self.width + other } else { other * self.width + at as usize };
-                if z > self.depth[index] {
-                    self.depth[index] = z;
-                    self.id[index] = id;
+                if z > self.samples[index].0 {
+                    self.samples[index] = (z, id);
                 }
                 other += 1;
             }
@@ -194,4 +194,81 @@ pub struct Fur {
     pub droop: f32,
     /// Seed of this part's hairs.
     pub seed: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(triangles: &[[Corner; 3]], width: usize, height: usize) -> Buffer {
+        let mut buffer = Buffer::default();
+        buffer.clear(width, height);
+        for (id, &triangle) in triangles.iter().enumerate() {
+            buffer.triangle(triangle, id as u32);
+        }
+        buffer
+    }
+
+    /// Which triangle covers each sample, by the definition: inside or on all three edges.
+    fn inside([a, b, c]: [Corner; 3], x: f32, y: f32) -> bool {
+        let side = |p: Corner, q: Corner| (q[0] - p[0]) * (y - p[1]) - (q[1] - p[1]) * (x - p[0]);
+        let sides = [side(a, b), side(b, c), side(c, a)];
+        sides.iter().all(|s| *s >= 0.0) || sides.iter().all(|s| *s <= 0.0)
+    }
+
+    #[test]
+    fn a_triangle_covers_the_samples_inside() {
+        let triangles = [
+            [[1.0, 1.0, 1.0], [14.3, 2.2, 1.0], [5.1, 12.7, 1.0]],
+            [[-9.0, 3.1, 1.0], [30.2, 9.7, 1.0], [2.0, 40.3, 1.0]],
+            [[3.3, 3.1, 1.0], [3.4, 15.2, 1.0], [4.9, 9.1, 1.0]],
+        ];
+        for triangle in triangles {
+            let buffer = drawn(&[triangle], 8, 8);
+            for (i, sample) in buffer.samples.iter().enumerate() {
+                let (x, y) = ((i % 16) as f32 + 0.5, (i / 16) as f32 + 0.5);
+                assert_eq!(sample.1 == 0, inside(triangle, x, y), "({x}, {y})");
+            }
+        }
+    }
+
+    #[test]
+    fn neighbours_leave_no_gap_and_the_nearer_wins() {
+        let (a, b, c, d) = ([0.0, 0.0, 0.5], [16.0, 0.3, 0.5], [15.8, 16.0, 0.5], [0.1, 15.7, 0.5]);
+        let middle = [7.3, 8.9, 0.5];
+        let fan = [[a, b, middle], [b, c, middle], [c, d, middle], [d, a, middle]];
+        let whole = drawn(&fan, 8, 8);
+        for (i, sample) in whole.samples.iter().enumerate() {
+            let (x, y) = (i % 16, i / 16);
+            assert!(sample.1 != NONE || x == 0 || y == 0 || x == 15 || y == 15, "gap at {x}, {y}");
+        }
+        let far = [[0.0, 0.0, 0.2], [16.0, 0.0, 0.2], [0.0, 16.0, 0.2]];
+        let near = far.map(|corner| [corner[0], corner[1], 0.8]);
+        for triangles in [[far, near], [near, far]] {
+            let buffer = drawn(&triangles, 8, 8);
+            assert_eq!(buffer.pixel(1, 1), [triangles.iter().position(|t| *t == near).unwrap() as u32; 4]);
+            assert_eq!(buffer.pixel(7, 7), [NONE; 4]);
+        }
+    }
+
+    #[test]
+    fn what_lies_outside_or_is_flat_draws_nothing() {
+        let nothing = [
+            [[-9.0, -9.0, 1.0], [-1.0, -2.0, 1.0], [-3.0, -1.0, 1.0]],
+            [[99.0, 1.0, 1.0], [120.0, 2.0, 1.0], [99.0, 9.0, 1.0]],
+            [[1.0, 1.0, 1.0], [5.0, 5.0, 1.0], [9.0, 9.0, 1.0]],
+            [[f32::NAN, 1.0, 1.0], [5.0, 5.0, 1.0], [9.0, 1.0, 1.0]],
+        ];
+        assert!(drawn(&nothing, 8, 8).samples.iter().all(|sample| sample.1 == NONE));
+    }
+
+    #[test]
+    fn a_strand_is_wide_at_its_root() {
+        let mut buffer = Buffer::default();
+        buffer.clear(16, 16);
+        buffer.strand([16.0, 28.0, 1.0], [16.0, 4.0, 1.0], 3.0, 7 | HAIR);
+        let wide =
+            |row: usize| buffer.samples[row * 32..row * 32 + 32].iter().filter(|sample| sample.1 == 7 | HAIR).count();
+        assert_eq!([wide(27), wide(16), wide(6), wide(3), wide(29)], [6, 4, 2, 0, 0]);
+    }
 }
