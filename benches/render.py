@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import Final, Literal
 
 from plushie_search import _core
 
-SCENES = ("studio", "everyday", "cluttered")
+SCENES: Final[tuple[Literal["studio", "everyday", "cluttered"], ...]] = ("studio", "everyday", "cluttered")
 
 
 def main() -> None:

