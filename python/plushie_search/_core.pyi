@@ -17,7 +17,10 @@ class _Pil(Protocol):
     @property
     def mode(self) -> str: ...
 
-_Image: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | _File | _Pil | ArrayLike
+class _Array(Protocol):
+    def __array__(self) -> NDArray[Any]: ...
+
+_Image: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | _File | _Pil | NDArray[Any] | _Array
 
 _Progress: TypeAlias = Callable[[int, int, str], object]
 _NewItem: TypeAlias = tuple[str, Sequence[_Image], str | None, Mapping[str, Any] | None, str | None]
@@ -101,18 +104,19 @@ def preprocess(
     image: _Image | list[_Image] | tuple[_Image, ...],
     *,
     resize: Literal["crop", "squash", "letterbox"] = "crop",
-    size: tuple[int, int] = (224, 224),
+    size: tuple[int, int] = ...,
     resize_to: int | None = None,
     filter: Literal["bicubic", "bilinear"] = "bicubic",
     mean: tuple[float, float, float] = ...,
     std: tuple[float, float, float] = ...,
-    fill: tuple[int, int, int] = (255, 255, 255),
+    fill: tuple[int, int, int] = ...,
     channels: Literal["rgb", "bgr"] = "rgb",
 ) -> NDArray[np.float32]:
     """What a model sees: an array of shape (3, height, width) for one picture, (n, 3, height, width) for a list.
 
-    resize: "crop" covers `size` (height, width) and cuts out the middle; "squash" scales each side by itself;
-        "letterbox" fits the whole picture in and fills the rest with `fill`.
+    resize: "crop" covers `size` (height, width; 224 each unless told) and cuts out the
+        middle; "squash" scales each side by itself; "letterbox" fits the whole picture in and
+        fills the rest with `fill` (white unless told).
     resize_to: with "crop", scale the shorter side to this length first, as in 256, then 224.
     filter: as Pillow's BICUBIC and BILINEAR, antialiased.
     mean, std: of values from 0 to 1, in the order of `channels`; CLIP's unless told.

@@ -238,16 +238,16 @@ class Engine:
     def __contains__(self, id: object) -> bool:
         return isinstance(id, str) and self._core.contains(id)
 
-    # Search
+    # Search. To a type checker a str is a sequence of str too: what is one query is asked first.
 
+    @overload
+    def search_image(  # type: ignore[overload-overlap]
+        self, image: ImageLike, *, k: int = 5, where: Where | None = None, min_score: float | None = None
+    ) -> Results: ...
     @overload
     def search_image(
         self, image: Sequence[ImageLike], *, k: int = 5, where: Where | None = None, min_score: float | None = None
     ) -> list[Results]: ...
-    @overload
-    def search_image(
-        self, image: ImageLike, *, k: int = 5, where: Where | None = None, min_score: float | None = None
-    ) -> Results: ...
     def search_image(
         self,
         image: ImageLike | Sequence[ImageLike],
@@ -274,7 +274,7 @@ class Engine:
         return _results(single, rows, image)
 
     @overload
-    def search_text(
+    def search_text(  # type: ignore[overload-overlap]
         self, text: str, *, k: int = 5, where: Where | None = None, min_score: float | None = None
     ) -> Results: ...
     @overload
@@ -299,6 +299,17 @@ class Engine:
         return _results(single, rows, text)
 
     @overload
+    def search_hybrid(  # type: ignore[overload-overlap]
+        self,
+        image: ImageLike,
+        text: str,
+        *,
+        image_weight: float = 0.6,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+    ) -> Results: ...
+    @overload
     def search_hybrid(
         self,
         image: Sequence[ImageLike],
@@ -309,17 +320,6 @@ class Engine:
         where: Where | None = None,
         min_score: float | None = None,
     ) -> list[Results]: ...
-    @overload
-    def search_hybrid(
-        self,
-        image: ImageLike,
-        text: str,
-        *,
-        image_weight: float = 0.6,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-    ) -> Results: ...
     def search_hybrid(
         self,
         image: ImageLike | Sequence[ImageLike],
