@@ -46,6 +46,8 @@ pub struct Picture {
     pixels: Vec<u8>,
     full: (u32, u32),
     shrink: u32,
+    /// Whether the stored columns and rows have been turned around.
+    flipped: [bool; 2],
 }
 
 impl std::fmt::Debug for Picture {
@@ -66,7 +68,7 @@ impl Picture {
             let given = pixels.len();
             return Err(Error::argument(format!("{width}x{height} RGB pixels are {expected} bytes, not {given}")));
         }
-        Ok(Self { width, height, pixels, full: (width, height), shrink: 1 })
+        Ok(Self { width, height, pixels, full: (width, height), shrink: 1, flipped: [false; 2] })
     }
 
     /// A picture of `channels` samples for each pixel: 1 is grey, 3 are red, green, blue, and the fourth is alpha, which
@@ -106,6 +108,17 @@ impl Picture {
     /// How many of its pixels stand for one pixel of the full size, along each side: 1, or 1/2, 1/4, 1/8.
     pub fn scale(&self) -> f64 {
         1.0 / f64::from(self.shrink)
+    }
+
+    /// Where the full picture begins: the part of a pixel that it leaves on the left and above. Only of a picture that
+    /// was decoded smaller and turned: the decoder rounds sides up at the end, and turning brings the end to the front.
+    pub fn margin(&self) -> [f64; 2] {
+        let excess = |side: u32, full: u32| f64::from(side) - f64::from(full) * self.scale();
+        let [left, above] = self.flipped;
+        [
+            if left { excess(self.width, self.full.0) } else { 0.0 },
+            if above { excess(self.height, self.full.1) } else { 0.0 },
+        ]
     }
 }
 
@@ -214,7 +227,7 @@ fn shrink(picture: &Picture, width: u32, height: u32) -> Result<Picture, String>
     source
         .map_err(|error| error.to_string())
         .and_then(|source| Resizer::new().resize(&source, &mut small, &options).map_err(|error| error.to_string()))?;
-    Ok(Picture { width, height, pixels: small.into_vec(), full: (width, height), shrink: 1 })
+    Ok(Picture { width, height, pixels: small.into_vec(), full: (width, height), shrink: 1, flipped: [false; 2] })
 }
 
 fn decode(bytes: &[u8], at_least: Option<(u32, u32)>, memory: Vec<u8>) -> Result<Picture, String> {
@@ -266,4 +279,63 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(Error::io(path))?;
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
     if bytes.len() as u64 > MAX_FILE { Err(too_large()) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_must_fit_their_size() {
+        assert!(Picture::from_rgb(2, 1, vec![0; 6]).is_ok());
+        for (width, height, length) in [(2, 1, 5), (0, 1, 0), (16_385, 1, 16_385 * 3), (10_000, 10_000, 3)] {
+            assert!(Picture::from_rgb(width, height, vec![0; length]).is_err(), "{width}x{height}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_once_and_keeps_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.gif");
+        fs::write(&path, b"some bytes").unwrap();
+        let source = Source::Path(path.clone());
+        let read = source.read().unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(read.name(), path.display().to_string());
+        assert_eq!(read.digest().unwrap()[..], Sha256::digest(b"some bytes")[..]);
+        let error = read.decode(None).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("picture {}: not a JPEG", path.display())), "{error}");
+        assert!(matches!(source.digest(), Err(Error::Io { .. })));
+        assert!(matches!(Source::Path(folder.path().into()).read(), Err(Error::Picture { .. })));
+    }
+
+    #[test]
+    fn the_digest_of_pixels_knows_their_shape() {
+        let digest = |width, height| {
+            let picture = Arc::new(Picture::from_rgb(width, height, vec![7; 18]).unwrap());
+            Source::Pixels { name: "pixels".into(), picture }.digest().unwrap()
+        };
+        assert_eq!(digest(2, 3), digest(2, 3));
+        assert_ne!(digest(2, 3), digest(3, 2));
+    }
+
+    #[test]
+    fn turning_moves_the_partial_pixel_to_the_front() {
+        // 101x51 at 1/2 is 51x26: half a pixel too much on the right and below.
+        let pixels = (0..51).flat_map(|y| (0..101).flat_map(move |x| [x as u8, y as u8, 0])).collect();
+        let bytes = jpeg::encode(&Picture::from_rgb(101, 51, pixels).unwrap(), 90).unwrap();
+        let margin = |orientation: u8| {
+            let exif =
+                [&b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..], &[orientation], &[0; 7]];
+            let turned = [&bytes[..2], &exif.concat(), &bytes[2..]].concat();
+            let picture = decode(&turned, Some((20, 20)), Vec::new()).unwrap();
+            assert_eq!(picture.scale(), 0.5);
+            assert_eq!(picture.full_size(), if orientation < 5 { (101, 51) } else { (51, 101) });
+            picture.margin()
+        };
+        let margins: Vec<[f64; 2]> = (1..=8).map(margin).collect();
+        let (no, half) = (0.0, 0.5);
+        let expected = [[no, no], [half, no], [half, half], [no, half], [no, no], [half, no], [half, half], [no, half]];
+        assert_eq!(margins, expected);
+    }
 }

@@ -3,10 +3,12 @@
 //! The result is what the models were trained with: Pillow's antialiased filters, and the rounding of sides and crops
 //! of the usual image processors, to within a rounding of grey levels.
 
+use std::array;
 use std::cell::RefCell;
 use std::str::FromStr;
 
-use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::images::{Image, ImageRef, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::F32x3;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as ValueError, StrDeserializer};
@@ -144,12 +146,105 @@ struct Plan {
     to: [usize; 4],
 }
 
-/// Memory and tables that the pictures of one thread share.
+/// Memory that serves all pictures of a thread.
 #[derive(Default)]
 struct Scratch {
     resizer: Resizer,
     decoded: Vec<u8>,
-    resized: Vec<u8>,
+    narrowed: Vec<u8>,
+    bytes: Vec<u8>,
+    region: Vec<F32x3>,
+    floats: Vec<F32x3>,
+}
+
+/// What is to be resampled: a part of a picture, in its pixels, and the width and height that it gets.
+struct Task<'a> {
+    picture: &'a Picture,
+    kernel: FilterType,
+    part: [f64; 4],
+    size: (usize, usize),
+    /// The columns and rows that the kernel sees: first, and one after the last.
+    seen: [[usize; 2]; 2],
+}
+
+impl<'a> Task<'a> {
+    fn new(picture: &'a Picture, filter: Filter, from: [f64; 4], size: (usize, usize)) -> Self {
+        let (kernel, support) = match filter {
+            Filter::Bicubic => (FilterType::CatmullRom, 2.0),
+            Filter::Bilinear => (FilterType::Bilinear, 1.0),
+        };
+        let [left, above] = picture.margin();
+        let [x, y, width, height] = from.map(|length| length * picture.scale());
+        let along = |start: f64, length: f64, limit: u32, count: usize| {
+            let limit = f64::from(limit);
+            // Roundings of the last bit must not lead out of the picture.
+            let length = length.min(limit - start);
+            let reach = support * (length / count as f64).max(1.0) + 1.0;
+            let seen = [(start - reach).max(0.0) as usize, (start + length + reach).ceil().min(limit) as usize];
+            (start, length, seen)
+        };
+        let (x, width, columns) = along(x + left, width, picture.width(), size.0);
+        let (y, height, rows) = along(y + above, height, picture.height(), size.1);
+        Self { picture, kernel, part: [x, y, width, height], size, seen: [columns, rows] }
+    }
+
+    fn options(&self, x: f64, y: f64, width: f64, height: f64) -> ResizeOptions {
+        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(self.kernel)).crop(x, y, width, height)
+    }
+}
+
+impl Scratch {
+    /// In 8 bits: rows first and columns second, rounded in between, as Pillow has always done it. By itself the
+    /// resizer goes the other way, and every fifth value would be another.
+    fn resample(&mut self, task: &Task<'_>) -> Result<&[[u8; 3]], Box<dyn std::error::Error>> {
+        let (picture, [x, y, width, height], (columns, rows)) = (task.picture, task.part, task.size);
+        let [_, [first, last]] = task.seen;
+        self.narrowed.resize(columns * (last - first) * 3, 0);
+        self.bytes.resize(columns * rows * 3, 0);
+        let whole = ImageRef::new(picture.width(), picture.height(), picture.pixels(), PixelType::U8x3)?;
+        let size = (columns as u32, (last - first) as u32);
+        let mut narrowed = Image::from_slice_u8(size.0, size.1, &mut self.narrowed, PixelType::U8x3)?;
+        let mut target = Image::from_slice_u8(size.0, rows as u32, &mut self.bytes, PixelType::U8x3)?;
+        let options = task.options(x, first as f64, width, (last - first) as f64);
+        self.resizer.resize(&whole, &mut narrowed, &options)?;
+        let options = task.options(0.0, y - first as f64, columns as f64, height);
+        self.resizer.resize(&narrowed, &mut target, &options)?;
+        Ok(self.bytes.as_chunks().0)
+    }
+
+    /// In floats: of a picture that was decoded smaller, each pixel counts for many, and so does its rounding.
+    fn resample_fine(&mut self, task: &Task<'_>) -> Result<&[F32x3], Box<dyn std::error::Error>> {
+        let ([x, y, width, height], (columns, rows)) = (task.part, task.size);
+        let [[left, right], [first, last]] = task.seen;
+        let (pixels, _) = task.picture.pixels().as_chunks::<3>();
+        self.region.clear();
+        for row in pixels.chunks_exact(task.picture.width() as usize).take(last).skip(first) {
+            self.region.extend(row[left..right].iter().map(|pixel| F32x3::new(pixel.map(f32::from))));
+        }
+        self.floats.resize(columns * rows, F32x3::new([0.0; 3]));
+        let region = TypedImageRef::new((right - left) as u32, (last - first) as u32, &self.region)?;
+        let mut target = TypedImage::from_pixels_slice(columns as u32, rows as u32, &mut self.floats)?;
+        let options = task.options(x - left as f64, y - first as f64, width, height);
+        self.resizer.resize_typed(&region, &mut target, &options)?;
+        Ok(&self.floats)
+    }
+
+    /// Gives back what an unusually large picture has taken.
+    fn tidy(&mut self) {
+        if self.resizer.size_of_internal_buffers() > KEPT_MEMORY {
+            self.resizer.reset_internal_buffers();
+        }
+        for bytes in [&mut self.decoded, &mut self.narrowed, &mut self.bytes] {
+            if bytes.capacity() > KEPT_MEMORY {
+                *bytes = Vec::new();
+            }
+        }
+        for pixels in [&mut self.region, &mut self.floats] {
+            if pixels.capacity() * size_of::<F32x3>() > KEPT_MEMORY {
+                *pixels = Vec::new();
+            }
+        }
+    }
 }
 
 thread_local! {
@@ -252,10 +347,10 @@ impl Preprocess {
         let memory = SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.decoded));
         let picture = source.decode_into(Some(self.at_least()), memory)?;
         self.apply(&picture, out)?;
-        let memory = picture.into_pixels();
-        if memory.capacity() <= KEPT_MEMORY {
-            SCRATCH.with_borrow_mut(|scratch| scratch.decoded = memory);
-        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.decoded = picture.into_pixels();
+            scratch.tidy();
+        });
         Ok(())
     }
 
@@ -268,32 +363,21 @@ impl Preprocess {
             let (given, expected) = (out.len(), self.tensor_len());
             return Err(Error::argument(format!("a tensor of {expected} numbers was expected, not of {given}")));
         }
-        let plan = self.plan(picture.full_size());
+        let Plan { from, to: [left, top, columns, rows] } = self.plan(picture.full_size());
+        let task = Task::new(picture, self.filter, from, (columns, rows));
         SCRATCH.with_borrow_mut(|scratch| {
-            let [x, y, width, height] = plan.from.map(|length| length * picture.scale());
-            // The scaled picture may have a fraction of a pixel less than its size says.
-            let width = width.min(f64::from(picture.width()) - x);
-            let height = height.min(f64::from(picture.height()) - y);
-            let [left, top, columns, rows] = plan.to;
-            scratch.resized.resize(columns * rows * 3, 0);
-            let filter = match self.filter {
-                Filter::Bicubic => FilterType::CatmullRom,
-                Filter::Bilinear => FilterType::Bilinear,
+            let place = [left, top, columns];
+            let done = if picture.scale() < 1.0 {
+                // The cast rounds down, and saturates where the kernel overshoots.
+                let level = |sample: f32| (sample + 0.5) as u8;
+                scratch
+                    .resample_fine(&task)
+                    .map(|pixels| self.normalize(pixels, |pixel| pixel.0.map(level), place, out))
+            } else {
+                scratch.resample(&task).map(|pixels| self.normalize(pixels, |pixel| *pixel, place, out))
             };
-            let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(x, y, width, height);
-            let failed = |error: &dyn std::fmt::Display| {
-                Error::argument(format!("{picture:?} cannot be resized to {columns}x{rows}: {error}"))
-            };
-            let source = ImageRef::new(picture.width(), picture.height(), picture.pixels(), PixelType::U8x3)
-                .map_err(|error| failed(&error))?;
-            let mut target = Image::from_slice_u8(columns as u32, rows as u32, &mut scratch.resized, PixelType::U8x3)
-                .map_err(|error| failed(&error))?;
-            scratch.resizer.resize(&source, &mut target, &options).map_err(|error| failed(&error))?;
-            if scratch.resizer.size_of_internal_buffers() > KEPT_MEMORY {
-                scratch.resizer.reset_internal_buffers();
-            }
-            self.normalize(&scratch.resized, [left, top, columns], out);
-            Ok(())
+            scratch.tidy();
+            done.map_err(|error| Error::argument(format!("{picture:?} cannot be resized to {columns}x{rows}: {error}")))
         })
     }
 
@@ -325,22 +409,114 @@ impl Preprocess {
     }
 
     /// Spreads the pixels over the planes, at `left` and `top` with `columns` in a row.
-    fn normalize(&self, pixels: &[u8], [left, top, columns]: [usize; 3], out: &mut [f32]) {
-        let [height, width] = self.size;
-        for (channel, plane) in out.chunks_exact_mut(height * width).enumerate() {
-            let colour = if self.channels == Channels::Bgr { 2 - channel } else { channel };
-            let (mean, std) = (f64::from(self.mean[channel]), f64::from(self.std[channel]));
-            let levels: [f32; 256] = std::array::from_fn(|level| ((level as f64 / 255.0 - mean) / std) as f32);
-            if self.resize == Resize::Letterbox {
-                plane.fill(levels[usize::from(self.fill[colour])]);
+    fn normalize<P>(&self, pixels: &[P], rgb: impl Fn(&P) -> [u8; 3], place: [usize; 3], out: &mut [f32]) {
+        let ([left, top, columns], [height, width]) = (place, self.size);
+        let channels = if self.channels == Channels::Bgr { [2, 1, 0] } else { [0, 1, 2] };
+        let level = |plane: usize, level: usize| {
+            let (mean, std) = (f64::from(self.mean[plane]), f64::from(self.std[plane]));
+            ((level as f64 / 255.0 - mean) / std) as f32
+        };
+        let levels: [[f32; 256]; 3] = array::from_fn(|plane| array::from_fn(|value| level(plane, value)));
+        if self.resize == Resize::Letterbox {
+            for (plane, values) in out.chunks_exact_mut(height * width).enumerate() {
+                values.fill(levels[plane][usize::from(self.fill[channels[plane]])]);
             }
-            let rows = plane.chunks_exact_mut(width).skip(top);
-            for (row, pixels) in rows.zip(pixels.chunks_exact(columns * 3)) {
-                let (pixels, _) = pixels.as_chunks::<3>();
-                for (value, pixel) in row[left..].iter_mut().zip(pixels) {
-                    *value = levels[usize::from(pixel[colour])];
-                }
+        }
+        let (first, rest) = out.split_at_mut(height * width);
+        let (second, third) = rest.split_at_mut(height * width);
+        for (row, pixels) in pixels.chunks_exact(columns).enumerate() {
+            let start = (top + row) * width + left;
+            let [a, b, c] = [&mut *first, second, third].map(|plane| &mut plane[start..start + columns]);
+            for (((a, b), c), pixel) in a.iter_mut().zip(b).zip(c).zip(pixels) {
+                let rgb = rgb(pixel);
+                *a = levels[0][usize::from(rgb[channels[0]])];
+                *b = levels[1][usize::from(rgb[1])];
+                *c = levels[2][usize::from(rgb[channels[2]])];
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preprocess(resize: Resize, size: [usize; 2]) -> Preprocess {
+        Preprocess::new(resize, size, [0.0; 3], [1.0 / 255.0; 3]).unwrap()
+    }
+
+    #[test]
+    fn the_middle_is_cut_out_of_the_covering_size() {
+        // 640x480 becomes 298x224 (298.67 rounded down), of which 37 columns go on either side.
+        let plan = preprocess(Resize::Crop, [224, 224]).plan((640, 480));
+        let across = 640.0 / 298.0;
+        assert_eq!(plan, Plan { from: [37.0 * across, 0.0, 224.0 * across, 480.0], to: [0, 0, 224, 224] });
+        // 100x301: the longer side becomes 674, and of the odd 450 rows 225 go above.
+        let plan = preprocess(Resize::Crop, [224, 224]).plan((100, 301));
+        let down = 301.0 / 674.0;
+        assert_eq!(plan, Plan { from: [0.0, 225.0 * down, 100.0, 224.0 * down], to: [0, 0, 224, 224] });
+    }
+
+    #[test]
+    fn the_shorter_side_may_be_longer_than_the_crop() {
+        let settings = preprocess(Resize::Crop, [224, 224]).with_resize_to(256).unwrap();
+        assert_eq!(settings.plan((512, 512)), Plan { from: [32.0, 32.0, 448.0, 448.0], to: [0, 0, 224, 224] });
+        assert_eq!(settings.at_least(), (512, 512));
+        assert!(settings.clone().with_resize_to(200).is_err());
+    }
+
+    #[test]
+    fn a_letterbox_is_centred_and_never_empty() {
+        let settings = preprocess(Resize::Letterbox, [100, 200]);
+        assert_eq!(settings.plan((50, 100)).to, [75, 0, 50, 100]);
+        assert_eq!(settings.plan((1000, 100)).to, [0, 40, 200, 20]);
+        assert_eq!(settings.plan((16_384, 1)).to, [0, 49, 200, 1]);
+    }
+
+    #[test]
+    fn planes_follow_the_channels() {
+        let picture = Picture::from_rgb(2, 1, vec![10, 20, 30, 40, 50, 60]).unwrap();
+        let settings = Preprocess::new(Resize::Squash, [1, 2], [0.0, 0.5, 1.0], [1.0, 0.5, 2.0]).unwrap();
+        let mut tensor = vec![0.0; 6];
+        settings.apply(&picture, &mut tensor).unwrap();
+        let level = |value: f32, mean: f32, std: f32| (value / 255.0 - mean) / std;
+        let close = |tensor: &[f32], expected: [f32; 6]| tensor.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6);
+        let plane = |a, b, mean, std| [level(a, mean, std), level(b, mean, std)];
+        let rgb = [plane(10.0, 40.0, 0.0, 1.0), plane(20.0, 50.0, 0.5, 0.5), plane(30.0, 60.0, 1.0, 2.0)].concat();
+        assert!(close(&tensor, rgb.try_into().unwrap()), "{tensor:?}");
+        settings.with_channels(Channels::Bgr).apply(&picture, &mut tensor).unwrap();
+        let bgr = [plane(30.0, 60.0, 0.0, 1.0), plane(20.0, 50.0, 0.5, 0.5), plane(10.0, 40.0, 1.0, 2.0)].concat();
+        assert!(close(&tensor, bgr.try_into().unwrap()), "{tensor:?}");
+    }
+
+    #[test]
+    fn fill_surrounds_a_letterbox() {
+        let picture = Picture::from_rgb(1, 1, vec![7, 8, 9]).unwrap();
+        let settings = preprocess(Resize::Letterbox, [1, 3]).with_fill([100, 110, 120]);
+        let mut tensor = vec![0.0; 9];
+        settings.apply(&picture, &mut tensor).unwrap();
+        let rounded: Vec<i32> = tensor.iter().map(|value| value.round() as i32).collect();
+        assert_eq!(rounded, [100, 7, 100, 110, 8, 110, 120, 9, 120]);
+        assert!(settings.apply(&picture, &mut tensor[1..]).is_err());
+    }
+
+    #[test]
+    fn the_manifest_is_checked() {
+        let read = |text: &str| serde_json::from_str::<Preprocess>(text).map_err(|error| error.to_string());
+        let plain = r#"{"resize": "squash", "size": [2, 3], "mean": [0, 0, 0], "std": [1, 1, 1]}"#;
+        let settings = read(plain).unwrap();
+        assert_eq!((settings.shape(), settings.tensor_len(), settings.fill), ((2, 3), 18, [255; 3]));
+        assert_eq!(read(&serde_json::to_string(&settings).unwrap()).unwrap(), settings);
+        for (from, to, says) in [
+            ("squash", "stretch", "unknown variant `stretch`"),
+            ("[2, 3]", "[0, 3]", "size [0, 3] must be"),
+            ("[1, 1, 1]", "[1, 0, 1]", "other than 0"),
+            ("\"mean\"", "\"means\"", "unknown field `means`"),
+            ("[0, 0, 0]", "[0, 0]", "array of length 3"),
+            ("\"size\"", "\"resize_to\": 5, \"size\"", "goes with resize"),
+        ] {
+            let error = read(&plain.replace(from, to)).unwrap_err();
+            assert!(error.contains(says), "{error}");
         }
     }
 }

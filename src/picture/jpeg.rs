@@ -64,7 +64,7 @@ fn decode_once(
     if four_inks {
         to_rgb(&mut pixels);
     }
-    Ok((Picture { width, height, pixels, full, shrink }, warning))
+    Ok((Picture { width, height, pixels, full, shrink, flipped: [false; 2] }, warning))
 }
 
 /// The most of 8, 4, 2 and 1 that leaves enough; the sizes between them have no SIMD code and cost more.
@@ -240,5 +240,22 @@ mod tests {
         let whole = decode(&bytes, None, Vec::new()).unwrap();
         let stray = [&bytes[..2], &[0, 0, 0], &bytes[2..]].concat();
         assert_eq!(decode(&stray, None, Vec::new()).unwrap(), whole);
+    }
+
+    #[test]
+    fn four_inks_become_rgb() {
+        // Stored inverted: no ink is 255. White, black, pure yellow, half black over cyan.
+        let mut pixels = vec![255, 255, 255, 255, 255, 255, 255, 0, 255, 255, 0, 255, 0, 255, 255, 128];
+        to_rgb(&mut pixels);
+        assert_eq!(pixels, [255, 255, 255, 0, 0, 0, 255, 255, 0, 0, 128, 128]);
+        // The library stores such pixels as YCCK.
+        let inks: Vec<u8> = [200, 100, 50, 230].repeat(64);
+        let image = Image { pixels: &inks[..], width: 8, pitch: 32, height: 8, format: PixelFormat::CMYK };
+        let mut compressor = Compressor::new().unwrap();
+        compressor.set_quality(100).unwrap();
+        compressor.set_subsamp(Subsamp::None).unwrap();
+        let decoded = decode(&compressor.compress_to_vec(image).unwrap(), None, Vec::new()).unwrap();
+        let worst = decoded.pixels.iter().zip([180u8, 90, 45].repeat(64)).map(|(a, b)| a.abs_diff(b)).max();
+        assert!(worst <= Some(2), "{:?}", &decoded.pixels[..3]);
     }
 }

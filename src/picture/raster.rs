@@ -40,5 +40,12 @@ pub(super) fn decode(format: Format, bytes: &[u8]) -> Result<Picture, String> {
     }
     let mut samples = vec![0; decoder.total_bytes() as usize];
     decoder.read_image(&mut samples).map_err(failed)?;
-    Ok(Picture { width, height, pixels: to_rgb(color, samples)?, full: (width, height), shrink: 1 })
+    Ok(Picture {
+        width,
+        height,
+        pixels: to_rgb(color, samples)?,
+        full: (width, height),
+        shrink: 1,
+        flipped: [false; 2],
+    })
 }

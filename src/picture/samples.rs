@@ -115,7 +115,7 @@ fn over_white(sample: u8, alpha: u8) -> u8 {
 fn over_white_16(sample: u16, alpha: u16) -> u8 {
     let (sample, alpha) = (u64::from(sample), u64::from(alpha));
     // Both steps in one, so that it is rounded once.
-    ((255 * (sample * alpha + 65_535 * (65_535 - alpha)) + 65_535 * 32_767) / (65_535 * 65_535)) as u8
+    ((255 * (sample * alpha + 65_535 * (65_535 - alpha)) + 65_535 * 65_535 / 2) / (65_535 * 65_535)) as u8
 }
 
 #[cfg(test)]

@@ -135,7 +135,10 @@ fn pil(image: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
             "{name}: PIL mode {mode:?} does not say which number is white; convert it to \"L\" or \"RGB\" first"
         )));
     }
-    let upright = py.import(intern!(py, "PIL.ImageOps"))?.call_method1(intern!(py, "exif_transpose"), (image,))?;
+    let mut upright = py.import(intern!(py, "PIL.ImageOps"))?.call_method1(intern!(py, "exif_transpose"), (image,))?;
+    if mode == "La" {
+        upright = upright.call_method1(intern!(py, "convert"), ("LA",))?; // PIL knows no shorter way to RGBA.
+    }
     let word = mode.starts_with("I;16");
     let alpha: bool = upright.getattr(intern!(py, "has_transparency_data"))?.extract()?;
     let (converted, channels) = match (word, alpha) {
