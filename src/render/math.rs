@@ -364,7 +364,7 @@ pub fn linear(display: V3) -> V3 {
 pub fn display(linear: f32) -> u8 {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     let bytes = BYTES.get_or_init(|| (0..=STEPS * 4).map(|i| encoded(i as f32 / STEPS as f32)).collect());
-    bytes[((linear * STEPS as f32) as usize).min(STEPS * 4)]
+    bytes[(linear * STEPS as f32).clamp(0.0, (STEPS * 4) as f32) as i32 as usize]
 }
 
 /// Table entries of [`display`] for each unit of light.

@@ -177,16 +177,17 @@ impl Drawing<'_> {
     /// Shades every pixel.
     fn finish(&self, width: usize, height: usize) -> View {
         let scene = &self.scene;
-        let seen = |i: usize| {
-            let [id, ..] = self.buffer.pixel(i % width, i / width);
-            id != NONE && scene.surface.parts[self.part(id) as usize].subject
+        let is_subject: Vec<bool> = scene.surface.parts.iter().map(|part| part.subject).collect();
+        let seen = |(column, row)| {
+            let [id, ..] = self.buffer.pixel(column, row);
+            id != NONE && is_subject[self.part(id) as usize]
         };
-        let subject: Vec<bool> = (0..width * height).map(seen).collect();
+        let pixels = || (0..height).flat_map(|row| (0..width).map(move |column| (column, row)));
+        let subject: Vec<bool> = pixels().map(seen).collect();
         let cover = scene.occluder.map(|occluder| occluder.placed(&subject, width, height));
         let mut covered = vec![false; width * height];
         let mut rgb = Vec::with_capacity(width * height * 3);
-        for (i, covered) in covered.iter_mut().enumerate() {
-            let (column, row) = (i % width, i / width);
+        for ((column, row), covered) in pixels().zip(&mut covered) {
             let mut colour = V3::default();
             let mut left = 1.0;
             if let Some(cover) = &cover {

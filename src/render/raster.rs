@@ -65,9 +65,10 @@ impl Buffer {
         }
         let (x0, x1) = samples(a[0], b[0], c[0], self.width);
         let (y0, y1) = samples(a[1], b[1], c[1], self.height);
-        if !(x0 <= x1 && y0 <= y1) {
+        if x0 > x1 || y0 > y1 {
             return;
         }
+        let (left, last) = (x0 as f32, (x1 - x0) as f32);
         let inverse = 1.0 / area;
         // Weights of b and c, and with them the depth, are linear over the screen: `by_x` and `by_y` for each sample.
         let (u_by_x, u_by_y) = ((c[1] - a[1]) * inverse, (a[0] - c[0]) * inverse);
@@ -75,9 +76,8 @@ impl Buffer {
         let (db, dc) = (b[2] - a[2], c[2] - a[2]);
         let z_by_x = u_by_x * db + v_by_x * dc;
         let edges = [bound(u_by_x), bound(v_by_x), bound(-u_by_x - v_by_x)];
-        let last = x1 - x0;
         for y in y0 as usize..=y1 as usize {
-            let (px, py) = (x0 + 0.5 - a[0], y as f32 + 0.5 - a[1]);
+            let (px, py) = (left + 0.5 - a[0], y as f32 + 0.5 - a[1]);
             let (u, v) = (px * u_by_x + py * u_by_y, px * v_by_x + py * v_by_y);
             // The samples of this row between the edges.
             let (mut from, mut to) = (0.0f32, last);
@@ -149,35 +149,37 @@ impl Buffer {
             return;
         }
         let low = along.0.min(along.0 + along.1);
-        let (first, last) = samples(low, low, low + length, limits.0);
+        let (first, last) = between(low, low + length, limits.0);
         let inverse = 1.0 / along.1;
         let wide = half * (dx * dx + dy * dy).sqrt() / length;
         let dz = q[2] - p[2];
-        let mut at = first;
-        while at <= last {
-            let t = (at + 0.5 - along.0) * inverse;
+        let (step, stride) = if steep { (self.width, 1) } else { (1, self.width) };
+        for at in first as usize..=last as usize {
+            let t = (at as f32 + 0.5 - along.0) * inverse;
             let middle = across.0 + across.1 * t;
             let reach = wide * (1.0 - t);
-            let (from, to) = samples(middle - reach, middle, middle + reach, limits.1);
+            let (from, to) = between(middle - reach, middle + reach, limits.1);
             let z = p[2] + dz * t;
-            let mut other = from as usize;
-            while other as f32 <= to {
-                let index = if steep { at as usize * self.width + other } else { other * self.width + at as usize };
-                if z > self.samples[index].0 {
-                    self.samples[index] = (z, id);
+            for other in from as usize..=to as usize {
+                let sample = &mut self.samples[at * step + other * stride];
+                if z > sample.0 {
+                    *sample = (z, id);
                 }
-                other += 1;
             }
-            at += 1.0;
         }
     }
 }
 
 /// First and last sample centre between the least and the greatest of three coordinates.
-fn samples(a: f32, b: f32, c: f32, limit: usize) -> (f32, f32) {
-    let low = (a.min(b).min(c) + 0.5).max(0.0);
-    let high = (a.max(b).max(c) + 0.5).min(limit as f32) - 1.0;
-    if high < 0.0 { (1.0, 0.0) } else { (low as u32 as f32, high as u32 as f32) }
+fn samples(a: f32, b: f32, c: f32, limit: usize) -> (i32, i32) {
+    between(a.min(b).min(c), a.max(b).max(c), limit)
+}
+
+/// First and last sample centre from `low` to `high`; the last is before the first if there is none.
+fn between(low: f32, high: f32, limit: usize) -> (i32, i32) {
+    let first = (low + 0.5).max(0.0) as i32;
+    let last = (high + 0.5).min(limit as f32) - 1.0;
+    if last < 0.0 { (1, 0) } else { (first, last as i32) }
 }
 
 /// The hairs of one part.
