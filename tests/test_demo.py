@@ -31,7 +31,7 @@ def test_questions_have_the_answers_that_hold(tmp_path: Path) -> None:
     assert {question.title for question in questions} == {"A photo", "A sentence", "A photo and a sentence"}
     assert all(question.right for question in questions)
     for question in questions:
-        match = re.fullmatch(r"a ((?:(?! with )[a-z ])+) (\w+)", question.text or "")
+        match = re.fullmatch(r"an? ((?:(?! with )[a-z ])+) (\w+)", question.text or "")
         if match is not None:
             color, species = match[1].replace(" ", "_"), match[2]
             holds = {id for id in of if (of[id]["metadata"]["color"], of[id]["label"]) == (color, species)}

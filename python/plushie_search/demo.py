@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -194,57 +195,53 @@ def _photos(directory: Path, toys: Sequence[Toy], threads: int | None) -> list[P
 # Questions whose answers are known
 
 
+SAY = {
+    "en": ("a {color} {species}", "a {species} with a {color} {kind}"),
+    "zh-Hans": ("{color}的{species}", "有{color}{kind}的{species}"),
+    "zh-Hant": ("{color}的{species}", "有{color}{kind}的{species}"),
+}
+
+
 def _questions(toys: Sequence[Toy], photos: Sequence[Path]) -> list[Question]:
     """Queries of every kind about this collection, with the items that are right."""
     words = _core.plush_words()
     photo_of = {toy["id"]: photo for toy, photo in zip(toys, photos, strict=True)}
-    questions = [
-        Question("A photo", photo_of[toy["id"]], None, frozenset({toy["id"]}))
-        for toy in (toys[len(toys) * part // 6] for part in (1, 3, 5))
-    ]
 
-    def those(species: str, *, color: str | None = None, wears: str | None = None) -> frozenset[str]:
-        return frozenset(
-            toy["id"]
-            for toy in toys
-            if toy["label"] == species
-            and color in (None, toy["metadata"]["color"])
-            and (wears is None or wears in toy["metadata"]["wears"])
-        )
-
-    def say(language: str, pattern: str, *, species: str, color: str, kind: str = "") -> str:
+    def say(language: str, species: str, color: str, kind: str = "") -> str:
         said = {"species": species, "color": color, "kind": kind}
-        return pattern.format(**{name: words[name][value][language] for name, value in said.items() if value})
+        pattern = SAY[language][1 if kind else 0]
+        text = pattern.format(**{name: words[name][value][language] for name, value in said.items() if value})
+        return re.sub(r"\ba (?=[aeiou])", "an ", text)
 
-    plain = [toy for toy in toys if not toy["metadata"]["wears"]] or list(toys)
+    def photo(toy: Toy) -> Question:
+        return Question("A photo", photo_of[toy["id"]], None, frozenset({toy["id"]}))
+
+    def color(toy: Toy, language: str, image_of: Toy | None = None) -> Question:
+        species, value = toy["label"], toy["metadata"]["color"]
+        right = {other["id"] for other in toys if (other["label"], other["metadata"]["color"]) == (species, value)}
+        text = say(language, species, value)
+        if image_of is None:
+            return Question("A sentence", None, text, frozenset(right))
+        return Question("A photo and a sentence", photo_of[image_of["id"]], text, frozenset(right))
+
+    def dress(toy: Toy, language: str) -> Question:
+        species, worn = toy["label"], toy["metadata"]["wears"][0]
+        right = {other["id"] for other in toys if other["label"] == species and worn in other["metadata"]["wears"]}
+        return Question("A sentence", None, say(language, species, *worn.split(" ")), frozenset(right))
+
+    bare = [toy for toy in toys if not toy["metadata"]["wears"]] or list(toys)
     dressed = [toy for toy in toys if toy["metadata"]["wears"]]
-    for toy, language, pattern in zip(
-        (plain[0], plain[-1]), ("en", "zh-Hans"), ("a {color} {species}", "{color}的{species}"), strict=True
-    ):
-        species, color = toy["label"], toy["metadata"]["color"]
-        text = say(language, pattern, species=species, color=color)
-        questions.append(Question("A sentence", None, text, those(species, color=color)))
-    for toy, language, pattern in zip(
-        dressed[:: max(len(dressed) - 1, 1)],
-        ("en", "zh-Hant"),
-        ("a {species} with a {color} {kind}", "有{color}{kind}的{species}"),
-        strict=False,
-    ):
-        color, kind = toy["metadata"]["wears"][0].split(" ")
-        text = say(language, pattern, species=toy["label"], color=color, kind=kind)
-        questions.append(Question("A sentence", None, text, those(toy["label"], wears=f"{color} {kind}")))
     pairs = [
-        (one, other)
-        for one in toys
+        (toy, other)
+        for toy in toys
         for other in toys
-        if one["label"] == other["label"] and one["metadata"]["color"] != other["metadata"]["color"]
+        if toy["label"] == other["label"] and toy["metadata"]["color"] != other["metadata"]["color"]
     ]
-    for (one, other), language, pattern in zip(
-        pairs[:: max(len(pairs) - 1, 1)], ("en", "zh-Hans"), ("a {color} {species}", "{color}的{species}"), strict=False
-    ):
-        species, color = one["label"], other["metadata"]["color"]
-        text = say(language, pattern, species=species, color=color)
-        questions.append(Question("A photo and a sentence", photo_of[one["id"]], text, those(species, color=color)))
+    questions = []
+    for end, place, one, two in ((0, 1, "en", "zh-Hant"), (-1, 5, "zh-Hans", "en")):
+        questions += [photo(toys[len(toys) * place // 6]), color(bare[end], one)]
+        questions += [dress(toy, two) for toy in dressed[end:][:1]]
+        questions += [color(other, one, image_of=toy) for toy, other in pairs[end:][:1]]
     return questions
 
 
