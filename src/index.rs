@@ -130,6 +130,9 @@ impl Index {
                 segment.references.push(reference);
                 segment.items.push(item);
             }
+            if segment.items.len() == self.segment_rows {
+                segment.flat.use_huge_pages();
+            }
             start = end;
         }
         Ok(())
@@ -257,6 +260,9 @@ enum Select {
 impl<'a> Part<'a> {
     fn new(segment: &'a Segment, dim: usize, allowed: Option<&Rows>, gather: bool) -> Result<Option<Self>> {
         let all = segment.items.len();
+        if all == 0 {
+            return Ok(None);
+        }
         let Some(allowed) = allowed else {
             return Ok(Some(Self { segment, len: all, select: Select::All }));
         };

@@ -4,7 +4,7 @@ from . import _cpu
 
 _cpu.check()
 
-from ._core import CatalogError, ModelError, PictureError, __version__  # noqa: E402
+from ._core import CatalogError, Index, ModelError, PictureError, __version__  # noqa: E402
 from .engine import Added, Engine, Query  # noqa: E402
 from .results import Hit, Item, Reference, Report, Results  # noqa: E402
 
@@ -13,6 +13,7 @@ __all__ = [
     "CatalogError",
     "Engine",
     "Hit",
+    "Index",
     "Item",
     "ModelError",
     "PictureError",

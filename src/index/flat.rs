@@ -24,6 +24,8 @@ unsafe extern "C" {
     fn omp_set_num_threads(threads: c_int);
     /// Part of the C library.
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    #[cfg(target_os = "linux")]
+    fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int;
 }
 
 /// Rows of vectors, numbered from 0.
@@ -54,6 +56,25 @@ impl Flat {
     /// Appends rows.
     pub(super) fn add(&mut self, vectors: &[f32]) -> Result<()> {
         self.index.add(vectors).map_err(faiss_error)
+    }
+
+    /// Asks the system to lay the rows on huge pages, where a scan is a third faster; for an index that grows no more.
+    pub(super) fn use_huge_pages(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            const PAGE: usize = 4096;
+            const HUGE_PAGE: c_int = 14;
+            const COLLAPSE: c_int = 25;
+            let data = self.data();
+            let start = data.as_ptr().addr().next_multiple_of(PAGE);
+            let length = (data.as_ptr_range().end.addr() / PAGE * PAGE).saturating_sub(start);
+            // SAFETY: both change how the pages within our rows are mapped, and never what is in them. A system that
+            // has no huge pages says so, and all stays as it was.
+            unsafe {
+                madvise(ptr::without_provenance_mut(start), length, HUGE_PAGE);
+                madvise(ptr::without_provenance_mut(start), length, COLLAPSE);
+            }
+        }
     }
 
     /// All rows, one after another.
