@@ -3,13 +3,12 @@
 //! The result is what the models were trained with: Pillow's antialiased filters, and the rounding of sides and crops
 //! of the usual image processors, to within a rounding of grey levels.
 
+mod resample;
+
 use std::array;
 use std::cell::RefCell;
 use std::str::FromStr;
 
-use fast_image_resize::images::{Image, ImageRef, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::F32x3;
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::{Deserialize, Serialize};
@@ -17,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::picture::{Picture, Source};
 
+use self::resample::Scratch;
+
 /// The longest side of an input that any model could want.
 const MAX_SIDE: usize = 4096;
 /// A JPEG may be decoded smaller as long as this many of its pixels are left for each pixel of the tensor, each way.
 const OVERSAMPLING: u32 = 2;
-/// Memory above this size is not kept for the next picture.
-const KEPT_MEMORY: usize = 32 << 20;
 
 /// What CLIP subtracts, and most models after it.
 pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -146,107 +145,6 @@ struct Plan {
     to: [usize; 4],
 }
 
-/// Memory that serves all pictures of a thread.
-#[derive(Default)]
-struct Scratch {
-    resizer: Resizer,
-    decoded: Vec<u8>,
-    narrowed: Vec<u8>,
-    bytes: Vec<u8>,
-    region: Vec<F32x3>,
-    floats: Vec<F32x3>,
-}
-
-/// What is to be resampled: a part of a picture, in its pixels, and the width and height that it gets.
-struct Task<'a> {
-    picture: &'a Picture,
-    kernel: FilterType,
-    part: [f64; 4],
-    size: (usize, usize),
-    /// The columns and rows that the kernel sees: first, and one after the last.
-    seen: [[usize; 2]; 2],
-}
-
-impl<'a> Task<'a> {
-    fn new(picture: &'a Picture, filter: Filter, from: [f64; 4], size: (usize, usize)) -> Self {
-        let (kernel, support) = match filter {
-            Filter::Bicubic => (FilterType::CatmullRom, 2.0),
-            Filter::Bilinear => (FilterType::Bilinear, 1.0),
-        };
-        let [left, above] = picture.margin();
-        let [x, y, width, height] = from.map(|length| length * picture.scale());
-        let along = |start: f64, length: f64, limit: u32, count: usize| {
-            let limit = f64::from(limit);
-            // Roundings of the last bit must not lead out of the picture.
-            let length = length.min(limit - start);
-            let reach = support * (length / count as f64).max(1.0) + 1.0;
-            let seen = [(start - reach).max(0.0) as usize, (start + length + reach).ceil().min(limit) as usize];
-            (start, length, seen)
-        };
-        let (x, width, columns) = along(x + left, width, picture.width(), size.0);
-        let (y, height, rows) = along(y + above, height, picture.height(), size.1);
-        Self { picture, kernel, part: [x, y, width, height], size, seen: [columns, rows] }
-    }
-
-    fn options(&self, x: f64, y: f64, width: f64, height: f64) -> ResizeOptions {
-        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(self.kernel)).crop(x, y, width, height)
-    }
-}
-
-impl Scratch {
-    /// In 8 bits: rows first and columns second, rounded in between, as Pillow has always done it. By itself the
-    /// resizer goes the other way, and every fifth value would be another.
-    fn resample(&mut self, task: &Task<'_>) -> Result<&[[u8; 3]], Box<dyn std::error::Error>> {
-        let (picture, [x, y, width, height], (columns, rows)) = (task.picture, task.part, task.size);
-        let [_, [first, last]] = task.seen;
-        self.narrowed.resize(columns * (last - first) * 3, 0);
-        self.bytes.resize(columns * rows * 3, 0);
-        let whole = ImageRef::new(picture.width(), picture.height(), picture.pixels(), PixelType::U8x3)?;
-        let size = (columns as u32, (last - first) as u32);
-        let mut narrowed = Image::from_slice_u8(size.0, size.1, &mut self.narrowed, PixelType::U8x3)?;
-        let mut target = Image::from_slice_u8(size.0, rows as u32, &mut self.bytes, PixelType::U8x3)?;
-        let options = task.options(x, first as f64, width, (last - first) as f64);
-        self.resizer.resize(&whole, &mut narrowed, &options)?;
-        let options = task.options(0.0, y - first as f64, columns as f64, height);
-        self.resizer.resize(&narrowed, &mut target, &options)?;
-        Ok(self.bytes.as_chunks().0)
-    }
-
-    /// In floats: of a picture that was decoded smaller, each pixel counts for many, and so does its rounding.
-    fn resample_fine(&mut self, task: &Task<'_>) -> Result<&[F32x3], Box<dyn std::error::Error>> {
-        let ([x, y, width, height], (columns, rows)) = (task.part, task.size);
-        let [[left, right], [first, last]] = task.seen;
-        let (pixels, _) = task.picture.pixels().as_chunks::<3>();
-        self.region.clear();
-        for row in pixels.chunks_exact(task.picture.width() as usize).take(last).skip(first) {
-            self.region.extend(row[left..right].iter().map(|pixel| F32x3::new(pixel.map(f32::from))));
-        }
-        self.floats.resize(columns * rows, F32x3::new([0.0; 3]));
-        let region = TypedImageRef::new((right - left) as u32, (last - first) as u32, &self.region)?;
-        let mut target = TypedImage::from_pixels_slice(columns as u32, rows as u32, &mut self.floats)?;
-        let options = task.options(x - left as f64, y - first as f64, width, height);
-        self.resizer.resize_typed(&region, &mut target, &options)?;
-        Ok(&self.floats)
-    }
-
-    /// Gives back what an unusually large picture has taken.
-    fn tidy(&mut self) {
-        if self.resizer.size_of_internal_buffers() > KEPT_MEMORY {
-            self.resizer.reset_internal_buffers();
-        }
-        for bytes in [&mut self.decoded, &mut self.narrowed, &mut self.bytes] {
-            if bytes.capacity() > KEPT_MEMORY {
-                *bytes = Vec::new();
-            }
-        }
-        for pixels in [&mut self.region, &mut self.floats] {
-            if pixels.capacity() * size_of::<F32x3>() > KEPT_MEMORY {
-                *pixels = Vec::new();
-            }
-        }
-    }
-}
-
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
@@ -364,20 +262,13 @@ impl Preprocess {
             return Err(Error::argument(format!("a tensor of {expected} numbers was expected, not of {given}")));
         }
         let Plan { from, to: [left, top, columns, rows] } = self.plan(picture.full_size());
-        let task = Task::new(picture, self.filter, from, (columns, rows));
         SCRATCH.with_borrow_mut(|scratch| {
-            let place = [left, top, columns];
-            let done = if picture.scale() < 1.0 {
-                // The cast rounds down, and saturates where the kernel overshoots.
-                let level = |sample: f32| (sample + 0.5) as u8;
-                scratch
-                    .resample_fine(&task)
-                    .map(|pixels| self.normalize(pixels, |pixel| pixel.0.map(level), place, out))
-            } else {
-                scratch.resample(&task).map(|pixels| self.normalize(pixels, |pixel| *pixel, place, out))
-            };
+            let pixels = scratch.resample(picture, self.filter, from, (columns, rows)).map_err(|error| {
+                Error::argument(format!("{picture:?} cannot be resized to {columns}x{rows}: {error}"))
+            })?;
+            self.normalize(pixels, [left, top, columns], out);
             scratch.tidy();
-            done.map_err(|error| Error::argument(format!("{picture:?} cannot be resized to {columns}x{rows}: {error}")))
+            Ok(())
         })
     }
 
@@ -409,7 +300,7 @@ impl Preprocess {
     }
 
     /// Spreads the pixels over the planes, at `left` and `top` with `columns` in a row.
-    fn normalize<P>(&self, pixels: &[P], rgb: impl Fn(&P) -> [u8; 3], place: [usize; 3], out: &mut [f32]) {
+    fn normalize(&self, pixels: &[[u8; 3]], place: [usize; 3], out: &mut [f32]) {
         let ([left, top, columns], [height, width]) = (place, self.size);
         let channels = if self.channels == Channels::Bgr { [2, 1, 0] } else { [0, 1, 2] };
         let level = |plane: usize, level: usize| {
@@ -428,10 +319,9 @@ impl Preprocess {
             let start = (top + row) * width + left;
             let [a, b, c] = [&mut *first, second, third].map(|plane| &mut plane[start..start + columns]);
             for (((a, b), c), pixel) in a.iter_mut().zip(b).zip(c).zip(pixels) {
-                let rgb = rgb(pixel);
-                *a = levels[0][usize::from(rgb[channels[0]])];
-                *b = levels[1][usize::from(rgb[1])];
-                *c = levels[2][usize::from(rgb[channels[2]])];
+                *a = levels[0][usize::from(pixel[channels[0]])];
+                *b = levels[1][usize::from(pixel[1])];
+                *c = levels[2][usize::from(pixel[channels[2]])];
             }
         }
     }

@@ -209,11 +209,10 @@ def test_names_do_not_matter(tmp_path: Path) -> None:
     assert (_core.decode(str(path)) == scene()).all()
 
 
-@pytest.mark.parametrize("name", ALL)
+# A single pixel is complete long before the end.
+@pytest.mark.parametrize("name", [name for name in ALL if name != "jpeg-one-pixel"])
 def test_a_file_that_is_cut_off_is_refused(name: str) -> None:
     data = ALL[name]
-    if name == "jpeg-one-pixel":
-        pytest.skip("its pixel is complete before the end")
     # Only the first frame of an animation is needed.
     for share in [0.3, 0.1, 0.02] if "animated" in name else [0.9, 0.6, 0.3, 0.1, 0.02]:
         with pytest.raises(PictureError, match=r"^picture image \(bytes\): "):
