@@ -116,6 +116,9 @@ struct Encoded {
     vector: Option<Vec<f32>>,
 }
 
+/// A picture that has been read, and the digest of its content.
+type Digested = (Source, [u8; 32]);
+
 impl Engine {
     /// Opens the catalog in `directory`, or makes one.
     ///
@@ -232,7 +235,7 @@ impl Engine {
     }
 
     /// Every draft's pictures, read once, with the digest of their content.
-    fn read(&self, drafts: &[Draft]) -> Vec<Vec<Result<(Source, [u8; 32])>>> {
+    fn read(&self, drafts: &[Draft]) -> Vec<Vec<Result<Digested>>> {
         let read = |source: &Source| {
             let source = source.read()?;
             let digest = source.digest()?;

@@ -45,6 +45,8 @@ impl PyEngine {
 
 /// The rows of one result: (item, score, reference, label, metadata).
 type Rows<'py> = Vec<Bound<'py, PyTuple>>;
+/// The parts of a query, each with its weight.
+type Weighted<T> = Vec<(T, f32)>;
 
 #[pymethods]
 impl PyEngine {
@@ -242,7 +244,7 @@ impl PyEngine {
         min_score: Option<f32>,
     ) -> PyResult<Vec<Rows<'py>>> {
         let queries = queries.iter().map(|query| {
-            let (images, texts): (Vec<(Bound<'_, PyAny>, f32)>, Vec<(String, f32)>) = query.extract()?;
+            let (images, texts): (Weighted<Bound<'_, PyAny>>, Weighted<String>) = query.extract()?;
             let images = images.iter().map(|(image, weight)| Ok((convert::image(image)?, *weight)));
             Ok(Query::new(images.collect::<PyResult<_>>()?, texts)?)
         });
