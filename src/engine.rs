@@ -112,8 +112,15 @@ struct Live {
 struct Encoded {
     name: String,
     digest: [u8; 32],
-    /// `None` for a picture that the item has already.
-    vector: Option<Vec<f32>>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// The item has it already.
+    Known,
+    New(Vec<f32>),
+    /// It could be read, but not become a vector.
+    Unusable,
 }
 
 /// A picture that has been read, and the digest of its content.
@@ -188,7 +195,7 @@ impl Engine {
             });
             let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
             let digest = Sha256::digest(bytes).into();
-            encoded[place].push(Encoded { name: "vector".into(), digest, vector: Some(vector.to_vec()) });
+            encoded[place].push(Encoded { name: "vector".into(), digest, outcome: Outcome::New(vector.to_vec()) });
         }
         self.write(&drafts, &encoded, Vec::new())
     }
@@ -210,12 +217,13 @@ impl Engine {
                 let name = source.name();
                 match read {
                     Ok((source, digest)) => {
-                        let known = known.next().unwrap_or(false) || !seen.insert(digest);
-                        if !known {
+                        let mut outcome = Outcome::Known;
+                        if !known.next().unwrap_or(false) && seen.insert(digest) {
+                            outcome = Outcome::Unusable; // until it is encoded, below
                             places.push((encoded.len(), pictures.len()));
                             fresh.push(source);
                         }
-                        pictures.push(Encoded { name, digest, vector: None });
+                        pictures.push(Encoded { name, digest, outcome });
                     }
                     Err(error) => failed.push((name, error)),
                 }
@@ -225,12 +233,10 @@ impl Engine {
         for ((draft, place), vector) in places.into_iter().zip(self.encoder.each_image(&fresh)) {
             let picture = &mut encoded[draft][place];
             match vector {
-                Ok(vector) => picture.vector = Some(vector),
-                Err(error) => failed.push((std::mem::take(&mut picture.name), error)),
+                Ok(vector) => picture.outcome = Outcome::New(vector),
+                Err(error) => failed.push((picture.name.clone(), error)),
             }
         }
-        // What failed to decode has lost its name above.
-        encoded.iter_mut().for_each(|pictures| pictures.retain(|picture| !picture.name.is_empty()));
         Ok((encoded, failed))
     }
 
@@ -249,13 +255,16 @@ impl Engine {
         let mut added = Added { failed, ..Added::default() };
         let mut items = Vec::with_capacity(drafts.len());
         for (draft, pictures) in drafts.iter().zip(encoded) {
-            added.duplicates += pictures.iter().filter(|picture| picture.vector.is_none()).count();
-            let new = pictures.iter().filter_map(|picture| {
-                let vector = picture.vector.as_deref()?;
-                let vectors = vec![(self.model, vector)];
-                Some(NewReference { name: &picture.name, digest: picture.digest, vectors })
-            });
-            let references: Vec<NewReference<'_>> = new.collect();
+            let mut references = Vec::with_capacity(pictures.len());
+            for Encoded { name, digest, outcome } in pictures {
+                match outcome {
+                    Outcome::Known => added.duplicates += 1,
+                    Outcome::New(vector) => {
+                        references.push(NewReference { name, digest: *digest, vectors: vec![(self.model, vector)] });
+                    }
+                    Outcome::Unusable => {}
+                }
+            }
             if references.is_empty() && !self.store.contains(&draft.id)? {
                 continue;
             }

@@ -18,7 +18,7 @@ impl From<Error> for PyErr {
             Error::UnknownItem(_) => PyKeyError::new_err(message),
             // With (errno, text, file) Python picks the class: FileNotFoundError, PermissionError ...
             Error::Io { path, source } => match source.raw_os_error() {
-                Some(code) => PyOSError::new_err((code, source.to_string(), path)),
+                Some(code) => PyOSError::new_err((code, source.to_string(), path.into_os_string())),
                 None => PyOSError::new_err(message),
             },
             Error::Picture { .. } | Error::Mesh { .. } => PictureError::new_err(message),
