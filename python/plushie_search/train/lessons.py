@@ -56,8 +56,8 @@ class PlushLesson(nn.Module):
         seen = images[clear]
         holds = holds[:, clear]
         loss: Tensor = self.contrast(images, plushes)
-        loss = loss + self._match(texts, seen, holds) + 0.5 * self._match(seen, texts, holds.T)
-        return loss + 0.5 * self._read(self.facts(seen), facts[clear])
+        loss = loss + 1.5 * self._match(texts, seen, holds) + 0.5 * self._match(seen, texts, holds.T)
+        return loss + 1.5 * self._read(self.facts(seen), facts[clear])
 
     def _read(self, guess: Tensor, truth: Tensor) -> Tensor:
         """How badly facts are read off the vectors: what it is, what it wears, and in what colours."""

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from plushie_search import _core
 from plushie_search.train import captions, photos, plushes, tokenizer
@@ -33,7 +34,10 @@ from plushie_search.train.lessons import PhotoLesson, PlushLesson
 from plushie_search.train.towers import MAX_LENGTH, ImageTower, TextTower, pixels
 
 CHECKPOINT_SECONDS = 120.0
-COARSE_SHARE = 0.75
+AVERAGING = 0.99
+PHOTO_STEPS = 3
+"""One batch in so many has real photos beside the plushes."""
+COARSE_SHARE = 0.5
 """So much of each stage looks at pictures of two thirds of the side, which is twice as fast."""
 
 
@@ -163,10 +167,11 @@ def _every_way(about: plushes.Plushes) -> Iterator[str]:
                 yield captions.text(captions.choose(attributes, dice), language, dice)
 
 
-def teach(course: Course, stage: str, minutes: float, checkpoint: Path, *, warm: bool = False) -> None:
+def teach(course: Course, stage: str, minutes: float, checkpoint: Path, *, warm: bool = False) -> nn.ModuleDict:
     """Runs a stage for so many minutes of work, from its beginning or from its checkpoint.
 
-    `warm` begins again with the weights of the checkpoint.
+    `warm` begins again with the weights of the checkpoint. What is returned are the weights averaged over the last few
+    hundred steps, which are better than the last ones.
     """
     settings = course.settings
     optimiser = torch.optim.AdamW(course.parts.parameters(), settings.rate, weight_decay=0.05)
@@ -179,6 +184,9 @@ def teach(course: Course, stage: str, minutes: float, checkpoint: Path, *, warm:
     elif kept:
         course.parts.load_state_dict(kept["parts"], strict=False)
     course.parts.train()
+    average = AveragedModel(course.parts, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING), use_buffers=True)
+    if kept and kept["stage"] == stage and not warm:
+        average.load_state_dict(kept["average"])
     saved = clock = time.monotonic()
     workers = ThreadPoolExecutor(settings.threads, initializer=torch.set_num_threads, initargs=(1,))
     while spent < 60.0 * minutes:
@@ -193,17 +201,21 @@ def teach(course: Course, stage: str, minutes: float, checkpoint: Path, *, warm:
                 parameter.grad /= len(losses)
         torch.nn.utils.clip_grad_norm_(course.parts.parameters(), 5.0)
         optimiser.step()
+        average.update_parameters(course.parts)
         step += len(losses)
         mean = 0.98 * mean + 0.02 * sum(losses) / len(losses) if mean else losses[0]
         now = time.monotonic()
         spent, clock = spent + now - clock, now
         if now - saved > CHECKPOINT_SECONDS:
-            _save(checkpoint, course, optimiser, stage, step, spent)
+            _save(checkpoint, course, average, optimiser, stage, step, spent)
             saved = now
         if now - shown > 30.0:
             shown = now
             print(f"{stage}: step {step}, {spent / 60:.1f} of {minutes:g} min, loss {mean:.3f}", flush=True)
-    _save(checkpoint, course, optimiser, stage, step, spent)
+    _save(checkpoint, course, average, optimiser, stage, step, spent)
+    learnt = average.module
+    assert isinstance(learnt, nn.ModuleDict)
+    return learnt
 
 
 def _learn(course: Course, stage: str, side: int, number: int) -> float:
@@ -213,8 +225,8 @@ def _learn(course: Course, stage: str, side: int, number: int) -> float:
         loss = course.photo_loss(batch // 2, number, side)
     else:
         loss = course.plush_loss(batch // 4, number, side)
-        if course.real:
-            loss = loss + 0.3 * course.photo_loss(batch // 8, number, side)
+        if course.real and number % PHOTO_STEPS == 0:
+            loss = loss + 0.6 * course.photo_loss(batch // 8, number, side)
     loss.backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())
 
@@ -224,13 +236,20 @@ def _load(checkpoint: Path):  # type: ignore[no-untyped-def]
 
 
 def _save(
-    checkpoint: Path, course: Course, optimiser: torch.optim.Optimizer, stage: str, step: int, spent: float
+    checkpoint: Path,
+    course: Course,
+    average: AveragedModel,
+    optimiser: torch.optim.Optimizer,
+    stage: str,
+    step: int,
+    spent: float,
 ) -> None:
     state = {
         "stage": stage,
         "step": step,
         "spent": spent,
         "parts": course.parts.state_dict(),
+        "average": average.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
     unfinished = checkpoint.with_suffix(".partial")
@@ -288,8 +307,8 @@ def main(arguments: list[str] | None = None) -> None:
     if real and not (kept and kept["stage"] == "plushes"):
         teach(course, "photos", given.photo_minutes, checkpoint)
     course.open_plushes()
-    teach(course, "plushes", given.minutes, checkpoint, warm=given.warm)
-    export(course.image, course.text, given.work / "tokenizer.json", given.out, side=given.side)
+    learnt = teach(course, "plushes", given.minutes, checkpoint, warm=given.warm)
+    export(learnt["image"], learnt["text"], given.work / "tokenizer.json", given.out, side=given.side)
 
 
 if __name__ == "__main__":
