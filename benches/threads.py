@@ -1,4 +1,4 @@
-"""How much more two Python threads encode than one: `python benches/threads.py [model]`.
+"""How much more two Python threads encode and search than one: `python benches/threads.py [model]`.
 
 The encoder has two threads of its own, and each call gives it one picture or text, so one caller keeps one of them
 busy and two callers keep both. The runs alternate; medians are compared. The first line says what the machine allows:
@@ -9,13 +9,14 @@ still tell: threads that never wait for each other always either run or wait for
 import hashlib
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 
-from plushie_search import _core, hub
+from plushie_search import Engine, _core, hub
 
 ROUNDS = 9
 SECONDS = 0.5
@@ -68,6 +69,11 @@ def main():
     for task, seconds in ready().items():
         share = (seconds - before[task]) / SECONDS
         print(f"{(task / 'comm').read_text().strip()} ran or waited for a core {share:.0%} of the time")
+    with tempfile.TemporaryDirectory() as folder, Engine(Path(folder, "toys"), model=model, threads=2) as engine:
+        vectors = np.random.default_rng(0).normal(size=(1000, encoder.dim)).astype(np.float32)
+        engine.add_vectors([f"item-{row // 2}" for row in range(len(vectors))], vectors)
+        compare("search by picture", lambda i: engine.search_image(pictures[i % len(pictures)], k=5))
+        compare("search by text", lambda i: engine.search_text(f"a white rabbit with a hat, number {run + i}", k=5))
 
 
 if __name__ == "__main__":
