@@ -98,7 +98,9 @@ mod tests {
     #[test]
     fn extreme_lengths_survive() {
         let vectors = Vectors::normalize(2, vec![3e-18, 4e-18, 3e30, 4e30]).unwrap();
-        assert_eq!(vectors.as_slice(), [0.6, 0.8, 0.6, 0.8]);
+        // The inputs are no exact multiples of 3 and 4 themselves.
+        let distance = vectors.as_slice().iter().zip([0.6f32, 0.8, 0.6, 0.8]).map(|(&a, b)| (a - b).abs());
+        assert!(distance.fold(0.0, f32::max) < 1e-6, "{vectors:?}");
     }
 
     #[test]
