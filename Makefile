@@ -12,6 +12,7 @@ DONE := $(VENV)/.done
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # maturin sets this one; without it cargo's own runs below would build PyO3 anew each time.
 export PYO3_BUILD_EXTENSION_MODULE := 1
+LIBRARY := $(CARGO_TARGET_DIR)/release/deps/libplushie_search.so
 CARGO := cargo --locked
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
@@ -40,9 +41,12 @@ lint: $(DONE)/package $(DONE)/test-tools
 bench: $(DONE)/package $(DONE)/bench-tools
 	set -e; for bench in benches/*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
 
-wheel: $(DONE)/venv
+# Repairing rewrites the library in place, which cargo would then take for what it has built: it gets its own back.
+wheel: $(DONE)/package
 	rm -rf dist
-	$(BIN)/maturin build --release --locked --auditwheel repair --interpreter $(BIN)/python --out dist
+	cp -a $(LIBRARY) $(LIBRARY).kept
+	$(BIN)/maturin build --release --locked --auditwheel repair --interpreter $(BIN)/python --out dist; \
+		status=$$?; mv $(LIBRARY).kept $(LIBRARY); exit $$status
 	$(PYTHON) scripts/test-wheel dist/*.whl
 
 clean:
