@@ -30,6 +30,7 @@ from plushie_search import _core
 from plushie_search.train import captions, photos, plushes, tokenizer
 from plushie_search.train.augment import augment
 from plushie_search.train.export import export
+from plushie_search.train.finish import finish
 from plushie_search.train.lessons import PhotoLesson, PlushLesson
 from plushie_search.train.towers import MAX_LENGTH, ImageTower, TextTower, pixels
 
@@ -270,6 +271,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--teacher", type=Path, help="an ONNX backbone with an output `features`, input 224 px in -1..1"
     )
     parser.add_argument("--photo-minutes", type=float, default=20.0, help="minutes with photos alone (%(default)s)")
+    parser.add_argument("--word-minutes", type=float, default=4.0, help="minutes of words alone, last (%(default)s)")
     parser.add_argument("--batch", type=int, default=96, help="views in a batch, a multiple of 8 (%(default)s)")
     parser.add_argument("--side", type=int, default=96, help="pixels of the model's pictures, 64 to 128 (%(default)s)")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate (%(default)s)")
@@ -308,7 +310,10 @@ def main(arguments: list[str] | None = None) -> None:
         teach(course, "photos", given.photo_minutes, checkpoint)
     course.open_plushes()
     learnt = teach(course, "plushes", given.minutes, checkpoint, warm=given.warm)
-    export(learnt["image"], learnt["text"], given.work / "tokenizer.json", given.out, side=given.side)
+    assert course.plushes is not None
+    image, text = learnt["image"].cpu(), learnt["text"].cpu()
+    finish(image, text, course.tokens, course.plushes, side=given.side, minutes=given.word_minutes)
+    export(image, text, given.work / "tokenizer.json", given.out, side=given.side)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,49 @@
+"""The built-in model, on fewer plushes than its model card, with a margin for chance."""
+
+import json
+
+import pytest
+
+from plushie_search import _core
+from plushie_search.hub import model_directory, runtime_library
+from plushie_search.train import evaluate_mini
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return _core.Encoder(model_directory("plushie-mini"), runtime=runtime_library(), threads=2)
+
+
+def test_it_is_small_and_says_what_it_is():
+    directory = model_directory("plushie-mini")
+    manifest = json.loads((directory / "model.json").read_text(encoding="utf-8"))
+    assert manifest["licence"] == "Apache-2.0"
+    assert manifest["languages"] == ["en", "zh-Hans", "zh-Hant"]
+    assert (directory / "README.md").is_file()
+    assert sum(file.stat().st_size for file in directory.iterdir()) <= 20_000_000
+
+
+def test_it_knows_plushes_and_words_it_has_never_seen(encoder):
+    measured = {
+        name: outcomes.mean()
+        for name, outcomes in evaluate_mini.figures(encoder, items=200, texts=80, scenes=("everyday",))
+    }
+    assert measured["1 reference, query everyday, recall@1"] >= 0.8
+    for language in ("en", "zh-Hans", "zh-Hant"):
+        assert measured[f"text {language}, 1-3 attributes, precision@5"] >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a brown bear with a red scarf", "A Brown BEAR with a red scarf!"),
+        ("bunny", "rabbit"),
+        ("兔子", "rabbit"),
+        ("戴红色围巾的兔子", "戴紅色圍巾的兔子"),
+        ("戴红色围巾的兔子", "rabbit with a red scarf"),
+    ],
+)
+def test_the_same_in_other_words_is_near(encoder, one, other):
+    first, second, else_ = encoder.encode_texts([one, other, "a yellow duck with blue glasses"])
+    assert first @ second > 0.7
+    assert first @ second > first @ else_ + 0.3
