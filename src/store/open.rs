@@ -15,6 +15,8 @@ const APPLICATION: i64 = 0x706c_7573;
 const FORMAT: i64 = 1;
 /// How long a writer waits for another one.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a refusal to open is checked again.
+const REPEATS: usize = 3;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// What an empty database says of itself.
@@ -57,8 +59,22 @@ const TABLES: &str = "
     CREATE UNIQUE INDEX vectors_by_reference ON vectors (reference, model) WHERE vector IS NOT NULL;
 ";
 
-/// Checks what lies in `directory`, creates a catalog there if `create` says so, and opens it for writing.
+/// Opens the catalog in `directory` for writing, or creates it there. While another process is creating it, what lies
+/// there may for a moment look like somebody else's, so a refusal counts only when it is repeated.
 pub(super) fn open(directory: &Path, create: bool) -> Result<Connection> {
+    let mut opened = attempt(directory, create);
+    for _ in 0..REPEATS {
+        if opened.is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        opened = attempt(directory, create);
+    }
+    opened
+}
+
+/// Checks what lies in `directory`, creates a catalog there if `create` says so, and opens it for writing.
+fn attempt(directory: &Path, create: bool) -> Result<Connection> {
     let fail = |reason: String| Error::catalog(directory, reason);
     let file = directory.join("catalog.sqlite");
     match fs::metadata(directory) {
@@ -77,7 +93,9 @@ pub(super) fn open(directory: &Path, create: bool) -> Result<Connection> {
     if connection.is_readonly(c"main").map_err(|error| sql_error(directory, &error))? {
         return Err(fail(format!("{} is read-only; make it writable or copy the catalog", file.display())));
     }
-    let mut found = known(&connection).map_err(|error| sql_error(directory, &error))?;
+    // In one transaction: between two reads another process may have created the tables.
+    let look = |connection: &Connection| known(&*connection.unchecked_transaction()?);
+    let mut found = look(&connection).map_err(|error| sql_error(directory, &error))?;
     if found == EMPTY {
         if !create {
             return Err(fail("holds no catalog yet".into()));
