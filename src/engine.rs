@@ -328,6 +328,15 @@ impl Engine {
         self.store.items(filter.as_ref(), offset, limit)
     }
 
+    /// The vectors of an item's references, in their order.
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`].
+    pub fn vectors(&self, id: &str) -> Result<Vectors> {
+        let rows = self.store.vectors(id, self.model)?.into_iter().flat_map(|(_, vector)| vector);
+        Vectors::normalize(self.encoder.dim(), rows.collect())
+    }
+
     /// How many items there are.
     ///
     /// # Errors

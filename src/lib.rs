@@ -20,6 +20,7 @@ pub mod index;
 pub mod query;
 pub mod engine;
 pub mod ingest;
+pub mod evaluate;
 
 #[cfg(feature = "python")]
 mod python;

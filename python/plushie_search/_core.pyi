@@ -1,7 +1,7 @@
 """The Rust core: what it raises, and its types. Import these names from `plushie_search`."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, final
 
 import numpy as np
@@ -149,6 +149,7 @@ class Engine:
     def update(self, id: str, changes: dict[str, Any]) -> None: ...
     def remove(self, ids: list[str]) -> None: ...
     def get(self, id: str) -> _ItemRow: ...
+    def vectors(self, id: str) -> NDArray[np.float32]: ...
     def items(
         self, *, where: Mapping[str, Any] | None = None, limit: int | None = None, offset: int = 0
     ) -> list[_ItemRow]: ...
@@ -281,3 +282,83 @@ class Index:
         Only `allowed` items count, and only scores of at least `min_score`. Where fewer are found, the rest of a row
         is -inf, -1 and -1.
         """
+
+_Bounds: TypeAlias = tuple[float, float, float]
+_Ids: TypeAlias = Iterable[str] | Iterable[int]
+
+@final
+class Rankings:
+    """Ranked lists and where the relevant items stand in them; `plushie_search.metrics.Rankings`.
+
+    Precision, recall, average precision and reciprocal rank are defined as in trec_eval: what a list lacks counts as
+    ranked below everything.
+
+    Args:
+        ranked: For each query the ids of items, str or int, best first. Rows of `Index.search` that end in -1 must be
+            cut there.
+        relevant: For each query the ids of the right items, or a dict of their grades (above 0; items with 0 are not
+            relevant). Only `ndcg` looks at the grades.
+
+    Raises:
+        ValueError: The numbers of queries differ, an item is in a list twice, a query has no relevant item (none of the
+            figures is defined then), or a grade is negative, NaN or infinite.
+        TypeError: Something is no list of ids.
+    """
+
+    def __new__(cls, ranked: Iterable[_Ids], relevant: Iterable[_Ids | Mapping[Any, float]]) -> Rankings: ...
+    @staticmethod
+    def from_ranks(ranks: ArrayLike) -> Rankings:
+        """Queries with one relevant item each, by its rank from 1; 0 where it was not found. Shape (n,)."""
+
+    def __len__(self) -> int:
+        """How many queries there are."""
+
+    @property
+    def ranks(self) -> NDArray[np.int64]:
+        """The rank of the best relevant item of each query, from 1; 0 where the list has none. Shape (n,)."""
+
+    def hit(self, k: int) -> NDArray[np.float64]:
+        """1 where any of the first `k` is relevant, else 0, shape (n,); the mean is the hit rate or top-k accuracy."""
+
+    def precision(self, k: int) -> NDArray[np.float64]:
+        """The share of relevant items among the first `k`, shape (n,); divided by `k` even if a list is shorter."""
+
+    def recall(self, k: int) -> NDArray[np.float64]:
+        """The share of the relevant items that are among the first `k`, shape (n,)."""
+
+    def average_precision(self, k: int | None = None) -> NDArray[np.float64]:
+        """The precision at the rank of each relevant item, 0 for those not among the first `k` (all unless told),
+        averaged over all relevant items. Shape (n,); the mean is the mean average precision (mAP)."""
+
+    def reciprocal_rank(self, k: int | None = None) -> NDArray[np.float64]:
+        """1 / rank of the best relevant item, 0 if none is among the first `k` (all unless told); the mean is MRR."""
+
+    def ndcg(self, k: int | None = None) -> NDArray[np.float64]:
+        """Normalized discounted cumulative gain of the first `k` (all unless told), shape (n,): the sum of grade /
+        log2(1 + rank), divided by that of the best order (Järvelin and Kekäläinen 2002)."""
+
+def bootstrap_mean(
+    values: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    rounds: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> _Bounds:
+    """The mean with the ends of its interval; `plushie_search.metrics.mean`. `groups` are integers."""
+
+def open_set(
+    known: ArrayLike,
+    unknown: ArrayLike,
+    *,
+    false_reject_rate: float = 0.05,
+    groups: ArrayLike | None = None,
+    rounds: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[_Bounds, _Bounds, float, float]:
+    """AUROC and false-accept rate with their intervals, false-reject rate and threshold;
+    `plushie_search.metrics.open_set`."""
+
+def confusions(items: list[str], wrong: list[str | None], *, worst: int = 20) -> list[tuple[str, str, int, int]]:
+    """(item, instead, times, queries) of the most frequent confusions; `plushie_search.metrics.confusions`."""

@@ -156,6 +156,11 @@ impl PyEngine {
         item_row(py, &detached(py, || engine.get(&id))?)
     }
 
+    fn vectors<'py>(&self, py: Python<'py>, id: String) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let engine = self.open()?;
+        convert::array(py, detached(py, || engine.vectors(&id))?)
+    }
+
     #[pyo3(signature = (*, r#where=None, limit=None, offset=0))]
     fn items<'py>(
         &self,

@@ -4,6 +4,7 @@ mod convert;
 mod encoder;
 mod engine;
 mod error;
+mod evaluate;
 mod index;
 mod json;
 mod plush;
@@ -25,6 +26,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     index::register(module)?;
     encoder::register(module)?;
     module.add_class::<engine::PyEngine>()?;
+    evaluate::register(module)?;
     plush::register(module)?;
     preprocess::register(module)?;
     Ok(())

@@ -1,0 +1,170 @@
+"""Figures of retrieval for anybody's ranked lists, with intervals.
+
+>>> from plushie_search import metrics
+>>> lists = metrics.Rankings([["a", "b", "c"], ["x", "y", "z"]], [{"b"}, {"x"}])
+>>> lists.ranks
+array([2, 1])
+>>> lists.hit(1)
+array([0., 1.])
+>>> print(metrics.mean(lists.reciprocal_rank()))
+0.750 (0.500 to 1.000)
+
+Each method of :class:`Rankings` gives one number from 0 to 1 for each query; :func:`mean` says what they come to and
+how sure that is, :func:`difference` by how much one system is better than another on the same queries. :func:`open_set`
+says how well scores tell the known from the unknown, :func:`confusions` what is taken for what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from . import _core
+from ._core import Rankings
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Confusion", "Interval", "OpenSet", "Rankings", "confusions", "difference", "mean", "open_set"]
+
+#: How often queries are drawn anew for an interval.
+ROUNDS = 2000
+
+
+class Interval(NamedTuple):
+    """A figure and the ends of its interval, which has no width where all outcomes are equal, however few they are."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+class OpenSet(NamedTuple):
+    """How well the best score of a query says whether its item is there; see :func:`open_set`."""
+
+    auroc: Interval
+    false_accept_rate: Interval
+    false_reject_rate: float
+    threshold: float
+
+
+class Confusion(NamedTuple):
+    """An item in whose place another came first: that many ``times`` in ``queries`` queries for it."""
+
+    item: str
+    instead: str
+    times: int
+    queries: int
+
+
+def mean(
+    values: ArrayLike,
+    *,
+    groups: Sequence[Hashable] | NDArray[Any] | None = None,
+    rounds: int = ROUNDS,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The mean and its percentile bootstrap interval (Efron 1979), the same for the same seed on every machine.
+
+    Args:
+        values: One number for each query.
+        groups: The group of each query, such as its item. Queries of one group succeed or fail together and are
+            drawn together; to draw each by itself would give an interval that is too narrow.
+        rounds: How often the groups are drawn, with replacement.
+        confidence: The share of the draws within the interval.
+        seed: Where the random numbers start.
+
+    Raises:
+        ValueError: There are no values, one is NaN or infinite, or there are not as many groups.
+    """
+    numbers = _numbers(groups)
+    return Interval(*_core.bootstrap_mean(values, groups=numbers, rounds=rounds, confidence=confidence, seed=seed))
+
+
+def difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    groups: Sequence[Hashable] | NDArray[Any] | None = None,
+    rounds: int = ROUNDS,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The mean of ``b - a`` over the same queries: where the interval is above 0, ``b`` is better.
+
+    Each draw takes both results of a query, so that what makes a query hard for both does not blur the difference. See
+    :func:`mean` for the options.
+
+    Raises:
+        ValueError: The numbers of values differ, or as :func:`mean`.
+    """
+    before, after = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if before.shape != after.shape:
+        raise ValueError(f"{before.size} values cannot be paired with {after.size}: both need the same queries")
+    return mean(after - before, groups=groups, rounds=rounds, confidence=confidence, seed=seed)
+
+
+def open_set(
+    known: ArrayLike,
+    unknown: ArrayLike,
+    *,
+    false_reject_rate: float = 0.05,
+    groups: Sequence[Hashable] | NDArray[Any] | None = None,
+    rounds: int = ROUNDS,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> OpenSet:
+    """How well scores tell queries for known items from those for things that are not there.
+
+    ``auroc`` is the probability that a known query scores higher than an unknown one, ties counted half (Hanley and
+    McNeil 1982). ``threshold`` is the highest score of a known query that turns away no more than
+    ``false_reject_rate`` of the known, by scoring below it; ``false_accept_rate`` of the unknown reach it. The
+    intervals draw known and unknown queries anew, and the threshold with them.
+
+    Args:
+        known: The best score of each query whose item is there, whatever was found.
+        unknown: The best score of each query whose item is not there.
+        false_reject_rate: The share of the known that may be turned away, from 0 to below 1.
+        groups: The groups of the known queries; see :func:`mean`, also for the other options.
+
+    Raises:
+        ValueError: There are no known or no unknown scores, one is NaN, or there are not as many groups.
+    """
+    auroc, false_accepts, rejected, threshold = _core.open_set(
+        known,
+        unknown,
+        false_reject_rate=false_reject_rate,
+        groups=_numbers(groups),
+        rounds=rounds,
+        confidence=confidence,
+        seed=seed,
+    )
+    return OpenSet(Interval(*auroc), Interval(*false_accepts), rejected, threshold)
+
+
+def confusions(items: Sequence[str], wrong: Sequence[str | None], *, worst: int = 20) -> list[Confusion]:
+    """What is taken for what, the most frequent first.
+
+    Args:
+        items: The right item of each query.
+        wrong: The wrong item that came first, or None where none did.
+        worst: At most so many.
+
+    Raises:
+        ValueError: The lists differ in length.
+    """
+    return [Confusion(*row) for row in _core.confusions(list(items), list(wrong), worst=worst)]
+
+
+def _numbers(groups: Sequence[Hashable] | NDArray[Any] | None) -> NDArray[np.int64] | None:
+    """A number for each different group."""
+    if groups is None:
+        return None
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups], np.int64)
