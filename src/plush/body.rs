@@ -138,7 +138,9 @@ impl Sewing<'_> {
 
     pub fn place(&mut self, material: u16, detail: usize, head: bool) -> Place {
         let seed = (self.random.bits() >> 32) as u32;
-        Place { material, detail, head, seed }
+        // What shines shows its corners, what is soft hides them.
+        let gloss = self.materials[material as usize].finish == Finish::Gloss;
+        Place { material, detail: if gloss { detail } else { detail - detail / 6 }, head, seed }
     }
 
     /// Which paint large parts wear.

@@ -221,7 +221,7 @@ impl View {
                 random.pick(&[Paint::Plain, Paint::Plain, Paint::Bands(5.0), Paint::Spots(5.0), Paint::Above(0.2)]);
             let seed = random.bits() as u32;
             materials.push(Material { colour, second, paint, finish, mouth: None, size, seed });
-            let place = Place { material: (materials.len() - 1) as u16, detail: 14, head: false, seed };
+            let place = Place { material: (materials.len() - 1) as u16, detail: 11, head: false, seed };
             let at = v3(aside * dc - back * ds, size.y, -aside * ds - back * dc);
             let axes = Basis::turn(0.0, random.range(0.0, 360.0), 0.0);
             let bend = match shape {

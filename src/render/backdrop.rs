@@ -63,19 +63,18 @@ impl Backdrop {
     /// What the ray from `eye` along `way` meets; `from` is the eye as the room sees it.
     pub fn hit(&self, eye: V3, from: V3, way: V3) -> Hit {
         let ray = self.room.back(way);
-        let to_wall = if ray.z < -1e-4 { (-self.depth - from.z) / ray.z } else { 1e6 };
         if let Some(table) = &self.table
             && ray.y < -1e-4
             && from.y > 0.0
         {
             let t = -from.y / ray.y;
-            if t < to_wall {
-                let p = from + ray * t;
+            let p = from + ray * t;
+            if p.z > -self.depth || ray.z >= 0.0 {
                 let colour = table.colour(p.x, p.z, 0.5);
                 return Hit { colour, table: Some(eye + way * t) };
             }
         }
-        let t = to_wall.min(50.0);
+        let t = if ray.z < -1e-4 { ((-self.depth - from.z) / ray.z).min(50.0) } else { 50.0 };
         let p = from + ray * t;
         Hit { colour: self.wall.colour(p.x, p.y, 0.25 + 0.15 * p.y), table: None }
     }

@@ -74,11 +74,12 @@ impl Lens {
         self.screen(p).map(|(x, y, inverse)| [2.0 * x, 2.0 * y, inverse])
     }
 
-    /// Unit vector of the ray through a position in pixels.
+    /// Direction of the ray through a position in pixels, 1 long along the camera's axis.
     pub fn ray(&self, x: f32, y: f32) -> V3 {
-        let u = (x - self.half.0) / self.scale + self.centre.0;
-        let v = -(y - self.half.1) / self.scale + self.centre.1;
-        (self.axes.x * u + self.axes.y * v - self.axes.z).unit()
+        let inverse = 1.0 / self.scale;
+        let u = (x - self.half.0) * inverse + self.centre.0;
+        let v = (self.half.1 - y) * inverse + self.centre.1;
+        self.axes.x * u + self.axes.y * v - self.axes.z
     }
 
     /// The box around the subject or around its head: left, top, right, bottom in pixels.

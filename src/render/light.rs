@@ -1,7 +1,7 @@
 //! Soft shadows: how much ambient and key light reaches a point between ellipsoids.
 
-use crate::render::math::{V3, smooth};
-use crate::render::surface::{Part, Surface};
+use crate::render::math::{V3, larger, smooth};
+use crate::render::surface::{Part, Surface, Vertex};
 
 /// An ellipsoid as a shadow caster.
 struct Caster {
@@ -10,6 +10,8 @@ struct Caster {
     // Rows of the map into the space in which it is the unit sphere.
     rows: [V3; 3],
     reach: f32,
+    // The direction of the key light in that space, a unit vector.
+    key: V3,
 }
 
 /// The shadow casters of a scene.
@@ -26,7 +28,7 @@ impl Shadows {
             .iter()
             .enumerate()
             .filter(|(_, part)| part.shades && part.radii.x.max(part.radii.y).max(part.radii.z) > 0.06)
-            .map(|(index, part)| caster(index, part))
+            .map(|(index, part)| caster(index, part, key))
             .collect();
         Self { casters, key }
     }
@@ -50,57 +52,48 @@ impl Shadows {
             let [x, y, z] = caster.rows;
             let q = V3 { x: x.dot(away), y: y.dot(away), z: z.dot(away) };
             let q2 = q.dot(q);
-            if near {
+            if near && q2 < 16.0 {
                 let n = V3 { x: x.dot(normal), y: y.dot(normal), z: z.dot(normal) };
                 let facing = -n.dot(q) / ((n.dot(n) * q2).sqrt() + 1e-6);
-                let block = if q2 <= 1.0 { 0.9 } else { (0.35 + 0.65 * facing).max(0.0) / q2 };
+                let block = if q2 <= 1.0 { 0.9 } else { larger(0.35 + 0.65 * facing, 0.0) / q2 };
                 open *= 1.0 - 0.8 * block.min(1.0);
             }
             if shadowed {
-                let l = V3 { x: x.dot(self.key), y: y.dot(self.key), z: z.dot(self.key) };
-                let l2 = l.dot(l);
-                let b = q.dot(l);
-                let clear2 = q2 - b * b / l2;
-                let far = (-b / l2.sqrt()).max(0.0);
+                let along = -q.dot(caster.key);
+                let clear2 = q2 - along * along;
                 // The penumbra widens with the distance to the caster.
-                let soft = 0.25 + 0.12 * far;
-                let clear = clear2.max(0.0).sqrt();
-                let block = (1.0 - smooth(1.0 - soft, 1.0 + soft, clear)) * smooth(-0.3, 0.4, -b / l2.sqrt());
-                lit *= 1.0 - 0.92 * block;
+                let soft = 0.25 + 0.12 * larger(along, 0.0);
+                if along > -0.3 && clear2 < (1.0 + soft) * (1.0 + soft) {
+                    let clear = larger(clear2, 0.0).sqrt();
+                    let block = (1.0 - smooth(1.0 - soft, 1.0 + soft, clear)) * smooth(-0.3, 0.4, along);
+                    lit *= 1.0 - 0.92 * block;
+                }
             }
         }
         (open, lit)
     }
 
-    /// Fills in the light of every vertex of `surface` that `eye` may see; `ground` is the height of a table below.
-    pub fn cast(&self, surface: &mut Surface, eye: V3, ground: Option<f32>) {
-        for (own, part) in surface.parts.iter().enumerate() {
-            for vertex in &mut surface.vertices[part.vertices.0..part.vertices.1] {
-                let view = eye - vertex.position;
-                if vertex.normal.dot(view) < -0.35 * view.length() {
-                    continue;
-                }
-                (vertex.open, vertex.lit) = self.at(vertex.position + vertex.normal * 0.02, vertex.normal, own);
-                if let Some(ground) = ground {
-                    let h = (vertex.position.y - ground).max(0.0) * 2.5;
-                    let below = 0.5 - 0.5 * vertex.normal.y;
-                    vertex.open *= 1.0 - 0.6 * below / (1.0 + h * h);
-                }
-            }
+    /// (ambient, key) light that arrives at a vertex of part `own`; `ground` is the height of a table below.
+    pub fn on(&self, vertex: &Vertex, own: usize, ground: Option<f32>) -> (f32, f32) {
+        let (mut open, lit) = self.at(vertex.position + vertex.normal * 0.02, vertex.normal, own);
+        if let Some(ground) = ground {
+            let h = larger(vertex.position.y - ground, 0.0) * 2.5;
+            let below = 0.5 - 0.5 * vertex.normal.y;
+            open *= 1.0 - 0.6 * below / (1.0 + h * h);
         }
+        (open, lit)
     }
 }
 
-fn caster(index: usize, part: &Part) -> Caster {
+fn caster(index: usize, part: &Part, key: V3) -> Caster {
     let r = part.radii;
+    let rows =
+        [part.axes.x * (1.0 / r.x.max(1e-3)), part.axes.y * (1.0 / r.y.max(1e-3)), part.axes.z * (1.0 / r.z.max(1e-3))];
     Caster {
         part: index,
         centre: part.centre,
-        rows: [
-            part.axes.x * (1.0 / r.x.max(1e-3)),
-            part.axes.y * (1.0 / r.y.max(1e-3)),
-            part.axes.z * (1.0 / r.z.max(1e-3)),
-        ],
+        rows,
         reach: r.x.max(r.y).max(r.z),
+        key: V3 { x: rows[0].dot(key), y: rows[1].dot(key), z: rows[2].dot(key) }.unit(),
     }
 }

@@ -166,8 +166,9 @@ fn sine(turns: f32) -> f32 {
 }
 
 /// 0 below `low`, 1 above `high`, smooth between.
+#[inline]
 pub fn smooth(low: f32, high: f32, x: f32) -> f32 {
-    let t = ((x - low) / (high - low)).clamp(0.0, 1.0);
+    let t = ((x - low) * (1.0 / (high - low))).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
 }
 
@@ -176,8 +177,18 @@ pub fn mix(a: f32, b: f32, t: f32) -> f32 {
     a + (b - a) * t
 }
 
+/// The larger of two numbers. Unlike `f32::max` it is one instruction: what it gives for NaN does not matter here.
+pub fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// The smaller of two numbers, like [`larger`].
+pub fn smaller(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
 /// The 64-bit finaliser of splitmix64.
-pub fn scramble(x: u64) -> u64 {
+pub const fn scramble(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     x ^ (x >> 31)
@@ -265,57 +276,62 @@ pub fn floor(x: f32) -> f32 {
     if cut > x { cut - 1.0 } else { cut }
 }
 
+/// The cell of a coordinate and the position in it, 0 to 1.
+#[inline]
+fn split(x: f32) -> (u32, f32) {
+    let cut = x as i32;
+    let cell = cut - i32::from(cut as f32 > x);
+    (cell as u32, x - cell as f32)
+}
+
 /// Smooth value noise in [-1, 1] with features of size 1.
+#[inline]
 pub fn noise(p: V3, seed: u32) -> f32 {
-    let (fx, fy, fz) = (floor(p.x), floor(p.y), floor(p.z));
-    let (sx, sy, sz) = (ease(p.x - fx), ease(p.y - fy), ease(p.z - fz));
-    let (x, y, z) = (axis(fx, 0x9E37_79B1, seed), axis(fy, 0x85EB_CA77, 0), axis(fz, 0xC2B2_AE3D, 0));
-    let values = values();
-    let edge = |row: usize| {
-        let a = values[x[0] ^ row];
-        a + (values[x[1] ^ row] - a) * sx
-    };
-    let face = |z: usize| {
-        let a = edge(y[0] ^ z);
-        a + (edge(y[1] ^ z) - a) * sy
-    };
-    let a = face(z[0]);
-    a + (face(z[1]) - a) * sz
+    let ((x, s), (y, t), (z, r)) = (split(p.x), split(p.y), split(p.z));
+    let (s, t, r) = (ease(s), ease(t), ease(r));
+    let (rows, layers) = (starts(y, 0x85EB_CA77, seed), starts(z, 0xC2B2_AE3D, 0));
+    let face = |layer: u32| mix(along(x, rows[0] ^ layer, s), along(x, rows[1] ^ layer, s), t);
+    mix(face(layers[0]), face(layers[1]), r)
 }
 
 /// [`noise`] in the plane.
 pub fn flat_noise(u: f32, v: f32, seed: u32) -> f32 {
-    let (fu, fv) = (floor(u), floor(v));
-    let (su, sv) = (ease(u - fu), ease(v - fv));
-    let (x, y) = (axis(fu, 0x9E37_79B1, seed), axis(fv, 0x85EB_CA77, 0));
-    let values = values();
-    let edge = |y: usize| {
-        let a = values[x[0] ^ y];
-        a + (values[x[1] ^ y] - a) * su
-    };
-    let a = edge(y[0]);
-    a + (edge(y[1]) - a) * sv
+    let ((x, s), (y, t)) = (split(u), split(v));
+    let (s, t) = (ease(s), ease(t));
+    let rows = starts(y, 0x85EB_CA77, seed);
+    mix(along(x, rows[0], s), along(x, rows[1], s), t)
 }
 
 fn ease(t: f32) -> f32 {
     t * t * (3.0 - 2.0 * t)
 }
 
-/// Twelve bits for a lattice coordinate and for the next one.
-fn axis(at: f32, factor: u32, seed: u32) -> [usize; 2] {
-    let here = (at as i32 as u32).wrapping_mul(factor);
-    let bits = |h: u32| ((h.wrapping_add(seed) ^ (h >> 15)).wrapping_mul(0x2C1B_3C6D) >> 20) as usize;
-    [bits(here), bits(here.wrapping_add(factor))]
+/// Where in [`VALUES`] the rows of a lattice coordinate and of the next one start.
+#[inline]
+fn starts(at: u32, factor: u32, seed: u32) -> [u32; 2] {
+    let here = at.wrapping_mul(factor);
+    let start = |h: u32| (h.wrapping_add(seed) ^ (h >> 15)).wrapping_mul(0x2C1B_3C6D) >> 20;
+    [start(here), start(here.wrapping_add(factor))]
 }
 
-/// Random values in [-1, 1] that twelve bits choose from: small enough for the nearest cache.
-fn values() -> &'static [f32; 4096] {
-    static VALUES: OnceLock<Box<[f32; 4096]>> = OnceLock::new();
-    VALUES.get_or_init(|| {
-        let mut random = Random::new(0, 0);
-        Box::new(std::array::from_fn(|_| 2.0 * random.unit() - 1.0))
-    })
+/// Between the values of cell `x` and the next one in the row that starts at `start`.
+#[inline]
+fn along(x: u32, start: u32, share: f32) -> f32 {
+    let at = (x.wrapping_add(start) & 4095) as usize;
+    mix(VALUES[at], VALUES[at + 1], share)
 }
+
+/// Random values in [-1, 1], the first one again at the end: few enough for the nearest cache.
+static VALUES: [f32; 4097] = {
+    let mut values = [0.0; 4097];
+    let mut i = 0;
+    while i < 4097 {
+        let bits = scramble((i as u64 & 4095).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        values[i] = (bits >> 40) as f32 * (2.0 / 16_777_216.0) - 1.0;
+        i += 1;
+    }
+    values
+};
 
 /// Distance to the nearest of scattered points (one near the middle of each unit cell), and that point's hash.
 pub fn cells(p: V3, seed: u32) -> (f32, u32) {
@@ -360,11 +376,12 @@ pub fn linear(display: V3) -> V3 {
     v3(f(display.x), f(display.y), f(display.z))
 }
 
-/// A byte of a display (sRGB) picture from a linear value.
-pub fn display(linear: f32) -> u8 {
-    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-    let bytes = BYTES.get_or_init(|| (0..=STEPS * 4).map(|i| encoded(i as f32 / STEPS as f32)).collect());
-    bytes[(linear * STEPS as f32).clamp(0.0, (STEPS * 4) as f32) as i32 as usize]
+/// Three bytes of a display (sRGB) picture from a linear colour.
+pub fn display(linear: V3) -> [u8; 3] {
+    static BYTES: OnceLock<Box<[u8; STEPS * 4 + 1]>> = OnceLock::new();
+    let bytes = BYTES.get_or_init(|| Box::new(std::array::from_fn(|i| encoded(i as f32 / STEPS as f32))));
+    let byte = |x: f32| bytes[((x * STEPS as f32) as i32).clamp(0, STEPS as i32 * 4) as usize];
+    [byte(linear.x), byte(linear.y), byte(linear.z)]
 }
 
 /// Table entries of [`display`] for each unit of light.
@@ -436,7 +453,7 @@ mod tests {
     fn display_inverts_linear_but_for_the_darkest() {
         for byte in 40u8..210 {
             let value = f32::from(byte) / 255.0;
-            let back = display(linear(V3::splat(value)).x);
+            let [back, ..] = display(linear(V3::splat(value)));
             assert!(back.abs_diff(byte) <= 4, "{byte} -> {back}");
         }
     }

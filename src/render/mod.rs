@@ -9,6 +9,7 @@ pub mod lens;
 pub mod light;
 pub mod math;
 pub mod occluder;
+mod pixels;
 pub mod raster;
 pub mod shade;
 pub mod surface;
@@ -19,11 +20,12 @@ use std::cell::RefCell;
 use crate::render::backdrop::Backdrop;
 use crate::render::lens::{Camera, Lens};
 use crate::render::light::Shadows;
-use crate::render::math::{V3, display, lattice};
+use crate::render::math::{V3, display, larger, lattice, smaller};
 use crate::render::occluder::Occluder;
-use crate::render::raster::{Buffer, Corner, Fur, HAIR, NONE};
-use crate::render::shade::{Finish, Light, Material, Point};
-use crate::render::surface::{Surface, Vertex};
+use crate::render::pixels::Pixels;
+use crate::render::raster::{Buffer, Corner, Fur, NONE};
+use crate::render::shade::{Finish, Light, Material};
+use crate::render::surface::{Part, Surface};
 use crate::render::table::Table;
 
 /// Everything that is drawn.
@@ -66,49 +68,30 @@ thread_local! {
 }
 
 /// Draws `scene` as a picture of this size.
-pub fn draw(mut scene: Scene, width: usize, height: usize) -> View {
+pub fn draw(scene: Scene, width: usize, height: usize) -> View {
     let shadows = Shadows::new(&scene.surface, scene.light.towards);
     let lens = Lens::new(&scene.camera, &scene.surface, width, height);
-    shadows.cast(&mut scene.surface, lens.eye, scene.backdrop.table.map(|_| 0.0));
-    let table = Table::new(&scene, &shadows, lens.eye);
     let corners: Vec<Option<Corner>> =
         scene.surface.vertices.iter().map(|vertex| lens.corner(vertex.position)).collect();
-    let mut owner = vec![0; scene.surface.triangles.len()];
-    for (index, part) in scene.surface.parts.iter().enumerate() {
-        owner[part.triangles.0..part.triangles.1].fill(index as u16);
-    }
     let mut buffer = BUFFER.take();
     buffer.clear(width, height);
     rasterise(&scene, &lens, &corners, &mut buffer);
-    let behind = Behind::new(&scene, &lens, &table, width, height);
-    let drawing = Drawing { scene, lens, corners, owner, buffer, behind };
-    let view = drawing.finish(width, height);
-    BUFFER.set(drawing.buffer);
+    let behind = Behind::new(&scene, &lens, &Table::new(&scene, &shadows, lens.eye), width, height);
+    let mut pixels = Pixels::new(&scene, &lens, &shadows, &corners, &behind);
+    let view = finish(&mut pixels, &buffer, width, height);
+    BUFFER.set(buffer);
     view
 }
 
 /// Triangles and hairs of all parts, the nearest for each sample.
 fn rasterise(scene: &Scene, lens: &Lens, corners: &[Option<Corner>], buffer: &mut Buffer) {
     let surface = &scene.surface;
+    // Triangles whose hairs may stick out: number, part and middle on the screen.
+    let mut hairy = Vec::new();
     for part in &surface.parts {
-        let material = &scene.materials[part.material as usize];
-        let (length, curls) = match material.finish {
-            Finish::Fur(length) => (length, false),
-            Finish::Curls(length) => (length, true),
-            _ => (0.0, false),
-        };
-        let distance = (part.centre - lens.eye).length().max(0.1);
-        let samples = 2.0 * lens.scale / distance;
-        let fur = Fur {
-            length,
-            width: 0.011 * samples,
-            density: if length > 0.06 { 75.0 } else { 65.0 },
-            stray: if curls { 1.6 } else { 0.8 },
-            droop: if length > 0.06 { 1.0 } else { 0.25 },
-            seed: lattice(part.material.into(), part.triangles.0 as i32, 3, material.seed),
-        };
-        let hairy = length * samples > 0.8;
+        let length = hair(&scene.materials[part.material as usize]).0;
         let reach = if length > 0.06 { 0.55 } else { 0.36 };
+        let stands_off = length * samples(lens, part) > 0.8;
         for index in part.triangles.0..part.triangles.1 {
             let triangle = surface.triangles[index];
             let [Some(a), Some(b), Some(c)] = triangle.map(|i| corners[i as usize]) else { continue };
@@ -117,27 +100,62 @@ fn rasterise(scene: &Scene, lens: &Lens, corners: &[Option<Corner>], buffer: &mu
                 continue;
             }
             buffer.triangle([a, b, c], index as u32);
-            if !hairy {
+            if !stands_off {
                 continue;
             }
-            let ends = triangle.map(|i| {
-                let vertex = &surface.vertices[i as usize];
-                (vertex.position, vertex.normal)
-            });
-            let view = (lens.eye - ends[0].0).unit();
-            let least = ends[0].1.dot(view).min(ends[1].1.dot(view)).min(ends[2].1.dot(view));
+            let [na, nb, nc] = triangle.map(|i| &surface.vertices[i as usize]);
+            let view = (lens.eye - na.position).unit();
+            let least = smaller(smaller(na.normal.dot(view), nb.normal.dot(view)), nc.normal.dot(view));
             // No hair hangs into the face.
-            let face = part.head && triangle.iter().all(|&i| surface.vertices[i as usize].local.z > 0.4);
+            let face = part.head && na.local.z > 0.4 && nb.local.z > 0.4 && nc.local.z > 0.4;
             if least < if face { 0.2 } else { reach } {
-                buffer.hairs(index as u32, ends, &fur, &|p| lens.corner(p));
+                let middle = [0, 1, 2].map(|k| (a[k] + b[k] + c[k]) * (1.0 / 3.0));
+                hairy.push((index, part, middle));
             }
         }
     }
+    for (index, part, [x, y, inverse]) in hairy {
+        let material = &scene.materials[part.material as usize];
+        let (length, curls) = hair(material);
+        // Hairs that do not reach the nearest surface cannot be seen.
+        if buffer.covers(x, y, inverse / larger(1.0 - 1.3 * length * inverse, 0.1)) {
+            continue;
+        }
+        let fur = Fur {
+            length,
+            width: 0.0128 * samples(lens, part),
+            density: if length > 0.06 { 62.0 } else { 53.0 },
+            stray: if curls { 1.6 } else { 0.8 },
+            droop: if length > 0.06 { 1.0 } else { 0.25 },
+            seed: lattice(part.material.into(), part.triangles.0 as i32, 3, material.seed),
+        };
+        let ends = surface.triangles[index].map(|i| {
+            let vertex = &surface.vertices[i as usize];
+            (vertex.position, vertex.normal)
+        });
+        buffer.hairs(index as u32, ends, &fur, &|p| lens.corner(p));
+    }
+}
+
+/// Length of a material's hairs, 0 without any, and whether they are curls.
+fn hair(material: &Material) -> (f32, bool) {
+    match material.finish {
+        Finish::Fur(length) => (length, false),
+        Finish::Curls(length) => (length, true),
+        _ => (0.0, false),
+    }
+}
+
+/// Samples for each unit of the scene where a part is.
+fn samples(lens: &Lens, part: &Part) -> f32 {
+    2.0 * lens.scale / larger((part.centre - lens.eye).length(), 0.1)
 }
 
 /// What is behind, at every second pixel: a lens that is sharp on the subject is not sharp there.
 struct Behind {
     colours: Vec<V3>,
+    // The same as bytes of the picture.
+    bytes: Vec<u8>,
     columns: usize,
 }
 
@@ -145,11 +163,14 @@ impl Behind {
     fn new(scene: &Scene, lens: &Lens, table: &Table, width: usize, height: usize) -> Self {
         let (columns, rows) = (width / 2 + 2, height / 2 + 2);
         let mut colours = Vec::with_capacity(columns * rows);
-        for i in 0..columns * rows {
-            let way = lens.ray((i % columns * 2) as f32, (i / columns * 2) as f32);
-            colours.push(table.behind(scene, lens.eye, way));
+        for row in 0..rows {
+            for column in 0..columns {
+                let way = lens.ray((column * 2) as f32, (row * 2) as f32);
+                colours.push(table.behind(scene, lens.eye, way));
+            }
         }
-        Self { colours, columns }
+        let bytes = colours.iter().flat_map(|&colour| display(colour * scene.exposure)).collect();
+        Self { colours, bytes, columns }
     }
 
     /// The colour at a pixel's centre, between its four neighbours.
@@ -160,118 +181,63 @@ impl Behind {
         let (above, below) = (&self.colours[at..at + 2], &self.colours[at + self.columns..at + self.columns + 2]);
         above[0].mix(above[1], s).mix(below[0].mix(below[1], s), t)
     }
+
+    /// The same as the bytes of a whole row of pixels; `blend` is scratch memory.
+    fn fill(&self, row: usize, blend: &mut Vec<u16>, line: &mut [u8]) {
+        let wide = 3 * self.columns;
+        let (above, below) = self.bytes[row / 2 * wide..][..2 * wide].split_at(wide);
+        let share = 1 + 2 * (row as u16 & 1);
+        blend.clear();
+        blend.extend(above.iter().zip(below).map(|(&a, &b)| u16::from(a) * (4 - share) + u16::from(b) * share));
+        let between = |near: u16, far: u16| ((3 * near + far + 8) >> 4) as u8;
+        let mut pairs = line.chunks_exact_mut(6);
+        for (pair, six) in pairs.by_ref().zip(blend.windows(6).step_by(3)) {
+            for k in 0..3 {
+                (pair[k], pair[k + 3]) = (between(six[k], six[k + 3]), between(six[k + 3], six[k]));
+            }
+        }
+        let last = pairs.into_remainder();
+        let at = wide - 6;
+        for (k, byte) in last.iter_mut().enumerate() {
+            *byte = between(blend[at + k], blend[at + k + 3]);
+        }
+    }
 }
 
-/// A scene whose triangles have been drawn.
-struct Drawing<'a> {
-    scene: Scene<'a>,
-    lens: Lens,
-    corners: Vec<Option<Corner>>,
-    // The part of each triangle.
-    owner: Vec<u16>,
-    buffer: Buffer,
-    behind: Behind,
-}
-
-impl Drawing<'_> {
-    /// Shades every pixel.
-    fn finish(&self, width: usize, height: usize) -> View {
-        let scene = &self.scene;
-        let is_subject: Vec<bool> = scene.surface.parts.iter().map(|part| part.subject).collect();
-        let seen = |(column, row)| {
-            let [id, ..] = self.buffer.pixel(column, row);
-            id != NONE && is_subject[self.part(id) as usize]
-        };
-        let pixels = || (0..height).flat_map(|row| (0..width).map(move |column| (column, row)));
-        let subject: Vec<bool> = pixels().map(seen).collect();
-        let cover = scene.occluder.map(|occluder| occluder.placed(&subject, width, height));
-        let mut covered = vec![false; width * height];
-        let mut rgb = Vec::with_capacity(width * height * 3);
-        for ((column, row), covered) in pixels().zip(&mut covered) {
-            let mut colour = V3::default();
-            let mut left = 1.0;
-            if let Some(cover) = &cover {
-                let (x, y) = (column as f32 + 0.5, row as f32 + 0.5);
+/// Every pixel of a scene whose triangles have been drawn.
+fn finish(pixels: &mut Pixels, buffer: &Buffer, width: usize, height: usize) -> View {
+    let scene = pixels.scene;
+    let mut subject = vec![false; width * height];
+    let cover = scene.occluder.map(|occluder| {
+        let ids = (0..height).flat_map(|row| buffer.pixels(row));
+        subject.iter_mut().zip(ids).for_each(|(subject, ids)| *subject = pixels.is_subject(ids[0]));
+        occluder.placed(&subject, width, height)
+    });
+    let mut covered = vec![false; width * height];
+    let mut rgb = vec![0; width * height * 3];
+    let mut blend = Vec::new();
+    for (row, line) in rgb.chunks_exact_mut(width * 3).enumerate() {
+        pixels.behind.fill(row, &mut blend, line);
+        let mut near = false;
+        for (column, (ids, out)) in buffer.pixels(row).zip(line.chunks_exact_mut(3)).enumerate() {
+            let (x, y) = (column as f32 + 0.5, row as f32 + 0.5);
+            if column.is_multiple_of(8) {
+                near = cover.as_ref().is_some_and(|cover| cover.near(x + 3.5, y, 4.0));
+            }
+            let colour = if near && let Some(cover) = &cover {
                 let (share, front) = cover.at(x, y, &scene.light);
-                *covered = share > 0.5;
-                colour = front * share;
-                left = (1.0 - share) * cover.dim(x, y);
-            }
-            if left > 0.0 {
-                colour = colour + self.pixel(column, row) * left;
-            }
-            let colour = colour * scene.exposure;
-            rgb.extend([display(colour.x), display(colour.y), display(colour.z)]);
-        }
-        View { width, height, rgb, subject, covered, head: self.lens.extent(&scene.surface, true) }
-    }
-
-    /// The part that a sample shows, or [`NONE`].
-    fn part(&self, id: u32) -> u32 {
-        if id == NONE { NONE } else { self.owner[(id & !HAIR) as usize].into() }
-    }
-
-    /// Colour of one pixel without what covers it: each part that it shows is shaded once.
-    fn pixel(&self, column: usize, row: usize) -> V3 {
-        let ids = self.buffer.pixel(column, row);
-        let (x, y) = (column as f32 + 0.5, row as f32 + 0.5);
-        if ids == [NONE; 4] {
-            return self.behind.at(column, row);
-        }
-        let way = self.lens.ray(x, y);
-        let parts = ids.map(|id| self.part(id));
-        let mut done = [false; 4];
-        let mut sum = V3::default();
-        for i in 0..4 {
-            if done[i] {
+                covered[row * width + column] = share > 0.5;
+                let left = if share < 1.0 { (1.0 - share) * cover.dim(x, y) } else { 0.0 };
+                let seen = if left > 0.0 { pixels.colour(ids, column, row) } else { V3::default() };
+                front * share + seen * left
+            } else if ids == [NONE; 4] {
                 continue;
-            }
-            let (mut weight, mut hairs) = (0.0, 0.0);
-            for j in i..4 {
-                if parts[j] == parts[i] {
-                    done[j] = true;
-                    weight += 0.25;
-                    hairs += if ids[j] & HAIR != 0 { 0.25 } else { 0.0 };
-                }
-            }
-            let colour = if ids[i] == NONE {
-                self.behind.at(column, row)
             } else {
-                self.shade(ids[i] & !HAIR, hairs / weight, (2.0 * x, 2.0 * y), way)
+                subject[row * width + column] = pixels.is_subject(ids[0]);
+                pixels.colour(ids, column, row)
             };
-            sum = sum + colour * weight;
+            out.copy_from_slice(&display(colour * scene.exposure));
         }
-        sum
     }
-
-    /// Colour of a triangle at a position in samples.
-    fn shade(&self, triangle: u32, hair: f32, (x, y): (f32, f32), way: V3) -> V3 {
-        let surface = &self.scene.surface;
-        let part = &surface.parts[self.part(triangle) as usize];
-        let index = surface.triangles[triangle as usize];
-        let [Some(a), Some(b), Some(c)] = index.map(|i| self.corners[i as usize]) else { return V3::default() };
-        let area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
-        let (dx, dy) = (x - a[0], y - a[1]);
-        let u = (dx * (c[1] - a[1]) - dy * (c[0] - a[0])) / area;
-        let v = (dy * (b[0] - a[0]) - dx * (b[1] - a[1])) / area;
-        // A pixel's centre may lie outside of the triangle that covers one of its samples.
-        let (u, v, w) = (u.max(0.0), v.max(0.0), (1.0 - u - v).max(0.0));
-        let (w0, u0, v0) = (w, u, v);
-        let (w, u, v) = (w * a[2], u * b[2], v * c[2]);
-        let norm = 1.0 / (u + v + w);
-        let depth = norm * (u0 + v0 + w0);
-        let (u, v, w) = (u * norm, v * norm, w * norm);
-        let [a, b, c] = index.map(|i| &surface.vertices[i as usize]);
-        let blend = |f: fn(&Vertex) -> V3| f(a) * w + f(b) * u + f(c) * v;
-        let point = Point {
-            normal: blend(|vertex| vertex.normal).unit(),
-            view: -way,
-            local: blend(|vertex| vertex.local),
-            open: a.open * w + b.open * u + c.open * v,
-            lit: a.lit * w + b.lit * u + c.lit * v,
-            hair,
-            pixel: depth / self.lens.scale,
-        };
-        self.scene.materials[part.material as usize].shade(&point, &self.scene.light)
-    }
+    View { width, height, rgb, subject, covered, head: pixels.lens.extent(&scene.surface, true) }
 }

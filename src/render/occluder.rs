@@ -110,6 +110,12 @@ impl Placed {
         }
     }
 
+    /// Whether it or its shadow may reach a pixel at most so many pixels away; certain only where it says no.
+    pub fn near(&self, x: f32, y: f32, away: f32) -> bool {
+        // What the shadow reaches, and 2.5 times the way: the wavy edge makes the distance change faster than that.
+        self.distance(x, y) < 0.15 + 2.5 * (0.08 + away / self.size)
+    }
+
     /// Share of a pixel that is covered, and the colour there.
     pub fn at(&self, x: f32, y: f32, light: &Light) -> (f32, V3) {
         let d = self.distance(x, y);

@@ -1,6 +1,6 @@
 //! Triangles and hairs to a buffer of depths and triangle numbers, four samples for each pixel.
 
-use crate::render::math::{V3, floor, lattice, unit_of};
+use crate::render::math::{V3, floor, larger, lattice, smaller, unit_of};
 
 /// No triangle.
 pub const NONE: u32 = u32::MAX;
@@ -9,23 +9,6 @@ pub const HAIR: u32 = 1 << 31;
 
 /// How far a triangle reaches over its edge, in samples, so that no gap opens between two triangles.
 const SLACK: f32 = 1e-3;
-
-/// On which side of an edge the inside of a triangle lies along a row, with one over the slope.
-enum Edge {
-    Left(f32),
-    Right(f32),
-    Level,
-}
-
-fn bound(slope: f32) -> Edge {
-    if slope > 1e-9 {
-        Edge::Left(1.0 / slope)
-    } else if slope < -1e-9 {
-        Edge::Right(1.0 / slope)
-    } else {
-        Edge::Level
-    }
-}
 
 /// A corner on the screen: x and y in samples, and one over its depth.
 pub type Corner = [f32; 3];
@@ -50,11 +33,21 @@ impl Buffer {
         self.samples.resize(self.width * self.height, (0.0, NONE));
     }
 
-    /// Triangle, perhaps with [`HAIR`], or [`NONE`], of each of the four samples of a pixel.
-    pub fn pixel(&self, column: usize, row: usize) -> [u32; 4] {
-        let at = 2 * row * self.width + 2 * column;
-        let (above, below) = (&self.samples[at..at + 2], &self.samples[at + self.width..at + self.width + 2]);
-        [above[0].1, above[1].1, below[0].1, below[1].1]
+    /// Triangle, perhaps with [`HAIR`], or [`NONE`], of each of the four samples of every pixel of a row.
+    pub fn pixels(&self, row: usize) -> impl Iterator<Item = [u32; 4]> {
+        let (above, below) = self.samples[2 * row * self.width..][..2 * self.width].split_at(self.width);
+        let pairs = above.chunks_exact(2).zip(below.chunks_exact(2));
+        pairs.map(|(above, below)| [above[0].1, above[1].1, below[0].1, below[1].1])
+    }
+
+    /// Whether something covers a position (in samples) that is nearer than `limit` (one over the depth).
+    pub fn covers(&self, x: f32, y: f32, limit: f32) -> bool {
+        let (column, row) = (x as usize, y as usize);
+        x >= 0.0
+            && y >= 0.0
+            && column < self.width
+            && row < self.height
+            && self.samples[row * self.width + column].0 > limit
     }
 
     /// Draws a triangle where it is nearest, whichever way it turns.
@@ -75,32 +68,32 @@ impl Buffer {
         let (v_by_x, v_by_y) = ((a[1] - b[1]) * inverse, (b[0] - a[0]) * inverse);
         let (db, dc) = (b[2] - a[2], c[2] - a[2]);
         let z_by_x = u_by_x * db + v_by_x * dc;
-        let edges = [bound(u_by_x), bound(v_by_x), bound(-u_by_x - v_by_x)];
-        for y in y0 as usize..=y1 as usize {
-            let (px, py) = (left + 0.5 - a[0], y as f32 + 0.5 - a[1]);
-            let (u, v) = (px * u_by_x + py * u_by_y, px * v_by_x + py * v_by_y);
-            // The samples of this row between the edges.
-            let (mut from, mut to) = (0.0f32, last);
-            for (at, edge) in [u, v, 1.0 - u - v].into_iter().zip(&edges) {
-                match *edge {
-                    Edge::Left(step) => from = from.max(-at * step),
-                    Edge::Right(step) => to = to.min(-at * step),
-                    Edge::Level if at < 0.0 => to = -1.0,
-                    Edge::Level => {}
-                }
+        let (px, py) = (left + 0.5 - a[0], y0 as f32 + 0.5 - a[1]);
+        let (u, v) = (px * u_by_x + py * u_by_y, px * v_by_x + py * v_by_y);
+        // Where in the first row each edge crosses, and how far it moves with each row. An edge whose inside lies to
+        // the right bounds from below, one whose inside lies to the left bounds from above, a level one does neither.
+        let (mut low, mut high) = ([(0.0, 0.0); 3], [(last, 0.0); 3]);
+        let edges = [(u, u_by_x, u_by_y), (v, v_by_x, v_by_y), (1.0 - u - v, -u_by_x - v_by_x, -u_by_y - v_by_y)];
+        for (i, (at, by_x, by_y)) in edges.into_iter().enumerate() {
+            if by_x.abs() > 1e-9 {
+                let step = -1.0 / by_x;
+                let bounds = if by_x > 0.0 { &mut low } else { &mut high };
+                bounds[i] = (at * step, by_y * step);
             }
-            let (from, to) = (from - SLACK, to + SLACK);
-            if !(from <= to && to >= 0.0) {
-                continue;
-            }
-            let first = from as usize + usize::from(from > 0.0 && from as usize as f32 != from);
-            let end = to.min(last) as usize + 1;
+        }
+        let (z, z_by_y) = (a[2] + u * db + v * dc, u_by_y * db + v_by_y * dc);
+        let rows = self.samples.chunks_exact_mut(self.width).skip(y0 as usize).take((y1 - y0) as usize + 1);
+        for (y, row) in rows.enumerate() {
+            let y = y as f32;
+            let cross = |bound: (f32, f32)| bound.0 + bound.1 * y;
+            let from = larger(larger(cross(low[0]), cross(low[1])), larger(cross(low[2]), 0.0));
+            let to = smaller(smaller(cross(high[0]), cross(high[1])), smaller(cross(high[2]), last));
+            let (first, end) = ((from + (1.0 - SLACK)) as usize, (to + (1.0 + SLACK)) as usize);
             if first >= end {
                 continue;
             }
-            let row = y * self.width + x0 as usize;
-            let mut z = a[2] + u * db + v * dc + first as f32 * z_by_x;
-            for sample in &mut self.samples[row + first..row + end] {
+            let mut z = z + y * z_by_y + first as f32 * z_by_x;
+            for sample in &mut row[x0 as usize + first..x0 as usize + end] {
                 if z > sample.0 {
                     *sample = (z, id);
                 }
@@ -124,7 +117,7 @@ impl Buffer {
             }
             let w = 1.0 - u - v;
             let root = a.0 * w + b.0 * u + c.0 * v;
-            let normal = (a.1 * w + b.1 * u + c.1 * v).unit();
+            let normal = a.1 * w + b.1 * u + c.1 * v;
             let (r1, r2, r3) = (unit_of(h ^ 0xB529_7A4D), unit_of(h ^ 0x1B56_C4E9), unit_of(h ^ 0x7FEB_352D));
             let stray = V3 { x: r1 - 0.5, y: r2 - 0.5, z: r3 - 0.5 };
             let way = (normal + stray * fur.stray + V3 { x: 0.0, y: -fur.droop, z: 0.0 }).unit();
@@ -145,27 +138,33 @@ impl Buffer {
             ((p[0], dx), (p[1], dy), (self.width, self.height))
         };
         let length = along.1.abs();
-        if !(length > 0.5 && length < 4096.0) {
+        if !(length > 0.5 && length < 4096.0 && across.0.abs() < 16384.0) {
             return;
         }
         let low = along.0.min(along.0 + along.1);
         let (first, last) = between(low, low + length, limits.0);
         let inverse = 1.0 / along.1;
-        let wide = half * (dx * dx + dy * dy).sqrt() / length;
-        let dz = q[2] - p[2];
+        let reach = half * (dx * dx + dy * dy).sqrt() / length;
         let (step, stride) = if steep { (self.width, 1) } else { (1, self.width) };
+        // Both sides and the depth at the first step, and how they change with each: sides in 65536ths of a sample.
+        let t = (first as f32 + 0.5 - along.0) * inverse;
+        let fixed = |x: f32| (x * 65536.0) as i32;
+        let side = |way: f32| {
+            let (at, change) = (across.0 + way * reach, across.1 - way * reach);
+            (fixed(at + change * t + 0.5), fixed(change * inverse))
+        };
+        let ((mut from, from_step), (mut to, to_step)) = (side(-1.0), side(1.0));
+        let dz = q[2] - p[2];
+        let (mut z, z_step) = (p[2] + dz * t, dz * inverse);
         for at in first as usize..=last as usize {
-            let t = (at as f32 + 0.5 - along.0) * inverse;
-            let middle = across.0 + across.1 * t;
-            let reach = wide * (1.0 - t);
-            let (from, to) = between(middle - reach, middle + reach, limits.1);
-            let z = p[2] + dz * t;
-            for other in from as usize..=to as usize {
-                let sample = &mut self.samples[at * step + other * stride];
+            let (low, high) = ((from >> 16).max(0), (to >> 16).min(limits.1 as i32));
+            for other in low..high {
+                let sample = &mut self.samples[at * step + other as usize * stride];
                 if z > sample.0 {
                     *sample = (z, id);
                 }
             }
+            (from, to, z) = (from.wrapping_add(from_step), to.wrapping_add(to_step), z + z_step);
         }
     }
 }
@@ -248,8 +247,9 @@ mod tests {
         let near = far.map(|corner| [corner[0], corner[1], 0.8]);
         for triangles in [[far, near], [near, far]] {
             let buffer = drawn(&triangles, 8, 8);
-            assert_eq!(buffer.pixel(1, 1), [triangles.iter().position(|t| *t == near).unwrap() as u32; 4]);
-            assert_eq!(buffer.pixel(7, 7), [NONE; 4]);
+            let pixel = |column, row| buffer.pixels(row).nth(column).unwrap();
+            assert_eq!(pixel(1, 1), [triangles.iter().position(|t| *t == near).unwrap() as u32; 4]);
+            assert_eq!(pixel(7, 7), [NONE; 4]);
         }
     }
 

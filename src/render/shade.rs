@@ -1,6 +1,6 @@
 //! What a surface is made of, and the colour it has under the light.
 
-use crate::render::math::{V3, cells, floor, mix, noise, sin_cos, smooth, v3};
+use crate::render::math::{V3, cells, floor, larger, mix, noise, sin_cos, smooth, v3};
 
 /// Where the second colour goes; coordinates are those of the part's unit sphere.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,64 +91,124 @@ pub struct Light {
     pub floor: V3,
 }
 
-/// A point to shade.
+/// The light that a point of a surface gets and the directions that matter.
 pub struct Point {
     /// Unit normal.
     pub normal: V3,
     /// Unit vector to the camera.
     pub view: V3,
-    /// Position on the part's unit sphere.
-    pub local: V3,
     /// Ambient light that arrives.
     pub open: f32,
     /// Key light that arrives.
     pub lit: f32,
-    /// How much of it is hairs that stand off, 0 to 1.
-    pub hair: f32,
-    /// Units of the scene in one pixel.
-    pub pixel: f32,
+}
+
+/// What a point of a soft surface sends to the camera: `of_albedo` times its colour, and `always` whatever its colour.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Radiance {
+    /// For each unit of albedo.
+    pub of_albedo: V3,
+    /// Added to that.
+    pub always: V3,
+}
+
+/// The texture of a material as it looks from some distance.
+#[derive(Clone, Copy, Debug)]
+pub enum Grain {
+    /// Hairs that lie downwards.
+    Strands {
+        /// Strands for each unit of length across.
+        fine: f32,
+        /// The same along, relative to across.
+        down: f32,
+        /// Contrast of strands.
+        strand: f32,
+        /// Contrast of tufts of them.
+        tuft: f32,
+    },
+    /// Small curls; from 1 to 0 where they are too small to be seen.
+    Curls(f32),
+    /// Yarn; from 1 to 0 likewise.
+    Weave(f32),
+    /// Smooth.
+    Felt,
 }
 
 impl Material {
-    /// The colour of `point` under `light`.
-    pub fn shade(&self, point: &Point, light: &Light) -> V3 {
-        let rest = point.local.scale(self.size);
-        let mut albedo = self.colour;
-        let share = self.share(point.local, rest);
-        if share > 0.0 {
-            albedo = albedo.mix(self.second, share);
-        }
-        let facing = point.normal.dot(point.view).clamp(0.0, 1.0);
-        let toward = point.normal.dot(light.towards);
-        let ambient = light.floor.mix(light.sky, 0.5 + 0.5 * point.normal.y) * point.open;
+    /// Its texture where a pixel is so many units of the scene wide: what is thinner than a pixel fades.
+    pub fn grain(&self, pixel: f32) -> Grain {
         match self.finish {
-            Finish::Gloss => {
-                let half = (light.towards + point.view).unit();
-                let h = point.normal.dot(half).max(0.0);
-                let (h2, rim) = (h * h, 1.0 - facing);
-                let (h8, rim3) = (h2 * h2 * h2 * h2, rim * rim * rim);
-                let h64 = h8 * h8 * h8 * h8 * h8 * h8 * h8 * h8;
-                let diffuse = ambient + light.key * (toward.max(0.0) * point.lit);
-                albedo.scale(diffuse) + light.key * (1.3 * h64 * h8 * point.lit) + light.sky * (0.25 * rim3 + 0.02)
+            Finish::Fur(length) => {
+                let long = smooth(0.03, 0.1, length);
+                let fine = mix(30.0, 20.0, long);
+                let fade = 1.0 - smooth(0.4, 1.0, pixel * fine);
+                let (strand, tuft) = (mix(0.16, 0.26, long) * fade, mix(0.08, 0.16, long));
+                Grain::Strands { fine, down: mix(0.6, 0.28, long), strand, tuft }
             }
-            finish => {
-                let (wrap, sheen, grain) = match finish {
-                    Finish::Fur(length) => (0.45, 0.55, self.strands(rest, length, point.pixel)),
-                    Finish::Curls(_) => (0.45, 0.5, self.curls(rest, point.pixel)),
-                    Finish::Cloth => (0.25, 0.2, self.weave(rest, point.pixel)),
-                    _ => (0.25, 0.25, 0.06 * noise(rest * 26.0, self.seed)),
-                };
-                let grain = grain + 0.10 * point.hair;
-                let albedo = self.stitch(albedo, point.local) * (1.0 + grain);
-                let diffuse = ((toward + wrap) / (1.0 + wrap)).max(0.0) * point.lit;
-                // Light that grazes soft fibres comes out again at the edge.
-                let edge = (1.0 - facing) * (1.0 - facing);
-                let soft = edge * sheen;
-                let glow = albedo.mix(V3::splat(0.6), 0.25);
-                albedo.scale(ambient + light.key * diffuse)
-                    + glow.scale(light.sky * (soft * point.open * 0.5) + light.key * (soft * diffuse))
-            }
+            Finish::Curls(_) => Grain::Curls(1.0 - smooth(0.4, 1.1, pixel * 20.0)),
+            Finish::Cloth => Grain::Weave(1.0 - smooth(0.3, 0.7, pixel * 22.0)),
+            _ => Grain::Felt,
         }
+    }
+
+    /// What `point` of this material, not being glossy, sends to the camera under `light`.
+    pub fn radiance(&self, point: &Point, light: &Light) -> Radiance {
+        let (wrap, sheen) = match self.finish {
+            Finish::Fur(_) => (0.45, 0.55),
+            Finish::Curls(_) => (0.45, 0.5),
+            Finish::Cloth => (0.25, 0.2),
+            _ => (0.25, 0.25),
+        };
+        let facing = point.normal.dot(point.view).clamp(0.0, 1.0);
+        let diffuse = larger((point.normal.dot(light.towards) + wrap) / (1.0 + wrap), 0.0) * point.lit;
+        // Light that grazes soft fibres comes out again at the edge, a part of it without their colour.
+        let soft = (1.0 - facing) * (1.0 - facing) * sheen;
+        let glow = light.sky * (soft * point.open * 0.5) + light.key * (soft * diffuse);
+        Radiance {
+            of_albedo: self.ambient(point, light) + light.key * diffuse + glow * 0.75,
+            always: glow * (0.25 * 0.6),
+        }
+    }
+
+    /// The colour of a point at `local` of this material, not being glossy; `hair` of it are hairs that stand off.
+    pub fn soft(&self, local: V3, hair: f32, grain: Grain, radiance: Radiance) -> V3 {
+        let rest = local.scale(self.size);
+        let grain = match grain {
+            Grain::Strands { fine, down, strand, tuft } => {
+                let tufts = noise(v3(rest.x * 8.0, rest.y * 10.0 * down, rest.z * 8.0), self.seed ^ 9);
+                let p = v3(rest.x, rest.y * down, rest.z);
+                tuft * tufts + if strand > 0.0 { strand * noise(p * fine, self.seed) } else { 0.0 }
+            }
+            Grain::Curls(fade) => self.curls(rest, fade),
+            Grain::Weave(fade) => self.weave(rest, fade),
+            Grain::Felt => 0.06 * noise(rest * 26.0, self.seed),
+        };
+        let albedo = self.stitch(self.albedo(local, rest), local) * (1.0 + grain + 0.10 * hair);
+        albedo.scale(radiance.of_albedo) + radiance.always
+    }
+
+    /// The colour of a `point` at `local` of this material, being glossy, under `light`.
+    pub fn gloss(&self, local: V3, point: &Point, light: &Light) -> V3 {
+        let albedo = self.albedo(local, local.scale(self.size));
+        let half = (light.towards + point.view).unit();
+        let h = larger(point.normal.dot(half), 0.0);
+        let (h2, rim) = (h * h, 1.0 - point.normal.dot(point.view).clamp(0.0, 1.0));
+        let (h8, rim3) = (h2 * h2 * h2 * h2, rim * rim * rim);
+        let h64 = h8 * h8 * h8 * h8 * h8 * h8 * h8 * h8;
+        let toward = larger(point.normal.dot(light.towards), 0.0);
+        let diffuse = self.ambient(point, light) + light.key * (toward * point.lit);
+        albedo.scale(diffuse) + light.key * (1.3 * h64 * h8 * point.lit) + light.sky * (0.25 * rim3 + 0.02)
+    }
+
+    /// Light from above and below.
+    fn ambient(&self, point: &Point, light: &Light) -> V3 {
+        light.floor.mix(light.sky, 0.5 + 0.5 * point.normal.y) * point.open
+    }
+
+    /// The colour at a point before light.
+    fn albedo(&self, local: V3, rest: V3) -> V3 {
+        let share = self.share(local, rest);
+        if share > 0.0 { self.colour.mix(self.second, share) } else { self.colour }
     }
 
     /// How much of the second colour is at a point.
@@ -217,34 +277,19 @@ impl Material {
             let dash = (along - floor(along) - 0.5).abs();
             dark = dark.max((1.0 - smooth(0.02, 0.05, d)) * smooth(0.1, 0.2, 0.5 - dash));
         }
-        albedo.mix(v3(0.012, 0.009, 0.008), 0.9 * dark)
-    }
-
-    /// Brightness of strands that lie downwards.
-    fn strands(&self, rest: V3, length: f32, pixel: f32) -> f32 {
-        let long = smooth(0.03, 0.1, length);
-        let fine = mix(30.0, 20.0, long);
-        let down = mix(0.6, 0.28, long);
-        let tuft = noise(v3(rest.x * 8.0, rest.y * 10.0 * down, rest.z * 8.0), self.seed ^ 9);
-        let p = v3(rest.x + 0.02 * tuft, rest.y * down, rest.z + 0.02 * tuft);
-        // Strands thinner than a pixel fade instead of flickering.
-        let fade = 1.0 - smooth(0.4, 1.0, pixel * fine);
-        let strand = if fade > 0.0 { noise(p * fine, self.seed) * fade } else { 0.0 };
-        mix(0.16, 0.26, long) * strand + mix(0.08, 0.16, long) * tuft
+        if dark > 0.0 { albedo.mix(v3(0.012, 0.009, 0.008), 0.9 * dark) } else { albedo }
     }
 
     /// Brightness of small curls: the contour lines of noise are loops.
-    fn curls(&self, rest: V3, pixel: f32) -> f32 {
+    fn curls(&self, rest: V3, fade: f32) -> f32 {
         let a = noise(rest * 7.5, self.seed);
-        let fade = 1.0 - smooth(0.4, 1.1, pixel * 20.0);
         let b = if fade > 0.0 { noise(rest * 20.0, self.seed ^ 3) * fade } else { 0.0 };
         let loops = sin_cos(400.0 * a + 110.0 * b).0;
         0.13 * loops * (0.35 + 0.65 * fade) + 0.16 * b + 0.12 * a
     }
 
     /// Brightness of yarn.
-    fn weave(&self, rest: V3, pixel: f32) -> f32 {
-        let fade = 1.0 - smooth(0.3, 0.7, pixel * 22.0);
+    fn weave(&self, rest: V3, fade: f32) -> f32 {
         let wave = |t: f32| {
             let t = t - floor(t) - 0.5;
             1.0 - 8.0 * t * t

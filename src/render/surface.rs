@@ -11,10 +11,6 @@ pub struct Vertex {
     pub normal: V3,
     /// Position on the part's own unit sphere: what patterns are drawn by.
     pub local: V3,
-    /// How much of the ambient light arrives, 0 to 1.
-    pub open: f32,
-    /// How much of the key light arrives, 0 to 1.
-    pub lit: f32,
 }
 
 /// One part of a scene: a range of triangles of one material, and the ellipsoid that stands for it in shadows.
@@ -91,8 +87,9 @@ impl Surface {
         let rings = place.detail.max(4);
         let around = rings + rings / 2;
         let circle: Vec<(f32, f32)> = (0..around).map(|i| sin_cos(360.0 * i as f32 / around as f32)).collect();
+        let heights: Vec<(f32, f32)> = (0..=rings).map(|i| sin_cos(180.0 * i as f32 / rings as f32)).collect();
         self.grid(place, rings, around, (centre, axes, radii), |i, j| {
-            let (s, c) = sin_cos(180.0 * i as f32 / rings as f32);
+            let (s, c) = heights[i];
             let local = v3(circle[j].0 * s, c, circle[j].1 * s);
             (axes.apply(bent(local, bend, place.seed).scale(radii)) + centre, local)
         });
@@ -145,7 +142,7 @@ impl Surface {
                 let out = radius + thick * tc;
                 let local = v3(s, ts, c);
                 let position = centre + axes.apply(v3(out * s, height + thick * ts, out * c));
-                self.vertices.push(Vertex { position, normal: V3::default(), local, open: 1.0, lit: 1.0 });
+                self.vertices.push(Vertex { position, normal: V3::default(), local });
             }
         }
         for i in 0..around {
@@ -170,7 +167,7 @@ impl Surface {
     ) {
         let (first, first_triangle) = (self.vertices.len(), self.triangles.len());
         let mut push = |(position, local): (V3, V3)| {
-            self.vertices.push(Vertex { position, normal: V3::default(), local, open: 1.0, lit: 1.0 });
+            self.vertices.push(Vertex { position, normal: V3::default(), local });
         };
         push(point(0, 0));
         for i in 1..rings {

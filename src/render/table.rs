@@ -38,7 +38,7 @@ impl Table {
     pub fn behind(&self, scene: &Scene, eye: V3, way: V3) -> V3 {
         let hit = scene.backdrop.hit(eye, self.from, way);
         let Some(p) = hit.table else { return hit.colour };
-        let at = |k: f32| ((k / Self::HALF) * 0.5 + 0.5) * Self::CELLS as f32;
+        let at = |k: f32| (k * (0.5 / Self::HALF) + 0.5) * Self::CELLS as f32;
         let (x, z) = (at(p.x), at(p.z));
         let limit = Self::CELLS as f32 - 1e-3;
         if !(x > 0.0 && z > 0.0 && x < limit && z < limit) {
