@@ -5,13 +5,17 @@ from . import _cpu
 _cpu.check()
 
 from ._core import CatalogError, Index, ModelError, PictureError, __version__  # noqa: E402
+from .comparison import Comparison, compare_models  # noqa: E402
 from .engine import Added, Engine, Query  # noqa: E402
+from .evaluation import Evaluation  # noqa: E402
 from .results import Hit, Item, Reference, Report, Results  # noqa: E402
 
 __all__ = [
     "Added",
     "CatalogError",
+    "Comparison",
     "Engine",
+    "Evaluation",
     "Hit",
     "Index",
     "Item",
@@ -22,4 +26,5 @@ __all__ = [
     "Report",
     "Results",
     "__version__",
+    "compare_models",
 ]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, final
 
 import numpy as np
@@ -124,6 +125,14 @@ def preprocess(
 
 def thumbnail(image: _Image, side: int = 256) -> bytes:
     """A small copy as the bytes of a JPEG file, without metadata; no side is longer than `side`."""
+
+def folder_items(folder: str | os.PathLike[str]) -> list[tuple[str, list[Path]]]:
+    """What `Engine.add_folder` would add: each item's id and the paths of its pictures, both sorted.
+
+    Raises:
+        ValueError: There is no picture in it.
+        OSError: A folder cannot be read.
+    """
 
 @final
 class Engine:

@@ -1,4 +1,4 @@
-"""The command `plushie-search`: add, search, show, remove, stats, demo, plush."""
+"""The command `plushie-search`: add, search, show, remove, stats, evaluate, demo, plush."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, demo
+from .comparison import Comparison, compare_models
 from .descriptions import read_descriptions
 from .engine import Engine
+from .evaluation import Evaluation
 from .hub import DEFAULT_MODEL
 from .progress import ProgressBar
 from .results import Item, Report, printable, table
@@ -146,6 +148,48 @@ def _stats(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _evaluate(options: argparse.Namespace) -> int:
+    places, models = _places_and_models(options)
+    queries = None if options.leave_one_out else places[1]
+    evaluation: Evaluation | Comparison
+    with closing(ProgressBar("evaluating")) as progress:
+        how = {"unknown": options.unknown, "k": options.k, "progress": progress}
+        if not models:
+            with _engine(options) as engine:
+                evaluation = engine.evaluate(queries, where=options.where, **how)
+        elif options.where is not None:
+            raise ValueError("--where asks one catalog, and --compare makes its own: give one of them")
+        elif os.path.isfile(os.path.join(places[0], "catalog.sqlite")):
+            with _engine(options) as engine:
+                evaluation = compare_models(models, engine, queries, threads=options.threads, **how)
+        else:
+            evaluation = compare_models(models, places[0], queries, threads=options.threads, **how)
+    if options.html is not None:
+        evaluation.to_html(options.html)
+    if options.markdown is not None:
+        Path(options.markdown).write_text(evaluation.to_markdown(), encoding="utf-8", errors="backslashreplace")
+    if options.json:
+        _print_json(evaluation.to_dict())
+    else:
+        print(evaluation)
+    for name, reason in evaluation.failed:
+        _say(reason if name in reason else f"{name}: {reason}")
+    return SOME_FAILED if evaluation.failed else DONE
+
+
+def _places_and_models(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """CATALOG and QUERIES, and the models to compare: `--compare A B CATALOG QUERIES` takes all four for models."""
+    places = [place for place in (options.catalog, options.queries) if place is not None]
+    models = list(options.compare or [])
+    needed = 1 if options.leave_one_out else 2
+    while len(places) < needed and len(models) > 2:
+        places.insert(0, models.pop())
+    if len(places) != needed:
+        raise ValueError("evaluate needs a CATALOG and either QUERIES or --leave-one-out")
+    options.catalog = places[0]
+    return places, models
+
+
 def _demo(options: argparse.Namespace) -> int:
     demo.run(
         Path(options.directory),
@@ -231,7 +275,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         if catalog:
             sub.add_argument("catalog", metavar="CATALOG", help="the catalog's directory")
-        if catalog or name == "demo":
+        if catalog or name in ("demo", "evaluate"):
             sub.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or directory (%(default)s)")
             sub.add_argument("--threads", type=_positive, metavar="N", help="the most threads to use (all cores)")
         if name != "demo":
@@ -259,6 +303,23 @@ def _parser() -> argparse.ArgumentParser:
     remove.add_argument("id", metavar="ID", nargs="+", help="the items")
 
     command("stats", _stats, "show what a catalog holds")
+
+    evaluate = command("evaluate", _evaluate, "measure how often the right item is found", catalog=False)
+    evaluate.add_argument("catalog", metavar="CATALOG", nargs="?", help="the catalog's directory")
+    evaluate.add_argument("queries", metavar="QUERIES", nargs="?", help="a folder of <item>/<picture>")
+    evaluate.add_argument("--leave-one-out", action="store_true", help="each stored reference is a query, in turn")
+    evaluate.add_argument("--unknown", metavar="FOLDER", help="pictures of things that are not in the catalog")
+    evaluate.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="MODEL",
+        help="put models side by side, each in a catalog that is thrown away; CATALOG may then be a folder of "
+        "<item>/<picture>",
+    )
+    evaluate.add_argument("--where", type=_where, metavar="JSON", help="search only among items that fit this filter")
+    evaluate.add_argument("-k", "--k", type=_positive, default=10, help="look at so many items (%(default)s)")
+    evaluate.add_argument("--html", metavar="FILE", help="write a page with pictures of the worst failures")
+    evaluate.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")
 
     show_off = command("demo", _demo, "make a collection of plush toys and search it", catalog=False)
     show_off.add_argument("directory", metavar="DIRECTORY", nargs="?", default="demo", help="where (%(default)s)")

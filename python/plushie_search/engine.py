@@ -9,6 +9,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from . import _core, hub
+from .evaluate import evaluate
 from .results import Item, Reference, Report, Results
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._core import _Image as ImageLike
+    from .evaluate import Pictures, Texts, Unknown
+    from .evaluation import Evaluation
 
 Progress: TypeAlias = Callable[[int, int, str], object]
 """Called with (pictures done, pictures in all, the item that comes next)."""
@@ -383,6 +386,62 @@ class Engine:
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors of texts, float32 (n, dim)."""
         return self._core.encode_texts(texts)
+
+    # How good it is
+
+    def evaluate(
+        self,
+        queries: Pictures | None = None,
+        *,
+        texts: Texts | None = None,
+        unknown: Unknown | None = None,
+        k: int = 10,
+        depth: int | None = None,
+        where: Where | None = None,
+        false_reject_rate: float = 0.05,
+        rounds: int = 2000,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Evaluation:
+        """Asks for items that are known, and says how often they are found and how sure that is.
+
+        Without ``queries`` and ``texts`` each reference of an item that has others is left out in turn, and its stored
+        vector is the query: then no pictures are needed.
+
+        Args:
+            queries: A folder of ``<item>/<picture>``, or pairs of a picture and its item, or of a picture and several
+                items of which any is right.
+            texts: Pairs of a text and its item or items. They are counted together with ``queries``: evaluate them by
+                themselves to see them apart.
+            unknown: A folder or list of pictures of things that are not in the catalog: how often are they taken for
+                something that is?
+            k: The figures ``hit@k`` and so on look at so many items.
+            depth: For ``mAP`` and ``MRR`` an item below this rank is not found; at least 100 unless told.
+            where: Search only among items that fit; queries for others are left out.
+            false_reject_rate: The share of known queries that may be turned away to keep unknown ones out.
+            rounds, seed: Of the bootstrap that gives the intervals; see :func:`plushie_search.metrics.mean`.
+            progress: Called with (queries done, queries in all, the query that comes next).
+
+        Pictures that cannot be used are reported and stop nothing.
+
+        Raises:
+            ValueError: A query is for an item that is not in the catalog, there is no query left, no item has two
+                references to leave one out, or k or another number means nothing.
+            OSError: A folder cannot be read.
+        """
+        return evaluate(
+            self,
+            queries,
+            texts=texts,
+            unknown=unknown,
+            k=k,
+            depth=depth,
+            where=where,
+            false_reject_rate=false_reject_rate,
+            rounds=rounds,
+            seed=seed,
+            progress=progress,
+        )
 
     # The engine itself
 

@@ -6,6 +6,7 @@ mod engine;
 mod error;
 mod evaluate;
 mod index;
+mod ingest;
 mod json;
 mod plush;
 mod preprocess;
@@ -24,6 +25,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     error::register(module)?;
     index::register(module)?;
+    ingest::register(module)?;
     encoder::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     evaluate::register(module)?;
