@@ -240,6 +240,12 @@ class Plush:
     def render(self, *, size: int = 224, view: int = 0, scene: _Scene = "studio") -> NDArray[np.uint8]:
         """A picture of shape (size, size, 3); the number of the view chooses camera, light and background."""
 
+    def cutout(self, *, size: int = 224, view: int = 0, scene: _Scene = "studio") -> NDArray[np.uint8]:
+        """The picture that :meth:`render` makes, of shape (size, size, 4).
+
+        The fourth channel is 255 where the plush itself can be seen and 0 elsewhere: paste it on a photo of your own.
+        """
+
 def render_plushes(
     seeds: Sequence[int],
     views: Sequence[int],

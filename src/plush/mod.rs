@@ -100,6 +100,18 @@ pub fn render_square(plush: &Plush, view: &View, size: usize) -> Result<Vec<u8>>
     Ok(plush.render(view, size, size).rgb)
 }
 
+/// A square picture of a plush with a fourth channel: 255 where the plush itself can be seen, 0 elsewhere.
+///
+/// # Errors
+/// A side of 0 or beyond 4096.
+pub fn cut_out(plush: &Plush, view: &View, size: usize) -> Result<Vec<u8>> {
+    check_size(size)?;
+    let drawn = plush.render(view, size, size);
+    let shown = drawn.subject.iter().zip(&drawn.covered).map(|(&subject, &covered)| subject && !covered);
+    let pixels = drawn.rgb.chunks_exact(3).zip(shown);
+    Ok(pixels.flat_map(|(rgb, shown)| [rgb[0], rgb[1], rgb[2], if shown { 255 } else { 0 }]).collect())
+}
+
 /// Square pictures of many plushes, one after the other: plush `seeds[i]` in view `views[i]`.
 ///
 /// # Errors

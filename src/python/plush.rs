@@ -62,6 +62,15 @@ impl Plush {
         Ok(array.into_pyarray(py))
     }
 
+    /// A picture with transparency around the plush: height x width x 4.
+    #[pyo3(signature = (*, size = 224, view = 0, scene = "studio"))]
+    fn cutout<'py>(&self, py: Python<'py>, size: usize, view: u64, scene: &str) -> PyResult<Bound<'py, PyArray3<u8>>> {
+        let scene = Scene::parse(scene)?;
+        let pixels = detached(py, || plush::cut_out(&self.0, &View::sample(view, scene), size))?;
+        let array = Array3::from_shape_vec((size, size, 4), pixels).expect("size * size * 4 bytes");
+        Ok(array.into_pyarray(py))
+    }
+
     fn __repr__(&self) -> String {
         format!("<Plush {}: {}>", self.0.seed(), self.0.caption(Language::En))
     }

@@ -1,7 +1,6 @@
 //! Opening and creating `catalog.sqlite`: nothing is changed before the file is known to be ours.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,9 +14,6 @@ const APPLICATION: i64 = 0x706c_7573;
 const FORMAT: i64 = 1;
 /// How long a writer waits for another one.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a refusal to open is checked again.
-const REPEATS: usize = 3;
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// What an empty database says of itself.
 const EMPTY: (i64, i64, i64) = (0, 0, 0);
@@ -59,22 +55,8 @@ const TABLES: &str = "
     CREATE UNIQUE INDEX vectors_by_reference ON vectors (reference, model) WHERE vector IS NOT NULL;
 ";
 
-/// Opens the catalog in `directory` for writing, or creates it there. While another process is creating it, what lies
-/// there may for a moment look like somebody else's, so a refusal counts only when it is repeated.
+/// Opens the catalog in `directory` for writing, or creates it there if `create` says so.
 pub(super) fn open(directory: &Path, create: bool) -> Result<Connection> {
-    let mut opened = attempt(directory, create);
-    for _ in 0..REPEATS {
-        if opened.is_ok() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-        opened = attempt(directory, create);
-    }
-    opened
-}
-
-/// Checks what lies in `directory`, creates a catalog there if `create` says so, and opens it for writing.
-fn attempt(directory: &Path, create: bool) -> Result<Connection> {
     let fail = |reason: String| Error::catalog(directory, reason);
     let file = directory.join("catalog.sqlite");
     match fs::metadata(directory) {
@@ -130,37 +112,52 @@ pub(super) fn connect(directory: &Path) -> Result<Connection> {
     connect().map_err(|error| sql_error(directory, &error))
 }
 
-/// Looks at the file before SQLite does, because SQLite may write beside it as soon as it opens it.
+/// Looks at the file without touching anything beside it, which SQLite may do as soon as it opens a file for good.
+///
+/// SQLite itself has to look: closing a file handle of our own would drop the locks that other connections of this
+/// process hold on the file (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
 fn check_header(directory: &Path, file: &Path, create: bool) -> Result<()> {
     let fail = |reason: String| Error::catalog(directory, reason);
-    let unreadable = |error: std::io::Error| fail(format!("{} cannot be read: {error}", file.display()));
-    let mut header = Vec::with_capacity(100);
-    match File::open(file) {
-        Ok(opened) => opened.take(100).read_to_end(&mut header).map_err(unreadable)?,
+    match fs::metadata(file) {
+        Ok(found) if found.len() == 0 => return Ok(()),
+        Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if !create {
                 return Err(fail("holds no catalog.sqlite; is this the right directory?".into()));
             }
             // An empty file is an empty database; whoever comes first fills it.
-            match File::create_new(file) {
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(fail(format!("{} cannot be created: {error}", file.display()))),
-            }
-            return Ok(());
+            return match File::create_new(file) {
+                Ok(_) => Ok(()),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+                Err(error) => Err(fail(format!("{} cannot be created: {error}", file.display()))),
+            };
         }
-        Err(error) => return Err(unreadable(error)),
-    };
-    // A journal means that a creation was cut short: SQLite first has to undo it.
-    if header.is_empty() || directory.join("catalog.sqlite-journal").exists() {
+        Err(error) => return Err(fail(format!("{} cannot be read: {error}", file.display()))),
+    }
+    // A journal means that a creation is under way or was cut short: SQLite waits for it or undoes it.
+    if directory.join("catalog.sqlite-journal").exists() {
         return Ok(());
     }
-    if !header.starts_with(MAGIC) || header.len() < 100 {
-        return Err(fail("catalog.sqlite is not an SQLite file; move it away or choose another directory".into()));
+    let (application, format) = peek(file).map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            fail("catalog.sqlite is not an SQLite file; move it away or choose another directory".into())
+        }
+        _ => sql_error(directory, &error),
+    })?;
+    check_format(directory, application, format)
+}
+
+/// The application and the format in a file's header, read as if nobody could change it: no locks, nothing written.
+fn peek(file: &Path) -> rusqlite::Result<(i64, i64)> {
+    let mut address = String::from("file:");
+    for byte in std::path::absolute(file).unwrap_or_else(|_| file.into()).as_os_str().as_encoded_bytes() {
+        address.push_str(&format!("%{byte:02x}"));
     }
-    let number =
-        |at: usize| i64::from(u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]));
-    check_format(directory, number(68), number(60))
+    address.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(address, flags)?;
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get(0));
+    Ok((number("application_id")?, number("user_version")?))
 }
 
 fn check_format(directory: &Path, application: i64, format: i64) -> Result<()> {

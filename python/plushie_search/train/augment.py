@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,6 +36,16 @@ def augment(
     x = (middle + (x - middle) * torch.exp(strength * uniform(-0.25, 0.2, 1, 1, 1))) * light
     grain = uniform(0.0, 0.05, 1, 1, 1) * some(0.4)[:, None, None, None]
     return (x + torch.randn(x.shape, generator=chance) * grain).clamp(0.0, 1.0) * 255.0
+
+
+def compress(pictures: NDArray[np.uint8], share: float, chance: np.random.Generator) -> NDArray[np.uint8]:
+    """A share of the pictures `(n, 3, h, w)` has gone through a JPEG file of low quality."""
+    spoilt = pictures.copy()
+    for row in np.flatnonzero(chance.random(len(pictures)) < share):
+        file = io.BytesIO()
+        Image.fromarray(pictures[row].transpose(1, 2, 0)).save(file, "JPEG", quality=int(chance.integers(12, 70)))
+        spoilt[row] = np.asarray(Image.open(file)).transpose(2, 0, 1)
+    return spoilt
 
 
 def _place(x: Tensor, size: int, uniform, *, mirror: bool, strength: float) -> Tensor:  # type: ignore[no-untyped-def]

@@ -29,7 +29,8 @@ def _all_facts() -> list[Fact]:
     facts += [("fur", fur) for fur in words.FURS]
     kinds = [*words.ACCESSORIES, "any_hat"]
     facts += [("wears", kind) for kind in kinds]
-    return facts + [("wears", kind, color) for kind in kinds for color in words.COLORS]
+    facts += [("wears", kind, color) for kind in kinds for color in words.COLORS]
+    return facts + [("lacks", kind) for kind in kinds]
 
 
 FACTS = _all_facts()
@@ -50,7 +51,7 @@ def facts_of(attributes: Mapping[str, Any]) -> set[Fact]:
     for worn in attributes["accessories"]:
         for kind in (worn["kind"], *(("any_hat",) if worn["kind"] in words.HATS else ())):
             facts |= {("wears", kind), ("wears", kind, worn["color"])}
-    return facts
+    return facts | {("lacks", kind) for kind in (*words.ACCESSORIES, "any_hat") if ("wears", kind) not in facts}
 
 
 def table(rows: Iterable[Iterable[Fact]]) -> NDArray[np.bool_]:
@@ -68,8 +69,13 @@ def holds(texts: NDArray[np.bool_], plushes: NDArray[np.bool_]) -> NDArray[np.bo
     return missing == 0
 
 
-def choose(attributes: Mapping[str, Any], chance: random.Random, *, most: int = 4) -> list[Fact]:
-    """Some facts of a plush to name: one to `most`, those that catch the eye more often."""
+def choose(
+    attributes: Mapping[str, Any], chance: random.Random, *, most: int = 4, negations: float = 0.0
+) -> list[Fact]:
+    """Some facts of a plush to name: one to `most`, those that catch the eye more often.
+
+    With a chance of `negations` one thing that it does not wear is named besides.
+    """
     facts: list[tuple[float, Fact]] = [(3.0, ("species", attributes["species"])), (2.5, ("color", attributes["color"]))]
     for worn in attributes["accessories"]:
         kind = "any_hat" if worn["kind"] in words.HATS and chance.random() < 0.3 else worn["kind"]
@@ -83,7 +89,11 @@ def choose(attributes: Mapping[str, Any], chance: random.Random, *, most: int = 
     facts.append((0.25 if attributes["fur"] != "short" else 0.05, ("fur", attributes["fur"])))
     count = min(len(facts), chance.choices(range(1, most + 1), [4.0, 5.0, 4.0, *[2.0] * (most - 3)][:most])[0])
     order = sorted(facts, key=lambda weighed: chance.random() ** (1.0 / weighed[0]), reverse=True)
-    return [fact for _, fact in order[:count]]
+    chosen = [fact for _, fact in order[:count]]
+    if chance.random() < negations:
+        lacking = sorted(fact for fact in facts_of(attributes) if fact[0] == "lacks")
+        chosen.append(chance.choice(lacking))
+    return chosen
 
 
 def text(facts: Sequence[Fact], language: Language, chance: random.Random) -> str:
@@ -99,11 +109,12 @@ class _Said:
     """Facts sorted by what they are about."""
 
     def __init__(self, facts: Sequence[Fact]) -> None:
-        about = {fact[0]: fact[1] for fact in facts if fact[0] != "wears"}
+        about = {fact[0]: fact[1] for fact in facts if fact[0] not in ("wears", "lacks")}
         self.species, self.color = about.get("species"), about.get("color")
         self.pattern, self.second = about.get("pattern"), about.get("second_color")
         self.pose, self.fur = about.get("pose"), about.get("fur")
         self.worn = [(fact[1], fact[2] if len(fact) > 2 else None) for fact in facts if fact[0] == "wears"]
+        self.lacking = [fact[1] for fact in facts if fact[0] == "lacks"]
 
 
 def _pick(names: Mapping[str, tuple[str, str]], value: str, language: int, chance: random.Random) -> str:
@@ -134,6 +145,7 @@ def _english(said: _Said, chance: random.Random) -> str:
     for kind, shade in said.worn:
         thing = _thing(kind, 0, chance)
         worn.append(f"{_pick(words.COLORS, shade, 0, chance)} {thing}" if shade else thing)
+    lacking = [_without(_thing(kind, 0, chance), chance) for kind in said.lacking]
     before, after = [], []
     if said.fur:
         fur = _pick(words.FURS, said.fur, 0, chance)
@@ -159,7 +171,7 @@ def _english(said: _Said, chance: random.Random) -> str:
         before.append(color)
     style = chance.random()
     if style < 0.25:
-        parts = [*before, *([noun] if noun else []), *worn, *after]
+        parts = [*before, *([noun] if noun else []), *worn, *after, *lacking]
         chance.shuffle(parts)
         return chance.choice([" ", " ", ", ", " "]).join(parts)
     head = " ".join(before + ([noun] if noun else []))
@@ -184,6 +196,7 @@ def _english(said: _Said, chance: random.Random) -> str:
             joined = " and "
         sentence += joined + carried
     start = ["", "", "", "", "", "", "a photo of ", "find ", "i want ", "looking for ", "my ", "the ", "show me "]
+    sentence = " ".join([sentence, *lacking]).strip()
     opening = chance.choice(start)
     if opening in ("my ", "the "):
         sentence = sentence.removeprefix("an ").removeprefix("a ")
@@ -192,6 +205,14 @@ def _english(said: _Said, chance: random.Random) -> str:
 
 def _list(things: list[str]) -> str:
     return things[0] if len(things) == 1 else ", ".join(things[:-1]) + " and " + things[-1] if things else ""
+
+
+def _without(thing: str, chance: random.Random) -> str:
+    """How English says that a thing is not worn."""
+    if chance.random() < 0.4:
+        return f"no {thing}"
+    put = chance.choice(["without", "without", "not wearing", "but not"])
+    return f"{put} {thing if 'glass' in thing or 'spec' in thing else _article(thing)}"
 
 
 def _chinese(said: _Said, chance: random.Random) -> str:
@@ -206,6 +227,7 @@ def _chinese(said: _Said, chance: random.Random) -> str:
         between = chance.choice(["", "", "", "的"])
         worn.append(f"{color_of(shade)}{between}{thing}" if shade else thing)
         verbs.append(chance.choice(words.VERBS.get(kind, words.VERBS[""]).split("|")))
+    lacking = [chance.choice(["没有", "没有", "不带", "没", "无"]) + _thing(kind, 1, chance) for kind in said.lacking]
     before, after = [], []
     if said.pose:
         before.append(_pick(words.POSES, said.pose, 1, chance))
@@ -227,7 +249,7 @@ def _chinese(said: _Said, chance: random.Random) -> str:
         before.append(_pick(words.FURS, said.fur, 1, chance))
     style = chance.random()
     if style < 0.25:
-        parts = [*before, *([noun] if noun else []), *worn, *after]
+        parts = [*before, *([noun] if noun else []), *worn, *after, *lacking]
         chance.shuffle(parts)
         return chance.choice([" ", "，", "", " "]).join(parts)
     carried = "".join(
@@ -241,8 +263,10 @@ def _chinese(said: _Said, chance: random.Random) -> str:
         head += toy
     marks = "和".join(after)
     count = chance.choice(["", "", "", "一只", "一个", "这只"])
+    unsaid = "，".join(lacking)
     if not head:
-        return carried + marks if chance.random() < 0.6 else (carried + "的" if carried else f"有{marks}的")
+        phrase = carried + marks if chance.random() < 0.6 else (carried + "的" if carried else f"有{marks}的")
+        return f"{phrase}，{unsaid}" if unsaid and (carried or marks) else unsaid or phrase
     if carried and chance.random() < 0.65:
         phrase = f"{count}{carried}的{head}"
     elif carried:
@@ -253,6 +277,8 @@ def _chinese(said: _Said, chance: random.Random) -> str:
         phrase = (
             f"有{marks}的{phrase}" if chance.random() < 0.4 else f"{phrase}{chance.choice(['，有', '有', '带'])}{marks}"
         )
+    if unsaid:
+        phrase = f"{unsaid}的{phrase}" if chance.random() < 0.5 else f"{phrase}，{unsaid}"
     return chance.choice(["", "", "", "", "", "找", "我想要", "请给我", "一张照片："]) + phrase
 
 

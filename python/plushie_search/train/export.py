@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from plushie_search.train.towers import DIMENSION, MAX_LENGTH, MEAN, SCALE, ImageTower, TextTower
 
 
-def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, side: int, version: str = "1") -> None:
+def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, side: int, version: str = "2") -> None:
     """Writes `model.json`, both ONNX files with weights stored in half precision, and the tokenizer."""
     out.mkdir(parents=True, exist_ok=True)
     image, text = image.cpu().eval(), text.cpu().eval()
@@ -40,10 +40,31 @@ def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, si
         opset_version=17,
         dynamo=False,
     )
+    _pad_inside(out / "image.onnx")
     for file in ("image.onnx", "text.onnx"):
         _halve(out / file)
     shutil.copyfile(tokenizer, out / "tokenizer.json")
     (out / "model.json").write_text(json.dumps(_manifest(side, version), indent=2) + "\n", encoding="utf-8")
+
+
+def _pad_inside(file: Path) -> None:
+    """Lets convolutions pad their own input, one pixel right and below: a step of its own costs a tenth of the time."""
+    model = onnx.load(file)
+    before = {node.output[0]: node for node in model.graph.node if node.op_type == "Pad"}
+    for node in model.graph.node:
+        if node.op_type == "Conv" and node.input[0] in before:
+            node.input[0] = before[node.input[0]].input[0]
+            pads = next(one for one in node.attribute if one.name == "pads")
+            pads.ints[:] = [0, 0, 1, 1]
+    needed = {one.name for one in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+    onnx.save(model, file)
 
 
 def _halve(file: Path) -> None:
@@ -70,7 +91,7 @@ def _manifest(side: int, version: str) -> dict[str, object]:
         "version": version,
         "dimension": DIMENSION,
         "licence": "Apache-2.0",
-        "description": "A small picture and text model for plush toys, trained on rendered plushes",
+        "description": "A small picture and text model for plush toys and everyday things",
         "languages": ["en", "zh-Hans", "zh-Hant"],
         "image": {
             "file": "image.onnx",

@@ -1,64 +1,170 @@
-"""The last stage: the picture tower rests, and the text tower learns to find its way among thousands of plushes."""
+"""The last stage: the picture tower rests, and the text tower learns to find its way among plushes and photos."""
 
 from __future__ import annotations
 
 import random
 import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plushie_search.train import captions
+from plushie_search.train import captions, nouns, words
+from plushie_search.train.lessons import geometry
+from plushie_search.train.photos import Photos
 from plushie_search.train.plushes import Plushes
 from plushie_search.train.towers import pixels
 
 TEXTS, GALLERY = 128, 2000
 TEMPERATURE = 0.05
+NEGATIONS = 0.15
+SEEN = (0, 1, 5)
+"""The views of a plush that texts are compared with: studio, everyday, and before a photo."""
+_FORMS = ("{}", "{}", "{}", "a {}", "a photo of a {}", "a picture of {}", "one {}", "this is a {}")
+_CHINESE_FORMS = ("{}", "{}", "{}", "一张{}的照片", "这是{}", "一个{}")
 
 
-def finish(image: nn.Module, text: nn.Module, tokens: Tokenizer, about: Plushes, *, side: int, minutes: float) -> None:
-    """Trains `text` for so many minutes on the vectors of each plush's first two views."""
-    known = _vectors(image.eval(), about, side)
+@dataclass(frozen=True)
+class Lessons:
+    """What texts are compared with; photos and names may be missing."""
+
+    plushes: Plushes
+    photos: Photos | None
+    names: tuple[Sequence[Sequence[str]], NDArray[np.float32]] | None
+
+
+def finish(
+    image: nn.Module, text: nn.Module, tokens: Tokenizer, about: Lessons, *, side: int, minutes: float, seed: int
+) -> None:
+    """Trains `text` for so many minutes on the vectors of pictures."""
+    reader = _Reader(image, text, tokens, about, side)
     text.train()
     optimiser = torch.optim.AdamW(text.parameters(), 1e-3, weight_decay=0.05)
     start, step = time.monotonic(), 0
     while (progress := (time.monotonic() - start) / (60.0 * minutes)) < 1.0:
         for group in optimiser.param_groups:
             group["lr"] = 1e-3 * (1.0 - progress) * min(1.0, (step + 1) / 20)
-        chance, dice = np.random.default_rng((3, step)), random.Random(step)
-        told, facts = [], []
-        for row in chance.choice(len(about), TEXTS, replace=False):
-            facts.append(captions.choose(about.attributes[row], dice))
-            told.append(captions.text(facts[-1], dice.choice(captions.LANGUAGES), dice))
-        rows = chance.choice(len(about), min(GALLERY, len(about)), replace=False)
-        holds = torch.from_numpy(captions.holds(captions.table(facts), about.facts[rows])).float()
-        encoded = tokens.encode_batch(told)
-        ids = torch.tensor([one.ids for one in encoded])
-        vectors = text(ids, torch.tensor([one.attention_mask for one in encoded]))
-        gallery = known[torch.from_numpy(rows), int(chance.random() < 0.3)]
-        chances = (functional.normalize(vectors) @ gallery.T / TEMPERATURE).log_softmax(1)
-        some = holds.sum(1) > 0
-        loss = -((chances * holds).sum(1)[some] / holds.sum(1)[some]).mean()
+        chance, dice = np.random.default_rng((seed, 3, step)), random.Random(f"{seed} words {step}")
+        losses = [reader.plushes(chance, dice), *reader.words(chance, dice, step)]
+        loss = torch.stack(losses).sum()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         step += 1
         if step % 100 == 0:
-            print(f"words: step {step}, {progress:.0%}, loss {float(loss.detach()):.3f}", flush=True)
+            print(f"words: step {step}, {progress:.0%}, losses", *(f"{float(one):.3f}" for one in losses), flush=True)
 
 
-def _vectors(image: nn.Module, about: Plushes, side: int) -> Tensor:
-    rows = np.arange(len(about))
-    views = []
-    with torch.no_grad():
-        for view in (0, 1):
-            parts = []
-            for few in np.array_split(rows, len(rows) // 100):
-                shown = torch.from_numpy(about.pictures(few, np.full(len(few), view))).float()
-                small = functional.interpolate(shown, (side, side), mode="bilinear", antialias=True)
-                parts.append(functional.normalize(image(pixels(small))))
-            views.append(torch.cat(parts))
-    return torch.stack(views, 1)
+class _Reader:
+    def __init__(self, image: nn.Module, text: nn.Module, tokens: Tokenizer, about: Lessons, side: int) -> None:
+        self.text, self.tokens, self.about = text, tokens, about
+        count = len(about.plushes)
+        rows = np.arange(count)
+        self.plush_vectors = torch.stack(
+            [
+                see(image, (about.plushes.pictures(few, np.full(len(few), view)) for few in _split(rows)), side)
+                for view in SEEN
+            ],
+            1,
+        )
+        self.chinese = {word: chinese for english, chinese in nouns.translations() for word in english}
+        self.translations = list(nouns.translations())
+        if about.photos:
+            pictures = about.photos.pictures
+            everything = _split(np.arange(len(pictures)))
+            self.photo_vectors = torch.stack(
+                [see(image, (pictures[few, region] for few in everything), side) for region in (0, 1)], 1
+            )
+            shown: dict[str, list[int]] = defaultdict(list)
+            for row, texts in enumerate(about.photos.texts):
+                for one in texts:
+                    shown[one].append(row)
+            self.said = list(shown)
+            self.shown = [np.array(rows) for rows in shown.values()]
+            weights = np.sqrt([len(rows) for rows in self.shown])
+            self.weights = weights / weights.sum()
+
+    def plushes(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
+        """Captions find the plushes of which they are true."""
+        about = self.about.plushes
+        told, facts = [], []
+        for row in chance.choice(len(about), TEXTS, replace=False):
+            facts.append(captions.choose(about.attributes[row], dice, negations=NEGATIONS))
+            told.append(captions.text(facts[-1], dice.choice(captions.LANGUAGES), dice))
+        rows = chance.choice(len(about), min(GALLERY, len(about)), replace=False)
+        holds = captions.holds(captions.table(facts), about.facts[rows])
+        gallery = self.plush_vectors[torch.from_numpy(rows), int(chance.integers(len(SEEN)))]
+        return _find(self.read(told), gallery, torch.from_numpy(holds))
+
+    def words(self, chance: np.random.Generator, dice: random.Random, step: int) -> list[Tensor]:
+        """Words find photos, stand to each other as names do, and mean the same in both languages."""
+        losses = []
+        if self.about.photos:
+            picked = chance.choice(len(self.said), TEXTS, replace=False, p=self.weights)
+            rows = [int(chance.choice(self.shown[one])) for one in picked]
+            rows += chance.integers(len(self.photo_vectors), size=GALLERY // 2).tolist()
+            holds = np.stack([np.isin(rows, self.shown[one]) for one in picked])
+            told = [self._put(self.said[one], dice) for one in picked]
+            gallery = self.photo_vectors[torch.tensor(rows), int(chance.integers(2))]
+            losses.append(_find(self.read(told), gallery, torch.from_numpy(holds)))
+        if self.about.names and step % 2:
+            names, vectors = self.about.names
+            picked = chance.choice(len(names), 2 * TEXTS, replace=False)
+            written = [self._put(dice.choice(names[one]), dice) for one in picked]
+            losses.append(0.5 * geometry(self.read(written), torch.from_numpy(vectors[picked])))
+        elif step % 2 == 0:
+            pairs = dice.sample(self.translations, TEXTS)
+            english = self.read([dice.choice(_FORMS).format(dice.choice(one)) for one, _ in pairs])
+            chinese = self.read([self._chinese(dice.choice(one), dice) for _, one in pairs])
+            same = torch.eye(len(pairs), dtype=torch.bool)
+            losses.append(0.3 * _find(chinese, functional.normalize(english), same))
+        return losses
+
+    def read(self, texts: Sequence[str]) -> Tensor:
+        """Vectors of texts."""
+        encoded = self.tokens.encode_batch(list(texts))
+        ids = torch.tensor([one.ids for one in encoded])
+        vectors: Tensor = self.text(ids, torch.tensor([one.attention_mask for one in encoded]))
+        return vectors
+
+    def _put(self, word: str, dice: random.Random) -> str:
+        if word in self.chinese and dice.random() < 0.4:
+            return self._chinese(dice.choice(self.chinese[word]), dice)
+        return dice.choice(_FORMS).format(word) if len(word.split()) < 4 else word
+
+    def _chinese(self, word: str, dice: random.Random) -> str:
+        written = dice.choice(_CHINESE_FORMS).format(word)
+        return words.traditional(written) if dice.random() < 0.4 else written
+
+
+@torch.no_grad()
+def see(image: nn.Module, pictures, side: int) -> Tensor:  # type: ignore[no-untyped-def]
+    """Unit vectors of batches of pictures `(n, 3, h, w)`."""
+    image.eval()
+    found = []
+    for batch in pictures:
+        small = functional.interpolate(
+            torch.from_numpy(np.ascontiguousarray(batch)).float(), (side, side), mode="bilinear", antialias=True
+        )
+        x = pixels(small).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(functional.normalize(image(x).float()))
+    return torch.cat(found)
+
+
+def _split(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return np.array_split(rows, max(1, len(rows) // 64))
+
+
+def _find(texts: Tensor, gallery: Tensor, holds: Tensor) -> Tensor:
+    """How far down the list that each text makes of a gallery is what it is true of."""
+    chances = (functional.normalize(texts) @ gallery.T / TEMPERATURE).log_softmax(1)
+    truths = holds.float()
+    some = truths.sum(1) > 0
+    return -((chances * truths).sum(1)[some] / truths.sum(1)[some]).mean()

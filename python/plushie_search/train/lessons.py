@@ -23,10 +23,10 @@ class PhotoLesson(nn.Module):
         """`vectors` of pictures whose teacher features are `teacher`; equal `photos` are regions of one photo."""
         copied = 1.0 - functional.cosine_similarity(self.teacher_head(vectors), teacher).mean()
         same: Tensor = self.contrast(vectors, photos)
-        return 4.0 * copied + 2.0 * _geometry(vectors, teacher) + 0.3 * same
+        return 4.0 * copied + 2.0 * geometry(vectors, teacher) + 0.3 * same
 
 
-def _geometry(vectors: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tensor:
+def geometry(vectors: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tensor:
     """How far the cosines within the batch are from the teacher's, each row taken as a distribution."""
     unit = functional.normalize(vectors)
     itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)

@@ -1,4 +1,4 @@
-"""Real photos for training: two regions of each, and what a real backbone makes of them.
+"""Real photos for training: regions of each, what a real backbone makes of them, and what people say of them.
 
 The photos and the teacher are optional, and neither ships with the package. Without them the model is trained on
 rendered plushes alone and knows nothing else.
@@ -7,9 +7,13 @@ rendered plushes alone and knows nothing else.
 from __future__ import annotations
 
 import csv
+import json
 import random
-from collections.abc import Iterator
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +21,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 144
-"""Pictures are kept a little larger than the model's input, for crops."""
-REGIONS = 2
-"""The whole photo, and one random crop of it."""
+SIDE = 160
+REGIONS = 3
+"""The whole photo, and random crops of it."""
+SURE = 0.35
+"""A backbone's first guess at what a photo shows counts as its name from this probability on."""
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
@@ -42,40 +47,111 @@ def training_photos(root: Path) -> list[Path]:
     ]
 
 
-def prepare(root: Path, teacher: Path, work: Path, *, threads: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Regions `(n, 2, 3, SIDE, SIDE)` of the photos, and the teacher's normalised features of each; both cached."""
-    pictures, features = work / "photos.npy", work / "photo_features.npy"
-    if not features.exists():
+@dataclass(frozen=True)
+class Photos:
+    """`pictures` `(n, REGIONS, 3, SIDE, SIDE)`, the backbone's unit features of each, texts true of each photo."""
+
+    pictures: NDArray[np.uint8]
+    features: NDArray[np.float32]
+    texts: Sequence[Sequence[str]]
+
+
+def prepare(root: Path, backbone: Path, names: Sequence[Sequence[str]], work: Path, *, threads: int) -> Photos:
+    """Cuts the photos and asks the backbone about them, once; `names[c]` are words for its class c."""
+    pictures, features, texts = (work / name for name in ("photos.npy", "photo_features.npy", "photo_texts.json"))
+    if not texts.exists():
         paths = training_photos(root)
         if not paths:
             raise FileNotFoundError(f"find photos: {root} has none; name another folder, or leave --photos out")
-        _compute(paths, teacher, pictures, features, threads)
-    return np.load(pictures, mmap_mode="r"), np.load(features)
+        guesses = _compute(paths, backbone, pictures, features, threads)
+        said = written_texts(root)
+        found = [
+            [*said.get(path, ()), *(names[best] if names and sure > SURE and _guessable(root, path) else ())]
+            for path, (best, sure) in zip(paths, guesses, strict=True)
+        ]
+        texts.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+    return Photos(np.load(pictures, mmap_mode="r"), np.load(features), json.loads(texts.read_text(encoding="utf-8")))
 
 
-def _compute(paths: list[Path], teacher: Path, pictures: Path, features: Path, threads: int) -> None:
+def written_texts(root: Path) -> Mapping[Path, Sequence[str]]:
+    """What the sources say of their photos: labels, captions, keywords of emoji.
+
+    Nothing that is said of groceries, and every fifth emoji with keywords is left out: both are what words are
+    judged by.
+    """
+    found: dict[Path, list[str]] = defaultdict(list)
+    for table in sorted((root / "varied").glob("*/labels.csv")):
+        with table.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                said = row["label"] or _first_sentence(row["caption"])
+                if said:
+                    found[table.parent / row["file"]].append(said.replace("_", " ").lower())
+    senders = root / "clothing" / "images.csv"
+    if senders.exists():
+        shown = {path.stem: path for path in (root / "clothing").rglob("*.jpg")}
+        with senders.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row["image"] in shown and row["label"] not in ("Not sure", "Other", "Skip"):
+                    found[shown[row["image"]]].append(row["label"].lower())
+    for path, keywords in emoji(root, judged=False):
+        found[path] += [word.replace("_", " ") for word in keywords if re.search("[a-z]{3}", word)]
+    return found
+
+
+def emoji(root: Path, *, judged: bool) -> Iterator[tuple[Path, Sequence[str]]]:
+    """The emoji with keywords: every fifth is what words are judged by, training sees the others."""
+    keywords = root / "emoji" / "keywords.json"
+    if keywords.exists():
+        for number, (sign, words) in enumerate(json.loads(keywords.read_text(encoding="utf-8")).items()):
+            codes = "_".join(f"{ord(one):04x}" for one in sign if one != "\ufe0f")
+            path = root / "emoji" / "png" / f"emoji_u{codes}.png"
+            if (number % 5 == 0) == judged and path.exists():
+                yield path, words
+
+
+_OPENING = re.compile(
+    r"^(a|an|the|this)?\s*(close-?up )?(photo(graph)?|picture|image)s? (of|shows?|depicts?)", re.IGNORECASE
+)
+
+
+def _first_sentence(caption: str) -> str:
+    described = _OPENING.sub("", re.sub(r"^\[.*?\]", "", caption).strip())
+    return " ".join(re.split(r"(?<=\w)[.;:]", described)[0].split()[:16])
+
+
+def _guessable(root: Path, path: Path) -> bool:
+    """Drawings mean little to a backbone, and nothing shall be said of groceries."""
+    return not {"emoji", "grocery"} & set(path.relative_to(root).parts[:1])
+
+
+def _compute(
+    paths: Sequence[Path], backbone: Path, pictures: Path, features: Path, threads: int
+) -> list[tuple[int, float]]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(teacher), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(backbone), options, providers=["CPUExecutionProvider"])
 
-    def one(numbered: tuple[int, Path]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def one(numbered: tuple[int, Path]) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
         regions = list(_regions(*numbered))
         tensor = np.stack([np.asarray(region.resize((224, 224), Image.Resampling.BICUBIC)) for region in regions])
         pixels = (tensor.astype(np.float32) - 127.0).transpose(0, 3, 1, 2) * np.float32(0.0078431)
         small = np.stack([np.asarray(region.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for region in regions])
-        return small.transpose(0, 3, 1, 2), np.asarray(session.run(["features"], {"pixel_values": pixels})[0])
+        seen, chances = session.run(["features", "output"], {"pixel_values": pixels})
+        return small.transpose(0, 3, 1, 2), np.asarray(seen), np.asarray(chances)[0]
 
     shape = (len(paths), REGIONS, 3, SIDE, SIDE)
     kept = np.lib.format.open_memmap(pictures, mode="w+", dtype=np.uint8, shape=shape)
-    found = []
+    found, guesses = [], []
     with ThreadPoolExecutor(threads) as pool:
-        for row, (small, feature) in enumerate(pool.map(one, enumerate(paths))):
+        for row, (small, feature, chances) in enumerate(pool.map(one, enumerate(paths))):
             kept[row] = small
             found.append(feature)
+            guesses.append((int(chances.argmax()), float(chances.max())))
     kept.flush()
     raw = np.stack(found).astype(np.float32)
     centred = (raw - raw.mean((0, 1))) / (raw.std((0, 1)) + 1e-3)
     np.save(features, centred / np.linalg.norm(centred, axis=-1, keepdims=True))
+    return guesses
 
 
 def _regions(number: int, path: Path) -> Iterator[Image.Image]:
@@ -85,8 +161,9 @@ def _regions(number: int, path: Path) -> Iterator[Image.Image]:
         picture = opened.convert("RGBA")
         whole.paste(picture, mask=picture.getchannel("A"))
     yield whole
-    area, aspect = chance.uniform(0.25, 0.8), chance.uniform(0.8, 1.25)
-    width = max(8, min(whole.width, round(whole.width * (area * aspect) ** 0.5)))
-    height = max(8, min(whole.height, round(whole.height * (area / aspect) ** 0.5)))
-    left, top = chance.randint(0, whole.width - width), chance.randint(0, whole.height - height)
-    yield whole.crop((left, top, left + width, top + height))
+    for _ in range(REGIONS - 1):
+        area, aspect = chance.uniform(0.2, 0.8), chance.uniform(0.75, 1.33)
+        width = max(8, min(whole.width, round(whole.width * (area * aspect) ** 0.5)))
+        height = max(8, min(whole.height, round(whole.height * (area / aspect) ** 0.5)))
+        left, top = chance.randint(0, whole.width - width), chance.randint(0, whole.height - height)
+        yield whole.crop((left, top, left + width, top + height))

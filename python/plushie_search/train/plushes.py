@@ -10,31 +10,39 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 from plushie_search import _core
 from plushie_search.train import captions
 
-CHUNK = 500
+CHUNK = 250
 """Pairs in one file."""
 FIRST_SEED = 1_000_000_000
 """Training plushes have seeds from here on; evaluation stays below."""
 Scene = Literal["studio", "everyday", "light", "pose", "occluded", "head_only", "cluttered"]
-_USUAL: tuple[Scene, ...] = ("studio", "everyday", "everyday", "light", "pose")
-_HARD: tuple[Scene, ...] = ("cluttered", "occluded", "head_only")
-SIDE = 128
-VIEWS = len(_USUAL) + 1
+SCENES: tuple[Scene, ...] = (
+    *("studio", "everyday", "light", "pose", "cluttered"),
+    *("everyday", "pose", "occluded", "head_only"),
+)
+"""The circumstances of each view of a plush."""
+CLEAR = 7
+"""So many of them show the whole plush, so that what is said about it can be read off the picture."""
+PASTED = (5, 6, 8)
+"""These views are cut out and stand before a real photo, if there are any."""
+SIDE = 160
+VIEWS = len(SCENES)
 
 
 class Plushes:
     """`pairs` pairs of training plushes; the two of a pair differ in one attribute."""
 
-    def __init__(self, work: Path, pairs: int, *, threads: int) -> None:
+    def __init__(self, work: Path, pairs: int, *, threads: int, photos: NDArray[np.uint8] | None = None) -> None:
         self._pictures: list[NDArray[np.uint8]] = []
         self.attributes: list[Mapping[str, Any]] = []
         for number in range((pairs + CHUNK - 1) // CHUNK):
             pictures, about = work / f"plushes-{number:03}.npy", work / f"plushes-{number:03}.json"
             if not about.exists():
-                _render(number, pictures, about, threads)
+                _render(number, pictures, about, threads, photos)
             self._pictures.append(np.load(pictures, mmap_mode="r"))
             self.attributes += json.loads(about.read_text(encoding="utf-8"))
         self.facts = captions.table(captions.facts_of(attributes) for attributes in self.attributes)
@@ -47,18 +55,15 @@ class Plushes:
         size = 2 * CHUNK
         return np.stack([self._pictures[row // size][row % size, view] for row, view in zip(rows, views, strict=True)])
 
-
-def scenes(row: int) -> tuple[Scene, ...]:
-    """The circumstances of each view of a plush."""
-    return (*_USUAL, _HARD[row // 2 % len(_HARD)])
-
-
-def clear(rows: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the whole plush can be seen, so that what is said about it can be read off the picture."""
-    return ~((views == VIEWS - 1) & (rows // 2 % len(_HARD) > 0))
+    def alike(self, count: int, chance: np.random.Generator) -> NDArray[np.int64]:
+        """So many pairs of one species or of one colour, which are hard to tell apart."""
+        name = ("species", "color")[int(chance.integers(2))]
+        wanted = self.attributes[2 * int(chance.integers(len(self) // 2))][name]
+        pairs = np.array([n for n in range(len(self) // 2) if self.attributes[2 * n][name] == wanted])
+        return chance.choice(pairs, min(count, len(pairs)), replace=False)
 
 
-def _render(number: int, pictures: Path, about: Path, threads: int) -> None:
+def _render(number: int, pictures: Path, about: Path, threads: int, photos: NDArray[np.uint8] | None) -> None:
     shape = (2 * CHUNK, VIEWS, 3, SIDE, SIDE)
     partial = pictures.with_suffix(".partial")
     kept = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
@@ -68,10 +73,13 @@ def _render(number: int, pictures: Path, about: Path, threads: int) -> None:
         alike = plush.lookalike(0)
         for place, one in enumerate((plush, alike)):
             row = 2 * pair + place
-            for position, scene in enumerate(scenes(row)):
-                view = (number * 2 * CHUNK + row) * VIEWS + position
-                picture = one.render(size=SIDE, view=FIRST_SEED + view, scene=scene)
-                kept[row, position] = np.asarray(picture).transpose(2, 0, 1)
+            for position, scene in enumerate(SCENES):
+                view = FIRST_SEED + (number * 2 * CHUNK + row) * VIEWS + position
+                if photos is not None and position in PASTED:
+                    picture = _paste(one.cutout(size=SIDE, view=view, scene=scene), photos, view)
+                else:
+                    picture = one.render(size=SIDE, view=view, scene=scene)
+                kept[row, position] = picture.transpose(2, 0, 1)
         return [plush.attributes, alike.attributes]
 
     with ThreadPoolExecutor(threads) as pool:
@@ -79,3 +87,13 @@ def _render(number: int, pictures: Path, about: Path, threads: int) -> None:
     kept.flush()
     partial.rename(pictures)
     about.write_text(json.dumps(attributes), encoding="utf-8")
+
+
+def _paste(cut: NDArray[np.uint8], photos: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """A cut-out plush before a region of a photo, with soft edges."""
+    chance = np.random.default_rng(seed)
+    behind = photos[int(chance.integers(len(photos))), int(chance.integers(photos.shape[1]))].transpose(1, 2, 0)
+    ground = Image.fromarray(behind).resize(cut.shape[1::-1])
+    edge = Image.fromarray(cut[..., 3]).filter(ImageFilter.GaussianBlur(0.6))
+    ground.paste(Image.fromarray(cut[..., :3]), mask=edge)
+    return np.asarray(ground)
