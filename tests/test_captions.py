@@ -39,7 +39,21 @@ def test_facts_are_all_that_can_be_said():
         ("wears", "beanie", "sky_blue"),
         ("wears", "any_hat"),
         ("wears", "any_hat", "sky_blue"),
+        *(("lacks", kind) for kind in words.ACCESSORIES if kind not in ("scarf", "beanie")),
     }
+    assert ("lacks", "any_hat") in captions.facts_of(RABBIT)
+
+
+def test_what_is_not_worn_is_named_in_every_language():
+    said = {
+        language: {captions.text([("lacks", "scarf")], language, random.Random(n)).lower() for n in range(40)}
+        for language in captions.LANGUAGES
+    }
+    assert "no scarf" in said["en"]
+    assert "没有围巾" in said["zh-Hans"]
+    assert "沒有圍巾" in said["zh-Hant"]
+    chosen = captions.choose(BEAR, random.Random(0), negations=1.0)
+    assert [fact for fact in chosen if fact[0] == "lacks" and fact[1] not in ("scarf", "beanie", "any_hat")]
 
 
 def test_a_text_is_true_of_whatever_has_all_its_facts():

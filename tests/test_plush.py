@@ -53,6 +53,22 @@ def test_pictures_are_arrays():
     assert plush.render().shape == (224, 224, 3)
 
 
+def test_a_cutout_is_the_picture_with_the_plush_marked():
+    plush = _core.Plush(3)
+    for scene in SCENES:
+        cut = plush.cutout(size=64, view=5, scene=scene)
+        assert np.array_equal(cut[..., :3], plush.render(size=64, view=5, scene=scene))
+        assert set(np.unique(cut[..., 3])) == {0, 255}
+    studio = plush.cutout(size=64, view=5)
+    behind = studio[..., :3][studio[..., 3] == 0].astype(float)
+    shown = studio[..., :3][studio[..., 3] == 255].astype(float)
+    assert behind.std(0).max() < 15 < shown.std(0).max()
+    assert studio[0, 0, 3] == 0
+    assert studio[32, 32, 3] == 255
+    with pytest.raises(ValueError, match="use 1 to 4096"):
+        plush.cutout(size=0)
+
+
 def test_many_pictures_are_the_same_as_each():
     seeds, views = [1, 2, 3, 1], [9, 8, 7, 9]
     many = _core.render_plushes(seeds, views, size=40, scene="everyday", threads=2)

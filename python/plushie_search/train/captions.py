@@ -91,7 +91,7 @@ def choose(
     order = sorted(facts, key=lambda weighed: chance.random() ** (1.0 / weighed[0]), reverse=True)
     chosen = [fact for _, fact in order[:count]]
     if chance.random() < negations:
-        lacking = sorted(fact for fact in facts_of(attributes) if fact[0] == "lacks")
+        lacking = sorted(fact for fact in facts_of(attributes) if fact[0] == "lacks" and fact[1] not in words.HATS)
         chosen.append(chance.choice(lacking))
     return chosen
 
