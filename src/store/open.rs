@@ -119,6 +119,7 @@ pub(super) fn connect(directory: &Path) -> Result<Connection> {
 fn check_header(directory: &Path, file: &Path, create: bool) -> Result<()> {
     let fail = |reason: String| Error::catalog(directory, reason);
     match fs::metadata(file) {
+        Ok(found) if !found.is_file() => return Err(fail(format!("{} cannot be read: no file", file.display()))),
         Ok(found) if found.len() == 0 => return Ok(()),
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -138,26 +139,25 @@ fn check_header(directory: &Path, file: &Path, create: bool) -> Result<()> {
     if directory.join("catalog.sqlite-journal").exists() {
         return Ok(());
     }
-    let (application, format) = peek(file).map_err(|error| match error.sqlite_error_code() {
+    let found = peek(file).map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => {
             fail("catalog.sqlite is not an SQLite file; move it away or choose another directory".into())
         }
         _ => sql_error(directory, &error),
     })?;
-    check_format(directory, application, format)
+    // Whoever creates it writes an empty database first (`PRAGMA auto_vacuum` does), then the tables and marks.
+    if found == EMPTY { Ok(()) } else { check_format(directory, found.0, found.1) }
 }
 
-/// The application and the format in a file's header, read as if nobody could change it: no locks, nothing written.
-fn peek(file: &Path) -> rusqlite::Result<(i64, i64)> {
+/// What the file says of itself, read as if nobody could change it: no locks, nothing written.
+fn peek(file: &Path) -> rusqlite::Result<(i64, i64, i64)> {
     let mut address = String::from("file:");
     for byte in std::path::absolute(file).unwrap_or_else(|_| file.into()).as_os_str().as_encoded_bytes() {
         address.push_str(&format!("%{byte:02x}"));
     }
     address.push_str("?immutable=1");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(address, flags)?;
-    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get(0));
-    Ok((number("application_id")?, number("user_version")?))
+    known(&Connection::open_with_flags(address, flags)?)
 }
 
 fn check_format(directory: &Path, application: i64, format: i64) -> Result<()> {
