@@ -30,12 +30,15 @@ def augment(
     x = _place(pictures.float(), size, uniform, mirror=mirror, strength=strength)
     x = _cover(x, uniform, some)
     x = _soften(x, torch.nonzero(some(0.3)).flatten(), chance)
-    x = x.div(255.0).clamp(1e-4, 1.0) ** torch.exp(strength * uniform(-0.35, 0.35, 1, 1, 1))
+    x = x.div_(255.0).clamp_(0.0, 1.0)
+    x = x + x * (1.0 - x) * (strength * uniform(-0.6, 0.6, 1, 1, 1))  # darker or brighter in the middle
     light = torch.exp(strength * (uniform(-0.3, 0.3, 1, 1, 1) + uniform(-0.07, 0.07, 3, 1, 1)))
     middle = x.mean((1, 2, 3), keepdim=True)
     x = (middle + (x - middle) * torch.exp(strength * uniform(-0.25, 0.2, 1, 1, 1))) * light
-    grain = uniform(0.0, 0.05, 1, 1, 1) * some(0.4)[:, None, None, None]
-    return (x + torch.randn(x.shape, generator=chance) * grain).clamp(0.0, 1.0) * 255.0
+    grainy = torch.nonzero(some(0.4)).flatten()
+    grain = uniform(0.0, 0.05, 1, 1, 1)[grainy]
+    x[grainy] += torch.randn((len(grainy), *x.shape[1:]), generator=chance) * grain
+    return x.clamp_(0.0, 1.0) * 255.0
 
 
 def compress(pictures: NDArray[np.uint8], share: float, chance: np.random.Generator) -> NDArray[np.uint8]:

@@ -37,8 +37,8 @@ from plushie_search.train.towers import MAX_LENGTH, ImageTower, TextTower, pixel
 
 CHECKPOINT_SECONDS = 120.0
 AVERAGING = 0.995
-PHOTO_STEPS = 3
-"""One batch in so many has real photos beside the plushes."""
+PHOTO_STEPS, PHOTO_WEIGHT = 2, 1.5
+"""One batch in so many has real photos beside the plushes; how much they count."""
 COARSE_SHARE, COARSE_SIDE = 0.6, 128
 """So much of the time looks at smaller pictures, which is faster."""
 RESTING = 4
@@ -113,7 +113,7 @@ class Course:
         return loss
 
     def plush_loss(self, batch: int, step: int, side: int) -> Tensor:
-        """One batch of `batch` pairs of plushes, two views of each plush and two texts about it."""
+        """One batch of `batch` pairs of plushes, two views of each plush and a text about it."""
         device = self.settings.device
         chance = np.random.default_rng((self.settings.seed, 2, step))
         if chance.random() < HARD_SHARE:
@@ -154,14 +154,13 @@ class Course:
         texts, facts = [], []
         everything = dice.random() < 0.04  # long texts make a whole batch slow, so they come together
         for row in rows:
-            for _ in range(2):
-                attributes, language = self.plushes.attributes[row], dice.choice(captions.LANGUAGES)
-                if everything and dice.random() < 0.5:
-                    texts.append(_core.Plush.with_attributes(0, dict(attributes)).caption(language))
-                    facts.append(sorted(captions.facts_of(attributes)))
-                else:
-                    facts.append(captions.choose(attributes, dice, negations=NEGATIONS))
-                    texts.append(captions.text(facts[-1], language, dice))
+            attributes, language = self.plushes.attributes[row], dice.choice(captions.LANGUAGES)
+            if everything and dice.random() < 0.5:
+                texts.append(_core.Plush.with_attributes(0, dict(attributes)).caption(language))
+                facts.append(sorted(captions.facts_of(attributes)))
+            else:
+                facts.append(captions.choose(attributes, dice, negations=NEGATIONS))
+                texts.append(captions.text(facts[-1], language, dice))
         return self.tokens.encode_batch(texts), captions.table(facts)
 
     def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -243,7 +242,7 @@ def _learn(course: Course, side: int, number: int) -> float:
     batch = course.settings.batch
     loss = course.plush_loss(batch // 4, number, side)
     if course.real and number % PHOTO_STEPS == 0:
-        loss = loss + course.photo_loss(batch // 2, number, side)
+        loss = loss + PHOTO_WEIGHT * course.photo_loss(batch // 2, number, side)
     loss.backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())
 
