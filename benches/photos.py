@@ -4,8 +4,8 @@
 
 ITEMS/<item>/<picture> become a catalog through the command line; every QUERIES/<item>/<picture> whose item is in it is
 searched for through the Python API, and the first few of them through the command line as well, which must find the
-same. Prints the share of queries whose item is first, and among the first five, with 95 % bootstrap intervals, and what
-guessing would reach.
+same. Prints the share of queries whose item is first, and among the first five, with 95 % bootstrap intervals that draw
+items with all their queries, and what guessing would reach.
 """
 
 from __future__ import annotations
@@ -17,19 +17,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 import plushie_search as ps
+from plushie_search import metrics
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 COMMAND = [sys.executable, "-m", "plushie_search"]
-
-
-def interval(right: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of means of resampled queries."""
-    picks = np.random.default_rng(0).integers(len(right), size=(2000, len(right)))
-    low, high = np.percentile(right[picks].mean(1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def main() -> None:
@@ -57,9 +49,9 @@ def main() -> None:
             assert [hit["item"] for hit in hits] == expected, f"the command line finds something else for {path}"
     print(f"{len(paths)} queries, {items} items, model {options.model}")
     for k in (1, 5):
-        right = np.array([id in hits[:k] for id, hits in zip(truth, found, strict=True)], float)
-        low, high = interval(right)
-        print(f"right item among the first {k}: {right.mean():.3f} ({low:.3f} to {high:.3f}); guessing {k / items:.3f}")
+        right = metrics.Rankings(found, [{id} for id in truth]).hit(k)
+        figure = metrics.mean(right, groups=truth)
+        print(f"right item among the first {k}: {figure}; guessing {k / items:.3f}")
 
 
 if __name__ == "__main__":

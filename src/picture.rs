@@ -202,12 +202,17 @@ impl Source {
     }
 
     /// A small copy as a JPEG file, neither side longer than `side` and never enlarged; no metadata goes with it.
+    /// `quality` is libjpeg's, 1 to 100; without it no artefact can be seen.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode); [`Error::Argument`] when `side` is 0.
-    pub fn thumbnail(&self, side: u32) -> Result<Vec<u8>> {
+    /// As [`decode`](Self::decode); [`Error::Argument`] when `side` is 0 or `quality` is not from 1 to 100.
+    pub fn thumbnail(&self, side: u32, quality: Option<u8>) -> Result<Vec<u8>> {
         if side == 0 {
             return Err(Error::argument("a thumbnail needs a side of 1 pixel or more"));
+        }
+        let quality = quality.map_or(THUMBNAIL_QUALITY, i32::from);
+        if !(1..=100).contains(&quality) {
+            return Err(Error::argument(format!("a JPEG of quality {quality}: use 1 to 100")));
         }
         // A long side of 2 × `side` is enough for a clean reduction; the short side follows the shape.
         let picture = self.decode(Some((side.saturating_mul(2), side.saturating_mul(2))))?;
@@ -215,7 +220,7 @@ impl Source {
         let ratio = (f64::from(side) / f64::from(width.max(height))).min(1.0);
         let fit = |length: u32| ((f64::from(length) * ratio).round() as u32).max(1);
         shrink(&picture, fit(width), fit(height))
-            .and_then(|small| jpeg::encode(&small, THUMBNAIL_QUALITY))
+            .and_then(|small| jpeg::encode(&small, quality))
             .map_err(|reason| Error::picture(self.name(), reason))
     }
 }

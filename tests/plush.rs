@@ -28,7 +28,7 @@ fn pixels_are_the_same_on_every_machine() {
         (Scene::Everyday, 3, 0x75fe_319b_53c7_37f9),
         (Scene::Light, 4, 0xb4a9_5654_8767_45e9),
         (Scene::Pose, 5, 0x5b25_d063_d45e_7aea),
-        (Scene::Occluded, 6, 0x6f60_5f77_2b81_cc93),
+        (Scene::Occluded, 6, 0x01be_83c8_60b4_0844),
         (Scene::HeadOnly, 7, 0x0aab_5fbe_d339_629f),
         (Scene::Cluttered, 8, 0x330e_0670_a348_83c7),
     ];
@@ -225,7 +225,7 @@ fn a_lookalike_differs_in_one_attribute() {
 
 #[test]
 fn an_occluder_covers_what_was_asked() {
-    for seed in 0..40 {
+    for seed in 0..100 {
         let view = View::sample(seed, Scene::Occluded);
         let asked = view.occluder.unwrap().fraction;
         let picture = Plush::new(seed).render(&view, 96, 96);
@@ -234,6 +234,7 @@ fn an_occluder_covers_what_was_asked() {
             picture.subject.iter().zip(&picture.covered).filter(|(there, hidden)| **there && **hidden).count();
         let share = covered as f32 / subject;
         assert!((share - asked).abs() < 0.06, "view {seed}: asked for {asked}, got {share}");
+        assert!((0.2..=0.6).contains(&share), "view {seed} hides {share}");
     }
 }
 

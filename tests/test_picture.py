@@ -426,3 +426,16 @@ def test_a_thumbnail_is_a_small_jpeg_without_metadata() -> None:
         assert image.size == (100, 1)
     with pytest.raises(ValueError, match="side of 1"):
         _core.thumbnail(RGB, 0)
+
+
+def test_a_thumbnail_has_the_quality_of_libjpeg() -> None:
+    picture = scene(64, 64)
+    for quality in (10, 30, 100):
+        stream = io.BytesIO()
+        Image.fromarray(picture).save(stream, "JPEG", quality=quality, subsampling="4:2:0")
+        with Image.open(stream) as expected, Image.open(io.BytesIO(_core.thumbnail(picture, quality=quality))) as found:
+            assert found.quantization == expected.quantization
+    assert _core.thumbnail(picture) == _core.thumbnail(picture, quality=85)
+    for quality in (0, 101):
+        with pytest.raises(ValueError, match="use 1 to 100"):
+            _core.thumbnail(picture, quality=quality)

@@ -123,8 +123,11 @@ def preprocess(
     mean, std: of values from 0 to 1, in the order of `channels`; CLIP's unless told.
     """
 
-def thumbnail(image: _Image, side: int = 256) -> bytes:
-    """A small copy as the bytes of a JPEG file, without metadata; no side is longer than `side`."""
+def thumbnail(image: _Image, side: int = 256, *, quality: int | None = None) -> bytes:
+    """A small copy as the bytes of a JPEG file, without metadata; no side is longer than `side`.
+
+    quality: libjpeg's, 1 to 100; without it no artefact can be seen.
+    """
 
 def folder_items(folder: str | os.PathLike[str]) -> list[tuple[str, list[Path]]]:
     """What `Engine.add_folder` would add: each item's id and the paths of its pictures, both sorted.

@@ -1,4 +1,4 @@
-"""The command `plushie-search`: add, search, show, remove, stats, evaluate, demo, plush."""
+"""The command `plushie-search`: add, search, show, remove, stats, evaluate, plushbench, demo, plush."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .descriptions import read_descriptions
 from .engine import Engine
 from .evaluation import Evaluation
 from .hub import DEFAULT_MODEL
+from .plushbench import command as plushbench
 from .progress import ProgressBar
 from .results import Item, Report, printable, table
 
@@ -190,6 +191,21 @@ def _places_and_models(options: argparse.Namespace) -> tuple[list[str], list[str
     return places, models
 
 
+def _plushbench(options: argparse.Namespace) -> int:
+    try:
+        report = plushbench.report(options)
+    except KeyboardInterrupt:
+        if options.work is not None:
+            _say(f"interrupted: run it again with --work {options.work} to continue there")
+            return INTERRUPTED
+        raise
+    if options.json:
+        _print_json(report.to_dict())
+    else:
+        print(report)
+    return DONE
+
+
 def _demo(options: argparse.Namespace) -> int:
     demo.run(
         Path(options.directory),
@@ -320,6 +336,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("-k", "--k", type=_positive, default=10, help="look at so many items (%(default)s)")
     evaluate.add_argument("--html", metavar="FILE", help="write a page with pictures of the worst failures")
     evaluate.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")
+
+    bench = command("plushbench", _plushbench, "measure models on plush toys that are rendered for it", catalog=False)
+    plushbench.add_arguments(bench)
 
     show_off = command("demo", _demo, "make a collection of plush toys and search it", catalog=False)
     show_off.add_argument("directory", metavar="DIRECTORY", nargs="?", default="demo", help="where (%(default)s)")

@@ -21,7 +21,7 @@ pub enum Scene {
     Light,
     /// Like studio, but the camera goes around and above, and the limbs are moved.
     Pose,
-    /// Like everyday, with a hand, a box or a cloth before a part of it.
+    /// Like everyday, with a hand, a box or a cloth before 20 to 60 % of it.
     Occluded,
     /// Like everyday, but only the head is in the frame.
     HeadOnly,
@@ -156,7 +156,7 @@ impl View {
                 Shape::Hand => linear(v3(0.93, 0.74, 0.62).mix(v3(0.42, 0.27, 0.19), tone * tone)),
                 _ => random.pick(Color::ALL).shade(random),
             };
-            let fraction = if scene == Scene::Occluded { random.range(0.15, 0.55) } else { random.range(0.05, 0.25) };
+            let fraction = if scene == Scene::Occluded { random.range(0.23, 0.57) } else { random.range(0.05, 0.25) };
             let side = if shape == Shape::Hand { random.range(160.0, 380.0) } else { random.range(0.0, 360.0) };
             Occluder { shape, fraction, side, colour, seed: random.bits() as u32 }
         });

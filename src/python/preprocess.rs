@@ -59,10 +59,15 @@ fn preprocess<'py>(
 
 /// A small copy of a picture as the bytes of a JPEG file.
 #[pyfunction]
-#[pyo3(signature = (image, side=256))]
-fn thumbnail<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, side: u32) -> PyResult<Bound<'py, PyBytes>> {
+#[pyo3(signature = (image, side=256, *, quality=None))]
+fn thumbnail<'py>(
+    py: Python<'py>,
+    image: &Bound<'py, PyAny>,
+    side: u32,
+    quality: Option<u8>,
+) -> PyResult<Bound<'py, PyBytes>> {
     let source = convert::image(image)?;
-    Ok(PyBytes::new(py, &detached(py, || source.thumbnail(side))?))
+    Ok(PyBytes::new(py, &detached(py, || source.thumbnail(side, quality))?))
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,31 @@
+"""What a benchmark asks of a model."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plushie_search import _core
+
+Vectors = NDArray[np.float32]
+
+
+class Encoder(Protocol):
+    """What turns pictures and texts into unit vectors, as `_core.Encoder` does."""
+
+    def encode_images(self, images: list[Any], /) -> Vectors:
+        """One row per picture."""
+
+    def encode_texts(self, texts: list[str], /) -> Vectors:
+        """One row per text; raises `ModelError` if the model reads none."""
+
+
+def reads_texts(encoder: Encoder) -> bool:
+    """Whether the model has a text tower."""
+    try:
+        encoder.encode_texts(["a plush"])
+    except _core.ModelError:
+        return False
+    return True

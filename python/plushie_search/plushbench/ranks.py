@@ -1,0 +1,111 @@
+"""The rank of the right item among any number of items, without keeping them.
+
+A query's rank is 1 plus the number of other items that score as high as its own or higher: a tie counts against us.
+Queries and the references of their own items are encoded first. All items then pass by in chunks and are counted, so
+that memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+Gallery = Callable[[int, int], Vectors]
+"""The references of the items from one number to below another, of shape (items, references, numbers in a vector)."""
+
+CHUNK = 256
+"""Items that are held at once."""
+BLOCK = 1024
+"""Queries that are compared with them at once."""
+NOBODYS = 1 << 62
+"""The number of the first of items that are no query's own."""
+TIE = 1e-6
+"""Cosines that differ by less are the same: so much depends on the order in which products are summed."""
+
+
+class Ranks:
+    """Queries, and what is known of their ranks after some items passed by.
+
+    Args:
+        queries: One unit vector for each, of shape (n, d).
+        own: The number of each query's item; -1 where its item is not there.
+        own_scores: The cosine with its own item by the first 1, 2 ... references, as from `best_of_first`, of shape
+            (R, n); infinite where the item is not there.
+    """
+
+    def __init__(self, queries: Vectors, own: NDArray[np.int64], own_scores: Vectors) -> None:
+        self._queries, self._own, self._own_scores = queries, own, own_scores
+        #: How many other items score as high, and the best score of any item: shape (R, n).
+        self.ahead = np.zeros(own_scores.shape, np.int64)
+        self.best = np.full(own_scores.shape, -np.inf, np.float32)
+        self.passed = 0
+
+    def ranks(self) -> NDArray[np.int64]:
+        """The rank of each query's item by its first 1, 2 ... references, from 1: shape (R, n)."""
+        return 1 + self.ahead
+
+    def pass_by(self, gallery: Vectors) -> None:
+        """Counts the next items, of shape (items, R, d)."""
+        self._count(gallery, np.arange(len(self._queries)), self.passed)
+        self.passed += len(gallery)
+
+    def distract(self, gallery: Vectors, rows: NDArray[np.int64]) -> None:
+        """Counts items that are nobody's own, for the queries of these rows alone."""
+        self._count(gallery, rows, NOBODYS)
+
+    def _count(self, gallery: Vectors, rows: NDArray[np.int64], first: int) -> None:
+        for start in range(0, len(rows), BLOCK):
+            part = rows[start : start + BLOCK]
+            queries, own = self._queries[part], self._own[part]
+            itself = np.nonzero((own >= first) & (own < first + len(gallery)))[0]
+            best: Vectors | None = None
+            for number in range(len(self.ahead)):
+                scores = queries @ gallery[:, number].T
+                best = scores if best is None else np.maximum(best, scores)
+                ahead = best >= self._own_scores[number, part, None] - np.float32(TIE)
+                ahead[itself, own[itself] - first] = False
+                self.ahead[number, part] += ahead.sum(1)
+                self.best[number, part] = np.maximum(self.best[number, part], best.max(1))
+
+    def save(self, path: Path) -> None:
+        """Writes the counts; whoever reads the file sees those of before or those of now."""
+        save(path, ahead=self.ahead, best=self.best, passed=np.array(self.passed))
+
+    def load(self, path: Path) -> None:
+        """Goes on from the counts of a file."""
+        with np.load(path) as file:
+            self.ahead, self.best, self.passed = file["ahead"], file["best"], int(file["passed"])
+
+
+def best_of_first(queries: Vectors, references: Vectors) -> Vectors:
+    """The best cosine of each query (n, d) with the first 1, 2 ... of its references (n, R, d): shape (R, n)."""
+    cosines: Vectors = np.einsum("nd,nrd->rn", queries, references)
+    return np.maximum.accumulate(cosines, axis=0)
+
+
+def stream(ranks: Ranks, gallery: Gallery, items: int, *, checkpoint: Path | None = None, every: int = 8) -> None:
+    """Lets all items pass by that have not yet; writes the counts after every so many chunks, and at the end.
+
+    To go on where a checkpoint ends, `Ranks.load` it before.
+    """
+    chunk = 0
+    while ranks.passed < items:
+        ranks.pass_by(gallery(ranks.passed, min(items, ranks.passed + CHUNK)))
+        chunk += 1
+        if checkpoint is not None and (chunk % every == 0 or ranks.passed == items):
+            ranks.save(checkpoint)
+
+
+def save(path: Path, **arrays: NDArray[np.generic]) -> None:
+    """Arrays as an `.npz` file that is there as a whole or not at all."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
