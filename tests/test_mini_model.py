@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from plushie_search import _core
+from plushie_search import _core, plushbench
 from plushie_search.hub import model_directory, runtime_library
-from plushie_search.train import evaluate_mini
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +23,12 @@ def test_it_is_small_and_says_what_it_is():
 
 
 def test_it_knows_plushes_and_words_it_has_never_seen(encoder):
-    measured = {
-        name: outcomes.mean()
-        for name, outcomes in evaluate_mini.figures(encoder, items=200, texts=80, scenes=("everyday",))
-    }
-    assert measured["1 reference, query everyday, recall@1"] >= 0.8
+    asked = plushbench.Configuration(items=200, references=1, splits=("everyday", "text-several"), texts=80)
+    found = plushbench.measure(encoder, asked, threads=2)
+    measured = {(figure.question.name, figure.question.figure, figure.question.language): figure for figure in found}
+    assert measured["everyday", "hit@1", None].interval.value >= 0.8
     for language in ("en", "zh-Hans", "zh-Hant"):
-        assert measured[f"text {language}, 1-3 attributes, precision@5"] >= 0.5
+        assert measured["text-several", "precision@5", language].interval.value >= 0.45
 
 
 @pytest.mark.parametrize(

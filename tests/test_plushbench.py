@@ -351,7 +351,8 @@ def test_emoji(toy_encoder: Any, tmp_path: Path) -> None:
     for number, sign in enumerate(signs):
         save(tmp_path / "png" / f"emoji_u{ord(sign):04x}.png", (4 * number, 100, 50))
     (tmp_path / "keywords.json").write_text(json.dumps(keywords), encoding="utf-8")
-    held_out = photos.held_out_emoji(tmp_path)
+    held_out = photos.keyworded_emoji(tmp_path, judged=True)
+    assert len(photos.keyworded_emoji(tmp_path, judged=False)) == 48
     assert [path.name for path, _ in held_out] == [f"emoji_u{0x1F600 + 5 * number:04x}.png" for number in range(12)]
     [figure] = photos.emoji(toy_encoder, tmp_path)
     shown = np.concatenate([toy_encoder.encode_images([str(path)]) for path, _ in held_out])

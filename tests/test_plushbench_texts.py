@@ -14,6 +14,7 @@ from plushie_search.plushbench import paraphrases
 from plushie_search.plushbench.facts import FACTS, KINDS, LANGUAGES, WORDS, facts_of, holds, table
 from plushie_search.plushbench.identities import FIRST
 from plushie_search.plushbench.texts import TEXT_KINDS, plainly, texts
+from plushie_search.train import nouns, words
 
 ATTRIBUTES = [_core.Plush(FIRST + number).attributes for number in range(400)]
 TABLES = {
@@ -219,3 +220,26 @@ def test_spelling() -> None:
     assert not paraphrases.sayable([("second_color", "red")])
     assert not paraphrases.sayable([("pattern", "belly")])
     assert paraphrases.sayable([("pattern", "belly"), ("second_color", "red"), ("wears", "scarf", "blue")])
+
+
+@pytest.mark.parametrize(("language", "share"), [("en", 0.55), ("zh-Hans", 0.39), ("zh-Hant", 0.40)])
+def test_how_many_of_the_words_training_uses(language: str, share: float) -> None:
+    """The share of alternatives with any word that training uses too, as `paraphrases` says it."""
+    column = LANGUAGES.index(language)
+    said = [one for name in TABLES for value in TABLES[name] for one in alternatives(name, value, column)]
+    taught = _taught(column)
+    if language == "en":
+        shared = [phrase for phrase in said if set(re.findall("[a-z]+", phrase)) - {"c"} - FUNCTION & taught]
+    else:
+        shared = [phrase for phrase in said if any(len(word) > 1 and word in phrase for word in taught)]
+    assert len(shared) / len(said) == pytest.approx(share, abs=0.02)
+
+
+def _taught(column: int) -> set[str]:
+    tables = (words.SPECIES, words.COLORS, words.ACCESSORIES, words.PATTERNS, words.POSES, words.FURS)
+    tables = (*tables, words.PATTERN_ADJECTIVES)
+    phrases = [one for names in tables for row in names.values() for one in row[min(column, 1)].split("|")]
+    phrases += [one for pair in nouns.translations() for one in pair[min(column, 1)]]
+    if column == 0:
+        return {word for phrase in phrases for word in re.findall("[a-z]+", phrase)}
+    return {words.traditional(phrase) if column == 2 else phrase for phrase in phrases}

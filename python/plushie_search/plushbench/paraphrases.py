@@ -1,8 +1,10 @@
 """What people type who do not know our words: other words for every attribute, in sentences.
 
-The words and the sentences were written for this benchmark alone. None of the renderer's own words for an attribute
-(`plush_words`) occurs among them, and no model of this package is trained on them; a test says which share of them
-training happens to use as well.
+The words and the sentences were written for this benchmark alone, without a look at those of training, and no model of
+this package is trained on the sentences. None of the renderer's own words for an attribute (`plush_words`) occurs among
+them. Training knows other words than the renderer's as well: 55 % of the English alternatives here, 39 % of the
+simplified and 40 % of the traditional Chinese ones have a word in them that `train/words.py` or `train/nouns.py` has
+too, be it "teddy" or only "head". A test holds these shares.
 """
 
 from __future__ import annotations

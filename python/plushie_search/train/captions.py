@@ -1,72 +1,13 @@
-"""Texts about plushes, and which plushes they are true of.
-
-Everything that a text can say is a *fact* ("species is bear", "wears a scarf", "wears a red scarf"). A plush has a row
-of facts, a text names a few, and a text is true of a plush that has all of them.
-"""
+"""Texts about plushes for training: some facts of a plush, said as people say them."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from plushie_search.plushbench.facts import HATS, Fact, Language, facts_of
 from plushie_search.train import words
-
-Fact = tuple[str, ...]
-Language = Literal["en", "zh-Hans", "zh-Hant"]
-LANGUAGES: tuple[Language, ...] = ("en", "zh-Hans", "zh-Hant")
-
-
-def _all_facts() -> list[Fact]:
-    facts: list[Fact] = [("species", species) for species in words.SPECIES]
-    facts += [("color", color) for color in words.COLORS]
-    facts += [("pattern", pattern) for pattern in words.PATTERNS]
-    facts += [("second_color", color) for color in words.COLORS]
-    facts += [("pose", pose) for pose in words.POSES]
-    facts += [("fur", fur) for fur in words.FURS]
-    kinds = [*words.ACCESSORIES, "any_hat"]
-    facts += [("wears", kind) for kind in kinds]
-    facts += [("wears", kind, color) for kind in kinds for color in words.COLORS]
-    return facts + [("lacks", kind) for kind in kinds]
-
-
-FACTS = _all_facts()
-_COLUMN = {fact: column for column, fact in enumerate(FACTS)}
-
-
-def columns(name: str, length: int = 2) -> slice:
-    """Where the facts of this name and so many words stand in `FACTS`."""
-    places = [column for column, fact in enumerate(FACTS) if fact[0] == name and len(fact) == length]
-    return slice(places[0], places[-1] + 1)
-
-
-def facts_of(attributes: Mapping[str, Any]) -> set[Fact]:
-    """All that can be said of a plush with these attributes."""
-    facts: set[Fact] = {(name, attributes[name]) for name in ("species", "color", "pattern", "pose", "fur")}
-    if attributes["second_color"] is not None:
-        facts.add(("second_color", attributes["second_color"]))
-    for worn in attributes["accessories"]:
-        for kind in (worn["kind"], *(("any_hat",) if worn["kind"] in words.HATS else ())):
-            facts |= {("wears", kind), ("wears", kind, worn["color"])}
-    return facts | {("lacks", kind) for kind in (*words.ACCESSORIES, "any_hat") if ("wears", kind) not in facts}
-
-
-def table(rows: Iterable[Iterable[Fact]]) -> NDArray[np.bool_]:
-    """One row of truths per set of facts, in the order of `FACTS`."""
-    sets = [list(row) for row in rows]
-    truths = np.zeros((len(sets), len(FACTS)), dtype=bool)
-    for number, facts in enumerate(sets):
-        truths[number, [_COLUMN[fact] for fact in facts]] = True
-    return truths
-
-
-def holds(texts: NDArray[np.bool_], plushes: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """`holds[t, p]`: every fact that text t names is true of plush p."""
-    missing: NDArray[np.float32] = texts.astype(np.float32) @ (~plushes).astype(np.float32).T
-    return missing == 0
 
 
 def choose(
@@ -78,7 +19,7 @@ def choose(
     """
     facts: list[tuple[float, Fact]] = [(3.0, ("species", attributes["species"])), (2.5, ("color", attributes["color"]))]
     for worn in attributes["accessories"]:
-        kind = "any_hat" if worn["kind"] in words.HATS and chance.random() < 0.3 else worn["kind"]
+        kind = "any_hat" if worn["kind"] in HATS and chance.random() < 0.3 else worn["kind"]
         full = chance.random() < 0.65
         facts.append((2.0, ("wears", kind, worn["color"]) if full else ("wears", kind)))
     if attributes["second_color"] is not None:
@@ -91,7 +32,7 @@ def choose(
     order = sorted(facts, key=lambda weighed: chance.random() ** (1.0 / weighed[0]), reverse=True)
     chosen = [fact for _, fact in order[:count]]
     if chance.random() < negations:
-        lacking = sorted(fact for fact in facts_of(attributes) if fact[0] == "lacks" and fact[1] not in words.HATS)
+        lacking = sorted(fact for fact in facts_of(attributes) if fact[0] == "lacks" and fact[1] not in HATS)
         chosen.append(chance.choice(lacking))
     return chosen
 

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plushie_search.plushbench import facts as truth
 from plushie_search.train import captions, nouns, words
 from plushie_search.train.lessons import geometry
 from plushie_search.train.photos import Photos
@@ -96,9 +97,9 @@ class _Reader:
         told, facts = [], []
         for row in chance.choice(len(about), TEXTS, replace=False):
             facts.append(captions.choose(about.attributes[row], dice, negations=NEGATIONS))
-            told.append(captions.text(facts[-1], dice.choice(captions.LANGUAGES), dice))
+            told.append(captions.text(facts[-1], dice.choice(truth.LANGUAGES), dice))
         rows = chance.choice(len(about), min(GALLERY, len(about)), replace=False)
-        holds = captions.holds(captions.table(facts), about.facts[rows])
+        holds = truth.holds(truth.table(facts), about.facts[rows])
         gallery = self.plush_vectors[torch.from_numpy(rows), int(chance.integers(len(SEEN)))]
         return _find(self.read(told), gallery, torch.from_numpy(holds))
 

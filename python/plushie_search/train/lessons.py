@@ -7,7 +7,7 @@ from pytorch_metric_learning.losses import SupConLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plushie_search.train import captions
+from plushie_search.plushbench import facts as sayable
 from plushie_search.train.towers import DIMENSION
 
 
@@ -42,9 +42,9 @@ class PlushLesson(nn.Module):
         super().__init__()
         self.contrast = SupConLoss(temperature=0.07)
         self.words = SupConLoss(temperature=0.07)
-        self.facts = nn.Linear(DIMENSION, len(captions.FACTS))
-        self.choices = [captions.columns(name) for name in ("species", "color", "pattern", "second_color", "fur")]
-        self.worn = captions.columns("wears", 2)
+        self.facts = nn.Linear(DIMENSION, len(sayable.FACTS))
+        self.choices = [sayable.columns(name) for name in ("species", "color", "pattern", "second_color", "fur")]
+        self.worn, self.worn_colors = sayable.columns("wears", 2), sayable.columns("wears", 3)
 
     def forward(
         self, images: Tensor, plushes: Tensor, clear: Tensor, facts: Tensor, texts: Tensor, holds: Tensor
@@ -73,8 +73,8 @@ class PlushLesson(nn.Module):
         colored = worn > 0
         shape = (len(truth), colored.shape[1], -1)
         return loss + functional.cross_entropy(
-            guess[:, self.worn.stop :].reshape(shape)[colored],
-            truth[:, self.worn.stop :].reshape(shape)[colored].argmax(1),
+            guess[:, self.worn_colors].reshape(shape)[colored],
+            truth[:, self.worn_colors].reshape(shape)[colored].argmax(1),
         )
 
     def _match(self, anchors: Tensor, others: Tensor, holds: Tensor) -> Tensor:

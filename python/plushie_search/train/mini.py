@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from plushie_search import _core, hub
+from plushie_search.plushbench import facts as truth
 from plushie_search.train import captions, names, nouns, plushes, tokenizer, words
 from plushie_search.train.augment import augment, compress
 from plushie_search.train.export import export
@@ -134,7 +135,7 @@ class Course:
             torch.from_numpy(views < plushes.CLEAR).to(device),
             torch.from_numpy(self.plushes.facts[shown]).float().to(device),
             self._read(self._smudge(ids, chance), mask),
-            torch.from_numpy(captions.holds(facts, self.plushes.facts[shown])).to(device),
+            torch.from_numpy(truth.holds(facts, self.plushes.facts[shown])).to(device),
         )
         return loss
 
@@ -154,14 +155,14 @@ class Course:
         texts, facts = [], []
         everything = dice.random() < 0.04  # long texts make a whole batch slow, so they come together
         for row in rows:
-            attributes, language = self.plushes.attributes[row], dice.choice(captions.LANGUAGES)
+            attributes, language = self.plushes.attributes[row], dice.choice(truth.LANGUAGES)
             if everything and dice.random() < 0.5:
                 texts.append(_core.Plush.with_attributes(0, dict(attributes)).caption(language))
-                facts.append(sorted(captions.facts_of(attributes)))
+                facts.append(sorted(truth.facts_of(attributes)))
             else:
                 facts.append(captions.choose(attributes, dice, negations=NEGATIONS))
                 texts.append(captions.text(facts[-1], language, dice))
-        return self.tokens.encode_batch(texts), captions.table(facts)
+        return self.tokens.encode_batch(texts), truth.table(facts)
 
     def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
         with torch.autocast(self.settings.device.split(":")[0], torch.bfloat16):
@@ -181,7 +182,7 @@ def _every_way(about: plushes.Plushes, others: Sequence[str]) -> Iterator[str]:
         for word in (*english, *chinese, *map(words.traditional, chinese)):
             yield from (word,) * 10
     for attributes in about.attributes[:4000]:
-        for language in captions.LANGUAGES:
+        for language in truth.LANGUAGES:
             yield _core.Plush.with_attributes(0, dict(attributes)).caption(language)
             for _ in range(8):
                 yield captions.text(captions.choose(attributes, dice, negations=NEGATIONS), language, dice)

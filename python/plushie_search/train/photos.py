@@ -21,6 +21,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
+from plushie_search.plushbench.photos import keyworded_emoji
+
 SIDE = 160
 REGIONS = 3
 """The whole photo, and random crops of it."""
@@ -93,20 +95,10 @@ def written_texts(root: Path) -> Mapping[Path, Sequence[str]]:
             for row in csv.DictReader(file):
                 if row["image"] in shown and row["label"] not in ("Not sure", "Other", "Skip"):
                     found[shown[row["image"]]].append(row["label"].lower())
-    for path, keywords in emoji(root, judged=False):
-        found[path] += [word.replace("_", " ") for word in keywords if re.search("[a-z]{3}", word)]
+    if (root / "emoji" / "keywords.json").exists():
+        for path, keywords in keyworded_emoji(root / "emoji", judged=False):
+            found[path] += [word.replace("_", " ") for word in keywords if re.search("[a-z]{3}", word)]
     return found
-
-
-def emoji(root: Path, *, judged: bool) -> Iterator[tuple[Path, Sequence[str]]]:
-    """The emoji with keywords: every fifth is what words are judged by, training sees the others."""
-    keywords = root / "emoji" / "keywords.json"
-    if keywords.exists():
-        for number, (sign, words) in enumerate(json.loads(keywords.read_text(encoding="utf-8")).items()):
-            codes = "_".join(f"{ord(one):04x}" for one in sign if one != "\ufe0f")
-            path = root / "emoji" / "png" / f"emoji_u{codes}.png"
-            if (number % 5 == 0) == judged and path.exists():
-                yield path, words
 
 
 _OPENING = re.compile(

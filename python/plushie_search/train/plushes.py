@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from plushie_search import _core
-from plushie_search.train import captions
+from plushie_search.plushbench import facts as truth
 
 CHUNK = 250
 """Pairs in one file."""
@@ -45,7 +45,7 @@ class Plushes:
                 _render(number, pictures, about, threads, photos)
             self._pictures.append(np.load(pictures, mmap_mode="r"))
             self.attributes += json.loads(about.read_text(encoding="utf-8"))
-        self.facts = captions.table(captions.facts_of(attributes) for attributes in self.attributes)
+        self.facts = truth.table(truth.facts_of(attributes) for attributes in self.attributes)
 
     def __len__(self) -> int:
         return len(self.attributes)

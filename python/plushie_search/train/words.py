@@ -59,8 +59,6 @@ ACCESSORIES: Names = {
     "backpack": ("backpack|rucksack|school bag|bag", "背包|书包|小背包|双肩包"),
     "heart": ("heart|love heart|little heart", "爱心|心|心形|小爱心"),
 }
-HATS = ("hat", "beanie")
-"""One word often means both."""
 
 PATTERNS: Names = {
     "plain": ("plain|single-colored|one-colour", "纯色|单色|素色"),
