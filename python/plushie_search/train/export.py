@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,17 @@ def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, si
     """Writes `model.json`, both ONNX files with weights stored in half precision, and the tokenizer."""
     out.mkdir(parents=True, exist_ok=True)
     image, text = image.cpu().eval(), text.cpu().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of paddings that it cannot fold; we do that below
+        _trace(image, text, out, side)
+    _pad_inside(out / "image.onnx")
+    for file in ("image.onnx", "text.onnx"):
+        _halve(out / file)
+    shutil.copyfile(tokenizer, out / "tokenizer.json")
+    (out / "model.json").write_text(json.dumps(_manifest(side, version), indent=2) + "\n", encoding="utf-8")
+
+
+def _trace(image: ImageTower, text: TextTower, out: Path, side: int) -> None:
     torch.onnx.export(
         image,
         (torch.zeros(2, 3, side, side),),
@@ -40,11 +52,6 @@ def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, si
         opset_version=17,
         dynamo=False,
     )
-    _pad_inside(out / "image.onnx")
-    for file in ("image.onnx", "text.onnx"):
-        _halve(out / file)
-    shutil.copyfile(tokenizer, out / "tokenizer.json")
-    (out / "model.json").write_text(json.dumps(_manifest(side, version), indent=2) + "\n", encoding="utf-8")
 
 
 def _pad_inside(file: Path) -> None:

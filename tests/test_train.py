@@ -1,0 +1,168 @@
+"""Training: the towers against ONNX Runtime and numpy, and a whole run of a few seconds."""
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("pytorch_metric_learning", reason="training needs the extra `train`")
+
+import onnx  # noqa: E402
+import onnxruntime  # noqa: E402
+
+from plushie_search import _core  # noqa: E402
+from plushie_search.hub import runtime_library  # noqa: E402
+from plushie_search.train import finish, lessons, mini, plushes  # noqa: E402
+from plushie_search.train.augment import augment, compress  # noqa: E402
+from plushie_search.train.export import export  # noqa: E402
+from plushie_search.train.towers import DIMENSION, ImageTower, TextTower, pixels  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def towers():
+    torch.manual_seed(0)
+    return ImageTower(), TextTower(50)
+
+
+@pytest.fixture(scope="module")
+def exported(towers, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "t.json").write_text("{}")
+    export(*towers, folder / "t.json", folder / "out", side=64)
+    return folder / "out"
+
+
+def test_the_files_do_what_the_towers_do(towers, exported):
+    image, text = towers
+    x = torch.rand(3, 3, 64, 64) * 2 - 1
+    ids = torch.randint(3, 50, (4, 6))
+    mask = torch.ones_like(ids)
+    mask[2:, 4:] = 0
+    with torch.no_grad():
+        expected = image.eval()(x).numpy(), text.eval()(ids, mask).numpy()
+    seen = onnxruntime.InferenceSession(exported / "image.onnx").run(None, {"pixel_values": x.numpy()})[0]
+    read = onnxruntime.InferenceSession(exported / "text.onnx").run(
+        None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
+    )[0]
+    for ours, theirs in zip((seen, read), expected, strict=True):
+        cosines = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+        assert cosines.min() > 0.9999  # weights are kept in 16 bits
+    assert "Pad" not in {node.op_type for node in onnx.load(exported / "image.onnx").graph.node}
+
+
+def test_a_tower_starts_from_what_another_has_learnt(towers, exported, tmp_path):
+    other = ImageTower()
+    assert other.start_from(exported / "image.onnx")
+    x = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        assert torch.nn.functional.cosine_similarity(other(x), towers[0](x)).min() > 0.9999
+    with pytest.raises(ValueError, match="not those of MobileNetV2"):
+        other.start_from(exported / "text.onnx")
+
+
+def test_the_first_features_are_those_of_mobilenet(assets):
+    backbone = assets / "models" / "mobilenet_v2.onnx"
+    tower = ImageTower()
+    assert not tower.start_from(backbone)
+    x = torch.rand(2, 3, 224, 224) * 2 - 1
+    expected = onnxruntime.InferenceSession(backbone).run(["features"], {"pixel_values": x.numpy()})[0]
+    with torch.no_grad():
+        np.testing.assert_allclose(tower.pool(x)[:, :1280].numpy(), expected, atol=1e-4)
+
+
+def test_the_projection_starts_from_principal_directions():
+    rng = np.random.default_rng(0)
+    pooled = rng.normal(size=(600, 2752)) * np.linspace(0.1, 3.0, 2752) + rng.normal(size=2752)
+    tower = ImageTower()
+    tower.project_principal(torch.from_numpy(pooled).float())
+    with torch.no_grad():
+        ours = tower.project(torch.from_numpy(pooled).float()).numpy()
+    features = pooled[:, :1280] - pooled[:, :1280].mean(0)
+    _, values, directions = np.linalg.svd(features / np.sqrt(len(features)), full_matrices=False)
+    expected = features @ directions[:DIMENSION].T / np.sqrt(values[:DIMENSION])
+    expected /= np.linalg.norm(expected, axis=1).mean()
+    np.testing.assert_allclose(ours @ ours.T, expected @ expected.T, atol=2e-3)
+
+
+def test_the_first_layers_rest():
+    tower = ImageTower()
+    tower.rest(4)
+    learning = [name for name, one in tower.named_parameters() if one.requires_grad]
+    assert {name.split(".")[1] for name in learning if name.startswith("fine")} == {str(n) for n in range(4, 14)}
+
+
+def test_augmenting_depends_on_the_dice_alone_and_keeps_what_is_shown():
+    chance = np.random.default_rng(0)
+    pictures = torch.from_numpy(chance.integers(0, 256, (6, 3, 40, 40), dtype=np.uint8))
+    smooth = torch.nn.functional.avg_pool2d(pictures.float(), 9, 1, 4).byte()
+    one = augment(smooth, 32, torch.Generator().manual_seed(1))
+    same = augment(smooth, 32, torch.Generator().manual_seed(1))
+    other = augment(smooth, 32, torch.Generator().manual_seed(2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert one.min() >= 0
+    assert one.max() <= 255
+    calm = augment(smooth, 40, torch.Generator().manual_seed(1), strength=0.0)
+    assert (calm - smooth.float()).abs().mean() < 12
+
+
+def test_compressing_spoils_a_share():
+    chance = np.random.default_rng(0)
+    pictures = chance.integers(0, 256, (20, 3, 32, 32), dtype=np.uint8)
+    assert np.array_equal(compress(pictures, 0.0, chance), pictures)
+    spoilt = compress(pictures, 0.5, np.random.default_rng(1))
+    changed = (spoilt != pictures).any((1, 2, 3))
+    expected = np.random.default_rng(1).random(20) < 0.5
+    assert np.array_equal(changed, expected)
+
+
+def test_texts_are_pulled_to_all_that_they_are_true_of():
+    texts = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    gallery = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    holds = torch.tensor([[True, False, True], [False, True, False], [False, False, False]])
+    logits = np.array([[1.0, 0.0, 0.6], [0.0, 1.0, 0.8]]) / finish.TEMPERATURE
+    logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    expected = -((logs[0, 0] + logs[0, 2]) / 2 + logs[1, 1]) / 2
+    assert float(finish._find(texts, gallery, holds)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_geometry_is_zero_when_cosines_agree():
+    chance = torch.Generator().manual_seed(0)
+    unit = torch.nn.functional.normalize(torch.randn(8, 5, generator=chance))
+    assert float(lessons.geometry(3.0 * unit, unit)) == pytest.approx(0.0, abs=1e-5)
+    assert float(lessons.geometry(unit.flip(0), unit)) > 0.1
+
+
+def test_pixels_are_what_the_model_reads(exported):
+    manifest = json.loads((exported / "model.json").read_text())
+    prepared = manifest["image"]["preprocess"]
+    level = torch.tensor([0.0, 127.0, 255.0])
+    expected = (level / 255 - prepared["mean"][0]) / prepared["std"][0]
+    torch.testing.assert_close(pixels(level), expected)
+
+
+def test_a_run_learns_resumes_and_writes_a_model(exported, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(plushes, "CHUNK", 8)
+    monkeypatch.setattr(mini.hub, "model_directory", lambda name: exported)
+    monkeypatch.setattr(finish, "TEXTS", 8)
+    given = ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--pairs", "8", "--side", "64"]
+    given += ["--batch", "16", "--word-minutes", "0.01"]
+    mini.main([*given, "--minutes", "0.02"])
+    first = torch.load(tmp_path / "work" / "checkpoint.pt", weights_only=True)
+    mini.main([*given, "--minutes", "0.05"])
+    second = torch.load(tmp_path / "work" / "checkpoint.pt", weights_only=True)
+    assert second["step"] > first["step"] > 0
+    assert second["spent"] >= 3.0
+    resting = "image.fine.0.weights.weight"
+    learning = "image.coarse.4.weights.weight"
+    assert torch.equal(first["parts"][resting], second["parts"][resting])
+    assert not torch.equal(first["parts"][learning], second["parts"][learning])
+    encoder = _core.Encoder(tmp_path / "out", runtime=runtime_library(), threads=1)
+    picture = _core.Plush(1).render(size=64)
+    vectors = np.concatenate([encoder.encode_images([picture]), encoder.encode_texts(["a bear"])])
+    assert vectors.shape == (2, DIMENSION)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
+    with pytest.raises(SystemExit):
+        mini.main([*given, "--photos", "x"])
+    assert "--photos needs --backbone" in capsys.readouterr().err
