@@ -40,7 +40,7 @@ CHECKPOINT_SECONDS = 120.0
 AVERAGING = 0.995
 PHOTO_STEPS, PHOTO_WEIGHT = 2, 1.5
 """One batch in so many has real photos beside the plushes; how much they count."""
-COARSE_SHARE, COARSE_SIDE = 0.6, 128
+COARSE_SHARE, COARSE_SIDE = 0.75, 128
 """So much of the time looks at smaller pictures, which is faster."""
 RESTING = 4
 """The first layers of the picture tower learn nothing."""
