@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from plushie_search.plushbench.photos import keyworded_emoji
 from plushie_search.train import names, nouns, photos, plushes, words
 
 
@@ -60,9 +61,9 @@ def test_texts_are_what_the_sources_say(root):
 
 
 def test_emoji_that_words_are_judged_by_are_not_learnt(root):
-    judged = {path.stem for path, _ in photos.emoji(root, judged=True)}
+    judged = {path.stem for path, _ in keyworded_emoji(root / "emoji", judged=True)}
     assert judged == {"emoji_u1f600", "emoji_u1f605"}
-    assert not judged & {path.stem for path, _ in photos.emoji(root, judged=False)}
+    assert not judged & {path.stem for path, _ in keyworded_emoji(root / "emoji", judged=False)}
     assert not judged & {path.stem for path in photos.written_texts(root)}
 
 

@@ -39,7 +39,7 @@ from plushie_search.train.towers import MAX_LENGTH, ImageTower, TextTower, pixel
 CHECKPOINT_SECONDS = 120.0
 AVERAGING = 0.995
 PHOTO_STEPS, PHOTO_WEIGHT = 2, 1.5
-"""One batch in so many has real photos beside the plushes; how much they count."""
+"""One step in so many has real photos beside the plushes; how much they count."""
 COARSE_SHARE, COARSE_SIDE = 0.75, 128
 """So much of the time looks at smaller pictures, which is faster."""
 RESTING = 4
@@ -242,7 +242,8 @@ def _learn(course: Course, side: int, number: int) -> float:
     """Adds the gradients of one batch. Threads that share nothing but gradients do not wait for each other."""
     batch = course.settings.batch
     loss = course.plush_loss(batch // 4, number, side)
-    if course.real and number % PHOTO_STEPS == 0:
+    # In all threads or in none: they wait for each other.
+    if course.real and number // course.settings.threads % PHOTO_STEPS == 0:
         loss = loss + PHOTO_WEIGHT * course.photo_loss(batch // 2, number, side)
     loss.backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())
