@@ -92,6 +92,19 @@ def test_the_first_layers_rest():
     assert {name.split(".")[1] for name in learning if name.startswith("fine")} == {str(n) for n in range(4, 14)}
 
 
+def test_some_of_the_start_is_kept():
+    image = ImageTower()
+    start = {name: one.clone() for name, one in image.state_dict().items()}
+    with torch.no_grad():
+        for one in image.parameters():
+            one.mul_(3.0)
+    mini.keep_some(image, start, 0.25)
+    kept = image.state_dict()
+    inner = "fine.0.weights.weight"
+    torch.testing.assert_close(kept[inner], start[inner] * (0.75 * 3.0 + 0.25))
+    torch.testing.assert_close(kept["project.weight"], start["project.weight"] * 3.0)
+
+
 def test_augmenting_depends_on_the_dice_alone_and_keeps_what_is_shown():
     chance = np.random.default_rng(0)
     pictures = torch.from_numpy(chance.integers(0, 256, (6, 3, 40, 40), dtype=np.uint8))

@@ -126,3 +126,16 @@ def test_training_plushes_are_pairs_in_every_view_and_kept(tmp_path, monkeypatch
     near = made.alike(10, np.random.default_rng(0))
     values = [{made.attributes[2 * pair][name] for pair in near} for name in ("species", "color")]
     assert min(map(len, values)) == 1
+
+
+def test_even_features_are_whitened_in_part():
+    rng = np.random.default_rng(0)
+    raw = (rng.normal(size=(40, 3, 12)) * np.linspace(0.2, 4.0, 12)).astype(np.float32)
+    even = photos._even(raw).reshape(120, -1)
+    standard = (raw - raw.mean((0, 1))) / (raw.std((0, 1)) + 1e-3)
+    rows = standard.reshape(120, 12) / np.linalg.norm(standard.reshape(120, 12), axis=1, keepdims=True)
+    rows = rows - rows.mean(0)
+    _, scales, directions = np.linalg.svd(rows / np.sqrt(120), full_matrices=False)
+    expected = rows @ directions.T / scales ** (2 * photos.EVENNESS)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(even @ even.T, expected @ expected.T, atol=1e-4)

@@ -85,7 +85,7 @@ def _soften(x: Tensor, rows: Tensor, chance: torch.Generator) -> Tensor:
     """Some pictures were small once: shrink them and enlarge them again."""
     if len(rows):
         size = x.shape[-1]
-        small = int(torch.randint(size // 3, size - size // 6, (1,), generator=chance))
+        small = int(torch.randint(size // 4, size - size // 6, (1,), generator=chance))
         shrunk = functional.interpolate(x[rows], (small, small), mode="area")
         x[rows] = functional.interpolate(shrunk, (size, size), mode="bilinear", align_corners=False)
     return x

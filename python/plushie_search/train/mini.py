@@ -14,7 +14,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -38,12 +38,14 @@ from plushie_search.train.towers import MAX_LENGTH, ImageTower, TextTower, pixel
 
 CHECKPOINT_SECONDS = 120.0
 AVERAGING = 0.995
-PHOTO_STEPS, PHOTO_WEIGHT = 2, 1.5
-"""One step in so many has real photos beside the plushes; how much they count."""
+PHOTO_WEIGHT = 3.0
+"""How much real photos count beside the plushes."""
 COARSE_SHARE, COARSE_SIDE = 0.75, 128
 """So much of the time looks at smaller pictures, which is faster."""
 RESTING = 4
 """The first layers of the picture tower learn nothing."""
+KEPT = 0.2
+"""This share of the picture tower's first weights is mixed into its last ones."""
 HARD_SHARE = 0.5
 """So many batches of plushes are all of one species or one colour."""
 
@@ -75,6 +77,7 @@ class Course:
         self.plushes = plushes.Plushes(work, settings.pairs, threads=settings.threads, photos=pictures)
         if not complete:
             self._find_directions()
+        self.start = {name: one.clone() for name, one in self.image.state_dict().items()}
         file = work / "tokenizer.json"
         if not file.exists():
             tokenizer.train(_every_way(self.plushes, others)).save(str(file))
@@ -143,7 +146,7 @@ class Course:
         self, pictures: NDArray[np.uint8], side: int, chance: np.random.Generator, *, mirror: bool, strength: float
     ) -> Tensor:
         dice = torch.Generator().manual_seed(int(chance.integers(2**62)))
-        pictures = compress(pictures, 0.2, chance)
+        pictures = compress(pictures, 0.3, chance)
         rough = augment(torch.from_numpy(pictures), side, dice, mirror=mirror, strength=strength)
         x = pixels(rough).to(self.settings.device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.settings.device.split(":")[0], torch.bfloat16):
@@ -238,12 +241,25 @@ def teach(course: Course, checkpoint: Path) -> nn.ModuleDict:
     return learnt
 
 
+@torch.no_grad()
+def keep_some(image: nn.Module, start: Mapping[str, Tensor], share: float) -> None:
+    """Mixes a share of the weights that training started from into those that it ended with.
+
+    It sees plushes nearly as well then, and photos of other things better than either (Wortsman et al., "Robust
+    fine-tuning of zero-shot models", 2022). The start's projection is first made as long as the learnt one.
+    """
+    learnt = image.state_dict()
+    longer = learnt["project.weight"].norm() / start["project.weight"].norm()
+    for name, weights in learnt.items():
+        begun = start[name].to(weights.device) * (longer if name.startswith("project") else 1.0)
+        weights.copy_((1.0 - share) * weights + share * begun)
+
+
 def _learn(course: Course, side: int, number: int) -> float:
     """Adds the gradients of one batch. Threads that share nothing but gradients do not wait for each other."""
     batch = course.settings.batch
     loss = course.plush_loss(batch // 4, number, side)
-    # In all threads or in none: they wait for each other.
-    if course.real and number // course.settings.threads % PHOTO_STEPS == 0:
+    if course.real:
         loss = loss + PHOTO_WEIGHT * course.photo_loss(batch // 2, number, side)
     loss.backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())
@@ -322,6 +338,7 @@ def main(arguments: list[str] | None = None) -> None:
     course = Course(settings, given.work, start, real, told)
     learnt = teach(course, checkpoint)
     image, text = learnt["image"].cpu(), learnt["text"].cpu()
+    keep_some(image, course.start, KEPT)
     about = Lessons(course.plushes, real, known)
     torch.set_num_threads(given.threads)
     finish(image, text, course.tokens, about, side=given.side, minutes=given.word_minutes, seed=given.seed)
