@@ -234,21 +234,25 @@ def test_ctrl_c_stops_between_batches_and_running_again_continues(
     for number in range(200):
         Image.new("RGB", (20, 20), (number, 99, 0)).save(photos / f"{number:03}.png")
     catalog = [str(tmp_path / "x.catalog"), "--model", str(toy_model)]
-    with monkeypatch.context() as patch:
-        patch.setattr("plushie_search.cli.ProgressBar", Impatient)
-        assert main(["add", *catalog, str(photos)]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("plushie_search.cli.ProgressBar", Impatient)
+            assert main(["add", *catalog, str(photos)]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     out, err = capsys.readouterr()
     assert out == ""
     said = re.fullmatch(
         r"plushie-search: interrupted with (\d+) items in the catalog: run it again to continue there\n", err
     )
     assert said is not None
-    before = int(said[1])
-    assert 0 < before < 200
+    stored = int(said[1])
+    assert 0 < stored < 200
     assert main(["add", *catalog, str(photos), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "items": 200 - before,
-        "references": 200 - before,
-        "duplicates": before,
+        "items": 200 - stored,
+        "references": 200 - stored,
+        "duplicates": stored,
         "failed": [],
     }
