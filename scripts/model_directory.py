@@ -1,6 +1,6 @@
 """Makes a model directory of an ONNX picture network, to compare with the built-in model.
 
-    python scripts/model_directory.py mobilenet_v2.onnx mobilenet --output features --mean 0.498 --std 0.502
+    python scripts/model_directory.py mobilenet_v2.onnx mobilenet --output features --mean 0.498 --std 0.5
     plushie-search plushbench --model plushie-mini mobilenet
 
 The network takes float pixels (n, 3, height, width) and gives (n, numbers) or (n, numbers, 1, 1). The directory has no
