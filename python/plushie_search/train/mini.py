@@ -98,8 +98,9 @@ class Course:
         rows = np.arange(min(len(self.plushes), 1000))
         some = [self.plushes.pictures(rows, chance.integers(plushes.VIEWS, size=len(rows)))]
         if self.real:
-            some.append(self.real.pictures[np.sort(chance.choice(len(self.real.pictures), 4000, replace=False)), 0])
-        pictures = [few for part in some for few in np.array_split(part, len(part) // 50)]
+            count = len(self.real.pictures)
+            some.append(self.real.pictures[np.sort(chance.choice(count, min(count, 4000), replace=False)), 0])
+        pictures = [few for part in some for few in np.array_split(part, len(part) // 50 + 1)]
         with torch.autocast("cpu", torch.bfloat16):
             pooled = [self.image.pool(pixels(torch.from_numpy(np.ascontiguousarray(few)))) for few in pictures]
         self.image.project_principal(torch.cat(pooled))
@@ -109,7 +110,7 @@ class Course:
         assert self.real is not None
         pictures, features = self.real.pictures, self.real.features
         chance = np.random.default_rng((self.settings.seed, 1, step))
-        rows = np.sort(chance.choice(len(pictures), batch, replace=False)).repeat(2)
+        rows = np.sort(chance.choice(len(pictures), min(batch, len(pictures)), replace=False)).repeat(2)
         regions = np.stack([chance.choice(pictures.shape[1], 2, replace=False) for _ in rows[::2]]).flatten()
         vectors = self._see(pictures[rows, regions], side, chance, mirror=True, strength=1.0)
         teacher = torch.from_numpy(features[rows, regions]).to(self.settings.device)
@@ -123,7 +124,7 @@ class Course:
         if chance.random() < HARD_SHARE:
             pairs = self.plushes.alike(batch, chance)
         else:
-            pairs = chance.choice(len(self.plushes) // 2, batch, replace=False)
+            pairs = chance.choice(len(self.plushes) // 2, min(batch, len(self.plushes) // 2), replace=False)
         rows = np.stack([2 * pairs, 2 * pairs + 1], 1).flatten()
         first = chance.integers(plushes.CLEAR, size=len(rows))
         second = (first + chance.integers(1, plushes.VIEWS, size=len(rows))) % plushes.VIEWS
