@@ -1,6 +1,7 @@
 """Training: the towers against ONNX Runtime and numpy, and a whole run of a few seconds."""
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ import onnxruntime  # noqa: E402
 
 from plushie_search import _core  # noqa: E402
 from plushie_search.hub import runtime_library  # noqa: E402
-from plushie_search.train import finish, lessons, mini, plushes  # noqa: E402
+from plushie_search.train import finish, lessons, mini, plushes, tokenizer  # noqa: E402
 from plushie_search.train.augment import augment, compress  # noqa: E402
 from plushie_search.train.export import export  # noqa: E402
+from plushie_search.train.photos import Photos  # noqa: E402
 from plushie_search.train.towers import DIMENSION, ImageTower, TextTower, pixels  # noqa: E402
 
 
@@ -138,6 +140,24 @@ def test_texts_are_pulled_to_all_that_they_are_true_of():
     logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     expected = -((logs[0, 0] + logs[0, 2]) / 2 + logs[1, 1]) / 2
     assert float(finish._find(texts, gallery, holds)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("texts", [[["a bear"], ["a bear", "toy"], []], [[], [], []]])
+def test_words_are_learnt_from_few_photos_or_none(towers, tmp_path, monkeypatch, texts):
+    monkeypatch.setattr(plushes, "CHUNK", 64)
+    monkeypatch.setattr(plushes, "SIDE", 32)
+    image, _ = towers
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 2, 3, 32, 32), dtype=np.uint8)
+    words = tokenizer.train(["a bear", "toy"] * 20, vocabulary=50)
+    words.enable_padding()
+    words.enable_truncation(8)
+    about = finish.Lessons(
+        plushes.Plushes(tmp_path, 64, threads=2), Photos(pictures, np.zeros((3, 2, 4), np.float32), texts), None
+    )
+    reader = finish._Reader(image, TextTower(words.get_vocab_size()), words, about, 32)
+    losses = reader.words(np.random.default_rng(0), random.Random(0), 1)
+    assert len(losses) == any(texts)
+    assert all(loss.item() > 0 for loss in losses)
 
 
 def test_geometry_is_zero_when_cosines_agree():

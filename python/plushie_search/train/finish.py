@@ -76,7 +76,8 @@ class _Reader:
         )
         self.chinese = {word: chinese for english, chinese in nouns.translations() for word in english}
         self.translations = list(nouns.translations())
-        if about.photos:
+        self.said: list[str] = []
+        if about.photos and any(about.photos.texts):
             pictures = about.photos.pictures
             everything = _split(np.arange(len(pictures)))
             self.photo_vectors = torch.stack(
@@ -106,8 +107,8 @@ class _Reader:
     def words(self, chance: np.random.Generator, dice: random.Random, step: int) -> list[Tensor]:
         """Words find photos, stand to each other as names do, and mean the same in both languages."""
         losses = []
-        if self.about.photos:
-            picked = chance.choice(len(self.said), TEXTS, replace=False, p=self.weights)
+        if self.said:
+            picked = chance.choice(len(self.said), min(TEXTS, len(self.said)), replace=False, p=self.weights)
             rows = [int(chance.choice(self.shown[one])) for one in picked]
             rows += chance.integers(len(self.photo_vectors), size=GALLERY // 2).tolist()
             holds = np.stack([np.isin(rows, self.shown[one]) for one in picked])
@@ -116,7 +117,7 @@ class _Reader:
             losses.append(_find(self.read(told), gallery, torch.from_numpy(holds)))
         if self.about.names and step % 2:
             names, vectors = self.about.names
-            picked = chance.choice(len(names), 2 * TEXTS, replace=False)
+            picked = chance.choice(len(names), min(2 * TEXTS, len(names)), replace=False)
             written = [self._put(dice.choice(names[one]), dice) for one in picked]
             losses.append(0.5 * geometry(self.read(written), torch.from_numpy(vectors[picked])))
         elif step % 2 == 0:
