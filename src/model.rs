@@ -137,8 +137,31 @@ impl Model {
             }
             _ => blame(format!("{MANIFEST} cannot be read: {error}")),
         })?;
-        let manifest = parse(&text).map_err(|reason| blame(format!("{MANIFEST}: {reason}")))?;
-        let fingerprint = fingerprint(dir, &manifest).map_err(blame)?;
+        Self::described(dir, &text, MANIFEST)
+    }
+
+    /// Reads and checks the model directory `dir`, which `manifest` describes instead of a file in it: the directory
+    /// may be shared with others, and nothing is written into it. The fingerprint is that of the same manifest in a
+    /// file.
+    ///
+    /// # Errors
+    /// [`Error::Model`] as [`open`](Self::open), of the manifest that is given.
+    pub fn with_manifest(dir: impl AsRef<Path>, manifest: &str) -> Result<Self> {
+        let dir = dir.as_ref();
+        if !dir.is_dir() {
+            return Err(Error::model(
+                dir.display(),
+                "no such directory; it must hold the files that the manifest names",
+            ));
+        }
+        Self::described(dir, manifest, "the manifest")
+    }
+
+    /// `called` is what errors call the manifest.
+    fn described(dir: &Path, manifest: &str, called: &str) -> Result<Self> {
+        let blame = |reason: String| Error::model(dir.display(), reason);
+        let manifest = parse(manifest).map_err(|reason| blame(format!("{called}: {reason}")))?;
+        let fingerprint = fingerprint(dir, &manifest, called).map_err(blame)?;
         Ok(Self { dir: dir.to_path_buf(), manifest, fingerprint })
     }
 
@@ -221,16 +244,16 @@ fn parse(text: &str) -> Result<Manifest, String> {
 }
 
 /// Checks that all files are there, and reads each of them once.
-fn fingerprint(dir: &Path, manifest: &Manifest) -> Result<String, String> {
+fn fingerprint(dir: &Path, manifest: &Manifest, called: &str) -> Result<String, String> {
     let mut recipe = format!("scheme {SCHEME}\ndimension {}\n", manifest.dimension);
     if let Some(ImageTower { file, output, pool, preprocess }) = &manifest.image {
         describe(&mut recipe, "image", &(output, pool, preprocess));
-        network(&mut recipe, dir, file)?;
+        network(&mut recipe, dir, file, called)?;
     }
     if let Some(TextTower { file, output, pool, tokenizer, max_length, padding, pad_id }) = &manifest.text {
         describe(&mut recipe, "text", &(output, pool, max_length, padding, pad_id));
-        network(&mut recipe, dir, file)?;
-        hash(&mut recipe, "tokenizer", &locate(dir, tokenizer)?)?;
+        network(&mut recipe, dir, file, called)?;
+        hash(&mut recipe, "tokenizer", &locate(dir, tokenizer, called)?)?;
     }
     Ok(hex(Sha256::digest(recipe)))
 }
@@ -240,8 +263,8 @@ fn describe(recipe: &mut String, tower: &str, settings: &impl Serialize) {
     let _ = writeln!(recipe, "{tower} {settings}");
 }
 
-fn network(recipe: &mut String, dir: &Path, file: &str) -> Result<(), String> {
-    let path = locate(dir, file)?;
+fn network(recipe: &mut String, dir: &Path, file: &str, called: &str) -> Result<(), String> {
+    let path = locate(dir, file, called)?;
     let length = fs::metadata(&path).map_err(|error| format!("{file} cannot be read: {error}"))?.len();
     if length > MAX_ONNX_BYTES {
         return Err(format!("{file} has {length} bytes; ONNX files end at 2 GiB"));
@@ -268,12 +291,12 @@ fn network(recipe: &mut String, dir: &Path, file: &str) -> Result<(), String> {
 }
 
 /// The path of a file that the manifest names, which must lie in `dir` (links may lead elsewhere).
-fn locate(dir: &Path, file: &str) -> Result<PathBuf, String> {
-    inside(file).map_err(|reason| format!("{MANIFEST} names the file {file:?}: {reason}"))?;
+fn locate(dir: &Path, file: &str, called: &str) -> Result<PathBuf, String> {
+    inside(file).map_err(|reason| format!("{called} names the file {file:?}: {reason}"))?;
     let path = dir.join(file);
     match path.is_file() {
         true => Ok(path),
-        false => Err(format!("{file} is missing; copy the whole model directory, or correct {MANIFEST}")),
+        false => Err(format!("{file} is missing; copy the whole model directory, or correct {called}")),
     }
 }
 

@@ -190,3 +190,38 @@ def test_weights_outside_of_the_directory(directory, open_model):
     (directory / "image.onnx").write_bytes(outside)
     with pytest.raises(ModelError, match=r'image.onnx has weights in "\.\./eigh.bin": it must be a path inside'):
         open_model(directory)
+
+
+def test_a_manifest_from_outside(toy_model, toy_encoder, directory, runtime, tmp_path):
+    """The directory needs none then, an unfit one of its own does not matter, and nothing is written."""
+    outside = json.dumps(toy.manifest(name="elsewhere"))
+    (directory / "model.json").write_text("{}")
+    before = sorted(directory.iterdir())
+    made = _core.Encoder(directory, runtime=runtime, threads=1, manifest=outside)
+    assert (made.name, made.fingerprint) == ("elsewhere", toy_encoder.fingerprint)
+    np.testing.assert_array_equal(made.encode_texts("a bear"), toy_encoder.encode_texts("a bear"))
+    (directory / "model.json").unlink()
+    assert _core.Encoder(directory, runtime=runtime, threads=1, manifest=outside).fingerprint == made.fingerprint
+    assert sorted([*directory.iterdir(), directory / "model.json"]) == before
+    catalog = str(tmp_path / "toys.catalog")
+    engine = _core.Engine(catalog, str(directory), runtime=str(runtime), threads=1, manifest=outside)
+    np.testing.assert_array_equal(engine.encode_texts("a bear"), toy_encoder.encode_texts("a bear"))
+    engine.close()
+    _core.Engine(catalog, str(toy_model), runtime=str(runtime), threads=1).close()
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ("{", r"the manifest: EOF while parsing"),
+        ({"format": 2}, r"the manifest: format 2 is not 1"),
+        ({"text": None, "image": {**toy.manifest()["image"], "file": "a.onnx"}}, r"a.onnx is missing; .*correct the m"),
+        ({"image": {**toy.manifest()["image"], "file": "../a.onnx"}}, r'the manifest names the file "\.\./a.onnx"'),
+    ],
+)
+def test_wrong_manifests_from_outside(directory, runtime, manifest, message):
+    text = manifest if isinstance(manifest, str) else json.dumps(toy.manifest(**manifest))
+    with pytest.raises(ModelError, match=message):
+        _core.Encoder(directory, runtime=runtime, threads=1, manifest=text)
+    with pytest.raises(ModelError, match=r"nowhere: no such directory; it must hold the files that the manifest names"):
+        _core.Encoder(directory / "nowhere", runtime=runtime, threads=1, manifest=text)

@@ -48,12 +48,21 @@ class Encoder:
         model: The model's directory; `hub.model_directory` finds it by name.
         runtime: The ONNX Runtime library; `hub.runtime_library` finds it.
         threads: How many threads compute, however many call.
+        manifest: What a model.json would say, as JSON, instead of the one in the directory, into which nothing is
+            written; its file names are relative to the directory.
 
     Raises:
         ModelError: The model or the library cannot be used; the message says why and what to do.
     """
 
-    def __new__(cls, model: str | os.PathLike[str], *, runtime: str | os.PathLike[str], threads: int) -> Encoder: ...
+    def __new__(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        runtime: str | os.PathLike[str],
+        threads: int,
+        manifest: str | None = None,
+    ) -> Encoder: ...
     @property
     def name(self) -> str:
         """The model's name."""
@@ -142,7 +151,14 @@ class Engine:
     """An open catalog; `plushie_search.Engine` is its public face and has the documentation."""
 
     def __new__(
-        cls, path: str, model: str, *, runtime: str, threads: int | None = None, create: bool = True
+        cls,
+        path: str,
+        model: str,
+        *,
+        runtime: str,
+        manifest: str | None = None,
+        threads: int | None = None,
+        create: bool = True,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...

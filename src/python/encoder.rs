@@ -1,6 +1,6 @@
 //! `_core.Encoder`: pictures and texts to numpy arrays.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use numpy::PyArray2;
 use pyo3::prelude::*;
@@ -18,11 +18,11 @@ pub(super) struct PyEncoder(encoder::Encoder);
 #[pymethods]
 impl PyEncoder {
     #[new]
-    #[pyo3(signature = (model, *, runtime, threads))]
-    fn new(py: Python<'_>, model: PathBuf, runtime: PathBuf, threads: usize) -> PyResult<Self> {
+    #[pyo3(signature = (model, *, runtime, threads, manifest=None))]
+    fn new(py: Python<'_>, model: PathBuf, runtime: PathBuf, threads: usize, manifest: Option<&str>) -> PyResult<Self> {
         detached(py, || {
             encoder::load_runtime(&runtime)?;
-            encoder::Encoder::open(Model::open(&model)?, threads)
+            encoder::Encoder::open(open_model(&model, manifest)?, threads)
         })
         .map(Self)
     }
@@ -67,6 +67,14 @@ impl PyEncoder {
             model.dim(),
             self.0.threads()
         )
+    }
+}
+
+/// The model in a directory, described by a manifest in it or by one that is given.
+pub(super) fn open_model(dir: &Path, manifest: Option<&str>) -> crate::Result<Model> {
+    match manifest {
+        Some(manifest) => Model::with_manifest(dir, manifest),
+        None => Model::open(dir),
     }
 }
 

@@ -14,13 +14,13 @@ use crate::encoder::load_runtime;
 use crate::engine::{Draft, Engine, Hit, Options, Search};
 use crate::error::{Error, Result};
 use crate::ingest;
-use crate::model::Model;
 use crate::query::Query;
 use crate::store::{Item, Update};
 use crate::vectors::Vectors;
 
 use super::convert;
 use super::detached;
+use super::encoder::open_model;
 use super::json;
 
 /// An open catalog; `plushie_search.Engine` is its public face.
@@ -51,12 +51,13 @@ type Weighted<T> = Vec<(T, f32)>;
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, model, *, runtime, threads=None, create=true))]
+    #[pyo3(signature = (path, model, *, runtime, manifest=None, threads=None, create=true))]
     fn new(
         py: Python<'_>,
         path: PathBuf,
         model: PathBuf,
         runtime: PathBuf,
+        manifest: Option<&str>,
         threads: Option<usize>,
         create: bool,
     ) -> PyResult<Self> {
@@ -65,7 +66,7 @@ impl PyEngine {
         let options = Options { threads: threads.transpose()?, create };
         let engine = detached(py, || {
             load_runtime(&runtime)?;
-            Engine::open(&path, Model::open(&model)?, options)
+            Engine::open(&path, open_model(&model, manifest)?, options)
         })?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
     }
