@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100)
     options = parser.parse_args()
     names = [options.model, *([options.other] if options.other else [])]
-    encoders = [_core.Encoder(hub.model_directory(name), runtime=hub.runtime_library(), threads=1) for name in names]
+    encoders = [hub.open_encoder(name, threads=1) for name in names]
     file = photo()
     times = medians([lambda encoder=one: encoder.encode_images([file]) for one in encoders], options.rounds)
     for name, milliseconds in zip(names, times, strict=True):

@@ -48,8 +48,8 @@ def compare(name, work):
 
 
 def main():
-    model = hub.model_directory(sys.argv[1] if len(sys.argv) > 1 else hub.DEFAULT_MODEL)
-    encoder = _core.Encoder(model, runtime=hub.runtime_library(), threads=2)
+    model = sys.argv[1] if len(sys.argv) > 1 else hub.DEFAULT_MODEL
+    encoder = hub.open_encoder(model, threads=2)
     views = _core.render_plushes(range(16), range(16), size=320)
     pictures = [_core.thumbnail(view, side=320) for view in views]
     megabyte = bytes(1 << 20)

@@ -90,6 +90,12 @@ impl Encoder {
         self.workers.current_num_threads()
     }
 
+    /// From which output of which file the vectors of pictures, and those of texts, are read.
+    pub fn outputs(&self) -> [Option<(&str, &str)>; 2] {
+        [self.image.as_ref().map(|tower| &tower.network), self.text.as_ref().map(|tower| &tower.network)]
+            .map(|network| network.map(Network::reads))
+    }
+
     /// The vectors of pictures, in their order.
     ///
     /// # Errors

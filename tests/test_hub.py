@@ -11,10 +11,10 @@ from plushie_search import ModelError, _core, hub
 
 
 def test_models_are_found_by_path(toy_model, monkeypatch):
-    assert hub.model_directory(toy_model) == toy_model
-    assert hub.model_directory(str(toy_model)) == toy_model
+    assert hub.resolve(toy_model) == (toy_model, None)
+    assert hub.resolve(str(toy_model)) == (toy_model, None)
     monkeypatch.chdir(toy_model.parent)
-    assert hub.model_directory("toy").samefile(toy_model)
+    assert hub.resolve("toy").directory.samefile(toy_model)
 
 
 def test_built_in_models_are_found_by_name_before_directories(toy_model, monkeypatch, tmp_path):
@@ -23,14 +23,16 @@ def test_built_in_models_are_found_by_name_before_directories(toy_model, monkeyp
     monkeypatch.setattr(hub, "BUILT_IN", tmp_path / "built-in")
     monkeypatch.chdir(toy_model.parent)
     assert hub.built_in_models() == ["toy"]
-    assert hub.model_directory("toy") == tmp_path / "built-in" / "toy"
-    with pytest.raises(ValueError, match=r"unknown model 'bear'; give the path of a model directory, or .*: toy"):
-        hub.model_directory("bear")
+    assert hub.resolve("toy").directory == tmp_path / "built-in" / "toy"
+    with pytest.raises(ValueError, match=r"unknown model 'bear'; give the path of a model directory, or a name that"):
+        hub.resolve("bear")
+    with pytest.raises(ValueError, match=r"unknown model 'toi'; did you mean toy\? Otherwise give the path"):
+        hub.resolve("toi")
 
 
 def test_a_directory_without_a_manifest_is_no_model(tmp_path):
     with pytest.raises(ValueError, match=rf"model {re.escape(str(tmp_path))}: the directory has no model.json"):
-        hub.model_directory(tmp_path)
+        hub.resolve(tmp_path)
 
 
 def test_the_runtime_is_found_without_importing_it(runtime):

@@ -4,17 +4,17 @@ import json
 
 import pytest
 
-from plushie_search import _core, plushbench
-from plushie_search.hub import model_directory, runtime_library
+from plushie_search import plushbench
+from plushie_search.hub import open_encoder, resolve
 
 
 @pytest.fixture(scope="module")
 def encoder():
-    return _core.Encoder(model_directory("plushie-mini"), runtime=runtime_library(), threads=2)
+    return open_encoder("plushie-mini", threads=2)
 
 
 def test_it_is_small_and_says_what_it_is():
-    directory = model_directory("plushie-mini")
+    directory = resolve("plushie-mini").directory
     manifest = json.loads((directory / "model.json").read_text(encoding="utf-8"))
     assert manifest["licence"] == "Apache-2.0"
     assert manifest["languages"] == ["en", "zh-Hans", "zh-Hant"]

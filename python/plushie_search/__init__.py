@@ -5,14 +5,18 @@ from . import _cpu
 _cpu.check()
 
 from ._core import CatalogError, Index, ModelError, PictureError, __version__  # noqa: E402
+from .catalogue.check import Check  # noqa: E402
+from .catalogue.check import check as check_model  # noqa: E402
 from .comparison import Comparison, compare_models  # noqa: E402
 from .engine import Added, Engine, Query  # noqa: E402
 from .evaluation import Evaluation  # noqa: E402
+from .hub import models, pull_model  # noqa: E402
 from .results import Hit, Item, Reference, Report, Results  # noqa: E402
 
 __all__ = [
     "Added",
     "CatalogError",
+    "Check",
     "Comparison",
     "Engine",
     "Evaluation",
@@ -26,5 +30,8 @@ __all__ = [
     "Report",
     "Results",
     "__version__",
+    "check_model",
     "compare_models",
+    "models",
+    "pull_model",
 ]

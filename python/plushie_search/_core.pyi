@@ -45,7 +45,7 @@ class Encoder:
     Each picture and text goes through the model by itself, so its vector never depends on what it is encoded with.
 
     Args:
-        model: The model's directory; `hub.model_directory` finds it by name.
+        model: The model's directory; `hub.resolve` finds it by name.
         runtime: The ONNX Runtime library; `hub.runtime_library` finds it.
         threads: How many threads compute, however many call.
         manifest: What a model.json would say, as JSON, instead of the one in the directory, into which nothing is
@@ -78,6 +78,10 @@ class Encoder:
     @property
     def threads(self) -> int:
         """How many threads compute."""
+
+    @property
+    def outputs(self) -> dict[str, tuple[str, str]]:
+        """For each tower, "image" and "text", the file and the output of it that has the vectors."""
 
     def encode_images(self, images: _Image | list[_Image] | tuple[_Image, ...]) -> NDArray[np.float32]:
         """The unit vectors of one picture or a sequence of them, one row for each.

@@ -1,4 +1,4 @@
-"""The command `plushie-search`: add, search, show, remove, stats, evaluate, plushbench, demo, plush."""
+"""The command `plushie-search`: add, search, show, remove, stats, evaluate, models, plushbench, demo, plush."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, demo
+from .catalogue import command as models
 from .comparison import Comparison, compare_models
 from .descriptions import read_descriptions
 from .engine import Engine
@@ -191,6 +192,15 @@ def _places_and_models(options: argparse.Namespace) -> tuple[list[str], list[str
     return places, models
 
 
+def _models(options: argparse.Namespace) -> int:
+    facts, text = models.run(options)
+    if options.json:
+        _print_json(facts)
+    else:
+        print(text)
+    return DONE
+
+
 def _plushbench(options: argparse.Namespace) -> int:
     try:
         report = plushbench.report(options)
@@ -264,10 +274,12 @@ def _print_json(value: Any) -> None:
 class _Command(argparse.ArgumentParser):
     """A command whose options may stand before, between and after what it is about."""
 
+    #: A command of commands leaves that to them.
+    intermixed = True
     _intermixed = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self._intermixed:  # some versions of Python come back here
+        if self._intermixed or not self.intermixed:  # some versions of Python come back here
             return super().parse_known_args(args, namespace)
         self._intermixed = True
         try:
@@ -286,7 +298,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"plushie-search {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Command)
 
-    def command(name: str, run: Any, help: str, *, catalog: bool = True) -> argparse.ArgumentParser:
+    def command(name: str, run: Any, help: str, *, catalog: bool = True) -> _Command:
         sub = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
         sub.set_defaults(run=run)
         if catalog:
@@ -294,7 +306,7 @@ def _parser() -> argparse.ArgumentParser:
         if catalog or name in ("demo", "evaluate"):
             sub.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or directory (%(default)s)")
             sub.add_argument("--threads", type=_positive, metavar="N", help="the most threads to use (all cores)")
-        if name != "demo":
+        if name not in ("demo", "models"):
             sub.add_argument("--json", action="store_true", help="print JSON, for machines")
         return sub
 
@@ -336,6 +348,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("-k", "--k", type=_positive, default=10, help="look at so many items (%(default)s)")
     evaluate.add_argument("--html", metavar="FILE", help="write a page with pictures of the worst failures")
     evaluate.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")
+
+    catalogue = command("models", _models, "list, show, download, check and make models", catalog=False)
+    catalogue.intermixed = False
+    models.add_arguments(catalogue, _Command)
 
     bench = command("plushbench", _plushbench, "measure models on plush toys that are rendered for it", catalog=False)
     plushbench.add_arguments(bench)

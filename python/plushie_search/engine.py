@@ -70,10 +70,13 @@ class Engine:
             it was made with; another one is refused.
         threads: The most threads that this engine's work may use; all cores unless told.
         create: Whether to make the catalog when there is none.
+        accept_licence: Whether you consent to the model's licence, where that asks for it. Once is enough.
 
     Raises:
         CatalogError: The directory is not a catalog, was made with another model, or cannot be written.
-        ModelError: The model or the ONNX Runtime library cannot be used.
+        ModelError: The model or the ONNX Runtime library cannot be used, the model's licence needs consent, or it
+            cannot be downloaded.
+        ImportError: The model would have to be downloaded and ``huggingface_hub`` is not installed.
         ValueError: There is no model of that name.
     """
 
@@ -86,11 +89,14 @@ class Engine:
         model: str | os.PathLike[str] = hub.DEFAULT_MODEL,
         threads: int | None = None,
         create: bool = True,
+        accept_licence: bool = False,
     ) -> None:
+        directory, manifest = hub.resolve(model, accept_licence=accept_licence)
         self._core = _core.Engine(
             os.fspath(path),
-            os.fspath(hub.model_directory(model)),
+            os.fspath(directory),
             runtime=os.fspath(hub.runtime_library()),
+            manifest=manifest,
             threads=threads,
             create=create,
         )

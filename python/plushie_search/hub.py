@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import _core
+from .catalogue.entry import Entry, entries
+from .catalogue.locate import locate
 
 #: The models that come with this package, one directory for each.
 BUILT_IN = Path(__file__).parent / "models"
@@ -26,27 +33,106 @@ RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 INSTALL = "pip install --upgrade 'onnxruntime>={}.{}'".format(*OLDEST_RUNTIME)
 
 
-def model_directory(model: str | os.PathLike[str]) -> Path:
-    """The directory of a model: one of the built-in models by its name, or any directory by its path.
+class Located(NamedTuple):
+    """Where a model lies, and what describes it if that is no ``model.json`` in its directory."""
+
+    directory: Path
+    manifest: str | None
+
+
+def resolve(model: str | os.PathLike[str], *, accept_licence: bool = False) -> Located:
+    """The directory of a model: of a built-in one or one of the catalogue by its name, or any directory by its path.
+
+    A model of the catalogue is downloaded if it is not on this disk.
+
+    Args:
+        model: The name or path; a directory that is called like a model is given as ``./name``.
+        accept_licence: Whether one consents to the model's licence, where that asks for it. Once is enough.
 
     Raises:
-        ValueError: There is no such model; the message lists the names that exist.
+        ValueError: There is no such model; the message says what there is.
+        ModelError: The model's licence needs consent, or it cannot be downloaded; the message says what to do.
+        ImportError: It would have to be downloaded and ``huggingface_hub`` is not installed.
     """
     name = os.fspath(model)
-    if isinstance(model, str) and name in built_in_models():
-        return BUILT_IN / name
+    if isinstance(model, str):
+        if name in built_in_models():
+            return Located(BUILT_IN / name, None)
+        if found := entries().get(name):
+            directory, revision = locate(found, accept_licence=accept_licence)
+            return Located(directory, found.manifest_at(revision))
     directory = Path(name)
     if (directory / MANIFEST).is_file():
-        return directory
+        return Located(directory, None)
     if directory.is_dir():
         raise ValueError(f"model {name}: the directory has no {MANIFEST}, so it is not a model directory")
-    names = ", ".join(built_in_models()) or "none in this installation"
-    raise ValueError(f"unknown model {name!r}; give the path of a model directory, or a built-in model: {names}")
+    raise ValueError(
+        f"unknown model {name!r}; {_alike(name)}give the path of a model directory, or a name that `plushie-search "
+        "models list` shows"
+    )
+
+
+def open_encoder(model: str | os.PathLike[str], *, threads: int, accept_licence: bool = False) -> _core.Encoder:
+    """An encoder of a model by name or path; see :func:`resolve` for its errors."""
+    directory, manifest = resolve(model, accept_licence=accept_licence)
+    return _core.Encoder(directory, runtime=runtime_library(), threads=threads, manifest=manifest)
+
+
+def _alike(name: str) -> str:
+    names = {known.casefold(): known for known in (*built_in_models(), *entries())}
+    alike = [names[known] for known in get_close_matches(name.casefold(), names, n=3)]
+    return f"did you mean {' or '.join(alike)}? Otherwise " if alike else ""
+
+
+def models() -> list[str]:
+    """The names that ``Engine(model=...)`` knows: the built-in models first, then those of the catalogue."""
+    built_in = built_in_models()
+    return built_in + [name for name in entries() if name not in built_in]
 
 
 def built_in_models() -> list[str]:
     """The names of the models that come with this package, in alphabetical order."""
     return sorted(manifest.parent.name for manifest in BUILT_IN.glob(f"*/{MANIFEST}"))
+
+
+def built_in_manifest(name: str) -> dict[str, Any]:
+    """The manifest of a built-in model."""
+    manifest: dict[str, Any] = json.loads((BUILT_IN / name / MANIFEST).read_text(encoding="utf-8"))
+    return manifest
+
+
+def entry(name: str) -> Entry:
+    """A model of the catalogue.
+
+    Raises:
+        ValueError: The catalogue has none of that name.
+    """
+    try:
+        return entries()[name]
+    except KeyError:
+        raise ValueError(f"unknown model {name!r}; {_alike(name)}see `plushie-search models list`") from None
+
+
+def pull_model(name: str, *, accept_licence: bool = False) -> Path:
+    """Downloads a model of the catalogue unless it is on this disk, verifies it, and returns its directory.
+
+    The files lie in the model hub's cache, which ``HF_HOME`` and ``HF_HUB_CACHE`` place; ``HF_ENDPOINT`` names a
+    mirror, ``HF_TOKEN`` an access token, and with ``HF_HUB_OFFLINE=1`` no call is made at all. An interrupted download
+    goes on where it was.
+
+    Args:
+        name: A name that :func:`models` lists.
+        accept_licence: Whether you consent to the model's licence, where that asks for it. Once is enough.
+
+    Raises:
+        ValueError: There is no such model.
+        ModelError: The licence needs consent, or a file cannot be had or is not what it should be; the message says
+            what to do.
+        ImportError: ``huggingface_hub`` is not installed.
+    """
+    if name in built_in_models():
+        return BUILT_IN / name
+    return locate(entry(name), accept_licence=accept_licence)[0]
 
 
 def runtime_library() -> Path:

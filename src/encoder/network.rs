@@ -95,6 +95,11 @@ impl Network {
         Ok(network)
     }
 
+    /// The file, and the output of it that has the vectors.
+    pub(super) fn reads(&self) -> (&str, &str) {
+        (&self.file, &self.output)
+    }
+
     /// The unit vector of one picture or text, which errors call `name`.
     pub(super) fn run(&self, feed: Feed<'_>, name: impl FnOnce() -> String) -> Result<Vectors> {
         let mut session = match self.take() {

@@ -1,5 +1,6 @@
 //! `_core.Encoder`: pictures and texts to numpy arrays.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use numpy::PyArray2;
@@ -45,6 +46,12 @@ impl PyEncoder {
     #[getter]
     fn threads(&self) -> usize {
         self.0.threads()
+    }
+
+    #[getter]
+    fn outputs(&self) -> HashMap<&'static str, (&str, &str)> {
+        let towers = ["image", "text"].into_iter().zip(self.0.outputs());
+        towers.filter_map(|(tower, output)| Some((tower, output?))).collect()
     }
 
     fn encode_images<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {

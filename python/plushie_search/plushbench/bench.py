@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plushie_search import _core, metrics
-from plushie_search.hub import model_directory, runtime_library
+from plushie_search.hub import open_encoder
 
 from . import photos
 from .encoding import Encoder, Vectors, reads_texts
@@ -100,7 +100,7 @@ def run(
     if not models:
         raise ValueError("a benchmark needs a model")
     threads = threads or len(os.sched_getaffinity(0))
-    encoders = [_core.Encoder(model_directory(model), runtime=runtime_library(), threads=threads) for model in models]
+    encoders = [open_encoder(model, threads=threads) for model in models]
     if work is not None:
         _claim(work, configuration)
     figures = []

@@ -332,7 +332,7 @@ def main(arguments: list[str] | None = None) -> None:
         labels = given.backbone.with_suffix(".labels.txt")
         classes = names.classes(labels) if labels.exists() else []
         real = prepare(given.photos, given.backbone, classes, given.work, threads=given.threads)
-    start = given.backbone or hub.model_directory(hub.DEFAULT_MODEL) / "image.onnx"
+    start = given.backbone or hub.resolve(hub.DEFAULT_MODEL).directory / "image.onnx"
     known = names.read(given.names) if given.names else None
     told = [one for texts in real.texts for one in texts] if real else []
     told += [word for synonyms in known[0] for word in synonyms for _ in range(3)] if known else []

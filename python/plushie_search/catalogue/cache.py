@@ -1,0 +1,70 @@
+"""The model hub's cache on this disk, read without the hub's own package: a model that is there needs no more."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+#: Words that turn a setting of the hub on.
+ON = {"1", "ON", "YES", "TRUE"}
+
+#: The names that the hub gives to the bytes of a file: the SHA-256 of large ones, git's SHA-1 of others.
+DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def folder() -> Path:
+    """Where the hub keeps what was downloaded: ``HF_HUB_CACHE``, or ``hub`` in ``HF_HOME``, or in the user's cache."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if place := os.environ.get(name):
+            return Path(os.path.expandvars(place)).expanduser()
+    home = os.environ.get("HF_HOME")
+    if not home:
+        home = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    return Path(os.path.expandvars(home)).expanduser() / "hub"
+
+
+def offline() -> bool:
+    """Whether ``HF_HUB_OFFLINE`` (or ``TRANSFORMERS_OFFLINE``) forbids every call of the hub."""
+    word = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return word.upper() in ON
+
+
+def repository_folder(repository: str) -> Path:
+    """What the cache holds of a repository."""
+    return folder() / "--".join(["models", *repository.split("/")])
+
+
+def snapshot(repository: str, revision: str) -> Path:
+    """The directory with the files of a revision."""
+    return repository_folder(repository) / "snapshots" / revision
+
+
+def latest(repository: str) -> str | None:
+    """The revision that was the latest when something of the repository was last downloaded."""
+    try:
+        revision = (repository_folder(repository) / "refs" / "main").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return revision if re.fullmatch(r"[0-9a-f]{40}", revision) else None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal digits."""
+    return _digest(path, "sha256", b"")
+
+
+def same_bytes(path: Path, name: str) -> bool:
+    """Whether a file has the bytes to which the hub gives this name."""
+    if len(name) == 64:
+        return sha256(path) == name
+    return _digest(path, "sha1", b"blob %d\0" % path.stat().st_size) == name
+
+
+def _digest(path: Path, kind: str, before: bytes) -> str:
+    digest = hashlib.new(kind, before)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

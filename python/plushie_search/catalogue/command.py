@@ -1,0 +1,166 @@
+"""The command `plushie-search models`: list, show, pull, check, export."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from plushie_search import hub
+from plushie_search.results import printable, table
+
+from . import pins
+from .check import check
+from .entry import Entry, entries
+from .locate import is_here, locate
+
+
+def add_arguments(parser: argparse.ArgumentParser, kind: type[argparse.ArgumentParser]) -> None:
+    """What the command takes; ``kind`` is the class of its parsers."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", parser_class=kind)
+
+    def action(name: str, work: Callable[[argparse.Namespace], tuple[Any, str]], help: str) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        sub.set_defaults(work=work)
+        sub.add_argument("--json", action="store_true", help="print JSON, for machines")
+        return sub
+
+    parser.set_defaults(work=_list, json=False)
+    action("list", _list, "list the models that can be used by their names")
+    show = action("show", _show, "show all that is known of a model")
+    pull = action("pull", _pull, "download models, so that they are there when the network is not")
+    verify = action("check", _check, "try a model: its files, vectors and speed")
+    for sub, names in ((show, None), (pull, "+"), (verify, None)):
+        directory = " or directory" if sub is verify else ""
+        sub.add_argument("model", metavar="NAME", nargs=names, help=f"a model's name{directory}")
+    for sub in (pull, verify):
+        sub.add_argument("--accept-licence", action="store_true", help="consent to what the model's licence asks")
+
+
+def run(options: argparse.Namespace) -> tuple[Any, str]:
+    """What the command found, for JSON and as text."""
+    result: tuple[Any, str] = options.work(options)
+    return result
+
+
+def _list(options: argparse.Namespace) -> tuple[Any, str]:
+    rows, facts = [], []
+    for name in hub.models():
+        entry = entries().get(name)
+        if name in hub.built_in_models():
+            manifest = hub.built_in_manifest(name)
+            rows.append((name, str(manifest["dimension"]), "", "built in", *_summary(manifest)))
+            facts.append({"name": name, "here": True, **manifest})
+        elif entry is not None:
+            here = is_here(entry)
+            where = "yes" if here else "" if entry.repository else "export"
+            licence = f"{entry.licence}, asks for consent" if entry.consent else entry.licence
+            summary = (licence, _languages(entry.languages), entry.good_at)
+            rows.append((name, str(entry.dimension), _megabytes(entry.size), where, *summary))
+            facts.append({**_facts(entry), "here": here})
+    text = table(["model", "numbers", "size", "here", "licence", "languages", "good at"], rows, widest=100)
+    return facts, text
+
+
+def _summary(manifest: dict[str, Any]) -> tuple[str, str, str]:
+    return manifest.get("licence", ""), _languages(manifest.get("languages", [])), manifest.get("description", "")
+
+
+def _show(options: argparse.Namespace) -> tuple[Any, str]:
+    name = options.model
+    if name in hub.built_in_models():
+        manifest = hub.built_in_manifest(name)
+        facts = {"name": name, "directory": str(hub.resolve(name).directory), **manifest}
+        return facts, _lines(name, {key: value for key, value in facts.items() if key not in ("name", "image", "text")})
+    entry = hub.entry(name)
+    known = pins.read(name)
+    facts = {**_facts(entry), "here": is_here(entry)}
+    shown: dict[str, Any] = {
+        "what": entry.description,
+        "good at": entry.good_at,
+        "numbers in a vector": entry.dimension,
+        "languages": _languages(entry.languages) or "none: pictures only",
+        "licence": f"{entry.licence}, {entry.licence_url}",
+    }
+    if entry.consent:
+        given = "given" if known.accepted == entry.licence else "not given yet, see --accept-licence"
+        shown["consent"] = f"{entry.consent} ({given})"
+    if entry.export:
+        shown["made by"] = f"plushie-search models export {entry.export} DIRECTORY"
+    if entry.repository:
+        shown["size"] = _megabytes(entry.size)
+        shown["repository"] = f"{entry.repository}, revision {_pinned(entry.revision, known.revision)}"
+        for file in entry.files:
+            size = f", {file.bytes} bytes" if file.bytes is not None else ""
+            shown[f"file {file.path}"] = f"SHA-256 {_pinned(file.sha256, known.sha256.get(file.path))}{size}"
+        shown["here"] = "yes" if facts["here"] else f"no, get it by: plushie-search models pull {name}"
+    return facts, _lines(name, shown)
+
+
+def _pull(options: argparse.Namespace) -> tuple[Any, str]:
+    facts, lines = [], []
+    for name in options.model:
+        if name in hub.built_in_models():
+            facts.append({"name": name, "directory": str(hub.resolve(name).directory)})
+            lines.append(f"{name} is built in")
+            continue
+        entry = hub.entry(name)
+        directory, revision = locate(entry, accept_licence=options.accept_licence)
+        facts.append({"name": name, "directory": str(directory), "revision": revision})
+        lines.append(f"{name}: {_megabytes(_size(entry, directory))} in {printable(str(directory))}, verified")
+    return facts, "\n".join(lines)
+
+
+def _check(options: argparse.Namespace) -> tuple[Any, str]:
+    found = check(options.model, accept_licence=options.accept_licence)
+    shown: dict[str, Any] = {
+        "directory": found.directory,
+        "numbers in a vector": found.dimension,
+        "fingerprint": found.fingerprint,
+    }
+    for tower, (file, output) in found.outputs.items():
+        likeness = found.likeness.get(tower)
+        original = "original unknown" if likeness is None else f"cosine {likeness:.6f} with the original"
+        time = found.milliseconds[tower]
+        shown[f"{tower} tower"] = (
+            f"{file}, output {output}; finite, of length 1; {original}; {time:.1f} ms on one thread"
+        )
+    return asdict(found), _lines(found.model, shown)
+
+
+def _facts(entry: Entry) -> dict[str, Any]:
+    known = pins.read(entry.name)
+    return {
+        **{key: value for key, value in asdict(entry).items() if key not in ("manifest", "probe")},
+        "size": entry.size,
+        "pinned": entry.pinned,
+        "pinned_by_first_use": None if entry.pinned else {"revision": known.revision, "sha256": known.sha256},
+    }
+
+
+def _pinned(ours: str | None, first: str | None) -> str:
+    if ours is not None:
+        return f"{ours} (pinned by the catalogue)"
+    return f"{first} (pinned by the first download)" if first is not None else "of the first download, which pins it"
+
+
+def _size(entry: Entry, directory: Any) -> int:
+    return sum((directory / file.path).stat().st_size for file in entry.files)
+
+
+def _languages(tags: Any) -> str:
+    if list(tags) == ["mul"]:
+        return "many"
+    return ", ".join(tags) if len(tags) <= 3 else f"{', '.join(tags[:2])} and {len(tags) - 2} more"
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.3g} MB"
+
+
+def _lines(name: str, shown: dict[str, Any]) -> str:
+    width = max(map(len, shown))
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in shown.items()}
+    return "\n".join([name, *(f"  {key:{width}}  {printable(text)}" for key, text in texts.items())])
