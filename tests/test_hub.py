@@ -24,7 +24,9 @@ def test_built_in_models_are_found_by_name_before_directories(toy_model, monkeyp
     monkeypatch.chdir(toy_model.parent)
     assert hub.built_in_models() == ["toy"]
     assert hub.resolve("toy").directory == tmp_path / "built-in" / "toy"
-    with pytest.raises(ValueError, match=r"unknown model 'bear'; give the path of a model directory, or a name that"):
+    with pytest.raises(
+        ValueError, match=r"unknown model 'bear'; give the path of a model directory, the built-in model toy,"
+    ):
         hub.resolve("bear")
     with pytest.raises(ValueError, match=r"unknown model 'toi'; did you mean toy\? Otherwise give the path"):
         hub.resolve("toi")

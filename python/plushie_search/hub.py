@@ -67,8 +67,8 @@ def resolve(model: str | os.PathLike[str], *, accept_licence: bool = False) -> L
     if directory.is_dir():
         raise ValueError(f"model {name}: the directory has no {MANIFEST}, so it is not a model directory")
     raise ValueError(
-        f"unknown model {name!r}; {_alike(name)}give the path of a model directory, or a name that `plushie-search "
-        "models list` shows"
+        f"unknown model {name!r}; {_alike(name)}give the path of a model directory, the built-in model "
+        f"{', '.join(built_in_models())}, or another name that `plushie-search models list` shows"
     )
 
 
