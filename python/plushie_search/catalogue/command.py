@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[argparse.ArgumentP
     show = action("show", _show, "show all that is known of a model")
     pull = action("pull", _pull, "download models, so that they are there when the network is not")
     verify = action("check", _check, "try a model: its files, vectors and speed")
+    make = action("export", _export, "make a model directory of an open_clip or transformers model")
+    make.add_argument("source", metavar="SOURCE", help="open_clip:ARCHITECTURE/PRETRAINED, or transformers:NAME")
+    make.add_argument("out", metavar="DIRECTORY", help="where; it must not exist")
+    make.add_argument("--name", help="what the model is called (after SOURCE)")
+    make.add_argument("--licence", help="under which licence it may be used")
+    make.add_argument("--languages", default="", metavar="TAGS", help="of its texts, separated by commas: en,zh")
     for sub, names in ((show, None), (pull, "+"), (verify, None)):
         directory = " or directory" if sub is verify else ""
         sub.add_argument("model", metavar="NAME", nargs=names, help=f"a model's name{directory}")
@@ -128,6 +134,21 @@ def _check(options: argparse.Namespace) -> tuple[Any, str]:
             f"{file}, output {output}; finite, of length 1; {original}; {time:.1f} ms on one thread"
         )
     return asdict(found), _lines(found.model, shown)
+
+
+def _export(options: argparse.Namespace) -> tuple[Any, str]:
+    try:
+        from plushie_search.export.write import export
+    except ImportError as error:
+        raise ImportError(
+            f"to make a model takes packages that are not all installed ({error}); install them with: "
+            "pip install 'plushie_search[export]'"
+        ) from error
+    languages = [tag.strip() for tag in options.languages.split(",") if tag.strip()]
+    likeness = export(options.source, options.out, name=options.name, licence=options.licence, languages=languages)
+    towers = ", ".join(f"{tower} {least:.6f}" for tower, least in likeness.items())
+    facts = {"directory": options.out, "likeness": likeness}
+    return facts, f"{printable(options.out)}: least cosine with the original: {towers}"
 
 
 def _facts(entry: Entry) -> dict[str, Any]:

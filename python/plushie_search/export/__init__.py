@@ -1,0 +1,1 @@
+"""PyTorch models of open_clip and transformers as model directories (extra `export`)."""

@@ -1,0 +1,168 @@
+"""A PyTorch model becomes a model directory, which is compared with it before it takes its place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from plushie_search import _core, hub
+from plushie_search._core import ModelError
+from plushie_search.catalogue.check import PROBE, TEXT, picture
+
+from .original import Original
+
+#: The least cosine between the vectors of the directory and those of the original.
+ALIKE = 0.9999
+
+#: Texts that are compared: ordinary, with capitals and punctuation, Chinese, too long.
+TEXTS = (TEXT, "A Pink RABBIT, with 2 scarves!", "粉色的兔子", "toy " * 100)
+
+#: Weights of more bytes than this get a file of their own beside the network: ONNX files end at 2 GiB.
+LARGE = 1_900_000_000
+
+OPSET = 17
+
+
+def export(
+    source: str,
+    out: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    licence: str | None = None,
+    languages: Sequence[str] = (),
+) -> dict[str, float]:
+    """Writes a model directory, and returns for each tower the least cosine between its vectors and the original's.
+
+    Args:
+        source: ``open_clip:ARCHITECTURE/PRETRAINED`` (or ``open_clip:hf-hub:...``, ``open_clip:local-dir:...``), or
+            ``transformers:NAME``, where a directory may stand for a name.
+        out: The directory; it is made, and must not exist.
+        name: What the model is called; after its source unless told.
+        licence: Under which licence it may be used.
+        languages: The languages of its texts, as BCP 47 tags.
+
+    Raises:
+        ValueError: There is no such model, or it is of a kind that cannot be exported.
+        FileExistsError: ``out`` exists.
+        ModelError: The directory would give other vectors than the original; nothing is written.
+        ImportError: A package of the extra ``export`` is missing.
+    """
+    target = Path(out)
+    if target.exists():
+        raise FileExistsError(f"{target} exists: give a directory that does not, or remove it")
+    original = load(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}-{os.getpid()}")
+    draft.mkdir()
+    try:
+        _write(original, draft, name or original.name, licence, list(languages))
+        likeness = _compare(original, draft)
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return likeness
+
+
+def load(source: str) -> Original:
+    """The PyTorch model that a source names.
+
+    Raises:
+        ValueError: There is none.
+    """
+    kind, _, name = source.partition(":")
+    if kind == "open_clip" and name:
+        from .from_open_clip import load as load_open_clip
+
+        return load_open_clip(name)
+    if kind == "transformers" and name:
+        from .from_transformers import load as load_transformers
+
+        return load_transformers(name)
+    raise ValueError(f"{source!r} is neither open_clip:ARCHITECTURE/PRETRAINED nor transformers:NAME")
+
+
+def _write(original: Original, out: Path, name: str, licence: str | None, languages: list[str]) -> None:
+    probe: dict[str, list[float]] = {}
+    manifest: dict[str, Any] = {"format": 1, "name": name, "version": "1", "licence": licence, "languages": languages}
+    if original.image is not None:
+        pixels = original.image.pixels(Image.fromarray(picture()))
+        _trace(original.image.network, {"pixel_values": pixels}, "image_embeds", out / "image.onnx")
+        preprocess = original.image.preprocess
+        manifest["image"] = {"file": "image.onnx", "output": "image_embeds", "preprocess": preprocess}
+        probe["image"] = original.image_vector(Image.fromarray(picture())).tolist()
+    if original.text is not None:
+        part = original.text
+        inputs = dict(zip(("input_ids", "attention_mask"), part.tokens(TEXT), strict=False))
+        _trace(part.network, inputs, "text_embeds", out / "text.onnx", fixed=part.settings["padding"] == "fixed")
+        part.tokenizer.save(str(out / "tokenizer.json"))
+        manifest["text"] = {
+            "file": "text.onnx",
+            "output": "text_embeds",
+            "tokenizer": "tokenizer.json",
+            **part.settings,
+        }
+        probe["text"] = original.text_vector(TEXT).tolist()
+    manifest["dimension"] = len(next(iter(probe.values())))
+    (out / hub.MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / PROBE).write_text(json.dumps(probe) + "\n", encoding="utf-8")
+
+
+def _trace(network: nn.Module, inputs: dict[str, Tensor], output: str, file: Path, *, fixed: bool = True) -> None:
+    axes: dict[str, dict[int, str]] = {key: {0: "batch"} for key in (*inputs, output)}
+    if not fixed:
+        for key in inputs:
+            axes[key][1] = "length"
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # its fused attention has no ONNX
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # of constants in the trace; what comes out is compared
+        torch.onnx.export(
+            network,
+            tuple(inputs.values()),
+            str(file),
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    torch.backends.mha.set_fastpath_enabled(fast)
+    if sum(weight.numel() * weight.element_size() for weight in network.parameters()) > LARGE:
+        model = onnx.load(file)
+        for scattered in {
+            path for path in file.parent.iterdir() if path.suffix not in (".onnx", ".json", ".onnx_data")
+        }:
+            scattered.unlink()
+        location = f"{file.name}_data"
+        onnx.save(model, file, save_as_external_data=True, all_tensors_to_one_file=True, location=location)
+
+
+def _compare(original: Original, directory: Path) -> dict[str, float]:
+    encoder = _core.Encoder(directory, runtime=hub.runtime_library(), threads=1)
+    likeness: dict[str, float] = {}
+    if original.image is not None:
+        # A wide picture shows whether it is cropped or squashed.
+        pictures: list[Any] = [Image.fromarray(pixels) for pixels in (picture(), picture()[60:240])]
+        wanted = np.stack([original.image_vector(one).numpy() for one in pictures])
+        likeness["image"] = float((encoder.encode_images(pictures) * wanted).sum(axis=1).min())
+    if original.text is not None:
+        wanted = np.stack([original.text_vector(text).numpy() for text in TEXTS])
+        likeness["text"] = float((encoder.encode_texts(list(TEXTS)) * wanted).sum(axis=1).min())
+    for tower, least in likeness.items():
+        if not least >= ALIKE:
+            raise ModelError(
+                f"model {original.name}: the exported {tower} tower has only the cosine {least:.4f} with the original, "
+                "so nothing was written; it may need other packages, or preprocessing that a manifest cannot say"
+            )
+    return likeness

@@ -1,0 +1,244 @@
+"""Tiny PyTorch models with random weights become model directories that give the same vectors."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import toy
+from PIL import Image
+
+from plushie_search import ModelError, _core, check_model, hub
+from plushie_search.cli import main
+
+torch = pytest.importorskip("torch", reason="exports take torch, which CI does not install")
+open_clip = pytest.importorskip("open_clip", reason="exports take open_clip")
+transformers = pytest.importorskip("transformers", reason="exports take transformers")
+
+from plushie_search.export import write  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SIDE = 32
+TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+VISION = {**TOWER, "image_size": SIDE, "patch_size": 8}
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(3)
+    torch.set_num_threads(1)
+
+
+def clip_words(directory):
+    """CLIP's own vocabulary, as files of transformers."""
+    bpe = open_clip.tokenizer.SimpleTokenizer()
+    names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+    vocabulary = {names.get(text, text): id for text, id in bpe.encoder.items()}
+    merges = sorted(bpe.bpe_ranks, key=bpe.bpe_ranks.get)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "vocab.json").write_text(json.dumps(vocabulary))
+    (directory / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges), ""]))
+    return transformers.CLIPTokenizer.from_pretrained(directory)
+
+
+def toy_words():
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=toy.tokenizer(), pad_token="[PAD]", unk_token="[UNK]", model_max_length=64
+    )
+
+
+def clip(directory):
+    text = {**TOWER, "vocab_size": 49408, "max_position_embeddings": 77, "eos_token_id": 49407, "bos_token_id": 49406}
+    config = transformers.CLIPConfig(text_config=text, vision_config=VISION, projection_dim=24)
+    processor = transformers.CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
+    return transformers.CLIPModel(config), clip_words(directory), processor
+
+
+def siglip(directory):
+    text = {**TOWER, "vocab_size": len(toy.WORDS), "max_position_embeddings": 64, "projection_size": 32}
+    config = transformers.SiglipConfig(text_config=text, vision_config=VISION)
+    processor = transformers.SiglipImageProcessor(size={"height": SIDE, "width": SIDE}, resample=2)
+    return transformers.SiglipModel(config), toy_words(), processor
+
+
+def chinese_clip(directory):
+    text = {**TOWER, "vocab_size": len(toy.WORDS), "max_position_embeddings": 52}
+    config = transformers.ChineseCLIPConfig(text_config=text, vision_config=VISION, projection_dim=24)
+    processor = transformers.ChineseCLIPImageProcessor(size={"height": SIDE, "width": SIDE}, do_center_crop=False)
+    return transformers.ChineseCLIPModel(config), toy_words(), processor
+
+
+def dinov2(directory):
+    config = transformers.Dinov2Config(**{**VISION, "image_size": 40})
+    processor = transformers.BitImageProcessor(
+        size={"shortest_edge": 36}, crop_size={"height": SIDE, "width": SIDE}, image_mean=[0.485, 0.456, 0.406]
+    )
+    return transformers.Dinov2Model(config), None, processor
+
+
+def dinov3(directory):
+    config = transformers.DINOv3ViTConfig(**VISION, num_register_tokens=4)
+    return (
+        transformers.DINOv3ViTModel(config),
+        None,
+        transformers.DINOv3ViTImageProcessor(size={"height": SIDE, "width": SIDE}),
+    )
+
+
+def vectors(answer):
+    """Unit vectors of an answer of transformers 4 or 5."""
+    rows = answer if isinstance(answer, torch.Tensor) else answer.pooler_output
+    return toy.unit(rows.detach().double().numpy())
+
+
+@pytest.mark.parametrize("make", [clip, siglip, chinese_clip, dinov2, dinov3])
+def test_transformers(make, tmp_path, runtime):
+    directory = tmp_path / "tiny"
+    model, tokenizer, processor = make(directory)
+    model.eval().save_pretrained(directory)
+    processor.save_pretrained(directory)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(directory)
+    out = tmp_path / "out"
+    likeness = write.export(f"transformers:{directory}", out, licence="MIT", languages=["en"])
+    assert min(likeness.values()) >= 0.9999
+    encoder = _core.Encoder(out, runtime=runtime, threads=1)
+    assert encoder.name == "tiny"
+    views = [Image.fromarray(_core.Plush(seed).render(size=90)).crop((0, 0, 60 + 10 * seed, 80)) for seed in range(3)]
+    pixels = processor(images=views, return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        answer = model.get_image_features(pixel_values=pixels) if tokenizer else model(pixel_values=pixels)
+        assert (encoder.encode_images(views) * vectors(answer)).sum(axis=1).min() >= 0.9999
+        if tokenizer is not None:
+            for text in ("a pink rabbit", "粉色 bear", "the teddy with a red scarf " * 30):
+                padding = {"padding": "max_length", "max_length": 64} if make is siglip else {"max_length": 77}
+                padding = {"max_length": 52} if make is chinese_clip else padding
+                tokens = tokenizer(text, return_tensors="pt", truncation=True, **padding)
+                kept = ("input_ids", "attention_mask") if make is chinese_clip else ("input_ids",)
+                answer = model.get_text_features(**{key: tokens[key] for key in kept})
+                assert (encoder.encode_texts(text) * vectors(answer)).sum() >= 0.9999
+
+
+@pytest.fixture
+def tiny_open_clip(tmp_path):
+    """The directory of a tiny open_clip model, and what changes its configuration."""
+
+    def make(preprocess=None, **changes):
+        directory = tmp_path / "tiny-open-clip"
+        directory.mkdir(exist_ok=True)
+        vision = {"image_size": SIDE, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
+        text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+        config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text, **changes}
+        model = open_clip.model.CLIP(**{**config, "vision_cfg": vision, "text_cfg": text}).eval()
+        torch.save(model.state_dict(), directory / "open_clip_pytorch_model.bin")
+        whole = {"model_cfg": config, "preprocess_cfg": preprocess or {}}
+        (directory / "open_clip_config.json").write_text(json.dumps(whole))
+        return directory
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "preprocess",
+    [
+        {},
+        {"resize_mode": "squash", "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.5] * 3},
+        {"resize_mode": "longest", "fill_color": 128},
+    ],
+)
+def test_open_clip(preprocess, tiny_open_clip, tmp_path, runtime):
+    directory = tiny_open_clip(preprocess, quick_gelu=True)
+    assert min(write.export(f"open_clip:local-dir:{directory}", tmp_path / "out").values()) >= 0.9999
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{directory}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{directory}")
+    encoder = _core.Encoder(tmp_path / "out", runtime=runtime, threads=1)
+    views = [Image.fromarray(_core.Plush(seed).render(size=90)).crop((0, 0, 60 + 10 * seed, 80)) for seed in range(3)]
+    texts = ["A pink rabbit's ears, 2 of 10!", "粉色的兔子", "naïve café ☕", "x" * 300, "the bear " * 60]
+    with torch.inference_mode():
+        wanted = vectors(model.eval().encode_image(torch.stack([transform(view) for view in views])))
+        assert (encoder.encode_images(views) * wanted).sum(axis=1).min() >= 0.9999
+        wanted = vectors(model.encode_text(tokenizer(texts)))
+        np.testing.assert_allclose(encoder.encode_texts(texts), wanted, atol=1e-4)
+
+
+def test_an_export_has_the_vectors_of_its_original_for_later_checks(tiny_open_clip, tmp_path, capsys):
+    directory, out = tiny_open_clip(), tmp_path / "out"
+    assert (
+        main(
+            ["models", "export", f"open_clip:local-dir:{directory}", str(out), "--licence", "MIT", "--languages", "en"]
+        )
+        == 0
+    )
+    assert capsys.readouterr().out.startswith(f"{out}: least cosine with the original: image 1.000000, text 1.000000")
+    assert min(check_model(out).likeness.values()) >= 0.9999
+    manifest = json.loads((out / "model.json").read_text())
+    assert (manifest["name"], manifest["licence"], manifest["languages"]) == ("tiny-open-clip", "MIT", ["en"])
+    manifest["image"]["preprocess"]["mean"] = [0.0, 0.0, 0.0]
+    (out / "model.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="image tower's vector has the cosine"):
+        check_model(out)
+
+
+def test_large_weights_lie_beside_the_network(tiny_open_clip, tmp_path, monkeypatch):
+    directory = tiny_open_clip()
+    small = write.export(f"open_clip:local-dir:{directory}", tmp_path / "small")
+    monkeypatch.setattr(write, "LARGE", 1000)
+    assert write.export(f"open_clip:local-dir:{directory}", tmp_path / "large") == pytest.approx(small)
+    files = {path.name for path in (tmp_path / "large").iterdir()}
+    assert files == {
+        "image.onnx",
+        "image.onnx_data",
+        "text.onnx",
+        "text.onnx_data",
+        "model.json",
+        "probe.json",
+        "tokenizer.json",
+    }
+
+
+def test_an_export_that_would_be_wrong_is_not_written(tiny_open_clip, tmp_path, monkeypatch):
+    from plushie_search.export import from_open_clip
+
+    right = from_open_clip.preprocess
+    monkeypatch.setattr(from_open_clip, "preprocess", lambda settings: {**right(settings), "mean": [0.0, 0.0, 0.0]})
+    with pytest.raises(ModelError, match=r"exported image tower has only the cosine .* so nothing was written"):
+        write.export(f"open_clip:local-dir:{tiny_open_clip()}", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny-open-clip"]
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("ViT-B-32", "neither open_clip:ARCHITECTURE/PRETRAINED nor transformers:NAME"),
+        ("open_clip:ViT-B-32", "say which weights, ViT-B-32/WEIGHTS; there are: openai"),
+        ("open_clip:no-such/openai", "cannot be loaded"),
+        ("transformers:DIRECTORY", "is of the kind bert; these can be exported: clip, "),
+    ],
+)
+def test_what_cannot_be_exported(source, reason, tmp_path, capsys):
+    (tmp_path / "bert").mkdir()
+    transformers.BertConfig(**TOWER).save_pretrained(tmp_path / "bert")
+    assert main(["models", "export", source.replace("DIRECTORY", str(tmp_path / "bert")), str(tmp_path / "out")]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_replaces_nothing(tmp_path):
+    with pytest.raises(FileExistsError, match="give a directory that does not"):
+        write.export("open_clip:ViT-B-32/openai", tmp_path)
+
+
+def test_without_torch_it_says_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plushie_search.export.write", None)
+    assert main(["models", "export", "open_clip:ViT-B-32/openai", str(tmp_path / "out")]) == 2
+    assert "install them with: pip install 'plushie_search[export]'" in capsys.readouterr().err
+
+
+def test_the_names_of_the_catalogue_that_have_to_be_made_are_sources():
+    from plushie_search.catalogue.entry import entries
+
+    made = [entry.export for entry in entries().values() if entry.export]
+    assert made
+    assert all(source.split(":")[0] in ("open_clip", "transformers") for source in made)
+    assert hub.DEFAULT_MODEL not in made
