@@ -362,7 +362,10 @@ def test_a_licence_that_asks_for_consent(publish, server, monkeypatch, capsys):
     monkeypatch.delenv("PLUSHIE_ACCEPT_LICENCE")
     with pytest.raises(ModelError, match="Toy-Research"):
         hub.resolve("published")
-    assert main(["models", "pull", "published", "--accept-licence"]) == 0
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    shutil.rmtree(cache.folder())
+    assert main(["models", "pull", "published", "--accept-licence"]) == 2
+    monkeypatch.delenv("HF_HUB_OFFLINE")
     hub.resolve("published")
     publish(licence="Toy-Research-2", consent="for research only, and on Mondays")
     with pytest.raises(ModelError, match="Toy-Research-2: for research only, and on Mondays"):

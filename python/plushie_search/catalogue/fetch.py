@@ -83,17 +83,28 @@ def _fetch_file(hub: Any, endpoint: str, entry: Entry, file: File, revision: str
 def _fetch_blob(hub: Any, entry: Entry, file: File, url: str, size: int | None, blob: Path, wanted: str | None) -> None:
     partial = blob.with_name(f"{blob.name}.plushie.incomplete")
     with partial.open("ab") as target:
-        if size is not None and target.tell() > size:
-            target.truncate(0)
-            target.seek(0)
-        hub.file_download.http_get(
-            url,
-            target,
-            resume_size=target.tell(),
-            headers=hub.utils.build_hf_headers(),
-            expected_size=size,
-            displayed_filename=file.path,
-        )
+        furthest = target.tell()
+        while True:
+            if size is not None and target.tell() > size:
+                target.truncate(0)
+                target.seek(0)
+            try:
+                hub.file_download.http_get(
+                    url,
+                    target,
+                    resume_size=target.tell(),
+                    headers=hub.utils.build_hf_headers(),
+                    expected_size=size,
+                    displayed_filename=file.path,
+                )
+                break
+            except hub.errors.HfHubHTTPError:
+                raise
+            except Exception:
+                # As long as each try gets further, the next one is worth it.
+                if target.tell() <= furthest:
+                    raise
+                furthest = target.tell()
     got = cache.sha256(partial)
     right = got == (wanted or got) and (
         got == blob.name if len(blob.name) == 64 else cache.same_bytes(partial, blob.name)

@@ -22,16 +22,18 @@ def locate(entry: Entry, *, accept_licence: bool = False, thorough: bool = False
         ImportError: Something is missing and ``huggingface_hub`` is not installed.
     """
     known = pins.read(entry.name)
-    before = asdict(known)
     accepted = licence.check(entry, accept=accept_licence, accepted=known.accepted)
+    if accepted != known.accepted:
+        known.accepted = accepted
+        known.write(entry.name)  # whatever comes of the rest
+    before = asdict(known)
     if entry.repository is None:
         raise ModelError(
             f"nobody publishes model {entry.name} as ONNX; make it, and then give its directory as the model: "
             f"plushie-search models export {entry.export} {entry.name}"
         )
     if known.repository != entry.repository or entry.revision not in (None, known.revision):
-        known = pins.Pins(repository=entry.repository)
-    known.accepted = accepted
+        known = pins.Pins(repository=entry.repository, accepted=accepted)
     directory, revision = _present(entry, known)
     if directory is None:
         if cache.offline():
