@@ -41,6 +41,8 @@ pub struct Preprocess {
     std: [f32; 3],
     fill: [u8; 3],
     channels: Channels,
+    #[serde(skip_serializing_if = "Centre::is_default")]
+    centre: Centre,
 }
 
 /// How a picture of any shape becomes one of the model's shape.
@@ -77,6 +79,32 @@ pub enum Channels {
     Bgr,
 }
 
+/// Where the middle of a picture is, when an odd number of rows or columns is cut off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Centre {
+    /// The odd one goes below or on the right: transformers' image processors.
+    #[default]
+    Down,
+    /// Half is rounded to the even number, so that it goes above or on the left half of the time: torchvision's
+    /// transforms, and so open_clip's.
+    Even,
+}
+
+impl Centre {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How much of `surplus` lies before the middle.
+    fn before(self, surplus: u64) -> u64 {
+        match self {
+            Self::Down => surplus / 2,
+            Self::Even => (surplus as f64 / 2.0).round_ties_even() as u64,
+        }
+    }
+}
+
 /// Reads a word as serde would, so that there is one list of words.
 fn parse<'a, T: Deserialize<'a>>(what: &str, word: &'a str) -> Result<T> {
     let word: StrDeserializer<'a, ValueError> = word.into_deserializer();
@@ -96,6 +124,14 @@ impl FromStr for Filter {
 
     fn from_str(word: &str) -> Result<Self> {
         parse("filter", word)
+    }
+}
+
+impl FromStr for Centre {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        parse("centre", word)
     }
 }
 
@@ -122,6 +158,8 @@ struct Fields {
     fill: [u8; 3],
     #[serde(default)]
     channels: Channels,
+    #[serde(default)]
+    centre: Centre,
 }
 
 fn white() -> [u8; 3] {
@@ -132,8 +170,8 @@ impl TryFrom<Fields> for Preprocess {
     type Error = Error;
 
     fn try_from(fields: Fields) -> Result<Self> {
-        let Fields { resize, size, resize_to, filter, mean, std, fill, channels } = fields;
-        Self { resize, size, resize_to, filter, mean, std, fill, channels }.checked()
+        let Fields { resize, size, resize_to, filter, mean, std, fill, channels, centre } = fields;
+        Self { resize, size, resize_to, filter, mean, std, fill, channels, centre }.checked()
     }
 }
 
@@ -158,7 +196,7 @@ impl Preprocess {
     /// [`Error::Argument`] when a side is not from 1 to 4096, a number is not finite, or a `std` is 0.
     pub fn new(resize: Resize, size: [usize; 2], mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
         let (filter, fill, channels) = (Filter::default(), white(), Channels::default());
-        Self { resize, size, resize_to: None, filter, mean, std, fill, channels }.checked()
+        Self { resize, size, resize_to: None, filter, mean, std, fill, channels, centre: Centre::default() }.checked()
     }
 
     /// With another filter.
@@ -174,6 +212,11 @@ impl Preprocess {
     /// With another order of planes, which is then also that of `mean` and `std`.
     pub fn with_channels(self, channels: Channels) -> Self {
         Self { channels, ..self }
+    }
+
+    /// With another idea of the middle, where an odd number of rows or columns is cut off.
+    pub fn with_centre(self, centre: Centre) -> Self {
+        Self { centre, ..self }
     }
 
     /// Scales the shorter side to `side` before the middle is cut out, as with 256 and then 224.
@@ -288,11 +331,11 @@ impl Preprocess {
             }
             Resize::Crop => {
                 let (cover_w, cover_h) = self.resize_to.map_or((width, height), |side| (side as u64, side as u64));
-                // The longer side is rounded down, and the odd pixel is cut off on the right and below.
+                // The longer side is rounded down.
                 let (columns, rows) =
                     if w * cover_h <= h * cover_w { (cover_w, cover_w * h / w) } else { (cover_h * w / h, cover_h) };
                 let (across, down) = (w as f64 / columns as f64, h as f64 / rows as f64);
-                let (left, top) = ((columns - width) / 2, (rows - height) / 2);
+                let (left, top) = (self.centre.before(columns - width), self.centre.before(rows - height));
                 let from = [left as f64 * across, top as f64 * down, width as f64 * across, height as f64 * down];
                 Plan { from, to: [0, 0, self.size[1], self.size[0]] }
             }
@@ -345,6 +388,16 @@ mod tests {
         let plan = preprocess(Resize::Crop, [224, 224]).plan((100, 301));
         let down = 301.0 / 674.0;
         assert_eq!(plan, Plan { from: [0.0, 225.0 * down, 100.0, 224.0 * down], to: [0, 0, 224, 224] });
+    }
+
+    #[test]
+    fn an_odd_number_of_columns_has_two_middles() {
+        // 299 and 301 columns, of which 224 remain: 75 and 77 are cut off.
+        for (width, down, even) in [(299, 37.0, 38.0), (301, 38.0, 38.0)] {
+            let settings = preprocess(Resize::Crop, [224, 224]);
+            assert_eq!(settings.plan((width, 224)).from, [down, 0.0, 224.0, 224.0]);
+            assert_eq!(settings.with_centre(Centre::Even).plan((width, 224)).from, [even, 0.0, 224.0, 224.0]);
+        }
     }
 
     #[test]
