@@ -16,9 +16,9 @@ use sha2::{Digest, Sha256};
 
 pub use self::runtime::load_runtime;
 
-use self::network::{Feed, Network, Plan, Takes};
+use self::network::{Feed, Network, Plan, Sessions, Takes};
 use crate::error::{Error, Result};
-use crate::model::{ImageTower, Model, Padding, TextTower};
+use crate::model::{IMAGE_OUTPUTS, ImageTower, Model, Padding, TEXT_OUTPUTS, TextTower};
 use crate::picture::Source;
 use crate::preprocess::Preprocess;
 use crate::tokenize;
@@ -66,7 +66,12 @@ impl Encoder {
             .build()
             .map_err(|error| Error::model(model.name(), format!("cannot start {threads} threads: {error}")))?;
         let image = model.image().map(|tower| ImageEncoder::open(&model, tower)).transpose()?;
-        let text = model.text().map(|tower| TextEncoder::open(&model, tower)).transpose()?;
+        let text = model.text().map(|tower| {
+            // Both sides of one network run in the same sessions: its weights are in memory once.
+            let same = image.as_ref().filter(|_| model.image().is_some_and(|image| image.file == tower.file));
+            TextEncoder::open(&model, tower, same.map(|image| image.network.sessions()))
+        });
+        let text = text.transpose()?;
         Ok(Self { model, process: process::id(), workers, image, text })
     }
 
@@ -191,16 +196,18 @@ impl Encoder {
 impl ImageEncoder {
     fn open(model: &Model, tower: &ImageTower) -> Result<Self> {
         let (height, width) = tower.preprocess.shape();
-        let network = Network::open(
-            model,
-            &Plan {
-                file: &tower.file,
-                output: tower.output.as_deref(),
-                pool: tower.pool,
-                favourites: &["image_embeds", "image_embedding", "pooler_output"],
-                takes: Takes::Pixels(height, width),
-            },
-        )?;
+        let plan = Plan {
+            output: tower.output.as_deref(),
+            pool: tower.pool,
+            favourites: IMAGE_OUTPUTS,
+            takes: Takes::Pixels(height, width),
+            other_pixels: (height, width),
+        };
+        let mut network = Network::new(model, Sessions::open(model, &tower.file)?, &plan)?;
+        if network.is_combined() {
+            let blank = vec![0.0; tower.preprocess.tensor_len()];
+            network.try_out(Feed::Pixels(&blank, (height, width)))?;
+        }
         Ok(Self { preprocess: tower.preprocess.clone(), network })
     }
 
@@ -211,23 +218,42 @@ impl ImageEncoder {
 }
 
 impl TextEncoder {
-    fn open(model: &Model, tower: &TextTower) -> Result<Self> {
-        let network = Network::open(
-            model,
-            &Plan {
-                file: &tower.file,
-                output: tower.output.as_deref(),
-                pool: tower.pool,
-                favourites: &["text_embeds", "text_embedding", "sentence_embedding", "pooler_output"],
-                takes: Takes::Tokens((tower.padding == Padding::Fixed).then_some(tower.max_length)),
-            },
-        )?;
+    fn open(model: &Model, tower: &TextTower, sessions: Option<Arc<Sessions>>) -> Result<Self> {
+        let sessions = sessions.map_or_else(|| Sessions::open(model, &tower.file), Ok)?;
+        let plan = Plan {
+            output: tower.output.as_deref(),
+            pool: tower.pool,
+            favourites: TEXT_OUTPUTS,
+            takes: Takes::Tokens((tower.padding == Padding::Fixed).then_some(tower.max_length)),
+            other_pixels: model.image().map_or((224, 224), |image| image.preprocess.shape()),
+        };
+        let mut network = Network::new(model, sessions, &plan)?;
+        let tokenizer = Tokenizer::open(model)?;
+        try_out(&mut network, &tokenizer, model, tower)?;
         let remembered = Mutex::new(LruCache::new(REMEMBERED));
-        Ok(Self { tokenizer: Tokenizer::open(model)?, network, remembered })
+        Ok(Self { tokenizer, network, remembered })
     }
 
     fn row(&self, text: &str) -> Result<Arc<Vectors>> {
         let tokens = self.tokenizer.encode(&[text])?;
         self.network.run(Feed::Tokens(&tokens), || tokenize::name(text)).map(Arc::new)
     }
+}
+
+/// Shows a network the highest id of the tokenizer: one that it does not know would end some later search.
+fn try_out(network: &mut Network, tokenizer: &Tokenizer, model: &Model, tower: &TextTower) -> Result<()> {
+    let Some((highest, tokens)) = tokenizer.extreme() else { return Ok(()) };
+    let Err(error) = network.try_out(Feed::Tokens(&tokens)) else { return Ok(()) };
+    if !error.to_string().contains("out of data bounds") {
+        // If it cannot run at all, that is what to say.
+        network.try_out(Feed::Tokens(&tokenizer.encode(&["a"])?))?;
+    }
+    let TextTower { file, tokenizer, .. } = tower;
+    Err(Error::model(
+        model.name(),
+        format!(
+            "{tokenizer} gives ids up to {highest}, which {file} does not know: they belong to different models, or \
+             text.pad_id is wrong; copy both from the same place ({error})"
+        ),
+    ))
 }

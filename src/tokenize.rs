@@ -1,9 +1,12 @@
 //! Text to token ids and mask, as the model prescribes.
 
+mod clean;
+mod merges;
+
 use tokenizers::{PostProcessor, TruncationParams};
 
 use crate::error::{Error, Result};
-use crate::model::{Model, Padding};
+use crate::model::{Clean, Mask, Model, Padding, Side};
 
 /// Longer texts are no queries or descriptions but mistakes.
 pub const MAX_CHARACTERS: usize = 100_000;
@@ -11,9 +14,12 @@ pub const MAX_CHARACTERS: usize = 100_000;
 /// A model's tokenizer.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    clean: Vec<Clean>,
     max_length: usize,
     padding: Padding,
     pad_id: i64,
+    pad_side: Side,
+    mask: Mask,
 }
 
 /// Token ids and mask of some texts, a row for each, padded to the same length.
@@ -21,7 +27,7 @@ pub struct Tokenizer {
 pub struct Tokens {
     /// The ids, row after row.
     pub ids: Vec<i64>,
-    /// 1 where `ids` has a token of the text, 0 where it has padding.
+    /// 1 where `ids` has a token of the text, or the network may look at the padding too, and else 0.
     pub mask: Vec<i64>,
     /// How many texts.
     pub rows: usize,
@@ -40,8 +46,12 @@ impl Tokenizer {
         };
         let blame = |reason: String| Error::model(model.name(), format!("{}: {reason}", tower.tokenizer));
         let bytes = std::fs::read(model.path(&tower.tokenizer)).map_err(|error| blame(error.to_string()))?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
-            .map_err(|error| blame(format!("is not a tokenizer file of the crate `tokenizers`: {error}")))?;
+        let made = match tower.tokenizer.ends_with(".txt") || tower.tokenizer.ends_with(".txt.gz") {
+            true => serde_json::from_value(merges::tokenizer(&bytes).map_err(blame)?).map_err(Into::into),
+            false => tokenizers::Tokenizer::from_bytes(bytes),
+        };
+        let mut inner =
+            made.map_err(|error| blame(format!("is not a tokenizer file of the crate `tokenizers`: {error}")))?;
         let added = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if tower.max_length <= added {
             let reason = format!("adds {added} tokens to each text, but text.max_length is {}", tower.max_length);
@@ -52,8 +62,31 @@ impl Tokenizer {
         inner
             .with_truncation(Some(TruncationParams { max_length: tower.max_length, ..Default::default() }))
             .map_err(|error| blame(error.to_string()))?;
-        let (padding, pad_id) = (tower.padding, i64::from(tower.pad_id));
-        Ok(Self { inner, max_length: tower.max_length, padding, pad_id })
+        Ok(Self {
+            inner,
+            clean: tower.clean.clone(),
+            max_length: tower.max_length,
+            padding: tower.padding,
+            pad_id: i64::from(tower.pad_id),
+            pad_side: tower.pad_side,
+            mask: tower.mask,
+        })
+    }
+
+    /// The highest id of the vocabulary, and a short text with that in place of a word, for a network to show that
+    /// it knows them all.
+    ///
+    /// Nothing where the tokenizer knows no word that could give its place. Tokens that were added to a vocabulary
+    /// do not count: some are never used.
+    pub fn extreme(&self) -> Option<(i64, Tokens)> {
+        let highest = self.inner.get_vocab(false).into_values().max().map_or(0, i64::from).max(self.pad_id);
+        let encoding = self.encode_one("a").ok()?;
+        let place = encoding.get_special_tokens_mask().iter().position(|&special| special == 0)?;
+        let length = encoding.len();
+        let mut tokens = self.padded(&[encoding]);
+        let shift = if self.pad_side == Side::Left { tokens.columns - length } else { 0 };
+        tokens.ids[shift + place] = highest;
+        Some((highest, tokens))
     }
 
     /// Turns texts into rows of ids.
@@ -62,25 +95,32 @@ impl Tokenizer {
     /// [`Error::Argument`] when a text is empty, too long, or has nothing that the tokenizer knows.
     pub fn encode(&self, texts: &[&str]) -> Result<Tokens> {
         let encodings = texts.iter().map(|text| self.encode_one(text)).collect::<Result<Vec<_>>>()?;
+        Ok(self.padded(&encodings))
+    }
+
+    fn padded(&self, encodings: &[tokenizers::Encoding]) -> Tokens {
         let columns = match self.padding {
             Padding::Fixed => self.max_length,
             Padding::Longest => encodings.iter().map(|encoding| encoding.len()).max().unwrap_or(0),
         };
-        let size = texts.len() * columns;
-        let (mut ids, mut mask) = (Vec::with_capacity(size), Vec::with_capacity(size));
+        let rows = encodings.len();
+        let (mut ids, mut mask) = (vec![self.pad_id; rows * columns], vec![0; rows * columns]);
         for (row, encoding) in encodings.iter().enumerate() {
-            ids.extend(encoding.get_ids().iter().map(|&id| i64::from(id)));
-            mask.resize(ids.len(), 1);
-            ids.resize((row + 1) * columns, self.pad_id);
-            mask.resize(ids.len(), 0);
+            let start = row * columns + if self.pad_side == Side::Left { columns - encoding.len() } else { 0 };
+            let place = start..start + encoding.len();
+            mask[place.clone()].fill(1);
+            ids[place].iter_mut().zip(encoding.get_ids()).for_each(|(place, &id)| *place = i64::from(id));
         }
-        Ok(Tokens { ids, mask, rows: texts.len(), columns })
+        if self.mask == Mask::All {
+            mask.fill(1);
+        }
+        Tokens { ids, mask, rows, columns }
     }
 
     fn encode_one(&self, text: &str) -> Result<tokenizers::Encoding> {
         check(text)?;
         let blame = |reason: String| Error::argument(format!("{} {reason}", name(text)));
-        let encoding = self.inner.encode_fast(text, true);
+        let encoding = self.inner.encode_fast(clean::clean(text, &self.clean).as_ref(), true);
         let encoding = encoding.map_err(|error| blame(format!("cannot be tokenized: {error}")))?;
         match encoding.get_special_tokens_mask().contains(&0) {
             true => Ok(encoding),

@@ -32,9 +32,12 @@ def test_built_in_models_are_found_by_name_before_directories(toy_model, monkeyp
         hub.resolve("toi")
 
 
-def test_a_directory_without_a_manifest_is_no_model(tmp_path):
-    with pytest.raises(ValueError, match=rf"model {re.escape(str(tmp_path))}: the directory has no model.json"):
-        hub.resolve(tmp_path)
+def test_a_directory_of_something_else_is_no_model(tmp_path):
+    assert hub.resolve(tmp_path) == (tmp_path, None)
+    with pytest.raises(
+        ModelError, match=rf"^model {re.escape(str(tmp_path))}: model.json is missing; a model is a dir"
+    ):
+        hub.open_encoder(tmp_path, threads=1)
 
 
 def test_the_runtime_is_found_without_importing_it(runtime):

@@ -75,6 +75,10 @@ def test_errors_name_the_directory_or_the_model(directory, open_model):
     with pytest.raises(ModelError, match=rf"^model {directory}: model.json: EOF while parsing .* line 1"):
         open_model(directory)
     (directory / "model.json").unlink()
+    with pytest.raises(ModelError, match=rf"^model {directory}: model.json is missing; image.onnx and text.onnx need"):
+        open_model(directory)
+    for network in ("image.onnx", "text.onnx"):
+        (directory / network).unlink()
     with pytest.raises(ModelError, match=rf"^model {directory}: model.json is missing; a model is a directory with"):
         open_model(directory)
     with pytest.raises(

@@ -76,6 +76,10 @@ class Encoder:
         """SHA-256 of everything that changes vectors: networks, tokenizer and settings."""
 
     @property
+    def manifest(self) -> str:
+        """The manifest as JSON, with everything that was found out from the files: the same model as a model.json."""
+
+    @property
     def threads(self) -> int:
         """How many threads compute."""
 
@@ -125,6 +129,7 @@ def preprocess(
     std: tuple[float, float, float] = ...,
     fill: tuple[int, int, int] = ...,
     channels: Literal["rgb", "bgr"] = "rgb",
+    centre: Literal["down", "even"] = "down",
 ) -> NDArray[np.float32]:
     """What a model sees: an array of shape (3, height, width) for one picture, (n, 3, height, width) for a list.
 
@@ -134,6 +139,8 @@ def preprocess(
     resize_to: with "crop", scale the shorter side to this length first, as in 256, then 224.
     filter: as Pillow's BICUBIC and BILINEAR, antialiased.
     mean, std: of values from 0 to 1, in the order of `channels`; CLIP's unless told.
+    centre: with "crop", where the odd one of the rows or columns goes that are cut off: "down" is below and on the
+        right, as transformers does it; "even" rounds half to the even number, as torchvision and open_clip do.
     """
 
 def thumbnail(image: _Image, side: int = 256, *, quality: int | None = None) -> bytes:

@@ -21,7 +21,7 @@ BUILT_IN = Path(__file__).parent / "models"
 #: The model that is used unless another is named.
 DEFAULT_MODEL = "plushie-mini"
 
-#: The manifest that makes a directory a model.
+#: The manifest of a built-in model; other directories may tell by their files what it would say.
 MANIFEST = "model.json"
 
 #: The oldest ONNX Runtime that can be used.
@@ -34,7 +34,7 @@ INSTALL = "pip install --upgrade 'onnxruntime>={}.{}'".format(*OLDEST_RUNTIME)
 
 
 class Located(NamedTuple):
-    """Where a model lies, and what describes it if that is no ``model.json`` in its directory."""
+    """Where a model lies, and what describes it if that is nothing in its directory."""
 
     directory: Path
     manifest: str | None
@@ -62,10 +62,8 @@ def resolve(model: str | os.PathLike[str], *, accept_licence: bool = False) -> L
             directory, revision = locate(found, accept_licence=accept_licence)
             return Located(directory, found.manifest_at(revision))
     directory = Path(name)
-    if (directory / MANIFEST).is_file():
-        return Located(directory, None)
     if directory.is_dir():
-        raise ValueError(f"model {name}: the directory has no {MANIFEST}, so it is not a model directory")
+        return Located(directory, None)
     raise ValueError(
         f"unknown model {name!r}; {_alike(name)}give the path of a model directory, the built-in model "
         f"{', '.join(built_in_models())}, or another name that `plushie-search models list` shows"

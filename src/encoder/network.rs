@@ -1,7 +1,7 @@
 //! One ONNX network: what it takes and gives, found by introspection, and running it from many threads.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
 use ort::environment::Environment;
@@ -28,16 +28,22 @@ pub(super) enum Feed<'a> {
     Tokens(&'a Tokens),
 }
 
-/// A network and the sessions that run it, one for each thread that has wanted one at the same time.
+/// One side of a network: what goes in for it, and which output it reads.
 pub(super) struct Network {
+    sessions: Arc<Sessions>,
+    dim: usize,
+    matryoshka: bool,
+    pool: Option<Pool>,
+    inputs: Vec<Input>,
+    output: String,
+}
+
+/// The sessions that run a network, one for each thread that has wanted one at the same time.
+pub(super) struct Sessions {
     model: String,
     file: String,
     path: PathBuf,
-    dim: usize,
-    pool: Option<Pool>,
     environment: Environment,
-    inputs: Vec<Input>,
-    output: String,
     idle: Mutex<Vec<Session>>,
 }
 
@@ -45,6 +51,8 @@ struct Input {
     name: String,
     role: Role,
     element: TensorElementType,
+    /// The shape of what an input of the other side is fed, because it must be fed something; its own is not there.
+    filler: Option<Vec<usize>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,12 +66,13 @@ enum Role {
 
 /// What the manifest says about a network.
 pub(super) struct Plan<'a> {
-    pub(super) file: &'a str,
     pub(super) output: Option<&'a str>,
     pub(super) pool: Option<Pool>,
     /// Output names to look for, best first.
     pub(super) favourites: &'a [&'a str],
     pub(super) takes: Takes,
+    /// Height and width of the pictures of the model, for a network that wants pixels with its tokens.
+    pub(super) other_pixels: (usize, usize),
 }
 
 /// The size of what goes into a network.
@@ -74,42 +83,100 @@ pub(super) enum Takes {
     Tokens(Option<usize>),
 }
 
-impl Network {
-    /// Opens a network of `model` and checks that it can be fed what `plan` says.
-    pub(super) fn open(model: &Model, plan: &Plan<'_>) -> Result<Self> {
-        let mut network = Self {
+impl Sessions {
+    /// Opens a network of `model`.
+    pub(super) fn open(model: &Model, file: &str) -> Result<Arc<Self>> {
+        let sessions = Self {
             model: model.name().to_string(),
-            file: plan.file.to_string(),
-            path: model.path(plan.file),
-            dim: model.dim(),
-            pool: plan.pool,
+            file: file.to_string(),
+            path: model.path(file),
             environment: runtime::environment()?,
-            inputs: Vec::new(),
-            output: String::new(),
             idle: Mutex::default(),
         };
-        let session = network.session()?;
-        network.inputs = inputs(session.inputs(), &plan.takes).map_err(|reason| network.blame(reason))?;
-        network.output = output(session.outputs(), plan, network.dim).map_err(|reason| network.blame(reason))?;
-        network.give_back(session);
-        Ok(network)
+        sessions.give_back(sessions.build()?);
+        Ok(Arc::new(sessions))
+    }
+
+    fn take(&self) -> Result<Session> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.map_or_else(|| self.build(), Ok)
+    }
+
+    fn give_back(&self, session: Session) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+    }
+
+    fn build(&self) -> Result<Session> {
+        let built = builder(&self.environment).and_then(|mut builder| builder.commit_from_file(&self.path));
+        built.map_err(|error| {
+            let reason = error.to_string();
+            let reason = reason.trim_end();
+            // What files of a newer format are refused with: "Unsupported model IR version: 999, max ...", "ONNX
+            // Runtime only *guarantees* support for models stamped with official released onnx opset versions".
+            let newer = ["IR version", "opset"].iter().any(|word| reason.contains(word));
+            let advice = if newer { "; it may be too old: pip install --upgrade onnxruntime" } else { "" };
+            self.blame(format!("is not a network that this ONNX Runtime can run: {reason}{advice}"))
+        })
+    }
+
+    fn blame(&self, reason: impl std::fmt::Display) -> Error {
+        Error::model(&self.model, format!("{}: {reason}", self.file))
+    }
+}
+
+impl Network {
+    /// Checks that a network of `model` can be fed what `plan` says.
+    pub(super) fn new(model: &Model, sessions: Arc<Sessions>, plan: &Plan<'_>) -> Result<Self> {
+        let (dim, matryoshka) = (model.dim(), model.matryoshka());
+        let session = sessions.take()?;
+        let inputs = inputs(session.inputs(), plan).map_err(|reason| sessions.blame(reason))?;
+        let output = output(session.outputs(), plan, dim, matryoshka).map_err(|reason| sessions.blame(reason))?;
+        sessions.give_back(session);
+        Ok(Self { sessions, dim, matryoshka, pool: plan.pool, inputs, output })
+    }
+
+    /// What runs it, to share with the other side.
+    pub(super) fn sessions(&self) -> Arc<Sessions> {
+        self.sessions.clone()
+    }
+
+    /// Whether the network has inputs for the other side, too.
+    pub(super) fn is_combined(&self) -> bool {
+        self.inputs.iter().any(|input| input.filler.is_some())
+    }
+
+    /// Runs once and looks only at whether that works.
+    ///
+    /// A network for both sides is offered an empty batch of the other side first, then one row of it: not every
+    /// network can do without, and those that can are faster.
+    pub(super) fn try_out(&mut self, feed: Feed<'_>) -> Result<()> {
+        let mut session = self.sessions.take()?;
+        let mut tried = self.run_in(&mut session, feed).map(drop);
+        if tried.is_err() && self.is_combined() {
+            for input in &mut self.inputs {
+                if let Some([rows, ..]) = input.filler.as_deref_mut() {
+                    *rows = 1;
+                }
+            }
+            tried = self.run_in(&mut session, feed).map(drop);
+        }
+        self.sessions.give_back(session);
+        tried.map_err(|reason| self.sessions.blame(reason))
     }
 
     /// The file, and the output of it that has the vectors.
     pub(super) fn reads(&self) -> (&str, &str) {
-        (&self.file, &self.output)
+        (&self.sessions.file, &self.output)
     }
 
     /// The unit vector of one picture or text, which errors call `name`.
     pub(super) fn run(&self, feed: Feed<'_>, name: impl FnOnce() -> String) -> Result<Vectors> {
-        let mut session = match self.take() {
-            Some(session) => session,
-            None => self.session()?,
-        };
+        let mut session = self.sessions.take()?;
         let vector = self.run_in(&mut session, feed);
-        self.give_back(session);
-        Vectors::normalize(self.dim, vector.map_err(|reason| self.blame(reason))?)
-            .map_err(|_| self.blame(format!("gave NaN, infinity or only zeros for {}; it is of no use there", name())))
+        self.sessions.give_back(session);
+        let blame = |reason: String| self.sessions.blame(reason);
+        Vectors::normalize(self.dim, vector.map_err(blame)?)
+            .map_err(|_| blame(format!("gave NaN, infinity or only zeros for {}; it is of no use there", name())))
     }
 
     fn run_in(&self, session: &mut Session, feed: Feed<'_>) -> Result<Vec<f32>, String> {
@@ -143,19 +210,20 @@ impl Network {
             ([1, rows, dim], Some(_)) => (*rows, *dim),
             _ => return Err(wrong_shape(&self.output, shape)),
         };
-        if dim != self.dim as i64 {
+        if !fits(dim, self.dim, self.matryoshka) {
             return Err(wrong_dimension(&self.output, dim, self.dim));
         }
         if rows < 1 {
             return Err(wrong_shape(&self.output, shape));
         }
+        let width = dim as usize;
         if self.pool == Some(Pool::Mean) && dims.len() == 3 {
             let counts = |row: usize| match feed {
                 Feed::Tokens(tokens) => tokens.mask.get(row) != Some(&0),
                 Feed::Pixels(..) => true,
             };
             let mut sums = vec![0.0_f64; self.dim];
-            for (_, row) in values.chunks_exact(self.dim).enumerate().filter(|(row, _)| counts(*row)) {
+            for (_, row) in values.chunks_exact(width).enumerate().filter(|(row, _)| counts(*row)) {
                 sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
             }
             let count = (0..rows as usize).filter(|&row| counts(row)).count().max(1) as f64;
@@ -163,23 +231,6 @@ impl Network {
         }
         values.truncate(self.dim);
         Ok(values)
-    }
-
-    fn take(&self) -> Option<Session> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
-    }
-
-    fn give_back(&self, session: Session) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
-    }
-
-    fn session(&self) -> Result<Session> {
-        let built = builder(&self.environment).and_then(|mut builder| builder.commit_from_file(&self.path));
-        built.map_err(|error| self.blame(format!("is not a network that this ONNX Runtime can run: {error}")))
-    }
-
-    fn blame(&self, reason: impl std::fmt::Display) -> Error {
-        Error::model(&self.model, format!("{}: {reason}", self.file))
     }
 }
 
@@ -200,6 +251,9 @@ fn builder(environment: &Environment) -> ort::Result<SessionBuilder> {
 
 impl Input {
     fn value<'a>(&self, feed: Feed<'a>) -> ort::Result<SessionInputValue<'a>> {
+        if let Some(shape) = &self.filler {
+            return filler(self.element, shape);
+        }
         let tokens = match feed {
             Feed::Pixels(pixels, (height, width)) => {
                 let shape = [1, 3, height, width];
@@ -237,43 +291,58 @@ impl Input {
     }
 }
 
+/// Ones for tokens and zeros for pixels, for the side of a network that nobody asks for.
+fn filler(element: TensorElementType, shape: &[usize]) -> ort::Result<SessionInputValue<'static>> {
+    let (shape, count) = (shape.to_vec(), shape.iter().product());
+    Ok(match element {
+        TensorElementType::Int32 => Tensor::from_array((shape, vec![1_i32; count]))?.into(),
+        TensorElementType::Int64 => Tensor::from_array((shape, vec![1_i64; count]))?.into(),
+        TensorElementType::Float16 => Tensor::from_array((shape, vec![f16::ZERO; count]))?.into(),
+        _ => Tensor::from_array((shape, vec![0.0_f32; count]))?.into(),
+    })
+}
+
 /// Finds out what each input of a network wants.
-fn inputs(outlets: &[Outlet], takes: &Takes) -> Result<Vec<Input>, String> {
+fn inputs(outlets: &[Outlet], plan: &Plan<'_>) -> Result<Vec<Input>, String> {
     let mut inputs = Vec::with_capacity(outlets.len());
+    let takes = &plan.takes;
+    let mut kinds = Vec::with_capacity(outlets.len());
     for outlet in outlets {
-        let (name, dtype) = (outlet.name(), outlet.dtype());
-        let ValueType::Tensor { ty, shape, .. } = dtype else {
-            return Err(format!("input {name:?} is no tensor"));
+        let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
+            return Err(format!("input {:?} is no tensor", outlet.name()));
         };
-        let shape: &[i64] = shape;
-        let (role, wanted) = match takes {
-            Takes::Pixels(height, width) => (Role::Pixels, vec![1, 3, *height as i64, *width as i64]),
-            Takes::Tokens(columns) => {
-                (text_role(name, outlets.len()), vec![1, columns.map_or(-1, |columns| columns as i64)])
+        kinds.push((outlet.name(), *ty, &shape[..]));
+    }
+    let float = |ty| matches!(ty, TensorElementType::Float32 | TensorElementType::Float16);
+    let integer = |ty| matches!(ty, TensorElementType::Int64 | TensorElementType::Int32);
+    let pixels = kinds.iter().filter(|(_, ty, shape)| float(*ty) && shape.len() == 4).count();
+    let tokens = kinds.iter().filter(|(_, ty, shape)| integer(*ty) && shape.len() == 2).count();
+    // A network for both sides has inputs of both kinds; in any other, all inputs are of the side that is asked for.
+    let combined = pixels == 1 && tokens >= 1 && pixels + tokens == kinds.len();
+    for &(name, ty, shape) in &kinds {
+        let side_of_pixels = if combined { float(ty) } else { matches!(takes, Takes::Pixels(..)) };
+        let role = if side_of_pixels { Role::Pixels } else { text_role(name, kinds.len() - usize::from(combined)) };
+        let filler = (combined && side_of_pixels != matches!(takes, Takes::Pixels(..))).then(|| {
+            let declared = |place: usize, otherwise: usize| match shape[place] {
+                size if size > 0 => size as usize,
+                _ => otherwise,
+            };
+            let (height, width) = plan.other_pixels;
+            match role {
+                Role::Pixels => vec![declared(0, 0), 3, declared(2, height), declared(3, width)],
+                _ => vec![1, declared(1, 1)],
             }
-        };
-        let right_type = match role {
-            Role::Pixels => matches!(ty, TensorElementType::Float32 | TensorElementType::Float16),
-            _ => matches!(ty, TensorElementType::Int64 | TensorElementType::Int32),
-        };
-        if !right_type {
-            let right = if role == Role::Pixels { "float32 or float16" } else { "int64 or int32" };
-            return Err(format!("input {name:?} takes {ty}; a tower for this takes {right}"));
+        });
+        if filler.is_none() {
+            check_input((name, ty, shape), role, takes)?;
         }
-        let fits = shape.len() == wanted.len() && shape.iter().zip(&wanted).all(|(&has, &want)| has < 0 || has == want);
-        if !fits {
-            return Err(unfit(name, shape, takes));
-        }
-        inputs.push(Input { name: name.to_string(), role, element: *ty });
+        inputs.push(Input { name: name.to_string(), role, element: ty, filler });
     }
     let of = |role: Role| inputs.iter().filter(|input| input.role == role).count();
+    let plain_texts = [Role::Mask, Role::Types, Role::Positions].iter().all(|&role| of(role) <= 1);
     match takes {
-        Takes::Pixels(..) if inputs.len() == 1 => Ok(inputs),
-        Takes::Tokens(_)
-            if of(Role::Ids) == 1 && [Role::Mask, Role::Types, Role::Positions].iter().all(|&r| of(r) <= 1) =>
-        {
-            Ok(inputs)
-        }
+        Takes::Pixels(..) if of(Role::Pixels) == 1 && (combined || inputs.len() == 1) => Ok(inputs),
+        Takes::Tokens(_) if of(Role::Ids) == 1 && plain_texts => Ok(inputs),
         _ => {
             let names: Vec<&str> = outlets.iter().map(Outlet::name).collect();
             let wanted = match takes {
@@ -283,6 +352,24 @@ fn inputs(outlets: &[Outlet], takes: &Takes) -> Result<Vec<Input>, String> {
             Err(format!("takes the inputs {names:?}; a tower takes {wanted}"))
         }
     }
+}
+
+/// Whether an input can be fed what its role gives.
+fn check_input((name, ty, shape): (&str, TensorElementType, &[i64]), role: Role, takes: &Takes) -> Result<(), String> {
+    let wanted = match takes {
+        Takes::Pixels(height, width) => vec![1, 3, *height as i64, *width as i64],
+        Takes::Tokens(columns) => vec![1, columns.map_or(-1, |columns| columns as i64)],
+    };
+    let right_type = match role {
+        Role::Pixels => matches!(ty, TensorElementType::Float32 | TensorElementType::Float16),
+        _ => matches!(ty, TensorElementType::Int64 | TensorElementType::Int32),
+    };
+    if !right_type {
+        let right = if role == Role::Pixels { "float32 or float16" } else { "int64 or int32" };
+        return Err(format!("input {name:?} takes {ty}; a tower for this takes {right}"));
+    }
+    let fits = shape.len() == wanted.len() && shape.iter().zip(&wanted).all(|(&has, &want)| has < 0 || has == want);
+    if fits { Ok(()) } else { Err(unfit(name, shape, takes)) }
 }
 
 fn text_role(name: &str, inputs: usize) -> Role {
@@ -312,7 +399,7 @@ fn unfit(name: &str, shape: &[i64], takes: &Takes) -> String {
 }
 
 /// Finds the output that has the vectors.
-fn output(outlets: &[Outlet], plan: &Plan<'_>, dim: usize) -> Result<String, String> {
+fn output(outlets: &[Outlet], plan: &Plan<'_>, dim: usize, matryoshka: bool) -> Result<String, String> {
     let names: Vec<&str> = outlets.iter().map(Outlet::name).collect();
     let favourite = plan.favourites.iter().copied().find(|favourite| names.contains(favourite));
     let name = match (plan.output, favourite, &names[..]) {
@@ -332,12 +419,19 @@ fn output(outlets: &[Outlet], plan: &Plan<'_>, dim: usize) -> Result<String, Str
     // An output without a declared shape has rank 0 here; it is checked when it is there.
     match essential(shape) {
         [] => {}
-        [_, has] | [_, _, has] if *has >= 0 && *has != dim as i64 => return Err(wrong_dimension(name, *has, dim)),
+        [_, has] | [_, _, has] if *has >= 0 && !fits(*has, dim, matryoshka) => {
+            return Err(wrong_dimension(name, *has, dim));
+        }
         [_, _] => {}
         [_, _, _] if plan.pool.is_some() => {}
         _ => return Err(wrong_shape(name, shape)),
     }
     Ok(name.to_string())
+}
+
+/// Whether an output of `has` numbers gives vectors of `dim`.
+fn fits(has: i64, dim: usize, matryoshka: bool) -> bool {
+    has == dim as i64 || (matryoshka && has > dim as i64)
 }
 
 /// A shape without ones at its end, as convolutional networks leave them for height and width.
@@ -359,7 +453,8 @@ fn wrong_shape(name: &str, shape: &[i64]) -> String {
 
 fn wrong_dimension(name: &str, has: i64, wanted: usize) -> String {
     format!(
-        "output {name:?} gives {has} numbers, but model.json says \"dimension\": {wanted}; correct it or the output"
+        "output {name:?} gives {has} numbers, but model.json says \"dimension\": {wanted}; correct it or the output{}",
+        if has > wanted as i64 { ", or say \"matryoshka\": true where the first numbers are enough" } else { "" }
     )
 }
 

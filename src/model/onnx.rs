@@ -1,6 +1,6 @@
-//! Just enough of the ONNX file format to find the files that hold weights outside of it.
+//! Just enough of the ONNX file format to find the files that hold weights outside of it, and what goes in and out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Deeper than graphs nest in practice; keeps a hostile file from exhausting the stack.
 const MAX_DEPTH: usize = 64;
@@ -41,6 +41,112 @@ impl Message {
     }
 }
 
+/// What a network takes and gives.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Signature {
+    pub(super) inputs: Vec<Port>,
+    pub(super) outputs: Vec<Port>,
+}
+
+/// An input or output.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Port {
+    pub(super) name: String,
+    /// Whether its values are floats of any size.
+    pub(super) floats: bool,
+    /// Nothing where a size is not fixed.
+    pub(super) shape: Vec<Option<usize>>,
+}
+
+impl Signature {
+    /// The pixels of pictures, of the shape (n, 3, height, width), if the network takes them.
+    pub(super) fn pixels(&self) -> Option<&Port> {
+        self.inputs.iter().find(|port| port.floats && port.shape.len() == 4)
+    }
+
+    /// The tokens of texts, of the shape (n, tokens), if the network takes them.
+    pub(super) fn tokens(&self) -> Option<&Port> {
+        self.inputs.iter().find(|port| !port.floats && port.shape.len() == 2)
+    }
+
+    /// The first output with one of these names, in the order of the names.
+    pub(super) fn output(&self, names: &[&str]) -> Option<&Port> {
+        names.iter().find_map(|name| self.outputs.iter().find(|port| port.name == *name))
+    }
+}
+
+/// What an ONNX model takes and gives, or nothing when `bytes` are no ONNX model.
+pub(super) fn signature(bytes: &[u8]) -> Option<Signature> {
+    let graph = fields(bytes)?.into_iter().find_map(|(number, field)| (number == 7).then_some(field)?.bytes())?;
+    let (mut found, mut weights) = (Signature::default(), HashSet::new());
+    for (number, field) in fields(graph)? {
+        match (number, field) {
+            (5, Field::Bytes(tensor)) => {
+                weights.extend(fields(tensor)?.into_iter().filter(|(number, _)| *number == 8).map(|(_, name)| name));
+            }
+            (11, Field::Bytes(value)) => found.inputs.push(port(value)?),
+            (12, Field::Bytes(value)) => found.outputs.push(port(value)?),
+            _ => {}
+        }
+    }
+    // Old files list their weights among the inputs.
+    found.inputs.retain(|port| !weights.contains(&Field::Bytes(port.name.as_bytes())));
+    Some(found)
+}
+
+fn port(value: &[u8]) -> Option<Port> {
+    let below = |bytes, wanted| -> Option<Option<&[u8]>> {
+        Some(fields(bytes)?.into_iter().find_map(|(number, field)| (number == wanted).then_some(field)?.bytes()))
+    };
+    let name = std::str::from_utf8(below(value, 1)?.unwrap_or_default()).ok()?.to_string();
+    let tensor = below(below(value, 2)?.unwrap_or_default(), 1)?.unwrap_or_default();
+    let mut port = Port { name, ..Port::default() };
+    for (number, field) in fields(tensor)? {
+        match (number, field) {
+            // float, float16, double and bfloat16
+            (1, Field::Number(element)) => port.floats = [1, 10, 11, 16].contains(&element),
+            (2, Field::Bytes(shape)) => {
+                for (_, dimension) in fields(shape)?.into_iter().filter(|(number, _)| *number == 1) {
+                    let size = fields(dimension.bytes()?)?.into_iter().find_map(|field| match field {
+                        (1, Field::Number(size)) => usize::try_from(size).ok().filter(|&size| size > 0),
+                        _ => None,
+                    });
+                    port.shape.push(size);
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(port)
+}
+
+/// The fields of a message, by number.
+fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Field<'_>)>> {
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        fields.push(next_field(&mut bytes)?);
+    }
+    Some(fields)
+}
+
+/// The value of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Field<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// A number of fixed width.
+    Fixed,
+}
+
+impl<'a> Field<'a> {
+    fn bytes(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
 /// The locations of external weights that an ONNX model names, or nothing when `bytes` are no ONNX model.
 pub(super) fn external_data(bytes: &[u8]) -> Option<BTreeSet<String>> {
     let mut locations = BTreeSet::new();
@@ -58,9 +164,9 @@ fn walk(message: Message, mut bytes: &[u8], locations: &mut BTreeSet<String>, de
     while !bytes.is_empty() {
         let (number, field) = next_field(&mut bytes)?;
         match (message, number, field) {
-            (Message::Entry, 1, Some(field)) => key = field,
-            (Message::Entry, 2, Some(field)) => value = field,
-            (_, _, Some(field)) => {
+            (Message::Entry, 1, Field::Bytes(field)) => key = field,
+            (Message::Entry, 2, Field::Bytes(field)) => value = field,
+            (_, _, Field::Bytes(field)) => {
                 if let Some((_, below)) = message.below().iter().find(|(below, _)| *below == number) {
                     walk(*below, field, locations, depth + 1)?;
                     found = true;
@@ -75,14 +181,14 @@ fn walk(message: Message, mut bytes: &[u8], locations: &mut BTreeSet<String>, de
     Some(found)
 }
 
-/// The next field's number and, if it has bytes, those.
-fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Option<&'a [u8]>)> {
+/// The next field's number and value.
+fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Field<'a>)> {
     let tag = varint(bytes)?;
     let field = match tag & 7 {
-        0 => varint(bytes).map(|_| None)?,
-        1 => take(bytes, 8).map(|_| None)?,
-        2 => Some(varint(bytes).and_then(|length| take(bytes, length))?),
-        5 => take(bytes, 4).map(|_| None)?,
+        0 => Field::Number(varint(bytes)?),
+        1 => take(bytes, 8).map(|_| Field::Fixed)?,
+        2 => Field::Bytes(varint(bytes).and_then(|length| take(bytes, length))?),
+        5 => take(bytes, 4).map(|_| Field::Fixed)?,
         _ => return None,
     };
     Some((tag >> 3, field)).filter(|(number, _)| *number > 0)
@@ -141,6 +247,33 @@ mod tests {
         assert_eq!(external_data(&model[..model.len() - 1]), None);
         assert_eq!(external_data(b""), None);
         assert_eq!(external_data(b"<html>not found</html>"), None);
+    }
+
+    #[test]
+    fn inputs_and_outputs_have_names_types_and_shapes() {
+        let number = |field: u8, value: u8| vec![field << 3, value];
+        let size = |size: u8| field(1, &number(1, size));
+        let value = |name: &[u8], element: u8, shape: Vec<u8>| {
+            [field(1, name), field(2, &field(1, &[number(1, element), field(2, &shape)].concat()))].concat()
+        };
+        let any = field(1, &field(2, b"batch"));
+        let graph = [
+            field(5, &field(8, b"weight")),
+            field(11, &value(b"weight", 1, size(9))),
+            field(11, &value(b"ids", 7, [any.clone(), size(77)].concat())),
+            field(11, &value(b"pixels", 10, [any.clone(), size(3), size(8), size(4)].concat())),
+            field(12, &value(b"embeds", 1, [any, size(5)].concat())),
+        ];
+        let found = signature(&field(7, &graph.concat())).unwrap();
+        let names: Vec<&str> = found.inputs.iter().map(|port| port.name.as_str()).collect();
+        assert_eq!(names, ["ids", "pixels"]);
+        assert_eq!(found.tokens().unwrap().shape, [None, Some(77)]);
+        assert_eq!(found.pixels().unwrap().shape, [None, Some(3), Some(8), Some(4)]);
+        assert_eq!(found.output(&["none", "embeds"]).unwrap().shape, [None, Some(5)]);
+        assert!(found.output(&["none"]).is_none());
+        assert!(signature(b"").is_none());
+        let cut = graph.concat();
+        assert!(signature(&field(7, &cut[..cut.len() - 1])).is_none());
     }
 
     #[test]

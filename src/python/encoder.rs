@@ -44,6 +44,11 @@ impl PyEncoder {
     }
 
     #[getter]
+    fn manifest(&self) -> String {
+        self.0.model().manifest()
+    }
+
+    #[getter]
     fn threads(&self) -> usize {
         self.0.threads()
     }

@@ -1,0 +1,134 @@
+//! What identifies a model: the content of its files, and the settings that change vectors.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::manifest::{ImageTower, Manifest, Mask, Side, TextTower};
+use super::onnx;
+
+/// How this crate makes vectors out of a manifest. Part of every fingerprint: raise it when a change of decoding,
+/// resampling, tokenizing or batching gives other vectors for the same files.
+const SCHEME: u32 = 1;
+
+/// Protocol buffers, and so ONNX files, end at 2 GiB; more weights lie in external files.
+const MAX_ONNX_BYTES: u64 = 1 << 31;
+
+/// Checks that all files are there, and reads each of them once. Errors call the manifest `called`.
+///
+/// Settings that came later are told only where they are not the default, so that older models keep their names.
+pub(super) fn fingerprint(dir: &Path, manifest: &Manifest, called: &str) -> Result<String, String> {
+    let mut recipe = format!("scheme {SCHEME}\ndimension {}\n", manifest.dimension);
+    if manifest.matryoshka {
+        recipe.push_str("matryoshka\n");
+    }
+    if let Some(ImageTower { file, output, pool, preprocess }) = &manifest.image {
+        describe(&mut recipe, "image", &(output, pool, preprocess));
+        network(&mut recipe, dir, file, called)?;
+    }
+    if let Some(tower) = &manifest.text {
+        let TextTower { file, output, pool, tokenizer, clean, max_length, padding, pad_id, pad_side, mask } = tower;
+        describe(&mut recipe, "text", &(output, pool, max_length, padding, pad_id));
+        if !clean.is_empty() {
+            describe(&mut recipe, "clean", clean);
+        }
+        if *pad_side != Side::default() {
+            describe(&mut recipe, "pad_side", pad_side);
+        }
+        if *mask != Mask::default() {
+            describe(&mut recipe, "mask", mask);
+        }
+        network(&mut recipe, dir, file, called)?;
+        hash(&mut recipe, "tokenizer", &locate(dir, tokenizer, called)?)?;
+    }
+    Ok(hex(Sha256::digest(recipe)))
+}
+
+fn describe(recipe: &mut String, tower: &str, settings: &impl Serialize) {
+    let settings = serde_json::to_string(settings).expect("strings, numbers and enums always serialise");
+    let _ = writeln!(recipe, "{tower} {settings}");
+}
+
+fn network(recipe: &mut String, dir: &Path, file: &str, called: &str) -> Result<(), String> {
+    let bytes = read_network(&locate(dir, file, called)?, file)?;
+    let locations: BTreeSet<String> =
+        onnx::external_data(&bytes).ok_or_else(|| format!("{file} is not an ONNX file, or is cut short"))?;
+    let _ = writeln!(recipe, "network {}", hex(Sha256::digest(&bytes)));
+    drop(bytes);
+    let beside = Path::new(file).parent().unwrap_or(Path::new(""));
+    for location in locations {
+        inside(&location).map_err(|reason| format!("{file} has weights in {location:?}: {reason}"))?;
+        let data = beside.join(&location);
+        let path = dir.join(&data);
+        if !path.is_file() {
+            return Err(format!("{} is missing; {file} keeps weights in it", data.display()));
+        }
+        hash(recipe, &format!("weights {location:?}"), &path)?;
+    }
+    Ok(())
+}
+
+/// The bytes of an ONNX file, which errors call `file`.
+pub(super) fn read_network(path: &Path, file: &str) -> Result<Vec<u8>, String> {
+    let length = fs::metadata(path).map_err(|error| format!("{file} cannot be read: {error}"))?.len();
+    if length > MAX_ONNX_BYTES {
+        return Err(format!("{file} has {length} bytes; ONNX files end at 2 GiB"));
+    }
+    let bytes = fs::read(path).map_err(|error| format!("{file} cannot be read: {error}"))?;
+    if bytes.starts_with(b"version https://git-lfs") {
+        return Err(format!("{file} is a Git LFS pointer, not the file itself; run: git lfs pull"));
+    }
+    Ok(bytes)
+}
+
+/// The path of a file that the manifest names, which must lie in `dir` (links may lead elsewhere).
+pub(super) fn locate(dir: &Path, file: &str, called: &str) -> Result<PathBuf, String> {
+    inside(file).map_err(|reason| format!("{called} names the file {file:?}: {reason}"))?;
+    let path = dir.join(file);
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(format!("{file} is missing; copy the whole model directory, or correct {called}")),
+    }
+}
+
+fn inside(file: &str) -> Result<(), String> {
+    let plain = Path::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    match plain && !file.is_empty() && !file.contains(['\0', '\\']) {
+        true => Ok(()),
+        false => Err("it must be a path inside the model directory, with '/' and without '..'".into()),
+    }
+}
+
+fn hash(recipe: &mut String, role: &str, path: &Path) -> Result<(), String> {
+    let mut hasher = Sha256::new();
+    fs::File::open(path)
+        .and_then(|mut file| io::copy(&mut file, &mut HashWriter(&mut hasher)))
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let _ = writeln!(recipe, "{role} {}", hex(hasher.finalize()));
+    Ok(())
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn hex(digest: impl AsRef<[u8]>) -> String {
+    digest.as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

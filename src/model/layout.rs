@@ -1,0 +1,190 @@
+//! Manifests from what lies in a directory: complete ones, ones that name a layout for the rest, and none at all.
+
+mod directory;
+mod hub;
+mod open_clip;
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use self::directory::Directory;
+use super::manifest;
+use super::manifest::{FORMAT, Manifest};
+use super::{IMAGE_OUTPUTS, MANIFEST, TEXT_OUTPUTS};
+
+/// Who arranged the files of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Layout {
+    /// The model hubs': `config.json`, `preprocessor_config.json`, `tokenizer.json`, `onnx/…`.
+    Hub,
+    /// immich's: `visual/model.onnx`, `textual/model.onnx`, each with its settings beside it.
+    Immich,
+    /// clip-as-service's: `visual.onnx`, `textual.onnx`.
+    ClipAsService,
+}
+
+/// Read before the manifest itself, so that a manifest of a later format is not blamed for its new keys.
+#[derive(Deserialize)]
+struct Header {
+    format: u64,
+    /// Where what the manifest leaves out is found.
+    #[serde(default)]
+    layout: Option<Layout>,
+    /// Which of several precisions in the hub's layout: "fp32", "fp16", "q8", ...
+    #[serde(default)]
+    variant: Option<String>,
+}
+
+/// The manifest `text` of the directory `dir`.
+pub(super) fn read(dir: &Path, text: &str) -> Result<Manifest, String> {
+    let given: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let Header { format, layout, variant } = Header::deserialize(&given).map_err(|error| error.to_string())?;
+    if format != FORMAT {
+        return Err(format!(
+            "format {format} is not {FORMAT}, the one this version of plushie_search reads; update it"
+        ));
+    }
+    let Value::Object(mut given) = given else { return Err("must be an object".into()) };
+    given.remove("layout");
+    given.remove("variant");
+    match (layout, variant) {
+        (Some(layout), variant) => finish(dir, derive(dir, layout, variant.as_deref(), &given)?),
+        (None, Some(variant)) => Err(format!("variant {variant:?} goes with layout \"hub\" only")),
+        (None, None) => finish(dir, given),
+    }
+}
+
+/// The manifest of a directory that has none, by the names of its files.
+pub(super) fn recognised(dir: &Path) -> Result<Manifest, String> {
+    let has = |names: &[&str]| names.iter().any(|name| dir.join(name).is_file());
+    let layout = if has(&["visual/model.onnx", "textual/model.onnx"]) {
+        Layout::Immich
+    } else if has(&["visual.onnx", "textual.onnx"]) {
+        Layout::ClipAsService
+    } else if has(&["config.json", "preprocessor_config.json", "processor_config.json"]) {
+        Layout::Hub
+    } else if has(&["image.onnx", "text.onnx"]) {
+        return Err(format!(
+            "{MANIFEST} is missing; image.onnx and text.onnx need one with a few settings: {}",
+            pair()
+        ));
+    } else {
+        return Err(format!(
+            "{MANIFEST} is missing; a model is a directory with a {MANIFEST}, or with the files of a model hub \
+             (config.json, preprocessor_config.json, tokenizer.json, onnx/*.onnx), of immich (visual/model.onnx, \
+             textual/model.onnx) or of clip-as-service (visual.onnx, textual.onnx)"
+        ));
+    };
+    finish(dir, derive(dir, layout, None, &Map::new())?)
+}
+
+/// An example of the settings that a plain pair of networks needs.
+fn pair() -> Value {
+    let (mean, std) = (crate::preprocess::CLIP_MEAN, crate::preprocess::CLIP_STD);
+    // By way of words, so that they are as short as they were written.
+    let numbers = |numbers: [f32; 3]| numbers.map(|number| number.to_string().parse::<f64>().unwrap_or_default());
+    json!({
+        "format": FORMAT,
+        "image": {"preprocess": {"resize": "crop", "size": [224, 224], "mean": numbers(mean), "std": numbers(std)}},
+        "text": {"max_length": 77, "padding": "longest"},
+    })
+}
+
+/// A manifest from the files in a layout, with what is `given` over it.
+fn derive(
+    dir: &Path,
+    layout: Layout,
+    variant: Option<&str>,
+    given: &Map<String, Value>,
+) -> Result<Map<String, Value>, String> {
+    let dir = Directory::new(dir, given);
+    let found = match (layout, variant) {
+        (Layout::Hub, variant) => hub::manifest(&dir, variant)?,
+        (_, Some(variant)) => return Err(format!("variant {variant:?} goes with layout \"hub\" only")),
+        (Layout::Immich, None) => open_clip::immich(&dir)?,
+        (Layout::ClipAsService, None) => open_clip::clip_as_service(&dir)?,
+    };
+    let mut whole = Value::Object(found);
+    overlay(&mut whole, &Value::Object(given.clone()));
+    match whole {
+        Value::Object(whole) => Ok(whole),
+        _ => unreachable!("an object laid over an object is one"),
+    }
+}
+
+/// Lays `over` over `value`, key by key; null takes a key away.
+fn overlay(value: &mut Value, over: &Value) {
+    match (value, over) {
+        (Value::Object(value), Value::Object(over)) => {
+            for (key, over) in over {
+                match over {
+                    Value::Null => drop(value.remove(key)),
+                    over => overlay(value.entry(key).or_insert(Value::Null), over),
+                }
+            }
+        }
+        (value, over) => *value = over.clone(),
+    }
+}
+
+/// Fills in what may be left out, and checks the whole.
+fn finish(dir: &Path, mut whole: Map<String, Value>) -> Result<Manifest, String> {
+    let (name, version) = manifest::name_of(dir);
+    whole.entry("name").or_insert(name.into());
+    whole.entry("version").or_insert(version.into());
+    let open = !whole.contains_key("dimension");
+    if open {
+        whole.insert("dimension".into(), 1.into());
+    }
+    let mut made: Manifest = serde_json::from_value(Value::Object(whole)).map_err(|error| error.to_string())?;
+    if open {
+        made.dimension = declared_dimension(dir, &made)?;
+    }
+    made.checked()
+}
+
+/// How many numbers a network says it gives.
+fn declared_dimension(dir: &Path, made: &Manifest) -> Result<usize, String> {
+    let image = made.image.as_ref().map(|tower| (&tower.file, &tower.output, IMAGE_OUTPUTS));
+    let text = made.text.as_ref().map(|tower| (&tower.file, &tower.output, TEXT_OUTPUTS));
+    let nothing = Map::new();
+    let directory = Directory::new(dir, &nothing);
+    for (file, output, favourites) in image.into_iter().chain(text) {
+        let signature = directory.signature(file)?;
+        let port = match output {
+            Some(output) => signature.output(&[output.as_str()]),
+            None => signature.output(favourites).or(signature.outputs.first()),
+        };
+        let sizes = port.map_or(&[][..], |port| &port.shape);
+        // Convolutional networks leave ones for height and width.
+        if let Some(&size) = sizes.iter().skip(1).flatten().rfind(|&&size| size > 1) {
+            return Ok(size);
+        }
+    }
+    Err("dimension is missing, and the networks do not say how many numbers they give; add it".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_lies_over_what_was_found() {
+        let mut value = json!({"a": {"b": 1, "c": [1, 2]}, "d": 4, "e": {"f": 5}});
+        overlay(&mut value, &json!({"a": {"b": 2, "g": {"h": 1}}, "d": null, "e": 3}));
+        assert_eq!(value, json!({"a": {"b": 2, "c": [1, 2], "g": {"h": 1}}, "e": 3}));
+    }
+
+    #[test]
+    fn the_example_for_a_pair_is_a_manifest() {
+        let Value::Object(mut whole) = pair() else { panic!() };
+        whole.insert("dimension".into(), 4.into());
+        let made = finish(Path::new("/nowhere/pair"), whole).unwrap();
+        assert_eq!(made.image.unwrap().file, "image.onnx");
+        let text = made.text.unwrap();
+        assert_eq!((text.file.as_str(), text.tokenizer.as_str()), ("text.onnx", "tokenizer.json"));
+    }
+}

@@ -1,0 +1,135 @@
+//! The files of a directory, as the layouts read them.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::super::fingerprint::{locate, read_network};
+use super::super::onnx;
+use super::super::onnx::Signature;
+
+/// Settings are small; the largest tokenizers have 40 MB.
+const MAX_JSON_BYTES: u64 = 256 << 20;
+
+/// A model directory, and what its owner has said about it.
+pub(super) struct Directory<'a> {
+    dir: &'a Path,
+    given: &'a Map<String, Value>,
+}
+
+/// What `tokenizer.json` says about itself.
+#[derive(Deserialize)]
+pub(super) struct TokenizerFile {
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+    #[serde(default)]
+    padding: Option<PaddingSettings>,
+    model: TokenizerModel,
+}
+
+#[derive(Deserialize)]
+struct AddedToken {
+    id: u32,
+    content: String,
+}
+
+#[derive(Deserialize)]
+struct PaddingSettings {
+    pad_id: u32,
+}
+
+#[derive(Deserialize)]
+struct TokenizerModel {
+    #[serde(default)]
+    end_of_word_suffix: Option<String>,
+    /// Only for the tokens that are no added ones; not read into anything but this.
+    #[serde(default)]
+    vocab: Value,
+}
+
+impl TokenizerFile {
+    /// Whether it is CLIP's, whose words end in `</w>`.
+    pub(super) fn is_clip(&self) -> bool {
+        self.model.end_of_word_suffix.as_deref() == Some("</w>")
+    }
+
+    /// The id of a token.
+    pub(super) fn id(&self, token: &str) -> Option<u32> {
+        let added = self.added_tokens.iter().find(|added| added.content == token).map(|added| added.id);
+        added.or_else(|| match &self.model.vocab {
+            Value::Object(vocab) => vocab.get(token)?.as_u64()?.try_into().ok(),
+            Value::Array(pieces) => pieces.iter().position(|piece| piece[0] == token)?.try_into().ok(),
+            _ => None,
+        })
+    }
+
+    /// The id of what the tokenizer's settings call the padding, or of what is usually called so.
+    pub(super) fn pad_id(&self, settings: &Value) -> Option<u32> {
+        let named = settings["pad_token"].as_str().or(settings["pad_token"]["content"].as_str());
+        match named {
+            Some(token) => self.id(token),
+            None => self
+                .padding
+                .as_ref()
+                .map(|padding| padding.pad_id)
+                .or_else(|| ["<pad>", "[PAD]"].iter().find_map(|token| self.id(token))),
+        }
+    }
+}
+
+impl<'a> Directory<'a> {
+    pub(super) fn new(dir: &'a Path, given: &'a Map<String, Value>) -> Self {
+        Self { dir, given }
+    }
+
+    /// What the owner has said about a key, by its path; null when nothing.
+    pub(super) fn given(&self, path: &[&str]) -> &Value {
+        let Some((first, rest)) = path.split_first() else { return &Value::Null };
+        let first = self.given.get(*first).unwrap_or(&Value::Null);
+        rest.iter().fold(first, |value, key| &value[*key])
+    }
+
+    /// Whether a file is there.
+    pub(super) fn has(&self, file: &str) -> bool {
+        self.dir.join(file).is_file()
+    }
+
+    /// A directory's name, as its owner wrote it.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.dir.file_name()?.to_str()
+    }
+
+    /// A JSON file; null when there is none.
+    pub(super) fn json(&self, file: &str) -> Result<Value, String> {
+        Ok(self.parse(file)?.unwrap_or(Value::Null))
+    }
+
+    /// A tokenizer file, if it is there.
+    pub(super) fn tokenizer(&self, file: &str) -> Result<Option<TokenizerFile>, String> {
+        self.parse(file)
+    }
+
+    fn parse<T: for<'de> Deserialize<'de>>(&self, file: &str) -> Result<Option<T>, String> {
+        let path = self.dir.join(file);
+        match fs::metadata(&path) {
+            Ok(data) if data.len() > MAX_JSON_BYTES => {
+                return Err(format!("{file} has {} bytes, which no settings have", data.len()));
+            }
+            _ => {}
+        }
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("{file}: {error}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{file} cannot be read: {error}")),
+        }
+    }
+
+    /// What a network takes and gives.
+    pub(super) fn signature(&self, file: &str) -> Result<Signature, String> {
+        let bytes = read_network(&locate(self.dir, file, "the manifest")?, file)?;
+        onnx::signature(&bytes).ok_or_else(|| format!("{file} is not an ONNX file, or is cut short"))
+    }
+}
