@@ -19,18 +19,21 @@ ENTRIES = {name: entry for name, entry in entries().items() if entry.repository 
 #: Entries whose revision and digests are all in the catalogue, so that the first download is verified too.
 PINNED = {
     "ViT-B-32::openai",
+    "chinese-clip-vit-base-patch16",
     "dinov2-base",
     "dinov2-small",
     "dinov3-small",
     "mobileclip-s0",
     "mobileclip-s1",
+    "siglip-base-patch16-224",
+    "siglip2-base-patch16-224",
 }
 
 
 def test_the_models_that_were_asked_for_are_there():
     wanted = """
         plushie-mini ViT-B-32::openai ViT-B-16::openai ViT-L-14::openai ViT-L-14-336::openai RN50x64::openai
-        ViT-B-32::laion2b_e16 ViT-B-32::laion2b-s34b
+        ViT-B-32::laion2b_e16 ViT-B-32::laion2b-s34b siglip2-base-patch16-224 chinese-clip-vit-base-patch16 jina-clip-v2
         xlm-roberta-base-ViT-B-32 mobileclip-s0 mobileclip-s1 mobileclip-s2 mobileclip-b TinyCLIP-ViT-8M-16-Text-3M
         TinyCLIP-ViT-39M-16-Text-19M dinov2-small dinov2-base dinov3-small resnet50
     """
@@ -44,7 +47,7 @@ def test_what_is_pinned_is_said():
 
 def test_licences_that_restrict_ask_for_consent():
     asking = {entry.licence for entry in entries().values() if entry.consent}
-    assert asking == {"Apple-AMLR", "DINOv3"}
+    assert asking == {"Apple-AMLR", "CC-BY-NC-4.0", "DINOv3"}
     assert {entry.licence for entry in entries().values()} - asking == {"Apache-2.0", "MIT"}
 
 

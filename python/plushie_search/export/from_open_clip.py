@@ -16,6 +16,13 @@ from .original import ImagePart, Method, Original, TextPart
 #: How open_clip's words for resizing are said in ``model.json``.
 RESIZE = {"shortest": "crop", "squash": "squash", "longest": "letterbox"}
 
+#: How a manifest says what open_clip does to texts, by its functions for that.
+CLEAN = {
+    "_clean_lower": ["ftfy", "html", "whitespace", "lowercase"],
+    "_clean_whitespace": ["ftfy", "html", "whitespace"],
+    "_clean_canonicalize": ["ftfy", "html", "punctuation", "whitespace", "lowercase"],
+}
+
 #: CLIP's pieces of a text, before they are split into tokens.
 PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
@@ -52,7 +59,12 @@ def load(name: str) -> Original:
     text = TextPart(
         network=Method(model, "encode_text"),
         tokenizer=backend,
-        settings={"max_length": tokenizer.context_length, "padding": "fixed", "pad_id": pad_id},
+        settings={
+            "clean": _clean(tokenizer),
+            "max_length": tokenizer.context_length,
+            "padding": "fixed",
+            "pad_id": pad_id,
+        },
         masked=False,
         tokens=tokens,
     )
@@ -78,9 +90,20 @@ def preprocess(settings: dict[str, Any]) -> dict[str, Any]:
         "mean": list(settings.get("mean", defaults.mean)),
         "std": list(settings.get("std", defaults.std)),
     }
+    if mode == "shortest":
+        described["centre"] = "even"
     if mode == "longest":
         described["fill"] = [int(settings.get("fill_color", defaults.fill_color))] * 3
     return described
+
+
+def _clean(tokenizer: Any) -> list[str]:
+    name = getattr(getattr(tokenizer, "clean_fn", None), "__name__", "none")
+    if name not in CLEAN:
+        raise ValueError(
+            f"the tokenizer {type(tokenizer).__name__} cleans texts by {name}, which a manifest cannot say"
+        )
+    return CLEAN[name]
 
 
 def _tokenizer(tokenizer: Any) -> tuple[Tokenizer, int]:
