@@ -42,7 +42,7 @@ def lively(model):
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
                 fan_in = parameter[0].numel()
-                scale = 1.0 if "embed" in name else 1.6 / fan_in**0.5
+                scale = 1.0 if "embed" in name else 1.3 / fan_in**0.5
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
     return model.eval()
 

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from contextlib import suppress
 
 import numpy as np
 import onnx
 import pytest
 import toy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -20,6 +23,7 @@ SETTINGS = {
     "image_mean": toy.PREPROCESS["mean"],
     "image_std": toy.PREPROCESS["std"],
 }
+TEXT_CONFIG = {"model_type": "clip_text_model", "max_position_embeddings": toy.MAX_LENGTH}
 OPEN_CLIP = {
     "size": toy.SIDE,
     "mean": toy.PREPROCESS["mean"],
@@ -57,7 +61,7 @@ def arrange(directory, files):
 def hub_layout(directory, model_type="clip", **changes):
     """A directory as the model hubs have it; the keywords' `/` is written `__`, their `.` as `_dot_`."""
     files = {
-        "config.json": {"model_type": model_type, "projection_dim": toy.DIM, "text_config": {}},
+        "config.json": {"model_type": model_type, "projection_dim": toy.DIM, "text_config": TEXT_CONFIG},
         "preprocessor_config.json": SETTINGS,
         "tokenizer.json": toy.tokenizer(),
         "tokenizer_config.json": {"pad_token": "[PAD]", "model_max_length": toy.MAX_LENGTH},
@@ -247,11 +251,27 @@ def test_siglip_pads_always_lowers_and_has_no_mask(tmp_path, opened, picture):
     np.testing.assert_allclose(encoder.encode_texts("RED")[0], expected, atol=1e-6)
 
 
-def test_mobileclip_is_padded_with_0(tmp_path, opened):
-    """It calls itself CLIP, but each token sees all others; its pictures, which nobody normalises, give it away."""
-    plain = {**SETTINGS, "do_normalize": False}
-    text = found(opened(hub_layout(tmp_path / "m", preprocessor_config_dot_json=plain)), "text")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"preprocessor_config_dot_json": {**SETTINGS, "do_normalize": False}},
+        {"config_dot_json": {"model_type": "clip", "projection_dim": toy.DIM}},
+    ],
+)
+def test_mobileclip_is_padded_with_0(tmp_path, opened, changes):
+    """It calls itself CLIP, but each token sees all others; it is not described as transformers' CLIP is."""
+    text = found(opened(hub_layout(tmp_path / "m", **changes)), "text")
     assert (text["padding"], text["pad_id"], text["mask"]) == ("fixed", 0, "all")
+
+
+def test_networks_that_end_in_a_classifier_are_refused(tmp_path, opened):
+    files = {
+        "onnx__vision_model_dot_onnx": None,
+        "onnx__text_model_dot_onnx": None,
+        "onnx__model_dot_onnx": renamed(toy.image_tower(), "logits"),
+    }
+    with pytest.raises(ModelError, match=r'"resnet" has the outputs \["logits"\], .*export the network without its cl'):
+        opened(hub_layout(tmp_path / "m", "resnet", **files))
 
 
 def test_chinese_clip_was_trained_with_52_tokens(tmp_path, opened):
@@ -468,3 +488,37 @@ def test_a_directory_of_something_else(tmp_path, opened):
         ModelError, match=r"model.json is missing; a model is a directory with .* \(visual.onnx, textual"
     ):
         opened(tmp_path)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 2**70)
+    | st.floats()
+    | st.sampled_from(["", "clip", "8", "[PAD]", "left"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["height", "width", "x"]), inner),
+    max_leaves=6,
+)
+PLACES = [
+    *(("config.json", key) for key in ("model_type", "projection_dim", "text_config", "hidden_sizes", "hidden_size")),
+    *(
+        ("preprocessor_config.json", key)
+        for key in (*SETTINGS, "do_resize", "crop_size", "do_center_crop", "rescale_factor")
+    ),
+    *(("preprocessor_config.json", key) for key in ("resize_mode", "interpolation", "mean", "fill_color", "crop_pct")),
+    *(("tokenizer_config.json", key) for key in ("pad_token", "padding_side", "model_max_length", "tokenizer_class")),
+    *(("tokenizer.json", key) for key in ("added_tokens", "model", "padding")),
+]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.lists(st.tuples(st.sampled_from(PLACES), JSON), min_size=1, max_size=3))
+def test_whatever_the_settings_say(tmp_path_factory, opened, changes):
+    """They are of use, or refused with a reason."""
+    directory = hub_layout(tmp_path_factory.mktemp("any") / "m")
+    for (name, key), value in changes:
+        content = json.loads((directory / name).read_text())
+        content[key] = value
+        (directory / name).write_text(json.dumps(content))
+    with suppress(ModelError):
+        opened(directory).encode_texts("bear")

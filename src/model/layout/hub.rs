@@ -214,7 +214,7 @@ fn text_tower(
          transformers.AutoTokenizer.from_pretrained(NAME).save_pretrained(DIRECTORY)",
     )?;
     let settings = dir.json("tokenizer_config.json")?;
-    let causal = family == Family::Clip && image.is_none_or(has_means_of_clip);
+    let causal = family == Family::Clip && is_plain_clip(config, image);
     let columns = tokens.shape[1];
     let fixed = columns.is_some() || family == Family::Siglip || (family == Family::Clip && !causal);
     let max_length = columns.map(|columns| columns as u64).or_else(|| max_length(config, &settings, family)).ok_or(
@@ -249,11 +249,19 @@ fn text_tower(
     Ok(tower)
 }
 
-/// MobileCLIP calls itself CLIP but looks at all tokens of a text; what gives it away is that it leaves pixels as they
-/// are.
-fn has_means_of_clip(preprocess: &Value) -> bool {
-    let means = preprocess["mean"].as_array().map_or(&[][..], Vec::as_slice);
-    means.iter().any(|mean| mean.as_f64().is_some_and(|mean| mean.abs() > 1e-6))
+/// Whether no token of a text sees those behind it, so that padding changes nothing.
+///
+/// MobileCLIP calls itself CLIP, too, and most of its sizes look at all tokens. A network that was made from
+/// transformers' CLIP is described as its; where that or the pixels' means are missing, padding as in training is right
+/// for both kinds.
+fn is_plain_clip(config: &Value, preprocess: Option<&Value>) -> bool {
+    let kinds = [&config["model_type"], &config["text_config"]["model_type"]];
+    let described = kinds.iter().any(|kind| kind.as_str().is_some_and(|kind| kind.starts_with("clip_text_model")));
+    let normalised = preprocess.is_none_or(|preprocess| {
+        let means = preprocess["mean"].as_array().map_or(&[][..], Vec::as_slice);
+        means.iter().any(|mean| mean.as_f64().is_some_and(|mean| mean.abs() > 1e-6))
+    });
+    described && normalised
 }
 
 /// How many tokens a text may have.
