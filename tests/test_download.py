@@ -10,6 +10,7 @@ from pathlib import Path
 
 import fake_hub
 import numpy as np
+import onnx
 import pytest
 import toy
 
@@ -90,6 +91,19 @@ def test_an_engine_downloads_its_model_once(publish, server, tmp_path):
     with ps.Engine(tmp_path / "toys", model="published") as engine:
         np.testing.assert_array_equal(engine.encode_texts(["a pink rabbit"]), vector)
     assert len(server.log) == asked
+
+
+def test_weights_beside_a_network_are_found_through_the_links_of_the_cache(publish, server, toy_encoder, tmp_path):
+    external = {"save_as_external_data": True, "all_tensors_to_one_file": True, "size_threshold": 50}
+    onnx.save(toy.image_tower(), tmp_path / "image.onnx", location="image.onnx_data", **external)
+    for name in ("image.onnx", "image.onnx_data"):
+        server.files[f"onnx/{name}"] = (tmp_path / name).read_bytes()
+    publish()
+    directory = ps.pull_model("published")
+    assert (directory / "onnx/image.onnx_data").is_symlink()
+    red = np.full((9, 9, 3), (250, 20, 30), np.uint8)
+    vector = hub.open_encoder("published", threads=1).encode_images(red)
+    np.testing.assert_allclose(vector, toy_encoder.encode_images(red), atol=1e-6)
 
 
 def test_the_same_files_have_the_same_fingerprint_wherever_they_lie(publish, toy_model, toy_encoder):

@@ -177,7 +177,7 @@ def test_pixels_are_what_the_model_reads(exported):
 
 def test_a_run_learns_resumes_and_writes_a_model(exported, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(plushes, "CHUNK", 8)
-    monkeypatch.setattr(mini.hub, "model_directory", lambda name: exported)
+    monkeypatch.setattr(mini.hub, "resolve", lambda name: mini.hub.Located(exported, None))
     monkeypatch.setattr(finish, "TEXTS", 8)
     given = ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--pairs", "8", "--side", "64"]
     given += ["--batch", "16", "--word-minutes", "0.01"]
