@@ -122,18 +122,18 @@ def test_transformers(make, tmp_path, runtime):
 
 @pytest.fixture
 def tiny_open_clip(tmp_path):
-    """The directory of a tiny open_clip model, and what changes its configuration."""
+    """Makes the directory of a tiny open_clip model."""
 
-    def make(preprocess=None, **changes):
+    def make(preprocess=None, *, text=None, **changes):
         directory = tmp_path / "tiny-open-clip"
         directory.mkdir(exist_ok=True)
         vision = {"image_size": SIDE, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
-        text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+        text = text or {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
         config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text, **changes}
-        model = open_clip.model.CLIP(**{**config, "vision_cfg": vision, "text_cfg": text}).eval()
-        torch.save(model.state_dict(), directory / "open_clip_pytorch_model.bin")
         whole = {"model_cfg": config, "preprocess_cfg": preprocess or {}}
         (directory / "open_clip_config.json").write_text(json.dumps(whole))
+        model = open_clip.create_model(f"local-dir:{directory}", load_weights=False, pretrained_text=False)
+        torch.save(model.state_dict(), directory / "open_clip_pytorch_model.bin")
         return directory
 
     return make
@@ -160,6 +160,47 @@ def test_open_clip(preprocess, tiny_open_clip, tmp_path, runtime):
         assert (encoder.encode_images(views) * wanted).sum(axis=1).min() >= 0.9999
         wanted = vectors(model.encode_text(tokenizer(texts)))
         np.testing.assert_allclose(encoder.encode_texts(texts), wanted, atol=1e-4)
+
+
+def siglip_text(words):
+    """As SigLIP in open_clip: texts are cleaned of punctuation, the network looks at its padding."""
+    tower = {
+        "context_length": 12,
+        "vocab_size": len(toy.WORDS),
+        "width": 32,
+        "heads": 2,
+        "layers": 2,
+        "proj_bias": True,
+    }
+    return {
+        **tower,
+        "no_causal_mask": True,
+        "pool_type": "last",
+        "tokenizer_kwargs": {"clean": "canonicalize"},
+        **words,
+    }
+
+
+def roberta_text(words):
+    """As XLM-RoBERTa in open_clip: a text tower of transformers."""
+    config = {**TOWER, "vocab_size": len(toy.WORDS), "pad_token_id": 0, "max_position_embeddings": 90}
+    transformers.XLMRobertaConfig(**config).save_pretrained(words["hf_tokenizer_name"])
+    name = words["hf_tokenizer_name"]
+    return {"hf_model_name": name, "hf_proj_type": "mlp", "hf_pooler_type": "mean_pooler", **words}
+
+
+@pytest.mark.parametrize("kind", [siglip_text, roberta_text])
+def test_open_clip_with_text_towers_of_others(kind, tiny_open_clip, tmp_path, runtime):
+    toy_words().save_pretrained(tmp_path / "tiny-open-clip")
+    text = kind({"hf_tokenizer_name": str(tmp_path / "words")})
+    directory = tiny_open_clip(text=text, custom_text=True)
+    assert min(write.export(f"open_clip:local-dir:{directory}", tmp_path / "out").values()) >= 0.9999
+    model = open_clip.create_model(f"local-dir:{directory}").eval()
+    texts = ["A pink_rabbit, with: the RED scarf!", "粉色的兔子", "the teddy bear " * 40]
+    with torch.inference_mode():
+        wanted = vectors(model.encode_text(open_clip.get_tokenizer(f"local-dir:{directory}")(texts)))
+    encoder = _core.Encoder(tmp_path / "out", runtime=runtime, threads=1)
+    np.testing.assert_allclose(encoder.encode_texts(texts), wanted, atol=1e-4)
 
 
 def test_an_export_has_the_vectors_of_its_original_for_later_checks(tiny_open_clip, tmp_path, capsys):

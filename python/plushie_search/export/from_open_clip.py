@@ -112,7 +112,12 @@ def _tokenizer(tokenizer: Any) -> tuple[Tokenizer, int]:
         return _bpe(tokenizer), 0
     inner = getattr(tokenizer, "tokenizer", None)
     backend = getattr(inner, "backend_tokenizer", None)
-    if inner is None or backend is None or getattr(tokenizer, "strip_sep_token", False) or tokenizer.tokenizer_mode:
+    if (
+        inner is None
+        or backend is None
+        or getattr(tokenizer, "strip_sep_token", False)
+        or getattr(tokenizer, "tokenizer_mode", None)
+    ):
         raise ValueError(
             f"the tokenizer {type(tokenizer).__name__} of this model cannot be written as a tokenizer.json"
         )
