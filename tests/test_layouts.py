@@ -112,6 +112,14 @@ def test_the_layout_of_the_hub(tmp_path, opened, picture):
     assert found(encoder, "image")["file"] == "onnx/vision_model.onnx"
 
 
+def test_processors_of_newer_versions(tmp_path, opened, picture):
+    """They are written into one file with the rest of what prepares inputs."""
+    plain = opened(hub_layout(tmp_path / "m"))
+    changes = {"preprocessor_config_dot_json": None, "processor_config_dot_json": {"image_processor": SETTINGS}}
+    encoder = opened(hub_layout(tmp_path / "m", **changes))
+    assert encoder.manifest == plain.manifest
+
+
 def test_what_was_found_out_is_a_manifest(tmp_path, opened):
     """Saved as model.json it describes the same model, and nothing was written before."""
     directory = hub_layout(tmp_path / "clip-tiny")

@@ -169,6 +169,74 @@ def test_ids_match_open_clip(clip_merges, runtime, tmp_path):
     assert [text for text, row, other in zip(texts, ids, expected, strict=True) if row != other] == []
 
 
+def published_gemma():
+    """SigLIP 2's tokenizer in transformers, and the file of older exports, which does not lower texts."""
+    transformers = pytest.importorskip("transformers")
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{i:02X}>" for i in range(256))]
+    trained = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    spaces = normalizers.Replace(" ", "▁")
+    trained.normalizer = normalizers.Sequence([normalizers.Lowercase(), spaces])
+    trained.train_from_iterator(
+        CORPUS, trainers.BpeTrainer(vocab_size=700, special_tokens=special, show_progress=False)
+    )
+    model = json.loads(trained.to_str())["model"]
+    merges = [tuple(merge) for merge in model["merges"]]
+    reference = transformers.Siglip2Tokenizer(vocab=model["vocab"], merges=merges, padding_side="right")
+    reference.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        "$A <eos>", special_tokens=[("<eos>", 1)]
+    )
+    file = Tokenizer.from_str(reference.backend_tokenizer.to_str())
+    file.normalizer = spaces
+    return reference, file, {"clean": ["lowercase-letters"], "mask": "all"}
+
+
+def published_bert():
+    """Chinese-CLIP's kind of tokenizer in transformers, and its file."""
+    transformers = pytest.importorskip("transformers")
+    letters = sorted({letter for text in CORPUS for letter in text.lower() if letter > " "})
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "bear", "teddy", *letters]
+    words = dict.fromkeys([*words, *(f"##{letter}" for letter in letters)])
+    reference = transformers.BertTokenizer(vocab={word: i for i, word in enumerate(words)})
+    return reference, reference.backend_tokenizer, {}
+
+
+def published_xlm_roberta():
+    """XLM-R's kind of tokenizer in transformers, and its file."""
+    transformers = pytest.importorskip("transformers")
+    pieces = json.loads(trained(sentence_pieces).to_str())["model"]["vocab"]
+    pieces = [piece for piece in pieces if not piece[0].startswith("<")]
+    special = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    vocabulary = [*special, *((piece, score) for piece, score in pieces), ("<mask>", 0.0)]
+    reference = transformers.XLMRobertaTokenizer(vocab=vocabulary)
+    return reference, reference.backend_tokenizer, {}
+
+
+@pytest.mark.parametrize(
+    ("published", "pad_id"), [(published_gemma, 0), (published_bert, 0), (published_xlm_roberta, 1)]
+)
+def test_ids_match_transformers(published, pad_id, runtime, tmp_path):
+    """On 10,000 lines of everything, many of them too long."""
+    reference, file, changes = published()
+    file.no_truncation()
+    file.no_padding()
+    texts = [*CORPUS, *ENTITIES, *lines(10_000)]
+    expected = reference(texts, truncation=True, max_length=64, padding="max_length")["input_ids"]
+    ids, _ = show_tokens(tmp_path / "model", file, runtime, length=64, pad_id=pad_id, **changes)(texts)
+    assert [text for text, row, other in zip(texts, ids, expected, strict=True) if row != other] == []
+
+
+def test_texts_are_repaired_as_by_ftfy(runtime, tmp_path):
+    """All but texts that it takes for such as were decoded with a wrong encoding."""
+    ftfy = pytest.importorskip("ftfy")
+    texts = [text for text in [*CORPUS, *ENTITIES, *lines(2_000, seed=9)] if ftfy.fix_encoding(text) == text]
+    tokenizer = trained(byte_level)
+    tokenizer.enable_truncation(200)
+    tokenizer.enable_padding(length=200, pad_id=0)
+    ids, _ = show_tokens(tmp_path / "model", tokenizer, runtime, length=200, clean=["ftfy"])(texts)
+    expected = [tokenizer.encode(ftfy.fix_text(text)).ids for text in texts]
+    assert [text for text, row, other in zip(texts, ids, expected, strict=True) if row != other] == []
+
+
 LETTERS = [*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 <>&'\"!?_-.,;:", *"éñßŒ€çσςΣ熊兔“”"]
 
 

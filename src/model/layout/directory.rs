@@ -28,6 +28,9 @@ pub(super) struct TokenizerFile {
     #[serde(default)]
     padding: Option<PaddingSettings>,
     model: TokenizerModel,
+    /// The whole file: vocabularies are large and seldom asked for.
+    #[serde(skip)]
+    bytes: Vec<u8>,
 }
 
 #[derive(Deserialize)]
@@ -45,9 +48,6 @@ struct PaddingSettings {
 struct TokenizerModel {
     #[serde(default)]
     end_of_word_suffix: Option<String>,
-    /// Only for the tokens that are no added ones; not read into anything but this.
-    #[serde(default)]
-    vocab: Value,
 }
 
 impl TokenizerFile {
@@ -59,7 +59,7 @@ impl TokenizerFile {
     /// The id of a token.
     pub(super) fn id(&self, token: &str) -> Option<u32> {
         let added = self.added_tokens.iter().find(|added| added.content == token).map(|added| added.id);
-        added.or_else(|| match &self.model.vocab {
+        added.or_else(|| match &serde_json::from_slice::<Value>(&self.bytes).ok()?["model"]["vocab"] {
             Value::Object(vocab) => vocab.get(token)?.as_u64()?.try_into().ok(),
             Value::Array(pieces) => pieces.iter().position(|piece| piece[0] == token)?.try_into().ok(),
             _ => None,
@@ -104,15 +104,17 @@ impl<'a> Directory<'a> {
 
     /// A JSON file; null when there is none.
     pub(super) fn json(&self, file: &str) -> Result<Value, String> {
-        Ok(self.parse(file)?.unwrap_or(Value::Null))
+        Ok(self.parse(file)?.map_or(Value::Null, |(value, _)| value))
     }
 
     /// A tokenizer file, if it is there.
     pub(super) fn tokenizer(&self, file: &str) -> Result<Option<TokenizerFile>, String> {
-        self.parse(file)
+        let found: Option<(TokenizerFile, Vec<u8>)> = self.parse(file)?;
+        Ok(found.map(|(tokenizer, bytes)| TokenizerFile { bytes, ..tokenizer }))
     }
 
-    fn parse<T: for<'de> Deserialize<'de>>(&self, file: &str) -> Result<Option<T>, String> {
+    /// What is in a JSON file, and its bytes.
+    fn parse<T: for<'de> Deserialize<'de>>(&self, file: &str) -> Result<Option<(T, Vec<u8>)>, String> {
         let path = self.dir.join(file);
         match fs::metadata(&path) {
             Ok(data) if data.len() > MAX_JSON_BYTES => {
@@ -121,7 +123,10 @@ impl<'a> Directory<'a> {
             _ => {}
         }
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("{file}: {error}")),
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(value) => Ok(Some((value, bytes))),
+                Err(error) => Err(format!("{file}: {error}")),
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("{file} cannot be read: {error}")),
         }
