@@ -38,9 +38,10 @@ lint: $(DONE)/package $(DONE)/test-tools
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt \
 		plushie_search._core
 
-# benches/photos.py needs photographs: python benches/photos.py ITEMS QUERIES
+# These need more: python benches/photos.py ITEMS QUERIES; python benches/clip.py WORK, with PyTorch
+MORE := benches/clip.py benches/photos.py
 bench: $(DONE)/package $(DONE)/bench-tools
-	set -e; for bench in $(filter-out benches/photos.py,$(wildcard benches/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
+	set -e; for bench in $(filter-out $(MORE),$(wildcard benches/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
 
 # Repairing rewrites the library in place, which cargo would then take for what it has built: it gets its own back.
 wheel: $(DONE)/package

@@ -4,12 +4,14 @@ mod fingerprint;
 mod layout;
 mod manifest;
 mod onnx;
+mod quantization;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use self::manifest::{Clean, ImageTower, Mask, Padding, Pool, Side, TextTower};
+pub use self::quantization::{Precision, Quantization};
 
 use self::fingerprint::fingerprint;
 use self::manifest::Manifest;
@@ -148,5 +150,15 @@ impl Model {
     /// The languages that the text tower understands, as BCP 47 tags.
     pub fn languages(&self) -> &[String] {
         &self.manifest.languages
+    }
+
+    /// The numbers in which the networks compute, if the model says so.
+    pub fn precision(&self) -> Option<Precision> {
+        self.manifest.precision
+    }
+
+    /// What a model of fewer bits was made of and what it loses.
+    pub fn quantization(&self) -> Option<&Quantization> {
+        self.manifest.quantized.as_ref()
     }
 }

@@ -10,6 +10,18 @@ import toy
 
 from plushie_search import ModelError, _core
 
+#: A record of a quantisation that could be.
+QUANTIZED = {
+    "from": "0" * 64,
+    "method": "mse",
+    "pictures": 40,
+    "held_out": 20,
+    "overlap_at_10": 0.95,
+    "cosine_mean": 0.99,
+    "cosine_min": 0.9,
+    "milliseconds": [3.0, 1.0],
+}
+
 
 @pytest.fixture
 def directory(toy_model, tmp_path):
@@ -45,6 +57,12 @@ def rewrite(directory, **changes):
         ({"dimension": 0}, "dimension must be 1 to 65536"),
         ({"dimension": -1}, "model.json: invalid value"),
         ({"colour": "red"}, "model.json: unknown field `colour`"),
+        ({"precision": "int4"}, "model.json: unknown variant `int4`"),
+        ({"quantized": {}}, "model.json: missing field `from`"),
+        ({"quantized": QUANTIZED | {"from": "x"}}, "quantized is not what `plushie-search models quantize` writes"),
+        ({"quantized": QUANTIZED | {"overlap_at_10": 1.1}}, "quantized is not what"),
+        ({"quantized": QUANTIZED | {"cosine_min": -2}}, "quantized is not what"),
+        ({"quantized": QUANTIZED | {"milliseconds": [1, -1]}}, "quantized is not what"),
         ({"image": None, "text": None}, "neither image nor text: a model needs one of them"),
         ({"image__depth": 3}, "unknown field `depth`"),
         ({"image__file": "../image.onnx"}, r'names the file "\.\./image.onnx": it must be a path inside the model'),

@@ -11,6 +11,7 @@ from .comparison import Comparison, compare_models  # noqa: E402
 from .engine import Added, Engine, Query  # noqa: E402
 from .evaluation import Evaluation  # noqa: E402
 from .hub import models, pull_model  # noqa: E402
+from .quantize.model import Quantization, quantize_model  # noqa: E402
 from .results import Hit, Item, Reference, Report, Results  # noqa: E402
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Item",
     "ModelError",
     "PictureError",
+    "Quantization",
     "Query",
     "Reference",
     "Report",
@@ -34,4 +36,5 @@ __all__ = [
     "compare_models",
     "models",
     "pull_model",
+    "quantize_model",
 ]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::quantization::{Precision, Quantization};
 use crate::preprocess::Preprocess;
 
 /// The manifest format that this crate reads.
@@ -27,6 +28,10 @@ pub(super) struct Manifest {
     pub(super) description: Option<String>,
     #[serde(default)]
     pub(super) languages: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) precision: Option<Precision>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) quantized: Option<Quantization>,
     #[serde(default)]
     pub(super) image: Option<ImageTower>,
     #[serde(default)]
@@ -169,6 +174,9 @@ impl Manifest {
         }
         check((1..=1 << 16).contains(&self.dimension), "dimension must be 1 to 65536")?;
         check(self.image.is_some() || self.text.is_some(), "neither image nor text: a model needs one of them")?;
+        if let Some(record) = &self.quantized {
+            record.check()?;
+        }
         if let Some(tower) = &self.text {
             check((1..=8192).contains(&tower.max_length), "text.max_length must be 1 to 8192")?;
         }

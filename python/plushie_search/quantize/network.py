@@ -1,0 +1,243 @@
+"""ONNX networks: read and simplified, which layers of them can compute in 8 bits, and what passes between these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Networks beyond this many bytes keep their weights in a file beside them: protocol buffers end at 2 GiB.
+WHOLE = 1_500_000_000
+
+#: Since this version of the operators each column of weights may have its own scale, and LayerNormalization is one.
+OPSET = 17
+
+#: Layers with weights, which is where the time goes.
+WEIGHTED = ("Conv", "Gemm", "MatMul")
+
+#: Operators of networks that are quantised already.
+QUANTIZED = (
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "MatMulInteger",
+    "MatMulNBits",
+    "QLinearConv",
+    "QLinearMatMul",
+)
+
+#: What the runtime computes together with the convolution before it.
+FUSED = ("Clip", "Relu")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What of a network becomes 8 bits.
+
+    Attributes:
+        layers: The outputs of the layers.
+        read: The tensors that they read.
+        written: The tensors that exist in 8 bits only: what convolutions give, and the sums of that.
+        channels: The axis of the channels of those that are read.
+    """
+
+    layers: frozenset[str]
+    read: frozenset[str]
+    written: frozenset[str]
+    channels: Mapping[str, int]
+
+    @property
+    def tensors(self) -> list[str]:
+        """The tensors whose ranges must be known."""
+        return sorted(self.read | self.written)
+
+
+def simplified(path: Path, output: str, work: Path) -> Any:
+    """The network that computes one output of a file, with constants folded; `work` is a folder for files meanwhile.
+
+    Raises:
+        ValueError: It is quantised already, or cannot be read.
+    """
+    model = onnx.load(path)
+    if any(node.op_type in QUANTIZED for node in model.graph.node):
+        raise ValueError("it is quantised already; take the file with 32-bit numbers")
+    if any(value.type.tensor_type.elem_type == TensorProto.FLOAT16 for value in model.graph.input):
+        raise ValueError("it takes 16-bit numbers; take the file with 32-bit numbers")
+    if next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")) < OPSET:
+        model = onnx.version_converter.convert_version(model, OPSET)
+    _prune(model.graph, output)
+    if len(model.graph.input) != 1:
+        raise ValueError(f"it takes {len(model.graph.input)} inputs; a network for pictures takes their pixels")
+    before, after = work / "before.onnx", work / "after.onnx"
+    save(model, before)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(after)
+    options.log_severity_level = 4
+    if model.ByteSize() > WHOLE:
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "after.data")
+    onnxruntime.InferenceSession(before, options, providers=["CPUExecutionProvider"])
+    model = onnx.load(after)
+    for leftover in [*work.glob("before.*"), *work.glob("after.*")]:
+        leftover.unlink()
+    used = {node.domain for node in model.graph.node} | {""}
+    opsets = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
+    return model
+
+
+def _prune(graph: Any, output: str) -> None:
+    """Leaves only what one output needs."""
+    needed, constants = {output}, {value.name for value in graph.initializer}
+    nodes = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(node.input)
+            inner = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+            needed.update(name for subgraph in inner for part in subgraph.node for name in part.input)
+    for values, kept in (
+        (graph.node, nodes[::-1]),
+        (graph.output, [value for value in graph.output if value.name == output]),
+        (graph.input, [value for value in graph.input if value.name in needed - constants]),
+    ):
+        kept = [type(value).FromString(value.SerializeToString()) for value in kept]
+        del values[:]
+        values.extend(kept)
+
+
+def save(model: Any, path: Path) -> None:
+    """Writes a network, large ones with their weights in a file beside it."""
+    if model.ByteSize() > WHOLE:
+        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}_data", convert_attribute=False)
+    else:
+        onnx.save(model, path)
+
+
+def locations(path: Path) -> list[str]:
+    """The files that hold the weights of a network, relative to it; none if they are all in it."""
+    graph = onnx.load(path, load_external_data=False).graph
+    values = list(graph.initializer)
+    values += [attribute.t for node in graph.node for attribute in node.attribute if attribute.HasField("t")]
+    outside = [value for value in values if value.data_location == TensorProto.EXTERNAL]
+    return sorted({entry.value for value in outside for entry in value.external_data if entry.key == "location"})
+
+
+def size(path: Path) -> int:
+    """The bytes of a network, with its weights."""
+    return sum(file.stat().st_size for file in (path, *(path.parent / place for place in locations(path))))
+
+
+def plan(model: Any, single: Collection[str] = ()) -> Plan:
+    """Chooses what becomes 8 bits: all layers with weights but those that are most sensitive and cost least.
+
+    These are the first, which reads the pixels, and the last if it works on the vector of the whole picture.
+
+    Args:
+        model: The network that :func:`simplified` gives.
+        single: The tensors that hold one vector for each picture.
+    """
+    graph = model.graph
+    constants = {value.name: value for value in graph.initializer}
+    layers = [node for node in graph.node if _has_weights(node, constants)]
+    outputs = {node.output[0] for node in layers}
+    first = outputs - _reached(graph.node, outputs)
+    last = outputs - _leading(graph.node, outputs)
+    last &= {node.output[0] for node in layers if node.input[0] in single}
+    chosen = [node for node in layers if node.output[0] not in first | last]
+    read = {node.input[0] for node in chosen}
+    return Plan(
+        layers=frozenset(node.output[0] for node in chosen),
+        read=frozenset(read),
+        written=frozenset(_written(graph.node, chosen)),
+        channels={node.input[0]: 1 if node.op_type == "Conv" else -1 for node in chosen},
+    )
+
+
+def _has_weights(node: Any, constants: Mapping[str, Any]) -> bool:
+    if node.op_type not in WEIGHTED or node.input[0] in constants:
+        return False
+    weights = constants.get(node.input[1])
+    bias = node.input[2] if len(node.input) > 2 else ""
+    if weights is None or weights.data_type != TensorProto.FLOAT or (bias and bias not in constants):
+        return False
+    if node.op_type == "Conv":
+        return True
+    if bias and prod(constants[bias].dims) not in (1, max(constants[bias].dims, default=1)):
+        return False
+    numbers = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    plain = numbers.get("alpha", 1) == numbers.get("beta", 1) == 1 and not numbers.get("transA")
+    return plain and len(weights.dims) == 2
+
+
+def _reached(nodes: Any, outputs: set[str]) -> set[str]:
+    """The outputs that depend on others of them."""
+    behind: set[str] = set()
+    found = set()
+    for node in nodes:
+        if behind.intersection(node.input):
+            behind.update(node.output)
+            found.update(outputs.intersection(node.output))
+        elif outputs.intersection(node.output):
+            behind.update(node.output)
+    return found
+
+
+def _leading(nodes: Any, outputs: set[str]) -> set[str]:
+    """The outputs on which others of them depend."""
+    before: set[str] = set()
+    found = set()
+    for node in reversed(nodes):
+        found.update(outputs.intersection(node.output) & before)
+        if before.intersection(node.output) or outputs.intersection(node.output):
+            before.update(node.input)
+    return found
+
+
+def _written(nodes: Any, chosen: list[Any]) -> set[str]:
+    readers: dict[str, list[Any]] = {}
+    for node in nodes:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    written = set()
+    for node in chosen:
+        if node.op_type == "Conv":
+            name = node.output[0]
+            after = readers.get(name, [])
+            # The runtime leaves out an activation that the range of its 8 bits says as well.
+            written.add(after[0].output[0] if len(after) == 1 and after[0].op_type in FUSED else name)
+    for node in nodes:
+        if node.op_type == "Add" and all(name in written for name in node.input):
+            written.add(node.output[0])
+    return written
+
+
+@contextmanager
+def watched(model: Any, tensors: list[str], work: Path, threads: int) -> Iterator[Callable[[NDArray[Any]], list[Any]]]:
+    """What computes these tensors from pixels; `work` is a folder for files meanwhile."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.output[:]
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
+    [pixels] = [value.name for value in copy.graph.input]
+    path = work / "watched.onnx"
+    save(copy, path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    try:
+        yield lambda values: session.run(tensors, {pixels: values})
+    finally:
+        for leftover in work.glob("watched.onnx*"):
+            leftover.unlink()
