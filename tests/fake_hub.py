@@ -42,8 +42,15 @@ class Hub:
         return [(path, part) for asked, path, part in self.log if asked == method]
 
 
+class _Server(ThreadingHTTPServer):
+    """Its threads end with it: other tests count those of the process."""
+
+    daemon_threads = False
+
+
 class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+    """One answer for each connection."""
+
     hub: Hub
 
     def do_HEAD(self) -> None:
@@ -91,9 +98,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if content is not None:
             self.wfile.write(content[:cut])
-        if cut is not None:
-            self.wfile.flush()
-            self.close_connection = True
 
 
 @contextmanager
@@ -101,7 +105,7 @@ def running(directory: Path):
     """A hub with the files of a directory."""
     files = {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     hub = Hub(files)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     hub.endpoint = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
