@@ -370,7 +370,8 @@ def test_tiny_weights_leave_a_large_bias_room():
 
 def test_only_what_the_output_needs_is_kept(tmp_path):
     onnx.save(patches(), tmp_path / "image.onnx")
-    whole = network.simplified(tmp_path / "image.onnx", "last_hidden_state", tmp_path)
+    pixels = np.ones((1, 3, toy.SIDE, toy.SIDE), np.float32)
+    whole = network.simplified(tmp_path / "image.onnx", "last_hidden_state", tmp_path, pixels)
     assert [value.name for value in whole.graph.output] == ["last_hidden_state"]
     assert "projection" not in {name for node in whole.graph.node for name in node.input}
     # The last layer works on each patch: it is no projection, and becomes 8 bits.
@@ -402,7 +403,7 @@ def test_the_original_is_not_touched_and_an_interrupted_run_leaves_nothing(tmp_p
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
     assert seen[-1][0] <= seen[-1][1]
     whats = list(dict.fromkeys(what for _, _, what in seen))
-    assert len(whats) == 7
+    assert len(whats) == 8
 
     def interrupt(stage, _done, _total, what):
         if what == stage:

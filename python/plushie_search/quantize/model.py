@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Fewer pictures say too little about ranges and about what is lost.
 FEWEST = 40
+
+#: So much less of the neighbours is chance: about the standard error on some hundred pictures.
+NOTICEABLE = 0.002
 
 _Progress = Callable[[int, int, str], object]
 _Vectors = Mapping[Path, "NDArray[np.float32]"]
@@ -89,8 +92,9 @@ def quantize_model(
 
     Weights become 8 bits, with a scale for each output. Activations become 8 bits too, in ranges that are found on
     pictures of yours and then stay as they are: a vector never depends on what else is encoded. The ranges are found in
-    several ways, and the way is kept that best keeps the ten nearest pictures. The first layer, the projection at the
-    end, normalisations and attention stay in 32 bits. So does the text tower.
+    several ways, and the way is kept that best keeps the ten nearest pictures. The projection at the end,
+    normalisations and attention stay in 32 bits; so do the text tower and, unless nothing is lost by it, the first
+    layer. What a network computes after its last attention for tokens that are not read is left out.
 
     The new model is another model: a catalog holds vectors of it or of the original, never both. What is lost depends
     on model and pictures; it is measured on pictures that had no part in the making, and stored in ``model.json``.
@@ -118,7 +122,7 @@ def quantize_model(
         raise ValueError(f"weights of {weight_bits} bits: give 7 or 8")
     if min(sample, held_out) < FEWEST // 2:
         raise ValueError(f"{sample} pictures for ranges, {held_out} held out: give at least {FEWEST // 2} of each")
-    network, integers = _module("network"), _module("integers")
+    network = _module("network")
     out, threads = Path(out), threads or len(os.sched_getaffinity(0))
     if out.exists() or out.is_symlink():
         raise FileExistsError(f"{out} exists already; give the name of a directory that does not")
@@ -129,35 +133,28 @@ def quantize_model(
     random.Random(seed).shuffle(paths)
     half = min(held_out, len(paths) // 2)
     tried, others = paths[:-half][:sample], paths[-half:]
-    steps = _Steps(progress, (len(METHODS) + 2) * len(tried) + 2 * len(others) + ROUNDS)
+    steps = _Steps(progress, (len(METHODS) + 3) * len(tried) + 2 * len(others) + ROUNDS)
     before, failed = _encode(original.encoder(threads), [*tried, *others], steps, "the original's vectors")
     tried, others = ([path for path in some if path in before] for some in (tried, others))
     if len(before) < FEWEST or len(tried) < FEWEST // 4 or len(others) <= NEIGHBOURS:
         raise _too_few(len(before), pictures)
     with stage(out) as folder:
         try:
-            graph = network.simplified(original.network, original.output, folder)
+            pixels = _core.preprocess(tried[0], **original.preprocess)[None]
+            graph = network.simplified(original.network, original.output, folder, pixels)
             histograms = _watch(network, graph, original, tried, folder, threads, steps)
-            plan = network.plan(graph, {tensor for tensor, seen in histograms.items() if seen.single})
         except ValueError as error:
             raise ModelError(f"model {original.name}: {original.network.name}: {error}") from error
-        best = (-1.0, -1.0, "")
-        for method, find in METHODS.items():
-            seen = {tensor: histograms[tensor] for tensor in plan.tensors}
-            activations = {tensor: integers.activation(*find(values), values.means) for tensor, values in seen.items()}
-            target = folder / method / original.file
-            target.parent.mkdir(parents=True)
-            network.save(integers.quantized(graph, plan, activations, bits=weight_bits), target)
-            write_manifest(folder / method, original.pictures_only())
-            after, _ = _encode(_open(folder / method, threads), tried, steps, f"trying {method}")
-            best = max(best, (*_alike(before, after, tried)[:2], method))
-        directory = folder / best[2]
+        trial = _Trial(graph, histograms, original, folder, weight_bits, threads, steps, before, tried)
+        best = max(trial.attempt(method) for method in METHODS)
+        whole = trial.attempt(best.method, first=True)
+        method, directory = (whole if whole.overlap >= best.overlap - NOTICEABLE else best)[2:]
         after, _ = _encode(_open(directory, threads), others, steps, "measuring what is lost")
         same, mean, least = _alike(before, after, others)
         pair = [original.encoder(1), _open(directory, 1)]
         slow, fast = milliseconds(pair, others, lambda: steps.add("timing"))
         facts: dict[str, Any] = {
-            "method": best[2],
+            "method": method,
             "pictures": len(tried),
             "held_out": len(others),
             "overlap_at_10": round(same, 4),
@@ -194,6 +191,46 @@ def _too_few(found: int, folder: str | os.PathLike[str]) -> ValueError:
         f"{found} pictures in {os.fspath(folder)} can be used; to quantise takes at least {FEWEST}, and some hundreds "
         "are better: some to find ranges, others to measure what is lost"
     )
+
+
+class _Attempt(NamedTuple):
+    """How near its vectors are to the original's comes first: the greatest one is the best."""
+
+    overlap: float
+    cosine: float
+    method: str
+    directory: Path
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What networks in 8 bits are made of, and what they are compared on."""
+
+    graph: Any
+    histograms: Mapping[str, Histogram]
+    original: Original
+    folder: Path
+    weight_bits: int
+    threads: int
+    steps: _Steps
+    before: _Vectors
+    pictures: Sequence[Path]
+
+    def attempt(self, method: str, *, first: bool = False) -> _Attempt:
+        """Makes a model with ranges found by a method, and perhaps its first layer in 8 bits too."""
+        network, integers = _module("network"), _module("integers")
+        single = {tensor for tensor, seen in self.histograms.items() if seen.single}
+        plan = network.plan(self.graph, single, first=first)
+        seen = {tensor: self.histograms[tensor] for tensor in plan.tensors}
+        known = {tensor: integers.activation(*METHODS[method](each), each.means) for tensor, each in seen.items()}
+        directory = self.folder / (f"{method}, with the first layer" if first else method)
+        target = directory / self.original.file
+        target.parent.mkdir(parents=True)
+        network.save(integers.quantized(self.graph, plan, known, bits=self.weight_bits), target)
+        write_manifest(directory, self.original.pictures_only())
+        encoder = _open(directory, self.threads)
+        after, _ = _encode(encoder, self.pictures, self.steps, f"trying {directory.name}")
+        return _Attempt(*_alike(self.before, after, self.pictures)[:2], method, directory)
 
 
 class _Steps:
@@ -234,10 +271,10 @@ def _watch(
     network: Any, graph: Any, original: Original, paths: Sequence[Path], folder: Path, threads: int, steps: _Steps
 ) -> dict[str, Histogram]:
     """The values of each tensor that might become 8 bits; of one picture at a time, so that they need little memory."""
-    plan = network.plan(graph)
-    tensors = plan.tensors
-    if not tensors:
+    if not network.plan(graph).tensors:
         raise ValueError("it has no layers with weights between the first and the last")
+    plan = network.plan(graph, first=True)
+    tensors = plan.tensors
     histograms = {tensor: Histogram(plan.channels.get(tensor, -1)) for tensor in tensors}
     with network.watched(graph, tensors, folder, threads) as run:
         for path in paths:

@@ -9,9 +9,12 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper
+
+from .shortcut import one_token
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +37,9 @@ QUANTIZED = (
     "QLinearConv",
     "QLinearMatMul",
 )
+
+#: The share of the greatest number by which simpler arithmetic may differ.
+SAME = 1e-4
 
 #: What the runtime computes together with the convolution before it.
 FUSED = ("Clip", "Relu")
@@ -61,8 +67,14 @@ class Plan:
         return sorted(self.read | self.written)
 
 
-def simplified(path: Path, output: str, work: Path) -> Any:
-    """The network that computes one output of a file, with constants folded; `work` is a folder for files meanwhile.
+def simplified(path: Path, output: str, work: Path, pixels: NDArray[np.float32]) -> Any:
+    """The network that computes one output of a file, with constants folded, and not more than that output needs.
+
+    Args:
+        path: The file.
+        output: The name of the output.
+        work: A folder for files meanwhile.
+        pixels: What the network may take, on which its simpler form is tried.
 
     Raises:
         ValueError: It is quantised already, or cannot be read.
@@ -77,6 +89,21 @@ def simplified(path: Path, output: str, work: Path) -> Any:
     _prune(model.graph, output)
     if len(model.graph.input) != 1:
         raise ValueError(f"it takes {len(model.graph.input)} inputs; a network for pictures takes their pixels")
+    model = _folded(model, work)
+    shorter = one_token(model)
+    if shorter is not model:
+        shorter = _folded(shorter, work)
+        with watched(model, [output], work, 1) as run:
+            [expected] = run(pixels)
+        with watched(shorter, [output], work, 1) as run:
+            [found] = run(pixels)
+        if np.abs(found - expected).max() <= SAME * np.abs(expected).max():
+            return shorter
+    return model
+
+
+def _folded(model: Any, work: Path) -> Any:
+    """The network with what is constant computed, and biases in their layers where these have one."""
     before, after = work / "before.onnx", work / "after.onnx"
     save(model, before)
     options = onnxruntime.SessionOptions()
@@ -138,7 +165,7 @@ def size(path: Path) -> int:
     return sum(file.stat().st_size for file in (path, *(path.parent / place for place in locations(path))))
 
 
-def plan(model: Any, single: Collection[str] = ()) -> Plan:
+def plan(model: Any, single: Collection[str] = (), *, first: bool = False) -> Plan:
     """Chooses what becomes 8 bits: all layers with weights but those that are most sensitive and cost least.
 
     These are the first, which reads the pixels, and the last if it works on the vector of the whole picture.
@@ -146,15 +173,16 @@ def plan(model: Any, single: Collection[str] = ()) -> Plan:
     Args:
         model: The network that :func:`simplified` gives.
         single: The tensors that hold one vector for each picture.
+        first: Whether the first layer becomes 8 bits after all.
     """
     graph = model.graph
     constants = {value.name: value for value in graph.initializer}
     layers = [node for node in graph.node if _has_weights(node, constants)]
     outputs = {node.output[0] for node in layers}
-    first = outputs - _reached(graph.node, outputs)
+    pixels = set() if first else outputs - _reached(graph.node, outputs)
     last = outputs - _leading(graph.node, outputs)
     last &= {node.output[0] for node in layers if node.input[0] in single}
-    chosen = [node for node in layers if node.output[0] not in first | last]
+    chosen = [node for node in layers if node.output[0] not in pixels | last]
     read = {node.input[0] for node in chosen}
     return Plan(
         layers=frozenset(node.output[0] for node in chosen),
