@@ -68,6 +68,11 @@ impl Vectors {
         &self.data
     }
 
+    /// Each row by itself, in order.
+    pub fn split(&self) -> Vec<Self> {
+        self.rows().map(|row| Self { dim: self.dim, data: row.to_vec() }).collect()
+    }
+
     /// Gives the rows up, one after another.
     pub fn into_inner(self) -> Vec<f32> {
         self.data

@@ -117,9 +117,55 @@ def test_vectors_do_not_depend_on_the_batch(encoder, pictures):
     )
     made = encoder(image_network=network)
     alone = np.concatenate([made.encode_images([picture]) for picture in pictures])
-    for size in range(2, 40):
+    for size in [*range(2, 40), 70]:
         chosen = np.random.default_rng(size).integers(len(pictures), size=size)
         np.testing.assert_array_equal(made.encode_images([pictures[i] for i in chosen]), alone[chosen])
+
+
+def convolution(shape=("batch", 3, toy.SIDE, toy.SIDE)):
+    """A network that can do several pictures at once."""
+    draw = np.random.default_rng(1)
+    return toy.model(
+        [
+            helper.make_node("Conv", ["pixel_values", "filters"], ["filtered"]),
+            helper.make_node("Relu", ["filtered"], ["active"]),
+            helper.make_node("Flatten", ["active"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weights"], ["image_embeds"]),
+        ],
+        [("pixel_values", TensorProto.FLOAT, shape)],
+        [("image_embeds", TensorProto.FLOAT, [shape[0], toy.DIM])],
+        {
+            "filters": draw.normal(size=(16, 3, 3, 3)).astype(np.float32),
+            "weights": draw.normal(size=(16 * (toy.SIDE - 2) ** 2, toy.DIM)).astype(np.float32),
+        },
+    )
+
+
+@pytest.mark.parametrize("shape", [("batch", 3, toy.SIDE, toy.SIDE), (1, 3, toy.SIDE, toy.SIDE)])
+def test_many_pictures_have_the_vectors_that_each_has_alone(encoder, pictures, shape):
+    made = encoder(image_network=convolution(shape))
+    alone = np.concatenate([made.encode_images([picture]) for picture in pictures])
+    for size in (32, 33, 71):
+        chosen = np.random.default_rng(size).integers(len(pictures), size=size)
+        np.testing.assert_array_equal(made.encode_images([pictures[i] for i in chosen]), alone[chosen])
+
+
+def test_a_damaged_picture_among_many_is_named_and_spoils_no_other(encoder, pictures, runtime, tmp_path):
+    made = encoder(image_network=convolution())
+    (tmp_path / "damaged.png").write_bytes(b"no picture")
+    with pytest.raises(PictureError, match=r"damaged\.png"):
+        made.encode_images([*pictures * 8, tmp_path / "damaged.png"])
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(40):
+        Image.new("RGB", (8, 8), (6 * number, 90, 255 - 6 * number)).save(folder / f"{number}.png")
+    (folder / "10.png").write_bytes(b"no picture")
+    engine = _core.Engine(str(tmp_path / "catalog"), str(tmp_path / "model"), runtime=str(runtime), threads=2)
+    items, references, _, failed = engine.add_folder(str(folder))
+    assert (items, references, len(failed)) == (39, 39, 1)
+    for number in (9, 11, 39):
+        expected = made.encode_images([folder / f"{number}.png"])
+        np.testing.assert_array_equal(engine.vectors(str(number)), expected)
 
 
 def test_texts_do_not_depend_on_the_batch(toy_model, runtime):

@@ -42,7 +42,8 @@ class CatalogError(RuntimeError):
 class Encoder:
     """A model that is ready to encode, shared by any number of threads.
 
-    Each picture and text goes through the model by itself, so its vector never depends on what it is encoded with.
+    A vector never depends on what it is encoded with: each text goes through the model by itself, and so does each
+    picture, unless the model was seen to give the same bits for several at once.
 
     Args:
         model: The model's directory; `hub.resolve` finds it by name.

@@ -16,16 +16,25 @@ use crate::model::{Model, Pool};
 use crate::tokenize::Tokens;
 use crate::vectors::Vectors;
 
-/// What goes into a network: one picture or one text.
+/// What goes into a network: pictures or one text.
 ///
-/// Never more than one: a network may round differently, or choose other scales when it is quantised, for another
-/// number of rows, and then a vector would depend on what it happened to be encoded with.
+/// A network may round differently, or choose other scales when it is quantised, for another number of rows, and then
+/// a vector would depend on what it happened to be encoded with. The caller makes sure that it does not.
 #[derive(Clone, Copy)]
 pub(super) enum Feed<'a> {
-    /// Pixels of one picture, and their height and width.
+    /// Pixels of one picture, or of several one after another, and their height and width.
     Pixels(&'a [f32], (usize, usize)),
     /// Tokens of one text.
     Tokens(&'a Tokens),
+}
+
+impl Feed<'_> {
+    fn rows(self) -> usize {
+        match self {
+            Self::Pixels(pixels, (height, width)) => pixels.len() / (3 * height * width),
+            Self::Tokens(tokens) => tokens.rows,
+        }
+    }
 }
 
 /// One side of a network: what goes in for it, and which output it reads.
@@ -51,6 +60,8 @@ struct Input {
     name: String,
     role: Role,
     element: TensorElementType,
+    /// Whether it takes any number of rows.
+    several: bool,
     /// The shape of what an input of the other side is fed, because it must be fed something; its own is not there.
     filler: Option<Vec<usize>>,
 }
@@ -164,18 +175,23 @@ impl Network {
         tried.map_err(|reason| self.sessions.blame(reason))
     }
 
+    /// Whether several pictures may go in together.
+    pub(super) fn takes_several(&self) -> bool {
+        self.inputs.iter().all(|input| input.several && input.filler.is_none())
+    }
+
     /// The file, and the output of it that has the vectors.
     pub(super) fn reads(&self) -> (&str, &str) {
         (&self.sessions.file, &self.output)
     }
 
-    /// The unit vector of one picture or text, which errors call `name`.
+    /// The unit vectors of pictures or the one of a text, which errors call `name`.
     pub(super) fn run(&self, feed: Feed<'_>, name: impl FnOnce() -> String) -> Result<Vectors> {
         let mut session = self.sessions.take()?;
-        let vector = self.run_in(&mut session, feed);
+        let vectors = self.run_in(&mut session, feed);
         self.sessions.give_back(session);
         let blame = |reason: String| self.sessions.blame(reason);
-        Vectors::normalize(self.dim, vector.map_err(blame)?)
+        Vectors::normalize(self.dim, vectors.map_err(blame)?)
             .map_err(|_| blame(format!("gave NaN, infinity or only zeros for {}; it is of no use there", name())))
     }
 
@@ -199,11 +215,18 @@ impl Network {
         };
         let values: Vec<f32> = values.map_err(|error| format!("output {:?}: {error}", self.output))?;
         let shape: Vec<i64> = output.shape().to_vec();
-        self.pooled(values, &shape, feed)
+        match &shape[..] {
+            [rows, row @ ..] if *rows == feed.rows() as i64 && !values.is_empty() => {
+                let row: Vec<i64> = [&[1], row].concat();
+                let parts = values.chunks_exact(values.len() / feed.rows());
+                Ok(parts.map(|part| self.pooled(part, &row, feed)).collect::<Result<Vec<_>, _>>()?.concat())
+            }
+            _ => Err(wrong_shape(&self.output, &shape)),
+        }
     }
 
     /// One vector from an output of the shape `[1, dim]` or `[1, tokens, dim]`.
-    fn pooled(&self, mut values: Vec<f32>, shape: &[i64], feed: Feed<'_>) -> Result<Vec<f32>, String> {
+    fn pooled(&self, values: &[f32], shape: &[i64], feed: Feed<'_>) -> Result<Vec<f32>, String> {
         let dims = essential(shape);
         let (rows, dim) = match (dims, self.pool) {
             ([1, dim], _) => (1, *dim),
@@ -229,8 +252,7 @@ impl Network {
             let count = (0..rows as usize).filter(|&row| counts(row)).count().max(1) as f64;
             return Ok(sums.into_iter().map(|sum| (sum / count) as f32).collect());
         }
-        values.truncate(self.dim);
-        Ok(values)
+        Ok(values[..self.dim].to_vec())
     }
 }
 
@@ -256,7 +278,7 @@ impl Input {
         }
         let tokens = match feed {
             Feed::Pixels(pixels, (height, width)) => {
-                let shape = [1, 3, height, width];
+                let shape = [feed.rows(), 3, height, width];
                 return Ok(match self.element {
                     TensorElementType::Float16 => {
                         let pixels: Vec<f16> = pixels.iter().map(|&value| f16::from_f32(value)).collect();
@@ -336,7 +358,8 @@ fn inputs(outlets: &[Outlet], plan: &Plan<'_>) -> Result<Vec<Input>, String> {
         if filler.is_none() {
             check_input((name, ty, shape), role, takes)?;
         }
-        inputs.push(Input { name: name.to_string(), role, element: ty, filler });
+        let several = shape.first().is_some_and(|&rows| rows < 0);
+        inputs.push(Input { name: name.to_string(), role, element: ty, several, filler });
     }
     let of = |role: Role| inputs.iter().filter(|input| input.role == role).count();
     let plain_texts = [Role::Mask, Role::Types, Role::Positions].iter().all(|&role| of(role) <= 1);
