@@ -19,6 +19,7 @@ from plushie_search.train.augment import augment, compress  # noqa: E402
 from plushie_search.train.export import export  # noqa: E402
 from plushie_search.train.photos import Photos  # noqa: E402
 from plushie_search.train.towers import DIMENSION, ImageTower, TextTower, pixels  # noqa: E402
+from plushie_search.train.words import Book  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -151,13 +152,54 @@ def test_words_are_learnt_from_few_photos_or_none(towers, tmp_path, monkeypatch,
     words = tokenizer.train(["a bear", "toy"] * 20, vocabulary=50)
     words.enable_padding()
     words.enable_truncation(8)
-    about = finish.Lessons(
-        plushes.Plushes(tmp_path, 64, threads=2), Photos(pictures, np.zeros((3, 2, 4), np.float32), texts), None
-    )
+    language = finish.Language(Book(), [(["bear"], ["熊"]), (["toy"], ["玩具"])], None, None)
+    photos = Photos(pictures, np.zeros((3, 2, 4), np.float32), texts)
+    about = finish.Lessons(plushes.Plushes(tmp_path, 64, threads=2), photos, language)
+    monkeypatch.setattr(finish, "TEXTS", 8)
     reader = finish._Reader(image, TextTower(words.get_vocab_size()), words, about, 32)
-    losses = reader.words(np.random.default_rng(0), random.Random(0), 1)
-    assert len(losses) == any(texts)
+    losses = reader.losses(np.random.default_rng(0), random.Random(0), 1)
+    assert len(losses) == 2 + any(texts)
     assert all(loss.item() > 0 for loss in losses)
+
+
+def reader_of(text, texts, language=None):
+    """What teaches words, with a tokenizer that knows these texts and without pictures."""
+    reader = finish._Reader.__new__(finish._Reader)
+    reader.tokens = tokenizer.train(texts * 20, vocabulary=80)
+    reader.tokens.enable_padding()
+    reader.tokens.enable_truncation(48)
+    reader.text = text(reader.tokens.get_vocab_size())
+    reader.about, reader.said, reader.chinese = finish.Lessons(None, None, language), [], {}
+    return reader
+
+
+def test_words_are_taught_by_turns():
+    unit = np.eye(2, 5, dtype=np.float32)
+    pairs = [(["bear"], ["熊"]), (["toy"], ["玩具"])]
+    language = finish.Language(Book(), pairs, ([["bear"], ["toy"]], unit), (["bear", "toy"], unit))
+    reader = reader_of(TextTower, ["a bear", "toy"], language)
+    reader.plushes = lambda chance, dice: torch.zeros(())
+    dice = np.random.default_rng(0), random.Random(0)
+    with torch.no_grad():
+        turns = [float(reader.losses(*dice, step)[1]) for step in range(3)]
+    assert turns[0] > 0
+    # To each word only the other one is left to compare with, as in the other models: all agree.
+    assert turns[1:] == pytest.approx([0.0, 0.0], abs=1e-5)
+
+
+def test_texts_read_together_and_alone_have_the_same_vectors():
+    texts = ["toy", "a brown bear with a red scarf and a hat", "bear", "a hat", "red", "a scarf with a bear"]
+    torch.manual_seed(3)
+    reader = reader_of(TextTower, texts)
+    reader.text.eval()
+    with torch.no_grad():
+        together = reader.read(texts)
+        alone = torch.cat([reader.read([one]) for one in texts])
+        encoded = reader.tokens.encode_batch(texts)
+        ids, mask = ([getattr(one, name) for one in encoded] for name in ("ids", "attention_mask"))
+        plainly = reader.text(torch.tensor(ids), torch.tensor(mask))
+    for others in (alone, plainly):
+        assert torch.nn.functional.cosine_similarity(together, others).min() > 0.999
 
 
 def test_geometry_is_zero_when_cosines_agree():

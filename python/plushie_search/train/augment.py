@@ -29,7 +29,7 @@ def augment(
 
     x = _place(pictures.float(), size, uniform, mirror=mirror, strength=strength)
     x = _cover(x, uniform, some)
-    x = _soften(x, torch.nonzero(some(0.3)).flatten(), chance)
+    x = _soften(x, torch.nonzero(some(0.4)).flatten(), chance)
     x = x.div_(255.0).clamp_(0.0, 1.0)
     x = x + x * (1.0 - x) * (strength * uniform(-0.6, 0.6, 1, 1, 1))  # darker or brighter in the middle
     light = torch.exp(strength * (uniform(-0.3, 0.3, 1, 1, 1) + uniform(-0.07, 0.07, 3, 1, 1)))
@@ -69,14 +69,14 @@ def _place(x: Tensor, size: int, uniform, *, mirror: bool, strength: float) -> T
 
 
 def _cover(x: Tensor, uniform, some) -> Tensor:  # type: ignore[no-untyped-def]
-    """Something in the way of a quarter of the pictures: a box of one colour, or a piece of another picture."""
+    """Something in the way of a third of the pictures: a box of one colour, or a piece of another picture."""
     size = x.shape[-1]
     line = torch.linspace(0.0, 1.0, size)
     left, top = uniform(-0.15, 0.95), uniform(-0.15, 0.95)
     wide, high = uniform(0.15, 0.5), uniform(0.15, 0.5)
     columns = (line >= left[:, None]) & (line <= (left + wide)[:, None])
     rows = (line >= top[:, None]) & (line <= (top + high)[:, None])
-    box = rows[:, None, :, None] & columns[:, None, None, :] & some(0.25)[:, None, None, None]
+    box = rows[:, None, :, None] & columns[:, None, None, :] & some(0.35)[:, None, None, None]
     paint = torch.where(some(0.5)[:, None, None, None], uniform(0.0, 255.0, 3, 1, 1), x.roll(1, 0))
     return torch.where(box, paint, x)
 

@@ -37,12 +37,12 @@ def choose(
     return chosen
 
 
-def text(facts: Sequence[Fact], language: Language, chance: random.Random) -> str:
+def text(facts: Sequence[Fact], language: Language, chance: random.Random, *, book: words.Book = words.PLAIN) -> str:
     """A person's way of naming these facts in a language: a sentence, a phrase, or words in any order."""
     said = _Said(facts)
     if language == "en":
-        return _mistype(_english(said, chance), chance)
-    written = _chinese(said, chance)
+        return _mistype(_english(said, book, chance), chance)
+    written = _chinese(said, book, chance)
     return words.traditional(written) if language == "zh-Hant" else written
 
 
@@ -58,46 +58,42 @@ class _Said:
         self.lacking = [fact[1] for fact in facts if fact[0] == "lacks"]
 
 
-def _pick(names: Mapping[str, tuple[str, str]], value: str, language: int, chance: random.Random) -> str:
-    """A word for a value; the usual word half of the time."""
-    choices = names[value][language].split("|")
-    return choices[0] if chance.random() < 0.5 else chance.choice(choices)
-
-
-def _thing(kind: str, language: int, chance: random.Random) -> str:
+def _thing(kind: str, language: words.Written, book: words.Book, chance: random.Random) -> str:
+    """What a worn thing is called; a plain "hat" is not the name of one kind of hat."""
     if kind == "any_hat":
-        return ("hat", "帽子")[language]
-    choices = [word for word in words.ACCESSORIES[kind][language].split("|") if word not in ("帽子", "帽")]
-    if kind == "beanie" and language == 0:
-        choices.remove("hat")
-    return choices[0] if chance.random() < 0.5 else chance.choice(choices)
+        return "hat" if language == "en" else "帽子"
+    while (word := book.call(words.ACCESSORIES, kind, language, chance)) in ("帽子", "帽") or (
+        word == "hat" and kind == "beanie"
+    ):
+        pass
+    return word
 
 
 def _article(word: str) -> str:
     return ("an " if word[:1] in "aeiou" else "a ") + word
 
 
-def _english(said: _Said, chance: random.Random) -> str:
-    color = _pick(words.COLORS, said.color, 0, chance) if said.color else ""
-    second = _pick(words.COLORS, said.second, 0, chance) if said.second else ""
-    noun = _pick(words.SPECIES, said.species, 0, chance) if said.species else ""
+def _english(said: _Said, book: words.Book, chance: random.Random) -> str:
+    color = book.call(words.COLORS, said.color, "en", chance) if said.color else ""
+    second = book.call(words.COLORS, said.second, "en", chance) if said.second else ""
+    noun = book.call(words.SPECIES, said.species, "en", chance) if said.species else ""
     toy = chance.choice(["plush", "toy", "stuffed animal", "soft toy", "plushie", "cuddly toy", "stuffed toy"])
     worn = []
     for kind, shade in said.worn:
-        thing = _thing(kind, 0, chance)
-        worn.append(f"{_pick(words.COLORS, shade, 0, chance)} {thing}" if shade else thing)
-    lacking = [_without(_thing(kind, 0, chance), chance) for kind in said.lacking]
+        thing = _thing(kind, "en", book, chance)
+        worn.append(f"{book.call(words.COLORS, shade, 'en', chance)} {thing}" if shade else thing)
+    lacking = [_without(_thing(kind, "en", book, chance), chance) for kind in said.lacking]
     before, after = [], []
     if said.fur:
-        fur = _pick(words.FURS, said.fur, 0, chance)
+        fur = book.call(words.FURS, said.fur, "en", chance)
         before.append(fur)
     if said.pose:
-        before.append(_pick(words.POSES, said.pose, 0, chance))
+        before.append(book.call(words.POSES, said.pose, "en", chance))
     if said.pattern == "plain":
-        before.append(_pick(words.PATTERNS, "plain", 0, chance))
+        before.append(book.call(words.PATTERNS, "plain", "en", chance))
     elif said.pattern:
         adjective = words.PATTERN_ADJECTIVES.get(said.pattern)
-        mark = _pick(words.PATTERNS, said.pattern, 0, chance)
+        mark = book.call(words.PATTERNS, said.pattern, "en", chance)
         if adjective and not second and chance.random() < 0.6:
             before.append(chance.choice(adjective[0].split("|")))
         elif second:
@@ -156,24 +152,26 @@ def _without(thing: str, chance: random.Random) -> str:
     return f"{put} {thing if 'glass' in thing or 'spec' in thing else _article(thing)}"
 
 
-def _chinese(said: _Said, chance: random.Random) -> str:
+def _chinese(said: _Said, book: words.Book, chance: random.Random) -> str:
     def color_of(value: str) -> str:
-        return _pick(words.COLORS, value, 1, chance)
+        return book.call(words.COLORS, value, "zh", chance)
 
-    noun = _pick(words.SPECIES, said.species, 1, chance) if said.species else ""
+    noun = book.call(words.SPECIES, said.species, "zh", chance) if said.species else ""
     toy = chance.choice(["毛绒玩具", "玩偶", "公仔", "娃娃", "玩具", "布偶", "毛绒公仔"])
     worn, verbs = [], []
     for kind, shade in said.worn:
-        thing = _thing(kind, 1, chance)
+        thing = _thing(kind, "zh", book, chance)
         between = chance.choice(["", "", "", "的"])
         worn.append(f"{color_of(shade)}{between}{thing}" if shade else thing)
         verbs.append(chance.choice(words.VERBS.get(kind, words.VERBS[""]).split("|")))
-    lacking = [chance.choice(["没有", "没有", "不带", "没", "无"]) + _thing(kind, 1, chance) for kind in said.lacking]
+    lacking = [
+        chance.choice(["没有", "没有", "不带", "没", "无"]) + _thing(kind, "zh", book, chance) for kind in said.lacking
+    ]
     before, after = [], []
     if said.pose:
-        before.append(_pick(words.POSES, said.pose, 1, chance))
+        before.append(book.call(words.POSES, said.pose, "zh", chance))
     if said.pattern and said.pattern != "plain":
-        mark = _pick(words.PATTERNS, said.pattern, 1, chance)
+        mark = book.call(words.PATTERNS, said.pattern, "zh", chance)
         adjective = words.PATTERN_ADJECTIVES.get(said.pattern)
         if adjective and not said.second and chance.random() < 0.5:
             before.append(chance.choice(adjective[1].split("|")))
@@ -182,12 +180,12 @@ def _chinese(said: _Said, chance: random.Random) -> str:
     elif said.second:
         after.append(f"{color_of(said.second)}" + chance.choice(["花纹", "部分", "装饰"]))
     if said.pattern == "plain":
-        before.append(_pick(words.PATTERNS, "plain", 1, chance))
+        before.append(book.call(words.PATTERNS, "plain", "zh", chance))
     if said.color:
         color = color_of(said.color)
         before.append(color + ("的" if chance.random() < 0.4 else ""))
     if said.fur:
-        before.append(_pick(words.FURS, said.fur, 1, chance))
+        before.append(book.call(words.FURS, said.fur, "zh", chance))
     style = chance.random()
     if style < 0.25:
         parts = [*before, *([noun] if noun else []), *worn, *after, *lacking]

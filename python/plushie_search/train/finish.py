@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plushie_search.plushbench import facts as truth
-from plushie_search.train import captions, nouns, words
+from plushie_search.train import captions, words
 from plushie_search.train.lessons import geometry
 from plushie_search.train.photos import Photos
 from plushie_search.train.plushes import Plushes
 from plushie_search.train.towers import pixels
 
 TEXTS, GALLERY = 128, 2000
+LENGTHS = 4
+"""Into so many parts a batch of texts is cut by their lengths."""
 TEMPERATURE = 0.05
 NEGATIONS = 0.15
 SEEN = (0, 1, 5)
@@ -32,12 +34,27 @@ _CHINESE_FORMS = ("{}", "{}", "{}", "一张{}的照片", "这是{}", "一个{}")
 
 
 @dataclass(frozen=True)
+class Language:
+    """What is known of words.
+
+    `book` has the words of captions, `translations` English and Chinese words for one thing each. `names` (with
+    synonyms) and `sentences` (words and phrases) have the unit vectors that a large text model gives them; either may
+    be missing.
+    """
+
+    book: words.Book
+    translations: Sequence[tuple[Sequence[str], Sequence[str]]]
+    names: tuple[Sequence[Sequence[str]], NDArray[np.float32]] | None
+    sentences: tuple[Sequence[str], NDArray[np.float32]] | None
+
+
+@dataclass(frozen=True)
 class Lessons:
-    """What texts are compared with; photos and names may be missing."""
+    """What texts are compared with, and how it is spoken of; photos may be missing."""
 
     plushes: Plushes
     photos: Photos | None
-    names: tuple[Sequence[Sequence[str]], NDArray[np.float32]] | None
+    language: Language
 
 
 def finish(
@@ -52,7 +69,7 @@ def finish(
         for group in optimiser.param_groups:
             group["lr"] = 1e-3 * (1.0 - progress) * min(1.0, (step + 1) / 20)
         chance, dice = np.random.default_rng((seed, 3, step)), random.Random(f"{seed} words {step}")
-        losses = [reader.plushes(chance, dice), *reader.words(chance, dice, step)]
+        losses = reader.losses(chance, dice, step)
         loss = torch.stack(losses).sum()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -74,8 +91,7 @@ class _Reader:
             ],
             1,
         )
-        self.chinese = {word: chinese for english, chinese in nouns.translations() for word in english}
-        self.translations = list(nouns.translations())
+        self.chinese = {word: chinese for english, chinese in about.language.translations for word in english}
         self.said: list[str] = []
         if about.photos and any(about.photos.texts):
             pictures = about.photos.pictures
@@ -92,48 +108,74 @@ class _Reader:
             weights = np.sqrt([len(rows) for rows in self.shown])
             self.weights = weights / weights.sum()
 
+    def losses(self, chance: np.random.Generator, dice: random.Random, step: int) -> list[Tensor]:
+        """What one step teaches: plushes, photos, and by turns one of the things that only words can teach."""
+        language = self.about.language
+        losses = [self.plushes(chance, dice)]
+        if self.said:
+            losses.append(self.photos(chance, dice))
+        turns = [self.translations]
+        turns += [self.names] if language.names else []
+        turns += [self.sentences] if language.sentences else []
+        losses.append(turns[step % len(turns)](chance, dice))
+        return losses
+
     def plushes(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
         """Captions find the plushes of which they are true."""
         about = self.about.plushes
         told, facts = [], []
         for row in chance.choice(len(about), TEXTS, replace=False):
             facts.append(captions.choose(about.attributes[row], dice, negations=NEGATIONS))
-            told.append(captions.text(facts[-1], dice.choice(truth.LANGUAGES), dice))
+            told.append(captions.text(facts[-1], dice.choice(truth.LANGUAGES), dice, book=self.about.language.book))
         rows = chance.choice(len(about), min(GALLERY, len(about)), replace=False)
         holds = truth.holds(truth.table(facts), about.facts[rows])
         gallery = self.plush_vectors[torch.from_numpy(rows), int(chance.integers(len(SEEN)))]
         return _find(self.read(told), gallery, torch.from_numpy(holds))
 
-    def words(self, chance: np.random.Generator, dice: random.Random, step: int) -> list[Tensor]:
-        """Words find photos, stand to each other as names do, and mean the same in both languages."""
-        losses = []
-        if self.said:
-            picked = chance.choice(len(self.said), min(TEXTS, len(self.said)), replace=False, p=self.weights)
-            rows = [int(chance.choice(self.shown[one])) for one in picked]
-            rows += chance.integers(len(self.photo_vectors), size=GALLERY // 2).tolist()
-            holds = np.stack([np.isin(rows, self.shown[one]) for one in picked])
-            told = [self._put(self.said[one], dice) for one in picked]
-            gallery = self.photo_vectors[torch.tensor(rows), int(chance.integers(2))]
-            losses.append(_find(self.read(told), gallery, torch.from_numpy(holds)))
-        if self.about.names and step % 2:
-            names, vectors = self.about.names
-            picked = chance.choice(len(names), min(2 * TEXTS, len(names)), replace=False)
-            written = [self._put(dice.choice(names[one]), dice) for one in picked]
-            losses.append(0.5 * geometry(self.read(written), torch.from_numpy(vectors[picked])))
-        elif step % 2 == 0:
-            pairs = dice.sample(self.translations, TEXTS)
-            english = self.read([dice.choice(_FORMS).format(dice.choice(one)) for one, _ in pairs])
-            chinese = self.read([self._chinese(dice.choice(one), dice) for _, one in pairs])
-            same = torch.eye(len(pairs), dtype=torch.bool)
-            losses.append(0.3 * _find(chinese, functional.normalize(english), same))
-        return losses
+    def photos(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
+        """What is said of photos finds them."""
+        picked = chance.choice(len(self.said), min(TEXTS, len(self.said)), replace=False, p=self.weights)
+        rows = [int(chance.choice(self.shown[one])) for one in picked]
+        rows += chance.integers(len(self.photo_vectors), size=GALLERY // 2).tolist()
+        holds = np.stack([np.isin(rows, self.shown[one]) for one in picked])
+        told = [self._put(self.said[one], dice) for one in picked]
+        gallery = self.photo_vectors[torch.tensor(rows), int(chance.integers(2))]
+        return _find(self.read(told), gallery, torch.from_numpy(holds))
+
+    def names(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
+        """Names stand to each other as they do for a model that has seen what they name."""
+        assert self.about.language.names
+        names, vectors = self.about.language.names
+        picked = chance.choice(len(names), min(2 * TEXTS, len(names)), replace=False)
+        written = [self._put(dice.choice(names[one]), dice) for one in picked]
+        return 0.5 * geometry(self.read(written), torch.from_numpy(vectors[picked]))
+
+    def translations(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
+        """Words mean the same in both languages."""
+        pairs = dice.sample(self.about.language.translations, min(TEXTS, len(self.about.language.translations)))
+        english = self.read([dice.choice(_FORMS).format(dice.choice(one)) for one, _ in pairs])
+        chinese = self.read([self._chinese(dice.choice(one), dice) for _, one in pairs])
+        same = torch.eye(len(pairs), dtype=torch.bool)
+        return 0.3 * _find(chinese, functional.normalize(english), same)
+
+    def sentences(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
+        """Words and phrases stand to each other as they do for a model that has read much."""
+        assert self.about.language.sentences
+        texts, vectors = self.about.language.sentences
+        picked = chance.choice(len(texts), min(4 * TEXTS, len(texts)), replace=False)
+        return 0.5 * geometry(self.read([texts[one] for one in picked]), torch.from_numpy(vectors[picked]))
 
     def read(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of texts."""
+        """Vectors of texts, short ones apart from long ones: padding is work too."""
         encoded = self.tokens.encode_batch(list(texts))
-        ids = torch.tensor([one.ids for one in encoded])
-        vectors: Tensor = self.text(ids, torch.tensor([one.attention_mask for one in encoded]))
-        return vectors
+        lengths = np.array([sum(one.attention_mask) for one in encoded])
+        order = np.argsort(lengths, kind="stable")
+        vectors = []
+        for places in np.array_split(order, min(LENGTHS, len(order))):
+            ids = torch.tensor([encoded[place].ids[: lengths[places[-1]]] for place in places])
+            with torch.autocast("cpu", torch.bfloat16):
+                vectors.append(self.text(ids, torch.from_numpy(np.arange(ids.shape[1]) < lengths[places, None]).long()))
+        return torch.cat(vectors).float()[torch.from_numpy(np.argsort(order))]
 
     def _put(self, word: str, dice: random.Random) -> str:
         if word in self.chinese and dice.random() < 0.4:

@@ -4,7 +4,8 @@
 
 renders its own plushes, learns from them and writes a model directory. It picks up where it was stopped. The picture
 tower starts from the built-in model, or from a MobileNetV2 1.0 given as `--backbone`; with `--photos` it keeps seeing
-in real photos what that backbone sees in them, while it learns to know a photo by its parts.
+in real photos what that backbone sees in them, while it learns to know a photo by its parts. Words reach beyond
+captions with `--names`, `--wordnet`, `--emoji-names` and `--sentences`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,10 +29,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from plushie_search import _core, hub
 from plushie_search.plushbench import facts as truth
-from plushie_search.train import captions, names, nouns, plushes, tokenizer, words
+from plushie_search.train import captions, dictionary, names, nouns, plushes, sentences, tokenizer, words
 from plushie_search.train.augment import augment, compress
 from plushie_search.train.export import export
-from plushie_search.train.finish import NEGATIONS, Lessons, finish
+from plushie_search.train.finish import NEGATIONS, Language, Lessons, finish
 from plushie_search.train.lessons import PhotoLesson, PlushLesson
 from plushie_search.train.photos import Photos, prepare
 from plushie_search.train.towers import MAX_LENGTH, ImageTower, TextTower, pixels
@@ -67,8 +68,8 @@ class Settings:
 class Course:
     """The towers and lessons, and the batches that they are taught with."""
 
-    def __init__(self, settings: Settings, work: Path, start: Path, real: Photos | None, others: Sequence[str]) -> None:
-        self.settings, self.real = settings, real
+    def __init__(self, settings: Settings, work: Path, start: Path, real: Photos | None, language: Language) -> None:
+        self.settings, self.real, self.book = settings, real, language.book
         torch.manual_seed(settings.seed)
         self.image = ImageTower()
         complete = self.image.start_from(start)
@@ -80,7 +81,7 @@ class Course:
         self.start = {name: one.clone() for name, one in self.image.state_dict().items()}
         file = work / "tokenizer.json"
         if not file.exists():
-            tokenizer.train(_every_way(self.plushes, others)).save(str(file))
+            tokenizer.train(_every_way(self.plushes, real, language)).save(str(file))
         self.tokens = tokenizer.load(file)
         self.tokens.enable_truncation(MAX_LENGTH)
         self.text = TextTower(self.tokens.get_vocab_size())
@@ -129,7 +130,7 @@ class Course:
         first = chance.integers(plushes.CLEAR, size=len(rows))
         second = (first + chance.integers(1, plushes.VIEWS, size=len(rows))) % plushes.VIEWS
         shown, views = rows.repeat(2), np.stack([first, second], 1).flatten()
-        vectors = self._see(self.plushes.pictures(shown, views), side, chance, mirror=False, strength=0.7)
+        vectors = self._see(self.plushes.pictures(shown, views), side, chance, mirror=False, strength=0.9)
         told, facts = self._tell(rows, step)
         ids = torch.tensor([one.ids for one in told], device=device)
         mask = torch.tensor([one.attention_mask for one in told], device=device)
@@ -147,7 +148,7 @@ class Course:
         self, pictures: NDArray[np.uint8], side: int, chance: np.random.Generator, *, mirror: bool, strength: float
     ) -> Tensor:
         dice = torch.Generator().manual_seed(int(chance.integers(2**62)))
-        pictures = compress(pictures, 0.3, chance)
+        pictures = compress(pictures, 0.4, chance)
         rough = augment(torch.from_numpy(pictures), side, dice, mirror=mirror, strength=strength)
         x = pixels(rough).to(self.settings.device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.settings.device.split(":")[0], torch.bfloat16):
@@ -165,7 +166,7 @@ class Course:
                 facts.append(sorted(truth.facts_of(attributes)))
             else:
                 facts.append(captions.choose(attributes, dice, negations=NEGATIONS))
-                texts.append(captions.text(facts[-1], language, dice))
+                texts.append(captions.text(facts[-1], language, dice, book=self.book))
         return self.tokens.encode_batch(texts), truth.table(facts)
 
     def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -179,17 +180,24 @@ class Course:
         return torch.where(gone & (ids > tokenizer.START), tokenizer.UNKNOWN, ids)
 
 
-def _every_way(about: plushes.Plushes, others: Sequence[str]) -> Iterator[str]:
+def _every_way(about: plushes.Plushes, real: Photos | None, language: Language) -> Iterator[str]:
+    """Texts as the model will meet them, common words often."""
     dice = random.Random(0)
-    yield from others
-    for english, chinese in nouns.translations():
+    if real:
+        yield from (one for texts in real.texts for one in texts)
+    for synonyms in language.names[0] if language.names else ():
+        yield from (word for word in synonyms for _ in range(3))
+    for text in language.sentences[0] if language.sentences else ():
+        yield from (text,) * 2
+    for english, chinese in language.translations:
         for word in (*english, *chinese, *map(words.traditional, chinese)):
             yield from (word,) * 10
     for attributes in about.attributes[:4000]:
-        for language in truth.LANGUAGES:
-            yield _core.Plush.with_attributes(0, dict(attributes)).caption(language)
+        for spoken in truth.LANGUAGES:
+            yield _core.Plush.with_attributes(0, dict(attributes)).caption(spoken)
             for _ in range(8):
-                yield captions.text(captions.choose(attributes, dice, negations=NEGATIONS), language, dice)
+                facts = captions.choose(attributes, dice, negations=NEGATIONS)
+                yield captions.text(facts, spoken, dice, book=language.book)
 
 
 def teach(course: Course, checkpoint: Path) -> nn.ModuleDict:
@@ -292,12 +300,15 @@ def main(arguments: list[str] | None = None) -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "plushie_search" / "train"
     parser.add_argument("--out", type=Path, required=True, help="the model directory to write")
     parser.add_argument("--work", type=Path, default=cache, help="pictures and checkpoint are kept here (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=4000, help="pairs of look-alike plushes to render (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=90.0, help="minutes of learning (%(default)s)")
+    parser.add_argument("--pairs", type=int, default=6000, help="pairs of look-alike plushes to render (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=150.0, help="minutes of learning (%(default)s)")
     parser.add_argument("--backbone", type=Path, help="MobileNetV2 1.0 as ONNX with outputs `features` and `output`")
     parser.add_argument("--photos", type=Path, help="a folder of real photos; needs --backbone")
     parser.add_argument("--names", type=Path, help="a folder of text vectors of names, see train/names.py")
-    parser.add_argument("--word-minutes", type=float, default=8.0, help="minutes of words alone, last (%(default)s)")
+    parser.add_argument("--wordnet", type=Path, help="the folder of WordNet's data.noun, index.noun ...")
+    parser.add_argument("--emoji-names", type=Path, help="the folder `annotations` of Unicode's CLDR")
+    parser.add_argument("--sentences", type=Path, help="a sentence encoder as transformers reads it")
+    parser.add_argument("--word-minutes", type=float, default=30.0, help="minutes of words alone, last (%(default)s)")
     parser.add_argument("--batch", type=int, default=96, help="views in a batch, a multiple of 4 (%(default)s)")
     parser.add_argument("--side", type=int, default=160, help="pixels of the model's pictures (%(default)s)")
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (%(default)s)")
@@ -313,7 +324,6 @@ def main(arguments: list[str] | None = None) -> None:
     if given.side % 32 or not 64 <= given.side <= plushes.SIDE:
         parser.error(f"--side must be a multiple of 32 from 64 to {plushes.SIDE}, not {given.side}")
     given.work.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
     checkpoint = given.work / "checkpoint.pt"
     if given.fresh:
         checkpoint.unlink(missing_ok=True)
@@ -333,17 +343,34 @@ def main(arguments: list[str] | None = None) -> None:
         classes = names.classes(labels) if labels.exists() else []
         real = prepare(given.photos, given.backbone, classes, given.work, threads=given.threads)
     start = given.backbone or hub.resolve(hub.DEFAULT_MODEL).directory / "image.onnx"
-    known = names.read(given.names) if given.names else None
-    told = [one for texts in real.texts for one in texts] if real else []
-    told += [word for synonyms in known[0] for word in synonyms for _ in range(3)] if known else []
-    course = Course(settings, given.work, start, real, told)
+    language = _learn_language(given, real)
+    torch.set_num_threads(1)
+    course = Course(settings, given.work, start, real, language)
     learnt = teach(course, checkpoint)
     image, text = learnt["image"].cpu(), learnt["text"].cpu()
     keep_some(image, course.start, KEPT)
-    about = Lessons(course.plushes, real, known)
+    about = Lessons(course.plushes, real, language)
     torch.set_num_threads(given.threads)
     finish(image, text, course.tokens, about, side=given.side, minutes=given.word_minutes, seed=given.seed)
     export(image, text, given.work / "tokenizer.json", given.out, side=given.side)
+
+
+def _learn_language(given: argparse.Namespace, real: Photos | None) -> Language:
+    translations = list(nouns.translations())
+    if given.emoji_names:
+        translations += dictionary.emoji_names(given.emoji_names)
+    known = names.read(given.names) if given.names else None
+    wordnet = dictionary.WordNet(given.wordnet) if given.wordnet else None
+    book = words.Book(wordnet.more()) if wordnet else words.PLAIN
+    read = None
+    if given.sentences:
+        phrases = {word for english, _ in translations for word in english} | set(book.further())
+        phrases |= set(wordnet.common()) if wordnet else set()
+        phrases |= {word for synonyms in known[0] for word in synonyms} if known else set()
+        phrases |= {one for texts in real.texts for one in texts} if real else set()
+        torch.set_num_threads(given.threads)
+        read = sentences.prepare(given.sentences, sorted(phrases), given.work / "sentences.npz")
+    return Language(book, translations, known, read)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from plushie_search.train import words
 PAD, UNKNOWN, START = 0, 1, 2
 
 
-def train(texts: Iterable[str], *, vocabulary: int = 6000) -> Tokenizer:
+def train(texts: Iterable[str], *, vocabulary: int = 16000) -> Tokenizer:
     """Width, case and accents do not matter; each Chinese character is a token; strange words fall into letters."""
     tokenizer = Tokenizer(WordPiece(unk_token="[UNK]", max_input_chars_per_word=40))
     tokenizer.normalizer = Sequence(

@@ -5,7 +5,14 @@ Chinese is written in simplified characters here; `traditional` makes the other 
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
 Names = dict[str, tuple[str, str]]
+Written = Literal["en", "zh"]
+More = Mapping[tuple[str, str], Sequence[Sequence[str]]]
+"""By value and language: further words for it, in groups that are chosen equally often."""
 
 SPECIES: Names = {
     "bear": ("bear|teddy|teddy bear|bear cub", "熊|小熊|熊熊|泰迪熊|泰迪|熊仔|熊宝宝"),
@@ -107,6 +114,32 @@ _PAIRS = (
     "鸦鴉 鸵鴕 鸽鴿 鹈鵜 鹉鵡 鹊鵲 鹕鶘 鹤鶴 鹦鸚 鹭鷺 麦麥 齿齒 "
 )
 _TABLE = {ord(pair[0]): pair[1] for pair in _PAIRS.split()}
+
+
+class Book:
+    """Where captions look up how to call a value: the tables here, and further words if there are any."""
+
+    def __init__(self, more: More | None = None) -> None:
+        self._more = more or {}
+
+    def call(self, names: Names, value: str, language: Written, chance: random.Random) -> str:
+        """A word for a value of one of the tables; the usual word half of the time."""
+        choices = names[value][language == "zh"].split("|")
+        groups = self._more.get((value, language))
+        roll = chance.random()
+        if roll < 0.5:
+            return choices[0]
+        if roll < 0.7 or not groups:
+            return chance.choice(choices)
+        return chance.choice(chance.choice(groups))
+
+    def further(self) -> Iterator[str]:
+        """All words that are not in the tables."""
+        yield from (word for groups in self._more.values() for group in groups for word in group)
+
+
+PLAIN = Book()
+"""Only the words of this file."""
 
 
 def traditional(simplified: str) -> str:
