@@ -4,7 +4,8 @@ The words and the sentences were written for this benchmark alone, without a loo
 this package is trained on the sentences. None of the renderer's own words for an attribute (`plush_words`) occurs among
 them. Training knows other words than the renderer's as well: 55 % of the English alternatives here, 39 % of the
 simplified and 40 % of the traditional Chinese ones have a word in them that `train/words.py` or `train/nouns.py` has
-too, be it "teddy" or only "head". A test holds these shares.
+too, be it "teddy" or only "head". A test holds these shares. Training with WordNet (`train/dictionary.py`) knows
+80 % of the English ones in this way, and 26 % are there for what they mean here.
 """
 
 from __future__ import annotations

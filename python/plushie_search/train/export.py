@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from plushie_search.train.towers import DIMENSION, MAX_LENGTH, MEAN, SCALE, ImageTower, TextTower
 
 
-def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, side: int, version: str = "2") -> None:
+def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, side: int, version: str = "3") -> None:
     """Writes `model.json`, both ONNX files with weights stored in half precision, and the tokenizer."""
     out.mkdir(parents=True, exist_ok=True)
     image, text = image.cpu().eval(), text.cpu().eval()
