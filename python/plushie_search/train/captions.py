@@ -62,11 +62,10 @@ def _thing(kind: str, language: words.Written, book: words.Book, chance: random.
     """What a worn thing is called; a plain "hat" is not the name of one kind of hat."""
     if kind == "any_hat":
         return "hat" if language == "en" else "帽子"
-    while (word := book.call(words.ACCESSORIES, kind, language, chance)) in ("帽子", "帽") or (
-        word == "hat" and kind == "beanie"
-    ):
-        pass
-    return word
+    while True:
+        word = book.call(words.ACCESSORIES, kind, language, chance)
+        if word not in ("帽子", "帽") and (kind, word) != ("beanie", "hat"):
+            return word
 
 
 def _article(word: str) -> str:
