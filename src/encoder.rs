@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use lru::LruCache;
+use rayon::ThreadPool;
 use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use sha2::{Digest, Sha256};
 
 pub use self::runtime::load_runtime;
@@ -25,6 +25,7 @@ use crate::preprocess::Preprocess;
 use crate::tokenize;
 use crate::tokenize::Tokenizer;
 use crate::vectors::Vectors;
+use crate::workers::workers;
 
 /// Texts whose vectors are remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -35,11 +36,18 @@ const TOGETHER: usize = 4;
 /// Fewer pictures are not worth finding out whether it does.
 const MANY: usize = 32;
 
+/// How a model is run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The most threads that compute, however many call; all cores when `None`. Encoders of as many threads share them.
+    pub threads: Option<usize>,
+}
+
 /// A model that is ready to encode, shared by any number of threads.
 pub struct Encoder {
     model: Model,
     process: u32,
-    workers: ThreadPool,
+    workers: Arc<ThreadPool>,
     image: Option<ImageEncoder>,
     text: Option<TextEncoder>,
 }
@@ -59,21 +67,13 @@ struct TextEncoder {
 }
 
 impl Encoder {
-    /// Opens the networks of `model`. Everything that the encoder computes, it computes on `threads` threads, however
-    /// many call it.
+    /// Opens the networks of `model`, to run them as `options` say.
     ///
     /// # Errors
     /// [`Error::Model`] when [`load_runtime`] was not called or a network is not what the manifest says,
     /// [`Error::Argument`] when there would be no threads.
-    pub fn open(model: Model, threads: usize) -> Result<Self> {
-        if !(1..=1024).contains(&threads) {
-            return Err(Error::argument(format!("{threads} threads: give 1 to 1024")));
-        }
-        let workers = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("plushie-{i}"))
-            .build()
-            .map_err(|error| Error::model(model.name(), format!("cannot start {threads} threads: {error}")))?;
+    pub fn open(model: Model, options: &Options) -> Result<Self> {
+        let workers = workers(options.threads)?;
         let image = model.image().map(|tower| ImageEncoder::open(&model, tower)).transpose()?;
         let text = model.text().map(|tower| {
             // Both sides of one network run in the same sessions: its weights are in memory once.

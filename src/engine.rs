@@ -1,10 +1,8 @@
 //! An open catalog: add, remove, search.
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::thread;
 
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
@@ -14,7 +12,6 @@ use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::index::{Found, Index};
-use crate::model::Model;
 use crate::picture::Source;
 use crate::query::Query;
 use crate::store::{Entry, Item, NewItem, NewReference, Store, Update};
@@ -24,15 +21,6 @@ use crate::vectors::Vectors;
 const PART: usize = 16_384;
 /// Entries of hits that are kept in memory.
 const REMEMBERED: usize = 65_536;
-
-/// How to open a catalog.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// The most threads that the engine's work may use; all cores when `None`.
-    pub threads: Option<NonZeroUsize>,
-    /// Whether to make the catalog when there is none.
-    pub create: bool,
-}
 
 /// An item that is to be added, or to be added to.
 #[derive(Debug, Clone)]
@@ -91,7 +79,7 @@ pub struct Hit {
 
 /// An open catalog. Share it between threads: every method takes `&self`, and searches do not wait for long writes.
 pub struct Engine {
-    encoder: Encoder,
+    encoder: Arc<Encoder>,
     store: Store,
     model: i64,
     live: RwLock<Live>,
@@ -127,15 +115,13 @@ enum Outcome {
 type Digested = (Source, [u8; 32]);
 
 impl Engine {
-    /// Opens the catalog in `directory`, or makes one.
+    /// Opens the catalog in `directory` to encode with `encoder`, on whose threads the engine's work runs; makes one
+    /// if there is none and `create` says so.
     ///
     /// # Errors
-    /// [`Error::Catalog`] when the directory is not a catalog, belongs to another model or cannot be written;
-    /// [`Error::Model`] when the model cannot be used.
-    pub fn open(directory: &Path, model: Model, options: Options) -> Result<Self> {
-        let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let encoder = Encoder::open(model, options.threads.map_or_else(cores, NonZeroUsize::get))?;
-        let store = Store::open(directory, options.create)?;
+    /// [`Error::Catalog`] when the directory is not a catalog, belongs to another model or cannot be written.
+    pub fn open(directory: &Path, encoder: Arc<Encoder>, create: bool) -> Result<Self> {
+        let store = Store::open(directory, create)?;
         let model = store.model(encoder.model().name(), encoder.model().fingerprint(), encoder.dim())?;
         let live = Live { index: Index::new(encoder.dim())?, sequence: 0, version: -1, shown: Mutex::default() };
         let engine = Self { encoder, store, model, live: RwLock::new(live), catching_up: Mutex::new(()) };

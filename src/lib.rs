@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 pub mod error;
+pub mod workers;
 pub mod vectors;
 pub mod picture;
 pub mod mesh;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use plushie_search::encoder::{Encoder, load_runtime};
+use plushie_search::encoder::{Encoder, Options, load_runtime};
 use plushie_search::model::Model;
 use plushie_search::picture::{Picture, Source};
 
@@ -72,7 +72,7 @@ fn runtime() -> Option<PathBuf> {
 fn open(threads: usize) -> Option<(tempfile::TempDir, Encoder)> {
     load_runtime(&runtime()?).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let encoder = Encoder::open(write(dir.path(), MANIFEST), threads).unwrap();
+    let encoder = Encoder::open(write(dir.path(), MANIFEST), &Options { threads: Some(threads) }).unwrap();
     Some((dir, encoder))
 }
 
@@ -147,7 +147,7 @@ fn what_a_model_lacks_is_said() {
     let error = encoder.texts(&["a bear"]).unwrap_err();
     assert_eq!(error.to_string(), "model tiny: has no text tower: it encodes pictures only");
     let model = Model::open(encoder.model().dir()).unwrap();
-    assert!(Encoder::open(model, 0).is_err());
+    assert!(Encoder::open(model, &Options { threads: Some(0) }).is_err());
 }
 
 #[test]

@@ -293,7 +293,7 @@ fn what_does_not_fit_is_refused() {
         message(render_many(&[1, 2], &[1], Scene::Studio, 8, None)),
         "2 seeds but 1 views: give one view for each"
     );
-    assert_eq!(message(render_many(&[1], &[1], Scene::Studio, 8, Some(0))), "threads must be at least 1");
+    assert_eq!(message(render_many(&[1], &[1], Scene::Studio, 8, Some(0))), "0 threads: give 1 to 1024");
     assert_eq!(message(render_many(&[1], &[1], Scene::Studio, 0, None)), "a picture of 0 x 0 pixels: use 1 to 4096");
     assert!(message(Scene::parse("stage")).starts_with("no scene \"stage\": use one of studio, everyday, light"));
     assert_eq!(message(Language::parse("fr")), "no captions in language \"fr\": use en, zh-Hans or zh-Hant");

@@ -482,6 +482,22 @@ def test_a_forked_child_is_told_to_open_its_own(toys: ps.Engine) -> None:
     child.join(60)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts the threads that Linux lists")
+def test_engines_of_as_many_threads_share_them(toy_model: Path, tmp_path: Path) -> None:
+    def computing() -> int:
+        names = (task.joinpath("comm").read_text() for task in Path("/proc/self/task").iterdir())
+        return sum(name.startswith("plushie-") for name in names)
+
+    before = computing()
+    with ps.Engine(tmp_path / "one", model=toy_model, threads=7) as one:
+        with ps.Engine(tmp_path / "two", model=toy_model, threads=7) as two:
+            for engine in (one, two):
+                engine.add("red", images=[plain(RED)])
+                assert engine.search_image(plain(RED))[0].item == "red"
+            assert computing() == before + 7
+        assert one.search_image(plain(RED))[0].item == "red"
+
+
 def test_threads_share_an_engine_while_one_writes(toys: ps.Engine) -> None:
     expected = [hit.item for hit in toys.search_image(plain(RED), k=3, where={"price": {"$gt": 0}})]
     errors: list[BaseException] = []

@@ -48,7 +48,8 @@ class Encoder:
     Args:
         model: The model's directory; `hub.resolve` finds it by name.
         runtime: The ONNX Runtime library; `hub.runtime_library` finds it.
-        threads: How many threads compute, however many call.
+        threads: How many threads compute, however many call; all cores unless told. Encoders of as many threads share
+            them.
         manifest: What a model.json would say, as JSON, instead of the one in the directory, into which nothing is
             written; its file names are relative to the directory.
 
@@ -61,7 +62,7 @@ class Encoder:
         model: str | os.PathLike[str],
         *,
         runtime: str | os.PathLike[str],
-        threads: int,
+        threads: int | None = None,
         manifest: str | None = None,
     ) -> Encoder: ...
     @property
@@ -162,16 +163,7 @@ def folder_items(folder: str | os.PathLike[str]) -> list[tuple[str, list[Path]]]
 class Engine:
     """An open catalog; `plushie_search.Engine` is its public face and has the documentation."""
 
-    def __new__(
-        cls,
-        path: str,
-        model: str,
-        *,
-        runtime: str,
-        manifest: str | None = None,
-        threads: int | None = None,
-        create: bool = True,
-    ) -> Engine: ...
+    def __new__(cls, path: str, encoder: Encoder, *, create: bool = True) -> Engine: ...
     @property
     def path(self) -> str: ...
     def add(

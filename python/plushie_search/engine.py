@@ -68,7 +68,8 @@ class Engine:
         path: The catalog's directory; made when it does not exist (unless ``create`` is false).
         model: A name that :func:`plushie_search.models` lists, or a model directory. A catalog belongs to the model
             it was made with; another one is refused.
-        threads: The most threads that this engine's work may use; all cores unless told.
+        threads: The most threads that this engine's work may use; all cores unless told. Engines of as many threads
+            share them.
         create: Whether to make the catalog when there is none.
         accept_licence: Whether you consent to the model's licence, where that asks for it. Once is enough.
 
@@ -91,15 +92,8 @@ class Engine:
         create: bool = True,
         accept_licence: bool = False,
     ) -> None:
-        directory, manifest = hub.resolve(model, accept_licence=accept_licence)
-        self._core = _core.Engine(
-            os.fspath(path),
-            os.fspath(directory),
-            runtime=os.fspath(hub.runtime_library()),
-            manifest=manifest,
-            threads=threads,
-            create=create,
-        )
+        encoder = hub.open_encoder(model, threads=threads, accept_licence=accept_licence)
+        self._core = _core.Engine(os.fspath(path), encoder, create=create)
 
     # What is in it
 

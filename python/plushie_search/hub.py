@@ -70,7 +70,9 @@ def resolve(model: str | os.PathLike[str], *, accept_licence: bool = False) -> L
     )
 
 
-def open_encoder(model: str | os.PathLike[str], *, threads: int, accept_licence: bool = False) -> _core.Encoder:
+def open_encoder(
+    model: str | os.PathLike[str], *, threads: int | None = None, accept_licence: bool = False
+) -> _core.Encoder:
     """An encoder of a model by name or path; see :func:`resolve` for its errors."""
     directory, manifest = resolve(model, accept_licence=accept_licence)
     return _core.Encoder(directory, runtime=runtime_library(), threads=threads, manifest=manifest)

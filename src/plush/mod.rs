@@ -22,7 +22,6 @@ mod head;
 pub mod species;
 pub mod view;
 
-use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
@@ -31,6 +30,7 @@ use crate::plush::body::{Sewn, sew};
 use crate::plush::caption::caption;
 use crate::plush::view::{Scene, View};
 use crate::render::{self, draw};
+use crate::workers::workers;
 
 /// A plush toy.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,22 +125,13 @@ pub fn render_many(seeds: &[u64], views: &[u64], scene: Scene, size: usize, thre
             views.len()
         )));
     }
-    if threads == Some(0) {
-        return Err(Error::argument("threads must be at least 1"));
-    }
+    let workers = workers(threads)?;
     let mut pixels = vec![0; seeds.len() * size * size * 3];
-    let mut draw = || {
+    workers.install(|| {
         pixels.par_chunks_mut(size * size * 3).zip(seeds.par_iter().zip(views)).for_each(|(out, (&seed, &view))| {
             out.copy_from_slice(&Plush::new(seed).render(&View::sample(view, scene), size, size).rgb);
         });
-    };
-    match threads {
-        None => draw(),
-        Some(threads) => {
-            let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-            pool.map_err(|error| Error::argument(format!("cannot start {threads} threads: {error}")))?.install(draw);
-        }
-    }
+    });
     Ok(pixels)
 }
 

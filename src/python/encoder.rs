@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use numpy::PyArray2;
 use pyo3::prelude::*;
@@ -14,18 +15,30 @@ use super::detached;
 
 /// A model that is ready to encode.
 #[pyclass(frozen, name = "Encoder", module = "plushie_search._core")]
-pub(super) struct PyEncoder(encoder::Encoder);
+pub(super) struct PyEncoder(Arc<encoder::Encoder>);
+
+impl PyEncoder {
+    pub(super) fn share(&self) -> Arc<encoder::Encoder> {
+        Arc::clone(&self.0)
+    }
+}
 
 #[pymethods]
 impl PyEncoder {
     #[new]
-    #[pyo3(signature = (model, *, runtime, threads, manifest=None))]
-    fn new(py: Python<'_>, model: PathBuf, runtime: PathBuf, threads: usize, manifest: Option<&str>) -> PyResult<Self> {
-        detached(py, || {
+    #[pyo3(signature = (model, *, runtime, threads=None, manifest=None))]
+    fn new(
+        py: Python<'_>,
+        model: PathBuf,
+        runtime: PathBuf,
+        threads: Option<usize>,
+        manifest: Option<&str>,
+    ) -> PyResult<Self> {
+        let encoder = detached(py, || {
             encoder::load_runtime(&runtime)?;
-            encoder::Encoder::open(open_model(&model, manifest)?, threads)
-        })
-        .map(Self)
+            encoder::Encoder::open(open_model(&model, manifest)?, &encoder::Options { threads })
+        });
+        Ok(Self(Arc::new(encoder?)))
     }
 
     #[getter]
@@ -83,7 +96,7 @@ impl PyEncoder {
 }
 
 /// The model in a directory, described by a manifest in it or by one that is given.
-pub(super) fn open_model(dir: &Path, manifest: Option<&str>) -> crate::Result<Model> {
+fn open_model(dir: &Path, manifest: Option<&str>) -> crate::Result<Model> {
     match manifest {
         Some(manifest) => Model::with_manifest(dir, manifest),
         None => Model::open(dir),

@@ -1,6 +1,5 @@
 //! `_core.Engine`: an open catalog.
 
-use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,8 +9,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::encoder::load_runtime;
-use crate::engine::{Draft, Engine, Hit, Options, Search};
+use crate::engine::{Draft, Engine, Hit, Search};
 use crate::error::{Error, Result};
 use crate::ingest;
 use crate::query::Query;
@@ -20,7 +18,7 @@ use crate::vectors::Vectors;
 
 use super::convert;
 use super::detached;
-use super::encoder::open_model;
+use super::encoder::PyEncoder;
 use super::json;
 
 /// An open catalog; `plushie_search.Engine` is its public face.
@@ -51,23 +49,10 @@ type Weighted<T> = Vec<(T, f32)>;
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, model, *, runtime, manifest=None, threads=None, create=true))]
-    fn new(
-        py: Python<'_>,
-        path: PathBuf,
-        model: PathBuf,
-        runtime: PathBuf,
-        manifest: Option<&str>,
-        threads: Option<usize>,
-        create: bool,
-    ) -> PyResult<Self> {
-        let threads =
-            threads.map(|n| NonZeroUsize::new(n).ok_or_else(|| Error::argument("threads must be at least 1")));
-        let options = Options { threads: threads.transpose()?, create };
-        let engine = detached(py, || {
-            load_runtime(&runtime)?;
-            Engine::open(&path, open_model(&model, manifest)?, options)
-        })?;
+    #[pyo3(signature = (path, encoder, *, create=true))]
+    fn new(py: Python<'_>, path: PathBuf, encoder: &Bound<'_, PyEncoder>, create: bool) -> PyResult<Self> {
+        let encoder = encoder.get().share();
+        let engine = detached(py, || Engine::open(&path, encoder, create))?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
     }
 

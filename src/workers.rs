@@ -1,0 +1,73 @@
+//! The threads that compute: one pool for each number of threads, whoever asks for it.
+//!
+//! Two models that each had threads of their own would get into each other's way, so all that want as many threads
+//! share them. A pool ends with the last one that uses it.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::process;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::thread;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::{Error, Result};
+
+/// The most threads that can be asked for.
+const MOST: usize = 1024;
+
+/// By the process that started a pool, since threads do not survive a fork, and its size.
+type Pools = HashMap<(u32, usize), Weak<ThreadPool>>;
+
+/// The pools that somebody uses.
+static POOLS: LazyLock<Mutex<Pools>> = LazyLock::new(Mutex::default);
+
+/// As many threads as asked for, or as this machine has cores, shared by everybody in this process who wants as many.
+///
+/// # Errors
+/// [`Error::Argument`] when there would be none or too many, or the system starts no more.
+pub fn workers(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
+    let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MOST));
+    if !(1..=MOST).contains(&threads) {
+        return Err(Error::argument(format!("{threads} threads: give 1 to {MOST}")));
+    }
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    pools.retain(|_, pool| pool.strong_count() > 0);
+    let key = (process::id(), threads);
+    if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
+        return Ok(pool);
+    }
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("plushie-{i}"))
+        .build()
+        .map_err(|error| Error::argument(format!("cannot start {threads} threads: {error}; ask for fewer")))?;
+    let pool = Arc::new(pool);
+    pools.insert(key, Arc::downgrade(&pool));
+    Ok(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_want_as_many_threads_share_them_as_long_as_they_live() {
+        let (three, again, five) = (workers(Some(3)).unwrap(), workers(Some(3)).unwrap(), workers(Some(5)).unwrap());
+        assert!(Arc::ptr_eq(&three, &again) && !Arc::ptr_eq(&three, &five));
+        assert_eq!((three.current_num_threads(), five.current_num_threads()), (3, 5));
+        let ended = Arc::downgrade(&three);
+        drop((three, again));
+        assert!(ended.upgrade().is_none());
+        assert_eq!(workers(Some(3)).unwrap().install(|| 1 + 1), 2);
+    }
+
+    #[test]
+    fn a_number_of_threads_must_make_sense() {
+        for bad in [0, 1025] {
+            let error = workers(Some(bad)).unwrap_err().to_string();
+            assert_eq!(error, format!("{bad} threads: give 1 to 1024"));
+        }
+        assert_eq!(workers(None).unwrap().current_num_threads(), thread::available_parallelism().unwrap().get());
+    }
+}
