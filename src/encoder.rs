@@ -2,6 +2,7 @@
 
 mod network;
 mod runtime;
+mod signature;
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -17,7 +18,8 @@ use sha2::{Digest, Sha256};
 
 pub use self::runtime::load_runtime;
 
-use self::network::{Feed, Network, Plan, Sessions, Takes};
+use self::network::{Network, Sessions};
+use self::signature::{Feed, Plan, Takes};
 use crate::error::{Error, Result};
 use crate::model::{IMAGE_OUTPUTS, ImageTower, Model, Padding, TEXT_OUTPUTS, TextTower};
 use crate::picture::Source;
