@@ -4,6 +4,7 @@ import json
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import toy
 from PIL import Image
@@ -16,6 +17,7 @@ open_clip = pytest.importorskip("open_clip", reason="exports take open_clip")
 transformers = pytest.importorskip("transformers", reason="exports take transformers")
 
 from plushie_search.export import write  # noqa: E402
+from plushie_search.graph import files  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -221,13 +223,24 @@ def test_an_export_has_the_vectors_of_its_original_for_later_checks(tiny_open_cl
         check_model(out)
 
 
+def test_after_the_last_attention_only_the_token_that_is_read_is_computed(tiny_open_clip, tmp_path):
+    """The vectors are compared with the original's by the exporter; here, that there is less to compute."""
+    write.export(f"open_clip:local-dir:{tiny_open_clip()}", tmp_path / "out")
+    graph = onnx.load(tmp_path / "out" / "image.onnx").graph
+    choices = [node for node in graph.node if node.op_type == "Gather" and node.output[0].endswith("/token")]
+    assert choices
+    last = max(place for place, node in enumerate(graph.node) if node.op_type == "Softmax")
+    position = {node.output[0]: place for place, node in enumerate(graph.node)}
+    assert all(position[choice.output[0]] < len(graph.node) - 6 for choice in choices)
+    assert any(position[choice.output[0]] > last for choice in choices)
+
+
 def test_large_weights_lie_beside_the_network(tiny_open_clip, tmp_path, monkeypatch):
     directory = tiny_open_clip()
     small = write.export(f"open_clip:local-dir:{directory}", tmp_path / "small")
-    monkeypatch.setattr(write, "LARGE", 1000)
+    monkeypatch.setattr(files, "WHOLE", 1000)
     assert write.export(f"open_clip:local-dir:{directory}", tmp_path / "large") == pytest.approx(small)
-    files = {path.name for path in (tmp_path / "large").iterdir()}
-    assert files == {
+    assert {path.name for path in (tmp_path / "large").iterdir()} == {
         "image.onnx",
         "image.onnx_data",
         "text.onnx",

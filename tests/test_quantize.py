@@ -16,7 +16,9 @@ from PIL import Image
 
 from plushie_search import ModelError, _core, quantize_model
 from plushie_search.cli import main
-from plushie_search.quantize import integers, loss, network
+from plushie_search.graph import files
+from plushie_search.quantize import integers, loss
+from plushie_search.quantize import plan as planning
 from plushie_search.quantize.ranges import LEVELS, TAIL, Histogram
 
 PICTURES = 44
@@ -288,7 +290,7 @@ def test_a_layer_against_arithmetic_by_hand():
         [("x3", TensorProto.FLOAT, ["rows", 4])],
         {"w0": first, "w1": second, "w2": third},
     )
-    plan = network.plan(made, {"x2"})
+    plan = planning.plan(made, {"x2"})
     assert plan.tensors == ["x1"]
     low, high = -1.5, 3.0
     eight = integers.quantized(made, plan, {"x1": integers.activation(low, high)}, bits=7)
@@ -316,7 +318,7 @@ def test_the_mean_error_of_rounded_weights_is_taken_off_the_bias():
         {"w0": np.eye(8, dtype=np.float32), "w1": layer, "bias": np.ones(4, np.float32), "w2": more},
     )
     means = draw.normal(size=8) + 5
-    plan = network.plan(made, {"x3"})
+    plan = planning.plan(made, {"x3"})
     eight = integers.quantized(made, plan, {"x1": integers.activation(-1, 8, means)})
     constants = {value.name: numpy_helper.to_array(value) for value in eight.graph.initializer}
     scale = np.abs(layer).max(axis=0) / 127
@@ -334,7 +336,7 @@ def test_the_mean_error_of_rounded_weights_is_taken_off_the_bias():
         [("x3", TensorProto.FLOAT, ["batch", 6, 3, 3])],
         {"w0": weights(4, 4, 1, 1), "w1": weights(6, 2, 1, 1), "w2": weights(6, 6, 1, 1)},
     )
-    plan = network.plan(convolution)
+    plan = planning.plan(convolution)
     assert plan.channels == {"x1": 1, "x2": 1}
     known = {name: integers.activation(-0.5, 0.5, means[:4] if name == "x1" else None) for name in plan.tensors}
     constants = {
@@ -362,7 +364,7 @@ def test_tiny_weights_leave_a_large_bias_room():
         [("x3", TensorProto.FLOAT, ["rows", 4])],
         {"w0": np.eye(4, dtype=np.float32), "w1": zeros, "bias": np.array([1, -2, 3, 0], np.float32)},
     )
-    eight = integers.quantized(made, network.plan(made, {"x2"}), {"x1": integers.activation(-1, 1)})
+    eight = integers.quantized(made, planning.plan(made, {"x2"}), {"x1": integers.activation(-1, 1)})
     rows = np.ones((1, 4), np.float32)
     [result] = onnxruntime.InferenceSession(eight.SerializeToString()).run(["x3"], {"x0": rows})
     np.testing.assert_allclose(result, [[1, -2, 3, 0]], atol=1e-5)
@@ -371,11 +373,11 @@ def test_tiny_weights_leave_a_large_bias_room():
 def test_only_what_the_output_needs_is_kept(tmp_path):
     onnx.save(patches(), tmp_path / "image.onnx")
     pixels = np.ones((1, 3, toy.SIDE, toy.SIDE), np.float32)
-    whole = network.simplified(tmp_path / "image.onnx", "last_hidden_state", tmp_path, pixels)
+    whole = planning.layered(tmp_path / "image.onnx", "last_hidden_state", tmp_path, pixels)
     assert [value.name for value in whole.graph.output] == ["last_hidden_state"]
     assert "projection" not in {name for node in whole.graph.node for name in node.input}
     # The last layer works on each patch: it is no projection, and becomes 8 bits.
-    assert len(network.plan(whole).layers) == 2
+    assert len(planning.plan(whole).layers) == 2
 
 
 def test_a_large_network_keeps_its_weights_in_a_file_beside_it(tmp_path, monkeypatch, pictures, runtime):
@@ -383,7 +385,7 @@ def test_a_large_network_keeps_its_weights_in_a_file_beside_it(tmp_path, monkeyp
     small = quantize_model(source, tmp_path / "small", pictures=pictures, sample=20, threads=1)
     onnx.save(patches(), source / "image.onnx", save_as_external_data=True, location="weights", size_threshold=100)
     onnx.save(toy.text_tower(), source / "text.onnx", save_as_external_data=True, location="words", size_threshold=100)
-    monkeypatch.setattr(network, "WHOLE", 100)
+    monkeypatch.setattr(files, "WHOLE", 100)
     large = quantize_model(source, tmp_path / "large", pictures=pictures, sample=20, threads=1)
     assert (tmp_path / "large" / "image.int8.onnx_data").is_file()
     assert large.overlap_at_10 == small.overlap_at_10
@@ -477,7 +479,7 @@ def test_networks_that_cannot_be_quantised(tmp_path, toy_model, pictures, quanti
 
 
 def test_what_is_missing_is_named(tmp_path, toy_model, pictures, monkeypatch):
-    monkeypatch.delitem(sys.modules, "plushie_search.quantize.network")
+    monkeypatch.delitem(sys.modules, "plushie_search.quantize.plan")
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"install it with: pip install 'plushie_search\[quantize\]'"):
         quantize_model(toy_model, tmp_path / "out", pictures=pictures)

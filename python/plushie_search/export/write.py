@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from plushie_search import _core, hub
 from plushie_search._core import ModelError
 from plushie_search.catalogue.check import PROBE, TEXT, picture
+from plushie_search.graph.files import save
+from plushie_search.graph.simplify import simplified
 
 from .original import Original
 
@@ -27,9 +29,6 @@ ALIKE = 0.9999
 
 #: Texts that are compared: ordinary, with capitals and punctuation, Chinese, too long.
 TEXTS = (TEXT, "A Pink RABBIT, with 2 scarves!", "粉色的兔子", "toy " * 100)
-
-#: Weights of more bytes than this get a file of their own beside the network: ONNX files end at 2 GiB.
-LARGE = 1_900_000_000
 
 OPSET = 17
 
@@ -138,14 +137,12 @@ def _trace(network: nn.Module, inputs: dict[str, Tensor], output: str, file: Pat
             dynamo=False,
         )
     torch.backends.mha.set_fastpath_enabled(fast)
-    if sum(weight.numel() * weight.element_size() for weight in network.parameters()) > LARGE:
-        model = onnx.load(file)
-        for scattered in {
-            path for path in file.parent.iterdir() if path.suffix not in (".onnx", ".json", ".onnx_data")
-        }:
-            scattered.unlink()
-        location = f"{file.name}_data"
-        onnx.save(model, file, save_as_external_data=True, all_tensors_to_one_file=True, location=location)
+    model = onnx.load(file)
+    # Weights of a large network come as a file each.
+    for scattered in [path for path in file.parent.iterdir() if path.suffix not in (".onnx", ".json", ".onnx_data")]:
+        scattered.unlink()
+    feeds = {name: tensor.numpy() for name, tensor in inputs.items()}
+    save(simplified(model, output, file.parent, feeds), file)
 
 
 def _compare(original: Original, directory: Path) -> dict[str, float]:

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .network import Plan
+    from .plan import Plan
 
 
 class Activation(NamedTuple):
@@ -39,7 +39,7 @@ def quantized(model: Any, plan: Plan, activations: Mapping[str, Activation], *, 
     loses a hundred times as much.
 
     Args:
-        model: The network that `network.simplified` gives.
+        model: The network that `plan.layered` gives.
         plan: What becomes 8 bits.
         activations: The tensors of the plan.
         bits: Of the weights; 7 where the processor's arithmetic would overflow with 8.

@@ -122,7 +122,7 @@ def quantize_model(
         raise ValueError(f"weights of {weight_bits} bits: give 7 or 8")
     if min(sample, held_out) < FEWEST // 2:
         raise ValueError(f"{sample} pictures for ranges, {held_out} held out: give at least {FEWEST // 2} of each")
-    network = _module("network")
+    planning, files = _module("quantize.plan"), _module("graph.files")
     out, threads = Path(out), threads or len(os.sched_getaffinity(0))
     if out.exists() or out.is_symlink():
         raise FileExistsError(f"{out} exists already; give the name of a directory that does not")
@@ -141,8 +141,8 @@ def quantize_model(
     with stage(out) as folder:
         try:
             pixels = _core.preprocess(tried[0], **original.preprocess)[None]
-            graph = network.simplified(original.network, original.output, folder, pixels)
-            histograms = _watch(network, graph, original, tried, folder, threads, steps)
+            graph = planning.layered(original.network, original.output, folder, pixels)
+            histograms = _watch(planning, graph, original, tried, folder, threads, steps)
         except ValueError as error:
             raise ModelError(f"model {original.name}: {original.network.name}: {error}") from error
         trial = _Trial(graph, histograms, original, folder, weight_bits, threads, steps, before, tried)
@@ -167,8 +167,8 @@ def quantize_model(
             "precision": "int8",
             "quantized": {"from": original.fingerprint, **facts, "milliseconds": times},
         }
-        original.complete(directory, changes, network.locations)
-        sizes = network.size(original.network), network.size(directory / original.file)
+        original.complete(directory, changes, files.locations)
+        sizes = files.size(original.network), files.size(directory / original.file)
         fingerprint = _open(directory, threads).fingerprint
         publish(directory, out)
     return Quantization(
@@ -178,7 +178,7 @@ def quantize_model(
 
 def _module(name: str) -> Any:
     try:
-        return import_module(f"plushie_search.quantize.{name}")
+        return import_module(f"plushie_search.{name}")
     except ImportError as error:
         raise ImportError(
             f"to quantise a model takes a package that is not installed ({error}); install it with: "
@@ -218,15 +218,15 @@ class _Trial:
 
     def attempt(self, method: str, *, first: bool = False) -> _Attempt:
         """Makes a model with ranges found by a method, and perhaps its first layer in 8 bits too."""
-        network, integers = _module("network"), _module("integers")
+        planning, integers = _module("quantize.plan"), _module("quantize.integers")
         single = {tensor for tensor, seen in self.histograms.items() if seen.single}
-        plan = network.plan(self.graph, single, first=first)
+        plan = planning.plan(self.graph, single, first=first)
         seen = {tensor: self.histograms[tensor] for tensor in plan.tensors}
         known = {tensor: integers.activation(*METHODS[method](each), each.means) for tensor, each in seen.items()}
         directory = self.folder / (f"{method}, with the first layer" if first else method)
         target = directory / self.original.file
         target.parent.mkdir(parents=True)
-        network.save(integers.quantized(self.graph, plan, known, bits=self.weight_bits), target)
+        _module("graph.files").save(integers.quantized(self.graph, plan, known, bits=self.weight_bits), target)
         write_manifest(directory, self.original.pictures_only())
         encoder = _open(directory, self.threads)
         after, _ = _encode(encoder, self.pictures, self.steps, f"trying {directory.name}")
@@ -268,18 +268,19 @@ def _alike(before: _Vectors, after: _Vectors, paths: Sequence[Path]) -> tuple[fl
 
 
 def _watch(
-    network: Any, graph: Any, original: Original, paths: Sequence[Path], folder: Path, threads: int, steps: _Steps
+    planning: Any, graph: Any, original: Original, paths: Sequence[Path], folder: Path, threads: int, steps: _Steps
 ) -> dict[str, Histogram]:
     """The values of each tensor that might become 8 bits; of one picture at a time, so that they need little memory."""
-    if not network.plan(graph).tensors:
+    if not planning.plan(graph).tensors:
         raise ValueError("it has no layers with weights between the first and the last")
-    plan = network.plan(graph, first=True)
+    plan = planning.plan(graph, first=True)
     tensors = plan.tensors
     histograms = {tensor: Histogram(plan.channels.get(tensor, -1)) for tensor in tensors}
-    with network.watched(graph, tensors, folder, threads) as run:
+    [name] = [value.name for value in graph.graph.input]
+    with _module("graph.simplify").watched(graph, tensors, folder, threads) as run:
         for path in paths:
             pixels = _core.preprocess(path, **original.preprocess)[None]
-            for tensor, values in zip(tensors, run(pixels), strict=True):
+            for tensor, values in zip(tensors, run({name: pixels}), strict=True):
                 histograms[tensor].add(values)
             steps.add("finding ranges")
     return histograms

@@ -1,32 +1,27 @@
-"""ONNX networks: read and simplified, which layers of them can compute in 8 bits, and what passes between these."""
+"""Which layers of a network can compute in 8 bits, and what passes between these."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper
 
-from .shortcut import one_token
+from plushie_search.graph.simplify import prune, simplified
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
-
-#: Networks beyond this many bytes keep their weights in a file beside them: protocol buffers end at 2 GiB.
-WHOLE = 1_500_000_000
-
-#: Since this version of the operators each column of weights may have its own scale, and LayerNormalization is one.
-OPSET = 17
 
 #: Layers with weights, which is where the time goes.
 WEIGHTED = ("Conv", "Gemm", "MatMul")
+
+#: Since this version of the operators each column of weights may have its own scale, and LayerNormalization is one.
+OPSET = 17
 
 #: Operators of networks that are quantised already.
 QUANTIZED = (
@@ -37,9 +32,6 @@ QUANTIZED = (
     "QLinearConv",
     "QLinearMatMul",
 )
-
-#: The share of the greatest number by which simpler arithmetic may differ.
-SAME = 1e-4
 
 #: What the runtime computes together with the convolution before it.
 FUSED = ("Clip", "Relu")
@@ -67,8 +59,8 @@ class Plan:
         return sorted(self.read | self.written)
 
 
-def simplified(path: Path, output: str, work: Path, pixels: NDArray[np.float32]) -> Any:
-    """The network that computes one output of a file, with constants folded, and not more than that output needs.
+def layered(path: Path, output: str, work: Path, pixels: NDArray[np.float32]) -> Any:
+    """The simplified network that computes one output of a file from pixels.
 
     Args:
         path: The file.
@@ -77,7 +69,7 @@ def simplified(path: Path, output: str, work: Path, pixels: NDArray[np.float32])
         pixels: What the network may take, on which its simpler form is tried.
 
     Raises:
-        ValueError: It is quantised already, or cannot be read.
+        ValueError: It is quantised already, or takes other than pixels.
     """
     model = onnx.load(path)
     if any(node.op_type in QUANTIZED for node in model.graph.node):
@@ -86,83 +78,10 @@ def simplified(path: Path, output: str, work: Path, pixels: NDArray[np.float32])
         raise ValueError("it takes 16-bit numbers; take the file with 32-bit numbers")
     if next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")) < OPSET:
         model = onnx.version_converter.convert_version(model, OPSET)
-    _prune(model.graph, output)
+    prune(model.graph, output)
     if len(model.graph.input) != 1:
         raise ValueError(f"it takes {len(model.graph.input)} inputs; a network for pictures takes their pixels")
-    model = _folded(model, work)
-    shorter = one_token(model)
-    if shorter is not model:
-        shorter = _folded(shorter, work)
-        with watched(model, [output], work, 1) as run:
-            [expected] = run(pixels)
-        with watched(shorter, [output], work, 1) as run:
-            [found] = run(pixels)
-        if np.abs(found - expected).max() <= SAME * np.abs(expected).max():
-            return shorter
-    return model
-
-
-def _folded(model: Any, work: Path) -> Any:
-    """The network with what is constant computed, and biases in their layers where these have one."""
-    before, after = work / "before.onnx", work / "after.onnx"
-    save(model, before)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(after)
-    options.log_severity_level = 4
-    if model.ByteSize() > WHOLE:
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "after.data")
-    onnxruntime.InferenceSession(before, options, providers=["CPUExecutionProvider"])
-    model = onnx.load(after)
-    for leftover in [*work.glob("before.*"), *work.glob("after.*")]:
-        leftover.unlink()
-    used = {node.domain for node in model.graph.node} | {""}
-    opsets = [entry for entry in model.opset_import if entry.domain in used]
-    del model.opset_import[:]
-    model.opset_import.extend(opsets)
-    return model
-
-
-def _prune(graph: Any, output: str) -> None:
-    """Leaves only what one output needs."""
-    needed, constants = {output}, {value.name for value in graph.initializer}
-    nodes = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            nodes.append(node)
-            needed.update(node.input)
-            inner = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-            needed.update(name for subgraph in inner for part in subgraph.node for name in part.input)
-    for values, kept in (
-        (graph.node, nodes[::-1]),
-        (graph.output, [value for value in graph.output if value.name == output]),
-        (graph.input, [value for value in graph.input if value.name in needed - constants]),
-    ):
-        kept = [type(value).FromString(value.SerializeToString()) for value in kept]
-        del values[:]
-        values.extend(kept)
-
-
-def save(model: Any, path: Path) -> None:
-    """Writes a network, large ones with their weights in a file beside it."""
-    if model.ByteSize() > WHOLE:
-        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}_data", convert_attribute=False)
-    else:
-        onnx.save(model, path)
-
-
-def locations(path: Path) -> list[str]:
-    """The files that hold the weights of a network, relative to it; none if they are all in it."""
-    graph = onnx.load(path, load_external_data=False).graph
-    values = list(graph.initializer)
-    values += [attribute.t for node in graph.node for attribute in node.attribute if attribute.HasField("t")]
-    outside = [value for value in values if value.data_location == TensorProto.EXTERNAL]
-    return sorted({entry.value for value in outside for entry in value.external_data if entry.key == "location"})
-
-
-def size(path: Path) -> int:
-    """The bytes of a network, with its weights."""
-    return sum(file.stat().st_size for file in (path, *(path.parent / place for place in locations(path))))
+    return simplified(model, output, work, {model.graph.input[0].name: pixels})
 
 
 def plan(model: Any, single: Collection[str] = (), *, first: bool = False) -> Plan:
@@ -171,7 +90,7 @@ def plan(model: Any, single: Collection[str] = (), *, first: bool = False) -> Pl
     These are the first, which reads the pixels, and the last if it works on the vector of the whole picture.
 
     Args:
-        model: The network that :func:`simplified` gives.
+        model: The network that :func:`layered` gives.
         single: The tensors that hold one vector for each picture.
         first: Whether the first layer becomes 8 bits after all.
     """
@@ -248,24 +167,3 @@ def _written(nodes: Any, chosen: list[Any]) -> set[str]:
         if node.op_type == "Add" and all(name in written for name in node.input):
             written.add(node.output[0])
     return written
-
-
-@contextmanager
-def watched(model: Any, tensors: list[str], work: Path, threads: int) -> Iterator[Callable[[NDArray[Any]], list[Any]]]:
-    """What computes these tensors from pixels; `work` is a folder for files meanwhile."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.output[:]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
-    [pixels] = [value.name for value in copy.graph.input]
-    path = work / "watched.onnx"
-    save(copy, path)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    try:
-        yield lambda values: session.run(tensors, {pixels: values})
-    finally:
-        for leftover in work.glob("watched.onnx*"):
-            leftover.unlink()
