@@ -414,11 +414,13 @@ def open_clip_transform(side, **changes):
     return lambda path: transform(read(path)).unsqueeze(0)
 
 
-def open_clip_model(*, causal=True, side=56):
-    """open_clip's CLIP, and its vocabulary."""
+def open_clip_model(*, causal=True, side=56, trunk=None):
+    """open_clip's CLIP, perhaps with a network of timm for pictures, and its vocabulary."""
     import open_clip
 
     vision = {"image_size": side, "layers": 2, "width": WIDTH, "head_width": 8, "patch_size": 8}
+    if trunk is not None:
+        vision = {"image_size": side, "timm_model_name": trunk, "timm_pool": "avg", "timm_proj": None}
     text = {"context_length": 77, "vocab_size": 49408, "width": WIDTH, "heads": 4, "layers": 2}
     kind = open_clip.CLIP if causal else open_clip.CustomTextCLIP
     model = lively(kind(embed_dim=DIM, vision_cfg=vision, text_cfg={**text, "no_causal_mask": not causal}))
@@ -427,12 +429,12 @@ def open_clip_model(*, causal=True, side=56):
     return model, tokenizer, merges, text
 
 
-def laion_immich(directory, *, causal=True, changes=None):
+def laion_immich(directory, *, causal=True, side=56, trunk=None, changes=None):
     """open_clip's models as immich exports them: int32 tokens, always 77."""
-    model, tokenizer, merges, text = open_clip_model(causal=causal)
+    model, tokenizer, merges, text = open_clip_model(causal=causal, side=side, trunk=trunk)
     changes = changes or {}
     preprocess = {
-        "size": [56, 56],
+        "size": [side, side],
         "mode": "RGB",
         "mean": CLIP_MEAN,
         "std": CLIP_STD,
@@ -452,21 +454,21 @@ def laion_immich(directory, *, causal=True, changes=None):
     def say(ids):
         return model.encode_text(ids)
 
-    export(directory / "visual" / "model.onnx", model, model.encode_image, {"image": pixels(56)}, ["embedding"])
+    export(directory / "visual" / "model.onnx", model, model.encode_image, {"image": pixels(side)}, ["embedding"])
     example = torch.ones(1, 77, dtype=torch.int32)
     export(directory / "textual" / "model.onnx", model, say, {"text": example}, ["embedding"], free={"text": {0: "n"}})
     options = {"interpolation": preprocess["interpolation"], "mean": preprocess["mean"], "std": preprocess["std"]}
     look = open_clip_transform(
-        56, **{key: value if isinstance(value, str) else tuple(value) for key, value in options.items()}
+        side, **{key: value if isinstance(value, str) else tuple(value) for key, value in options.items()}
     )
     see, encode = (lambda path: model.encode_image(look(path))), (lambda text: model.encode_text(tokenizer([text])))
     return Family(directory, lambda paths: each(see, paths), lambda texts: each(encode, texts))
 
 
 def mobileclip(directory):
-    """Its text tower sees all tokens, padding too; pixels stay as they are. (The picture tower here is a ViT.)"""
+    """S0 with its FastViT: the text tower sees all tokens, padding too; pixels stay as they are."""
     plain_pixels = {"interpolation": "bilinear", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
-    return laion_immich(directory, causal=False, changes=plain_pixels)
+    return laion_immich(directory, causal=False, side=64, trunk="fastvit_mci0", changes=plain_pixels)
 
 
 def mobileclip_hub(directory):

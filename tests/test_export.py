@@ -235,6 +235,17 @@ def test_after_the_last_attention_only_the_token_that_is_read_is_computed(tiny_o
     assert any(position[choice.output[0]] > last for choice in choices)
 
 
+def test_branches_of_training_are_put_together(tiny_open_clip, tmp_path):
+    """Each branch beside a convolution is a convolution and a sum of its own; the exporter compares the vectors."""
+    tower = {"image_size": 64, "timm_model_name": "fastvit_mci0", "timm_pool": "avg", "timm_proj": None}
+    directory = tiny_open_clip(vision_cfg=tower, custom_text=True)
+    assert write.export(f"open_clip:local-dir:{directory}", tmp_path / "out")["image"] >= 0.9999
+    model = open_clip.create_model(f"local-dir:{directory}")
+    trained = sum(isinstance(part, torch.nn.Conv2d) for part in model.visual.modules())
+    written = sum(node.op_type == "Conv" for node in onnx.load(tmp_path / "out" / "image.onnx").graph.node)
+    assert written < 0.9 * trained
+
+
 def test_large_weights_lie_beside_the_network(tiny_open_clip, tmp_path, monkeypatch):
     directory = tiny_open_clip()
     small = write.export(f"open_clip:local-dir:{directory}", tmp_path / "small")

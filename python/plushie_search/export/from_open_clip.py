@@ -8,6 +8,7 @@ from typing import Any
 import open_clip
 from open_clip import tokenizer as kinds
 from PIL import Image
+from timm.utils.model import reparameterize_model
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
@@ -22,6 +23,9 @@ CLEAN = {
     "_clean_whitespace": ["ftfy", "html", "whitespace"],
     "_clean_canonicalize": ["ftfy", "html", "punctuation", "whitespace", "lowercase"],
 }
+
+#: How timm's layers call the method that puts branches together.
+MERGES = ("fuse", "reparameterize", "switch_to_deploy")
 
 #: CLIP's pieces of a text, before they are split into tokens.
 PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -54,7 +58,12 @@ def load(name: str) -> Original:
         return (tokenizer([text]),)
 
     settings = open_clip.get_model_preprocess_cfg(model)
-    image = ImagePart(network=Method(model, "encode_image"), preprocess=preprocess(settings), pixels=pixels)
+    image = ImagePart(
+        network=Method(model, "encode_image"),
+        preprocess=preprocess(settings),
+        pixels=pixels,
+        traced=_merged(model),
+    )
     backend, pad_id = _tokenizer(tokenizer)
     text = TextPart(
         network=Method(model, "encode_text"),
@@ -70,6 +79,13 @@ def load(name: str) -> Original:
     )
     called = Path(name.removeprefix("local-dir:")).name if given else f"{architecture}::{Path(pretrained).stem}"
     return Original(name=called, image=image, text=text)
+
+
+def _merged(model: Any) -> Method | None:
+    """A tower for pictures, such as MobileCLIP's, that was trained with branches side by side, with their sums."""
+    if any(hasattr(part, merge) for part in model.visual.modules() for merge in MERGES):
+        return Method(reparameterize_model(model), "encode_image")
+    return None
 
 
 def preprocess(settings: dict[str, Any]) -> dict[str, Any]:

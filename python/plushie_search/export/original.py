@@ -20,11 +20,13 @@ class ImagePart:
         network: From pixels, shape (n, 3, height, width), to vectors, shape (n, dimension).
         preprocess: What stands before it, as in ``model.json``.
         pixels: The original's own way from a picture to pixels, shape (1, 3, height, width).
+        traced: The network that is written, where there is one that computes the same with less.
     """
 
     network: nn.Module
     preprocess: dict[str, Any]
     pixels: Callable[[Image.Image], Tensor]
+    traced: nn.Module | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

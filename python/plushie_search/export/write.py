@@ -96,7 +96,12 @@ def _write(original: Original, out: Path, name: str, licence: str | None, langua
     manifest: dict[str, Any] = {"format": 1, "name": name, "version": "1", "licence": licence, "languages": languages}
     if original.image is not None:
         pixels = original.image.pixels(Image.fromarray(picture()))
-        _trace(original.image.network, {"pixel_values": pixels}, "image_embeds", out / "image.onnx")
+        _trace(
+            original.image.traced or original.image.network,
+            {"pixel_values": pixels},
+            "image_embeds",
+            out / "image.onnx",
+        )
         preprocess = original.image.preprocess
         manifest["image"] = {"file": "image.onnx", "output": "image_embeds", "preprocess": preprocess}
         probe["image"] = original.image_vector(Image.fromarray(picture())).tolist()
