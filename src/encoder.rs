@@ -2,6 +2,7 @@
 
 mod network;
 mod runtime;
+mod session;
 mod signature;
 
 use std::borrow::Borrow;
@@ -18,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::runtime::load_runtime;
 
-use self::network::{Network, Sessions};
+use self::network::{Network, Opened};
 use self::signature::{Feed, Plan, Takes};
 use crate::error::{Error, Result};
 use crate::model::{IMAGE_OUTPUTS, ImageTower, Model, Padding, TEXT_OUTPUTS, TextTower};
@@ -78,9 +79,9 @@ impl Encoder {
         let workers = workers(options.threads)?;
         let image = model.image().map(|tower| ImageEncoder::open(&model, tower)).transpose()?;
         let text = model.text().map(|tower| {
-            // Both sides of one network run in the same sessions: its weights are in memory once.
+            // Both sides of one network run in the same session: its weights are in memory once.
             let same = image.as_ref().filter(|_| model.image().is_some_and(|image| image.file == tower.file));
-            TextEncoder::open(&model, tower, same.map(|image| image.network.sessions()))
+            TextEncoder::open(&model, tower, same.map(|image| image.network.opened()))
         });
         let text = text.transpose()?;
         Ok(Self { model, process: process::id(), workers, image, text })
@@ -216,7 +217,7 @@ impl ImageEncoder {
             takes: Takes::Pixels(height, width),
             other_pixels: (height, width),
         };
-        let mut network = Network::new(model, Sessions::open(model, &tower.file)?, &plan)?;
+        let mut network = Network::new(model, Opened::new(model, &tower.file)?, &plan)?;
         if network.is_combined() {
             let blank = vec![0.0; tower.preprocess.tensor_len()];
             network.try_out(Feed::Pixels(&blank, (height, width)))?;
@@ -282,8 +283,8 @@ fn noise(size: usize) -> Vec<f32> {
 }
 
 impl TextEncoder {
-    fn open(model: &Model, tower: &TextTower, sessions: Option<Arc<Sessions>>) -> Result<Self> {
-        let sessions = sessions.map_or_else(|| Sessions::open(model, &tower.file), Ok)?;
+    fn open(model: &Model, tower: &TextTower, opened: Option<Arc<Opened>>) -> Result<Self> {
+        let opened = opened.map_or_else(|| Opened::new(model, &tower.file), Ok)?;
         let plan = Plan {
             output: tower.output.as_deref(),
             pool: tower.pool,
@@ -291,7 +292,7 @@ impl TextEncoder {
             takes: Takes::Tokens((tower.padding == Padding::Fixed).then_some(tower.max_length)),
             other_pixels: model.image().map_or((224, 224), |image| image.preprocess.shape()),
         };
-        let mut network = Network::new(model, sessions, &plan)?;
+        let mut network = Network::new(model, opened, &plan)?;
         let tokenizer = Tokenizer::open(model)?;
         try_out(&mut network, &tokenizer, model, tower)?;
         let remembered = Mutex::new(LruCache::new(REMEMBERED));

@@ -407,6 +407,26 @@ def test_many_threads_share_an_encoder(toy_encoder, pictures):
     assert wrong == []
 
 
+def test_threads_that_run_one_network_at_once_get_the_bits_that_each_gets_alone(encoder):
+    made = encoder(image_network=convolution(), threads=8)
+    noise = np.random.default_rng(2).integers(0, 256, (64, 40, 30, 3), dtype=np.uint8)
+    alone = np.concatenate([made.encode_images(picture) for picture in noise])
+    results = {}
+
+    def work(seed):
+        order = np.random.default_rng(seed).permutation(len(noise))
+        results[seed] = order, np.concatenate([made.encode_images(noise[i]) for i in order])
+
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(results) == 8
+    for order, vectors in results.values():
+        np.testing.assert_array_equal(vectors, alone[order])
+
+
 def slow_tower():
     """A network that works for a good while on one picture: many products of large matrices."""
     size, products = 512, 60

@@ -1,9 +1,14 @@
 """Encoding for hours does not take more and more memory."""
 
-import numpy as np
-import pytest
+from concurrent.futures import ThreadPoolExecutor
 
-from plushie_search import hub
+import numpy as np
+import onnx
+import pytest
+import toy
+from onnx import TensorProto, helper
+
+from plushie_search import _core, hub
 
 #: ONNX Runtime's arena, rayon's stacks and numpy's own pools have settled by then.
 WARM, MANY = 500, 10_000
@@ -49,4 +54,35 @@ def test_texts_of_mixed_lengths(encoder):
     encode(WARM)
     before = resident()
     encode(MANY)
+    assert resident() - before < GROWTH
+
+
+def test_threads_share_the_weights(tmp_path, runtime):
+    """One network of 64 MB is one network of 64 MB, however many threads encode at the same time."""
+    side, wide = toy.SIDE, 4096
+    network = toy.model(
+        [
+            helper.make_node("ReduceMean", ["pixel_values", "axes"], ["means"], keepdims=0),
+            helper.make_node("MatMul", ["means", "widen"], ["many"]),
+            helper.make_node("MatMul", ["many", "square"], ["mixed"]),
+            helper.make_node("MatMul", ["mixed", "narrow"], ["image_embeds"]),
+        ],
+        [("pixel_values", TensorProto.FLOAT, ["batch", 3, side, side])],
+        [("image_embeds", TensorProto.FLOAT, ["batch", toy.DIM])],
+        {
+            "axes": np.array([2, 3]),
+            "widen": np.ones((3, wide), np.float32),
+            "square": np.eye(wide, dtype=np.float32),
+            "narrow": np.eye(wide, toy.DIM, dtype=np.float32) + 1,
+        },
+    )
+    directory = toy.write(tmp_path / "model", text=None)
+    onnx.save(network, directory / "image.onnx")
+    encoder = _core.Encoder(directory, runtime=runtime, threads=8)
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 300, 300, 3), dtype=np.uint8)
+    encoder.encode_images(pictures[0])
+    before = resident()
+    with ThreadPoolExecutor(8) as callers:
+        for _ in range(10):
+            list(callers.map(encoder.encode_images, pictures))
     assert resident() - before < GROWTH

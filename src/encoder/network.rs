@@ -1,7 +1,6 @@
-//! One ONNX network: what it takes and gives, found by introspection, and running it from many threads.
+//! One ONNX network: what it takes and gives, found by introspection, and running it from many threads at a time.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use half::f16;
 use ort::environment::Environment;
@@ -11,6 +10,7 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{Outlet, Tensor, TensorElementType, TensorRef, ValueType};
 
 use crate::encoder::runtime;
+use crate::encoder::session::Shared;
 use crate::encoder::signature::{Feed, Input, Plan, Port, Role, Signature};
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -18,54 +18,35 @@ use crate::vectors::Vectors;
 
 /// One side of a network: what goes in for it, and which output it reads.
 pub(super) struct Network {
-    sessions: Arc<Sessions>,
+    opened: Arc<Opened>,
     dim: usize,
     signature: Signature,
 }
 
-/// The sessions that run a network, one for each thread that has wanted one at the same time.
-pub(super) struct Sessions {
+/// A network in memory, which both sides of a model may share.
+pub(super) struct Opened {
     model: String,
     file: String,
-    path: PathBuf,
-    environment: Environment,
-    idle: Mutex<Vec<Session>>,
+    session: Shared,
 }
 
-impl Sessions {
+impl Opened {
     /// Opens a network of `model`.
-    pub(super) fn open(model: &Model, file: &str) -> Result<Arc<Self>> {
-        let sessions = Self {
-            model: model.name().to_string(),
-            file: file.to_string(),
-            path: model.path(file),
-            environment: runtime::environment()?,
-            idle: Mutex::default(),
-        };
-        sessions.give_back(sessions.build()?);
-        Ok(Arc::new(sessions))
-    }
-
-    fn take(&self) -> Result<Session> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| self.build(), Ok)
-    }
-
-    fn give_back(&self, session: Session) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
-    }
-
-    fn build(&self) -> Result<Session> {
-        let built = builder(&self.environment).and_then(|mut builder| builder.commit_from_file(&self.path));
-        built.map_err(|error| {
+    pub(super) fn new(model: &Model, file: &str) -> Result<Arc<Self>> {
+        let environment = runtime::environment()?;
+        let path = model.path(file);
+        let built = builder(&environment).and_then(|mut builder| builder.commit_from_file(&path));
+        let session = built.map_err(|error| {
             let reason = error.to_string();
             let reason = reason.trim_end();
             // What files of a newer format are refused with: "Unsupported model IR version: 999, max ...", "ONNX
             // Runtime only *guarantees* support for models stamped with official released onnx opset versions".
             let newer = ["IR version", "opset"].iter().any(|word| reason.contains(word));
             let advice = if newer { "; it may be too old: pip install --upgrade onnxruntime" } else { "" };
-            self.blame(format!("is not a network that this ONNX Runtime can run: {reason}{advice}"))
-        })
+            let reason = format!("{file}: is not a network that this ONNX Runtime can run: {reason}{advice}");
+            Error::model(model.name(), reason)
+        })?;
+        Ok(Arc::new(Self { model: model.name().into(), file: file.into(), session: Shared::new(session) }))
     }
 
     fn blame(&self, reason: impl std::fmt::Display) -> Error {
@@ -75,18 +56,16 @@ impl Sessions {
 
 impl Network {
     /// Checks that a network of `model` can be fed what `plan` says.
-    pub(super) fn new(model: &Model, sessions: Arc<Sessions>, plan: &Plan<'_>) -> Result<Self> {
-        let session = sessions.take()?;
-        let (inputs, outputs) = (ports(session.inputs()), ports(session.outputs()));
+    pub(super) fn new(model: &Model, opened: Arc<Opened>, plan: &Plan<'_>) -> Result<Self> {
+        let (inputs, outputs) = (ports(opened.session.inputs()), ports(opened.session.outputs()));
         let signature = Signature::new(&inputs, &outputs, plan, (model.dim(), model.matryoshka()));
-        let signature = signature.map_err(|reason| sessions.blame(reason))?;
-        sessions.give_back(session);
-        Ok(Self { sessions, dim: model.dim(), signature })
+        let signature = signature.map_err(|reason| opened.blame(reason))?;
+        Ok(Self { opened, dim: model.dim(), signature })
     }
 
     /// What runs it, to share with the other side.
-    pub(super) fn sessions(&self) -> Arc<Sessions> {
-        self.sessions.clone()
+    pub(super) fn opened(&self) -> Arc<Opened> {
+        self.opened.clone()
     }
 
     /// Whether the network has inputs for the other side, too.
@@ -99,18 +78,16 @@ impl Network {
     /// A network for both sides is offered an empty batch of the other side first, then one row of it: not every
     /// network can do without, and those that can are faster.
     pub(super) fn try_out(&mut self, feed: Feed<'_>) -> Result<()> {
-        let mut session = self.sessions.take()?;
-        let mut tried = self.run_in(&mut session, feed).map(drop);
+        let mut tried = self.values(feed).map(drop);
         if tried.is_err() && self.is_combined() {
             for input in &mut self.signature.inputs {
                 if let Some([rows, ..]) = input.filler.as_deref_mut() {
                     *rows = 1;
                 }
             }
-            tried = self.run_in(&mut session, feed).map(drop);
+            tried = self.values(feed).map(drop);
         }
-        self.sessions.give_back(session);
-        tried.map_err(|reason| self.sessions.blame(reason))
+        tried.map_err(|reason| self.opened.blame(reason))
     }
 
     /// Whether several pictures may go in together.
@@ -120,20 +97,18 @@ impl Network {
 
     /// The file, and the output of it that has the vectors.
     pub(super) fn reads(&self) -> (&str, &str) {
-        (&self.sessions.file, &self.signature.output)
+        (&self.opened.file, &self.signature.output)
     }
 
     /// The unit vectors of pictures or the one of a text, which errors call `name`.
     pub(super) fn run(&self, feed: Feed<'_>, name: impl FnOnce() -> String) -> Result<Vectors> {
-        let mut session = self.sessions.take()?;
-        let vectors = self.run_in(&mut session, feed);
-        self.sessions.give_back(session);
-        let blame = |reason: String| self.sessions.blame(reason);
-        Vectors::normalize(self.dim, vectors.map_err(blame)?)
+        let blame = |reason: String| self.opened.blame(reason);
+        Vectors::normalize(self.dim, self.values(feed).map_err(blame)?)
             .map_err(|_| blame(format!("gave NaN, infinity or only zeros for {}; it is of no use there", name())))
     }
 
-    fn run_in(&self, session: &mut Session, feed: Feed<'_>) -> Result<Vec<f32>, String> {
+    /// What the network makes of `feed`: one vector after another, of any length.
+    fn values(&self, feed: Feed<'_>) -> Result<Vec<f32>, String> {
         let inputs = self
             .signature
             .inputs
@@ -141,8 +116,8 @@ impl Network {
             .map(|input| Ok((input.name.as_str(), value(input, feed)?)))
             .collect::<ort::Result<Vec<_>>>()
             .map_err(|error| error.to_string())?;
-        let outputs = session.run(inputs).map_err(|error| format!("cannot run: {error}"))?;
-        let output = &outputs[self.signature.output.as_str()];
+        let output = self.opened.session.run(&inputs, &self.signature.output);
+        let output = output.map_err(|error| format!("cannot run: {error}"))?;
         let values = match output.data_type() {
             TensorElementType::Float16 => {
                 output.try_extract_tensor::<f16>().map(|(_, v)| v.iter().map(|v| v.to_f32()).collect())
