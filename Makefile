@@ -1,5 +1,6 @@
 # make demo   set everything up and find plush toys by picture, text and both; open demo/index.html afterwards
 # make test   set everything up and pass every check and test
+# make test-torch   the tests that compare with PyTorch models, export and train them (installs 6 GB)
 # make lint   only the checks          make bench  measure against others
 # make wheel  a self-contained wheel in dist/, tested in a clean environment          make clean  forget it all
 # Each target first installs what is missing and does nothing twice.
@@ -16,7 +17,7 @@ LIBRARY := $(CARGO_TARGET_DIR)/release/deps/libplushie_search.so
 CARGO := cargo --locked
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
-.PHONY: demo test lint bench wheel clean
+.PHONY: demo test test-torch lint bench wheel clean
 
 demo: $(DONE)/package
 	$(BIN)/plushie-search demo demo
@@ -25,6 +26,9 @@ test: lint $(DONE)/test-tools
 	PLUSHIE_ONNXRUNTIME=$$($(BIN)/python -c 'from plushie_search import hub; print(hub.runtime_library())') \
 		$(CARGO) test --release
 	$(BIN)/python -m pytest
+
+test-torch: $(DONE)/package $(DONE)/test-tools $(DONE)/torch-tools
+	$(BIN)/python -m pytest $(shell grep -lE 'importorskip\("(torch|open_clip)"' tests/test_*.py)
 
 lint: $(DONE)/package $(DONE)/test-tools
 	cargo fmt --check

@@ -12,7 +12,7 @@ from PIL import Image
 from plushie_search import ModelError, _core, check_model, hub
 from plushie_search.cli import main
 
-torch = pytest.importorskip("torch", reason="exports take torch, which CI does not install")
+torch = pytest.importorskip("torch", reason="exports take torch")
 open_clip = pytest.importorskip("open_clip", reason="exports take open_clip")
 transformers = pytest.importorskip("transformers", reason="exports take transformers")
 
