@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import onnx
 from onnx import TensorProto
+from onnx.helper import tensor_dtype_to_np_dtype
 
 #: Networks beyond this many bytes keep their weights in a file beside them: protocol buffers end at 2 GiB.
 WHOLE = 1_500_000_000
 
 
+def is_large(model: Any) -> bool:
+    """Whether the weights of a network need a file of their own."""
+    # Protocol buffers of 2 GiB and more cannot say their size.
+    tensors = ((prod(value.dims), tensor_dtype_to_np_dtype(value.data_type)) for value in model.graph.initializer)
+    return bool(sum(count * kind.itemsize for count, kind in tensors) > WHOLE)
+
+
+def copied(message: Any) -> Any:
+    """A copy of a network or of a part of it, however large."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
 def save(model: Any, path: Path) -> None:
-    """Writes a network, large ones with their weights in a file beside it."""
-    if model.ByteSize() > WHOLE:
+    """Writes a network, large ones with their weights in a file beside it; these are gone from the network then."""
+    if is_large(model):
         onnx.save(model, path, save_as_external_data=True, location=f"{path.name}_data", convert_attribute=False)
     else:
         onnx.save(model, path)

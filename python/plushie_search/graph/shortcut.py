@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-import onnx
 from onnx import helper
+
+from .files import copied
 
 #: What gives each token its value from that token alone, whatever the others are.
 TOKENWISE = {
@@ -86,7 +87,7 @@ def _rewritten(model: Any, choice: Any, moved: set[str], constants: dict[str, An
         return chosen[name]
 
     for old in model.graph.node:
-        node = onnx.NodeProto.FromString(old.SerializeToString())
+        node = copied(old)
         if node.output[0] in moved:
             for place, name in enumerate(node.input):
                 node.input[place] = token_of(name)
@@ -94,7 +95,7 @@ def _rewritten(model: Any, choice: Any, moved: set[str], constants: dict[str, An
         elif node.output[0] == choice.output[0]:
             node = helper.make_node("Identity", [token_of(choice.input[0])], list(choice.output), choice.name)
         nodes.append(node)
-    result = onnx.ModelProto.FromString(model.SerializeToString())
+    result = copied(model)
     del result.graph.node[:]
     result.graph.node.extend(nodes)
     del result.graph.value_info[:]

@@ -53,7 +53,7 @@ def _folded(model: Any, work: Path) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(after)
     options.log_severity_level = 4
-    if model.ByteSize() > files.WHOLE:
+    if files.is_large(model):
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "after.data")
     onnxruntime.InferenceSession(before, options, providers=["CPUExecutionProvider"])
     model = onnx.load(after)
@@ -81,7 +81,7 @@ def prune(graph: Any, output: str) -> None:
         (graph.output, [value for value in graph.output if value.name == output]),
         (graph.input, [value for value in graph.input if value.name in needed - constants]),
     ):
-        kept = [type(value).FromString(value.SerializeToString()) for value in kept]
+        kept = [files.copied(value) for value in kept]
         del values[:]
         values.extend(kept)
 
@@ -91,8 +91,7 @@ def watched(
     model: Any, tensors: list[str], work: Path, threads: int
 ) -> Iterator[Callable[[Mapping[str, NDArray[Any]]], list[Any]]]:
     """What computes these tensors from what the network takes; `work` is a folder for files meanwhile."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = files.copied(model)
     del copy.graph.output[:]
     copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
     path = work / "watched.onnx"

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import onnx
 from onnx import helper, numpy_helper
+
+from plushie_search.graph.files import copied
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def quantized(model: Any, plan: Plan, activations: Mapping[str, Activation], *, 
         if value.name in plan.read:
             work.pair(value.name, value.name, back=f"{value.name}/8")
     for old in graph.node:
-        node = onnx.NodeProto.FromString(old.SerializeToString())
+        node = copied(old)
         if node.output[0] in plan.layers:
             source = node.input[0]
             shift = work.layer(node, activations[source])
@@ -146,7 +147,7 @@ class _Work:
 
     def result(self, model: Any) -> Any:
         """The network with these nodes, and the constants that they need."""
-        result = onnx.ModelProto.FromString(model.SerializeToString())
+        result = copied(model)
         used = {name for node in self.nodes for name in node.input}
         constants = [value for value in [*model.graph.initializer, *self._made] if value.name in used]
         for values, kept in ((result.graph.node, self.nodes), (result.graph.initializer, constants)):
