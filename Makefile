@@ -28,7 +28,7 @@ test: lint $(DONE)/test-tools
 	$(BIN)/python -m pytest
 
 test-torch: $(DONE)/package $(DONE)/test-tools $(DONE)/torch-tools
-	$(BIN)/python -m pytest $(shell grep -lE 'importorskip\("(torch|open_clip)"' tests/test_*.py)
+	$(BIN)/python -m pytest $$(grep -lE 'importorskip."(torch|open_clip)"' tests/test_*.py)
 
 lint: $(DONE)/package $(DONE)/test-tools
 	cargo fmt --check
