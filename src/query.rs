@@ -1,7 +1,8 @@
-//! Pictures, texts and weights become one unit vector.
+//! Pictures, texts and weights become one unit vector for each model that looks them up.
 
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
+use crate::index;
 use crate::picture::Source;
 use crate::vectors::Vectors;
 
@@ -56,39 +57,133 @@ impl Query {
         }
     }
 
-    /// One unit vector per query: the weighted sum of its parts' unit vectors, scaled to length 1. All pictures of all
-    /// queries are encoded together, and so are all texts.
+    /// Whether there is a picture in it.
+    pub fn has_images(&self) -> bool {
+        !self.images.is_empty()
+    }
+
+    /// Whether there is a text in it.
+    pub fn has_texts(&self) -> bool {
+        !self.texts.is_empty()
+    }
+
+    /// What queries are to the models that look up their pictures and their texts. What one model looks up becomes one
+    /// vector: the weighted sum of its parts' unit vectors, scaled to length 1. Where the texts of a query have another
+    /// model than its pictures, each of the two counts as much as its parts' weights do without their signs, both
+    /// together 1. All pictures of all queries are encoded together, and so are all texts.
     ///
     /// # Errors
-    /// Those of the encoder, and [`Error::Argument`] when the parts of a query cancel each other out.
-    pub fn encode(queries: &[Self], encoder: &Encoder) -> Result<Vectors> {
+    /// Those of the encoders, and [`Error::Argument`] when the parts that one model looks up cancel each other out.
+    ///
+    /// # Panics
+    /// When there are pictures but no model for them, or texts but none for these.
+    pub fn encode(queries: &[Self], images: Option<Lookup<'_>>, texts: Option<Lookup<'_>>) -> Result<Vec<Batch>> {
         let sources: Vec<Source> = queries.iter().flat_map(|q| q.images.iter().map(|(s, _)| s.clone())).collect();
-        let texts: Vec<&str> = queries.iter().flat_map(|q| q.texts.iter().map(|(t, _)| t.as_str())).collect();
-        let images = if sources.is_empty() { Vectors::new(encoder.dim()) } else { encoder.images(&sources)? };
-        let words = if texts.is_empty() { Vectors::new(encoder.dim()) } else { encoder.texts(&texts)? };
+        let words: Vec<&str> = queries.iter().flat_map(|q| q.texts.iter().map(|(t, _)| t.as_str())).collect();
+        assert!((images.is_some() || sources.is_empty()) && (texts.is_some() || words.is_empty()));
+        let seen = images.filter(|_| !sources.is_empty()).map(|by| Ok((by, by.encoder.images(&sources)?)));
+        let read = texts.filter(|_| !words.is_empty()).map(|by| Ok((by, by.encoder.texts(&words)?)));
+        let (seen, read) = (seen.transpose()?, read.transpose()?);
+        let (mut seen_rows, mut read_rows) =
+            (seen.iter().flat_map(|(_, v)| v.rows()), read.iter().flat_map(|(_, v)| v.rows()));
 
-        let (mut images, mut words) = (images.rows(), words.rows());
-        let mut sums = Vec::with_capacity(queries.len() * encoder.dim());
+        let mut batches: Vec<Batch> = Vec::new();
         for (number, query) in queries.iter().enumerate() {
-            let mut sum = vec![0.0f32; encoder.dim()];
-            let weighted = query.images.iter().map(|(_, w)| w).zip(&mut images);
-            add_all(&mut sum, weighted);
-            let weighted = query.texts.iter().map(|(_, w)| w).zip(&mut words);
-            add_all(&mut sum, weighted);
-            if sum.iter().map(|v| v * v).sum::<f32>() < 1e-12 {
+            let mut sums: Vec<Sum> = Vec::with_capacity(2);
+            if let Some((by, _)) = seen.as_ref().filter(|_| query.has_images()) {
+                Sum::of(&mut sums, by).add(query.images.iter().map(|(_, weight)| *weight).zip(&mut seen_rows));
+            }
+            if let Some((by, _)) = read.as_ref().filter(|_| query.has_texts()) {
+                Sum::of(&mut sums, by).add(query.texts.iter().map(|(_, weight)| *weight).zip(&mut read_rows));
+            }
+            if sums.iter().any(Sum::is_nothing) {
                 return Err(Error::argument(format!(
                     "the parts of query {number} cancel each other out: nothing is left"
                 )));
             }
-            sums.append(&mut sum);
+            let same = |batch: &Batch| batch.parts.iter().map(|part| part.space).eq(sums.iter().map(|sum| sum.space));
+            let place = batches.iter().position(same).unwrap_or_else(|| {
+                batches.push(Batch { queries: Vec::new(), parts: sums.iter().map(Sum::part).collect() });
+                batches.len() - 1
+            });
+            let all: f32 = sums.iter().map(|sum| sum.weight).sum();
+            batches[place].queries.push(number);
+            for (part, sum) in batches[place].parts.iter_mut().zip(sums) {
+                part.vectors.extend(&Vectors::normalize(sum.vector.len(), sum.vector)?);
+                part.weights.push(sum.weight / all);
+            }
         }
-        Vectors::normalize(encoder.dim(), sums)
+        Ok(batches)
     }
 }
 
-fn add_all<'a>(sum: &mut [f32], rows: impl Iterator<Item = (&'a f32, &'a [f32])>) {
-    for (weight, row) in rows {
-        sum.iter_mut().zip(row).for_each(|(s, v)| *s += weight * v);
+/// A model that looks up queries.
+#[derive(Clone, Copy)]
+pub struct Lookup<'a> {
+    /// What makes vectors of them.
+    pub encoder: &'a Encoder,
+    /// Its number among the models of an engine.
+    pub space: usize,
+}
+
+/// Queries that the same models look up.
+#[derive(Debug)]
+pub struct Batch {
+    /// The numbers of these queries among all.
+    pub queries: Vec<usize>,
+    /// What they are to each of the models.
+    pub parts: Vec<Part>,
+}
+
+/// What the queries of a batch are to one model.
+#[derive(Debug)]
+pub struct Part {
+    /// The number of the model.
+    pub space: usize,
+    /// A unit vector for each query.
+    pub vectors: Vectors,
+    /// How much that counts, for each query: together with the other parts 1.
+    pub weights: Vec<f32>,
+}
+
+impl Part {
+    /// The same for a search of the index.
+    pub fn borrowed(&self) -> index::Part<'_> {
+        index::Part { space: self.space, vectors: &self.vectors, weights: &self.weights }
+    }
+}
+
+/// The weighted sum of what one model looks up of a query.
+struct Sum {
+    space: usize,
+    vector: Vec<f32>,
+    weight: f32,
+}
+
+impl Sum {
+    /// The sum of a model, which is made if there is none yet.
+    fn of<'a>(sums: &'a mut Vec<Self>, by: &Lookup<'_>) -> &'a mut Self {
+        let place = sums.iter().position(|sum| sum.space == by.space).unwrap_or(sums.len());
+        if place == sums.len() {
+            sums.push(Self { space: by.space, vector: vec![0.0; by.encoder.dim()], weight: 0.0 });
+        }
+        &mut sums[place]
+    }
+
+    fn add<'a>(&mut self, rows: impl Iterator<Item = (f32, &'a [f32])>) {
+        for (weight, row) in rows {
+            self.weight += weight.abs();
+            self.vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
+        }
+    }
+
+    /// What its model looks up, without queries yet.
+    fn part(&self) -> Part {
+        Part { space: self.space, vectors: Vectors::new(self.vector.len()), weights: Vec::new() }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.vector.iter().map(|value| value * value).sum::<f32>() < 1e-12
     }
 }
 

@@ -51,7 +51,8 @@ pub struct NewReference<'a> {
     pub name: &'a str,
     /// SHA-256 of the content: an item holds the same content once.
     pub digest: [u8; 32],
-    /// The unit vector of each model (its number from [`Store::model`]).
+    /// The unit vector of each model (its number from [`Store::model`]): of one or several, but of the same ones for all
+    /// references of the catalog.
     pub vectors: Vec<(i64, &'a [f32])>,
 }
 
@@ -62,7 +63,7 @@ pub struct Added {
     pub row: i64,
     /// Whether the item is new.
     pub created: bool,
-    /// For each reference, whether it is new; a known one still gets the vectors of models that it lacked.
+    /// For each reference, whether it is new.
     pub new: Vec<bool>,
 }
 
@@ -139,7 +140,7 @@ pub struct ModelRow {
     pub dim: usize,
 }
 
-/// A part of the log of one model's vectors: apply the additions, then the removals.
+/// A part of the log of some models' vectors: apply the additions, then the removals.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
     /// The sequence number up to which this part reaches, from which the next part goes on.
@@ -148,9 +149,9 @@ pub struct Changes {
     pub references: Vec<i64>,
     /// The item of each added reference.
     pub items: Vec<i64>,
-    /// The vectors of the added references, one after another.
-    pub vectors: Vec<f32>,
-    /// The references that were removed, whether or not they had a vector of this model.
+    /// For each model, the vectors of the added references, one after another.
+    pub vectors: Vec<Vec<f32>>,
+    /// The references that were removed, whether or not they had vectors of these models.
     pub removed: Vec<i64>,
     /// Whether the log has more.
     pub more: bool,

@@ -25,14 +25,21 @@ fn message(result: Result<impl Sized, Error>) -> String {
 
 /// The live vectors of a model as a reader sees them who starts at 0 and reads `limit` changes at a time.
 fn replay(store: &Store, model: i64, limit: usize) -> BTreeMap<i64, (i64, Vec<f32>)> {
+    let live = replay_all(store, &[model], limit);
+    live.into_iter().map(|(reference, (item, mut vectors))| (reference, (item, vectors.remove(0)))).collect()
+}
+
+/// The same with the vectors of several models.
+fn replay_all(store: &Store, models: &[i64], limit: usize) -> BTreeMap<i64, (i64, Vec<Vec<f32>>)> {
     let (mut live, mut since) = (BTreeMap::new(), 0);
     loop {
-        let changes = store.changes(model, since, limit).unwrap();
-        let dim = changes.vectors.len().checked_div(changes.references.len()).unwrap_or(1);
-        for ((reference, item), vector) in
-            changes.references.iter().zip(&changes.items).zip(changes.vectors.chunks_exact(dim))
-        {
-            assert!(live.insert(*reference, (*item, vector.to_vec())).is_none());
+        let changes = store.changes(models, since, limit).unwrap();
+        for (row, (reference, item)) in changes.references.iter().zip(&changes.items).enumerate() {
+            let part = |vectors: &Vec<f32>| {
+                let dim = vectors.len() / changes.references.len();
+                vectors[row * dim..(row + 1) * dim].to_vec()
+            };
+            assert!(live.insert(*reference, (*item, changes.vectors.iter().map(part).collect())).is_none());
         }
         changes.removed.iter().for_each(|reference| drop(live.remove(reference)));
         since = changes.sequence;
@@ -82,7 +89,7 @@ fn what_is_added_comes_back() {
 fn adding_again_adds_what_is_new() {
     let home = tempfile::tempdir().unwrap();
     let store = Store::open(home.path(), true).unwrap();
-    let (one, two) = (store.model("one", "a", 1).unwrap(), store.model("two", "b", 2).unwrap());
+    let one = store.model("one", "a", 1).unwrap();
     let first = NewItem {
         id: "x",
         label: Some("bear"),
@@ -92,27 +99,102 @@ fn adding_again_adds_what_is_new() {
     };
     store.add(&first).unwrap();
     assert_eq!(store.holds("x", &[digest(1), digest(2)], &[one]).unwrap(), [true, false]);
-    assert_eq!(store.holds("x", &[digest(1)], &[one, two]).unwrap(), [false]);
-    let both = NewReference { name: "again", digest: digest(1), vectors: vec![(one, &[-1.0]), (two, &[0.0, 1.0])] };
     let second = NewItem {
         id: "x",
         label: Some("rabbit"),
-        references: vec![both, reference("b", 2, one, &[-1.0]), reference("c", 2, one, &[1.0])],
+        references: [(1, -1.0), (2, -1.0), (2, 1.0)]
+            .iter()
+            .map(|(n, value)| reference("again", *n, one, std::slice::from_ref(value)))
+            .collect(),
         ..NewItem::default()
     };
     let added = store.add(&second).unwrap();
     assert!(!added.created);
     assert_eq!(added.new, [false, true, false]);
-    assert_eq!(store.holds("x", &[digest(1)], &[one, two]).unwrap(), [true]);
     let item = store.get("x").unwrap();
     assert_eq!((item.label.as_deref(), item.text.as_deref()), (Some("rabbit"), Some("text")));
     let live: Vec<Vec<f32>> = replay(&store, one, 100).into_values().map(|(_, vector)| vector).collect();
     assert_eq!(live, [[1.0], [-1.0]], "what was there is not overwritten");
-    assert_eq!(replay(&store, two, 100).len(), 1);
-    assert_eq!(store.models().unwrap().len(), 2);
     // The same content may belong to two items.
     let other = NewItem { id: "y", references: vec![reference("a", 1, one, &[1.0])], ..NewItem::default() };
     assert_eq!(store.add(&other).unwrap().new, [true]);
+}
+
+/// A reference with a vector of each of two models.
+fn pair<'a>(n: u8, (one, two): (i64, i64), first: &'a [f32], second: &'a [f32]) -> NewReference<'a> {
+    NewReference { name: "pair", digest: digest(n), vectors: vec![(two, second), (one, first)] }
+}
+
+#[test]
+fn each_reference_has_a_vector_of_each_model() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    let both = (store.model("one", "a", 1).unwrap(), store.model("two \"2\"", "b", 2).unwrap());
+    let (one, two) = both;
+    assert!(store.held().unwrap().is_empty(), "they are known, but the catalog does not belong to them yet");
+    let item = |id, references| NewItem { id, references, ..NewItem::default() };
+    let items =
+        [item("x", vec![pair(1, both, &[1.0], &[0.0, 1.0]), pair(2, both, &[0.5], &[1.0, 0.0])]), item("y", vec![])];
+    store.add_all(&items).unwrap();
+    store.add(&item("y", vec![pair(1, both, &[-1.0], &[0.6, 0.8])])).unwrap();
+    assert_eq!(store.held().unwrap(), store.models().unwrap());
+    assert_eq!(store.holds("x", &[digest(1), digest(3)], &[one, two]).unwrap(), [true, false]);
+
+    for limit in [1, 2, 3, 100] {
+        let live: Vec<_> = replay_all(&store, &[one, two], limit).into_values().map(|(_, vectors)| vectors).collect();
+        let expected = [[vec![1.0], vec![0.0, 1.0]], [vec![0.5], vec![1.0, 0.0]], [vec![-1.0], vec![0.6, 0.8]]];
+        assert_eq!(live, expected, "never one without the other");
+        assert_eq!(replay(&store, two, limit).len(), 3);
+    }
+
+    // None may lack a model, new item or known one, with or without others in the batch.
+    let before = store.sequence().unwrap();
+    let none = NewReference { name: "none", digest: digest(8), vectors: vec![] };
+    let twice = NewReference { name: "twice", digest: digest(8), vectors: vec![(one, &[1.0]), (one, &[1.0])] };
+    for (bad, word) in [
+        (reference("r", 8, one, &[1.0]), r#"model=["one", "two \"2\""]"#),
+        (reference("r", 8, two, &[1.0, 0.0]), "to add to it"),
+        (none, "no vector"),
+        (twice, "two vectors"),
+    ] {
+        for id in ["x", "new"] {
+            let good = item("good", vec![pair(9, both, &[1.0], &[1.0, 0.0])]);
+            let text = message(store.add_all(&[good, item(id, vec![bad.clone()])]));
+            assert!(text.contains(word), "{text}");
+        }
+    }
+    assert_eq!((store.sequence().unwrap(), store.len().unwrap()), (before, 2));
+    assert!(store.check_add(&[two, one]).is_ok() && store.check_search(&[two]).is_ok());
+    assert!(message(store.check_add(&[one])).contains("to add to it"));
+
+    // Once it has pictures it belongs to their models; without them, to whoever comes first.
+    assert!(message(store.model("three", "c", 1)).contains("and none of \"three\""));
+    assert_eq!(store.models().unwrap().len(), 2);
+    store.remove(&["x", "y"]).unwrap();
+    assert!(replay_all(&store, &[one, two], 1).is_empty());
+    let three = store.model("three", "c", 1).unwrap();
+    store.add(&item("z", vec![reference("r", 1, three, &[1.0])])).unwrap();
+    assert_eq!(store.held().unwrap().len(), 1);
+    for text in [message(store.check_add(&[one, two])), message(store.check_search(&[one]))] {
+        assert!(text.contains("model=\"three\""), "{text}");
+    }
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_reference_without_one_of_its_vectors_is_found_out() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    let both = (store.model("one", "a", 1).unwrap(), store.model("two", "b", 1).unwrap());
+    let references = (1..4).map(|n| pair(n, both, &[1.0], &[1.0])).collect();
+    store.add(&NewItem { id: "x", references, ..NewItem::default() }).unwrap();
+    let file = rusqlite::Connection::open(home.path().join("catalog.sqlite")).unwrap();
+    file.execute("DELETE FROM vectors WHERE reference = 2 AND model = ?", [both.1]).unwrap();
+    assert_eq!(store.check().unwrap(), ["reference 2 has not a vector of each model"]);
+    assert!(message(store.changes(&[both.0, both.1], 0, 100)).contains("reference 2 lacks the vector of a model"));
+    assert_eq!(replay(&store, both.0, 100).len(), 3, "the other model is whole");
+    file.execute("DELETE FROM vectors WHERE reference = 3 AND model = ?", [both.1]).unwrap();
+    assert!(message(store.changes(&[both.0, both.1], 4, 100)).contains("reference 3 lacks"), "at the end as well");
 }
 
 #[test]
@@ -153,7 +235,7 @@ fn removed_items_leave_nothing_but_a_mark() {
     assert!(matches!(store.get("item 0"), Err(Error::UnknownItem(_))));
     let again = store.add(&item("item 0")).unwrap();
     assert!(again.created && rows.iter().all(|row| again.row > *row), "rows are never used again");
-    let changes = store.changes(model, full, 10_000).unwrap();
+    let changes = store.changes(&[model], full, 10_000).unwrap();
     assert_eq!((changes.removed.len(), changes.items.as_slice()), (2901, &[again.row][..]));
     assert_eq!(replay(&store, model, 7).len(), 100);
     assert_eq!(replay(&store, model, 10_000), replay(&store, model, 1));
@@ -184,14 +266,14 @@ fn bad_input_is_named_and_changes_nothing() {
     let short = [1.0_f32];
     let nan = [f32::NAN, 0.0];
     for (number, vector, word) in
-        [(model, &short[..], "1 numbers"), (model, &nan[..], "NaN"), (model + 1, &nan[..], "not registered")]
+        [(model, &short[..], "1 numbers"), (model, &nan[..], "NaN"), (model + 1, &nan[..], "not known")]
     {
         let item = NewItem { id: "x", references: vec![reference("pic", 1, number, vector)], ..NewItem::default() };
         let text = message(store.add_all(&[good.clone(), item]));
         assert!(text.contains(word) && text.contains("pic"), "{text}");
     }
     assert_eq!(store.len().unwrap(), 0);
-    assert!(message(store.changes(9, 0, 1)).contains("model 9"));
+    assert!(message(store.changes(&[9], 0, 1)).contains("model 9"));
 }
 
 #[test]
@@ -200,7 +282,10 @@ fn another_model_of_the_same_name_is_refused_once_there_are_vectors() {
     let store = Store::open(home.path(), true).unwrap();
     let old = store.model("m", "first", 2).unwrap();
     let model = store.model("m", "second", 1).unwrap();
-    assert_eq!(old, model, "without vectors, nothing can be mixed");
+    // Without vectors there is nothing to mix; but whoever has the first one open must not add the first vectors.
+    let stale = NewItem { id: "x", references: vec![reference("r", 1, old, &[1.0, 0.0])], ..NewItem::default() };
+    assert!(message(store.add(&stale)).contains("open the catalog again"));
+    assert!(message(store.changes(&[old], 0, 1)).contains("open it again"));
     let item = NewItem { id: "x", references: vec![reference("r", 1, model, &[1.0])], ..NewItem::default() };
     store.add(&item).unwrap();
     assert_eq!(store.model("m", "second", 1).unwrap(), model);
@@ -341,7 +426,7 @@ fn readers_see_whole_changes_while_others_write() {
             scope.spawn(move || {
                 let (mut live, mut since) = (std::collections::BTreeSet::new(), 0);
                 for _ in 0..200 {
-                    let changes = reader.changes(model, since, usize::MAX).unwrap();
+                    let changes = reader.changes(&[model], since, usize::MAX).unwrap();
                     assert!(changes.sequence >= since && !changes.more);
                     live.extend(changes.references);
                     changes.removed.iter().for_each(|reference| _ = live.remove(reference));
@@ -389,12 +474,12 @@ fn child_that_writes_until_it_is_killed() {
     let Ok(path) = std::env::var("STORE_TEST_CHILD") else { return };
     use std::io::Write;
     let store = Store::open(Path::new(&path), true).unwrap();
-    let model = store.model("m", "f", 64).unwrap();
-    let vector = [0.125_f32; 64];
+    let models = (store.model("m", "f", 64).unwrap(), store.model("n", "f", 8).unwrap());
+    let (long, short) = ([0.125_f32; 64], [0.5_f32; 8]);
     let mut said = std::io::stderr().lock();
     for n in 0_u64.. {
         let id = format!("{}-{n}", std::process::id());
-        let references = vec![reference("a", 1, model, &vector), reference("b", 2, model, &vector)];
+        let references = vec![pair(1, models, &long, &short), pair(2, models, &long, &short)];
         store.add(&NewItem { id: &id, references, ..NewItem::default() }).unwrap();
         writeln!(said, "+{id}").unwrap();
         if n % 4 == 3 {
@@ -442,8 +527,8 @@ fn whatever_was_confirmed_survives_a_kill() {
             unsure -= usize::from(there.contains(id.as_str()));
         }
         assert!(unsure as u64 <= cycle + 1, "more items than were begun");
-        let model = store.model("m", "f", 64).unwrap();
-        assert_eq!(replay(&store, model, 50).len(), 2 * there.len());
+        let models = [store.model("n", "f", 8).unwrap(), store.model("m", "f", 64).unwrap()];
+        assert_eq!(replay_all(&store, &models, 50).len(), 2 * there.len());
         assert_eq!(store.check().unwrap(), Vec::<String>::new());
     }
 }

@@ -245,7 +245,7 @@ def _plush(options: argparse.Namespace) -> int:
 
 
 def _engine(options: argparse.Namespace, *, create: bool = False) -> Engine:
-    return Engine(options.catalog, model=options.model, threads=options.threads, create=create)
+    return Engine(options.catalog, model=options.model or DEFAULT_MODEL, threads=options.threads, create=create)
 
 
 def _say(message: str) -> None:
@@ -304,7 +304,15 @@ def _parser() -> argparse.ArgumentParser:
         if catalog:
             sub.add_argument("catalog", metavar="CATALOG", help="the catalog's directory")
         if catalog or name in ("demo", "evaluate"):
-            sub.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or directory (%(default)s)")
+            if name == "demo":
+                sub.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or directory (%(default)s)")
+            else:
+                sub.add_argument(
+                    "--model",
+                    action="append",
+                    help=f"a model's name or directory ({DEFAULT_MODEL}); given several times, each sees every picture "
+                    "that is added, the first looks up pictures, and the first that reads texts those",
+                )
             sub.add_argument("--threads", type=_positive, metavar="N", help="the most threads to use (all cores)")
         if name not in ("demo", "models"):
             sub.add_argument("--json", action="store_true", help="print JSON, for machines")

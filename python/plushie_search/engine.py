@@ -31,8 +31,10 @@ class Query:
     """Pictures and texts, each with a weight; a negative weight means "and not like this".
 
     ``image`` and ``text`` are each one thing, or a list of ``(thing, weight)`` pairs:
-    ``Query(image=[(a, 1.0), (b, 0.5)], text=[("scarf", 0.5), ("hat", -0.4)])``. The query's vector is the weighted sum
-    of the unit vectors of its parts, scaled to length 1.
+    ``Query(image=[(a, 1.0), (b, 0.5)], text=[("scarf", 0.5), ("hat", -0.4)])``. What one model looks up is one vector:
+    the weighted sum of the unit vectors of its parts, scaled to length 1. Where one model looks up the pictures and
+    another the texts, a score is the mean of the two cosines, each weighted by the sum of its parts' weights without
+    their signs.
     """
 
     image: ImageLike | Sequence[tuple[ImageLike, float]] | None = None
@@ -66,19 +68,22 @@ class Engine:
 
     Args:
         path: The catalog's directory; made when it does not exist (unless ``create`` is false).
-        model: A name that :func:`plushie_search.models` lists, or a model directory. A catalog belongs to the model
-            it was made with; another one is refused.
+        model: A name that :func:`plushie_search.models` lists, or a model directory; or several of them:
+            ``model=["dinov2-small", "ViT-B-32::openai"]``. Each sees every picture that is added. A picture is then
+            looked up by the first one, and a text by the first one that reads texts, unless a search names another. A
+            catalog belongs to the models that its pictures were added with; others are refused. With some of them it
+            can be searched, and changed in every way but adding pictures.
         threads: The most threads that this engine's work may use; all cores unless told. Engines of as many threads
             share them.
         create: Whether to make the catalog when there is none.
         accept_licence: Whether you consent to the model's licence, where that asks for it. Once is enough.
 
     Raises:
-        CatalogError: The directory is not a catalog, was made with another model, or cannot be written.
-        ModelError: The model or the ONNX Runtime library cannot be used, the model's licence needs consent, or it
-            cannot be downloaded.
-        ImportError: The model would have to be downloaded and ``huggingface_hub`` is not installed.
-        ValueError: There is no model of that name.
+        CatalogError: The directory is not a catalog, was made with other models, or cannot be written.
+        ModelError: A model or the ONNX Runtime library cannot be used, a model's licence needs consent, it cannot be
+            downloaded, or it is one of several and sees no pictures.
+        ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
+        ValueError: There is no model of that name, or there are two.
     """
 
     __slots__ = ("_core",)
@@ -87,13 +92,14 @@ class Engine:
         self,
         path: str | os.PathLike[str],
         *,
-        model: str | os.PathLike[str] = hub.DEFAULT_MODEL,
+        model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = hub.DEFAULT_MODEL,
         threads: int | None = None,
         create: bool = True,
         accept_licence: bool = False,
     ) -> None:
-        encoder = hub.open_encoder(model, threads=threads, accept_licence=accept_licence)
-        self._core = _core.Engine(os.fspath(path), encoder, create=create)
+        models = [model] if isinstance(model, (str, os.PathLike)) else model
+        encoders = [hub.open_encoder(one, threads=threads, accept_licence=accept_licence) for one in models]
+        self._core = _core.Engine(os.fspath(path), encoders, create=create)
 
     # What is in it
 
@@ -108,13 +114,14 @@ class Engine:
     ) -> Added:
         """Adds an item, or adds to an item that is there.
 
-        Everything is stored in one transaction, or nothing when a picture cannot be used. A picture that the item
-        has already (by its content) adds nothing. ``label``, ``metadata`` and ``text`` replace what is stored unless
-        they are None.
+        Each of the engine's models sees each picture. Everything is stored in one transaction, or nothing when one of
+        them cannot use a picture. A picture that the item has already (by its content) adds nothing. ``label``,
+        ``metadata`` and ``text`` replace what is stored unless they are None.
 
         Raises:
             PictureError: A picture cannot be decoded or is beyond the limits.
             ValueError: The id is empty or too long, or a new item has no picture.
+            CatalogError: There are pictures, and the catalog has models that this engine was opened without.
         """
         references, duplicates = self._core.add(id, images, label=label, metadata=metadata, text=text)
         return Added(references, duplicates)
@@ -202,17 +209,21 @@ class Engine:
         changes = {"label": label, "metadata": metadata, "text": text}
         self._core.update(id, {key: value for key, value in changes.items() if value is not ...})
 
-    def add_vectors(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> Added:
+    def add_vectors(
+        self, ids: Sequence[str], vectors: NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
+    ) -> Added:
         """Adds vectors of this engine's model that were computed elsewhere: row ``i`` as a reference of ``ids[i]``.
 
         Args:
             ids: One id for each row; an id may come several times.
-            vectors: float32 (n, dim); scaled to length 1.
+            vectors: float32 (n, dim); scaled to length 1. Of several models, one such array for each, by its name.
 
         Raises:
-            ValueError: The numbers of ids and vectors differ, or a vector has NaN or no length.
+            ValueError: The numbers of ids and vectors differ, a vector has NaN or no length, or a model has no vectors.
+            CatalogError: The catalog has models that this engine was opened without.
         """
-        references, duplicates = self._core.add_vectors(list(ids), vectors)
+        parts = list(vectors.items()) if isinstance(vectors, Mapping) else [(None, vectors)]
+        references, duplicates = self._core.add_vectors(list(ids), parts)
         return Added(references, duplicates)
 
     def remove(self, ids: str | Iterable[str]) -> None:
@@ -245,11 +256,23 @@ class Engine:
 
     @overload
     def search_image(  # type: ignore[overload-overlap]
-        self, image: ImageLike, *, k: int = 5, where: Where | None = None, min_score: float | None = None
+        self,
+        image: ImageLike,
+        *,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+        model: str | None = None,
     ) -> Results: ...
     @overload
     def search_image(
-        self, image: Sequence[ImageLike], *, k: int = 5, where: Where | None = None, min_score: float | None = None
+        self,
+        image: Sequence[ImageLike],
+        *,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+        model: str | None = None,
     ) -> list[Results]: ...
     def search_image(
         self,
@@ -258,6 +281,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
+        model: str | None = None,
     ) -> Results | list[Results]:
         """The ``k`` items whose references look most like ``image``, each with the reference that matched best.
 
@@ -267,22 +291,37 @@ class Engine:
             k: How many items; a catalog with fewer gives fewer.
             where: Only items that fit: ``{"label": "bear", "price": {"$lt": 20}}``, with ``$eq $ne $lt $lte $gt
                 $gte $in $nin $exists $and $or $not``; keys are ``id``, ``label``, ``text`` or those of the metadata.
-            min_score: Only hits with at least this cosine.
+            min_score: Only hits with at least this score.
+            model: The name of the model that looks it up, of those in :attr:`models`; the first that sees pictures
+                unless told.
 
         Raises:
             PictureError: The picture cannot be decoded.
-            ValueError: k < 1, or the filter cannot be read.
+            ValueError: k < 1, the filter cannot be read, or there is no such model.
+            ModelError: The model sees no pictures.
         """
-        single, rows = self._core.search_image(image, k=k, where=where, min_score=min_score)
-        return _results(single, rows, image)
+        single, rows = self._core.search_image(image, k=k, where=where, min_score=min_score, model=model)
+        return _results(single, rows, image, model or self._core.image_model)
 
     @overload
     def search_text(  # type: ignore[overload-overlap]
-        self, text: str, *, k: int = 5, where: Where | None = None, min_score: float | None = None
+        self,
+        text: str,
+        *,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+        model: str | None = None,
     ) -> Results: ...
     @overload
     def search_text(
-        self, text: Sequence[str], *, k: int = 5, where: Where | None = None, min_score: float | None = None
+        self,
+        text: Sequence[str],
+        *,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+        model: str | None = None,
     ) -> list[Results]: ...
     def search_text(
         self,
@@ -291,15 +330,18 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
+        model: str | None = None,
     ) -> Results | list[Results]:
         """The ``k`` items whose references fit ``text`` best; a list of texts gives a list.
 
+        The first model that reads texts looks it up, unless ``model`` names another.
+
         Raises:
-            ValueError: The text is empty or very long, k < 1, or the filter cannot be read.
-            ModelError: The model has no text tower.
+            ValueError: The text is empty or very long, k < 1, the filter cannot be read, or there is no such model.
+            ModelError: No model reads texts; the message says how to have one.
         """
-        single, rows = self._core.search_text(text, k=k, where=where, min_score=min_score)
-        return _results(single, rows, text)
+        single, rows = self._core.search_text(text, k=k, where=where, min_score=min_score, model=model)
+        return _results(single, rows, text, model or self._core.text_model)
 
     @overload
     def search_hybrid(  # type: ignore[overload-overlap]
@@ -311,6 +353,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
+        model: str | None = None,
     ) -> Results: ...
     @overload
     def search_hybrid(
@@ -322,6 +365,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
+        model: str | None = None,
     ) -> list[Results]: ...
     def search_hybrid(
         self,
@@ -332,16 +376,18 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
+        model: str | None = None,
     ) -> Results | list[Results]:
         """The ``k`` items that look like ``image`` and fit ``text``: "this one, but in blue".
 
-        The query is ``image_weight`` of the picture's unit vector and the rest of the text's. Lists of pictures and
-        texts of the same length give a list.
+        The query is ``image_weight`` of the picture's unit vector and the rest of the text's. Where one model looks up
+        the picture and another the text, a score is ``image_weight`` of the picture's cosine and the rest of the
+        text's; with ``model`` that one looks up both. Lists of pictures and texts of the same length give a list.
         """
         single, rows = self._core.search_hybrid(
-            image, text, image_weight=image_weight, k=k, where=where, min_score=min_score
+            image, text, image_weight=image_weight, k=k, where=where, min_score=min_score, model=model
         )
-        return _results(single, rows, text)
+        return _results(single, rows, text, self._asked(model, image=True, text=True))
 
     def search_vector(
         self,
@@ -350,18 +396,34 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
+        model: str | None = None,
     ) -> Results | list[Results]:
-        """The ``k`` items nearest to a vector of this engine's model: (dim,), or (n, dim) for a list."""
-        single, rows = self._core.search_vector(vector, k=k, where=where, min_score=min_score)
-        return _results(single, rows, "vector")
+        """The ``k`` items nearest to a vector of this engine's model: float32 (dim,), or (n, dim) for a list.
+
+        Of several models it is the first one's, unless ``model`` names another.
+        """
+        single, rows = self._core.search_vector(vector, k=k, where=where, min_score=min_score, model=model)
+        return _results(single, rows, "vector", model or self._core.models[0])
 
     @overload
     def search(
-        self, query: Query, *, k: int = 5, where: Where | None = None, min_score: float | None = None
+        self,
+        query: Query,
+        *,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+        model: str | None = None,
     ) -> Results: ...
     @overload
     def search(
-        self, query: Sequence[Query], *, k: int = 5, where: Where | None = None, min_score: float | None = None
+        self,
+        query: Sequence[Query],
+        *,
+        k: int = 5,
+        where: Where | None = None,
+        min_score: float | None = None,
+        model: str | None = None,
     ) -> list[Results]: ...
     def search(
         self,
@@ -370,22 +432,36 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
+        model: str | None = None,
     ) -> Results | list[Results]:
-        """The ``k`` items nearest to a :class:`Query` of several weighted parts; a list gives a list."""
+        """The ``k`` items nearest to a :class:`Query` of several weighted parts; a list gives a list.
+
+        With ``model``, that one looks up pictures and texts.
+        """
         single = isinstance(query, Query)
         queries: Sequence[Query] = [query] if isinstance(query, Query) else query
-        rows = self._core.search([q._parts() for q in queries], k=k, where=where, min_score=min_score)
-        return _results(single, rows, query)
+        rows = self._core.search([q._parts() for q in queries], k=k, where=where, min_score=min_score, model=model)
+        asked = [self._asked(model, image=q.image is not None, text=q.text is not None) for q in queries]
+        return _results(single, rows, query, *asked)
 
     # Vectors
 
-    def encode_images(self, images: Sequence[ImageLike]) -> NDArray[np.float32]:
-        """Unit vectors of pictures, float32 (n, dim)."""
-        return self._core.encode_images(images)
+    def encode_images(self, images: Sequence[ImageLike], *, model: str | None = None) -> NDArray[np.float32]:
+        """Unit vectors of pictures: float32 (n, dim), of the model that looks them up, or the one named."""
+        return self._core.encode_images(images, model=model)
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors of texts, float32 (n, dim)."""
-        return self._core.encode_texts(texts)
+    def encode_texts(self, texts: Sequence[str], *, model: str | None = None) -> NDArray[np.float32]:
+        """Unit vectors of texts: float32 (n, dim), of the model that looks them up, or the one named."""
+        return self._core.encode_texts(texts, model=model)
+
+    def vectors(self, id: str, *, model: str | None = None) -> NDArray[np.float32]:
+        """The stored unit vectors of an item's references, float32 (n, dim), of the first model or the one named.
+
+        Raises:
+            KeyError: There is no such item.
+            ValueError: There is no such model.
+        """
+        return self._core.vectors(id, model=model)
 
     # How good it is
 
@@ -398,6 +474,7 @@ class Engine:
         k: int = 10,
         depth: int | None = None,
         where: Where | None = None,
+        model: str | None = None,
         false_reject_rate: float = 0.05,
         rounds: int = 2000,
         seed: int = 0,
@@ -418,6 +495,8 @@ class Engine:
             k: The figures ``hit@k`` and so on look at so many items.
             depth: For ``mAP`` and ``MRR`` an item below this rank is not found; at least 100 unless told.
             where: Search only among items that fit; queries for others are left out.
+            model: The name of the model that looks the queries up; unless told, as in a search: pictures and references
+                the first one, texts the first one that reads texts.
             false_reject_rate: The share of known queries that may be turned away to keep unknown ones out.
             rounds, seed: Of the bootstrap that gives the intervals; see :func:`plushie_search.metrics.mean`.
             progress: Called with (queries done, queries in all, the query that comes next).
@@ -437,6 +516,7 @@ class Engine:
             k=k,
             depth=depth,
             where=where,
+            model=model,
             false_reject_rate=false_reject_rate,
             rounds=rounds,
             seed=seed,
@@ -446,8 +526,35 @@ class Engine:
     # The engine itself
 
     def stats(self) -> dict[str, Any]:
-        """Counts, sizes, the model and the index, as a dict."""
+        """Counts, sizes, the models and the index, as a dict.
+
+        ``models`` has a dict for each model; ``model``, ``version``, ``fingerprint``, ``dimension`` and ``languages``
+        are those of the first. ``other_models`` are names of models that the catalog has and this engine was opened
+        without.
+        """
         return self._core.stats()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models, in the order in which they were given."""
+        return tuple(self._core.models)
+
+    @property
+    def image_model(self) -> str | None:
+        """The name of the model that looks up pictures unless a search names another; None if none sees any."""
+        return self._core.image_model
+
+    @property
+    def text_model(self) -> str | None:
+        """The name of the model that looks up texts unless a search names another; None if none reads any."""
+        return self._core.text_model
+
+    def _asked(self, model: str | None, *, image: bool, text: bool) -> str:
+        """The name of what looks up pictures or texts, or both names."""
+        if model is not None:
+            return model
+        names = dict.fromkeys([*[self.image_model] * image, *[self.text_model] * text])
+        return " + ".join(name for name in names if name is not None)
 
     @property
     def path(self) -> str:
@@ -473,11 +580,15 @@ class Engine:
         return repr(self._core)
 
 
-def _results(single: bool, batch: list[list[tuple[Any, ...]]], query: Any) -> Results | list[Results]:
+def _results(
+    single: bool, batch: list[list[tuple[Any, ...]]], query: Any, *models: str | None
+) -> Results | list[Results]:
+    """``models`` has the name of the model that was asked, or one for each result."""
     if single:
-        return Results(batch[0], query=query)
+        return Results(batch[0], query=query, model=models[0])
     queries = query if isinstance(query, (list, tuple)) else [query] * len(batch)
-    return [Results(rows, query=q) for rows, q in zip(batch, queries, strict=False)]
+    names = models if len(models) == len(batch) else models * len(batch)
+    return [Results(rows, query=q, model=name) for rows, q, name in zip(batch, queries, names, strict=False)]
 
 
 def _item(row: tuple[Any, ...]) -> Item:

@@ -95,6 +95,7 @@ def evaluate(
     k: int = 10,
     depth: int | None = None,
     where: Mapping[str, Any] | None = None,
+    model: str | None = None,
     false_reject_rate: float = 0.05,
     rounds: int = metrics.ROUNDS,
     seed: int = 0,
@@ -103,6 +104,9 @@ def evaluate(
     """Does what :meth:`plushie_search.Engine.evaluate` says."""
     if k < 1:
         raise ValueError("k must be at least 1")
+    if model is not None and model not in engine.models:
+        raise ValueError(f"{engine.path} is not open with a model {model!r}, but with {', '.join(engine.models)}")
+    how = {"where": where, "model": model}
     judge = _Judge(k, max(k, DEPTH) if depth is None else depth)
     if judge.depth < k:
         raise ValueError(f"depth must be at least k, which is {k}, and not {depth}")
@@ -128,19 +132,21 @@ def evaluate(
 
     for questions in _batches(pictures):
         told(questions, questions[0].name)
-        answers = list(_answers(engine.search_image, questions, judge.depth, where, failed))
+        answers = list(_answers(engine.search_image, questions, judge.depth, how, failed))
         judge.add([question for question, _ in answers], [hits for _, hits in answers], "picture")
     for questions in _batches(words):
         told(questions, questions[0].name)
-        results = engine.search_text([question.subject for question in questions], k=judge.depth, where=where)
+        results = engine.search_text(
+            [question.subject for question in questions], k=judge.depth, where=where, model=model
+        )
         judge.add(questions, list(map(_rows, results)), "text")
     for part in _parts(left_out):
         told([name for _, names in part for name in names], part[0][0])
-        questions, lists = _without_themselves(engine, part, judge.depth, where)
+        questions, lists = _without_themselves(engine, part, judge.depth, where, model)
         judge.add(questions, lists, "reference")
     for questions in _batches(strangers):
         told(questions, questions[0].name)
-        for question, hits in _answers(engine.search_image, questions, 1, where, failed):
+        for question, hits in _answers(engine.search_image, questions, 1, how, failed):
             found.append(Stranger(question.name, *hits[0]) if hits else Stranger(question.name, None, -1.0, None))
     if progress is not None:
         progress(total, total, "")
@@ -148,7 +154,10 @@ def evaluate(
     if not judge.outcomes:
         reason = f": {failed[0][1]}" if failed else ""
         raise ValueError(f"there is no query to evaluate {engine.path} with{reason}")
-    return _evaluation(engine, judge, found, failed, false_reject_rate=false_reject_rate, rounds=rounds, seed=seed)
+    asked = engine._asked(model, image=bool(pictures or left_out or strangers), text=bool(words))
+    return _evaluation(
+        engine, judge, found, failed, model=asked, false_reject_rate=false_reject_rate, rounds=rounds, seed=seed
+    )
 
 
 def _evaluation(
@@ -157,6 +166,7 @@ def _evaluation(
     unknown: list[Stranger],
     failed: list[tuple[str, str]],
     *,
+    model: str,
     false_reject_rate: float,
     rounds: int,
     seed: int,
@@ -177,7 +187,7 @@ def _evaluation(
         figures |= {"AUROC": open_set.auroc, "false accepts": open_set.false_accept_rate}
     return Evaluation(
         catalog=engine.path,
-        model=str(engine.stats()["model"]),
+        model=model,
         metrics=figures,
         k=judge.k,
         depth=judge.depth,
@@ -259,19 +269,19 @@ def _answers(
     search: Callable[..., list[Results]],
     questions: Sequence[_Question],
     k: int,
-    where: Mapping[str, Any] | None,
+    how: Mapping[str, Any],
     failed: list[tuple[str, str]],
 ) -> Iterator[tuple[_Question, list[_Found]]]:
     """Each question with its answer. One that fails is reported, after the others were asked without it."""
     try:
-        answers = search([question.subject for question in questions], k=k, where=where)
+        answers = search([question.subject for question in questions], k=k, **how)
     except (_core.PictureError, OSError) as error:
         if len(questions) == 1:
             failed.append((questions[0].name, str(error)))
             return
         half = len(questions) // 2
         for part in (questions[:half], questions[half:]):
-            yield from _answers(search, part, k, where, failed)
+            yield from _answers(search, part, k, how, failed)
         return
     yield from zip(questions, map(_rows, answers), strict=True)
 
@@ -314,7 +324,11 @@ def _parts(items: Sequence[tuple[str, list[str]]]) -> Iterator[list[tuple[str, l
 
 
 def _without_themselves(
-    engine: Engine, items: Sequence[tuple[str, list[str]]], depth: int, where: Mapping[str, Any] | None
+    engine: Engine,
+    items: Sequence[tuple[str, list[str]]],
+    depth: int,
+    where: Mapping[str, Any] | None,
+    model: str | None,
 ) -> tuple[list[_Question], list[list[_Found]]]:
     """Each reference as a query, answered as if it were not there.
 
@@ -325,7 +339,7 @@ def _without_themselves(
     own: list[_Found] = []
     vectors = []
     for item, names in items:
-        rows = engine._core.vectors(item)
+        rows = engine.vectors(item, model=model)
         cosines = rows @ rows.T
         np.fill_diagonal(cosines, -np.inf)
         for name, others in zip(names, cosines, strict=True):
@@ -333,7 +347,7 @@ def _without_themselves(
             questions.append(_Question(name, name, frozenset([item])))
             own.append((item, float(others[best]), names[best]))
         vectors.append(rows)
-    answers = engine.search_vector(np.concatenate(vectors), k=depth + 1, where=where)
+    answers = engine.search_vector(np.concatenate(vectors), k=depth + 1, where=where, model=model)
     lists = []
     for (item, score, reference), results in zip(own, answers, strict=True):
         others = [hit for hit in _rows(results) if hit[0] != item]  # type: ignore[arg-type]

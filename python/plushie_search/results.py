@@ -28,7 +28,8 @@ class Hit:
     Attributes:
         rank: 1 for the best.
         item: The item's id.
-        score: The cosine between query and reference, from -1 to 1.
+        score: The cosine between query and reference, from -1 to 1; where two models looked up a picture and a text,
+            the mean of two, weighted as the query's parts are. Scores of different models cannot be compared.
         reference: The name of the matching reference: the picture's path, if it was added by one.
         label: The item's class, if it has one.
         metadata: The item's metadata.
@@ -94,16 +95,23 @@ class Results(Sequence[Hit]):
     2  cat   0.500         cat.jpg
     """
 
-    __slots__ = ("_ranks", "_rows", "query")
+    __slots__ = ("_ranks", "_rows", "model", "query")
 
     def __init__(
-        self, rows: Sequence[tuple[Any, ...]], *, query: object = None, ranks: Sequence[int] | None = None
+        self,
+        rows: Sequence[tuple[Any, ...]],
+        *,
+        query: object = None,
+        ranks: Sequence[int] | None = None,
+        model: str | None = None,
     ) -> None:
         # Hits are made when asked for: a search costs no more Python than this.
         self._rows = rows
         self._ranks = range(1, len(rows) + 1) if ranks is None else ranks
         #: What was searched for, as the caller gave it.
         self.query = query
+        #: The name of the model by which they were found; both names, with a plus between them, where there were two.
+        self.model = model
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -114,7 +122,7 @@ class Results(Sequence[Hit]):
     def __getitem__(self, index: slice) -> Results: ...
     def __getitem__(self, index: int | slice) -> Hit | Results:
         if isinstance(index, slice):
-            return Results(self._rows[index], query=self.query, ranks=self._ranks[index])
+            return Results(self._rows[index], query=self.query, ranks=self._ranks[index], model=self.model)
         return Hit(self._ranks[index], *self._rows[index])
 
     def __iter__(self) -> Iterator[Hit]:

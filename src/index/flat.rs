@@ -22,6 +22,22 @@ unsafe extern "C" {
     /// Part of libgomp, which faiss links.
     fn omp_get_max_threads() -> c_int;
     fn omp_set_num_threads(threads: c_int);
+    /// Part of BLAS, which faiss links: C := alpha · op(A) · op(B) + beta · C, all of them by columns.
+    fn sgemm_(
+        transpose_a: *const c_char,
+        transpose_b: *const c_char,
+        m: *const c_int,
+        n: *const c_int,
+        k: *const c_int,
+        alpha: *const f32,
+        a: *const f32,
+        rows_a: *const c_int,
+        b: *const f32,
+        rows_b: *const c_int,
+        beta: *const f32,
+        c: *mut f32,
+        rows_c: *const c_int,
+    );
     /// Part of the C library.
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     #[cfg(target_os = "linux")]
@@ -39,6 +55,31 @@ pub(super) struct Flat {
 pub(super) struct Best {
     pub(super) scores: Vec<f32>,
     pub(super) rows: Vec<Idx>,
+}
+
+impl Best {
+    /// The best `width` of `rows` scores for each query, of all or of those whose bit is set in `selected`, of which there
+    /// are as many; equal scores by row.
+    pub(super) fn of(scores: &[f32], rows: usize, width: usize, selected: Option<&[u8]>) -> Self {
+        let mut best = Self { scores: Vec::new(), rows: Vec::new() };
+        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let mut pairs: Vec<(u32, f32)> = Vec::with_capacity(rows);
+        for scores in scores.chunks_exact(rows) {
+            pairs.clear();
+            pairs.extend((0..).zip(scores.iter().copied()));
+            if let Some(bits) = selected {
+                pairs.retain(|(row, _)| bits[*row as usize / 8] & (1 << (row % 8)) != 0);
+            }
+            if pairs.len() > width {
+                pairs.select_nth_unstable_by(width, order);
+                pairs.truncate(width);
+            }
+            pairs.sort_unstable_by(order);
+            best.scores.extend(pairs.iter().map(|(_, score)| *score));
+            best.rows.extend(pairs.iter().map(|(row, _)| Idx::new(u64::from(*row))));
+        }
+        best
+    }
 }
 
 impl Flat {
@@ -116,6 +157,64 @@ impl Flat {
             };
             if code == 0 { Ok(best) } else { Err(faiss_error(format!("code {code}"))) }
         })
+    }
+
+    /// A copy of some rows, whose numbers grow.
+    pub(super) fn copied(&self, rows: &[u32]) -> Result<Self> {
+        let mut copy = Self::new(self.dim)?;
+        let data = self.data();
+        for run in rows.chunk_by(|a, b| a + 1 == *b) {
+            let start = run[0] as usize * self.dim;
+            copy.add(&data[start..start + run.len() * self.dim])?;
+        }
+        Ok(copy)
+    }
+
+    /// Adds each query's inner product with each row to `scores`, which has a number for each row, query after query.
+    pub(super) fn add_products(&self, queries: &[f32], scores: &mut [f32]) {
+        let (data, rows, count) = (self.data(), self.len(), queries.len() / self.dim);
+        assert!(scores.len() == count * rows && queries.len() == count * self.dim && data.len() == rows * self.dim);
+        if rows == 0 {
+            return;
+        }
+        if count < BLAS_QUERIES as usize {
+            let mut products = vec![0.0; rows];
+            for (query, scores) in queries.chunks_exact(self.dim).zip(scores.chunks_exact_mut(rows)) {
+                // SAFETY: faiss reads `dim` numbers of the query and of each row, and writes one for each row.
+                unsafe {
+                    faiss_sys::faiss_fvec_inner_products_ny(
+                        products.as_mut_ptr(),
+                        query.as_ptr(),
+                        data.as_ptr(),
+                        self.dim,
+                        rows,
+                    );
+                }
+                scores.iter_mut().zip(&products).for_each(|(score, product)| *score += product);
+            }
+            return;
+        }
+        let (rows, count, dim) = (rows as c_int, count as c_int, self.dim as c_int);
+        let (transposed, plain) = (b'T' as c_char, b'N' as c_char);
+        // SAFETY: by columns, the rows are a matrix of dim × rows, the queries one of dim × count and the scores one of
+        // rows × count, whose lengths were checked above; a segment has few enough rows for these numbers.
+        unsafe {
+            sgemm_(
+                &transposed,
+                &plain,
+                &rows,
+                &count,
+                &dim,
+                &1.0,
+                data.as_ptr(),
+                &dim,
+                queries.as_ptr(),
+                &dim,
+                &1.0,
+                scores.as_mut_ptr(),
+                &rows,
+            );
+        }
     }
 
     /// Removes row `rows[i]` for each i in order, each time moving the last row into its place. faiss itself would move

@@ -39,16 +39,15 @@ fn scan(
 }
 
 fn check(
-    index: &Index,
+    answers: &[Vec<Found>],
     live: &BTreeMap<i64, (i64, Vec<f32>)>,
-    queries: &Vectors,
+    queries: &[Vec<f32>],
     k: usize,
     allowed: Option<&Rows>,
     min_score: Option<f32>,
 ) {
-    let answers = index.search(queries, k, allowed, min_score).unwrap();
     assert_eq!(answers.len(), queries.len());
-    for (query, found) in queries.rows().zip(&answers) {
+    for (query, found) in queries.iter().zip(answers) {
         // Scores at the very edge of `min_score` may fall on either side.
         let wide = scan(live, query, allowed, min_score.map(|min| min - NEAR as f32));
         let narrow = scan(live, query, allowed, min_score.map(|min| min + NEAR as f32));
@@ -69,23 +68,70 @@ fn check(
     }
 }
 
+/// What a reference of that seed is in each space.
+fn vectors_of(dims: &[usize], seed: u64) -> Vec<Vec<f32>> {
+    dims.iter().zip(0..).map(|(dim, space)| vector(*dim, seed.wrapping_mul(7) + space)).collect()
+}
+
+/// Searches some spaces, each with a weight, and compares with a scan of the vectors side by side: their inner product
+/// with the weighted queries side by side is the sum.
+fn search_and_check(
+    index: &Index,
+    live: &BTreeMap<i64, (i64, u64)>,
+    seeds: &[u64],
+    weights: &[(usize, f32)],
+    k: usize,
+    allowed: Option<&Rows>,
+    min_score: Option<f32>,
+) {
+    let dims = index.dims();
+    let of = |seed: u64| -> Vec<Vec<f32>> {
+        let mut vectors = vectors_of(dims, seed);
+        weights.iter().map(|&(space, _)| std::mem::take(&mut vectors[space])).collect()
+    };
+    let live = live.iter().map(|(&reference, &(item, seed))| (reference, (item, of(seed).concat()))).collect();
+    let queries = |part: usize, dim| {
+        Vectors::normalize(dim, seeds.iter().flat_map(|&seed| of(seed + 1000)[part].clone()).collect()).unwrap()
+    };
+    let queries: Vec<Vectors> =
+        weights.iter().enumerate().map(|(part, &(space, _))| queries(part, dims[space])).collect();
+    let (answers, weights) = match weights {
+        [(space, _)] => (index.search(*space, &queries[0], k, allowed, min_score).unwrap(), vec![1.0]),
+        _ => {
+            let all: Vec<Vec<f32>> = weights.iter().map(|(_, weight)| vec![*weight; seeds.len()]).collect();
+            let part = |((&(space, _), vectors), weights)| Part { space, vectors, weights };
+            let parts: Vec<Part<'_>> =
+                weights.iter().zip(&queries).zip(all.iter().map(Vec::as_slice)).map(part).collect();
+            (index.search_sum(&parts, k, allowed, min_score).unwrap(), weights.iter().map(|(_, w)| *w).collect())
+        }
+    };
+    let weighted = |number: usize| -> Vec<f32> {
+        let rows = queries.iter().zip(&weights);
+        rows.flat_map(|(vectors, weight)| vectors.row(number).iter().map(move |value| value * weight)).collect()
+    };
+    let weighted: Vec<Vec<f32>> = (0..seeds.len()).map(weighted).collect();
+    check(&answers, &live, &weighted, k, allowed, min_score);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Add(Vec<(i64, i64, u64)>),
     Remove(Vec<i64>),
-    Search { queries: Vec<u64>, k: usize, allowed: Option<Vec<i64>>, min_score: Option<f32> },
+    Search { seeds: Vec<u64>, weights: [f32; 3], k: usize, allowed: Option<Vec<i64>>, min_score: Option<f32> },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let add = prop::collection::vec((0..60_i64, 0..20_i64, 0..30_u64), 0..20).prop_map(Step::Add);
     let remove = prop::collection::vec(0..60_i64, 0..10).prop_map(Step::Remove);
+    let weight = || prop_oneof![1 => Just(0.0_f32), 2 => 0.1..1.0_f32];
     let search = (
         prop::collection::vec(0..40_u64, 1..12),
+        [weight(), weight(), weight()],
         1..25_usize,
         prop::option::of(prop::collection::vec(0..20_i64, 0..12)),
         prop::option::of(-0.3..0.6_f32),
     )
-        .prop_map(|(queries, k, allowed, min_score)| Step::Search { queries, k, allowed, min_score });
+        .prop_map(|(seeds, weights, k, allowed, min_score)| Step::Search { seeds, weights, k, allowed, min_score });
     prop_oneof![2 => add, 1 => remove, 3 => search]
 }
 
@@ -94,12 +140,12 @@ proptest! {
 
     #[test]
     fn any_history_answers_like_a_scan(
-        dim in 1..20_usize,
+        dims in prop::collection::vec(1..20_usize, 1..4),
         segment_rows in 1..12_usize,
         steps in prop::collection::vec(step(), 1..25),
     ) {
-        let mut index = Index::with_segment_rows(dim, segment_rows).unwrap();
-        let mut live = BTreeMap::new();
+        let mut index = Index::with_segment_rows(&dims, segment_rows).unwrap();
+        let mut live: BTreeMap<i64, (i64, u64)> = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Add(rows) => {
@@ -107,20 +153,26 @@ proptest! {
                         rows.into_iter().map(|(reference, item, seed)| (reference, (item, seed))).collect();
                     let references: Vec<i64> = rows.keys().copied().collect();
                     let items: Vec<i64> = rows.values().map(|(item, _)| *item).collect();
-                    let vectors: Vec<f32> = rows.values().flat_map(|&(_, seed)| vector(dim, seed)).collect();
+                    let space = |space: usize| -> Vec<f32> {
+                        rows.values().flat_map(|&(_, seed)| vectors_of(&dims, seed).swap_remove(space)).collect()
+                    };
+                    let vectors: Vec<Vec<f32>> = (0..dims.len()).map(space).collect();
                     index.add(&references, &items, &vectors).unwrap();
-                    live.extend(rows.into_iter().map(|(r, (item, seed))| (r, (item, vector(dim, seed)))));
+                    live.extend(rows);
                 }
                 Step::Remove(references) => {
                     let before = live.len();
-                    references.iter().for_each(|reference| drop(live.remove(reference)));
+                    references.iter().for_each(|reference| _ = live.remove(reference));
                     prop_assert_eq!(index.remove(&references).unwrap(), before - live.len());
                 }
-                Step::Search { queries, k, allowed, min_score } => {
-                    let queries: Vec<f32> = queries.into_iter().flat_map(|seed| vector(dim, seed)).collect();
-                    let queries = Vectors::normalize(dim, queries).unwrap();
+                Step::Search { seeds, weights, k, allowed, min_score } => {
                     let allowed: Option<Rows> = allowed.map(|rows| rows.into_iter().collect());
-                    check(&index, &live, &queries, k, allowed.as_ref(), min_score);
+                    let mut weights: Vec<(usize, f32)> = weights.into_iter().enumerate().take(dims.len()).collect();
+                    weights.retain(|(_, weight)| *weight > 0.0);
+                    if weights.is_empty() {
+                        weights.push((0, 1.0));
+                    }
+                    search_and_check(&index, &live, &seeds, &weights, k, allowed.as_ref(), min_score);
                 }
             }
             let items: std::collections::BTreeSet<i64> = live.values().map(|(item, _)| *item).collect();
@@ -131,82 +183,92 @@ proptest! {
 
 #[test]
 fn the_default_segments_and_blocks_answer_like_a_scan() {
-    let (dim, count) = (8, 20_000_i64);
-    let mut index = Index::new(dim).unwrap();
+    let (dims, count) = ([8, 5], 20_000_i64);
+    let mut index = Index::new(&dims).unwrap();
     let references: Vec<i64> = (1..=count).collect();
     let items: Vec<i64> = references.iter().map(|reference| reference / 3).collect();
-    let vectors: Vec<f32> = references.iter().flat_map(|&reference| vector(dim, reference as u64)).collect();
+    let mut vectors = [Vec::new(), Vec::new()];
+    for &reference in &references {
+        let of = vectors_of(&dims, reference as u64);
+        vectors.iter_mut().zip(of).for_each(|(all, vector)| all.extend(vector));
+    }
     index.add(&references, &items, &vectors).unwrap();
     assert_eq!(index.segments.len(), 2);
-    let live = |(i, &reference): (usize, &i64)| (reference, (items[i], vectors[i * dim..(i + 1) * dim].to_vec()));
-    let live: BTreeMap<_, _> = references.iter().enumerate().map(live).collect();
+    let live: BTreeMap<i64, (i64, u64)> =
+        references.iter().zip(&items).map(|(&reference, &item)| (reference, (item, reference as u64))).collect();
     let odd: Rows = items.iter().copied().filter(|item| item % 2 == 1).collect();
     for count in [1, 3, 270] {
-        let queries: Vec<f32> = (0..count).flat_map(|seed| vector(dim, 1_000_000 + seed)).collect();
-        let queries = Vectors::normalize(dim, queries).unwrap();
-        check(&index, &live, &queries, 10, None, None);
-        check(&index, &live, &queries, 10, Some(&odd), Some(0.2));
+        let seeds: Vec<u64> = (0..count).map(|seed| 1_000_000 + seed).collect();
+        for weights in [&[(0, 1.0)][..], &[(1, 0.3), (0, 0.7)]] {
+            search_and_check(&index, &live, &seeds, weights, 10, None, None);
+            search_and_check(&index, &live, &seeds, weights, 10, Some(&odd), Some(0.2));
+        }
     }
 }
 
 #[test]
 fn equal_vectors_come_in_order_of_their_items() {
-    let mut index = Index::with_segment_rows(2, 7).unwrap();
+    let mut index = Index::with_segment_rows(&[2], 7).unwrap();
     let references: Vec<i64> = (0..100).rev().collect();
-    index.add(&references, &references, &[0.6, 0.8].repeat(100)).unwrap();
+    index.add(&references, &references, &[[0.6, 0.8].repeat(100)]).unwrap();
     let query = Vectors::normalize(2, vec![1.0, 0.0]).unwrap();
-    let found = index.search(&query, 5, None, None).unwrap().remove(0);
+    let found = index.search(0, &query, 5, None, None).unwrap().remove(0);
     assert_eq!(found.iter().map(|hit| hit.item).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
     assert!(found.iter().all(|hit| hit.score == 0.6 && hit.reference == hit.item));
 }
 
 #[test]
 fn an_item_with_most_references_hides_nobody() {
-    let mut index = Index::with_segment_rows(2, 50).unwrap();
+    let mut index = Index::with_segment_rows(&[2], 50).unwrap();
     let references: Vec<i64> = (0..203).collect();
     let items: Vec<i64> = references.iter().map(|&reference| if reference < 200 { 7 } else { reference }).collect();
     let mut vectors = [1.0, 0.0].repeat(200);
     vectors.extend([0.8, 0.6, 0.6, 0.8, 0.0, 1.0]);
-    index.add(&references, &items, &vectors).unwrap();
+    index.add(&references, &items, &[&vectors]).unwrap();
     let query = Vectors::normalize(2, vec![1.0, 0.0]).unwrap();
-    let found = index.search(&query, 3, None, None).unwrap().remove(0);
+    let found = index.search(0, &query, 3, None, None).unwrap().remove(0);
     let expected = [(7, 0, 1.0), (200, 200, 0.8), (201, 201, 0.6)];
     assert_eq!(found.iter().map(|hit| (hit.item, hit.reference, hit.score)).collect::<Vec<_>>(), expected);
-    let found = index.search(&query, 3, None, Some(0.7)).unwrap().remove(0);
+    let found = index.search(0, &query, 3, None, Some(0.7)).unwrap().remove(0);
     assert_eq!(found.iter().map(|hit| hit.item).collect::<Vec<_>>(), [7, 200]);
 }
 
 #[test]
 fn bad_input_changes_nothing() {
-    let mut index = Index::new(2).unwrap();
-    index.add(&[1], &[1], &[1.0, 0.0]).unwrap();
+    let mut index = Index::new(&[2]).unwrap();
+    index.add(&[1], &[1], &[[1.0, 0.0]]).unwrap();
     for (references, items, vectors) in [
         (vec![2], vec![2], vec![1.0]),
         (vec![2], vec![], vec![1.0, 0.0]),
         (vec![2, 1], vec![2, 1], vec![0.0, 1.0, f32::NAN, 0.0]),
         (vec![3, 2, 3], vec![1, 1, 1], vec![0.0; 6]),
     ] {
-        assert!(matches!(index.add(&references, &items, &vectors), Err(Error::Argument(_))), "{references:?}");
+        assert!(matches!(index.add(&references, &items, &[&vectors]), Err(Error::Argument(_))), "{references:?}");
     }
     let query = Vectors::normalize(2, vec![1.0, 0.0]).unwrap();
     let hit = Found { item: 1, reference: 1, score: 1.0 };
-    assert_eq!(index.search(&query, 9, None, None).unwrap(), [[hit]]);
-    assert!(index.search(&query, 0, None, None).is_err());
-    assert!(index.search(&Vectors::new(3), 1, None, None).is_err());
-    assert!(Index::new(0).is_err());
-    assert!(index.search(&Vectors::new(2), 1, None, None).unwrap().is_empty());
+    assert_eq!(index.search(0, &query, 9, None, None).unwrap(), [[hit]]);
+    assert!(index.search(0, &query, 0, None, None).is_err());
+    assert!(index.search(0, &Vectors::new(3), 1, None, None).is_err());
+    assert!(Index::new(&[0]).is_err() && Index::new(&[]).is_err());
+    let part = |space, weights| Part { space, vectors: &query, weights };
+    let refused = |parts: &[Part<'_>]| index.search_sum(parts, 1, None, None).unwrap_err().to_string();
+    assert!(refused(&[]).contains("a vector and a weight for each query"));
+    assert!(refused(&[part(0, &[1.0]), part(0, &[])]).contains("a vector and a weight for each query"));
+    assert!(refused(&[part(0, &[1.0]), part(1, &[1.0])]).contains("cannot be compared"));
+    assert!(index.search(0, &Vectors::new(2), 1, None, None).unwrap().is_empty());
 }
 
 #[test]
 fn searches_run_side_by_side() {
     let dim = 8;
-    let mut index = Index::with_segment_rows(dim, 100).unwrap();
+    let mut index = Index::with_segment_rows(&[dim], 100).unwrap();
     let references: Vec<i64> = (0..1000).collect();
     let vectors: Vec<f32> = references.iter().flat_map(|&reference| vector(dim, reference as u64)).collect();
-    index.add(&references, &references, &vectors).unwrap();
+    index.add(&references, &references, &[&vectors]).unwrap();
     let search = |seed| {
         let query = Vectors::normalize(dim, vector(dim, seed)).unwrap();
-        index.search(&query, 5, None, None).unwrap().remove(0)
+        index.search(0, &query, 5, None, None).unwrap().remove(0)
     };
     let expected: Vec<_> = (0..50).map(search).collect();
     std::thread::scope(|scope| {

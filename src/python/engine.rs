@@ -49,16 +49,31 @@ type Weighted<T> = Vec<(T, f32)>;
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, encoder, *, create=true))]
-    fn new(py: Python<'_>, path: PathBuf, encoder: &Bound<'_, PyEncoder>, create: bool) -> PyResult<Self> {
-        let encoder = encoder.get().share();
-        let engine = detached(py, || Engine::open(&path, encoder, create))?;
+    #[pyo3(signature = (path, encoders, *, create=true))]
+    fn new(py: Python<'_>, path: PathBuf, encoders: Vec<Bound<'_, PyEncoder>>, create: bool) -> PyResult<Self> {
+        let encoders = encoders.iter().map(|encoder| encoder.get().share()).collect();
+        let engine = detached(py, || Engine::open(&path, encoders, create))?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
     }
 
     #[getter]
     fn path(&self) -> String {
         self.path.to_string_lossy().into_owned()
+    }
+
+    #[getter]
+    fn models(&self) -> PyResult<Vec<String>> {
+        Ok(self.open()?.names().into_iter().map(str::to_owned).collect())
+    }
+
+    #[getter]
+    fn image_model(&self) -> PyResult<Option<String>> {
+        Ok(self.open()?.image_encoder(None).ok().map(|encoder| encoder.model().name().to_owned()))
+    }
+
+    #[getter]
+    fn text_model(&self) -> PyResult<Option<String>> {
+        Ok(self.open()?.text_encoder(None).ok().map(|encoder| encoder.model().name().to_owned()))
     }
 
     #[pyo3(signature = (id, images, *, label=None, metadata=None, text=None))]
@@ -128,12 +143,17 @@ impl PyEngine {
         &self,
         py: Python<'_>,
         ids: Vec<String>,
-        vectors: PyReadonlyArray2<'_, f32>,
+        vectors: Vec<(Option<String>, PyReadonlyArray2<'_, f32>)>,
     ) -> PyResult<(usize, usize)> {
         let engine = self.open()?;
-        let dim = vectors.as_array().ncols();
-        let numbers: Vec<f32> = vectors.as_array().iter().copied().collect();
-        let added = detached(py, || engine.add_vectors(&ids, &Vectors::normalize(dim, numbers)?))?;
+        let rows = |(model, rows): (_, PyReadonlyArray2<'_, f32>)| {
+            (model, rows.as_array().ncols(), rows.as_array().iter().copied().collect())
+        };
+        let rows: Vec<(Option<String>, usize, Vec<f32>)> = vectors.into_iter().map(rows).collect();
+        let added = detached(py, || {
+            let unit = |(model, dim, rows)| Ok((model, Vectors::normalize(dim, rows)?));
+            engine.add_vectors(&ids, &rows.into_iter().map(unit).collect::<Result<Vec<_>>>()?)
+        })?;
         Ok((added.references, added.duplicates))
     }
 
@@ -142,9 +162,10 @@ impl PyEngine {
         item_row(py, &detached(py, || engine.get(&id))?)
     }
 
-    fn vectors<'py>(&self, py: Python<'py>, id: String) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    #[pyo3(signature = (id, *, model=None))]
+    fn vectors<'py>(&self, py: Python<'py>, id: String, model: Option<&str>) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let engine = self.open()?;
-        convert::array(py, detached(py, || engine.vectors(&id))?)
+        convert::array(py, detached(py, || engine.vectors(&id, model))?)
     }
 
     #[pyo3(signature = (*, r#where=None, limit=None, offset=0))]
@@ -171,7 +192,7 @@ impl PyEngine {
         detached(py, || engine.contains(&id))
     }
 
-    #[pyo3(signature = (image, *, k=5, r#where=None, min_score=None))]
+    #[pyo3(signature = (image, *, k=5, r#where=None, min_score=None, model=None))]
     fn search_image<'py>(
         &self,
         py: Python<'py>,
@@ -179,13 +200,14 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
+        model: Option<String>,
     ) -> PyResult<(bool, Vec<Rows<'py>>)> {
         let (sources, single) = convert::images(image)?;
         let queries = sources.into_iter().map(Query::image).collect();
-        Ok((single, self.answer(py, queries, search(k, r#where, min_score)?)?))
+        Ok((single, self.answer(py, queries, search(k, r#where, min_score, model)?)?))
     }
 
-    #[pyo3(signature = (text, *, k=5, r#where=None, min_score=None))]
+    #[pyo3(signature = (text, *, k=5, r#where=None, min_score=None, model=None))]
     fn search_text<'py>(
         &self,
         py: Python<'py>,
@@ -193,13 +215,14 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
+        model: Option<String>,
     ) -> PyResult<(bool, Vec<Rows<'py>>)> {
         let (texts, single) = convert::texts(text)?;
         let queries = texts.into_iter().map(Query::text).collect();
-        Ok((single, self.answer(py, queries, search(k, r#where, min_score)?)?))
+        Ok((single, self.answer(py, queries, search(k, r#where, min_score, model)?)?))
     }
 
-    #[pyo3(signature = (image, text, *, image_weight=0.6, k=5, r#where=None, min_score=None))]
+    #[pyo3(signature = (image, text, *, image_weight=0.6, k=5, r#where=None, min_score=None, model=None))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn search_hybrid<'py>(
         &self,
@@ -210,6 +233,7 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
+        model: Option<String>,
     ) -> PyResult<(bool, Vec<Rows<'py>>)> {
         let (sources, single) = convert::images(image)?;
         let (texts, single_text) = convert::texts(text)?;
@@ -222,10 +246,10 @@ impl PyEngine {
         }
         let pairs = sources.into_iter().zip(texts);
         let queries = pairs.map(|(source, text)| Query::hybrid(source, text, image_weight)).collect::<Result<_>>()?;
-        Ok((single, self.answer(py, queries, search(k, r#where, min_score)?)?))
+        Ok((single, self.answer(py, queries, search(k, r#where, min_score, model)?)?))
     }
 
-    #[pyo3(signature = (queries, *, k=5, r#where=None, min_score=None))]
+    #[pyo3(signature = (queries, *, k=5, r#where=None, min_score=None, model=None))]
     fn search<'py>(
         &self,
         py: Python<'py>,
@@ -233,16 +257,17 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
+        model: Option<String>,
     ) -> PyResult<Vec<Rows<'py>>> {
         let queries = queries.iter().map(|query| {
             let (images, texts): (Weighted<Bound<'_, PyAny>>, Weighted<String>) = query.extract()?;
             let images = images.iter().map(|(image, weight)| Ok((convert::image(image)?, *weight)));
             Ok(Query::new(images.collect::<PyResult<_>>()?, texts)?)
         });
-        self.answer(py, queries.collect::<PyResult<_>>()?, search(k, r#where, min_score)?)
+        self.answer(py, queries.collect::<PyResult<_>>()?, search(k, r#where, min_score, model)?)
     }
 
-    #[pyo3(signature = (vector, *, k=5, r#where=None, min_score=None))]
+    #[pyo3(signature = (vector, *, k=5, r#where=None, min_score=None, model=None))]
     fn search_vector<'py>(
         &self,
         py: Python<'py>,
@@ -250,6 +275,7 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
+        model: Option<String>,
     ) -> PyResult<(bool, Vec<Rows<'py>>)> {
         let engine = self.open()?;
         let array = vector.as_array();
@@ -258,27 +284,35 @@ impl PyEngine {
             [_, dim] => (false, dim),
             _ => return Err(PyValueError::new_err(format!("vectors have shape (dim,) or (n, dim), got {array:?}"))),
         };
-        let expected = engine.encoder().dim();
-        if dim != expected {
-            return Err(PyValueError::new_err(format!("this engine's vectors have {expected} numbers, got {dim}")));
-        }
         let numbers: Vec<f32> = array.iter().copied().collect();
-        let search = search(k, r#where, min_score)?;
+        let search = search(k, r#where, min_score, model)?;
         let hits = detached(py, || engine.search_vectors(&Vectors::normalize(dim, numbers)?, &search))?;
         Ok((single, rows(py, &hits)?))
     }
 
-    fn encode_images<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    #[pyo3(signature = (images, *, model=None))]
+    fn encode_images<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        model: Option<&str>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let engine = self.open()?;
         let (sources, _) = convert::images(images)?;
-        convert::array(py, detached(py, || engine.encoder().images(&sources))?)
+        convert::array(py, detached(py, || engine.image_encoder(model)?.images(&sources))?)
     }
 
-    fn encode_texts<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    #[pyo3(signature = (texts, *, model=None))]
+    fn encode_texts<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyAny>,
+        model: Option<&str>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let engine = self.open()?;
         let (texts, _) = convert::texts(texts)?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        convert::array(py, detached(py, || engine.encoder().texts(&texts))?)
+        convert::array(py, detached(py, || engine.text_encoder(model)?.texts(&texts))?)
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -295,7 +329,7 @@ impl PyEngine {
 
     fn __repr__(&self) -> String {
         match self.open() {
-            Ok(engine) => format!("<Engine {} model={}>", self.path.display(), engine.encoder().model().name()),
+            Ok(engine) => format!("<Engine {} model={}>", self.path.display(), engine.names().join("+")),
             Err(_) => format!("<Engine {} closed>", self.path.display()),
         }
     }
@@ -308,11 +342,16 @@ impl PyEngine {
     }
 }
 
-fn search(k: i64, filter: Option<&Bound<'_, PyAny>>, min_score: Option<f32>) -> PyResult<Search> {
+fn search(
+    k: i64,
+    filter: Option<&Bound<'_, PyAny>>,
+    min_score: Option<f32>,
+    model: Option<String>,
+) -> PyResult<Search> {
     let k = usize::try_from(k).ok().filter(|k| *k > 0);
     let k = k.ok_or_else(|| Error::argument("k must be at least 1"))?;
     let filter = filter.map(|object| json::to_value(object, "where")).transpose()?;
-    Ok(Search { k, filter, min_score })
+    Ok(Search { k, filter, min_score, model })
 }
 
 fn draft(

@@ -22,7 +22,7 @@ type Arrays<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>, Bound<
 impl PyIndex {
     #[new]
     fn new(dim: usize) -> PyResult<Self> {
-        Ok(Self(Index::new(dim)?.into()))
+        Ok(Self(Index::new(&[dim])?.into()))
     }
 
     #[pyo3(signature = (references, vectors, *, items=None))]
@@ -39,11 +39,11 @@ impl PyIndex {
         detached(py, || {
             let vectors = Vectors::normalize(dim, data)?;
             let mut index = self.write();
-            if vectors.dim() != index.dim() {
-                let (given, wanted) = (vectors.dim(), index.dim());
+            if vectors.dim() != index.dims()[0] {
+                let (given, wanted) = (vectors.dim(), index.dims()[0]);
                 return Err(Error::argument(format!("vectors of {given} numbers in an index of {wanted}")));
             }
-            index.add(&references, &items, vectors.as_slice())
+            index.add(&references, &items, &[vectors.as_slice()])
         })
     }
 
@@ -68,7 +68,7 @@ impl PyIndex {
             let queries = Vectors::normalize(dim, data)?;
             let allowed: Option<Rows> = allowed.map(Rows::from_iter);
             let index = self.read();
-            Ok((k.min(index.items()), index.search(&queries, k, allowed.as_ref(), min_score)?))
+            Ok((k.min(index.items()), index.search(0, &queries, k, allowed.as_ref(), min_score)?))
         })?;
         let scores = padded(&found, width, f32::NEG_INFINITY, |hit| hit.score);
         let items = padded(&found, width, -1, |hit| hit.item);
@@ -83,7 +83,7 @@ impl PyIndex {
 
     #[getter]
     fn dim(&self) -> usize {
-        self.read().dim()
+        self.read().dims()[0]
     }
 
     fn __len__(&self) -> usize {
@@ -92,7 +92,7 @@ impl PyIndex {
 
     fn __repr__(&self) -> String {
         let index = self.read();
-        format!("Index(dim={}, references={}, items={})", index.dim(), index.len(), index.items())
+        format!("Index(dim={}, references={}, items={})", index.dims()[0], index.len(), index.items())
     }
 }
 

@@ -12,20 +12,20 @@ use crate::filter::{Filter, Parameter, Rows};
 use crate::store::{Changes, Entry, Fault, Item, ModelRow, Reference, Stats, Store, lock, open};
 
 impl Store {
-    /// The models whose vectors the catalog holds.
+    /// The models that the catalog knows, whether or not it holds vectors of them.
     ///
     /// # Errors
     /// [`Error::Catalog`] when the catalog cannot be read; so do all methods that read.
     pub fn models(&self) -> Result<Vec<ModelRow>> {
-        self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT model, name, fingerprint, dim FROM models ORDER BY model")?;
-            let model = |row: &Row<'_>| {
-                let dim: i64 = row.get(3)?;
-                Ok(ModelRow { row: row.get(0)?, name: row.get(1)?, fingerprint: row.get(2)?, dim: dim as usize })
-            };
-            Ok(statement.query_map([], model)?.collect::<rusqlite::Result<_>>()?)
-        })
+        self.read(|connection| Ok(select_models(connection)?))
+    }
+
+    /// The models that every reference of the catalog has a vector of; none while it has no references.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn held(&self) -> Result<Vec<ModelRow>> {
+        self.read(|connection| Ok(select_held(connection)?))
     }
 
     /// The item of an id.
@@ -166,43 +166,57 @@ impl Store {
         })
     }
 
-    /// The next additions and removals of vectors of `model` after sequence number `since`, at most `limit` of them.
-    /// Start with 0, and go on from the `sequence` of the answer while it says that there is `more`.
+    /// The next references that were added with vectors of all of `models`, and those that were removed, after sequence
+    /// number `since`; about `limit` of them. Start with 0, and go on from the `sequence` of the answer while it says
+    /// that there is `more`.
     ///
     /// # Errors
-    /// [`Error::Catalog`] when the catalog cannot be read or a vector in it is damaged.
-    pub fn changes(&self, model: i64, since: i64, limit: usize) -> Result<Changes> {
+    /// [`Error::Catalog`] when the catalog cannot be read, or a vector in it is damaged or missing.
+    pub fn changes(&self, models: &[i64], since: i64, limit: usize) -> Result<Changes> {
         self.read(|connection| {
-            let dim: Option<i64> = connection
-                .prepare_cached("SELECT dim FROM models WHERE model = ?")?
-                .query_row([model], |row| row.get(0))
-                .optional()?;
-            let dim = dim.ok_or_else(|| Error::argument(format!("model {model} is not in this catalog")))? as usize;
-            let mut changes = Changes { sequence: since, ..Changes::default() };
+            let known = select_models(connection)?;
+            let dim = |model: &i64| {
+                let row = known.iter().find(|row| row.row == *model);
+                row.map(|row| row.dim)
+                    .ok_or_else(|| self.fail(format!("has no model {model}, or no longer: open it again")))
+            };
+            let dims = models.iter().map(dim).collect::<Result<Vec<usize>>>()?;
+            let mut changes =
+                Changes { sequence: since, vectors: vec![Vec::new(); models.len()], ..Changes::default() };
+            // A reference's vectors were stored together, so that they stand one after another.
+            let (mut filled, mut reference) = (0, 0);
+            let torn = |reference: i64| self.fail(format!("reference {reference} lacks the vector of a model"));
             let mut statement = connection.prepare_cached(
                 "SELECT sequence, reference, item, model, vector FROM vectors WHERE sequence > ? ORDER BY sequence",
             )?;
             let mut rows = statement.query([since])?;
             while let Some(row) = rows.next()? {
-                if changes.references.len() + changes.removed.len() >= limit {
+                if filled == 0 && changes.references.len() + changes.removed.len() >= limit {
                     changes.more = true;
                     break;
                 }
                 changes.sequence = row.get(0)?;
-                match row.get::<_, Option<i64>>(3)? {
-                    None => changes.removed.push(row.get(1)?),
-                    Some(of) if of == model => {
-                        let before = changes.vectors.len();
-                        read_vector(row.get_ref(4)?, dim, &mut changes.vectors)
-                            .ok_or_else(|| self.fail(format!("vector {} is damaged", changes.sequence)))?;
-                        debug_assert_eq!(changes.vectors.len(), before + dim);
-                        changes.references.push(row.get(1)?);
-                        changes.items.push(row.get(2)?);
-                    }
-                    Some(_) => {}
+                let Some(model) = row.get::<_, Option<i64>>(3)? else {
+                    changes.removed.push(row.get(1)?);
+                    continue;
+                };
+                let Some(place) = models.iter().position(|of| *of == model) else { continue };
+                let of: i64 = row.get(1)?;
+                if filled == 0 {
+                    reference = of;
+                } else if reference != of {
+                    return Err(torn(reference).into());
+                }
+                read_vector(row.get_ref(4)?, dims[place], &mut changes.vectors[place])
+                    .ok_or_else(|| self.fail(format!("vector {} is damaged", changes.sequence)))?;
+                filled += 1;
+                if filled == models.len() {
+                    changes.references.push(reference);
+                    changes.items.push(row.get(2)?);
+                    filled = 0;
                 }
             }
-            Ok(changes)
+            if filled == 0 { Ok(changes) } else { Err(torn(reference).into()) }
         })
     }
 
@@ -302,6 +316,13 @@ impl Store {
                  WHERE vector IS NOT NULL AND NOT EXISTS
                      (SELECT 1 FROM refs WHERE refs.reference = vectors.reference AND refs.item = vectors.item)",
             )?);
+            let held: Vec<String> = select_held(connection)?.iter().map(|model| model.row.to_string()).collect();
+            let (count, held) = (held.len(), held.join(", "));
+            problems.extend(texts(&format!(
+                "SELECT 'reference ' || reference || ' has not a vector of each model' FROM refs
+                 WHERE {count} <> (SELECT COUNT(*) FROM vectors WHERE vectors.reference = refs.reference
+                     AND vector IS NOT NULL AND model IN ({held}))"
+            ))?);
             problems.extend(texts(
                 "SELECT 'reference ' || reference || ' belongs to no item' FROM refs
                  WHERE item NOT IN (SELECT item FROM items)",
@@ -309,6 +330,25 @@ impl Store {
             Ok(problems)
         })
     }
+}
+
+pub(super) fn select_models(connection: &Connection) -> rusqlite::Result<Vec<ModelRow>> {
+    let mut statement = connection.prepare_cached("SELECT model, name, fingerprint, dim FROM models ORDER BY model")?;
+    statement.query_map([], model_row)?.collect()
+}
+
+/// The models of one reference, which are those of all.
+pub(super) fn select_held(connection: &Connection) -> rusqlite::Result<Vec<ModelRow>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT model, name, fingerprint, dim FROM vectors JOIN models USING (model)
+         WHERE reference = (SELECT MIN(reference) FROM refs) AND vector IS NOT NULL ORDER BY model",
+    )?;
+    statement.query_map([], model_row)?.collect()
+}
+
+fn model_row(row: &Row<'_>) -> rusqlite::Result<ModelRow> {
+    let dim: i64 = row.get(3)?;
+    Ok(ModelRow { row: row.get(0)?, name: row.get(1)?, fingerprint: row.get(2)?, dim: dim as usize })
 }
 
 fn select_items(connection: &Connection, tail: &str, parameters: impl rusqlite::Params) -> Result<Vec<Item>, Fault> {

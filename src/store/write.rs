@@ -1,13 +1,13 @@
 //! Changes, each of them one transaction.
 
-use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::store::{Added, Fault, NewItem, NewReference, Store, Update, lock};
+use crate::store::read::{select_held, select_models};
+use crate::store::{Added, Fault, ModelRow, NewItem, NewReference, Store, Update, lock};
 
 const MAX_ID: usize = 512;
 const MAX_TEXT: usize = 64 << 10;
@@ -15,59 +15,99 @@ const MAX_METADATA: usize = 1 << 20;
 const MAX_DEPTH: usize = 64;
 
 impl Store {
-    /// The number of a model in this catalog, which it gets when it is first seen.
+    /// The number of a model in this catalog, which it gets when it is first seen. Once the catalog has references, it
+    /// belongs to the models that they have vectors of.
     ///
     /// # Errors
-    /// [`Error::Catalog`] when the catalog holds vectors of another model of that name: the two must not be mixed.
+    /// [`Error::Catalog`] when it belongs to others, or to another model of that name: they must not be mixed.
     pub fn model(&self, name: &str, fingerprint: &str, dim: usize) -> Result<i64> {
         if name.is_empty() || dim == 0 {
             return Err(Error::argument("a model needs a name and vectors of at least one number"));
         }
-        if let Some(known) = self.models()?.into_iter().find(|model| model.name == name)
-            && known.fingerprint == fingerprint
-            && known.dim == dim
-        {
+        let same = |known: &ModelRow| known.fingerprint == fingerprint && known.dim == dim;
+        // What is known needs no turn at writing.
+        let look = |connection: &Connection| -> Result<Option<ModelRow>, Fault> {
+            let known = select_models(connection)?.into_iter().find(|model| model.name == name);
+            let held = select_held(connection)?;
+            if held.is_empty() {
+                return Ok(known);
+            }
+            match held.iter().find(|model| model.name == name) {
+                Some(model) if same(model) => Ok(known),
+                Some(_) => Err(self.fail(format!(
+                    "holds vectors of another version of model {name:?}; use that version, or add everything to a new \
+                     catalog"
+                ))),
+                None => Err(self.fail(format!(
+                    "has vectors of {0} and none of {name:?}: open it with model={0}, or add its pictures to a new \
+                     catalog that is opened with all the models that you want",
+                    list(&held)
+                ))),
+            }
+            .map_err(Fault::from)
+        };
+        if let Some(known) = self.read(look)?.filter(same) {
             return Ok(known.row);
         }
         self.write(|transaction| {
-            let known = transaction
-                .query_row(
-                    "SELECT model, fingerprint, dim, EXISTS (SELECT 1 FROM vectors WHERE vectors.model = models.model)
-                     FROM models WHERE name = ?",
-                    [name],
-                    |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?, row.get::<_, bool>(3)?)),
-                )
-                .optional()?;
-            match known {
-                None => {
-                    transaction.execute(
-                        "INSERT INTO models (name, fingerprint, dim) VALUES (?, ?, ?)",
-                        params![name, fingerprint, dim as i64],
-                    )?;
-                    Ok(transaction.last_insert_rowid())
-                }
-                Some((row, old, old_dim, _)) if old == fingerprint && old_dim == dim as i64 => Ok(row),
-                Some((_, _, _, true)) => Err(self
-                    .fail(format!(
-                        "holds vectors of another version of model {name:?}; use that version, or add everything to a \
-                         new catalog"
-                    ))
-                    .into()),
-                Some((row, ..)) => {
-                    transaction.execute(
-                        "UPDATE models SET fingerprint = ?, dim = ? WHERE model = ?",
-                        params![fingerprint, dim as i64, row],
-                    )?;
-                    Ok(row)
-                }
-            }
+            match look(transaction)? {
+                Some(known) if same(&known) => return Ok(known.row),
+                // Another number, so that whoever has opened the catalog with the old one adds nothing by it any more.
+                Some(known) => transaction.execute(
+                    "UPDATE models SET model = (SELECT MAX(model) + 1 FROM models), fingerprint = ?, dim = ?
+                     WHERE model = ?",
+                    params![fingerprint, dim as i64, known.row],
+                )?,
+                None => transaction.execute(
+                    "INSERT INTO models (name, fingerprint, dim) VALUES (?, ?, ?)",
+                    params![name, fingerprint, dim as i64],
+                )?,
+            };
+            let number = "SELECT model FROM models WHERE name = ?";
+            Ok(transaction.query_row(number, [name], |row| row.get(0))?)
         })
+    }
+
+    /// Whether every reference of the catalog has a vector of each of these models.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] says which models there are.
+    pub fn check_search(&self, models: &[i64]) -> Result<()> {
+        self.read(|connection| {
+            let held = select_held(connection)?;
+            let holds = |model: &i64| held.iter().any(|held| held.row == *model);
+            if held.is_empty() || models.iter().all(holds) {
+                return Ok(());
+            }
+            let names = list(&held);
+            Err(self.fail(format!("belongs to others by now: open it again, with model={names}")).into())
+        })
+    }
+
+    /// Whether references with vectors of exactly these models may be added: those of one catalog all have the same.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] says which models it takes.
+    pub fn check_add(&self, models: &[i64]) -> Result<()> {
+        self.read(|connection| self.check_same(&select_held(connection)?, models))
+    }
+
+    fn check_same(&self, held: &[ModelRow], models: &[i64]) -> Result<(), Fault> {
+        if held.is_empty() || (held.len() == models.len() && held.iter().all(|model| models.contains(&model.row))) {
+            return Ok(());
+        }
+        let names = list(held);
+        let advice = format!("open it with model={names} to add to it");
+        Err(self
+            .fail(format!("has a vector of {names} for each reference, and needs them for new ones: {advice}"))
+            .into())
     }
 
     /// Adds an item, or fields and references to the item of that id.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an id, metadata or vector that cannot be stored. Then nothing is changed.
+    /// [`Error::Argument`] for an id, metadata or vector that cannot be stored, [`Error::Catalog`] for a reference that
+    /// has not a vector of each of the catalog's models. Then nothing is changed.
     pub fn add(&self, item: &NewItem<'_>) -> Result<Added> {
         Ok(self.add_all(std::slice::from_ref(item))?.swap_remove(0))
     }
@@ -78,9 +118,17 @@ impl Store {
     /// Like [`Store::add`]; then none of the items is added.
     pub fn add_all(&self, items: &[NewItem<'_>]) -> Result<Vec<Added>> {
         let metadata = items.iter().map(check_item).collect::<Result<Vec<_>>>()?;
-        let dims: HashMap<i64, usize> = self.models()?.iter().map(|model| (model.row, model.dim)).collect();
-        items.iter().try_for_each(|item| check_vectors(item, &dims))?;
         self.write(|transaction| {
+            let known = select_models(transaction)?;
+            let mut held = select_held(transaction)?;
+            for (item, reference) in items.iter().flat_map(|item| item.references.iter().map(move |part| (item, part)))
+            {
+                let models = check_vectors(item, reference, &known)?;
+                self.check_same(&held, &models)?;
+                if held.is_empty() {
+                    held = known.iter().filter(|model| models.contains(&model.row)).cloned().collect();
+                }
+            }
             let now = now();
             let add = |(item, metadata): (&NewItem<'_>, &Option<String>)| {
                 add_item(transaction, item, metadata.as_deref(), now).map_err(Fault::from)
@@ -280,23 +328,35 @@ fn has_nul(value: &Value) -> bool {
     }
 }
 
-fn check_vectors(item: &NewItem<'_>, dims: &HashMap<i64, usize>) -> Result<()> {
-    for reference in &item.references {
-        for (model, vector) in &reference.vectors {
-            let fail = |reason: String| {
-                Err(Error::argument(format!("item {:?}, reference {:?}: {reason}", item.id, reference.name)))
-            };
-            match dims.get(model) {
-                None => return fail(format!("model {model} is not registered in this catalog")),
-                Some(&dim) if dim != vector.len() => {
-                    return fail(format!("a vector of {} numbers for a model of {dim}", vector.len()));
-                }
-                Some(_) if !vector.iter().all(|value| value.is_finite()) => {
-                    return fail("its vector has NaN or infinite values".to_owned());
-                }
-                Some(_) => {}
+/// The models that a reference has vectors of.
+fn check_vectors(item: &NewItem<'_>, reference: &NewReference<'_>, known: &[ModelRow]) -> Result<Vec<i64>> {
+    let fail =
+        |reason: String| Err(Error::argument(format!("item {:?}, reference {:?}: {reason}", item.id, reference.name)));
+    let mut models = Vec::with_capacity(reference.vectors.len());
+    for (model, vector) in &reference.vectors {
+        match known.iter().find(|known| known.row == *model) {
+            None => {
+                return fail(format!(
+                    "model {model} is not known to this catalog, or no longer: open the catalog again"
+                ));
             }
+            Some(known) if known.dim != vector.len() => {
+                return fail(format!("a vector of {} numbers for a model of {}", vector.len(), known.dim));
+            }
+            Some(_) if !vector.iter().all(|value| value.is_finite()) => {
+                return fail("its vector has NaN or infinite values".to_owned());
+            }
+            Some(_) if models.contains(model) => return fail(format!("two vectors of model {model}")),
+            Some(_) => models.push(*model),
         }
     }
-    Ok(())
+    if models.is_empty() { fail("it has no vector".to_owned()) } else { Ok(models) }
+}
+
+/// The names of models as they are written in Python.
+fn list(models: &[ModelRow]) -> String {
+    match models {
+        [model] => format!("{:?}", model.name),
+        _ => format!("{:?}", models.iter().map(|model| &model.name).collect::<Vec<_>>()),
+    }
 }

@@ -1,0 +1,159 @@
+//! Searching: encode, catch up, scan, show.
+
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
+
+use serde_json::Value;
+
+use crate::engine::{Engine, Live};
+use crate::error::Result;
+use crate::filter::Filter;
+use crate::index::{self, Found};
+use crate::query::{Batch, Lookup, Part, Query};
+use crate::store::Entry;
+use crate::vectors::Vectors;
+
+/// Vectors that are read from the store at once while the index catches up.
+const STEP: usize = 16_384;
+/// Entries of hits that are kept in memory.
+const REMEMBERED: usize = 65_536;
+
+/// What a search returns.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// How many items, at least 1.
+    pub k: usize,
+    /// Only items that fit this filter.
+    pub filter: Option<Value>,
+    /// Only hits with at least this score.
+    pub min_score: Option<f32>,
+    /// The model that looks everything up. Unless told, pictures are looked up by the first one that sees pictures and
+    /// texts by the first one that reads texts.
+    pub model: Option<String>,
+}
+
+/// An item that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// The item, and the reference that matched best.
+    pub entry: Arc<Entry>,
+    /// The cosine between the query and that reference; where two models have looked up its parts, the mean of their
+    /// cosines, each weighted as its parts are.
+    pub score: f32,
+}
+
+impl Engine {
+    /// The best items for each query, best first.
+    ///
+    /// # Errors
+    /// Those of the encoders; [`Error::Model`](crate::Error::Model) when no model can look up a query,
+    /// [`Error::Argument`](crate::Error::Argument) when k is 0 or the filter cannot be understood.
+    pub fn search(&self, queries: &[Query], search: &Search) -> Result<Vec<Vec<Hit>>> {
+        let by = |space: usize| Lookup { encoder: &self.encoders[space], space };
+        let model = search.model.as_deref();
+        let images = queries.iter().any(Query::has_images).then(|| self.seeing(model).map(by));
+        let texts = queries.iter().any(Query::has_texts).then(|| self.reading(model).map(by));
+        let batches = Query::encode(queries, images.transpose()?, texts.transpose()?)?;
+
+        let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
+        let live = self.current()?;
+        let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
+        let mut found = vec![Vec::new(); queries.len()];
+        for Batch { queries, parts } in &batches {
+            let dims = parts.iter().map(|part| part.vectors.dim()).sum();
+            let scan = || match &parts[..] {
+                [part] => live.index.search(part.space, &part.vectors, search.k, allowed.as_ref(), search.min_score),
+                parts => {
+                    let parts: Vec<index::Part<'_>> = parts.iter().map(Part::borrowed).collect();
+                    live.index.search_sum(&parts, search.k, allowed.as_ref(), search.min_score)
+                }
+            };
+            for (number, hits) in queries.iter().zip(self.scan(&live, queries.len(), dims, scan)?) {
+                found[*number] = hits;
+            }
+        }
+        self.hits(&live, &found)
+    }
+
+    /// The best items for each vector of one of this engine's models, the first unless the search names another; best
+    /// first.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) when k is 0, the dimension is another, there is no such model or the
+    /// filter cannot be understood.
+    pub fn search_vectors(&self, queries: &Vectors, search: &Search) -> Result<Vec<Vec<Hit>>> {
+        let space = search.model.as_deref().map_or(Ok(0), |name| self.space(name))?;
+        let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
+        let live = self.current()?;
+        let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
+        let scan = || live.index.search(space, queries, search.k, allowed.as_ref(), search.min_score);
+        let found = self.scan(&live, queries.len(), queries.dim(), scan)?;
+        self.hits(&live, &found)
+    }
+
+    /// Here if it is little work, otherwise on the workers.
+    fn scan(
+        &self,
+        live: &Live,
+        queries: usize,
+        dims: usize,
+        scan: impl FnOnce() -> Result<Vec<Vec<Found>>> + Send,
+    ) -> Result<Vec<Vec<Found>>> {
+        if live.index.is_small(queries, dims) { scan() } else { self.workers().install(scan) }
+    }
+
+    fn hits(&self, live: &Live, found: &[Vec<Found>]) -> Result<Vec<Vec<Hit>>> {
+        let shown = || live.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows: Vec<(i64, i64)> = found.iter().flatten().map(|found| (found.item, found.reference)).collect();
+        let mut entries: Vec<Option<Arc<Entry>>> = {
+            let shown = shown();
+            rows.iter().map(|row| shown.get(row).cloned()).collect()
+        };
+        let missing: Vec<usize> = (0..rows.len()).filter(|&i| entries[i].is_none()).collect();
+        if !missing.is_empty() {
+            let read = self.store.entries(&missing.iter().map(|&i| rows[i]).collect::<Vec<_>>())?;
+            let mut shown = shown();
+            if shown.len() > REMEMBERED {
+                shown.clear();
+            }
+            for (i, entry) in missing.into_iter().zip(read) {
+                // An entry that is missing now was removed by somebody else since the scan.
+                let Some(entry) = entry.map(Arc::new) else { continue };
+                shown.insert(rows[i], Arc::clone(&entry));
+                entries[i] = Some(entry);
+            }
+        }
+        let mut entries = entries.into_iter();
+        let mut hit = |found: &Found| Some(Hit { entry: entries.next()??, score: found.score });
+        Ok(found.iter().map(|found| found.iter().filter_map(&mut hit).collect()).collect())
+    }
+
+    /// The index with everything that any process has committed before this call.
+    pub(super) fn current(&self) -> Result<RwLockReadGuard<'_, Live>> {
+        let read = || self.live.read().unwrap_or_else(PoisonError::into_inner);
+        // Read before the changes are: what is committed in between is found again at the next call.
+        let version = self.store.version()?;
+        let live = read();
+        if live.version == version {
+            return Ok(live);
+        }
+        drop(live);
+        // One thread reads the changes, without keeping the others from searching; those that must see them wait here.
+        let _turn = self.catching_up.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.check_search(&self.models)?;
+        let mut since = read().sequence;
+        loop {
+            let changes = self.store.changes(&self.models, since, STEP)?;
+            since = changes.sequence;
+            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            live.index.add(&changes.references, &changes.items, &changes.vectors)?;
+            live.index.remove(&changes.removed)?;
+            live.sequence = since;
+            if !changes.more {
+                live.version = version;
+                live.shown = Default::default();
+                break;
+            }
+        }
+        Ok(read())
+    }
+}
