@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -245,6 +246,15 @@ def test_no_hub(publish, monkeypatch):
         ModelError, match=r"cannot be had from http://127.0.0.1:9 .*check the network, or name a mirror"
     ):
         ps.pull_model("published")
+
+
+def test_where_no_hub_is_named_the_public_one_is_asked():
+    """In a process in which nothing else has loaded the package's parts; a dead proxy keeps it from going out."""
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
+    code = "import plushie_search; plushie_search.pull_model('dinov2-small')"
+    run = subprocess.run([sys.executable, "-c", code], env={**os.environ, **proxies}, capture_output=True, text=True)
+    message = r"ModelError: model dinov2-small: .* cannot be had from https://[^ ]+ .*check the network"
+    assert re.search(message, run.stderr), run.stderr
 
 
 def test_something_else_than_a_hub(publish, server, monkeypatch):

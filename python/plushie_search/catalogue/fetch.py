@@ -28,7 +28,11 @@ def fetch(entry: Entry, revision: str | None, pins: Pins) -> str:
     """
     assert entry.repository is not None
     try:
-        import huggingface_hub
+        # By name: the package loads its parts when they are asked for, and not all of them by their attributes.
+        import huggingface_hub.constants
+        import huggingface_hub.errors
+        import huggingface_hub.file_download
+        import huggingface_hub.utils
     except ImportError as error:
         raise ImportError(
             f"model {entry.name} is not on this disk, and to download it takes huggingface_hub; install: {INSTALL}",
