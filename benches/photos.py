@@ -1,6 +1,6 @@
 """How often the right item is found, on your own photographs.
 
-    python benches/photos.py ITEMS QUERIES [--model plushie-mini] [--check 5] [--words WORDS.csv]
+    python benches/photos.py ITEMS QUERIES [--model plushie-mini] [--check 5] [--words WORDS.csv] [--weights W ...]
 
 ITEMS/<item>/<picture> become a catalog through the command line; every QUERIES/<item>/<picture> whose item is in it is
 searched for through the Python API, and the first few of them through the command line as well, which must find the
@@ -9,7 +9,7 @@ items with all their queries, and what guessing would reach.
 
 Several models, as in `--model mobilenet plushie-mini`, share the catalog: the first looks up pictures. With a file that
 has the columns `item` and `words`, each picture is also asked with its item's words, by the first model that reads, and
-the words are asked alone.
+the words are asked alone. With `--weights`, one for each model, each picture is also looked up by all of them together.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("queries", type=Path)
     parser.add_argument("--model", nargs="+", default=["plushie-mini"])
     parser.add_argument("--check", type=int, default=5, help="queries that also go through the command line")
+    parser.add_argument("--weights", type=float, nargs="+", help="how much each model counts, all together")
     parser.add_argument("--words", type=Path, help="a .csv file with the columns item and words")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -50,6 +51,9 @@ def main() -> None:
             found = _items(engine.search_image(paths, k=5))
             items = len(engine)
             kinds = {"picture": found}
+            if options.weights:
+                by = dict(zip(engine.models, options.weights, strict=True))
+                kinds[f"picture ({by})"] = _items(engine.search_image(paths, k=5, model=by))
             if options.words:
                 with options.words.open(newline="", encoding="utf-8") as file:
                     words = {row["item"]: row["words"] for row in csv.DictReader(file)}

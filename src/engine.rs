@@ -120,7 +120,6 @@ impl Engine {
     }
 
     fn reading(&self, model: Option<&str>) -> Result<usize> {
-        let reads = |encoder: &Encoder| encoder.model().text().is_some();
         match (self.able(model, reads)?, self.able(None, reads)?) {
             (Ok(space), _) => Ok(space),
             (Err(name), Ok(other)) => Err(Error::model(
@@ -278,4 +277,8 @@ impl Engine {
 
 fn sees(encoder: &Encoder) -> bool {
     encoder.model().image().is_some()
+}
+
+fn reads(encoder: &Encoder) -> bool {
+    encoder.model().text().is_some()
 }

@@ -67,34 +67,32 @@ impl Query {
         !self.texts.is_empty()
     }
 
-    /// What queries are to the models that look up their pictures and their texts. What one model looks up becomes one
-    /// vector: the weighted sum of its parts' unit vectors, scaled to length 1. Where the texts of a query have another
-    /// model than its pictures, each of the two counts as much as its parts' weights do without their signs, both
-    /// together 1. All pictures of all queries are encoded together, and so are all texts.
+    /// What queries are to the models that look them up. What one model looks up of a query becomes one vector: the
+    /// weighted sum of its parts' unit vectors, scaled to length 1. Unless told, that vector counts as much as those parts'
+    /// weights do without their signs; all models of a query together count 1. All pictures of all queries are encoded
+    /// together, and so are all texts.
     ///
     /// # Errors
-    /// Those of the encoders, and [`Error::Argument`] when the parts that one model looks up cancel each other out.
-    ///
-    /// # Panics
-    /// When there are pictures but no model for them, or texts but none for these.
-    pub fn encode(queries: &[Self], images: Option<Lookup<'_>>, texts: Option<Lookup<'_>>) -> Result<Vec<Batch>> {
+    /// Those of the encoders, and [`Error::Argument`] when the parts that one model looks up cancel each other out, or no
+    /// model looks up any part of a query.
+    pub fn encode(queries: &[Self], lookups: &[Lookup<'_>]) -> Result<Vec<Batch>> {
         let sources: Vec<Source> = queries.iter().flat_map(|q| q.images.iter().map(|(s, _)| s.clone())).collect();
         let words: Vec<&str> = queries.iter().flat_map(|q| q.texts.iter().map(|(t, _)| t.as_str())).collect();
-        assert!((images.is_some() || sources.is_empty()) && (texts.is_some() || words.is_empty()));
-        let seen = images.filter(|_| !sources.is_empty()).map(|by| Ok((by, by.encoder.images(&sources)?)));
-        let read = texts.filter(|_| !words.is_empty()).map(|by| Ok((by, by.encoder.texts(&words)?)));
-        let (seen, read) = (seen.transpose()?, read.transpose()?);
-        let (mut seen_rows, mut read_rows) =
-            (seen.iter().flat_map(|(_, v)| v.rows()), read.iter().flat_map(|(_, v)| v.rows()));
+        let encode = |by: &Lookup<'_>| {
+            let none = || Vectors::new(by.encoder.dim());
+            let seen = if by.images && !sources.is_empty() { by.encoder.images(&sources)? } else { none() };
+            let read = if by.texts && !words.is_empty() { by.encoder.texts(&words)? } else { none() };
+            Ok((seen, read))
+        };
+        let encoded = lookups.iter().map(encode).collect::<Result<Vec<_>>>()?;
+        let mut rows: Vec<_> = encoded.iter().map(|(seen, read)| (seen.rows(), read.rows())).collect();
 
         let mut batches: Vec<Batch> = Vec::new();
         for (number, query) in queries.iter().enumerate() {
-            let mut sums: Vec<Sum> = Vec::with_capacity(2);
-            if let Some((by, _)) = seen.as_ref().filter(|_| query.has_images()) {
-                Sum::of(&mut sums, by).add(query.images.iter().map(|(_, weight)| *weight).zip(&mut seen_rows));
-            }
-            if let Some((by, _)) = read.as_ref().filter(|_| query.has_texts()) {
-                Sum::of(&mut sums, by).add(query.texts.iter().map(|(_, weight)| *weight).zip(&mut read_rows));
+            let sums = lookups.iter().zip(&mut rows).filter_map(|(by, (seen, read))| query.sum(by, seen, read));
+            let sums: Vec<Sum> = sums.collect();
+            if sums.is_empty() {
+                return Err(Error::argument(format!("no model looks up any part of query {number}")));
             }
             if sums.iter().any(Sum::is_nothing) {
                 return Err(Error::argument(format!(
@@ -115,6 +113,26 @@ impl Query {
         }
         Ok(batches)
     }
+
+    /// What one model looks up of it, from the next rows of its pictures and texts; nothing if there is no such part.
+    fn sum<'a>(
+        &self,
+        by: &Lookup<'_>,
+        seen: &mut impl Iterator<Item = &'a [f32]>,
+        read: &mut impl Iterator<Item = &'a [f32]>,
+    ) -> Option<Sum> {
+        let images = self.images.iter().map(|(_, weight)| *weight).filter(|_| by.images).zip(seen);
+        let texts = self.texts.iter().map(|(_, weight)| *weight).filter(|_| by.texts).zip(read);
+        let mut sum: Option<Sum> = None;
+        for (weight, row) in images.chain(texts) {
+            let sum = sum.get_or_insert_with(|| Sum { space: by.space, vector: vec![0.0; row.len()], weight: 0.0 });
+            sum.weight += weight.abs();
+            sum.vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
+        }
+        let mut sum = sum?;
+        sum.weight = by.weight.unwrap_or(sum.weight);
+        Some(sum)
+    }
 }
 
 /// A model that looks up queries.
@@ -124,6 +142,12 @@ pub struct Lookup<'a> {
     pub encoder: &'a Encoder,
     /// Its number among the models of an engine.
     pub space: usize,
+    /// Whether it looks up their pictures.
+    pub images: bool,
+    /// Whether it looks up their texts.
+    pub texts: bool,
+    /// How much it counts beside other models, whatever it looks up.
+    pub weight: Option<f32>,
 }
 
 /// Queries that the same models look up.
@@ -161,22 +185,6 @@ struct Sum {
 }
 
 impl Sum {
-    /// The sum of a model, which is made if there is none yet.
-    fn of<'a>(sums: &'a mut Vec<Self>, by: &Lookup<'_>) -> &'a mut Self {
-        let place = sums.iter().position(|sum| sum.space == by.space).unwrap_or(sums.len());
-        if place == sums.len() {
-            sums.push(Self { space: by.space, vector: vec![0.0; by.encoder.dim()], weight: 0.0 });
-        }
-        &mut sums[place]
-    }
-
-    fn add<'a>(&mut self, rows: impl Iterator<Item = (f32, &'a [f32])>) {
-        for (weight, row) in rows {
-            self.weight += weight.abs();
-            self.vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
-        }
-    }
-
     /// What its model looks up, without queries yet.
     fn part(&self) -> Part {
         Part { space: self.space, vectors: Vectors::new(self.vector.len()), weights: Vec::new() }

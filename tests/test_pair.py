@@ -178,6 +178,37 @@ def test_each_models_parts_become_one_vector(toys: ps.Engine) -> None:
         toys.search(ps.Query(image=[(shade(1), 1.0), (shade(1), -1.0)], text="red"))
 
 
+def test_several_models_look_up_the_same_picture(toys: ps.Engine) -> None:
+    picture, text = shade(55), "brown teddy"
+    eye, by_toy = (toys.encode_images([picture], model=name)[0] for name in toys.models)
+    read = toys.encode_texts([text])[0]
+    for weights in ({"eye": 0.6, "toy": 0.4}, {"toy": 1, "eye": 0.25}):
+        a, b = weights["eye"] / sum(weights.values()), weights["toy"] / sum(weights.values())
+        hits = toys.search_image(picture, k=9, model=weights)
+        assert same(hits, brute_force(toys, {"eye": (eye, a), "toy": (by_toy, b)})[:9])
+        assert hits.model == " + ".join(weights)
+        # What each can look up: words count only for the one that reads.
+        hybrid = toys.search_hybrid(picture, text, image_weight=0.7, k=9, model=weights)
+        assert same(hybrid, brute_force(toys, {"eye": (eye, a), "toy": (0.7 * by_toy + 0.3 * read, b)})[:9])
+        assert toys.search_text(text, model=weights).to_dicts() == toys.search_text(text).to_dicts()
+        batch = toys.search([ps.Query(text=text), ps.Query(image=picture)], k=9, model=weights)
+        assert same(batch[1], [(hit.item, hit.score) for hit in hits])
+    assert toys.search_image(picture, model={"toy": 3}).to_dicts() == toys.search_image(picture, model="toy").to_dicts()
+    evaluation = toys.evaluate([(ITEMS["item-4"][0], "item-4")], model={"eye": 1, "toy": 1})
+    assert (evaluation.model, evaluation.metrics["hit@1"].value) == ("eye + toy", 1)
+    for call, message in [
+        (lambda: toys.search_image(picture, model={"eye": 1, "toy": 0}), 'model "toy" cannot count 0'),
+        (lambda: toys.search_image(picture, model={"eye": 1, "toy": float("nan")}), 'model "toy" cannot count NaN'),
+        (lambda: toys.search_image(picture, model={"eye": 1, "nose": 1}), 'no model "nose"'),
+        (lambda: toys.search_vector(eye, model={"eye": 1, "toy": 1}), "a vector belongs to one model"),  # type: ignore[arg-type]
+        (lambda: toys.evaluate(model={"eye": 1, "toy": 1}), "looked up by one model"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(TypeError, match="a dict with a weight for each name"):
+        toys.search_image(picture, model=7)  # type: ignore[call-overload]
+
+
 def test_a_batch_mixes_all_kinds_of_queries(toys: ps.Engine) -> None:
     queries = [
         [

@@ -27,6 +27,7 @@ _Progress: TypeAlias = Callable[[int, int, str], object]
 _NewItem: TypeAlias = tuple[str, Sequence[_Image], str | None, Mapping[str, Any] | None, str | None]
 _Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]]]
 _ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str]]]
+_By: TypeAlias = str | Mapping[str, float]
 _HitRow: TypeAlias = tuple[str, float, str, str | None, dict[str, Any]]
 
 class PictureError(ValueError):
@@ -202,7 +203,7 @@ class Engine:
         k: int = 5,
         where: Mapping[str, Any] | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: _By | None = None,
     ) -> tuple[bool, list[list[_HitRow]]]: ...
     def search_text(
         self,
@@ -211,7 +212,7 @@ class Engine:
         k: int = 5,
         where: Mapping[str, Any] | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: _By | None = None,
     ) -> tuple[bool, list[list[_HitRow]]]: ...
     def search_hybrid(
         self,
@@ -222,7 +223,7 @@ class Engine:
         k: int = 5,
         where: Mapping[str, Any] | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: _By | None = None,
     ) -> tuple[bool, list[list[_HitRow]]]: ...
     def search(
         self,
@@ -231,7 +232,7 @@ class Engine:
         k: int = 5,
         where: Mapping[str, Any] | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: _By | None = None,
     ) -> list[list[_HitRow]]: ...
     def search_vector(
         self,
@@ -240,7 +241,7 @@ class Engine:
         k: int = 5,
         where: Mapping[str, Any] | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: _By | None = None,
     ) -> tuple[bool, list[list[_HitRow]]]: ...
     def encode_images(self, images: _Image | Sequence[_Image], *, model: str | None = None) -> NDArray[np.float32]: ...
     def encode_texts(self, texts: str | Sequence[str], *, model: str | None = None) -> NDArray[np.float32]: ...

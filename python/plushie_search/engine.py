@@ -24,6 +24,8 @@ Progress: TypeAlias = Callable[[int, int, str], object]
 """Called with (pictures done, pictures in all, the item that comes next)."""
 
 Where: TypeAlias = Mapping[str, Any]
+By: TypeAlias = str | Mapping[str, float]
+"""The name of a model, or of several with how much each counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +264,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> Results: ...
     @overload
     def search_image(
@@ -272,7 +274,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> list[Results]: ...
     def search_image(
         self,
@@ -281,7 +283,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> Results | list[Results]:
         """The ``k`` items whose references look most like ``image``, each with the reference that matched best.
 
@@ -293,7 +295,8 @@ class Engine:
                 $gte $in $nin $exists $and $or $not``; keys are ``id``, ``label``, ``text`` or those of the metadata.
             min_score: Only hits with at least this score.
             model: The name of the model that looks it up, of those in :attr:`models`; the first that sees pictures
-                unless told.
+                unless told. Or several, each with a weight: ``{"dinov2-small": 0.6, "ViT-B-32::openai": 0.4}``. Then a
+                score is the mean of their cosines with these weights.
 
         Raises:
             PictureError: The picture cannot be decoded.
@@ -301,7 +304,7 @@ class Engine:
             ModelError: The model sees no pictures.
         """
         single, rows = self._core.search_image(image, k=k, where=where, min_score=min_score, model=model)
-        return _results(single, rows, image, model or self._core.image_model)
+        return _results(single, rows, image, self._asked(model, image=True, text=False))
 
     @overload
     def search_text(  # type: ignore[overload-overlap]
@@ -311,7 +314,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> Results: ...
     @overload
     def search_text(
@@ -321,7 +324,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> list[Results]: ...
     def search_text(
         self,
@@ -330,18 +333,18 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> Results | list[Results]:
         """The ``k`` items whose references fit ``text`` best; a list of texts gives a list.
 
-        The first model that reads texts looks it up, unless ``model`` names another.
+        The first model that reads texts looks it up, unless ``model`` names another or several with weights.
 
         Raises:
             ValueError: The text is empty or very long, k < 1, the filter cannot be read, or there is no such model.
             ModelError: No model reads texts; the message says how to have one.
         """
         single, rows = self._core.search_text(text, k=k, where=where, min_score=min_score, model=model)
-        return _results(single, rows, text, model or self._core.text_model)
+        return _results(single, rows, text, self._asked(model, image=False, text=True))
 
     @overload
     def search_hybrid(  # type: ignore[overload-overlap]
@@ -353,7 +356,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> Results: ...
     @overload
     def search_hybrid(
@@ -365,7 +368,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> list[Results]: ...
     def search_hybrid(
         self,
@@ -376,13 +379,14 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> Results | list[Results]:
         """The ``k`` items that look like ``image`` and fit ``text``: "this one, but in blue".
 
         The query is ``image_weight`` of the picture's unit vector and the rest of the text's. Where one model looks up
         the picture and another the text, a score is ``image_weight`` of the picture's cosine and the rest of the
         text's; with ``model`` that one looks up both. Lists of pictures and texts of the same length give a list.
+        Where ``model`` has weights for several, each looks up what it can, as one vector, and counts its weight.
         """
         single, rows = self._core.search_hybrid(
             image, text, image_weight=image_weight, k=k, where=where, min_score=min_score, model=model
@@ -413,7 +417,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> Results: ...
     @overload
     def search(
@@ -423,7 +427,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> list[Results]: ...
     def search(
         self,
@@ -432,11 +436,12 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> Results | list[Results]:
         """The ``k`` items nearest to a :class:`Query` of several weighted parts; a list gives a list.
 
-        With ``model``, that one looks up pictures and texts.
+        With ``model``, that one looks up pictures and texts. Where it has weights for several, each looks up what it
+        can, as one vector, and counts its weight.
         """
         single = isinstance(query, Query)
         queries: Sequence[Query] = [query] if isinstance(query, Query) else query
@@ -474,7 +479,7 @@ class Engine:
         k: int = 10,
         depth: int | None = None,
         where: Where | None = None,
-        model: str | None = None,
+        model: By | None = None,
         false_reject_rate: float = 0.05,
         rounds: int = 2000,
         seed: int = 0,
@@ -495,8 +500,8 @@ class Engine:
             k: The figures ``hit@k`` and so on look at so many items.
             depth: For ``mAP`` and ``MRR`` an item below this rank is not found; at least 100 unless told.
             where: Search only among items that fit; queries for others are left out.
-            model: The name of the model that looks the queries up; unless told, as in a search: pictures and references
-                the first one, texts the first one that reads texts.
+            model: The name of the model that looks the queries up, or several with weights, as in a search. References
+                that are left out are looked up by one, the first unless told.
             false_reject_rate: The share of known queries that may be turned away to keep unknown ones out.
             rounds, seed: Of the bootstrap that gives the intervals; see :func:`plushie_search.metrics.mean`.
             progress: Called with (queries done, queries in all, the query that comes next).
@@ -549,11 +554,11 @@ class Engine:
         """The name of the model that looks up texts unless a search names another; None if none reads any."""
         return self._core.text_model
 
-    def _asked(self, model: str | None, *, image: bool, text: bool) -> str:
-        """The name of what looks up pictures or texts, or both names."""
-        if model is not None:
+    def _asked(self, model: By | None, *, image: bool, text: bool) -> str:
+        """The name of what looks up pictures or texts, or all names."""
+        if isinstance(model, str):
             return model
-        names = dict.fromkeys([*[self.image_model] * image, *[self.text_model] * text])
+        names = model or dict.fromkeys([*[self.image_model] * image, *[self.text_model] * text])
         return " + ".join(name for name in names if name is not None)
 
     @property

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._core import _Image as ImageLike
-    from .engine import Engine, Progress
+    from .engine import By, Engine, Progress
     from .results import Item, Results
 
 #: Queries that are computed at once, and stored vectors.
@@ -95,7 +95,7 @@ def evaluate(
     k: int = 10,
     depth: int | None = None,
     where: Mapping[str, Any] | None = None,
-    model: str | None = None,
+    model: By | None = None,
     false_reject_rate: float = 0.05,
     rounds: int = metrics.ROUNDS,
     seed: int = 0,
@@ -104,8 +104,9 @@ def evaluate(
     """Does what :meth:`plushie_search.Engine.evaluate` says."""
     if k < 1:
         raise ValueError("k must be at least 1")
-    if model is not None and model not in engine.models:
-        raise ValueError(f"{engine.path} is not open with a model {model!r}, but with {', '.join(engine.models)}")
+    for name in [model] if isinstance(model, str) else model or ():
+        if name not in engine.models:
+            raise ValueError(f"{engine.path} is not open with a model {name!r}, but with {', '.join(engine.models)}")
     how = {"where": where, "model": model}
     judge = _Judge(k, max(k, DEPTH) if depth is None else depth)
     if judge.depth < k:
@@ -114,6 +115,9 @@ def evaluate(
     words = [_Question(text, text, _right(right)) for text, right in texts or ()]
     strangers = [] if unknown is None else _strangers(unknown)
     left_out = _leave_one_out(engine, where) if queries is None and texts is None else []
+    if left_out and isinstance(model, Mapping):
+        raise ValueError("references that are left out are looked up by one model: name it, or give queries")
+    by = model if isinstance(model, str) else None
 
     _check(engine, [*pictures, *words])
     if where is not None:
@@ -142,7 +146,7 @@ def evaluate(
         judge.add(questions, list(map(_rows, results)), "text")
     for part in _parts(left_out):
         told([name for _, names in part for name in names], part[0][0])
-        questions, lists = _without_themselves(engine, part, judge.depth, where, model)
+        questions, lists = _without_themselves(engine, part, judge.depth, where, by)
         judge.add(questions, lists, "reference")
     for questions in _batches(strangers):
         told(questions, questions[0].name)

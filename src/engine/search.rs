@@ -4,8 +4,8 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use serde_json::Value;
 
-use crate::engine::{Engine, Live};
-use crate::error::Result;
+use crate::engine::{Engine, Live, reads};
+use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::index::{self, Found};
 use crate::query::{Batch, Lookup, Part, Query};
@@ -26,9 +26,9 @@ pub struct Search {
     pub filter: Option<Value>,
     /// Only hits with at least this score.
     pub min_score: Option<f32>,
-    /// The model that looks everything up. Unless told, pictures are looked up by the first one that sees pictures and
-    /// texts by the first one that reads texts.
-    pub model: Option<String>,
+    /// The models that look everything up that they can, each with how much it counts. Where none is named, pictures are
+    /// looked up by the first one that sees pictures and texts by the first one that reads texts.
+    pub models: Vec<(String, f32)>,
 }
 
 /// An item that was found.
@@ -45,15 +45,10 @@ impl Engine {
     /// The best items for each query, best first.
     ///
     /// # Errors
-    /// Those of the encoders; [`Error::Model`](crate::Error::Model) when no model can look up a query,
-    /// [`Error::Argument`](crate::Error::Argument) when k is 0 or the filter cannot be understood.
+    /// Those of the encoders; [`Error::Model`] when no model can look up a query,
+    /// [`Error::Argument`] when k is 0 or the filter cannot be understood.
     pub fn search(&self, queries: &[Query], search: &Search) -> Result<Vec<Vec<Hit>>> {
-        let by = |space: usize| Lookup { encoder: &self.encoders[space], space };
-        let model = search.model.as_deref();
-        let images = queries.iter().any(Query::has_images).then(|| self.seeing(model).map(by));
-        let texts = queries.iter().any(Query::has_texts).then(|| self.reading(model).map(by));
-        let batches = Query::encode(queries, images.transpose()?, texts.transpose()?)?;
-
+        let batches = Query::encode(queries, &self.lookups(queries, &search.models)?)?;
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let live = self.current()?;
         let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
@@ -78,16 +73,54 @@ impl Engine {
     /// first.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) when k is 0, the dimension is another, there is no such model or the
+    /// [`Error::Argument`] when k is 0, the dimension is another, there is no such model or the
     /// filter cannot be understood.
     pub fn search_vectors(&self, queries: &Vectors, search: &Search) -> Result<Vec<Vec<Hit>>> {
-        let space = search.model.as_deref().map_or(Ok(0), |name| self.space(name))?;
+        let space = match &search.models[..] {
+            [] => 0,
+            [(name, _)] => self.space(name)?,
+            _ => return Err(Error::argument("a vector belongs to one model: name that one")),
+        };
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let live = self.current()?;
         let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
         let scan = || live.index.search(space, queries, search.k, allowed.as_ref(), search.min_score);
         let found = self.scan(&live, queries.len(), queries.dim(), scan)?;
         self.hits(&live, &found)
+    }
+
+    /// Who looks up what of the queries.
+    fn lookups(&self, queries: &[Query], models: &[(String, f32)]) -> Result<Vec<Lookup<'_>>> {
+        let (images, texts) = (queries.iter().any(Query::has_images), queries.iter().any(Query::has_texts));
+        let by = |space: usize, images, texts, weight| {
+            let encoder = &self.encoders[space];
+            Lookup { encoder, space, images, texts, weight }
+        };
+        if let [] | [_] = models {
+            let model = models.first().map(|(name, _)| name.as_str());
+            let seeing = images.then(|| self.seeing(model)).transpose()?;
+            let reading = texts.then(|| self.reading(model)).transpose()?;
+            if seeing.is_some() && seeing == reading {
+                return Ok(seeing.map(|space| by(space, true, true, None)).into_iter().collect());
+            }
+            let seeing = seeing.map(|space| by(space, true, false, None));
+            return Ok(seeing.into_iter().chain(reading.map(|space| by(space, false, true, None))).collect());
+        }
+        let mut lookups: Vec<Lookup<'_>> = Vec::with_capacity(models.len());
+        for (name, weight) in models {
+            let space = self.space(name)?;
+            if !(weight.is_finite() && *weight > 0.0) {
+                return Err(Error::argument(format!("model {name:?} cannot count {weight}: give a number above 0")));
+            }
+            if lookups.iter().any(|known| known.space == space) {
+                return Err(Error::argument(format!("model {name:?} is named twice")));
+            }
+            lookups.push(by(space, true, reads(&self.encoders[space]), Some(*weight)));
+        }
+        if texts && !lookups.iter().any(|by| by.texts) {
+            self.reading(Some(&models[0].0))?;
+        }
+        Ok(lookups)
     }
 
     /// Here if it is little work, otherwise on the workers.

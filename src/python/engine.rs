@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use numpy::{PyArray2, PyReadonlyArray2, PyReadonlyArrayDyn};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
 
 use crate::engine::{Draft, Engine, Hit, Search};
 use crate::error::{Error, Result};
@@ -200,7 +200,7 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
-        model: Option<String>,
+        model: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(bool, Vec<Rows<'py>>)> {
         let (sources, single) = convert::images(image)?;
         let queries = sources.into_iter().map(Query::image).collect();
@@ -215,7 +215,7 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
-        model: Option<String>,
+        model: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(bool, Vec<Rows<'py>>)> {
         let (texts, single) = convert::texts(text)?;
         let queries = texts.into_iter().map(Query::text).collect();
@@ -233,7 +233,7 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
-        model: Option<String>,
+        model: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(bool, Vec<Rows<'py>>)> {
         let (sources, single) = convert::images(image)?;
         let (texts, single_text) = convert::texts(text)?;
@@ -257,7 +257,7 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
-        model: Option<String>,
+        model: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Rows<'py>>> {
         let queries = queries.iter().map(|query| {
             let (images, texts): (Weighted<Bound<'_, PyAny>>, Weighted<String>) = query.extract()?;
@@ -275,7 +275,7 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
-        model: Option<String>,
+        model: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(bool, Vec<Rows<'py>>)> {
         let engine = self.open()?;
         let array = vector.as_array();
@@ -346,12 +346,23 @@ fn search(
     k: i64,
     filter: Option<&Bound<'_, PyAny>>,
     min_score: Option<f32>,
-    model: Option<String>,
+    model: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Search> {
     let k = usize::try_from(k).ok().filter(|k| *k > 0);
     let k = k.ok_or_else(|| Error::argument("k must be at least 1"))?;
     let filter = filter.map(|object| json::to_value(object, "where")).transpose()?;
-    Ok(Search { k, filter, min_score, model })
+    Ok(Search { k, filter, min_score, models: model.map(models).transpose()?.unwrap_or_default() })
+}
+
+/// A name, or weights by name.
+fn models(model: &Bound<'_, PyAny>) -> PyResult<Vec<(String, f32)>> {
+    if let Ok(name) = model.extract::<String>() {
+        return Ok(vec![(name, 1.0)]);
+    }
+    let Ok(mapping) = model.cast::<PyMapping>() else {
+        return Err(PyTypeError::new_err("model takes a name, or a dict with a weight for each name"));
+    };
+    mapping.items()?.iter().map(|item| item.extract()).collect()
 }
 
 fn draft(
