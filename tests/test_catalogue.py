@@ -1,6 +1,7 @@
 """The entries of the catalogue: what they promise, and that each manifest opens networks like the published."""
 
 import json
+import re
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -195,6 +196,15 @@ def test_the_list_shows_every_model_and_licence(capsys):
 def test_show_says_all_about_the_built_in_model_too(capsys):
     assert main(["models", "show", "plushie-mini"]) == 0
     assert "Apache-2.0" in capsys.readouterr().out
+
+
+def test_show_says_what_a_directory_is(toy_model, capsys):
+    assert main(["models", "show", str(toy_model)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("toy\n")
+    assert re.search(r"fingerprint +[0-9a-f]{64}", shown)
+    assert re.search(rf"dimension +{toy.DIM}\b", shown)
+    assert re.search(r"text padding +longest", shown)
 
 
 def test_check_of_the_built_in_model(capsys):

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import toy
 from PIL import Image
@@ -162,6 +163,30 @@ def test_open_clip(preprocess, tiny_open_clip, tmp_path, runtime):
         assert (encoder.encode_images(views) * wanted).sum(axis=1).min() >= 0.9999
         wanted = vectors(model.encode_text(tokenizer(texts)))
         np.testing.assert_allclose(encoder.encode_texts(texts), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, {"custom_text": True}, {"text_cfg": {"no_causal_mask": True}}])
+def test_texts_that_need_no_padding_get_none(changes, tiny_open_clip, tmp_path, runtime):
+    words = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+    text = {**words, **changes.get("text_cfg", {})}
+    directory = tiny_open_clip(text=text, custom_text=bool(changes))
+    write.export(f"open_clip:local-dir:{directory}", tmp_path / "out")
+    free = "no_causal_mask" not in text
+    assert json.loads((tmp_path / "out" / "model.json").read_text())["text"]["padding"] == (
+        "longest" if free else "fixed"
+    )
+    network = onnxruntime.InferenceSession(tmp_path / "out" / "text.onnx")
+    model = open_clip.create_model(f"local-dir:{directory}").eval()
+    texts = ["toy", "a brown bear with a red scarf", "x" * 300, "toy " * 74, "toy " * 75, "toy " * 100]
+    encoded = _core.Encoder(tmp_path / "out", runtime=runtime, threads=1).encode_texts(texts)
+    for ids, vector in zip(open_clip.get_tokenizer("ViT-B-32")(texts), encoded, strict=True):
+        with torch.inference_mode():
+            wanted = vectors(model.encode_text(ids[None]))[0]
+        np.testing.assert_allclose(vector, wanted, atol=1e-5)
+        if free:
+            end = int(ids.argmax()) + 1
+            [found] = network.run(None, {"input_ids": ids[None, :end].numpy()})
+            np.testing.assert_allclose(found[0] / np.linalg.norm(found[0]), wanted, atol=1e-5)
 
 
 def siglip_text(words):

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from plushie_search import hub
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[argparse.ArgumentP
     make.add_argument("--licence", help="under which licence it may be used")
     make.add_argument("--languages", default="", metavar="TAGS", help="of its texts, separated by commas: en,zh")
     for sub, names in ((show, None), (pull, "+"), (verify, None)):
-        directory = " or directory" if sub is verify else ""
+        directory = "" if sub is pull else " or directory"
         sub.add_argument("model", metavar="NAME", nargs=names, help=f"a model's name{directory}")
     faster = action("quantize", _quantize, "make a model directory that computes in 8 bits, and measure what it loses")
     faster.add_argument("model", metavar="NAME", help="a model's name or directory")
@@ -91,10 +92,8 @@ def _summary(manifest: dict[str, Any]) -> tuple[str, str, str]:
 
 def _show(options: argparse.Namespace) -> tuple[Any, str]:
     name = options.model
-    if name in hub.built_in_models():
-        manifest = hub.built_in_manifest(name)
-        facts = {"name": name, "directory": str(hub.resolve(name).directory), **manifest}
-        return facts, _lines(name, {key: value for key, value in facts.items() if key not in ("name", "image", "text")})
+    if name in hub.built_in_models() or (name not in entries() and Path(name).is_dir()):
+        return _show_directory(name)
     entry = hub.entry(name)
     known = pins.read(name)
     facts = {**_facts(entry), "here": is_here(entry)}
@@ -118,6 +117,17 @@ def _show(options: argparse.Namespace) -> tuple[Any, str]:
             shown[f"file {file.path}"] = f"SHA-256 {_pinned(file.sha256, known.sha256.get(file.path))}{size}"
         shown["here"] = "yes" if facts["here"] else f"no, get it by: plushie-search models pull {name}"
     return facts, _lines(name, shown)
+
+
+def _show_directory(name: str) -> tuple[Any, str]:
+    encoder = hub.open_encoder(name, threads=1)
+    manifest = json.loads(encoder.manifest)
+    facts = {"directory": str(hub.resolve(name).directory), "fingerprint": encoder.fingerprint, **manifest}
+    shown = {key: value for key, value in facts.items() if value is not None and key not in ("name", "image", "text")}
+    for part in ("image", "text", "quantized"):
+        shown |= {f"{part} {key}": value for key, value in (manifest.get(part) or {}).items() if value is not None}
+    shown.pop("quantized", None)
+    return facts, _lines(encoder.name, shown)
 
 
 def _pull(options: argparse.Namespace) -> tuple[Any, str]:

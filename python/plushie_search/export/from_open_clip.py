@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
 from open_clip import tokenizer as kinds
 from PIL import Image
 from timm.utils.model import reparameterize_model
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from .original import ImagePart, Method, Original, TextPart
 
@@ -65,13 +68,15 @@ def load(name: str) -> Original:
         traced=_merged(model),
     )
     backend, pad_id = _tokenizer(tokenizer)
+    shorter = _causal(model, tokenizer)
     text = TextPart(
         network=Method(model, "encode_text"),
+        traced=shorter,
         tokenizer=backend,
         settings={
             "clean": _clean(tokenizer),
             "max_length": tokenizer.context_length,
-            "padding": "fixed",
+            "padding": "fixed" if shorter is None else "longest",
             "pad_id": pad_id,
         },
         masked=False,
@@ -79,6 +84,66 @@ def load(name: str) -> Original:
     )
     called = Path(name.removeprefix("local-dir:")).name if given else f"{architecture}::{Path(pretrained).stem}"
     return Original(name=called, image=image, text=text)
+
+
+class Attention(nn.Module):
+    """PyTorch's attention to itself in steps whose shapes follow the text; its own keep the length of the trace."""
+
+    def __init__(self, whole: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, tokens: Tensor, *_: Tensor, attn_mask: Tensor, need_weights: bool = False) -> tuple[Tensor, None]:
+        """What each token takes from others, and no weights."""
+        rows, length, width = tokens.shape
+        whole = self.whole
+        parts = functional.linear(tokens, whole.in_proj_weight, whole.in_proj_bias)
+        parts = parts.reshape(rows, length, 3, whole.num_heads, whole.head_dim).permute(2, 0, 3, 1, 4)
+        queries, keys, values = parts[0], parts[1], parts[2]
+        scores = (queries * whole.head_dim**-0.5) @ keys.transpose(-2, -1) + attn_mask
+        mixed = (scores.softmax(dim=-1) @ values).transpose(1, 2).reshape(rows, length, width)
+        return whole.out_proj(mixed), None
+
+
+class Causal(nn.Module):
+    """A text tower in which no token sees those behind it: read at the end of a text, it needs no padding.
+
+    open_clip always pads: its positions and its mask are as long as the longest text. Here they are as the text is.
+    """
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower: Any = tower
+        self.transformer: Any = deepcopy(self.tower.transformer)
+        for block in self.transformer.resblocks:
+            block.attn = Attention(block.attn)
+        self.eval()
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """The vectors of texts of any one length."""
+        tower, length = self.tower, ids.shape[1]
+        tokens = tower.token_embedding(ids) + tower.positional_embedding[:length]
+        tokens = tower.ln_final(self.transformer(tokens, attn_mask=tower.attn_mask[:length, :length]))
+        vectors: Tensor = tokens[torch.arange(len(ids)), ids.argmax(dim=1)]
+        if isinstance(tower.text_projection, nn.Linear):
+            vectors = tower.text_projection(vectors)
+        elif tower.text_projection is not None:
+            vectors = vectors @ tower.text_projection
+        return vectors
+
+
+def _causal(model: Any, tokenizer: Any) -> Causal | None:
+    """The text tower for texts of any length, where it is read at the end of the text and no token sees later ones."""
+    if not isinstance(tokenizer, kinds.SimpleTokenizer):  # in which the token for the end has the highest id
+        return None
+    tower = getattr(model, "text", model)
+    blocks = getattr(getattr(tower, "transformer", None), "resblocks", ())
+    plain = all(type(block.attn) is nn.MultiheadAttention and block.attn.batch_first for block in blocks)
+    pool = getattr(tower, "pool_type", getattr(tower, "text_pool_type", None))
+    masks_more = getattr(tower, "use_pad_mask", False) or getattr(tower, "cls_emb", None) is not None
+    if pool != "argmax" or getattr(tower, "attn_mask", None) is None or masks_more or not (blocks and plain):
+        return None
+    return Causal(tower)
 
 
 def _merged(model: Any) -> Method | None:

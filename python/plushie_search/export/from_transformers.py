@@ -28,8 +28,10 @@ def load(name: str) -> Original:
     """A model by its name on the hub, or by its directory.
 
     Raises:
-        ValueError: It is of another kind, or has a processor that cannot be described.
+        ValueError: There is none, it is of another kind, or has a processor that cannot be described.
     """
+    if Path(name).is_absolute() and not Path(name).is_dir():
+        raise ValueError(f"transformers model {name}: no such directory")
     kind = AutoConfig.from_pretrained(name).model_type
     if kind not in TWO_TOWERS and kind not in PICTURES_ONLY:
         known = ", ".join((*TWO_TOWERS, *PICTURES_ONLY))

@@ -39,6 +39,7 @@ class TextPart:
         settings: What else stands before it, as in ``model.json``.
         masked: Whether the network takes a mask.
         tokens: The original's own way from a text to what its network takes.
+        traced: The network that is written, where there is one that computes the same from texts of any length.
     """
 
     network: nn.Module
@@ -46,6 +47,7 @@ class TextPart:
     settings: dict[str, Any]
     masked: bool
     tokens: Callable[[str], tuple[Tensor, ...]]
+    traced: nn.Module | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,7 +108,8 @@ def _write(original: Original, out: Path, name: str, licence: str | None, langua
     if original.text is not None:
         part = original.text
         inputs = dict(zip(("input_ids", "attention_mask"), part.tokens(TEXT), strict=False))
-        _trace(part.network, inputs, "text_embeds", out / "text.onnx", fixed=part.settings["padding"] == "fixed")
+        network = part.traced or part.network
+        _trace(network, inputs, "text_embeds", out / "text.onnx", fixed=part.settings["padding"] == "fixed")
         part.tokenizer.save(str(out / "tokenizer.json"))
         manifest["text"] = {
             "file": "text.onnx",
