@@ -88,7 +88,7 @@ class Engine:
         ValueError: There is no model of that name, or there are two.
     """
 
-    __slots__ = ("_core",)
+    __slots__ = ("_core", "_models", "_reads", "_sees")
 
     def __init__(
         self,
@@ -102,6 +102,9 @@ class Engine:
         models = [model] if isinstance(model, (str, os.PathLike)) else model
         encoders = [hub.open_encoder(one, threads=threads, accept_licence=accept_licence) for one in models]
         self._core = _core.Engine(os.fspath(path), encoders, create=create)
+        # Every search says who was asked.
+        self._models = tuple(self._core.models)
+        self._sees, self._reads = self._core.image_model, self._core.text_model
 
     # What is in it
 
@@ -304,7 +307,7 @@ class Engine:
             ModelError: The model sees no pictures.
         """
         single, rows = self._core.search_image(image, k=k, where=where, min_score=min_score, model=model)
-        return _results(single, rows, image, self._asked(model, image=True, text=False))
+        return _results(single, rows, image, _names(model or self._sees))
 
     @overload
     def search_text(  # type: ignore[overload-overlap]
@@ -344,7 +347,7 @@ class Engine:
             ModelError: No model reads texts; the message says how to have one.
         """
         single, rows = self._core.search_text(text, k=k, where=where, min_score=min_score, model=model)
-        return _results(single, rows, text, self._asked(model, image=False, text=True))
+        return _results(single, rows, text, _names(model or self._reads))
 
     @overload
     def search_hybrid(  # type: ignore[overload-overlap]
@@ -407,7 +410,7 @@ class Engine:
         Of several models it is the first one's, unless ``model`` names another.
         """
         single, rows = self._core.search_vector(vector, k=k, where=where, min_score=min_score, model=model)
-        return _results(single, rows, "vector", model or self._core.models[0])
+        return _results(single, rows, "vector", model or self._models[0])
 
     @overload
     def search(
@@ -542,24 +545,22 @@ class Engine:
     @property
     def models(self) -> tuple[str, ...]:
         """The names of the models, in the order in which they were given."""
-        return tuple(self._core.models)
+        return self._models
 
     @property
     def image_model(self) -> str | None:
         """The name of the model that looks up pictures unless a search names another; None if none sees any."""
-        return self._core.image_model
+        return self._sees
 
     @property
     def text_model(self) -> str | None:
         """The name of the model that looks up texts unless a search names another; None if none reads any."""
-        return self._core.text_model
+        return self._reads
 
-    def _asked(self, model: By | None, *, image: bool, text: bool) -> str:
-        """The name of what looks up pictures or texts, or all names."""
-        if isinstance(model, str):
-            return model
-        names = model or dict.fromkeys([*[self.image_model] * image, *[self.text_model] * text])
-        return " + ".join(name for name in names if name is not None)
+    def _asked(self, model: By | None, *, image: bool, text: bool) -> str | None:
+        """The names of what looks up pictures and texts."""
+        default = {name: 1.0 for name, used in ((self._sees, image), (self._reads, text)) if used and name is not None}
+        return _names(model or default)
 
     @property
     def path(self) -> str:
@@ -583,6 +584,10 @@ class Engine:
 
     def __repr__(self) -> str:
         return repr(self._core)
+
+
+def _names(models: By | None) -> str | None:
+    return " + ".join(models) if isinstance(models, Mapping) else models
 
 
 def _results(

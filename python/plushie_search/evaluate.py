@@ -160,7 +160,7 @@ def evaluate(
         raise ValueError(f"there is no query to evaluate {engine.path} with{reason}")
     asked = engine._asked(model, image=bool(pictures or left_out or strangers), text=bool(words))
     return _evaluation(
-        engine, judge, found, failed, model=asked, false_reject_rate=false_reject_rate, rounds=rounds, seed=seed
+        engine, judge, found, failed, model=asked or "", false_reject_rate=false_reject_rate, rounds=rounds, seed=seed
     )
 
 

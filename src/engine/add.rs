@@ -113,10 +113,13 @@ impl Engine {
                 encoded.push(Vec::new());
                 drafts.len() - 1
             });
-            let numbers = order.iter().flat_map(|space| vectors[*space].row(row));
-            let bytes: Vec<u8> = numbers.flat_map(|value| value.to_le_bytes()).collect();
+            let mut digest = Sha256::new();
+            for space in &order {
+                let bytes: Vec<u8> = vectors[*space].row(row).iter().flat_map(|value| value.to_le_bytes()).collect();
+                digest.update(bytes);
+            }
             let outcome = Outcome::New(vectors.iter().map(|vectors| vectors.row(row).to_vec()).collect());
-            encoded[place].push(Encoded { name: "vector".into(), digest: Sha256::digest(bytes).into(), outcome });
+            encoded[place].push(Encoded { name: "vector".into(), digest: digest.finalize().into(), outcome });
         }
         self.write(&drafts, &encoded, Vec::new())
     }
