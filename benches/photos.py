@@ -9,7 +9,7 @@ items with all their queries, and what guessing would reach.
 
 Several models, as in `--model mobilenet plushie-mini`, share the catalog: the first looks up pictures. With a file that
 has the columns `item` and `words`, each picture is also asked with its item's words, by the first model that reads, and
-the words are asked alone. With `--weights`, one for each model, each picture is also looked up by all of them together.
+the words are asked alone. With `--weights`, one for each model, each picture is looked up by all of them together.
 """
 
 from __future__ import annotations

@@ -193,6 +193,16 @@ def test_several_models_look_up_the_same_picture(toys: ps.Engine) -> None:
         assert toys.search_text(text, model=weights).to_dicts() == toys.search_text(text).to_dicts()
         batch = toys.search([ps.Query(text=text), ps.Query(image=picture)], k=9, model=weights)
         assert same(batch[1], [(hit.item, hit.score) for hit in hits])
+        vectors = {"toy": by_toy, "eye": eye}
+        by_vectors = toys.search_vector(vectors, k=9, model=weights)
+        assert isinstance(by_vectors, ps.Results)
+        assert same(by_vectors, [(hit.item, hit.score) for hit in hits])
+        rows = {name: np.stack([vector, -vector]) for name, vector in vectors.items()}
+        first, second = toys.search_vector(rows, k=9, model=weights)
+        assert isinstance(first, ps.Results)
+        assert isinstance(second, ps.Results)
+        assert same(first, [(hit.item, hit.score) for hit in hits])
+        assert same(second, brute_force(toys, {"eye": (-eye, a), "toy": (-by_toy, b)})[:9])
     assert toys.search_image(picture, model={"toy": 3}).to_dicts() == toys.search_image(picture, model="toy").to_dicts()
     evaluation = toys.evaluate([(ITEMS["item-4"][0], "item-4")], model={"eye": 1, "toy": 1})
     assert (evaluation.model, evaluation.metrics["hit@1"].value) == ("eye + toy", 1)
@@ -200,8 +210,11 @@ def test_several_models_look_up_the_same_picture(toys: ps.Engine) -> None:
         (lambda: toys.search_image(picture, model={"eye": 1, "toy": 0}), 'model "toy" cannot count 0'),
         (lambda: toys.search_image(picture, model={"eye": 1, "toy": float("nan")}), 'model "toy" cannot count NaN'),
         (lambda: toys.search_image(picture, model={"eye": 1, "nose": 1}), 'no model "nose"'),
-        (lambda: toys.search_vector(eye, model={"eye": 1, "toy": 1}), "a vector belongs to one model"),  # type: ignore[arg-type]
-        (lambda: toys.evaluate(model={"eye": 1, "toy": 1}), "looked up by one model"),
+        (lambda: toys.search_vector(eye, model={"eye": 1, "toy": 1}), "a vector belongs to one model"),
+        (lambda: toys.search_vector(vectors, model={"eye": 1}), 'model "toy" has vectors, but no weight'),
+        (lambda: toys.search_vector({"eye": eye}, model={"eye": 1, "toy": 1}), 'model "toy" has a weight, but no vec'),
+        (lambda: toys.search_vector({"eye": eye}), 'model "eye" has vectors, but no weight'),
+        (lambda: toys.search_vector({**vectors, "eye": rows["eye"]}, model=weights), "a vector and a weight for each"),
     ]:
         with pytest.raises(ValueError, match=message):
             call()
@@ -460,6 +473,17 @@ def test_evaluating_each_model(toys: ps.Engine) -> None:
             rows = toys.vectors(id, model=name)
             cosines = rows @ rows.T - 9 * np.eye(len(rows))
             assert any(abs(float(row.max()) - (outcome.score or 0)) < 1e-5 for row in cosines)
+    both = toys.evaluate(model={"eye": 3, "toy": 1})
+    for outcome in both.outcomes:
+        [id] = outcome.items
+        names = [reference.name for reference in toys.get(id).references]
+        cosines = sum(
+            share * (rows @ rows.T) for share, rows in ((0.75, toys.vectors(id)), (0.25, toys.vectors(id, model="toy")))
+        ) - 9 * np.eye(len(names))
+        assert any(abs(float(row.max()) - (outcome.score or 0)) < 1e-5 for row in cosines)
+        better = {h.item for h in toys.search_image(ITEMS[id][0], k=99, model={"eye": 3, "toy": 1})} - {id}
+        assert outcome.wrong in better
+    assert both.model == "eye + toy"
     assert toys.evaluate(texts=[("red", "item-1")]).model == "toy"
     assert toys.evaluate(pictures, texts=[("red", "item-1")]).model == "eye + toy"
 
@@ -482,6 +506,15 @@ def test_the_command_line_takes_several_models(
         ]:
             assert main(["search", catalog, *both, *query, "--json"]) == 0
             assert json.loads(capsys.readouterr().out) == hits.to_dicts()
+    weighted = ["--weight", "3", "--weight", "1"]
+    with ps.Engine(catalog, model=models) as engine:
+        hits = engine.search_image(photo, model={"eye": 3, "toy": 1})
+    assert main(["search", catalog, *both, *weighted, photo, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == hits.to_dicts()
+    assert main(["evaluate", catalog, str(tmp_path / "photos"), *both, *weighted, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "eye + toy"
+    assert main(["search", catalog, *both, "--weight", "3", photo]) == 2
+    assert "--weight stands once for each --model, so 2 times" in capsys.readouterr().err
     assert main(["search", catalog, "--model", str(models[1]), photo]) == 0
     assert main(["stats", catalog, *both]) == 0
     assert re.search(r"^model +eye$", capsys.readouterr().out, re.MULTILINE)

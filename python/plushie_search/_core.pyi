@@ -236,7 +236,7 @@ class Engine:
     ) -> list[list[_HitRow]]: ...
     def search_vector(
         self,
-        vector: NDArray[np.float32],
+        vector: NDArray[np.float32] | Mapping[str, NDArray[np.float32]],
         *,
         k: int = 5,
         where: Mapping[str, Any] | None = None,

@@ -26,6 +26,8 @@ from .results import Item, Report, printable, table
 #: Exit statuses: all went well; something could not be used; nothing could be done; Ctrl-C.
 DONE, SOME_FAILED, ERROR, INTERRUPTED = 0, 1, 2, 130
 
+WEIGHT = "how much a --model counts, given once for each: then all of them look up what they can"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status."""
@@ -85,8 +87,9 @@ def _sentence(report: Report, total: int) -> str:
 def _search(options: argparse.Namespace) -> int:
     if options.image is None and options.text is None:
         raise ValueError("search needs an IMAGE, a --text, or both")
-    how = {"k": options.k, "where": options.where, "min_score": options.min_score}
+    how: dict[str, Any] = {"k": options.k, "where": options.where, "min_score": options.min_score}
     with _engine(options) as engine:
+        how["model"] = _weights(options, engine)
         if options.text is None:
             results = engine.search_image(options.image, **how)
         elif options.image is None:
@@ -155,10 +158,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     queries = None if options.leave_one_out else places[1]
     evaluation: Evaluation | Comparison
     with closing(ProgressBar("evaluating")) as progress:
-        how = {"unknown": options.unknown, "k": options.k, "progress": progress}
+        how: dict[str, Any] = {"unknown": options.unknown, "k": options.k, "progress": progress}
         if not models:
             with _engine(options) as engine:
-                evaluation = engine.evaluate(queries, where=options.where, **how)
+                evaluation = engine.evaluate(queries, where=options.where, model=_weights(options, engine), **how)
         elif options.where is not None:
             raise ValueError("--where asks one catalog, and --compare makes its own: give one of them")
         elif os.path.isfile(os.path.join(places[0], "catalog.sqlite")):
@@ -248,6 +251,15 @@ def _engine(options: argparse.Namespace, *, create: bool = False) -> Engine:
     return Engine(options.catalog, model=options.model or DEFAULT_MODEL, threads=options.threads, create=create)
 
 
+def _weights(options: argparse.Namespace, engine: Engine) -> dict[str, float] | None:
+    """How much each model counts, if that was said."""
+    if not options.weight:
+        return None
+    if len(options.weight) != len(engine.models):
+        raise ValueError(f"--weight stands once for each --model, so {len(engine.models)} times")
+    return dict(zip(engine.models, options.weight, strict=True))
+
+
 def _say(message: str) -> None:
     print(f"plushie-search: {printable(message)}", file=sys.stderr)
 
@@ -325,6 +337,7 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("image", metavar="IMAGE", nargs="?", help="the picture to look for")
     search.add_argument("--text", help="what to look for in words, or how it differs from IMAGE")
     search.add_argument("--image-weight", type=float, default=0.6, metavar="W", help="IMAGE's share (%(default)s)")
+    search.add_argument("--weight", type=float, action="append", metavar="W", help=WEIGHT)
     search.add_argument("-k", type=int, default=5, help="how many items (%(default)s)")
     search.add_argument("--min-score", type=float, metavar="S", help="only hits with at least this cosine")
     search.add_argument("--where", type=_where, metavar="JSON", help="""a filter: '{"price": {"$lt": 20}}'""")
@@ -353,6 +366,7 @@ def _parser() -> argparse.ArgumentParser:
         "<item>/<picture>",
     )
     evaluate.add_argument("--where", type=_where, metavar="JSON", help="search only among items that fit this filter")
+    evaluate.add_argument("--weight", type=float, action="append", metavar="W", help=WEIGHT)
     evaluate.add_argument("-k", "--k", type=_positive, default=10, help="look at so many items (%(default)s)")
     evaluate.add_argument("--html", metavar="FILE", help="write a page with pictures of the worst failures")
     evaluate.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")

@@ -398,19 +398,23 @@ class Engine:
 
     def search_vector(
         self,
-        vector: NDArray[np.float32],
+        vector: NDArray[np.float32] | Mapping[str, NDArray[np.float32]],
         *,
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
-        model: str | None = None,
+        model: By | None = None,
     ) -> Results | list[Results]:
         """The ``k`` items nearest to a vector of this engine's model: float32 (dim,), or (n, dim) for a list.
 
-        Of several models it is the first one's, unless ``model`` names another.
+        Of several models it is the first one's, unless ``model`` names another. A dict with a vector of each of several
+        models, by name, goes with a dict of their weights as ``model``.
+
+        Raises:
+            ValueError: The numbers or models do not fit, or a vector has NaN or no length.
         """
         single, rows = self._core.search_vector(vector, k=k, where=where, min_score=min_score, model=model)
-        return _results(single, rows, "vector", model or self._models[0])
+        return _results(single, rows, "vector", _names(model or self._models[0]))
 
     @overload
     def search(
@@ -504,7 +508,7 @@ class Engine:
             depth: For ``mAP`` and ``MRR`` an item below this rank is not found; at least 100 unless told.
             where: Search only among items that fit; queries for others are left out.
             model: The name of the model that looks the queries up, or several with weights, as in a search. References
-                that are left out are looked up by one, the first unless told.
+                that are left out are looked up by the first one unless told.
             false_reject_rate: The share of known queries that may be turned away to keep unknown ones out.
             rounds, seed: Of the bootstrap that gives the intervals; see :func:`plushie_search.metrics.mean`.
             progress: Called with (queries done, queries in all, the query that comes next).

@@ -115,9 +115,7 @@ def evaluate(
     words = [_Question(text, text, _right(right)) for text, right in texts or ()]
     strangers = [] if unknown is None else _strangers(unknown)
     left_out = _leave_one_out(engine, where) if queries is None and texts is None else []
-    if left_out and isinstance(model, Mapping):
-        raise ValueError("references that are left out are looked up by one model: name it, or give queries")
-    by = model if isinstance(model, str) else None
+    weights = model if isinstance(model, Mapping) else {model or engine.models[0]: 1.0}
 
     _check(engine, [*pictures, *words])
     if where is not None:
@@ -146,7 +144,7 @@ def evaluate(
         judge.add(questions, list(map(_rows, results)), "text")
     for part in _parts(left_out):
         told([name for _, names in part for name in names], part[0][0])
-        questions, lists = _without_themselves(engine, part, judge.depth, where, by)
+        questions, lists = _without_themselves(engine, part, judge.depth, where, weights)
         judge.add(questions, lists, "reference")
     for questions in _batches(strangers):
         told(questions, questions[0].name)
@@ -332,7 +330,7 @@ def _without_themselves(
     items: Sequence[tuple[str, list[str]]],
     depth: int,
     where: Mapping[str, Any] | None,
-    model: str | None,
+    weights: Mapping[str, float],
 ) -> tuple[list[_Question], list[list[_Found]]]:
     """Each reference as a query, answered as if it were not there.
 
@@ -341,20 +339,23 @@ def _without_themselves(
     """
     questions: list[_Question] = []
     own: list[_Found] = []
-    vectors = []
+    vectors: dict[str, list[NDArray[np.float32]]] = {model: [] for model in weights}
     for item, names in items:
-        rows = engine.vectors(item, model=model)
-        cosines = rows @ rows.T
+        cosines = np.zeros((len(names), len(names)), np.float32)
+        for model, weight in weights.items():
+            stored = engine.vectors(item, model=model)
+            cosines += weight / sum(weights.values()) * (stored @ stored.T)
+            vectors[model].append(stored)
         np.fill_diagonal(cosines, -np.inf)
         for name, others in zip(names, cosines, strict=True):
             best = int(others.argmax())
             questions.append(_Question(name, name, frozenset([item])))
             own.append((item, float(others[best]), names[best]))
-        vectors.append(rows)
-    answers = engine.search_vector(np.concatenate(vectors), k=depth + 1, where=where, model=model)
+    together = {model: np.concatenate(rows) for model, rows in vectors.items()}
+    answers = engine.search_vector(together, k=depth + 1, where=where, model=weights)
     lists = []
     for (item, score, reference), results in zip(own, answers, strict=True):
-        others = [hit for hit in _rows(results) if hit[0] != item]  # type: ignore[arg-type]
-        place = sum(hit[1] >= score for hit in others)
-        lists.append([*others[:place], (item, score, reference), *others[place:]])
+        rest = [hit for hit in _rows(results) if hit[0] != item]  # type: ignore[arg-type]
+        place = sum(hit[1] >= score for hit in rest)
+        lists.append([*rest[:place], (item, score, reference), *rest[place:]])
     return questions, lists

@@ -79,7 +79,7 @@ impl Engine {
         let space = match &search.models[..] {
             [] => 0,
             [(name, _)] => self.space(name)?,
-            _ => return Err(Error::argument("a vector belongs to one model: name that one")),
+            _ => return Err(Error::argument("a vector belongs to one model: name it, or give a vector of each model")),
         };
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let live = self.current()?;
@@ -87,6 +87,56 @@ impl Engine {
         let scan = || live.index.search(space, queries, search.k, allowed.as_ref(), search.min_score);
         let found = self.scan(&live, queries.len(), queries.dim(), scan)?;
         self.hits(&live, &found)
+    }
+
+    /// The best items for queries of which there is a vector for each model that the search names, best first.
+    ///
+    /// # Errors
+    /// Those of [`Engine::search_vectors`]; [`Error::Argument`] when there are not as many vectors of each model, or a model
+    /// has vectors but no weight or the reverse.
+    pub fn search_vectors_of_each(&self, queries: &[(String, Vectors)], search: &Search) -> Result<Vec<Vec<Hit>>> {
+        let weights = self.weights(&search.models)?;
+        let all: f32 = weights.iter().map(|(_, weight)| weight).sum();
+        let count = queries.first().map_or(0, |(_, vectors)| vectors.len());
+        let mut shares = Vec::with_capacity(weights.len());
+        for (name, _) in queries {
+            let space = self.space(name)?;
+            let weight = weights.iter().find(|(of, _)| *of == space);
+            let (_, weight) =
+                weight.ok_or_else(|| Error::argument(format!("model {name:?} has vectors, but no weight")))?;
+            shares.push((space, vec![weight / all; count]));
+        }
+        if let Some((space, _)) = weights.iter().find(|(space, _)| shares.iter().all(|(of, _)| of != space)) {
+            return Err(Error::argument(format!("model {:?} has a weight, but no vectors", self.names()[*space])));
+        }
+        let parts: Vec<index::Part<'_>> = queries
+            .iter()
+            .zip(&shares)
+            .map(|((_, vectors), (space, weights))| index::Part { space: *space, vectors, weights })
+            .collect();
+        let dims = parts.iter().map(|part| part.vectors.dim()).sum();
+        let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
+        let live = self.current()?;
+        let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
+        let scan = || live.index.search_sum(&parts, search.k, allowed.as_ref(), search.min_score);
+        let found = self.scan(&live, count, dims, scan)?;
+        self.hits(&live, &found)
+    }
+
+    /// Models by their numbers, each with its weight.
+    fn weights(&self, models: &[(String, f32)]) -> Result<Vec<(usize, f32)>> {
+        let mut weights: Vec<(usize, f32)> = Vec::with_capacity(models.len());
+        for (name, weight) in models {
+            let space = self.space(name)?;
+            if !(weight.is_finite() && *weight > 0.0) {
+                return Err(Error::argument(format!("model {name:?} cannot count {weight}: give a number above 0")));
+            }
+            if weights.iter().any(|(known, _)| *known == space) {
+                return Err(Error::argument(format!("model {name:?} is named twice")));
+            }
+            weights.push((space, *weight));
+        }
+        Ok(weights)
     }
 
     /// Who looks up what of the queries.
@@ -106,17 +156,9 @@ impl Engine {
             let seeing = seeing.map(|space| by(space, true, false, None));
             return Ok(seeing.into_iter().chain(reading.map(|space| by(space, false, true, None))).collect());
         }
-        let mut lookups: Vec<Lookup<'_>> = Vec::with_capacity(models.len());
-        for (name, weight) in models {
-            let space = self.space(name)?;
-            if !(weight.is_finite() && *weight > 0.0) {
-                return Err(Error::argument(format!("model {name:?} cannot count {weight}: give a number above 0")));
-            }
-            if lookups.iter().any(|known| known.space == space) {
-                return Err(Error::argument(format!("model {name:?} is named twice")));
-            }
-            lookups.push(by(space, true, reads(&self.encoders[space]), Some(*weight)));
-        }
+        let several = self.weights(models)?.into_iter();
+        let lookups: Vec<Lookup<'_>> =
+            several.map(|(space, weight)| by(space, true, reads(&self.encoders[space]), Some(weight))).collect();
         if texts && !lookups.iter().any(|by| by.texts) {
             self.reading(Some(&models[0].0))?;
         }

@@ -271,22 +271,31 @@ impl PyEngine {
     fn search_vector<'py>(
         &self,
         py: Python<'py>,
-        vector: PyReadonlyArrayDyn<'py, f32>,
+        vector: &Bound<'py, PyAny>,
         k: i64,
         r#where: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
         model: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(bool, Vec<Rows<'py>>)> {
         let engine = self.open()?;
-        let array = vector.as_array();
-        let (single, dim) = match *array.shape() {
-            [dim] => (true, dim),
-            [_, dim] => (false, dim),
-            _ => return Err(PyValueError::new_err(format!("vectors have shape (dim,) or (n, dim), got {array:?}"))),
-        };
-        let numbers: Vec<f32> = array.iter().copied().collect();
         let search = search(k, r#where, min_score, model)?;
-        let hits = detached(py, || engine.search_vectors(&Vectors::normalize(dim, numbers)?, &search))?;
+        let Ok(mapping) = vector.cast::<PyMapping>() else {
+            let (single, dim, numbers) = vectors(vector)?;
+            let hits = detached(py, || engine.search_vectors(&Vectors::normalize(dim, numbers)?, &search))?;
+            return Ok((single, rows(py, &hits)?));
+        };
+        let mut single = true;
+        let mut parts = Vec::new();
+        for item in mapping.items()? {
+            let (name, array): (String, Bound<'_, PyAny>) = item.extract()?;
+            let (alone, dim, numbers) = vectors(&array)?;
+            single &= alone;
+            parts.push((name, dim, numbers));
+        }
+        let hits = detached(py, || {
+            let unit = |(name, dim, numbers)| Ok((name, Vectors::normalize(dim, numbers)?));
+            engine.search_vectors_of_each(&parts.into_iter().map(unit).collect::<Result<Vec<_>>>()?, &search)
+        })?;
         Ok((single, rows(py, &hits)?))
     }
 
@@ -352,6 +361,18 @@ fn search(
     let k = k.ok_or_else(|| Error::argument("k must be at least 1"))?;
     let filter = filter.map(|object| json::to_value(object, "where")).transpose()?;
     Ok(Search { k, filter, min_score, models: model.map(models).transpose()?.unwrap_or_default() })
+}
+
+/// Whether it is one vector alone, its numbers, and those of all.
+fn vectors(array: &Bound<'_, PyAny>) -> PyResult<(bool, usize, Vec<f32>)> {
+    let array: PyReadonlyArrayDyn<'_, f32> = array.extract()?;
+    let array = array.as_array();
+    let (single, dim) = match *array.shape() {
+        [dim] => (true, dim),
+        [_, dim] => (false, dim),
+        _ => return Err(PyValueError::new_err(format!("vectors have shape (dim,) or (n, dim), got {array:?}"))),
+    };
+    Ok((single, dim, array.iter().copied().collect()))
 }
 
 /// A name, or weights by name.
