@@ -1,6 +1,7 @@
 # make demo   set everything up and find plush toys by picture, text and both; open demo/index.html afterwards
 # make test   set everything up and pass every check and test
 # make test-torch   the tests that compare with PyTorch models, export and train them (installs 6 GB)
+# make test-kserve   the tests with KServe's own server
 # make lint   only the checks          make bench  measure against others
 # make wheel  a self-contained wheel in dist/, tested in a clean environment          make clean  forget it all
 # Each target first installs what is missing and does nothing twice.
@@ -17,7 +18,7 @@ LIBRARY := $(CARGO_TARGET_DIR)/release/deps/libplushie_search.so
 CARGO := cargo --locked
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
-.PHONY: demo test test-torch lint bench wheel clean
+.PHONY: demo test test-torch test-kserve lint bench wheel clean
 
 demo: $(DONE)/package
 	$(BIN)/plushie-search demo demo
@@ -29,6 +30,9 @@ test: lint $(DONE)/test-tools
 
 test-torch: $(DONE)/package $(DONE)/test-tools $(DONE)/torch-tools
 	$(BIN)/python -m pytest $$(grep -lE 'importorskip."(torch|open_clip)"' tests/test_*.py)
+
+test-kserve: $(DONE)/package $(DONE)/test-tools $(DONE)/kserve-tools
+	$(BIN)/python -m pytest tests/test_kserve.py
 
 lint: $(DONE)/package $(DONE)/test-tools
 	cargo fmt --check

@@ -14,6 +14,7 @@ pub mod plush;
 pub mod preprocess;
 pub mod model;
 pub mod tokenize;
+pub mod service;
 pub mod encoder;
 pub mod filter;
 pub mod store;

@@ -1,15 +1,18 @@
 //! A model directory on disk: its manifest, its files, and what identifies it. No inference happens here.
 
+mod facts;
 mod fingerprint;
 mod layout;
 mod manifest;
 mod onnx;
 mod quantization;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use self::facts::Facts;
 pub use self::manifest::{Clean, ImageTower, Mask, Padding, Pool, Side, TextTower};
 pub use self::quantization::{Precision, Quantization};
 
@@ -19,6 +22,9 @@ use crate::error::{Error, Result};
 
 /// The manifest of a model directory.
 pub const MANIFEST: &str = "model.json";
+
+/// What a model directory may say of its networks: see [`Facts`].
+pub const FACTS: &str = "probe.json";
 
 /// The outputs that have the vectors of pictures, best first, by the names that exporters give them.
 pub const IMAGE_OUTPUTS: &[&str] = &["image_embeds", "image_embeddings", "image_embedding", "pooler_output"];
@@ -32,6 +38,9 @@ pub struct Model {
     dir: PathBuf,
     manifest: Manifest,
     fingerprint: String,
+    facts: Facts,
+    /// Networks that are not here.
+    absent: BTreeSet<String>,
 }
 
 impl Model {
@@ -48,12 +57,40 @@ impl Model {
             return Err(blame(format!("no such directory; a model is a directory with a {MANIFEST}")));
         }
         match fs::read_to_string(dir.join(MANIFEST)) {
-            Ok(text) => Self::described(dir, &text, MANIFEST),
+            Ok(text) => Self::described(dir, &text, MANIFEST, None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let manifest = layout::recognised(dir).map_err(blame)?;
-                Self::complete(dir, manifest, "the manifest made from its files")
+                Self::complete(dir, manifest, "the manifest made from its files", None)
             }
             Err(error) => Err(blame(format!("{MANIFEST} cannot be read: {error}"))),
+        }
+    }
+
+    /// Reads and checks a model directory whose networks may lie elsewhere, because they run there: as
+    /// [`open`](Self::open), or as [`with_manifest`](Self::with_manifest) if there is one.
+    ///
+    /// Digests in `facts`, or in the directory's `probe.json` if there are none, stand for the networks that are not
+    /// here: the fingerprint is then that of the complete directory. Without them it tells the settings and the tokenizer
+    /// only.
+    ///
+    /// # Errors
+    /// [`Error::Model`] as those, and when the facts cannot be read.
+    pub fn without_networks(dir: impl AsRef<Path>, manifest: Option<&str>, facts: Option<&str>) -> Result<Self> {
+        let dir = dir.as_ref();
+        let read = |text: &str| Facts::read(text).map_err(|reason| Error::model(dir.display(), reason));
+        let facts = match facts {
+            Some(facts) => read(facts)?,
+            None => match fs::read_to_string(dir.join(FACTS)) {
+                Ok(text) => read(&text)?,
+                Err(_) => Facts::default(),
+            },
+        };
+        match manifest {
+            Some(manifest) => Self::described(dir, manifest, "the manifest", Some(facts)),
+            None => match fs::read_to_string(dir.join(MANIFEST)) {
+                Ok(text) => Self::described(dir, &text, MANIFEST, Some(facts)),
+                Err(_) => Ok(Self { facts, ..Self::open(dir)? }),
+            },
         }
     }
 
@@ -71,19 +108,37 @@ impl Model {
                 "no such directory; it must hold the files that the manifest names",
             ));
         }
-        Self::described(dir, manifest, "the manifest")
+        Self::described(dir, manifest, "the manifest", None)
     }
 
-    /// `called` is what errors call the manifest.
-    fn described(dir: &Path, manifest: &str, called: &str) -> Result<Self> {
+    /// `called` is what errors call the manifest; with facts, networks may be missing.
+    fn described(dir: &Path, manifest: &str, called: &str, facts: Option<Facts>) -> Result<Self> {
         let manifest =
             layout::read(dir, manifest).map_err(|reason| Error::model(dir.display(), format!("{called}: {reason}")))?;
-        Self::complete(dir, manifest, called)
+        Self::complete(dir, manifest, called, facts)
     }
 
-    fn complete(dir: &Path, manifest: Manifest, called: &str) -> Result<Self> {
-        let fingerprint = fingerprint(dir, &manifest, called).map_err(|reason| Error::model(dir.display(), reason))?;
-        Ok(Self { dir: dir.to_path_buf(), manifest, fingerprint })
+    fn complete(dir: &Path, manifest: Manifest, called: &str, facts: Option<Facts>) -> Result<Self> {
+        let mut absent = BTreeSet::new();
+        if facts.is_some() {
+            let files =
+                [manifest.image.as_ref().map(|tower| &tower.file), manifest.text.as_ref().map(|tower| &tower.file)];
+            absent.extend(files.into_iter().flatten().filter(|file| !dir.join(file).is_file()).cloned());
+        }
+        let facts = facts.unwrap_or_default();
+        let fingerprint = fingerprint(dir, &manifest, called, &absent, &facts.sha256);
+        let fingerprint = fingerprint.map_err(|reason| Error::model(dir.display(), reason))?;
+        Ok(Self { dir: dir.to_path_buf(), manifest, fingerprint, facts, absent })
+    }
+
+    /// Whether the network `file` is here.
+    pub fn has(&self, file: &str) -> bool {
+        !self.absent.contains(file)
+    }
+
+    /// What is known of the networks without running them.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// The directory.

@@ -72,7 +72,8 @@ fn runtime() -> Option<PathBuf> {
 fn open(threads: usize) -> Option<(tempfile::TempDir, Encoder)> {
     load_runtime(&runtime()?).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let encoder = Encoder::open(write(dir.path(), MANIFEST), &Options { threads: Some(threads) }).unwrap();
+    let encoder =
+        Encoder::open(write(dir.path(), MANIFEST), &Options { threads: Some(threads), ..Options::default() }).unwrap();
     Some((dir, encoder))
 }
 
@@ -110,7 +111,8 @@ fn a_bad_picture_spoils_no_other() {
     let Some((_dir, encoder)) = open(2) else { return };
     let bad = Source::Bytes { name: "bad.jpg".into(), bytes: Arc::from(&b"no picture"[..]) };
     let black = plain("black", [0, 0, 0]);
-    let rows = encoder.each_image(&[plain("red", [255, 0, 0]), bad.clone(), black, plain("blue", [0, 0, 255])]);
+    let rows =
+        encoder.each_image(&[plain("red", [255, 0, 0]), bad.clone(), black, plain("blue", [0, 0, 255])]).unwrap();
     assert_close(rows[0].as_ref().unwrap(), &by_hand([255, 0, 0]));
     assert!(rows[1].as_ref().unwrap_err().to_string().starts_with("picture bad.jpg: "));
     let nowhere = rows[2].as_ref().unwrap_err().to_string();
@@ -147,7 +149,7 @@ fn what_a_model_lacks_is_said() {
     let error = encoder.texts(&["a bear"]).unwrap_err();
     assert_eq!(error.to_string(), "model tiny: has no text tower: it encodes pictures only");
     let model = Model::open(encoder.model().dir()).unwrap();
-    assert!(Encoder::open(model, &Options { threads: Some(0) }).is_err());
+    assert!(Encoder::open(model, &Options { threads: Some(0), ..Options::default() }).is_err());
 }
 
 #[test]

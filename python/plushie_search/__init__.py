@@ -13,6 +13,7 @@ from .evaluation import Evaluation  # noqa: E402
 from .hub import models, pull_model  # noqa: E402
 from .quantize.model import Quantization, quantize_model  # noqa: E402
 from .results import Hit, Item, Reference, Report, Results  # noqa: E402
+from .service import Service  # noqa: E402
 
 __all__ = [
     "Added",
@@ -31,6 +32,7 @@ __all__ = [
     "Reference",
     "Report",
     "Results",
+    "Service",
     "__version__",
     "check_model",
     "compare_models",

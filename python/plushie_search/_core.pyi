@@ -39,6 +39,22 @@ class ModelError(RuntimeError):
 class CatalogError(RuntimeError):
     """A catalog that cannot be opened or changed."""
 
+class _Service(Protocol):
+    """What `Encoder` wants to know of a server; `plushie_search.Service` has the defaults and says what they mean."""
+
+    @property
+    def image(self) -> str | None: ...
+    @property
+    def text(self) -> str | None: ...
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def retries(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def requests(self) -> int: ...
+
 @final
 class Encoder:
     """A model that is ready to encode, shared by any number of threads.
@@ -53,9 +69,16 @@ class Encoder:
             them.
         manifest: What a model.json would say, as JSON, instead of the one in the directory, into which nothing is
             written; its file names are relative to the directory.
+        service: The server that runs the model's networks, if they do not all run here: anything with the attributes of
+            `plushie_search.Service`. Networks that run there need not be in the directory.
+        facts: What is known of the networks without having them, as the JSON of a `probe.json`, instead of the one in
+            the directory: `image` and `text`, the vectors of a fixed picture and text, and `sha256`, the digests of the
+            networks by their paths, by which the fingerprint is that of the complete directory.
 
     Raises:
-        ModelError: The model or the library cannot be used; the message says why and what to do.
+        ModelError: The model or the library cannot be used, or the server cannot be asked or runs another model; the
+            message says why and what to do.
+        ValueError: An address or another setting of the service makes no sense.
     """
 
     def __new__(
@@ -65,6 +88,8 @@ class Encoder:
         runtime: str | os.PathLike[str],
         threads: int | None = None,
         manifest: str | None = None,
+        service: _Service | None = None,
+        facts: str | None = None,
     ) -> Encoder: ...
     @property
     def name(self) -> str:

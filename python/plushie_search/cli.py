@@ -248,7 +248,25 @@ def _plush(options: argparse.Namespace) -> int:
 
 
 def _engine(options: argparse.Namespace, *, create: bool = False) -> Engine:
-    return Engine(options.catalog, model=options.model or DEFAULT_MODEL, threads=options.threads, create=create)
+    return Engine(
+        options.catalog,
+        model=options.model or DEFAULT_MODEL,
+        threads=options.threads,
+        create=create,
+        encoder=_service(options.encoder),
+    )
+
+
+def _service(given: list[str] | None) -> str | dict[str, str] | None:
+    """The address of a service, or of that of each tower."""
+    if not given:
+        return None
+    towers = dict(url.split("=", 1) for url in given if url.startswith(("image=", "text=")))
+    if len(towers) == len(given):
+        return towers
+    if len(given) == 1:
+        return given[0]
+    raise ValueError("give --encoder URL once, or --encoder image=URL and --encoder text=URL")
 
 
 def _weights(options: argparse.Namespace, engine: Engine) -> dict[str, float] | None:
@@ -326,6 +344,13 @@ def _parser() -> argparse.ArgumentParser:
                     "that is added, the first looks up pictures, and the first that reads texts those",
                 )
             sub.add_argument("--threads", type=_positive, metavar="N", help="the most threads to use (all cores)")
+        if catalog or name == "evaluate":
+            sub.add_argument(
+                "--encoder",
+                action="append",
+                metavar="URL",
+                help="the service that runs the model (oip://host:port/name), or image=URL or text=URL for one tower",
+            )
         if name not in ("demo", "models"):
             sub.add_argument("--json", action="store_true", help="print JSON, for machines")
         return sub

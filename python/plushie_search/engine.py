@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from . import _core, hub
 from .evaluate import evaluate
 from .results import Item, Reference, Report, Results
+from .service import Remote, Service
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,11 +80,14 @@ class Engine:
             share them.
         create: Whether to make the catalog when there is none.
         accept_licence: Whether you consent to the model's licence, where that asks for it. Once is enough.
+        encoder: The server that runs the model's networks, if they do not run here: an address
+            (``"oip://host:8080/model"``), one for each tower (``{"image": ..., "text": ...}``), or a :class:`Service`.
+            Of several models, a list with one of these for each, None for those that run here.
 
     Raises:
         CatalogError: The directory is not a catalog, was made with other models, or cannot be written.
         ModelError: A model or the ONNX Runtime library cannot be used, a model's licence needs consent, it cannot be
-            downloaded, or it is one of several and sees no pictures.
+            downloaded, it is one of several and sees no pictures, or its server cannot be asked or runs another model.
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
         ValueError: There is no model of that name, or there are two.
     """
@@ -98,9 +102,20 @@ class Engine:
         threads: int | None = None,
         create: bool = True,
         accept_licence: bool = False,
+        encoder: Remote | Sequence[Remote | None] | None = None,
     ) -> None:
-        models = [model] if isinstance(model, (str, os.PathLike)) else model
-        encoders = [hub.open_encoder(one, threads=threads, accept_licence=accept_licence) for one in models]
+        models = [model] if isinstance(model, (str, os.PathLike)) else list(model)
+        places = [encoder] if encoder is None or isinstance(encoder, (str, Mapping, Service)) else list(encoder)
+        if encoder is None:
+            places *= len(models)
+        if len(places) != len(models):
+            raise ValueError(
+                f"{len(places)} encoders for {len(models)} models: give a list of one for each, None for what runs here"
+            )
+        encoders = [
+            hub.open_encoder(one, threads=threads, accept_licence=accept_licence, encoder=place)
+            for one, place in zip(models, places, strict=True)
+        ]
         self._core = _core.Engine(os.fspath(path), encoders, create=create)
         # Every search says who was asked.
         self._models = tuple(self._core.models)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple
 
 from . import _core
 from .catalogue.entry import Entry, entries
-from .catalogue.locate import locate
+from .catalogue.locate import is_here, locate
+from .service import Remote, Service
 
 #: The models that come with this package, one directory for each.
 BUILT_IN = Path(__file__).parent / "models"
@@ -40,7 +42,7 @@ class Located(NamedTuple):
     manifest: str | None
 
 
-def resolve(model: str | os.PathLike[str], *, accept_licence: bool = False) -> Located:
+def resolve(model: str | os.PathLike[str], *, accept_licence: bool = False, networks: bool = True) -> Located:
     """The directory of a model: of a built-in one or one of the catalogue by its name, or any directory by its path.
 
     A model of the catalogue is downloaded if it is not on this disk.
@@ -48,6 +50,7 @@ def resolve(model: str | os.PathLike[str], *, accept_licence: bool = False) -> L
     Args:
         model: The name or path; a directory that is called like a model is given as ``./name``.
         accept_licence: Whether one consents to the model's licence, where that asks for it. Once is enough.
+        networks: Whether the networks are wanted; without them only the files that they do not run on are downloaded.
 
     Raises:
         ValueError: There is no such model; the message says what there is.
@@ -59,7 +62,10 @@ def resolve(model: str | os.PathLike[str], *, accept_licence: bool = False) -> L
         if name in built_in_models():
             return Located(BUILT_IN / name, None)
         if found := entries().get(name):
-            directory, revision = locate(found, accept_licence=accept_licence)
+            wanted = found
+            if not networks and not is_here(found):
+                wanted = replace(found, files=tuple(file for file in found.files if not file.is_network))
+            directory, revision = locate(wanted, accept_licence=accept_licence)
             return Located(directory, found.manifest_at(revision))
     directory = Path(name)
     if directory.is_dir():
@@ -71,11 +77,31 @@ def resolve(model: str | os.PathLike[str], *, accept_licence: bool = False) -> L
 
 
 def open_encoder(
-    model: str | os.PathLike[str], *, threads: int | None = None, accept_licence: bool = False
+    model: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    accept_licence: bool = False,
+    encoder: Remote | None = None,
 ) -> _core.Encoder:
-    """An encoder of a model by name or path; see :func:`resolve` for its errors."""
-    directory, manifest = resolve(model, accept_licence=accept_licence)
-    return _core.Encoder(directory, runtime=runtime_library(), threads=threads, manifest=manifest)
+    """An encoder of a model by name or path; see :func:`resolve` for its errors.
+
+    Args:
+        model: The name or path.
+        threads: The most threads that compute; all cores unless told.
+        accept_licence: Whether one consents to the model's licence, where that asks for it.
+        encoder: The service that runs the model's networks, if they do not run here: its address, the address of each
+            tower (``{"image": ..., "text": ...}``), or a :class:`plushie_search.Service`.
+    """
+    if encoder is None:
+        directory, manifest = resolve(model, accept_licence=accept_licence)
+        return _core.Encoder(directory, runtime=runtime_library(), threads=threads, manifest=manifest)
+    service = encoder if isinstance(encoder, Service) else Service(encoder)
+    near = service.image is None or service.text is None  # what has no address runs here
+    directory, manifest = resolve(model, accept_licence=accept_licence, networks=near)
+    facts = None if manifest is None else entry(os.fspath(model)).facts
+    return _core.Encoder(
+        directory, runtime=runtime_library(), threads=threads, manifest=manifest, service=service, facts=facts
+    )
 
 
 def _alike(name: str) -> str:

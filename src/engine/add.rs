@@ -188,7 +188,7 @@ impl Engine {
             }
             encoded.push(pictures);
         }
-        for ((draft, place), vectors) in places.into_iter().zip(self.each_image(&fresh)) {
+        for ((draft, place), vectors) in places.into_iter().zip(self.each_image(&fresh)?) {
             let picture = &mut encoded[draft][place];
             match vectors {
                 Ok(vectors) => picture.outcome = Outcome::New(vectors),
@@ -199,13 +199,13 @@ impl Engine {
     }
 
     /// What each picture is to each model, or why one of them cannot use it.
-    fn each_image(&self, sources: &[Source]) -> Vec<Result<Vec<Vec<f32>>>> {
+    fn each_image(&self, sources: &[Source]) -> Result<Vec<Result<Vec<Vec<f32>>>>> {
         let mut rows: Vec<Result<Vec<Vec<f32>>>> = sources.iter().map(|_| Ok(Vec::new())).collect();
         for encoder in &self.encoders {
             // What one model cannot use is not stored, so that no other needs to see it.
             let usable: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].is_ok()).collect();
             let left: Vec<Source> = usable.iter().map(|&i| sources[i].clone()).collect();
-            for (i, vector) in usable.into_iter().zip(encoder.each_image(&left)) {
+            for (i, vector) in usable.into_iter().zip(encoder.each_image(&left)?) {
                 match (&mut rows[i], vector) {
                     (Ok(vectors), Ok(vector)) => vectors.push(vector),
                     (row, Err(error)) => *row = Err(error),
@@ -213,7 +213,7 @@ impl Engine {
                 }
             }
         }
-        rows
+        Ok(rows)
     }
 
     /// Every draft's pictures, read once, with the digest of their content.

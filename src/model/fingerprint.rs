@@ -1,6 +1,6 @@
 //! What identifies a model: the content of its files, and the settings that change vectors.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::io;
@@ -21,15 +21,26 @@ const MAX_ONNX_BYTES: u64 = 1 << 31;
 
 /// Checks that all files are there, and reads each of them once. Errors call the manifest `called`.
 ///
-/// Settings that came later are told only where they are not the default, so that older models keep their names.
-pub(super) fn fingerprint(dir: &Path, manifest: &Manifest, called: &str) -> Result<String, String> {
+/// Settings that came later are told only where they are not the default, so that older models keep their names. Of the
+/// networks that are `absent`, the SHA-256 in `digests` are believed; what is not there tells models apart no more.
+pub(super) fn fingerprint(
+    dir: &Path,
+    manifest: &Manifest,
+    called: &str,
+    absent: &BTreeSet<String>,
+    digests: &BTreeMap<String, String>,
+) -> Result<String, String> {
+    let network = |recipe: &mut String, file: &str| match absent.contains(file) {
+        true => told(recipe, file, digests),
+        false => network(recipe, dir, file, called),
+    };
     let mut recipe = format!("scheme {SCHEME}\ndimension {}\n", manifest.dimension);
     if manifest.matryoshka {
         recipe.push_str("matryoshka\n");
     }
     if let Some(ImageTower { file, output, pool, preprocess }) = &manifest.image {
         describe(&mut recipe, "image", &(output, pool, preprocess));
-        network(&mut recipe, dir, file, called)?;
+        network(&mut recipe, file)?;
     }
     if let Some(tower) = &manifest.text {
         let TextTower { file, output, pool, tokenizer, clean, max_length, padding, pad_id, pad_side, mask } = tower;
@@ -43,7 +54,7 @@ pub(super) fn fingerprint(dir: &Path, manifest: &Manifest, called: &str) -> Resu
         if *mask != Mask::default() {
             describe(&mut recipe, "mask", mask);
         }
-        network(&mut recipe, dir, file, called)?;
+        network(&mut recipe, file)?;
         hash(&mut recipe, "tokenizer", &locate(dir, tokenizer, called)?)?;
     }
     Ok(hex(Sha256::digest(recipe)))
@@ -69,6 +80,22 @@ fn network(recipe: &mut String, dir: &Path, file: &str, called: &str) -> Result<
             return Err(format!("{} is missing; {file} keeps weights in it", data.display()));
         }
         hash(recipe, &format!("weights {location:?}"), &path)?;
+    }
+    Ok(())
+}
+
+/// What [`network`] writes, from the digests of the files: weights are in the files that are named after the network.
+fn told(recipe: &mut String, file: &str, digests: &BTreeMap<String, String>) -> Result<(), String> {
+    inside(file).map_err(|reason| format!("the file {file:?}: {reason}"))?;
+    let _ = writeln!(recipe, "network {}", digests.get(file).map_or("elsewhere", String::as_str));
+    for end in [".data", "_data"] {
+        for (path, digest) in digests.range(format!("{file}{end}")..) {
+            if !path.starts_with(&format!("{file}{end}")) {
+                break;
+            }
+            let location = path.rsplit('/').next().unwrap_or(path);
+            let _ = writeln!(recipe, "weights {location:?} {digest}");
+        }
     }
     Ok(())
 }

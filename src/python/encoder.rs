@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use numpy::PyArray2;
 use pyo3::prelude::*;
 
 use crate::encoder;
+use crate::error::Error;
 use crate::model::Model;
+use crate::service::{self, Address};
 
 use super::convert;
 use super::detached;
@@ -26,17 +29,24 @@ impl PyEncoder {
 #[pymethods]
 impl PyEncoder {
     #[new]
-    #[pyo3(signature = (model, *, runtime, threads=None, manifest=None))]
+    #[pyo3(signature = (model, *, runtime, threads=None, manifest=None, service=None, facts=None))]
     fn new(
         py: Python<'_>,
         model: PathBuf,
         runtime: PathBuf,
         threads: Option<usize>,
         manifest: Option<&str>,
+        service: Option<PyService>,
+        facts: Option<&str>,
     ) -> PyResult<Self> {
+        let service = service.map(PyService::options).transpose()?;
         let encoder = detached(py, || {
             encoder::load_runtime(&runtime)?;
-            encoder::Encoder::open(open_model(&model, manifest)?, &encoder::Options { threads })
+            let model = match service {
+                Some(_) => Model::without_networks(&model, manifest, facts)?,
+                None => open_model(&model, manifest)?,
+            };
+            encoder::Encoder::open(model, &encoder::Options { threads, service })
         });
         Ok(Self(Arc::new(encoder?)))
     }
@@ -92,6 +102,28 @@ impl PyEncoder {
             model.dim(),
             self.0.threads()
         )
+    }
+}
+
+/// Where networks run that do not run here, and how they are called.
+#[derive(FromPyObject)]
+pub(super) struct PyService {
+    image: Option<String>,
+    text: Option<String>,
+    timeout: f64,
+    retries: u32,
+    batch: usize,
+    requests: usize,
+}
+
+impl PyService {
+    fn options(self) -> Result<encoder::Service, Error> {
+        let address = |text: Option<String>| text.as_deref().map(Address::parse).transpose();
+        let timeout = Duration::try_from_secs_f64(self.timeout)
+            .map_err(|_| Error::argument("timeout must be more than 0 s, and at most a day"))?;
+        let Self { retries, batch, requests, .. } = self;
+        let options = service::Options { timeout, retries, batch, requests };
+        Ok(encoder::Service { image: address(self.image)?, text: address(self.text)?, options })
     }
 }
 

@@ -34,6 +34,11 @@ class File:
     bytes: int | None = None
     sha256: str | None = None
 
+    @property
+    def is_network(self) -> bool:
+        """Whether it is a network or the weights of one; the rest are settings and tokenizers."""
+        return self.path.endswith((".onnx", "_data", ".data", ".bin"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -84,6 +89,12 @@ class Entry:
         sizes = [file.bytes for file in self.files]
         known = [size for size in sizes if size is not None]
         return sum(known) if sizes and len(known) == len(sizes) else self.about_bytes
+
+    @property
+    def facts(self) -> str:
+        """What is known of the networks without having them, as the text of a ``probe.json``."""
+        digests = {file.path: file.sha256 for file in self.files if file.sha256 is not None}
+        return json.dumps({**(self.probe or {}), "sha256": digests})
 
     def manifest_at(self, revision: str) -> str:
         """The text of the ``model.json`` that describes the files of a revision."""

@@ -32,6 +32,8 @@ def locate(entry: Entry, *, accept_licence: bool = False, thorough: bool = False
             f"nobody publishes model {entry.name} as ONNX; make it, and then give its directory as the model: "
             f"plushie-search models export {entry.export} {entry.name}"
         )
+    if not entry.files:  # all that it has are networks, which run elsewhere
+        return Path(__file__).parent, entry.revision or "elsewhere"
     if known.repository != entry.repository or entry.revision not in (None, known.revision):
         known = pins.Pins(repository=entry.repository, accepted=accepted)
     directory, revision = _present(entry, known)

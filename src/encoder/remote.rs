@@ -1,0 +1,369 @@
+//! Towers whose network runs on a server. Everything before and after it happens here, so that vectors are the same.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use half::f16;
+use ort::value::TensorElementType;
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use crate::encoder::in_flight::in_flight;
+use crate::encoder::signature::{Feed, Input, Plan, Port, Role, Signature, Takes};
+use crate::encoder::tower::{Pictures, Texts};
+use crate::encoder::{image_plan, noise, text_plan};
+use crate::error::{Error, Result};
+use crate::model::{Model, Precision};
+use crate::picture::Source;
+use crate::preprocess::Preprocess;
+use crate::service::{Numbers, Tensor, Tensors};
+use crate::tokenize;
+use crate::tokenize::{Tokenizer, Tokens};
+use crate::vectors::Vectors;
+
+/// How many numbers an output may have along an axis of a size that is not declared.
+const LONGEST_AXIS: usize = 8192;
+
+/// How far a vector may lie from that of the same picture alone, where several go in together.
+const SAME: f32 = 1e-5;
+
+/// One side of a network on a server.
+struct Remote {
+    service: Arc<Tensors>,
+    address: String,
+    model: String,
+    dim: usize,
+    signature: Signature,
+    /// How many numbers the output has for each row, at most.
+    numbers: usize,
+    /// Whether several rows may go in together, once that is known.
+    together: OnceLock<bool>,
+    /// How many may, as far as that is known.
+    most: AtomicUsize,
+}
+
+/// Why there are no vectors.
+struct Trouble {
+    error: Error,
+    /// Whether it is about these rows only, or would be the same for any others.
+    about_these: bool,
+}
+
+impl Remote {
+    /// Nothing when the model on the server does not have this side.
+    fn open(model: &Model, service: &Arc<Tensors>, plan: &Plan<'_>) -> Result<Option<Self>> {
+        let ports = |ports: &[crate::service::Port]| -> Vec<Port> { ports.iter().map(port).collect() };
+        let (inputs, outputs) = (ports(&service.signature().inputs), ports(&service.signature().outputs));
+        let address = service.address().to_string();
+        let blame = |reason: String| Error::model(model.name(), format!("service {address}: {reason}"));
+        if inputs.is_empty() || outputs.is_empty() {
+            return Err(blame("does not say what its model takes and gives; make its metadata name them".into()));
+        }
+        if !inputs.iter().any(|port| is_of(port, &plan.takes)) {
+            return Ok(None);
+        }
+        let signature = Signature::new(&inputs, &outputs, plan, (model.dim(), model.matryoshka())).map_err(blame)?;
+        let shape = outputs.iter().find(|port| port.name == signature.output).map_or(&[][..], |port| &port.shape);
+        let axis = |&side: &i64| usize::try_from(side).unwrap_or(LONGEST_AXIS).clamp(1, 1 << 24);
+        let numbers = match shape {
+            [] => LONGEST_AXIS,
+            [_, row @ ..] => row.iter().map(axis).fold(1, usize::saturating_mul).min(1 << 24),
+        };
+        Ok(Some(Self {
+            service: Arc::clone(service),
+            address,
+            model: model.name().to_string(),
+            dim: model.dim(),
+            signature,
+            numbers: numbers.max(model.dim()),
+            together: OnceLock::new(),
+            most: AtomicUsize::new(service.options().batch),
+        }))
+    }
+
+    fn blame(&self, reason: impl std::fmt::Display) -> Error {
+        Error::model(&self.model, reason)
+    }
+
+    fn run(&self, feed: Feed<'_>, name: impl Fn() -> String) -> Result<Vectors, Trouble> {
+        let inputs: Vec<Tensor<'_>> = self.signature.inputs.iter().map(|input| tensor(input, feed)).collect();
+        let numbers = self.numbers.saturating_mul(feed.rows());
+        let output = self.service.infer(&inputs, &self.signature.output, numbers);
+        let output = output.map_err(|failure| match failure.is_refusal() {
+            true => Trouble { error: self.blame(format!("{failure} (for {})", name())), about_these: true },
+            false => Trouble { error: self.blame(failure), about_these: false },
+        })?;
+        let blame = |reason: String| self.blame(format!("service {}: {reason}", self.address));
+        let values = self
+            .signature
+            .read(&output.values, &output.shape, feed)
+            .map_err(|reason| Trouble { error: blame(reason), about_these: false })?;
+        Vectors::normalize(self.dim, values).map_err(|_| {
+            let error = blame(format!("gave NaN, infinity or only zeros for {}; it is of no use there", name()));
+            Trouble { error, about_these: true }
+        })
+    }
+
+    /// The vector of each row. Those that a server refuses to compute together are halved, so that one bad row spoils no
+    /// other; where it was only too much for one request, later ones are smaller.
+    fn run_each(
+        &self,
+        rows: Range<usize>,
+        run: &impl Fn(Range<usize>) -> Result<Vectors, Trouble>,
+    ) -> Result<Vec<Result<Vectors>>> {
+        let most = self.most.load(Ordering::Relaxed);
+        let count = rows.len();
+        if count <= most {
+            match run(rows.clone()) {
+                Ok(vectors) => return Ok(vectors.split().into_iter().map(Ok).collect()),
+                Err(trouble) if !trouble.about_these => return Err(trouble.error),
+                Err(trouble) if count == 1 => return Ok(vec![Err(trouble.error)]),
+                Err(_) => {}
+            }
+        }
+        let half = count.div_ceil(2);
+        let mut done = self.run_each(rows.start..rows.start + half, run)?;
+        done.extend(self.run_each(rows.start + half..rows.end, run)?);
+        if count <= most && done.iter().all(Result::is_ok) {
+            self.most.fetch_min(half, Ordering::Relaxed);
+        }
+        Ok(done)
+    }
+
+    /// How many rows go into a request, of `wanted` in all.
+    fn batch(&self, wanted: usize, try_together: impl FnOnce() -> Result<bool, Trouble>) -> usize {
+        let most = self.most.load(Ordering::Relaxed);
+        if wanted < 2 || most < 2 || !self.signature.takes_several() {
+            return 1;
+        }
+        let together = match self.together.get() {
+            Some(together) => *together,
+            None => match try_together() {
+                Ok(together) => *self.together.get_or_init(|| together),
+                // A refusal would come again; anything else says nothing about this.
+                Err(trouble) if trouble.about_these => *self.together.get_or_init(|| false),
+                Err(_) => false,
+            },
+        };
+        if together { most } else { 1 }
+    }
+
+    /// Whether rows get the vectors together that they get one by one.
+    fn same_together<'a>(&self, together: Feed<'_>, alone: impl Fn(usize) -> Feed<'a>) -> Result<bool, Trouble> {
+        let vectors = self.run(together, String::new)?;
+        for (row, vector) in vectors.rows().enumerate() {
+            let other = self.run(alone(row), String::new)?;
+            if vector.iter().zip(other.row(0)).any(|(a, b)| (a - b).abs() > SAME) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn reads(&self) -> (&str, &str) {
+        (&self.address, &self.signature.output)
+    }
+}
+
+/// The picture tower of a model whose network runs on a server.
+pub(super) struct RemotePictures {
+    preprocess: Preprocess,
+    remote: Remote,
+}
+
+impl RemotePictures {
+    /// Nothing when the model has no tower for pictures, or the server's has none.
+    pub(super) fn open(model: &Model, service: &Arc<Tensors>) -> Result<Option<Self>> {
+        let Some(tower) = model.image() else { return Ok(None) };
+        let remote = Remote::open(model, service, &image_plan(tower))?;
+        Ok(remote.map(|remote| Self { preprocess: tower.preprocess.clone(), remote }))
+    }
+
+    fn feed<'a>(&self, tensors: &'a [f32]) -> Feed<'a> {
+        Feed::Pixels(tensors, self.preprocess.shape())
+    }
+
+    /// The vectors of the pictures of one request, which are decoded here meanwhile by all threads.
+    fn some(&self, sources: &[Source], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>> {
+        let size = self.preprocess.tensor_len();
+        let mut tensors = vec![0.0; sources.len() * size];
+        let loaded: Vec<Result<()>> = workers.install(|| {
+            let rooms = tensors.par_chunks_exact_mut(size);
+            sources.par_iter().zip(rooms).map(|(source, room)| self.preprocess.load(source, room)).collect()
+        });
+        // Pictures that cannot be read leave no gap.
+        let good: Vec<usize> = (0..sources.len()).filter(|&i| loaded[i].is_ok()).collect();
+        for (place, &i) in good.iter().enumerate() {
+            tensors.copy_within(i * size..(i + 1) * size, place * size);
+        }
+        tensors.truncate(good.len() * size);
+        let run = |rows: Range<usize>| {
+            let name = || format!("picture {}", sources[good[rows.start]].name());
+            self.remote.run(self.feed(&tensors[rows.start * size..rows.end * size]), name)
+        };
+        let found = if good.is_empty() { vec![] } else { self.remote.run_each(0..good.len(), &run)? };
+        let mut vectors = found.into_iter();
+        let each = loaded.into_iter().map(|loaded| {
+            loaded?;
+            vectors.next().expect("as many vectors as good pictures")
+        });
+        Ok(each.collect())
+    }
+}
+
+impl Pictures for RemotePictures {
+    fn rows(&self, sources: &[Source], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>> {
+        let batch = self.remote.batch(sources.len(), || {
+            let size = self.preprocess.tensor_len();
+            let noise = noise(size);
+            self.remote.same_together(self.feed(&noise), |row| self.feed(&noise[row * size..(row + 1) * size]))
+        });
+        let parts: Vec<&[Source]> = sources.chunks(batch).collect();
+        let requests = at_a_time(self.remote.service.options().requests, workers);
+        let rows = in_flight(&parts, requests, |some| self.some(some, workers))?;
+        Ok(rows.into_iter().flatten().collect())
+    }
+
+    fn reads(&self) -> (&str, &str) {
+        self.remote.reads()
+    }
+}
+
+/// The text tower of a model whose network runs on a server.
+pub(super) struct RemoteTexts {
+    tokenizer: Tokenizer,
+    remote: Remote,
+    /// Whether a network that computes in few bits lets the texts of a request share their scales.
+    alone: bool,
+}
+
+impl RemoteTexts {
+    /// Nothing when the model has no tower for texts, or the server's has none.
+    pub(super) fn open(model: &Model, service: &Arc<Tensors>) -> Result<Option<Self>> {
+        let Some(tower) = model.text() else { return Ok(None) };
+        let Some(remote) = Remote::open(model, service, &text_plan(model, tower))? else { return Ok(None) };
+        Ok(Some(Self { tokenizer: Tokenizer::open(model)?, remote, alone: model.precision() == Some(Precision::Int8) }))
+    }
+}
+
+impl Texts for RemoteTexts {
+    fn rows(&self, texts: &[&str], workers: &ThreadPool) -> Result<Vec<Vectors>> {
+        let tokens: Vec<Tokens> =
+            workers.install(|| texts.par_iter().map(|text| self.tokenizer.encode(&[text])).collect::<Result<_>>())?;
+        let batch = self.remote.batch(texts.len(), || {
+            if self.alone {
+                return Ok(false);
+            }
+            let one = &tokens[0];
+            let turned = Tokens { ids: one.ids.iter().rev().copied().collect(), ..one.clone() };
+            let both = joined([one, &turned].into_iter());
+            self.remote.same_together(Feed::Tokens(&both), |row| Feed::Tokens([one, &turned][row]))
+        });
+        let mut lengths: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (place, tokens) in tokens.iter().enumerate() {
+            lengths.entry(tokens.columns).or_default().push(place);
+        }
+        let parts: Vec<&[usize]> = lengths.values().flat_map(|places| places.chunks(batch)).collect();
+        let requests = at_a_time(self.remote.service.options().requests, workers);
+        let found = in_flight(&parts, requests, |places| {
+            let run = |rows: Range<usize>| {
+                let together = joined(places[rows.clone()].iter().map(|&place| &tokens[place]));
+                self.remote.run(Feed::Tokens(&together), || tokenize::name(texts[places[rows.start]]))
+            };
+            self.remote.run_each(0..places.len(), &run)?.into_iter().collect::<Result<Vec<_>>>()
+        })?;
+        let mut rows: Vec<Option<Vectors>> = texts.iter().map(|_| None).collect();
+        for (&place, vector) in parts.iter().copied().flatten().zip(found.into_iter().flatten()) {
+            rows[place] = Some(vector);
+        }
+        Ok(rows.into_iter().map(|row| row.expect("each text is in one request")).collect())
+    }
+
+    fn reads(&self) -> (&str, &str) {
+        self.remote.reads()
+    }
+}
+
+/// Texts of one length, row after row.
+fn joined<'a>(texts: impl Iterator<Item = &'a Tokens>) -> Tokens {
+    let mut all = Tokens { ids: vec![], mask: vec![], rows: 0, columns: 0 };
+    for text in texts {
+        all.ids.extend_from_slice(&text.ids);
+        all.mask.extend_from_slice(&text.mask);
+        (all.rows, all.columns) = (all.rows + text.rows, text.columns);
+    }
+    all
+}
+
+/// A thread of the pool that waited for others would wait for ever if they needed it.
+fn at_a_time(requests: usize, workers: &ThreadPool) -> usize {
+    if workers.current_thread_index().is_some() { 1 } else { requests }
+}
+
+fn port(port: &crate::service::Port) -> Port {
+    let element = match port.datatype.as_str() {
+        "FP32" => Some(TensorElementType::Float32),
+        "FP16" => Some(TensorElementType::Float16),
+        "BF16" => Some(TensorElementType::Bfloat16),
+        "FP64" => Some(TensorElementType::Float64),
+        "INT64" => Some(TensorElementType::Int64),
+        "INT32" => Some(TensorElementType::Int32),
+        "INT16" => Some(TensorElementType::Int16),
+        "INT8" => Some(TensorElementType::Int8),
+        "UINT8" => Some(TensorElementType::Uint8),
+        "BOOL" => Some(TensorElementType::Bool),
+        _ => None,
+    };
+    Port { name: port.name.clone(), element, shape: port.shape.clone() }
+}
+
+/// Whether an input is for pictures, or for texts.
+fn is_of(port: &Port, takes: &Takes) -> bool {
+    use TensorElementType::{Float16, Float32, Int32, Int64};
+    match takes {
+        Takes::Pixels(..) => port.shape.len() == 4 && matches!(port.element, Some(Float32 | Float16)),
+        Takes::Tokens(_) => port.shape.len() == 2 && matches!(port.element, Some(Int64 | Int32)),
+    }
+}
+
+/// What an input is fed.
+fn tensor<'a>(input: &'a Input, feed: Feed<'a>) -> Tensor<'a> {
+    let name = input.name.as_str();
+    if let Some([_, row @ ..]) = input.filler.as_deref() {
+        // One row, because servers want as many for every input.
+        let shape = [&[1], row].concat();
+        let count = shape.iter().product();
+        let numbers = match input.element {
+            TensorElementType::Int32 => Numbers::Ints(vec![1; count]),
+            TensorElementType::Int64 => Numbers::Longs(vec![1; count].into()),
+            TensorElementType::Float16 => Numbers::Halves(vec![f16::ZERO; count]),
+            _ => Numbers::Floats(vec![0.0; count].into()),
+        };
+        return Tensor { name, shape, numbers };
+    }
+    match feed {
+        Feed::Pixels(pixels, (height, width)) => {
+            let numbers = match input.element {
+                TensorElementType::Float16 => Numbers::Halves(pixels.iter().map(|&v| f16::from_f32(v)).collect()),
+                _ => Numbers::Floats(pixels.into()),
+            };
+            Tensor { name, shape: vec![feed.rows(), 3, height, width], numbers }
+        }
+        Feed::Tokens(tokens) => {
+            let numbers: Cow<'a, [i64]> = match input.role {
+                Role::Mask => (&tokens.mask).into(),
+                Role::Ids | Role::Pixels => (&tokens.ids).into(),
+                Role::Types => vec![0; tokens.ids.len()].into(),
+                Role::Positions => (0..tokens.ids.len()).map(|i| (i % tokens.columns) as i64).collect(),
+            };
+            let numbers = match input.element {
+                TensorElementType::Int32 => Numbers::Ints(numbers.iter().map(|&number| number as i32).collect()),
+                _ => Numbers::Longs(numbers),
+            };
+            Tensor { name, shape: vec![tokens.rows, tokens.columns], numbers }
+        }
+    }
+}
