@@ -1,59 +1,64 @@
 //! Pictures and texts to vectors, by ONNX Runtime here or on a server: decoding and preprocessing of some overlap the
 //! network of others.
 
+mod batch;
+mod device;
+mod image;
 mod in_flight;
+mod local;
 mod network;
 mod probe;
+mod provider;
 mod remote;
 mod runtime;
 mod session;
 mod signature;
+mod text;
 mod tower;
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::process;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 use rayon::ThreadPool;
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+pub use self::device::{Device, Precision};
 pub use self::probe::{ALIKE, Probe};
 pub use self::runtime::load_runtime;
 
-use self::network::{Network, Opened};
+use self::image::ImageEncoder;
+use self::provider::Setting;
 use self::remote::{RemotePictures, RemoteTexts};
-use self::signature::{Feed, Plan, Takes};
+use self::text::TextEncoder;
 use self::tower::{Pictures, Texts};
 use crate::error::{Error, Result};
-use crate::model::{IMAGE_OUTPUTS, ImageTower, Model, Padding, TEXT_OUTPUTS, TextTower};
+use crate::model::Model;
 use crate::picture::Source;
-use crate::preprocess::Preprocess;
 use crate::service;
 use crate::service::{Address, Tensors};
 use crate::tokenize;
-use crate::tokenize::Tokenizer;
 use crate::vectors::Vectors;
 use crate::workers::workers;
 
 /// Texts whose vectors are remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
-/// Pictures that go through a network together, where that saves time and changes no vector.
-const TOGETHER: usize = 4;
-
-/// Fewer pictures are not worth finding out whether it does.
-const MANY: usize = 32;
-
 /// How a model is run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The most threads that compute, however many call; all cores when `None`. Encoders of as many threads share them.
     pub threads: Option<usize>,
+    /// What computes the networks that run here.
+    pub device: Device,
+    /// The numbers to compute in; `None` is what the networks are made of, on every device.
+    pub precision: Option<Precision>,
+    /// The most pictures, or texts of one length, that go through a network together, 1 to 1024. `None` is 32 on GPUs;
+    /// elsewhere one, and four where that changes no bit of a vector.
+    pub max_batch: Option<usize>,
     /// The server that runs networks of the model, if they do not all run here.
     pub service: Option<Service>,
 }
@@ -80,18 +85,9 @@ pub struct Encoder {
     /// Vectors by the hash of their text, so that long texts take no more room than short ones.
     remembered: Mutex<LruCache<[u8; 32], Arc<Vectors>>>,
     probe: Probe,
-}
-
-struct ImageEncoder {
-    preprocess: Preprocess,
-    network: Network,
-    /// Whether pictures go through the network together, once that is known.
-    together: OnceLock<bool>,
-}
-
-struct TextEncoder {
-    tokenizer: Tokenizer,
-    network: Network,
+    device: Device,
+    setting: Setting,
+    fallback: Option<String>,
 }
 
 impl Encoder {
@@ -102,9 +98,28 @@ impl Encoder {
     ///
     /// # Errors
     /// [`Error::Model`] when [`load_runtime`] was not called, a network is not what the manifest says, or a server cannot
-    /// be asked or runs another model; [`Error::Argument`] when an option makes no sense.
+    /// be asked or runs another model, or the device cannot be used; [`Error::Argument`] when an option makes no sense.
     pub fn open(model: Model, options: &Options) -> Result<Self> {
+        if options.device != Device::Auto {
+            return Self::open_on(model, options, options.device.clone());
+        }
+        let plain = Options { precision: None, ..options.clone() };
+        let mut fallback = None;
+        // Fast on a GPU in other numbers than asked for is still better than slow.
+        for options in [options, &plain] {
+            match Self::open_on(model.clone(), options, Device::Cuda(vec![0])) {
+                Ok(encoder) => return Ok(Self { fallback, ..encoder }),
+                Err(error) => fallback = Some(error.to_string()),
+            }
+        }
+        // What is wrong with the model is wrong with it here, too.
+        Ok(Self { fallback, ..Self::open_on(model, &plain, Device::Cpu)? })
+    }
+
+    fn open_on(model: Model, options: &Options, device: Device) -> Result<Self> {
         let workers = workers(options.threads)?;
+        let threads = workers.current_num_threads();
+        let setting = Setting::new(device.places(), options.precision, threads, options.max_batch)?;
         let (mut far_image, mut far_text) = (None, None);
         if let Some(Service { image, text, options }) = &options.service {
             let one = image == text;
@@ -128,15 +143,7 @@ impl Encoder {
                 }
             }
         }
-        let near_image = model.image().filter(|tower| far_image.is_none() && model.has(&tower.file));
-        let near_image = near_image.map(|tower| ImageEncoder::open(&model, tower)).transpose()?;
-        let near_text = model.text().filter(|tower| far_text.is_none() && model.has(&tower.file));
-        let near_text = near_text.map(|tower| {
-            // Both sides of one network run in the same session: its weights are in memory once.
-            let same = near_image.as_ref().filter(|_| model.image().is_some_and(|image| image.file == tower.file));
-            TextEncoder::open(&model, tower, same.map(|image| image.network.opened()))
-        });
-        let near_text = near_text.transpose()?;
+        let (near_image, near_text) = local::towers(&model, &setting, [far_image.is_none(), far_text.is_none()])?;
         let probe = Self::probed(&model, far_image.as_ref(), far_text.as_ref(), &workers)?;
         let image = match far_image {
             Some(far) => Some(Box::new(far) as Box<dyn Pictures>),
@@ -147,7 +154,18 @@ impl Encoder {
             None => near_text.map(|near| Box::new(near) as Box<dyn Texts>),
         };
         let remembered = Mutex::new(LruCache::new(REMEMBERED));
-        Ok(Self { model, process: process::id(), workers, image, text, remembered, probe })
+        Ok(Self {
+            model,
+            process: process::id(),
+            workers,
+            image,
+            text,
+            remembered,
+            probe,
+            device,
+            setting,
+            fallback: None,
+        })
     }
 
     /// The vectors of the probe by the towers that run on a server, which are compared with what is known of them.
@@ -169,14 +187,15 @@ impl Encoder {
             text: text.map(|tower| of_text(tower)).transpose()?,
         };
         let (mut known, facts) = (Probe::default(), model.facts());
+        let here = Setting::new(Device::Cpu.places(), None, workers.current_num_threads(), None)?;
         known.image = match (&facts.image, model.image().filter(|tower| image.is_some() && model.has(&tower.file))) {
             (Some(vector), _) => Some(vector.clone()),
-            (None, Some(tower)) => Some(of_picture(&ImageEncoder::open(model, tower)?)?),
+            (None, Some(tower)) => Some(of_picture(&ImageEncoder::open(model, tower, &here, false)?)?),
             (None, None) => None,
         };
         known.text = match (&facts.text, model.text().filter(|tower| text.is_some() && model.has(&tower.file))) {
             (Some(vector), _) => Some(vector.clone()),
-            (None, Some(tower)) => Some(of_text(&TextEncoder::open(model, tower, None)?)?),
+            (None, Some(tower)) => Some(of_text(&TextEncoder::open(model, tower, &here, None)?)?),
             (None, None) => None,
         };
         let Some((side, cosine)) = found.differs(&known) else { return Ok(found) };
@@ -199,6 +218,26 @@ impl Encoder {
     /// are what they were.
     pub fn probe(&self) -> &Probe {
         &self.probe
+    }
+
+    /// What computes the networks that run here; never [`Device::Auto`].
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The numbers that the device was asked to compute in, if it was.
+    pub fn precision(&self) -> Option<Precision> {
+        self.setting.precision
+    }
+
+    /// The most rows that go through a network together, if that is not left to what was seen to change no bit.
+    pub fn max_batch(&self) -> Option<usize> {
+        self.setting.max_batch
+    }
+
+    /// Why [`Device::Auto`] did not become a GPU that computes in the precision asked for, if it did not.
+    pub fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
     }
 
     /// The model.
@@ -314,151 +353,4 @@ impl Encoder {
             false => Err(Error::model(self.model.name(), "was opened before this process forked; open it again here")),
         }
     }
-}
-
-impl ImageEncoder {
-    fn open(model: &Model, tower: &ImageTower) -> Result<Self> {
-        let mut network = Network::new(model, Opened::new(model, &tower.file)?, &image_plan(tower))?;
-        if network.is_combined() {
-            let blank = vec![0.0; tower.preprocess.tensor_len()];
-            network.try_out(Feed::Pixels(&blank, tower.preprocess.shape()))?;
-        }
-        Ok(Self { preprocess: tower.preprocess.clone(), network, together: OnceLock::new() })
-    }
-
-    /// The vectors of up to [`TOGETHER`] pictures; `tensors` is room for all of them.
-    fn some(&self, sources: &[Source], tensors: &mut [f32]) -> Vec<Result<Vectors>> {
-        let size = self.preprocess.tensor_len();
-        let rooms = tensors.chunks_exact_mut(size);
-        let loaded: Vec<Result<()>> =
-            sources.iter().zip(rooms).map(|(source, room)| self.preprocess.load(source, room)).collect();
-        // A picture that is damaged, or that the network cannot do, must spoil no other.
-        if sources.len() == TOGETHER
-            && loaded.iter().all(Result::is_ok)
-            && let Ok(vectors) = self.run(tensors, String::new)
-        {
-            return vectors.split().into_iter().map(Ok).collect();
-        }
-        let each = loaded.into_iter().zip(sources).zip(tensors.chunks_exact(size));
-        each.map(|((loaded, source), tensor)| {
-            loaded?;
-            self.run(tensor, || format!("picture {}", source.name()))
-        })
-        .collect()
-    }
-
-    fn run(&self, tensors: &[f32], name: impl FnOnce() -> String) -> Result<Vectors> {
-        self.network.run(Feed::Pixels(tensors, self.preprocess.shape()), name)
-    }
-
-    /// Whether pictures may go through the network together; tried once, when there are many for the first time.
-    fn shares(&self) -> bool {
-        *self.together.get_or_init(|| self.network.takes_several() && self.try_together().unwrap_or(false))
-    }
-
-    /// Whether noise of different strengths gets the same vectors together as one by one, bit by bit, and no later.
-    fn try_together(&self) -> Result<bool> {
-        let size = self.preprocess.tensor_len();
-        let noise = noise(size);
-        let first = self.run(&noise, String::new)?;
-        let start = Instant::now();
-        let alone = noise.chunks_exact(size).map(|tensor| self.run(tensor, String::new));
-        let alone = alone.collect::<Result<Vec<_>>>()?;
-        let (one_by_one, start) = (start.elapsed(), Instant::now());
-        let again = self.run(&noise, String::new)?;
-        let faster = start.elapsed() <= one_by_one;
-        let same = |vectors: &Vectors| vectors.rows().eq(alone.iter().flat_map(Vectors::rows));
-        Ok(faster && same(&first) && same(&again))
-    }
-}
-
-impl Pictures for ImageEncoder {
-    fn rows(&self, sources: &[Source], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>> {
-        let rows: Vec<Vec<Result<Vectors>>> = workers.install(|| {
-            let size = if sources.len() >= MANY && self.shares() { TOGETHER } else { 1 };
-            let room = || vec![0.0; size * self.preprocess.tensor_len()];
-            sources.par_chunks(size).with_max_len(1).map_init(room, |tensors, some| self.some(some, tensors)).collect()
-        });
-        Ok(rows.into_iter().flatten().collect())
-    }
-
-    fn reads(&self) -> (&str, &str) {
-        self.network.reads()
-    }
-}
-
-/// What the manifest says about the network for pictures.
-fn image_plan(tower: &ImageTower) -> Plan<'_> {
-    let (height, width) = tower.preprocess.shape();
-    Plan {
-        output: tower.output.as_deref(),
-        pool: tower.pool,
-        favourites: IMAGE_OUTPUTS,
-        takes: Takes::Pixels(height, width),
-        other_pixels: (height, width),
-    }
-}
-
-/// What the manifest says about the network for texts.
-fn text_plan<'a>(model: &Model, tower: &'a TextTower) -> Plan<'a> {
-    Plan {
-        output: tower.output.as_deref(),
-        pool: tower.pool,
-        favourites: TEXT_OUTPUTS,
-        takes: Takes::Tokens((tower.padding == Padding::Fixed).then_some(tower.max_length)),
-        other_pixels: model.image().map_or((224, 224), |image| image.preprocess.shape()),
-    }
-}
-
-/// Tensors for [`TOGETHER`] pictures of `size` numbers each: a scale that they share would show in every vector.
-fn noise(size: usize) -> Vec<f32> {
-    let strengths: [f32; TOGETHER] = [1.0, 4.0, 0.25, 2.0];
-    let mut state = 1_u32;
-    let mut number = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / 8_388_608.0 - 1.0
-    };
-    strengths.iter().flat_map(|strength| vec![*strength; size]).map(|strength| strength * number()).collect()
-}
-
-impl TextEncoder {
-    fn open(model: &Model, tower: &TextTower, opened: Option<Arc<Opened>>) -> Result<Self> {
-        let opened = opened.map_or_else(|| Opened::new(model, &tower.file), Ok)?;
-        let mut network = Network::new(model, opened, &text_plan(model, tower))?;
-        let tokenizer = Tokenizer::open(model)?;
-        try_out(&mut network, &tokenizer, model, tower)?;
-        Ok(Self { tokenizer, network })
-    }
-}
-
-impl Texts for TextEncoder {
-    fn rows(&self, texts: &[&str], workers: &ThreadPool) -> Result<Vec<Vectors>> {
-        let row = |text: &&str| {
-            let tokens = self.tokenizer.encode(&[text])?;
-            self.network.run(Feed::Tokens(&tokens), || tokenize::name(text))
-        };
-        workers.install(|| texts.par_iter().with_max_len(1).map(row).collect())
-    }
-
-    fn reads(&self) -> (&str, &str) {
-        self.network.reads()
-    }
-}
-
-/// Shows a network the highest id of the tokenizer: one that it does not know would end some later search.
-fn try_out(network: &mut Network, tokenizer: &Tokenizer, model: &Model, tower: &TextTower) -> Result<()> {
-    let Some((highest, tokens)) = tokenizer.extreme() else { return Ok(()) };
-    let Err(error) = network.try_out(Feed::Tokens(&tokens)) else { return Ok(()) };
-    if !error.to_string().contains("out of data bounds") {
-        // If it cannot run at all, that is what to say.
-        network.try_out(Feed::Tokens(&tokenizer.encode(&["a"])?))?;
-    }
-    let TextTower { file, tokenizer, .. } = tower;
-    Err(Error::model(
-        model.name(),
-        format!(
-            "{tokenizer} gives ids up to {highest}, which {file} does not know: they belong to different models, or \
-             text.pad_id is wrong; copy both from the same place ({error})"
-        ),
-    ))
 }

@@ -250,9 +250,13 @@ impl Engine {
                 "image": model.image().is_some(),
                 "text": model.text().is_some(),
                 "indexed": indexed,
+                "device": encoder.device().to_string(),
+                "precision": encoder.precision().map(|precision| precision.to_string()),
             })
         };
         let first = self.encoders[0].model();
+        let device = self.encoders[0].device().to_string();
+        let precision = self.encoders[0].precision().map(|precision| precision.to_string());
         let Value::Object(stats) = json!({
             "path": self.store.directory().to_string_lossy(),
             "items": stored.items,
@@ -266,6 +270,8 @@ impl Engine {
             "index": "exact",
             "indexed": indexed,
             "threads": self.workers().current_num_threads(),
+            "device": device,
+            "precision": precision,
             "models": self.encoders.iter().map(model).collect::<Vec<_>>(),
             "other_models": others.map(|model| model.name).collect::<Vec<_>>(),
         }) else {

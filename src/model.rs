@@ -32,6 +32,9 @@ pub const IMAGE_OUTPUTS: &[&str] = &["image_embeds", "image_embeddings", "image_
 pub const TEXT_OUTPUTS: &[&str] =
     &["text_embeds", "text_embeddings", "text_embedding", "sentence_embedding", "pooler_output"];
 
+/// What the names of networks of 16 bits end with.
+const HALF: &str = "_fp16";
+
 /// A checked model directory: manifest read, files present, fingerprint taken.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -139,6 +142,31 @@ impl Model {
     /// What is known of the networks without running them.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The same model by the networks of 16 bits that lie beside its own: `image_fp16.onnx` beside `image.onnx`, for
+    /// one tower or both; itself if its own are of 16 bits. Nothing if there are none.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when such a file is damaged, or keeps weights outside of the directory.
+    pub fn half(&self) -> Result<Option<Self>> {
+        let mut manifest = self.manifest.clone();
+        let image = manifest.image.as_mut().map(|tower| &mut tower.file);
+        let text = manifest.text.as_mut().map(|tower| &mut tower.file);
+        let mut any = false;
+        for file in [image, text].into_iter().flatten() {
+            let stem = file.strip_suffix(".onnx").unwrap_or(file);
+            any |= stem.ends_with(HALF);
+            let half = format!("{stem}{HALF}.onnx");
+            if self.dir.join(&half).is_file() {
+                (*file, any) = (half, true);
+            }
+        }
+        if !any && self.manifest.precision != Some(Precision::Fp16) {
+            return Ok(None);
+        }
+        let facts = (!self.absent.is_empty()).then(|| self.facts.clone());
+        Self::complete(&self.dir, manifest, MANIFEST, facts).map(Some)
     }
 
     /// The directory.

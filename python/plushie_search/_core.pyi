@@ -69,6 +69,13 @@ class Encoder:
             them.
         manifest: What a model.json would say, as JSON, instead of the one in the directory, into which nothing is
             written; its file names are relative to the directory.
+        device: What computes, as `hub.open_encoder` explains: "cpu" unless told. The runtime must have a provider for
+            it.
+        precision: "fp32", "fp16" or "bf16", where the device has them; what the model is made of unless told.
+        max_batch: The most pictures, or texts of one length, that go through the model together, 1 to 1024; 32 on GPUs
+            unless told, elsewhere one, and four where that changes no bit. In batches that were asked for, a vector may
+            differ by rounding (a cosine of 0.9999) from that of the picture alone; a model where it would by more is
+            given them one by one.
         service: The server that runs the model's networks, if they do not all run here: anything with the attributes of
             `plushie_search.Service`. Networks that run there need not be in the directory.
         facts: What is known of the networks without having them, as the JSON of a `probe.json`, instead of the one in
@@ -76,9 +83,10 @@ class Encoder:
             networks by their paths, by which the fingerprint is that of the complete directory.
 
     Raises:
-        ModelError: The model or the library cannot be used, or the server cannot be asked or runs another model; the
-            message says why and what to do.
-        ValueError: An address or another setting of the service makes no sense.
+        ModelError: The model, the library or the device cannot be used, or the server cannot be asked or runs another
+            model; the message says why and what to do.
+        ValueError: An address or another setting of the service makes no sense, or there is no such device or
+            precision.
     """
 
     def __new__(
@@ -88,6 +96,9 @@ class Encoder:
         runtime: str | os.PathLike[str],
         threads: int | None = None,
         manifest: str | None = None,
+        device: str | None = None,
+        precision: str | None = None,
+        max_batch: int | None = None,
         service: _Service | None = None,
         facts: str | None = None,
     ) -> Encoder: ...
@@ -110,6 +121,22 @@ class Encoder:
     @property
     def threads(self) -> int:
         """How many threads compute."""
+
+    @property
+    def device(self) -> str:
+        """What computes, with its number or name: "cpu", "cuda:0,1", "openvino:CPU"; never "auto"."""
+
+    @property
+    def precision(self) -> str | None:
+        """The numbers that the device was asked to compute in; None is what the model is made of."""
+
+    @property
+    def max_batch(self) -> int | None:
+        """The most rows that go through the model together; None is one, or four where that changes no bit."""
+
+    @property
+    def fallback(self) -> str | None:
+        """Why the device "auto" is not a GPU that computes in the precision asked for, if it is not."""
 
     @property
     def outputs(self) -> dict[str, tuple[str, str]]:

@@ -164,6 +164,8 @@ def _evaluate(options: argparse.Namespace) -> int:
                 evaluation = engine.evaluate(queries, where=options.where, model=_weights(options, engine), **how)
         elif options.where is not None:
             raise ValueError("--where asks one catalog, and --compare makes its own: give one of them")
+        elif (options.device, options.precision, options.max_batch) != ("cpu", None, None):
+            raise ValueError("--compare computes on the processor: leave --device, --precision and --max-batch out")
         elif os.path.isfile(os.path.join(places[0], "catalog.sqlite")):
             with _engine(options) as engine:
                 evaluation = compare_models(models, engine, queries, threads=options.threads, **how)
@@ -252,6 +254,9 @@ def _engine(options: argparse.Namespace, *, create: bool = False) -> Engine:
         options.catalog,
         model=options.model or DEFAULT_MODEL,
         threads=options.threads,
+        device=options.device,
+        precision=options.precision,
+        max_batch=options.max_batch,
         create=create,
         encoder=_service(options.encoder),
     )
@@ -345,6 +350,10 @@ def _parser() -> argparse.ArgumentParser:
                 )
             sub.add_argument("--threads", type=_positive, metavar="N", help="the most threads to use (all cores)")
         if catalog or name == "evaluate":
+            devices = "cpu, cuda, cuda:0,1, tensorrt, openvino or auto"
+            sub.add_argument("--device", default="cpu", help=f"what computes: {devices} (%(default)s)")
+            sub.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="the numbers to compute in")
+            sub.add_argument("--max-batch", type=_positive, metavar="N", help="the most pictures that go together")
             sub.add_argument(
                 "--encoder",
                 action="append",

@@ -79,6 +79,13 @@ class Engine:
         threads: The most threads that this engine's work may use; all cores unless told. Engines of as many threads
             share them.
         create: Whether to make the catalog when there is none.
+        device: What computes the model: ``"cpu"``; ``"cuda"``, ``"cuda:1"`` or ``"cuda:0,1"``, NVIDIA GPUs that share
+            the work; ``"tensorrt"``; ``"openvino"``; or ``"auto"``, a GPU if there is one, or else the processor, with
+            a warning. A catalog does not depend on it.
+        precision: ``"fp32"``, ``"fp16"`` or ``"bf16"``: the numbers to compute in, where the device has them; what the
+            model is made of unless told.
+        max_batch: The most pictures that go through the model together; 32 on GPUs, and elsewhere one, or four where
+            that changes no bit.
         accept_licence: Whether you consent to the model's licence, where that asks for it. Once is enough.
         encoder: The server that runs the model's networks, if they do not run here: an address
             (``"oip://host:8080/model"``), one for each tower (``{"image": ..., "text": ...}``), or a :class:`Service`.
@@ -100,6 +107,9 @@ class Engine:
         *,
         model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = hub.DEFAULT_MODEL,
         threads: int | None = None,
+        device: str = "cpu",
+        precision: str | None = None,
+        max_batch: int | None = None,
         create: bool = True,
         accept_licence: bool = False,
         encoder: Remote | Sequence[Remote | None] | None = None,
@@ -113,7 +123,15 @@ class Engine:
                 f"{len(places)} encoders for {len(models)} models: give a list of one for each, None for what runs here"
             )
         encoders = [
-            hub.open_encoder(one, threads=threads, accept_licence=accept_licence, encoder=place)
+            hub.open_encoder(
+                one,
+                threads=threads,
+                device=device,
+                precision=precision,
+                max_batch=max_batch,
+                accept_licence=accept_licence,
+                encoder=place,
+            )
             for one, place in zip(models, places, strict=True)
         ]
         self._core = _core.Engine(os.fspath(path), encoders, create=create)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import warnings
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import _core
+from . import _core, _cuda
 from .catalogue.entry import Entry, entries
 from .catalogue.locate import is_here, locate
 from .service import Remote, Service
@@ -29,8 +31,13 @@ MANIFEST = "model.json"
 #: The oldest ONNX Runtime that can be used.
 OLDEST_RUNTIME = (1, 23)
 
-#: Packages whose wheel has an ONNX Runtime library; they all install into the same place.
-RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+#: Packages whose wheel has an ONNX Runtime library, and the devices that each is for. They all install into the same
+#: directory, where a library is called by its version: those of two packages lie side by side unless they are of one.
+RUNTIMES = {
+    "onnxruntime": ("cpu",),
+    "onnxruntime-gpu": ("cuda", "tensorrt", "auto"),
+    "onnxruntime-openvino": ("openvino",),
+}
 
 INSTALL = "pip install --upgrade 'onnxruntime>={}.{}'".format(*OLDEST_RUNTIME)
 
@@ -80,6 +87,9 @@ def open_encoder(
     model: str | os.PathLike[str],
     *,
     threads: int | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+    max_batch: int | None = None,
     accept_licence: bool = False,
     encoder: Remote | None = None,
 ) -> _core.Encoder:
@@ -88,20 +98,42 @@ def open_encoder(
     Args:
         model: The name or path.
         threads: The most threads that compute; all cores unless told.
-        accept_licence: Whether one consents to the model's licence, where that asks for it.
+        device: What computes: ``"cpu"``; ``"cuda"``, ``"cuda:1"`` or ``"cuda:0,1"``, NVIDIA GPUs by their numbers,
+            which share a batch; ``"tensorrt"``, the same through TensorRT; ``"openvino"`` or ``"openvino:GPU"``; or
+            ``"auto"``, the first NVIDIA GPU, or with a warning that says why, the processor.
+        precision: ``"fp32"``, ``"fp16"`` or ``"bf16"``: the numbers to compute in, where the device has them. What the
+            model is made of unless told.
+        max_batch: The most pictures, or texts of one length, that go through the model together, 1 to 1024. 32 on GPUs
+            unless told; elsewhere one, and four where that changes no bit of a vector.
+        accept_licence: Whether you consent to the model's licence, where that asks for it.
         encoder: The service that runs the model's networks, if they do not run here: its address, the address of each
             tower (``{"image": ..., "text": ...}``), or a :class:`plushie_search.Service`.
+
+    Raises:
+        ModelError: The device cannot be used; the message says what is missing and what to install.
+        ValueError: The device is not one of these, or it has no such precision.
     """
-    if encoder is None:
-        directory, manifest = resolve(model, accept_licence=accept_licence)
-        return _core.Encoder(directory, runtime=runtime_library(), threads=threads, manifest=manifest)
-    service = encoder if isinstance(encoder, Service) else Service(encoder)
-    near = service.image is None or service.text is None  # what has no address runs here
+    service = encoder if encoder is None or isinstance(encoder, Service) else Service(encoder)
+    near = service is None or service.image is None or service.text is None  # what has no address runs here
     directory, manifest = resolve(model, accept_licence=accept_licence, networks=near)
-    facts = None if manifest is None else entry(os.fspath(model)).facts
-    return _core.Encoder(
-        directory, runtime=runtime_library(), threads=threads, manifest=manifest, service=service, facts=facts
+    facts = None if service is None or manifest is None else entry(os.fspath(model)).facts
+    library = runtime_library(device)
+    if device.partition(":")[0] in RUNTIMES["onnxruntime-gpu"]:
+        _cuda.preload(library.parent)
+    opened = _core.Encoder(
+        directory,
+        runtime=library,
+        threads=threads,
+        manifest=manifest,
+        device=device,
+        precision=precision,
+        max_batch=max_batch,
+        service=service,
+        facts=facts,
     )
+    if opened.fallback is not None:
+        warnings.warn(f"device auto computes on {opened.device}: {opened.fallback}", RuntimeWarning, stacklevel=2)
+    return opened
 
 
 def _alike(name: str) -> str:
@@ -161,8 +193,10 @@ def pull_model(name: str, *, accept_licence: bool = False) -> Path:
     return locate(entry(name), accept_licence=accept_licence)[0]
 
 
-def runtime_library() -> Path:
+def runtime_library(device: str = "cpu") -> Path:
     """The ONNX Runtime library inside the installed ``onnxruntime`` package, which is not imported.
+
+    Where there are several, it is the one of the package for ``device``, or else the newest.
 
     Raises:
         ImportError: It is missing, too old, or has no library; the message says what to install.
@@ -170,15 +204,20 @@ def runtime_library() -> Path:
     spec = find_spec("onnxruntime")
     if spec is None or not spec.submodule_search_locations:
         raise ImportError(f"ONNX Runtime is not installed; install it with: {INSTALL}", name="onnxruntime")
+    installed = {}
     for name in RUNTIMES:
-        try:
-            installed = version(name)
-        except PackageNotFoundError:
-            continue
-        if _numbers(installed) < OLDEST_RUNTIME:
-            raise ImportError(f"{name} {installed} is too old; update it with: {INSTALL}", name="onnxruntime")
+        with contextlib.suppress(PackageNotFoundError):
+            installed[name] = version(name)
     places = [Path(place) / "capi" for place in spec.submodule_search_locations]
     libraries = [path for place in places for path in place.glob("libonnxruntime.so*")]
+    for name, devices in RUNTIMES.items():
+        if device.partition(":")[0] in devices and name in installed:
+            own = [path for path in libraries if _numbers(path.name) == _numbers(installed[name])]
+            libraries, installed = own or libraries, {name: installed[name]}
+    for name, number in installed.items():
+        if _numbers(number) < OLDEST_RUNTIME:
+            needed = INSTALL.replace("'onnxruntime", f"'{name}")
+            raise ImportError(f"{name} {number} is too old; update it with: {needed}", name="onnxruntime")
     if not libraries:
         looked = ", ".join(str(place) for place in places)
         raise ImportError(f"no ONNX Runtime library in {looked}; install one with: {INSTALL}", name="onnxruntime")

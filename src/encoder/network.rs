@@ -1,14 +1,15 @@
 //! One ONNX network: what it takes and gives, found by introspection, and running it from many threads at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use half::f16;
-use ort::environment::Environment;
-use ort::logging::LogLevel;
-use ort::session::builder::{AutoDevicePolicy, SessionBuilder};
-use ort::session::{Session, SessionInputValue};
+use ort::session::SessionInputValue;
 use ort::value::{Outlet, Tensor, TensorElementType, TensorRef, ValueType};
 
+use crate::encoder::batch::Room;
+use crate::encoder::device::Place;
+use crate::encoder::provider::Setting;
 use crate::encoder::runtime;
 use crate::encoder::session::Shared;
 use crate::encoder::signature::{Feed, Input, Plan, Port, Role, Signature};
@@ -27,26 +28,38 @@ pub(super) struct Network {
 pub(super) struct Opened {
     model: String,
     file: String,
-    session: Shared,
+    /// One for each place that shares the work.
+    sessions: Vec<Shared>,
+    next: AtomicUsize,
 }
 
 impl Opened {
-    /// Opens a network of `model`.
-    pub(super) fn new(model: &Model, file: &str) -> Result<Arc<Self>> {
+    /// Opens a network of `model`; `fixed` says that everything that goes in has the same size, but for the batch.
+    pub(super) fn new(model: &Model, file: &str, setting: &Setting, fixed: bool) -> Result<Arc<Self>> {
         let environment = runtime::environment()?;
-        let path = model.path(file);
-        let built = builder(&environment).and_then(|mut builder| builder.commit_from_file(&path));
-        let session = built.map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason.trim_end();
-            // What files of a newer format are refused with: "Unsupported model IR version: 999, max ...", "ONNX
-            // Runtime only *guarantees* support for models stamped with official released onnx opset versions".
-            let newer = ["IR version", "opset"].iter().any(|word| reason.contains(word));
-            let advice = if newer { "; it may be too old: pip install --upgrade onnxruntime" } else { "" };
-            let reason = format!("{file}: is not a network that this ONNX Runtime can run: {reason}{advice}");
-            Error::model(model.name(), reason)
-        })?;
-        Ok(Arc::new(Self { model: model.name().into(), file: file.into(), session: Shared::new(session) }))
+        let open = |place: &Place| {
+            runtime::logged();
+            let built = setting.builder(&environment, place, fixed);
+            let session = built.and_then(|mut builder| builder.commit_from_file(model.path(file)));
+            session.map(|session| Shared::new(session, place.clone())).map_err(|error| {
+                let reason = error.to_string();
+                let reason = reason.trim_end();
+                let advice = place.advice(reason, &runtime::logged());
+                Error::model(
+                    model.name(),
+                    match place {
+                        Place::Cpu => {
+                            format!("{file}: is not a network that this ONNX Runtime can run: {reason}{advice}")
+                        }
+                        // A colon announces the whole reason.
+                        _ if advice.starts_with(':') => format!("{file}: cannot be opened on {place}{advice}"),
+                        _ => format!("{file}: cannot be opened on {place}{advice} ({reason})"),
+                    },
+                )
+            })
+        };
+        let sessions = setting.places.iter().map(open).collect::<Result<_>>()?;
+        Ok(Arc::new(Self { model: model.name().into(), file: file.into(), sessions, next: AtomicUsize::new(0) }))
     }
 
     fn blame(&self, reason: impl std::fmt::Display) -> Error {
@@ -57,10 +70,15 @@ impl Opened {
 impl Network {
     /// Checks that a network of `model` can be fed what `plan` says.
     pub(super) fn new(model: &Model, opened: Arc<Opened>, plan: &Plan<'_>) -> Result<Self> {
-        let (inputs, outputs) = (ports(opened.session.inputs()), ports(opened.session.outputs()));
+        let (inputs, outputs) = (ports(opened.sessions[0].inputs()), ports(opened.sessions[0].outputs()));
         let signature = Signature::new(&inputs, &outputs, plan, (model.dim(), model.matryoshka()));
         let signature = signature.map_err(|reason| opened.blame(reason))?;
         Ok(Self { opened, dim: model.dim(), signature })
+    }
+
+    /// Numbers in a vector.
+    pub(super) fn dim(&self) -> usize {
+        self.dim
     }
 
     /// What runs it, to share with the other side.
@@ -78,14 +96,14 @@ impl Network {
     /// A network for both sides is offered an empty batch of the other side first, then one row of it: not every
     /// network can do without, and those that can are faster.
     pub(super) fn try_out(&mut self, feed: Feed<'_>) -> Result<()> {
-        let mut tried = self.values(feed).map(drop);
+        let mut tried = self.values(0, feed).map(drop);
         if tried.is_err() && self.is_combined() {
             for input in &mut self.signature.inputs {
                 if let Some([rows, ..]) = input.filler.as_deref_mut() {
                     *rows = 1;
                 }
             }
-            tried = self.values(feed).map(drop);
+            tried = self.values(0, feed).map(drop);
         }
         tried.map_err(|reason| self.opened.blame(reason))
     }
@@ -100,15 +118,26 @@ impl Network {
         (&self.opened.file, &self.signature.output)
     }
 
-    /// The unit vectors of pictures or the one of a text, which errors call `name`.
+    /// Memory for `len` numbers that go in.
+    pub(super) fn room(&self, len: usize) -> Room {
+        let pinned = self.opened.sessions.first().and_then(|session| session.pinned(len));
+        pinned.map_or_else(|| Room::Plain(vec![0.0; len]), Room::Pinned)
+    }
+
+    /// The unit vectors of pictures or texts, which errors call `name`; the places take turns.
     pub(super) fn run(&self, feed: Feed<'_>, name: impl FnOnce() -> String) -> Result<Vectors> {
+        self.run_on(self.opened.next.fetch_add(1, Ordering::Relaxed), feed, name)
+    }
+
+    /// The same at a certain place; counting begins again after the last one.
+    pub(super) fn run_on(&self, place: usize, feed: Feed<'_>, name: impl FnOnce() -> String) -> Result<Vectors> {
         let blame = |reason: String| self.opened.blame(reason);
-        Vectors::normalize(self.dim, self.values(feed).map_err(blame)?)
+        Vectors::normalize(self.dim, self.values(place, feed).map_err(blame)?)
             .map_err(|_| blame(format!("gave NaN, infinity or only zeros for {}; it is of no use there", name())))
     }
 
     /// What the network makes of `feed`: one vector after another, of any length.
-    fn values(&self, feed: Feed<'_>) -> Result<Vec<f32>, String> {
+    fn values(&self, place: usize, feed: Feed<'_>) -> Result<Vec<f32>, String> {
         let inputs = self
             .signature
             .inputs
@@ -116,7 +145,8 @@ impl Network {
             .map(|input| Ok((input.name.as_str(), value(input, feed)?)))
             .collect::<ort::Result<Vec<_>>>()
             .map_err(|error| error.to_string())?;
-        let output = self.opened.session.run(&inputs, &self.signature.output);
+        let sessions = &self.opened.sessions;
+        let output = sessions[place % sessions.len()].run(&inputs, &self.signature.output);
         let output = output.map_err(|error| format!("cannot run: {error}"))?;
         let values = match output.data_type() {
             TensorElementType::Float16 => {
@@ -131,21 +161,6 @@ impl Network {
         let shape: Vec<i64> = output.shape().to_vec();
         self.signature.read(&values, &shape, feed)
     }
-}
-
-/// A session works on the thread that calls it and starts none of its own: the caller's threads are the only ones.
-fn builder(environment: &Environment) -> ort::Result<SessionBuilder> {
-    let builder = Session::builder(environment)?
-        .with_intra_threads(1)?
-        .with_inter_threads(1)?
-        .with_intra_op_spinning(false)?
-        .with_inter_op_spinning(false)?
-        // Patterns are kept for each length of text; what they save is not worth it.
-        .with_memory_pattern(false)?
-        .with_auto_device(AutoDevicePolicy::PreferCPU)?
-        // Errors reach the caller, and do not belong on stderr as well.
-        .with_log_level(LogLevel::Fatal)?;
-    Ok(builder)
 }
 
 fn ports(outlets: &[Outlet]) -> Vec<Port> {

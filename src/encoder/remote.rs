@@ -11,10 +11,11 @@ use ort::value::TensorElementType;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use crate::encoder::image::{image_plan, noise};
 use crate::encoder::in_flight::in_flight;
 use crate::encoder::signature::{Feed, Input, Plan, Port, Role, Signature, Takes};
+use crate::encoder::text::text_plan;
 use crate::encoder::tower::{Pictures, Texts};
-use crate::encoder::{image_plan, noise, text_plan};
 use crate::error::{Error, Result};
 use crate::model::{Model, Precision};
 use crate::picture::Source;

@@ -1,14 +1,21 @@
 //! The ONNX Runtime library: opened once for the process, from the file that the caller found.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::environment::Environment;
+use ort::logging::LogLevel;
 
 use crate::error::{Error, Result};
 
 /// Never dropped: sessions may outlive every encoder that a caller still sees.
 static RUNTIME: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+
+thread_local! {
+    /// The last error that the runtime logged on this thread: it often says more than the one that it returns.
+    static LOGGED: RefCell<String> = RefCell::default();
+}
 
 /// Opens the ONNX Runtime library `library` for this process. Does nothing when it is open already.
 ///
@@ -38,6 +45,13 @@ pub fn load_runtime(library: &Path) -> Result<()> {
     let environment = builder
         .with_name("plushie_search")
         .with_telemetry(false)
+        .with_logger(Arc::new(|level, _, _, _, message| {
+            if matches!(level, LogLevel::Error | LogLevel::Fatal) {
+                // Nothing may unwind through the runtime, not even at the end of a thread.
+                let _ =
+                    LOGGED.try_with(|logged| logged.try_borrow_mut().map(|mut logged| *logged = message.to_string()));
+            }
+        }))
         .build()
         .map_err(|error| blame(format!("does not start: {error}; {INSTALL}")))?;
     *runtime = Some((path, environment));
@@ -53,4 +67,15 @@ pub(super) fn environment() -> Result<Environment> {
         Some((_, environment)) => Ok(environment.clone()),
         None => Err(Error::model("runtime", "ONNX Runtime is not loaded; call load_runtime with its library first")),
     }
+}
+
+/// The open library, for messages.
+pub(super) fn library() -> String {
+    let runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    runtime.as_ref().map_or_else(|| "no library".into(), |(path, _)| path.display().to_string())
+}
+
+/// What the runtime has logged on this thread since this was asked last.
+pub(super) fn logged() -> String {
+    LOGGED.take()
 }

@@ -29,24 +29,34 @@ impl PyEncoder {
 #[pymethods]
 impl PyEncoder {
     #[new]
-    #[pyo3(signature = (model, *, runtime, threads=None, manifest=None, service=None, facts=None))]
+    #[pyo3(signature = (
+        model, *, runtime, threads=None, manifest=None, device=None, precision=None, max_batch=None, service=None,
+        facts=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
         model: PathBuf,
         runtime: PathBuf,
         threads: Option<usize>,
         manifest: Option<&str>,
+        device: Option<&str>,
+        precision: Option<&str>,
+        max_batch: Option<usize>,
         service: Option<PyService>,
         facts: Option<&str>,
     ) -> PyResult<Self> {
         let service = service.map(PyService::options).transpose()?;
         let encoder = detached(py, || {
+            let device = device.map(str::parse).transpose()?.unwrap_or_default();
+            let precision = precision.map(str::parse).transpose()?;
             encoder::load_runtime(&runtime)?;
             let model = match service {
                 Some(_) => Model::without_networks(&model, manifest, facts)?,
                 None => open_model(&model, manifest)?,
             };
-            encoder::Encoder::open(model, &encoder::Options { threads, service })
+            let options = encoder::Options { threads, device, precision, max_batch, service };
+            encoder::Encoder::open(model, &options)
         });
         Ok(Self(Arc::new(encoder?)))
     }
@@ -74,6 +84,26 @@ impl PyEncoder {
     #[getter]
     fn threads(&self) -> usize {
         self.0.threads()
+    }
+
+    #[getter]
+    fn device(&self) -> String {
+        self.0.device().to_string()
+    }
+
+    #[getter]
+    fn precision(&self) -> Option<String> {
+        self.0.precision().map(|precision| precision.to_string())
+    }
+
+    #[getter]
+    fn max_batch(&self) -> Option<usize> {
+        self.0.max_batch()
+    }
+
+    #[getter]
+    fn fallback(&self) -> Option<&str> {
+        self.0.fallback()
     }
 
     #[getter]

@@ -1,0 +1,69 @@
+"""Makes the CUDA libraries of the packages ``nvidia-*`` known to the loader, before ONNX Runtime asks for them.
+
+The packages put them where no loader looks. A library that is open already is found by its name, so it is enough to
+open each once, those first that others need; ``onnxruntime.preload_dlls`` does the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from pathlib import Path
+from typing import TypeAlias
+
+Folders: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
+
+#: Folders beside the package ``onnxruntime`` and the libraries in them, in the order in which they need each other:
+#: those of CUDA before version 13, and what is not part of CUDA.
+FOLDERS: Folders = (
+    ("nvidia/cuda_runtime/lib", ("cudart",)),
+    ("nvidia/cuda_nvrtc/lib", ("nvrtc",)),
+    ("nvidia/cublas/lib", ("cublasLt", "cublas")),
+    ("nvidia/nvjitlink/lib", ("nvJitLink",)),
+    ("nvidia/curand/lib", ("curand",)),
+    ("nvidia/cufft/lib", ("cufft",)),
+)
+OTHERS: Folders = (("nvidia/cudnn/lib", ("cudnn",)), ("tensorrt_libs", ("nvinfer", "nvinfer_plugin", "nvonnxparser")))
+
+#: Since this version the libraries of CUDA lie in one folder, which is called by the version.
+IN_ONE_FOLDER = 13
+
+
+def preload(capi: Path) -> list[Path]:
+    """Opens what ONNX Runtime in the folder ``capi`` may need, as far as it is there, and says what that was.
+
+    What cannot be opened is left out: the runtime says which library it misses.
+    """
+    opened = []
+    for path in _found(capi.parent.parent, _version(capi)):
+        try:
+            ctypes.CDLL(str(path))
+        except OSError:
+            continue
+        opened.append(path)
+    return opened
+
+
+def _version(capi: Path) -> int | None:
+    """The version of CUDA that the runtime was built for, which its package says in a file of assignments."""
+    try:
+        text = (capi / "build_and_package_info.py").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"^cuda_version\s*=\s*['\"](\d+)", text, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def _found(packages: Path, cuda: int | None) -> list[Path]:
+    """The libraries for this version of CUDA among the installed packages, in the order to open them."""
+    if cuda is None:
+        return []
+    folders = FOLDERS
+    if cuda >= IN_ONE_FOLDER:
+        folders = ((f"nvidia/cu{cuda}/lib", tuple(name for _, names in FOLDERS for name in names)),)
+    return [
+        path
+        for folder, names in (*folders, *OTHERS)
+        for name in names
+        for path in sorted(packages.joinpath(folder).glob(f"lib{name}.so.*"))[:1]
+    ]

@@ -1,0 +1,278 @@
+//! The tower for pictures: they are decoded, preprocessed and run through their network, one by one or in batches.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use crate::encoder::batch::{Room, flow};
+use crate::encoder::network::{Network, Opened};
+use crate::encoder::provider::Setting;
+use crate::encoder::signature::{Feed, Plan, Takes};
+use crate::encoder::tower::Pictures;
+use crate::error::Result;
+use crate::model::{IMAGE_OUTPUTS, ImageTower, Model};
+use crate::picture::Source;
+use crate::preprocess::Preprocess;
+use crate::vectors::Vectors;
+
+/// Pictures that go through a network together, where that saves time and changes no vector.
+const TOGETHER: usize = 4;
+
+/// Fewer pictures are not worth finding out whether it does.
+const MANY: usize = 32;
+
+/// The least cosine between the vector that a picture gets in a batch and the one that it gets alone: rounding stays far
+/// above, a scale that a batch shares far below.
+const SAME: f32 = 0.9999;
+
+/// What turns pictures into vectors here.
+pub(super) struct ImageEncoder {
+    preprocess: Preprocess,
+    network: Network,
+    setting: Setting,
+    /// Whether pictures go through the network together, once that is known.
+    together: OnceLock<bool>,
+    /// Room for batches that is not in use.
+    rooms: Mutex<Vec<Room>>,
+}
+
+/// A batch on its way: what it is of, its pixels, and which of them could be read.
+struct Batch<'a> {
+    sources: &'a [Source],
+    room: Room,
+    loaded: Vec<Result<()>>,
+}
+
+/// What the manifest says about the network for pictures.
+pub(super) fn image_plan(tower: &ImageTower) -> Plan<'_> {
+    let (height, width) = tower.preprocess.shape();
+    Plan {
+        output: tower.output.as_deref(),
+        pool: tower.pool,
+        favourites: IMAGE_OUTPUTS,
+        takes: Takes::Pixels(height, width),
+        other_pixels: (height, width),
+    }
+}
+
+impl ImageEncoder {
+    /// Opens the network of `tower`; `fixed` says that nothing but pictures goes through it.
+    pub(super) fn open(model: &Model, tower: &ImageTower, setting: &Setting, fixed: bool) -> Result<Self> {
+        let opened = Opened::new(model, &tower.file, setting, fixed)?;
+        let mut network = Network::new(model, opened, &image_plan(tower))?;
+        if network.is_combined() {
+            let blank = vec![0.0; tower.preprocess.tensor_len()];
+            network.try_out(Feed::Pixels(&blank, tower.preprocess.shape()))?;
+        }
+        let (preprocess, setting) = (tower.preprocess.clone(), setting.clone());
+        let this = Self { preprocess, network, setting, together: OnceLock::new(), rooms: Mutex::default() };
+        this.warm_up()?;
+        Ok(this)
+    }
+
+    /// The network, whose session the other side may share.
+    pub(super) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Each thread decodes and computes, one picture at a time, or [`TOGETHER`].
+    fn few(&self, sources: &[Source], workers: &ThreadPool) -> Vec<Result<Vectors>> {
+        let rows: Vec<Vec<Result<Vectors>>> = workers.install(|| {
+            let together = sources.len() >= MANY && self.setting.max_batch.is_none() && self.shares();
+            let size = if together { TOGETHER } else { 1 };
+            let room = || vec![0.0; size * self.preprocess.tensor_len()];
+            let some = |tensors: &mut Vec<f32>, sources: &[Source]| {
+                let loaded = self.load(sources, tensors);
+                self.compute(0, sources, tensors, loaded)
+            };
+            sources.par_chunks(size).with_max_len(1).map_init(room, some).collect()
+        });
+        rows.into_iter().flatten().collect()
+    }
+
+    /// While some batches are computed, all threads decode the next.
+    fn batches(&self, sources: &[Source], most: usize, workers: &ThreadPool) -> Vec<Result<Vectors>> {
+        let apart = self.setting.is_apart();
+        let places = if apart { self.setting.places.len() } else { workers.current_num_threads() };
+        // Few pictures are spread over all places rather than given to the first.
+        let size = most.min(sources.len().div_ceil(places)).max(1);
+        // A device with memory of its own has two: one copies what goes in while the other waits for the result. A thread
+        // of the pool must not wait for others of it.
+        let runners = if apart { 2 * places } else { places };
+        let runners = if workers.current_thread_index().is_some() { 0 } else { runners };
+        let parts: Vec<&[Source]> = sources.chunks(size).collect();
+        let make = |number: usize| {
+            let sources = parts[number];
+            let mut room = self.take_room(most);
+            let tensors = room.numbers().par_chunks_mut(self.preprocess.tensor_len());
+            let load = || {
+                let pairs = sources.par_iter().zip(tensors).with_max_len(1);
+                pairs.map(|(source, tensor)| self.preprocess.load(source, tensor)).collect()
+            };
+            let loaded = workers.install(load);
+            Batch { sources, room, loaded }
+        };
+        let compute = |runner: usize, Batch { sources, mut room, loaded }: Batch<'_>| {
+            let rows = match apart {
+                true => self.compute(runner, sources, room.numbers(), loaded),
+                false => workers.install(|| self.compute(runner, sources, room.numbers(), loaded)),
+            };
+            self.give_back(room, runners + 1);
+            rows
+        };
+        flow(parts.len(), runners, make, compute).into_iter().flatten().collect()
+    }
+
+    fn load(&self, sources: &[Source], tensors: &mut [f32]) -> Vec<Result<()>> {
+        let tensors = tensors.chunks_exact_mut(self.preprocess.tensor_len());
+        sources.iter().zip(tensors).map(|(source, tensor)| self.preprocess.load(source, tensor)).collect()
+    }
+
+    /// The vectors of pictures that are in `tensors`, but for those that could not be read.
+    fn compute(
+        &self,
+        place: usize,
+        sources: &[Source],
+        tensors: &mut [f32],
+        loaded: Vec<Result<()>>,
+    ) -> Vec<Result<Vectors>> {
+        let size = self.preprocess.tensor_len();
+        // Those that could be read move together.
+        let good: Vec<usize> = (0..loaded.len()).filter(|&number| loaded[number].is_ok()).collect();
+        for (to, &from) in good.iter().enumerate() {
+            if to != from {
+                tensors.copy_within(from * size..(from + 1) * size, to * size);
+            }
+        }
+        let tensors = &tensors[..good.len() * size];
+        // A picture that the network cannot do must spoil no other: then each goes alone, and is named.
+        let together = match good.len() {
+            0 | 1 => None,
+            // Only as many as were tried together are known to get the same bits.
+            count if self.setting.max_batch.is_none() && count < TOGETHER => None,
+            _ => self.run(place, tensors, String::new).ok(),
+        };
+        let alone = |(&number, tensor): (&usize, &[f32])| {
+            let source: &Source = &sources[number];
+            self.run(place, tensor, || format!("picture {}", source.name()))
+        };
+        let vectors: Vec<Result<Vectors>> = match together {
+            Some(vectors) => vectors.split().into_iter().map(Ok).collect(),
+            None => good.iter().zip(tensors.chunks_exact(size)).map(alone).collect(),
+        };
+        let mut vectors = vectors.into_iter();
+        loaded
+            .into_iter()
+            .map(|loaded| loaded.and_then(|()| vectors.next().expect("one for each that is loaded")))
+            .collect()
+    }
+
+    fn run(&self, place: usize, tensors: &[f32], name: impl FnOnce() -> String) -> Result<Vectors> {
+        self.network.run_on(place, Feed::Pixels(tensors, self.preprocess.shape()), name)
+    }
+
+    fn take_room(&self, pictures: usize) -> Room {
+        let len = pictures * self.preprocess.tensor_len();
+        let idle = self.rooms.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| self.network.room(len))
+    }
+
+    fn give_back(&self, room: Room, most: usize) {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        if rooms.len() < most {
+            rooms.push(room);
+        }
+    }
+
+    /// Whether pictures may go through the network together; tried once, when there are many for the first time.
+    fn shares(&self) -> bool {
+        *self.together.get_or_init(|| self.network.takes_several() && self.try_together().unwrap_or(false))
+    }
+
+    /// Whether noise of different strengths gets the same vectors together as one by one, bit by bit, and no later.
+    fn try_together(&self) -> Result<bool> {
+        let size = self.preprocess.tensor_len();
+        let noise = noise(size);
+        let first = self.run(0, &noise, String::new)?;
+        let start = Instant::now();
+        let alone = noise.chunks_exact(size).map(|tensor| self.run(0, tensor, String::new));
+        let alone = alone.collect::<Result<Vec<_>>>()?;
+        let (one_by_one, start) = (start.elapsed(), Instant::now());
+        let again = self.run(0, &noise, String::new)?;
+        let faster = start.elapsed() <= one_by_one;
+        let same = |vectors: &Vectors| vectors.rows().eq(alone.iter().flat_map(Vectors::rows));
+        Ok(faster && same(&first) && same(&again))
+    }
+
+    /// Whether batches of up to `most` are possible and change no vector by more than rounding; tried once.
+    fn mixes(&self, most: usize) -> bool {
+        let mixes = || self.network.takes_several() && self.try_mixed(most).unwrap_or(false);
+        most > 1 && *self.together.get_or_init(mixes)
+    }
+
+    fn try_mixed(&self, most: usize) -> Result<bool> {
+        let size = self.preprocess.tensor_len();
+        let noise = &noise(size)[..most.min(TOGETHER) * size];
+        let mixed = self.run(0, noise, String::new)?;
+        let alone = noise.chunks_exact(size).map(|tensor| self.run(0, tensor, String::new));
+        let alone = alone.collect::<Result<Vec<_>>>()?;
+        Ok(mixed.rows().zip(&alone).all(|(one, other)| cosine(one, other.as_slice()) >= SAME))
+    }
+
+    /// Has TensorRT compile the network for the smallest and the largest batch now rather than when somebody waits.
+    fn warm_up(&self) -> Result<()> {
+        if !self.setting.compiles() {
+            return Ok(());
+        }
+        for place in 0..self.setting.places.len() {
+            let most = self.setting.max_batch.filter(|_| self.network.takes_several()).unwrap_or(1);
+            for rows in [most, 1] {
+                let blank = vec![0.0; rows * self.preprocess.tensor_len()];
+                // What a picture without contrast gets may be no vector; that it was computed is enough.
+                drop(self.run(place, &blank, String::new));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the network makes of some pixels, to compare it with another.
+    pub(super) fn samples(&self) -> Result<Vectors> {
+        let mut vectors = Vectors::new(self.network.dim());
+        for tensor in noise(self.preprocess.tensor_len()).chunks_exact(self.preprocess.tensor_len()) {
+            vectors.extend(&self.run(0, tensor, || "noise".into())?);
+        }
+        Ok(vectors)
+    }
+}
+
+impl Pictures for ImageEncoder {
+    fn rows(&self, sources: &[Source], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>> {
+        Ok(match self.setting.max_batch {
+            Some(most) if self.mixes(most) => self.batches(sources, most, workers),
+            Some(_) if self.setting.is_apart() => self.batches(sources, 1, workers),
+            _ => self.few(sources, workers),
+        })
+    }
+
+    fn reads(&self) -> (&str, &str) {
+        self.network.reads()
+    }
+}
+
+/// Of unit vectors.
+pub(super) fn cosine(one: &[f32], other: &[f32]) -> f32 {
+    one.iter().zip(other).map(|(a, b)| a * b).sum()
+}
+
+/// Tensors for [`TOGETHER`] pictures of `size` numbers each: a scale that they share would show in every vector.
+pub(super) fn noise(size: usize) -> Vec<f32> {
+    let strengths: [f32; TOGETHER] = [1.0, 4.0, 0.25, 2.0];
+    let mut state = 1_u32;
+    let mut number = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / 8_388_608.0 - 1.0
+    };
+    strengths.iter().flat_map(|strength| vec![*strength; size]).map(|strength| strength * number()).collect()
+}
