@@ -190,6 +190,22 @@ def test_a_network_of_16_bits_keeps_no_weights_elsewhere(model, tmp_path):
         hub.open_encoder(directory, precision="fp16")
 
 
+def test_a_network_in_numbers_that_the_processor_does_not_compute_in(tmp_path):
+    """bfloat16 has no operators on a processor, and ONNX Runtime does not convert it as it does 16 bits of other kinds."""
+    directory = toy.write(tmp_path / "model")
+    weights = helper.make_tensor("weights", TensorProto.BFLOAT16, (3, toy.DIM), toy.IMAGE_WEIGHTS.flatten())
+    network = toy.image_tower()
+    [means, product] = network.graph.node
+    product.input[0], product.output[0] = "short", "product"
+    network.graph.node.insert(1, helper.make_node("Cast", ["means"], ["short"], to=TensorProto.BFLOAT16))
+    network.graph.node.append(helper.make_node("Cast", ["product"], ["image_embeds"], to=TensorProto.FLOAT))
+    network.graph.initializer.remove(next(tensor for tensor in network.graph.initializer if tensor.name == "weights"))
+    network.graph.initializer.append(weights)
+    onnx.save(network, directory / "image.onnx")
+    with pytest.raises(ModelError, match=r"16 bits, use its files of 32 bits or a GPU"):
+        hub.open_encoder(directory)
+
+
 # Batches, by the same way that GPUs use
 
 

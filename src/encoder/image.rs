@@ -221,17 +221,17 @@ impl ImageEncoder {
         Ok(mixed.rows().zip(&alone).all(|(one, other)| cosine(one, other.as_slice()) >= SAME))
     }
 
-    /// Has TensorRT compile the network for the smallest and the largest batch now rather than when somebody waits.
+    /// Runs once at each place that has memory of its own: what a provider needs, it may miss only then. TensorRT
+    /// compiles the network for the smallest and the largest batch now rather than when somebody waits.
     fn warm_up(&self) -> Result<()> {
-        if !self.setting.compiles() {
+        if !self.setting.is_apart() {
             return Ok(());
         }
+        let most = self.setting.max_batch.filter(|_| self.setting.compiles() && self.network.takes_several());
         for place in 0..self.setting.places.len() {
-            let most = self.setting.max_batch.filter(|_| self.network.takes_several()).unwrap_or(1);
-            for rows in [most, 1] {
+            for rows in [most.unwrap_or(1), 1] {
                 let blank = vec![0.0; rows * self.preprocess.tensor_len()];
-                // What a picture without contrast gets may be no vector; that it was computed is enough.
-                drop(self.run(place, &blank, String::new));
+                self.network.check_on(place, Feed::Pixels(&blank, self.preprocess.shape()))?;
             }
         }
         Ok(())

@@ -96,16 +96,21 @@ impl Network {
     /// A network for both sides is offered an empty batch of the other side first, then one row of it: not every
     /// network can do without, and those that can are faster.
     pub(super) fn try_out(&mut self, feed: Feed<'_>) -> Result<()> {
-        let mut tried = self.values(0, feed).map(drop);
-        if tried.is_err() && self.is_combined() {
-            for input in &mut self.signature.inputs {
-                if let Some([rows, ..]) = input.filler.as_deref_mut() {
-                    *rows = 1;
-                }
-            }
-            tried = self.values(0, feed).map(drop);
+        let tried = self.check_on(0, feed);
+        if tried.is_ok() || !self.is_combined() {
+            return tried;
         }
-        tried.map_err(|reason| self.opened.blame(reason))
+        for input in &mut self.signature.inputs {
+            if let Some([rows, ..]) = input.filler.as_deref_mut() {
+                *rows = 1;
+            }
+        }
+        self.check_on(0, feed)
+    }
+
+    /// Runs once at a certain place and looks only at whether that works.
+    pub(super) fn check_on(&self, place: usize, feed: Feed<'_>) -> Result<()> {
+        self.values(place, feed).map(drop).map_err(|reason| self.opened.blame(reason))
     }
 
     /// Whether several pictures may go in together.
