@@ -191,11 +191,11 @@ def test_a_network_of_16_bits_keeps_no_weights_elsewhere(model, tmp_path):
 
 
 def test_a_network_in_numbers_that_the_processor_does_not_compute_in(tmp_path):
-    """bfloat16 has no operators on a processor, and ONNX Runtime does not convert it as it does 16 bits of other kinds."""
+    """bfloat16 has no operators there, and ONNX Runtime does not convert it as it does the other 16 bits."""
     directory = toy.write(tmp_path / "model")
     weights = helper.make_tensor("weights", TensorProto.BFLOAT16, (3, toy.DIM), toy.IMAGE_WEIGHTS.flatten())
     network = toy.image_tower()
-    [means, product] = network.graph.node
+    product = network.graph.node[1]
     product.input[0], product.output[0] = "short", "product"
     network.graph.node.insert(1, helper.make_node("Cast", ["means"], ["short"], to=TensorProto.BFLOAT16))
     network.graph.node.append(helper.make_node("Cast", ["product"], ["image_embeds"], to=TensorProto.FLOAT))

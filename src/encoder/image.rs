@@ -29,13 +29,13 @@ const SAME: f32 = 0.9999;
 
 /// What turns pictures into vectors here.
 pub(super) struct ImageEncoder {
+    /// Room for batches that is not in use; dropped before the session whose device it may be pinned for.
+    rooms: Mutex<Vec<Room>>,
     preprocess: Preprocess,
     network: Network,
     setting: Setting,
     /// Whether pictures go through the network together, once that is known.
     together: OnceLock<bool>,
-    /// Room for batches that is not in use.
-    rooms: Mutex<Vec<Room>>,
 }
 
 /// A batch on its way: what it is of, its pixels, and which of them could be read.
@@ -67,7 +67,7 @@ impl ImageEncoder {
             network.try_out(Feed::Pixels(&blank, tower.preprocess.shape()))?;
         }
         let (preprocess, setting) = (tower.preprocess.clone(), setting.clone());
-        let this = Self { preprocess, network, setting, together: OnceLock::new(), rooms: Mutex::default() };
+        let this = Self { rooms: Mutex::default(), preprocess, network, setting, together: OnceLock::new() };
         this.warm_up()?;
         Ok(this)
     }

@@ -39,7 +39,8 @@ impl Opened {
         let environment = runtime::environment()?;
         let open = |place: &Place| {
             runtime::logged();
-            let built = setting.builder(&environment, place, fixed);
+            let name = fixed.then(|| format!("{}-{}", model.fingerprint(), file.replace(['/', '\\'], "-")));
+            let built = setting.builder(&environment, place, name.as_deref());
             let session = built.and_then(|mut builder| builder.commit_from_file(model.path(file)));
             session.map(|session| Shared::new(session, place.clone())).map_err(|error| {
                 let reason = error.to_string();

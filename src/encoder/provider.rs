@@ -96,9 +96,14 @@ impl Setting {
         Ok(())
     }
 
-    /// The builder of a session at `place`; TensorRT is for networks of `fixed` shapes only, since it compiles each
-    /// for the sizes that it has seen.
-    pub(super) fn builder(&self, environment: &Environment, place: &Place, fixed: bool) -> ort::Result<SessionBuilder> {
+    /// The builder of a session at `place`. TensorRT is only for networks in which all but the batch has one size, since
+    /// it compiles each for the sizes that it has seen; they are given a name, by which the result is kept.
+    pub(super) fn builder(
+        &self,
+        environment: &Environment,
+        place: &Place,
+        compiled: Option<&str>,
+    ) -> ort::Result<SessionBuilder> {
         // A session works on the thread that calls it and starts none of its own: the caller's threads are the only
         // ones. OpenVINO computes on its own instead, as many, while the callers wait.
         let builder = Session::builder(environment)?
@@ -113,11 +118,11 @@ impl Setting {
         Ok(match place {
             Place::Cpu => builder.with_auto_device(AutoDevicePolicy::PreferCPU)?,
             Place::Cuda(number) => builder.with_execution_providers([cuda(*number).build().error_on_failure()])?,
-            Place::TensorRt(number) if fixed => builder.with_execution_providers([
-                self.tensorrt(*number).build().error_on_failure(),
-                cuda(*number).build().error_on_failure(),
-            ])?,
-            Place::TensorRt(number) => builder.with_execution_providers([cuda(*number).build().error_on_failure()])?,
+            Place::TensorRt(number) => {
+                let compiled = compiled.map(|name| self.tensorrt(*number, name).build().error_on_failure());
+                let all: Vec<_> = compiled.into_iter().chain([cuda(*number).build().error_on_failure()]).collect();
+                builder.with_execution_providers(all)?
+            }
             // What it does not take would be computed by the other provider without a word.
             Place::OpenVino(name) => builder
                 .with_execution_providers([self.openvino(name).build().error_on_failure()])?
@@ -125,16 +130,18 @@ impl Setting {
         })
     }
 
-    fn tensorrt(&self, number: u32) -> TensorRT {
+    fn tensorrt(&self, number: u32, name: &str) -> TensorRT {
         let provider = TensorRT::default()
             .with_device_id(number as i32)
             .with_fp16(self.precision == Some(Precision::Fp16))
             .with_bf16(self.precision == Some(Precision::Bf16));
-        // Compiling takes minutes; what was compiled once is kept.
+        // Compiling takes minutes; what was compiled once is kept. What the provider calls it does not depend on the
+        // weights: two models of one architecture must not share a folder.
+        let numbers = self.precision.unwrap_or(Precision::Fp32);
         match cache() {
             Some(folder) => provider
                 .with_engine_cache(true)
-                .with_engine_cache_path(folder.display())
+                .with_engine_cache_path(folder.join(format!("{name}-{numbers}")).display())
                 .with_timing_cache(true)
                 .with_timing_cache_path(folder.display()),
             None => provider,

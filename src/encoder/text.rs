@@ -65,9 +65,13 @@ impl TextEncoder {
         for (number, tokens) in tokens.iter().enumerate() {
             lengths.entry(tokens.columns).or_default().push(number);
         }
-        let parts: Vec<&[usize]> = lengths.values().flat_map(|numbers| numbers.chunks(most)).collect();
         let apart = self.setting.is_apart();
-        let runners = if apart { self.setting.places.len() } else { workers.current_num_threads() };
+        let places = if apart { self.setting.places.len() } else { workers.current_num_threads() };
+        // Few texts are spread over all places rather than given to the first.
+        let most = most.min(texts.len().div_ceil(places)).max(1);
+        let parts: Vec<&[usize]> = lengths.values().flat_map(|numbers| numbers.chunks(most)).collect();
+        let runners = if apart { 2 * places } else { places };
+        // A thread of the pool must not wait for others of it.
         let runners = if workers.current_thread_index().is_some() { 0 } else { runners };
         let make = |number: usize| parts[number];
         let compute = |place: usize, numbers: &[usize]| -> Result<Vec<Vectors>> {
