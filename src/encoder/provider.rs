@@ -83,11 +83,13 @@ impl Setting {
             place.check(self.precision)?;
             let Some((name, package, is_available)) = place.provider() else { continue };
             if !runtime::environment().and_then(|_| is_available().map_err(|error| Error::model("runtime", error)))? {
-                let library = runtime::library();
+                // Both packages have a library of one name if they are of one version, and the last that was installed
+                // has its own: then the other is installed, but not there.
+                let (library, plain) = (runtime::library(), package.split('[').next().unwrap_or(package));
                 return Err(Error::model(
                     "runtime",
                     format!(
-                        "device {place}: {library} has no {name}; pip uninstall onnxruntime, then pip install \
+                        "device {place}: {library} has no {name}; pip uninstall onnxruntime {plain}, then pip install \
                          '{package}', which has it and takes its place"
                     ),
                 ));
