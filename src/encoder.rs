@@ -3,6 +3,7 @@
 
 mod batch;
 mod device;
+mod halving;
 mod image;
 mod in_flight;
 mod local;
@@ -15,6 +16,7 @@ mod session;
 mod signature;
 mod text;
 mod tower;
+mod whole;
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -35,11 +37,12 @@ use self::provider::Setting;
 use self::remote::{RemotePictures, RemoteTexts};
 use self::text::TextEncoder;
 use self::tower::{Pictures, Texts};
+use self::whole::{Whole, WholePictures, WholeTexts};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::picture::Source;
 use crate::service;
-use crate::service::{Address, Tensors};
+use crate::service::{Address, Embeddings, Tensors};
 use crate::tokenize;
 use crate::vectors::Vectors;
 use crate::workers::workers;
@@ -166,6 +169,60 @@ impl Encoder {
             setting,
             fallback: None,
         })
+    }
+
+    /// A model of which nothing is here: the server of `options` takes pictures and texts themselves. It is called `name`,
+    /// or as the server calls it.
+    ///
+    /// What the server can do, and how long its vectors are, is found by asking it for those of a fixed picture and text.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `options` names no such server, or a name cannot be one; [`Error::Model`] when the server
+    /// cannot be asked.
+    pub fn of_service(name: Option<&str>, options: &Options) -> Result<Self> {
+        let workers = workers(options.threads)?;
+        let one = |service: &Service| match (&service.image, &service.text) {
+            (Some(image), Some(text)) if image == text => Some(image.clone()),
+            (None, Some(only)) | (Some(only), None) => Some(only.clone()),
+            _ => None,
+        };
+        let service = options.service.as_ref();
+        let Some((address, service)) = service.and_then(|service| Some((one(service)?, service))) else {
+            return Err(Error::argument("a server that takes whole pictures and texts has one address for both"));
+        };
+        let asked = Arc::new(Embeddings::open(&address, &service.options)?);
+        let called = if address.model().is_empty() { "clip-as-service" } else { address.model() };
+        let name = name.unwrap_or(called);
+        let Whole { dim, image, text } = Whole::ask(&asked, name)?;
+        let model = Model::of_service(name, dim, &format!("{:?} {}", address.protocol(), address.model()))?;
+        let image = image.filter(|_| service.image.is_some());
+        let text = text.filter(|_| service.text.is_some());
+        let pictures = image.is_some().then(|| Box::new(WholePictures::new(&asked, name, dim)) as Box<dyn Pictures>);
+        let texts = text.is_some().then(|| Box::new(WholeTexts::new(&asked, name, dim)) as Box<dyn Texts>);
+        let device = Device::Cpu;
+        let setting = Setting::new(device.places(), None, workers.current_num_threads(), None)?;
+        Ok(Self {
+            model,
+            process: process::id(),
+            workers,
+            image: pictures,
+            text: texts,
+            remembered: Mutex::new(LruCache::new(REMEMBERED)),
+            probe: Probe { image, text },
+            device,
+            setting,
+            fallback: None,
+        })
+    }
+
+    /// Whether pictures can become vectors.
+    pub fn sees(&self) -> bool {
+        self.image.is_some()
+    }
+
+    /// Whether texts can become vectors.
+    pub fn reads(&self) -> bool {
+        self.text.is_some()
     }
 
     /// The vectors of the probe by the towers that run on a server, which are compared with what is known of them.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 pub use self::add::{Added, Draft};
 pub use self::search::{Hit, Search};
 
-use crate::encoder::Encoder;
+use crate::encoder::{ALIKE, Encoder, Probe};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::index::Index;
@@ -78,7 +78,8 @@ impl Engine {
         let store = Store::open(directory, create)?;
         let number =
             |encoder: &Arc<Encoder>| store.model(encoder.model().name(), encoder.model().fingerprint(), encoder.dim());
-        let models = encoders.iter().map(number).collect::<Result<_>>()?;
+        let models = encoders.iter().map(number).collect::<Result<Vec<_>>>()?;
+        encoders.iter().zip(&models).try_for_each(|(encoder, &model)| check_probe(&store, encoder, model))?;
         let dims: Vec<usize> = encoders.iter().map(|encoder| encoder.dim()).collect();
         let live = Live { index: Index::new(&dims)?, sequence: 0, version: -1, shown: Mutex::default() };
         let engine = Self { encoders, store, models, live: RwLock::new(live), catching_up: Mutex::new(()) };
@@ -281,10 +282,31 @@ impl Engine {
     }
 }
 
+/// Refuses a server that runs another model than when the catalog was filled by it.
+fn check_probe(store: &Store, encoder: &Encoder, model: i64) -> Result<()> {
+    let found = encoder.probe();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let [image, text] = store.probe(model, &[found.image.clone(), found.text.clone()])?;
+    let Some((side, cosine)) = found.differs(&Probe { image, text }) else { return Ok(()) };
+    let [at_image, at_text] = encoder.outputs();
+    let address = if side == "image" { at_image } else { at_text }.map_or("", |(address, _)| address);
+    Err(Error::model(
+        encoder.model().name(),
+        format!(
+            "service {address}: it runs another model than when this catalog was filled: its vector of the {side} that \
+             tells models apart has the cosine {cosine:.4} with that of then, and {ALIKE} is the least; run that model \
+             there again, or add everything to a new catalog"
+        ),
+    ))
+}
+
 fn sees(encoder: &Encoder) -> bool {
-    encoder.model().image().is_some()
+    // One that is described and missing says itself what to do.
+    encoder.sees() || encoder.model().image().is_some()
 }
 
 fn reads(encoder: &Encoder) -> bool {
-    encoder.model().text().is_some()
+    encoder.reads() || encoder.model().text().is_some()
 }

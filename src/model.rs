@@ -114,6 +114,18 @@ impl Model {
         Self::described(dir, manifest, "the manifest", None)
     }
 
+    /// A model of which nothing is here, because a server takes pictures and texts themselves: called `name`, with vectors
+    /// of `dim` numbers, and known by what the server is `asked` for.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the name cannot be one.
+    pub fn of_service(name: &str, dim: usize, asked: &str) -> Result<Self> {
+        let manifest = Manifest::without_towers(name, dim).map_err(Error::Argument)?;
+        let fingerprint = fingerprint::of_service(asked, dim);
+        let (facts, absent) = (Facts::default(), BTreeSet::new());
+        Ok(Self { dir: PathBuf::new(), manifest, fingerprint, facts, absent })
+    }
+
     /// `called` is what errors call the manifest; with facts, networks may be missing.
     fn described(dir: &Path, manifest: &str, called: &str, facts: Option<Facts>) -> Result<Self> {
         let manifest =

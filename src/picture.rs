@@ -9,6 +9,7 @@ mod jpeg;
 mod orientation;
 mod raster;
 mod samples;
+mod transfer;
 
 use std::fs::{self, File};
 use std::io::Read;

@@ -12,12 +12,14 @@ mod oip_grpc;
 mod retry;
 mod tensor;
 mod token;
+mod whole;
 
 use std::time::Duration;
 
 pub use self::address::{Address, Pictures, Protocol, TOKEN};
 pub use self::retry::Failure;
 pub use self::tensor::{Numbers, Output, Port, Tensor};
+pub use self::whole::{Embeddings, File};
 
 use self::grpc::Grpc;
 use self::http::Http;

@@ -5,6 +5,7 @@
 //! whoever remembers the last number it has seen catches up with [`Store::changes`].
 
 mod open;
+mod probe;
 mod read;
 mod write;
 
@@ -14,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde_json::Value;
 
+pub use self::probe::Probes;
 use crate::error::{Error, Result};
 
 /// How many connections for reading are kept for the next readers.

@@ -57,6 +57,7 @@ class FakeService:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
+        server.handle_error = lambda *_: None  # clients that go away are part of the tests
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         self.address = f"127.0.0.1:{server.server_port}"

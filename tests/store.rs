@@ -333,7 +333,7 @@ fn what_is_no_catalog_is_left_alone() {
         (directory("text", b"hello, I am a text file"), "not an SQLite file"),
         (directory("short", b"SQL"), "not an SQLite file"),
         (directory("foreign", &changed(68, 7)), "another program"),
-        (directory("newer", &changed(60, 2)), "upgrade"),
+        (directory("newer", &changed(60, 3)), "upgrade"),
         (directory("cut", &bytes[..5000]), "damaged"),
     ] {
         let before = fs::read(path.join("catalog.sqlite")).unwrap();
@@ -531,4 +531,73 @@ fn whatever_was_confirmed_survives_a_kill() {
         assert_eq!(replay_all(&store, &models, 50).len(), 2 * there.len());
         assert_eq!(store.check().unwrap(), Vec::<String>::new());
     }
+}
+
+/// A catalog of format 1 as it was written before models had probes: its tables, one item, one vector.
+const FORMAT_1: &str = "
+    PRAGMA auto_vacuum = INCREMENTAL;
+    CREATE TABLE models (model INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL,
+        dim INTEGER NOT NULL) STRICT;
+    CREATE TABLE items (item INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, label TEXT, text TEXT,
+        metadata TEXT NOT NULL, added INTEGER NOT NULL) STRICT;
+    CREATE INDEX items_by_label ON items (label) WHERE label IS NOT NULL;
+    CREATE TABLE refs (reference INTEGER PRIMARY KEY AUTOINCREMENT,
+        item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE, name TEXT NOT NULL, digest BLOB NOT NULL,
+        added INTEGER NOT NULL, UNIQUE (item, digest)) STRICT;
+    CREATE TABLE vectors (sequence INTEGER PRIMARY KEY AUTOINCREMENT, reference INTEGER NOT NULL,
+        item INTEGER NOT NULL, model INTEGER REFERENCES models, vector BLOB,
+        CHECK ((model IS NULL) = (vector IS NULL))) STRICT;
+    CREATE UNIQUE INDEX vectors_by_reference ON vectors (reference, model) WHERE vector IS NOT NULL;
+    INSERT INTO models VALUES (1, 'mini', 'abc', 2);
+    INSERT INTO items VALUES (1, 'bear', NULL, 'brown', '{}', 1700000000);
+    INSERT INTO refs VALUES (1, 1, 'a.jpg', zeroblob(32), 1700000000);
+    INSERT INTO vectors VALUES (1, 1, 1, 1, x'0000803f00000000');
+    PRAGMA application_id = 1886156147;
+    PRAGMA user_version = 1;
+";
+
+#[test]
+fn a_catalog_of_the_first_format_is_brought_up_to_date() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("catalog.sqlite");
+    let old = rusqlite::Connection::open(&file).unwrap();
+    old.execute_batch(FORMAT_1).unwrap();
+    drop(old);
+    // All who come at once find it so.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(Store::open(home.path(), false).unwrap().len().unwrap(), 1));
+        }
+    });
+    let store = Store::open(home.path(), false).unwrap();
+    assert_eq!(store.get("bear").unwrap().text.as_deref(), Some("brown"));
+    let model = store.model("mini", "abc", 2).unwrap();
+    assert_eq!(replay(&store, model, 10), BTreeMap::from([(1, (1, vec![1.0, 0.0]))]));
+    let probe = [Some(vec![0.6, 0.8]), None];
+    assert_eq!(store.probe(model, &probe).unwrap(), probe);
+    let version: i64 =
+        rusqlite::Connection::open(&file).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
+    drop(store);
+    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    let error = message(Store::open(home.path(), false));
+    assert!(error.contains("has format 3, newer than 2; upgrade plushie_search to open it"), "{error}");
+}
+
+#[test]
+fn the_first_probe_of_a_model_is_kept_once_it_has_references() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    let model = store.model("far", "abc", 2).unwrap();
+    let [one, other] = [[Some(vec![1.0, 0.0]), None], [Some(vec![0.0, 1.0]), Some(vec![0.6, 0.8])]];
+    assert_eq!(store.probe(model, &one).unwrap(), one);
+    // Nothing was added by it yet.
+    assert_eq!(store.probe(model, &other).unwrap(), other);
+    assert_eq!(store.probe(model, &one).unwrap(), one);
+    let item = NewItem { id: "a", references: vec![reference("a.jpg", 1, model, &[1.0, 0.0])], ..NewItem::default() };
+    store.add(&item).unwrap();
+    // What it lacked is taken, and what it has stays.
+    let both = [one[0].clone(), other[1].clone()];
+    assert_eq!(store.probe(model, &other).unwrap(), both);
+    assert_eq!(Store::open(home.path(), false).unwrap().probe(model, &[None, None]).unwrap(), both);
 }

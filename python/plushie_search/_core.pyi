@@ -102,6 +102,23 @@ class Encoder:
         service: _Service | None = None,
         facts: str | None = None,
     ) -> Encoder: ...
+    @staticmethod
+    def of_service(service: _Service, *, name: str | None = None, threads: int | None = None) -> Encoder:
+        """A model of which nothing is here: a server takes pictures and texts themselves.
+
+        What the server can do, and how long its vectors are, is found by asking it for those of a fixed picture and
+        text; one that it refuses it has no tower for.
+
+        Args:
+            service: The server, with one address: `http(s)://host/v1/embeddings?model=NAME` or `http(s)://host/post`.
+            name: What the model is called here; as the server calls it unless told.
+            threads: The most threads that prepare pictures; all cores unless told.
+
+        Raises:
+            ModelError: The server cannot be asked, or gives no vectors.
+            ValueError: The address or another setting makes no sense.
+        """
+
     @property
     def name(self) -> str:
         """The model's name."""

@@ -89,6 +89,8 @@ class Engine:
         accept_licence: Whether you consent to the model's licence, where that asks for it. Once is enough.
         encoder: The server that runs the model's networks, if they do not run here: an address
             (``"oip://host:8080/model"``), one for each tower (``{"image": ..., "text": ...}``), or a :class:`Service`.
+            Where it takes pictures and texts themselves (``"https://host/v1/embeddings?model=NAME"``), ``model`` only
+            names it.
             Of several models, a list with one of these for each, None for those that run here.
 
     Raises:

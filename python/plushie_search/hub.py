@@ -107,13 +107,17 @@ def open_encoder(
             unless told; elsewhere one, and four where that changes no bit of a vector.
         accept_licence: Whether you consent to the model's licence, where that asks for it.
         encoder: The service that runs the model's networks, if they do not run here: its address, the address of each
-            tower (``{"image": ..., "text": ...}``), or a :class:`plushie_search.Service`.
+            tower (``{"image": ..., "text": ...}``), or a :class:`plushie_search.Service`. Where it runs the whole model
+            (``http://``), ``model`` only names it.
 
     Raises:
         ModelError: The device cannot be used; the message says what is missing and what to install.
         ValueError: The device is not one of these, or it has no such precision.
     """
     service = encoder if encoder is None or isinstance(encoder, Service) else Service(encoder)
+    if service is not None and service.is_whole:
+        name = None if model == DEFAULT_MODEL else os.fspath(model)
+        return _core.Encoder.of_service(service, name=name, threads=threads)
     near = service is None or service.image is None or service.text is None  # what has no address runs here
     directory, manifest = resolve(model, accept_licence=accept_licence, networks=near)
     facts = None if service is None or manifest is None else entry(os.fspath(model)).facts

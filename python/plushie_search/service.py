@@ -15,10 +15,10 @@ TOWERS = ("image", "text")
 
 @dataclass(frozen=True)
 class Service:
-    """A server that runs a model's networks, for ``Engine(..., encoder=Service(...))``.
+    """A server that runs a model's networks, or all of a model, for ``Engine(..., encoder=Service(...))``.
 
-    Everything else happens here: decoding, preprocessing, tokenizing, scaling. Vectors are those of the model when it
-    runs here. When it is opened, the server must give the model's vectors of a fixed picture and text.
+    With networks, everything else happens here: decoding, preprocessing, tokenizing, scaling. Vectors are those of the
+    model when it runs here. When it is opened, the server must give the model's vectors of a fixed picture and text.
 
     A bearer token is read from the environment variable ``PLUSHIE_ENCODER_TOKEN``; it is sent to this server only.
 
@@ -26,6 +26,9 @@ class Service:
         url: ``oip://host:port/model`` for the Open Inference Protocol over HTTP (KServe, Triton, OpenVINO's server),
             ``oips://`` with TLS, ``oip+grpc://`` and ``oips+grpc://`` over gRPC, each perhaps with
             ``/versions/VERSION``. Or one for each tower, ``{"image": ..., "text": ...}``; a tower left out runs here.
+            Or, for a server that takes pictures and texts themselves, so that nothing of the model is here:
+            ``https://host/v1/embeddings?model=NAME`` (OpenAI's protocol; with ``&images=infinity``, ``=jina`` or
+            ``=vllm`` pictures too, as those servers take them), or ``http://host:port/post`` (clip-as-service).
         timeout: After how many seconds a request is given up, with all its retries.
         retries: How often a request that failed in a way that may pass is tried again.
         batch: The most pictures or texts in a request.
@@ -47,6 +50,11 @@ class Service:
         unknown = [tower for tower in self.url if tower not in TOWERS]
         if unknown or not self.url:
             raise ValueError(f'a service has addresses for "image" and "text", not for {unknown or "nothing"}')
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the server takes pictures and texts themselves."""
+        return any((url or "").startswith(("http://", "https://")) for url in (self.image, self.text))
 
     @property
     def image(self) -> str | None:

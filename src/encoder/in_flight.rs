@@ -4,7 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use rayon::ThreadPool;
+
 use crate::error::Result;
+
+/// How many requests may be under way: a thread of the pool that waited for others would wait for ever if they needed it.
+pub(super) fn at_a_time(requests: usize, workers: &ThreadPool) -> usize {
+    if workers.current_thread_index().is_some() { 1 } else { requests }
+}
 
 /// What `work` makes of each part, in their order; at most `requests` parts are worked on at a time.
 ///

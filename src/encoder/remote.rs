@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use half::f16;
@@ -11,8 +10,9 @@ use ort::value::TensorElementType;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use crate::encoder::halving::{Most, Trouble};
 use crate::encoder::image::{image_plan, noise};
-use crate::encoder::in_flight::in_flight;
+use crate::encoder::in_flight::{at_a_time, in_flight};
 use crate::encoder::signature::{Feed, Input, Plan, Port, Role, Signature, Takes};
 use crate::encoder::text::text_plan;
 use crate::encoder::tower::{Pictures, Texts};
@@ -43,14 +43,7 @@ struct Remote {
     /// Whether several rows may go in together, once that is known.
     together: OnceLock<bool>,
     /// How many may, as far as that is known.
-    most: AtomicUsize,
-}
-
-/// Why there are no vectors.
-struct Trouble {
-    error: Error,
-    /// Whether it is about these rows only, or would be the same for any others.
-    about_these: bool,
+    most: Most,
 }
 
 impl Remote {
@@ -81,7 +74,7 @@ impl Remote {
             signature,
             numbers: numbers.max(model.dim()),
             together: OnceLock::new(),
-            most: AtomicUsize::new(service.options().batch),
+            most: Most::new(service.options().batch),
         }))
     }
 
@@ -108,35 +101,9 @@ impl Remote {
         })
     }
 
-    /// The vector of each row. Those that a server refuses to compute together are halved, so that one bad row spoils no
-    /// other; where it was only too much for one request, later ones are smaller.
-    fn run_each(
-        &self,
-        rows: Range<usize>,
-        run: &impl Fn(Range<usize>) -> Result<Vectors, Trouble>,
-    ) -> Result<Vec<Result<Vectors>>> {
-        let most = self.most.load(Ordering::Relaxed);
-        let count = rows.len();
-        if count <= most {
-            match run(rows.clone()) {
-                Ok(vectors) => return Ok(vectors.split().into_iter().map(Ok).collect()),
-                Err(trouble) if !trouble.about_these => return Err(trouble.error),
-                Err(trouble) if count == 1 => return Ok(vec![Err(trouble.error)]),
-                Err(_) => {}
-            }
-        }
-        let half = count.div_ceil(2);
-        let mut done = self.run_each(rows.start..rows.start + half, run)?;
-        done.extend(self.run_each(rows.start + half..rows.end, run)?);
-        if count <= most && done.iter().all(Result::is_ok) {
-            self.most.fetch_min(half, Ordering::Relaxed);
-        }
-        Ok(done)
-    }
-
     /// How many rows go into a request, of `wanted` in all.
     fn batch(&self, wanted: usize, try_together: impl FnOnce() -> Result<bool, Trouble>) -> usize {
-        let most = self.most.load(Ordering::Relaxed);
+        let most = self.most.get();
         if wanted < 2 || most < 2 || !self.signature.takes_several() {
             return 1;
         }
@@ -205,8 +172,7 @@ impl RemotePictures {
             let name = || format!("picture {}", sources[good[rows.start]].name());
             self.remote.run(self.feed(&tensors[rows.start * size..rows.end * size]), name)
         };
-        let found = if good.is_empty() { vec![] } else { self.remote.run_each(0..good.len(), &run)? };
-        let mut vectors = found.into_iter();
+        let mut vectors = self.remote.most.run(0..good.len(), &run)?.into_iter();
         let each = loaded.into_iter().map(|loaded| {
             loaded?;
             vectors.next().expect("as many vectors as good pictures")
@@ -274,7 +240,7 @@ impl Texts for RemoteTexts {
                 let together = joined(places[rows.clone()].iter().map(|&place| &tokens[place]));
                 self.remote.run(Feed::Tokens(&together), || tokenize::name(texts[places[rows.start]]))
             };
-            self.remote.run_each(0..places.len(), &run)?.into_iter().collect::<Result<Vec<_>>>()
+            self.remote.most.run(0..places.len(), &run)?.into_iter().collect::<Result<Vec<_>>>()
         })?;
         let mut rows: Vec<Option<Vectors>> = texts.iter().map(|_| None).collect();
         for (&place, vector) in parts.iter().copied().flatten().zip(found.into_iter().flatten()) {
@@ -297,11 +263,6 @@ fn joined<'a>(texts: impl Iterator<Item = &'a Tokens>) -> Tokens {
         (all.rows, all.columns) = (all.rows + text.rows, text.columns);
     }
     all
-}
-
-/// A thread of the pool that waited for others would wait for ever if they needed it.
-fn at_a_time(requests: usize, workers: &ThreadPool) -> usize {
-    if workers.current_thread_index().is_some() { 1 } else { requests }
 }
 
 fn port(port: &crate::service::Port) -> Port {

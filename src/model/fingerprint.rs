@@ -60,6 +60,11 @@ pub(super) fn fingerprint(
     Ok(hex(Sha256::digest(recipe)))
 }
 
+/// What identifies a model of which nothing is here: the words in which a server is asked for it.
+pub(super) fn of_service(asked: &str, dim: usize) -> String {
+    hex(Sha256::digest(format!("service {SCHEME}\ndimension {dim}\n{asked}\n")))
+}
+
 fn describe(recipe: &mut String, tower: &str, settings: &impl Serialize) {
     let settings = serde_json::to_string(settings).expect("strings, numbers and enums always serialise");
     let _ = writeln!(recipe, "{tower} {settings}");

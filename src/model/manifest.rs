@@ -165,13 +165,29 @@ fn tokenizer_file() -> String {
 }
 
 impl Manifest {
+    /// The manifest of a model whose towers nobody here knows.
+    pub(super) fn without_towers(name: &str, dimension: usize) -> Result<Self, String> {
+        check_words([("name", name)])?;
+        Ok(Self {
+            format: FORMAT,
+            name: name.into(),
+            version: "1".into(),
+            dimension,
+            matryoshka: false,
+            licence: None,
+            description: None,
+            languages: Vec::new(),
+            precision: None,
+            quantized: None,
+            image: None,
+            text: None,
+        })
+    }
+
     /// Checks what the types alone do not.
     pub(super) fn checked(self) -> Result<Self, String> {
         let check = |right: bool, reason: &str| if right { Ok(()) } else { Err(reason.to_string()) };
-        for (key, value) in [("name", &self.name), ("version", &self.version)] {
-            let plain = !value.trim().is_empty() && value.len() <= 200 && !value.chars().any(char::is_control);
-            check(plain, &format!("{key} {value:?} must be 1 to 200 bytes of plain text"))?;
-        }
+        check_words([("name", &self.name), ("version", &self.version)])?;
         check((1..=1 << 16).contains(&self.dimension), "dimension must be 1 to 65536")?;
         check(self.image.is_some() || self.text.is_some(), "neither image nor text: a model needs one of them")?;
         if let Some(record) = &self.quantized {
@@ -182,6 +198,15 @@ impl Manifest {
         }
         Ok(self)
     }
+}
+
+fn check_words<const N: usize>(words: [(&str, &str); N]) -> Result<(), String> {
+    for (key, value) in words {
+        if value.trim().is_empty() || value.len() > 200 || value.chars().any(char::is_control) {
+            return Err(format!("{key} {value:?} must be 1 to 200 bytes of plain text"));
+        }
+    }
+    Ok(())
 }
 
 /// What a directory is called: by itself, or by the repository whose snapshot it is in a cache of the hub.

@@ -61,6 +61,14 @@ impl PyEncoder {
         Ok(Self(Arc::new(encoder?)))
     }
 
+    #[staticmethod]
+    #[pyo3(signature = (service, *, name=None, threads=None))]
+    fn of_service(py: Python<'_>, service: PyService, name: Option<&str>, threads: Option<usize>) -> PyResult<Self> {
+        let service = Some(service.options()?);
+        let options = encoder::Options { threads, service, ..encoder::Options::default() };
+        Ok(Self(Arc::new(detached(py, || encoder::Encoder::of_service(name, &options))?)))
+    }
+
     #[getter]
     fn name(&self) -> &str {
         self.0.model().name()

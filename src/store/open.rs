@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// "plus" in ASCII, in the header of every catalog.
 const APPLICATION: i64 = 0x706c_7573;
 /// The version of the tables below.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// How long a writer waits for another one.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -23,7 +23,10 @@ const TABLES: &str = "
         model INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
         fingerprint TEXT NOT NULL,
-        dim INTEGER NOT NULL
+        dim INTEGER NOT NULL,
+        -- Of models that run on a server: its vectors of a fixed picture and text.
+        probe_image BLOB,
+        probe_text BLOB
     ) STRICT;
     -- AUTOINCREMENT: the row of a removed item or reference is never given to another.
     CREATE TABLE items (
@@ -53,6 +56,12 @@ const TABLES: &str = "
         CHECK ((model IS NULL) = (vector IS NULL))
     ) STRICT;
     CREATE UNIQUE INDEX vectors_by_reference ON vectors (reference, model) WHERE vector IS NOT NULL;
+";
+
+/// What turns tables of format 1 into those of format 2.
+const FROM_1: &str = "
+    ALTER TABLE models ADD COLUMN probe_image BLOB;
+    ALTER TABLE models ADD COLUMN probe_text BLOB;
 ";
 
 /// Opens the catalog in `directory` for writing, or creates it there if `create` says so.
@@ -86,6 +95,9 @@ pub(super) fn open(directory: &Path, create: bool) -> Result<Connection> {
     }
     check_format(directory, found.0, found.1)?;
     use_wal(&connection).map_err(|error| sql_error(directory, &error))?;
+    if found.1 < FORMAT {
+        migrate(&mut connection).map_err(|error| sql_error(directory, &error))?;
+    }
     Ok(connection)
 }
 
@@ -168,7 +180,7 @@ fn check_format(directory: &Path, application: i64, format: i64) -> Result<()> {
     if format > FORMAT {
         return fail(format!("has format {format}, newer than {FORMAT}; upgrade plushie_search to open it"));
     }
-    if format < FORMAT {
+    if format < 1 {
         return fail(format!("has format {format}, which is damaged: the first format is 1; restore a backup"));
     }
     Ok(())
@@ -195,6 +207,16 @@ fn create_tables(connection: &mut Connection) -> rusqlite::Result<(i64, i64, i64
     }
     transaction.commit()?;
     known(connection)
+}
+
+/// Brings older tables up to date, in one transaction; whoever comes second finds them so.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if known(&transaction)?.1 == 1 {
+        transaction.execute_batch(FROM_1)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+    }
+    transaction.commit()
 }
 
 /// Turns to a write-ahead log. SQLite does not wait for other connections here, so we do.

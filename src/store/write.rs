@@ -54,7 +54,8 @@ impl Store {
                 Some(known) if same(&known) => return Ok(known.row),
                 // Another number, so that whoever has opened the catalog with the old one adds nothing by it any more.
                 Some(known) => transaction.execute(
-                    "UPDATE models SET model = (SELECT MAX(model) + 1 FROM models), fingerprint = ?, dim = ?
+                    "UPDATE models SET model = (SELECT MAX(model) + 1 FROM models), fingerprint = ?, dim = ?,
+                     probe_image = NULL, probe_text = NULL
                      WHERE model = ?",
                     params![fingerprint, dim as i64, known.row],
                 )?,
