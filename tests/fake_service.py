@@ -18,6 +18,7 @@ class FakeService:
     Attributes:
         models: ONNX networks (bytes or paths) by the names under which they are served.
         binary: Whether tensors in binary form are taken.
+        refusal: The status with which they are refused.
         limit: The most rows that are taken in a request.
         faults: Functions that answer the next requests for vectors, each one request, by writing to the handler.
         forever: A function that answers all of them, after the faults.
@@ -28,11 +29,12 @@ class FakeService:
         self.models = {name: onnxruntime.InferenceSession(network) for name, network in models.items()}
         self.binary, self.limit = binary, limit
         self.faults, self.forever, self.asked = [], None, []
+        self.refusal = 400
         self.alter = lambda output: output
         self.lock = threading.Lock()
 
     @contextmanager
-    def running(self):
+    def running(self, tls=None):
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -57,6 +59,8 @@ class FakeService:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         server.handle_error = lambda *_: None  # clients that go away are part of the tests
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -95,7 +99,7 @@ class FakeService:
         length = handler.headers.get("Inference-Header-Content-Length")
         if length is not None and not self.binary:
             self.asked.append((handler.path, handler.headers, None))
-            return answer(handler, 400, {"error": "no binary here"})
+            return answer(handler, self.refusal, {"error": "no binary here"})
         head, rest = (body, b"") if length is None else (body[: int(length)], body[int(length) :])
         request, feed = json.loads(head), {}
         for tensor in request["inputs"]:

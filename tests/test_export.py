@@ -1,5 +1,6 @@
 """Tiny PyTorch models with random weights become model directories that give the same vectors."""
 
+import hashlib
 import json
 import sys
 
@@ -284,6 +285,11 @@ def test_large_weights_lie_beside_the_network(tiny_open_clip, tmp_path, monkeypa
         "model.json",
         "probe.json",
         "tokenizer.json",
+    }
+    # Where the networks run on a server, these stand for them.
+    digests = json.loads((tmp_path / "large" / "probe.json").read_text(encoding="utf-8"))["sha256"]
+    assert digests == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "large").glob("*.onnx*")
     }
 
 

@@ -1,19 +1,25 @@
 """The built-in model's networks on a real server, KServe's, over HTTP and gRPC."""
 
 import socket
+import ssl
 import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_service import FakeService
 
 import plushie_search as ps
 from plushie_search import ModelError, Service, _core, hub
 
 pytest.importorskip("kserve", reason="needs the package kserve: pip install --group kserve")
+grpc = pytest.importorskip("grpc")
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "kserve_server.py"
 TEXTS = ["a brown bear", "a pink rabbit with a hat", "粉色兔子", "a toy"]
@@ -98,3 +104,162 @@ def test_grpc_calls_go_on_from_many_threads(ports, pictures):
     far = hub.open_encoder("plushie-mini", threads=2, encoder=Service(urls(ports, "oip+grpc"), batch=2, requests=8))
     near = hub.open_encoder("plushie-mini", threads=2)
     np.testing.assert_allclose(far.encode_images(pictures * 3), near.encode_images(pictures * 3), rtol=0, atol=1e-6)
+
+
+class Doubtful(grpc.GenericRpcHandler):
+    """Hands calls on to the real server, unless it has a failure to answer with."""
+
+    def __init__(self, target):
+        self.channel, self.faults, self.metadata = grpc.insecure_channel(target), [], []
+
+    def service(self, call):
+        def handle(request, context):
+            self.metadata.append(dict(context.invocation_metadata()))
+            if self.faults:
+                self.faults.pop(0)(context)
+            return self.channel.unary_unary(call.method)(request, timeout=20)
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def aborts(status, message):
+    return lambda context: context.abort(status, message)
+
+
+@contextmanager
+def doubtful(ports, credentials=None):
+    """A server between us and the real one, and its port."""
+    handler = Doubtful(f"127.0.0.1:{ports['oip+grpc']}")
+    server = grpc.server(ThreadPoolExecutor(8), handlers=[handler])
+    if credentials is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    try:
+        yield handler, port
+    finally:
+        server.stop(0).wait()
+        handler.channel.close()
+
+
+def test_grpc_calls_that_fail_in_passing_are_made_again(ports):
+    near = hub.open_encoder("plushie-mini", threads=2)
+    with doubtful(ports) as (server, port):
+        far = hub.open_encoder("plushie-mini", threads=2, encoder={"text": f"oip+grpc://127.0.0.1:{port}/text"})
+        server.faults = [
+            aborts(grpc.StatusCode.UNAVAILABLE, "loading"),
+            aborts(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full"),
+            aborts(grpc.StatusCode.DEADLINE_EXCEEDED, "slow"),
+        ]
+        np.testing.assert_array_equal(far.encode_texts("a bear"), near.encode_texts("a bear"))
+        assert server.faults == []
+        for status, said in [
+            (grpc.StatusCode.INVALID_ARGUMENT, r"status 3 \(invalid argument\), \"bad 兔\""),
+            (grpc.StatusCode.INTERNAL, r"status 13 \(internal\)"),
+            (grpc.StatusCode.UNAUTHENTICATED, r"status 16 .* PLUSHIE_ENCODER_TOKEN"),
+        ]:
+            server.faults = [aborts(status, "bad\r\n\x1b 兔")]
+            with pytest.raises(ModelError, match=said):
+                far.encode_texts("a cat")
+            assert server.faults == []
+
+
+def test_grpc_calls_end_in_time_and_send_the_token(ports, monkeypatch):
+    monkeypatch.setenv("PLUSHIE_ENCODER_TOKEN", "sk-secret-123")
+    with doubtful(ports) as (server, port):
+        url = f"oip+grpc://127.0.0.1:{port}/text"
+        far = hub.open_encoder("plushie-mini", threads=2, encoder=Service({"text": url}, timeout=1.0))
+        assert {found["authorization"] for found in server.metadata} == {"Bearer sk-secret-123"}
+        server.faults = [lambda context: time.sleep(3)]
+        start = time.monotonic()
+        with pytest.raises(ModelError, match="gave no \\(whole\\) answer in time") as late:
+            far.encode_texts("a cat")
+        assert time.monotonic() - start < 2.5
+        server.faults = [aborts(grpc.StatusCode.PERMISSION_DENIED, "not you, sk-secret-123")]
+        with pytest.raises(ModelError, match=r"not you, \*\*\*") as refused:
+            far.encode_texts("a cat")
+        assert "secret" not in str(late.value) + str(refused.value)
+
+
+def test_a_grpc_server_that_comes_back_is_found_again(ports):
+    near = hub.open_encoder("plushie-mini", threads=2)
+    handler = Doubtful(f"127.0.0.1:{ports['oip+grpc']}")
+    first = grpc.server(ThreadPoolExecutor(2), handlers=[handler])
+    port = first.add_insecure_port("127.0.0.1:0")
+    first.start()
+    service = Service({"text": f"oip+grpc://127.0.0.1:{port}/text"}, retries=0)
+    far = hub.open_encoder("plushie-mini", threads=2, encoder=service)
+    first.stop(0).wait()
+    with pytest.raises(ModelError, match="cannot be reached"):
+        far.encode_texts("a bear")
+    second = grpc.server(ThreadPoolExecutor(2), handlers=[handler])
+    assert second.add_insecure_port(f"127.0.0.1:{port}") == port
+    second.start()
+    np.testing.assert_array_equal(far.encode_texts("a bear"), near.encode_texts("a bear"))
+    second.stop(0).wait()
+    third = grpc.server(ThreadPoolExecutor(2), handlers=[handler])
+    assert third.add_insecure_port(f"127.0.0.1:{port}") == port
+    third.start()
+    # The connection that was kept is of no use any more, which costs no retry.
+    np.testing.assert_array_equal(far.encode_texts("a cat"), near.encode_texts("a cat"))
+    third.stop(0).wait()
+    handler.channel.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """The files of a certificate for this machine, signed by itself, and of its key."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_tls_over_grpc(ports, certificate, monkeypatch):
+    cert, key = certificate
+    near = hub.open_encoder("plushie-mini", threads=2)
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())])
+    with doubtful(ports, credentials) as (_, port):
+        service = {"text": f"oips+grpc://localhost:{port}/text"}
+        with pytest.raises(ModelError, match=r"certificate.*SSL_CERT_FILE"):
+            hub.open_encoder("plushie-mini", threads=2, encoder=service)
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        far = hub.open_encoder("plushie-mini", threads=2, encoder=service)
+        np.testing.assert_array_equal(far.encode_texts("a bear"), near.encode_texts("a bear"))
+
+
+def test_tls_over_http(certificate, monkeypatch):
+    cert, key = certificate
+    near = hub.open_encoder("plushie-mini", threads=2)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    network = str(hub.BUILT_IN / "plushie-mini" / "text.onnx")
+    with FakeService({"text": network}).running(context) as service:
+        url = {"text": f"oips://localhost:{service.address.rpartition(':')[2]}/text"}
+        with pytest.raises(ModelError, match=r"certificate.*SSL_CERT_FILE"):
+            hub.open_encoder("plushie-mini", threads=2, encoder=url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        far = hub.open_encoder("plushie-mini", threads=2, encoder=url)
+        np.testing.assert_allclose(far.encode_texts("a bear"), near.encode_texts("a bear"), rtol=0, atol=1e-6)

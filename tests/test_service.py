@@ -42,9 +42,9 @@ def forget(service):
     service.asked.clear()
 
 
-@pytest.mark.parametrize("binary", [True, False])
-def test_vectors_are_those_of_the_networks_here(directory, service, binary):
-    service.binary = binary
+@pytest.mark.parametrize("refusal", [None, 400, 415, 500])
+def test_vectors_are_those_of_the_networks_here(directory, service, refusal):
+    service.binary, service.refusal = refusal is None, refusal
     near, far = hub.open_encoder(directory, threads=2), there(directory, service)
     assert far.fingerprint == near.fingerprint
     assert far.outputs == {

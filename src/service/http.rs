@@ -154,6 +154,7 @@ fn judged(status: u16, said: &str, after: Option<Duration>) -> Failure {
     match status {
         408 | 429 | 502 | 503 | 504 => Failure::passing(reason, after),
         400..=499 => Failure::refused(reason),
+        500..=599 => Failure::failed(reason),
         _ => Failure::lasting(reason),
     }
 }

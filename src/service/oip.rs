@@ -22,6 +22,8 @@ pub(super) struct Oip {
     path: String,
     url: String,
     binary: AtomicBool,
+    /// Whether it was seen to take the form that requests have.
+    proven: AtomicBool,
 }
 
 #[derive(Serialize)]
@@ -85,7 +87,7 @@ impl Oip {
     pub(super) fn new(address: &Address, http: Http) -> Self {
         let version = address.version().map_or_else(String::new, |version| format!("/versions/{version}"));
         let path = address.url(&format!("/v2/models/{}{version}", address.model()));
-        Self { http, url: format!("{path}/infer"), path, binary: AtomicBool::new(true) }
+        Self { http, url: format!("{path}/infer"), path, binary: AtomicBool::new(true), proven: AtomicBool::new(false) }
     }
 
     /// What goes in and comes out of the model.
@@ -109,7 +111,10 @@ impl Oip {
         let (bytes, json_length) = request(inputs, wanted, binary);
         let sent = self.http.call(&self.url, Some(Body { bytes: &bytes, json_length }), limit, left);
         match sent.and_then(|answer| read(&answer, wanted)) {
-            Err(failure) if binary && failure.is_refusal() => {
+            // Some do not refuse what they do not know, but break down over it.
+            Err(failure)
+                if binary && (failure.is_refusal() || failure.is_answer() && !self.proven.load(Ordering::Relaxed)) =>
+            {
                 // Perhaps it takes JSON only. If it refuses that too, the fault lies elsewhere.
                 let (bytes, json_length) = request(inputs, wanted, false);
                 let answer = self.http.call(&self.url, Some(Body { bytes: &bytes, json_length }), limit, left)?;
@@ -117,7 +122,10 @@ impl Oip {
                 self.binary.store(false, Ordering::Relaxed);
                 Ok(output)
             }
-            result => result,
+            result => {
+                self.proven.fetch_or(result.is_ok(), Ordering::Relaxed);
+                result
+            }
         }
     }
 }

@@ -26,6 +26,8 @@ enum Kind {
     Stale,
     /// The server understood and refuses: it would again.
     Refused,
+    /// The server failed with this request, and would again.
+    Failed,
     /// Anything else that another try does not mend.
     Lasting,
 }
@@ -43,6 +45,10 @@ impl Failure {
         Self { kind: Kind::Refused, reason: reason.into() }
     }
 
+    pub(super) fn failed(reason: impl Into<String>) -> Self {
+        Self { kind: Kind::Failed, reason: reason.into() }
+    }
+
     pub(super) fn lasting(reason: impl Into<String>) -> Self {
         Self { kind: Kind::Lasting, reason: reason.into() }
     }
@@ -50,6 +56,11 @@ impl Failure {
     /// Whether the server understood the request and refused it: another one may be accepted.
     pub fn is_refusal(&self) -> bool {
         self.kind == Kind::Refused
+    }
+
+    /// Whether the server answered that it does not do this: another way of asking may be better.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self.kind, Kind::Refused | Kind::Failed)
     }
 
     /// The same, said of something.
@@ -89,8 +100,8 @@ impl Patience {
                     tries -= 1;
                     continue;
                 }
-                Kind::Refused | Kind::Lasting if tries == 1 => return Err(failure),
-                Kind::Refused | Kind::Lasting => return Err(given_up(failure, tries, start, "")),
+                Kind::Refused | Kind::Failed | Kind::Lasting if tries == 1 => return Err(failure),
+                Kind::Refused | Kind::Failed | Kind::Lasting => return Err(given_up(failure, tries, start, "")),
                 Kind::Passing(Some(after)) => after,
                 Kind::Passing(None) | Kind::Stale => backoff(tries - 1, random()),
             };

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from plushie_search import _core, hub
 from plushie_search._core import ModelError
+from plushie_search.catalogue import cache
 from plushie_search.catalogue.check import PROBE, TEXT, picture
 from plushie_search.graph.files import save
 from plushie_search.graph.simplify import simplified
@@ -120,7 +121,9 @@ def _write(original: Original, out: Path, name: str, licence: str | None, langua
         probe["text"] = original.text_vector(TEXT).tolist()
     manifest["dimension"] = len(next(iter(probe.values())))
     (out / hub.MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (out / PROBE).write_text(json.dumps(probe) + "\n", encoding="utf-8")
+    # By these the directory is known where its networks run on a server and are not kept beside it.
+    digests = {path.name: cache.sha256(path) for path in sorted(out.glob("*.onnx*"))}
+    (out / PROBE).write_text(json.dumps({**probe, "sha256": digests}) + "\n", encoding="utf-8")
 
 
 def _trace(network: nn.Module, inputs: dict[str, Tensor], output: str, file: Path, *, fixed: bool = True) -> None:
