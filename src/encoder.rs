@@ -43,6 +43,7 @@ use crate::model::Model;
 use crate::picture::Source;
 use crate::service;
 use crate::service::{Address, Embeddings, Tensors};
+use crate::stop::Stop;
 use crate::tokenize;
 use crate::vectors::Vectors;
 use crate::workers::workers;
@@ -233,11 +234,11 @@ impl Encoder {
         workers: &ThreadPool,
     ) -> Result<Probe> {
         let of_picture = |tower: &dyn Pictures| -> Result<Vec<f32>> {
-            let mut rows = tower.rows(&[probe::picture()?], workers)?;
+            let mut rows = tower.rows(&[probe::picture()?], workers, &Stop::current())?;
             rows.remove(0).map(Vectors::into_inner)
         };
         let of_text = |tower: &dyn Texts| -> Result<Vec<f32>> {
-            tower.rows(&[probe::TEXT], workers).map(|mut rows| rows.remove(0).into_inner())
+            tower.rows(&[probe::TEXT], workers, &Stop::current()).map(|mut rows| rows.remove(0).into_inner())
         };
         let found = Probe {
             image: image.map(|tower| of_picture(tower)).transpose()?,
@@ -327,7 +328,7 @@ impl Encoder {
     /// # Errors
     /// The first picture's that cannot be read, or [`Error::Model`] when the model has no image tower.
     pub fn images(&self, sources: &[Source]) -> Result<Vectors> {
-        self.gather(self.image_tower()?.rows(sources, &self.workers)?)
+        self.gather(self.image_tower()?.rows(sources, &self.workers, &Stop::current())?)
     }
 
     /// The vector of each picture, or why it has none: one bad picture spoils no other.
@@ -338,7 +339,7 @@ impl Encoder {
         if sources.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = self.image_tower()?.rows(sources, &self.workers)?;
+        let rows = self.image_tower()?.rows(sources, &self.workers, &Stop::current())?;
         Ok(rows.into_iter().map(|row| row.map(Vectors::into_inner)).collect())
     }
 
@@ -365,7 +366,7 @@ impl Encoder {
         }
         if !missing.is_empty() {
             let (keys, texts): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
-            let fresh = tower.rows(&texts, &self.workers)?.into_iter().map(Arc::new);
+            let fresh = tower.rows(&texts, &self.workers, &Stop::current())?.into_iter().map(Arc::new);
             let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
             for (key, row) in keys.into_iter().zip(fresh) {
                 remembered.put(key, row.clone());

@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod workers;
+pub mod stop;
 pub mod vectors;
 pub mod picture;
 pub mod mesh;

@@ -1,6 +1,7 @@
 """Vectors against hand computation, whatever shares the batch, and networks that are not what model.json says."""
 
 import multiprocessing
+import signal
 import threading
 
 import numpy as np
@@ -472,6 +473,23 @@ def test_python_goes_on_while_a_network_runs(encoder, pictures):
     worker.join()
     # A thread that was kept waiting would see the work already done, or nearly so.
     assert count > 10
+
+
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_ctrl_c_ends_a_long_list(toy_encoder, tmp_path, kind):
+    Image.effect_noise((2000, 1500), 60).convert("RGB").save(tmp_path / "large.jpg")
+    encode = getattr(toy_encoder, f"encode_{kind}")
+    things = [tmp_path / "large.jpg"] * 3000 if kind == "images" else [f"toy {number}" for number in range(300_000)]
+    expected = encode(things[:1])
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            encode(things)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    np.testing.assert_array_equal(encode(things[:1]), expected)
 
 
 def use_after_fork(encoder, answer):

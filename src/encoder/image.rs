@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::model::{IMAGE_OUTPUTS, ImageTower, Model};
 use crate::picture::Source;
 use crate::preprocess::Preprocess;
+use crate::stop::Stop;
 use crate::vectors::Vectors;
 
 /// Pictures that go through a network together, where that saves time and changes no vector.
@@ -78,13 +79,13 @@ impl ImageEncoder {
     }
 
     /// Each thread decodes and computes, one picture at a time, or [`TOGETHER`].
-    fn few(&self, sources: &[Source], workers: &ThreadPool) -> Vec<Result<Vectors>> {
+    fn few(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Vec<Result<Vectors>> {
         let rows: Vec<Vec<Result<Vectors>>> = workers.install(|| {
             let together = sources.len() >= MANY && self.setting.max_batch.is_none() && self.shares();
             let size = if together { TOGETHER } else { 1 };
             let room = || vec![0.0; size * self.preprocess.tensor_len()];
             let some = |tensors: &mut Vec<f32>, sources: &[Source]| {
-                let loaded = self.load(sources, tensors);
+                let loaded = self.load(sources, tensors, stop);
                 self.compute(0, sources, tensors, loaded)
             };
             sources.par_chunks(size).with_max_len(1).map_init(room, some).collect()
@@ -93,7 +94,7 @@ impl ImageEncoder {
     }
 
     /// While some batches are computed, all threads decode the next.
-    fn batches(&self, sources: &[Source], most: usize, workers: &ThreadPool) -> Vec<Result<Vectors>> {
+    fn batches(&self, sources: &[Source], most: usize, workers: &ThreadPool, stop: &Stop) -> Vec<Result<Vectors>> {
         let apart = self.setting.is_apart();
         let places = if apart { self.setting.places.len() } else { workers.current_num_threads() };
         // Few pictures are spread over all places rather than given to the first.
@@ -109,7 +110,7 @@ impl ImageEncoder {
             let tensors = room.numbers().par_chunks_mut(self.preprocess.tensor_len());
             let load = || {
                 let pairs = sources.par_iter().zip(tensors).with_max_len(1);
-                pairs.map(|(source, tensor)| self.preprocess.load(source, tensor)).collect()
+                pairs.map(|(source, tensor)| self.load_one(source, tensor, stop)).collect()
             };
             let loaded = workers.install(load);
             Batch { sources, room, loaded }
@@ -125,9 +126,14 @@ impl ImageEncoder {
         flow(parts.len(), runners, make, compute).into_iter().flatten().collect()
     }
 
-    fn load(&self, sources: &[Source], tensors: &mut [f32]) -> Vec<Result<()>> {
+    fn load(&self, sources: &[Source], tensors: &mut [f32], stop: &Stop) -> Vec<Result<()>> {
         let tensors = tensors.chunks_exact_mut(self.preprocess.tensor_len());
-        sources.iter().zip(tensors).map(|(source, tensor)| self.preprocess.load(source, tensor)).collect()
+        sources.iter().zip(tensors).map(|(source, tensor)| self.load_one(source, tensor, stop)).collect()
+    }
+
+    fn load_one(&self, source: &Source, tensor: &mut [f32], stop: &Stop) -> Result<()> {
+        stop.check()?;
+        self.preprocess.load(source, tensor)
     }
 
     /// The vectors of pictures that are in `tensors`, but for those that could not be read.
@@ -248,11 +254,11 @@ impl ImageEncoder {
 }
 
 impl Pictures for ImageEncoder {
-    fn rows(&self, sources: &[Source], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>> {
+    fn rows(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
         Ok(match self.setting.max_batch {
-            Some(most) if self.mixes(most) => self.batches(sources, most, workers),
-            Some(_) if self.setting.is_apart() => self.batches(sources, 1, workers),
-            _ => self.few(sources, workers),
+            Some(most) if self.mixes(most) => self.batches(sources, most, workers, stop),
+            Some(_) if self.setting.is_apart() => self.batches(sources, 1, workers, stop),
+            _ => self.few(sources, workers, stop),
         })
     }
 

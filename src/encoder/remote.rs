@@ -21,6 +21,7 @@ use crate::model::{Model, Precision};
 use crate::picture::Source;
 use crate::preprocess::Preprocess;
 use crate::service::{Numbers, Tensor, Tensors};
+use crate::stop::Stop;
 use crate::tokenize;
 use crate::tokenize::{Tokenizer, Tokens};
 use crate::vectors::Vectors;
@@ -155,7 +156,8 @@ impl RemotePictures {
     }
 
     /// The vectors of the pictures of one request, which are decoded here meanwhile by all threads.
-    fn some(&self, sources: &[Source], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>> {
+    fn some(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
+        stop.check()?;
         let size = self.preprocess.tensor_len();
         let mut tensors = vec![0.0; sources.len() * size];
         let loaded: Vec<Result<()>> = workers.install(|| {
@@ -182,7 +184,7 @@ impl RemotePictures {
 }
 
 impl Pictures for RemotePictures {
-    fn rows(&self, sources: &[Source], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>> {
+    fn rows(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
         let batch = self.remote.batch(sources.len(), || {
             let size = self.preprocess.tensor_len();
             let noise = noise(size);
@@ -190,7 +192,7 @@ impl Pictures for RemotePictures {
         });
         let parts: Vec<&[Source]> = sources.chunks(batch).collect();
         let requests = at_a_time(self.remote.service.options().requests, workers);
-        let rows = in_flight(&parts, requests, |some| self.some(some, workers))?;
+        let rows = in_flight(&parts, requests, |some| self.some(some, workers, stop))?;
         Ok(rows.into_iter().flatten().collect())
     }
 
@@ -217,7 +219,7 @@ impl RemoteTexts {
 }
 
 impl Texts for RemoteTexts {
-    fn rows(&self, texts: &[&str], workers: &ThreadPool) -> Result<Vec<Vectors>> {
+    fn rows(&self, texts: &[&str], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Vectors>> {
         let tokens: Vec<Tokens> =
             workers.install(|| texts.par_iter().map(|text| self.tokenizer.encode(&[text])).collect::<Result<_>>())?;
         let batch = self.remote.batch(texts.len(), || {
@@ -236,6 +238,7 @@ impl Texts for RemoteTexts {
         let parts: Vec<&[usize]> = lengths.values().flat_map(|places| places.chunks(batch)).collect();
         let requests = at_a_time(self.remote.service.options().requests, workers);
         let found = in_flight(&parts, requests, |places| {
+            stop.check()?;
             let run = |rows: Range<usize>| {
                 let together = joined(places[rows.clone()].iter().map(|&place| &tokens[place]));
                 self.remote.run(Feed::Tokens(&together), || tokenize::name(texts[places[rows.start]]))

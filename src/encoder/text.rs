@@ -14,6 +14,7 @@ use crate::encoder::signature::{Feed, Plan, Takes};
 use crate::encoder::tower::Texts;
 use crate::error::{Error, Result};
 use crate::model::{Model, Padding, TEXT_OUTPUTS, TextTower};
+use crate::stop::Stop;
 use crate::tokenize;
 use crate::tokenize::{Tokenizer, Tokens};
 use crate::vectors::Vectors;
@@ -58,7 +59,7 @@ impl TextEncoder {
     }
 
     /// Texts of as many tokens go together.
-    fn batches(&self, texts: &[&str], most: usize, workers: &ThreadPool) -> Result<Vec<Vectors>> {
+    fn batches(&self, texts: &[&str], most: usize, workers: &ThreadPool, stop: &Stop) -> Result<Vec<Vectors>> {
         let encode = |text: &&str| self.tokenizer.encode(&[text]);
         let tokens: Vec<Tokens> = workers.install(|| texts.par_iter().map(encode).collect::<Result<_>>())?;
         let mut lengths: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -75,6 +76,7 @@ impl TextEncoder {
         let runners = if workers.current_thread_index().is_some() { 0 } else { runners };
         let make = |number: usize| parts[number];
         let compute = |place: usize, numbers: &[usize]| -> Result<Vec<Vectors>> {
+            stop.check()?;
             let joined = joined(numbers.iter().map(|&number| &tokens[number]));
             let run = || match self.network.run_on(place, Feed::Tokens(&joined), String::new) {
                 Ok(vectors) => Ok(vectors.split()),
@@ -122,11 +124,14 @@ impl TextEncoder {
 }
 
 impl Texts for TextEncoder {
-    fn rows(&self, texts: &[&str], workers: &ThreadPool) -> Result<Vec<Vectors>> {
+    fn rows(&self, texts: &[&str], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Vectors>> {
         match self.setting.max_batch.filter(|&most| most > 1 && texts.len() > 1 && self.mixes()) {
-            Some(most) => self.batches(texts, most, workers),
+            Some(most) => self.batches(texts, most, workers, stop),
             None => {
-                let row = |text: &&str| self.row(&self.tokenizer.encode(&[text])?, text);
+                let row = |text: &&str| {
+                    stop.check()?;
+                    self.row(&self.tokenizer.encode(&[text])?, text)
+                };
                 workers.install(|| texts.par_iter().with_max_len(1).map(row).collect())
             }
         }

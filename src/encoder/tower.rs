@@ -4,15 +4,16 @@ use rayon::ThreadPool;
 
 use crate::error::Result;
 use crate::picture::Source;
+use crate::stop::Stop;
 use crate::vectors::Vectors;
 
 /// What turns pictures into vectors.
 pub(super) trait Pictures: Send + Sync {
-    /// The vector of each picture, or why it has none.
+    /// The vector of each picture, or why it has none; none for those that are left when `stop` is set.
     ///
     /// # Errors
     /// What would keep any picture from getting one.
-    fn rows(&self, sources: &[Source], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>>;
+    fn rows(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>>;
 
     /// The file or service, and the output of it that has the vectors.
     fn reads(&self) -> (&str, &str);
@@ -23,8 +24,8 @@ pub(super) trait Texts: Send + Sync {
     /// The vector of each text.
     ///
     /// # Errors
-    /// Those of the first text that has none.
-    fn rows(&self, texts: &[&str], workers: &ThreadPool) -> Result<Vec<Vectors>>;
+    /// Those of the first text that has none, or that is left when `stop` is set.
+    fn rows(&self, texts: &[&str], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Vectors>>;
 
     /// The file or service, and the output of it that has the vectors.
     fn reads(&self) -> (&str, &str);

@@ -13,6 +13,7 @@ use crate::encoder::tower::{Pictures, Texts};
 use crate::error::{Error, Result};
 use crate::picture::Source;
 use crate::service::{Embeddings, Failure, File};
+use crate::stop::Stop;
 use crate::tokenize;
 use crate::vectors::Vectors;
 
@@ -135,10 +136,13 @@ impl WholePictures {
 }
 
 impl Pictures for WholePictures {
-    fn rows(&self, sources: &[Source], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>> {
+    fn rows(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
         let parts: Vec<&[Source]> = sources.chunks(self.0.most.get()).collect();
         let requests = at_a_time(self.0.service.options().requests, workers);
-        let rows = in_flight(&parts, requests, |some| self.some(some, workers))?;
+        let rows = in_flight(&parts, requests, |some| {
+            stop.check()?;
+            self.some(some, workers)
+        })?;
         Ok(rows.into_iter().flatten().collect())
     }
 
@@ -154,10 +158,11 @@ impl WholeTexts {
 }
 
 impl Texts for WholeTexts {
-    fn rows(&self, texts: &[&str], workers: &ThreadPool) -> Result<Vec<Vectors>> {
+    fn rows(&self, texts: &[&str], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Vectors>> {
         let parts: Vec<&[&str]> = texts.chunks(self.0.most.get()).collect();
         let requests = at_a_time(self.0.service.options().requests, workers);
         let rows = in_flight(&parts, requests, |some| {
+            stop.check()?;
             let run = |rows: Range<usize>| {
                 let answer = self.0.service.texts(&some[rows.clone()], Some(self.0.dim));
                 self.0.read(answer, || tokenize::name(some[rows.start]))

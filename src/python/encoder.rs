@@ -14,7 +14,7 @@ use crate::model::Model;
 use crate::service::{self, Address};
 
 use super::convert;
-use super::detached;
+use super::{detached, patient};
 
 /// A model that is ready to encode.
 #[pyclass(frozen, name = "Encoder", module = "plushie_search._core")]
@@ -122,13 +122,13 @@ impl PyEncoder {
 
     fn encode_images<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let (sources, _) = convert::images(images)?;
-        convert::array(py, detached(py, || self.0.images(&sources))?)
+        convert::array(py, patient(py, sources.len(), || self.0.images(&sources))?)
     }
 
     fn encode_texts<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let (texts, _) = convert::texts(texts)?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        convert::array(py, detached(py, || self.0.texts(&texts))?)
+        convert::array(py, patient(py, texts.len(), || self.0.texts(&texts))?)
     }
 
     fn __repr__(&self) -> String {

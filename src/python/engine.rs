@@ -17,9 +17,9 @@ use crate::store::{Item, Update};
 use crate::vectors::Vectors;
 
 use super::convert;
-use super::detached;
 use super::encoder::PyEncoder;
 use super::json;
+use super::{detached, patient};
 
 /// An open catalog; `plushie_search.Engine` is its public face.
 #[pyclass(frozen, name = "Engine", module = "plushie_search._core")]
@@ -308,7 +308,7 @@ impl PyEngine {
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let engine = self.open()?;
         let (sources, _) = convert::images(images)?;
-        convert::array(py, detached(py, || engine.image_encoder(model)?.images(&sources))?)
+        convert::array(py, patient(py, sources.len(), || engine.image_encoder(model)?.images(&sources))?)
     }
 
     #[pyo3(signature = (texts, *, model=None))]
@@ -321,7 +321,7 @@ impl PyEngine {
         let engine = self.open()?;
         let (texts, _) = convert::texts(texts)?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        convert::array(py, detached(py, || engine.text_encoder(model)?.texts(&texts))?)
+        convert::array(py, patient(py, texts.len(), || engine.text_encoder(model)?.texts(&texts))?)
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -347,7 +347,7 @@ impl PyEngine {
 impl PyEngine {
     fn answer<'py>(&self, py: Python<'py>, queries: Vec<Query>, search: Search) -> PyResult<Vec<Rows<'py>>> {
         let engine = self.open()?;
-        rows(py, &detached(py, || engine.search(&queries, &search))?)
+        rows(py, &patient(py, queries.len(), || engine.search(&queries, &search))?)
     }
 }
 
