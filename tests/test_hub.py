@@ -5,8 +5,10 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import plushie_search
 from plushie_search import ModelError, _core, hub
 
 
@@ -124,3 +126,12 @@ encoder = _core.Encoder(sys.argv[1], runtime=hub.runtime_library(), threads=1)
 print(onnxruntime.InferenceSession(sys.argv[1] + "/image.onnx").get_outputs()[0].name, encoder.encode_texts("a").shape)
 """
     assert in_new_process(code, toy_model) == "image_embeds (1, 6)\n"
+
+
+def test_vectors_without_a_catalog(toy_model, tmp_path):
+    encoder = plushie_search.open_encoder(toy_model, threads=1)
+    assert isinstance(encoder, plushie_search.Encoder)
+    red = np.full((8, 8, 3), (255, 0, 0), np.uint8)
+    with plushie_search.Engine(tmp_path / "catalog", model=toy_model) as engine:
+        np.testing.assert_array_equal(encoder.encode_images([red]), engine.encode_images([red]))
+        np.testing.assert_array_equal(encoder.encode_texts(["a bear"]), engine.encode_texts(["a bear"]))

@@ -4,13 +4,13 @@ from . import _cpu
 
 _cpu.check()
 
-from ._core import CatalogError, Index, ModelError, PictureError, __version__  # noqa: E402
+from ._core import CatalogError, Encoder, Index, ModelError, PictureError, __version__  # noqa: E402
 from .catalogue.check import Check  # noqa: E402
 from .catalogue.check import check as check_model  # noqa: E402
 from .comparison import Comparison, compare_models  # noqa: E402
 from .engine import Added, Engine, Query  # noqa: E402
 from .evaluation import Evaluation  # noqa: E402
-from .hub import models, pull_model  # noqa: E402
+from .hub import models, open_encoder, pull_model  # noqa: E402
 from .quantize.model import Quantization, quantize_model  # noqa: E402
 from .results import Hit, Item, Reference, Report, Results  # noqa: E402
 from .service import Service  # noqa: E402
@@ -20,6 +20,7 @@ __all__ = [
     "CatalogError",
     "Check",
     "Comparison",
+    "Encoder",
     "Engine",
     "Evaluation",
     "Hit",
@@ -37,6 +38,7 @@ __all__ = [
     "check_model",
     "compare_models",
     "models",
+    "open_encoder",
     "pull_model",
     "quantize_model",
 ]

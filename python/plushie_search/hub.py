@@ -93,7 +93,10 @@ def open_encoder(
     accept_licence: bool = False,
     encoder: Remote | None = None,
 ) -> _core.Encoder:
-    """An encoder of a model by name or path; see :func:`resolve` for its errors.
+    """What turns pictures and texts into unit vectors, for those who keep these themselves.
+
+    ``open_encoder("ViT-B-32::openai").encode_images(paths)`` is an array of shape (pictures, dimension), float32; any
+    number of threads may share an encoder. For what a name may be, see :func:`plushie_search.models`.
 
     Args:
         model: The name or path.
