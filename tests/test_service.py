@@ -380,7 +380,7 @@ def output(data=VECTOR, shape=(1, toy.DIM), name="text_embeds", **more):
         (output().replace(b"1.0", b"1e39"), "NaN, infinity or only zeros"),
         (output().replace(b"1.0", b"NaN"), "cannot be read"),
         (b"[" * 100_000, "cannot be read"),
-        (b" " * (3 << 20), "more than"),
+        (b" " * (12 << 20), "more than"),
     ],
 )
 def test_answers_that_are_no_vectors_are_refused(directory, service, sent, because):

@@ -26,8 +26,11 @@ use crate::tokenize;
 use crate::tokenize::{Tokenizer, Tokens};
 use crate::vectors::Vectors;
 
-/// How many numbers an output may have along an axis of a size that is not declared.
-const LONGEST_AXIS: usize = 8192;
+/// The longest vectors of which only the beginning is wanted.
+const LONGEST: usize = 16_384;
+
+/// The least pixels of which a network makes one vector before it pools them, along a side.
+const PATCH: usize = 8;
 
 /// How far a vector may lie from that of the same picture alone, where several go in together.
 const SAME: f32 = 1e-5;
@@ -39,8 +42,10 @@ struct Remote {
     model: String,
     dim: usize,
     signature: Signature,
-    /// How many numbers the output has for each row, at most.
-    numbers: usize,
+    /// How many numbers a vector has before it is cut.
+    width: usize,
+    /// Whether the output has a vector for each token.
+    pooled: bool,
     /// Whether several rows may go in together, once that is known.
     together: OnceLock<bool>,
     /// How many may, as far as that is known.
@@ -61,19 +66,14 @@ impl Remote {
             return Ok(None);
         }
         let signature = Signature::new(&inputs, &outputs, plan, (model.dim(), model.matryoshka())).map_err(blame)?;
-        let shape = outputs.iter().find(|port| port.name == signature.output).map_or(&[][..], |port| &port.shape);
-        let axis = |&side: &i64| usize::try_from(side).unwrap_or(LONGEST_AXIS).clamp(1, 1 << 24);
-        let numbers = match shape {
-            [] => LONGEST_AXIS,
-            [_, row @ ..] => row.iter().map(axis).fold(1, usize::saturating_mul).min(1 << 24),
-        };
         Ok(Some(Self {
             service: Arc::clone(service),
             address,
             model: model.name().to_string(),
             dim: model.dim(),
             signature,
-            numbers: numbers.max(model.dim()),
+            width: if model.matryoshka() { model.dim().max(LONGEST) } else { model.dim() },
+            pooled: plan.pool.is_some(),
             together: OnceLock::new(),
             most: Most::new(service.options().batch),
         }))
@@ -85,7 +85,13 @@ impl Remote {
 
     fn run(&self, feed: Feed<'_>, name: impl Fn() -> String) -> Result<Vectors, Trouble> {
         let inputs: Vec<Tensor<'_>> = self.signature.inputs.iter().map(|input| tensor(input, feed)).collect();
-        let numbers = self.numbers.saturating_mul(feed.rows());
+        // What the server itself declares is no limit.
+        let tokens = match feed {
+            _ if !self.pooled => 1,
+            Feed::Pixels(_, (height, width)) => 64 + height.div_ceil(PATCH) * width.div_ceil(PATCH),
+            Feed::Tokens(tokens) => tokens.columns,
+        };
+        let numbers = feed.rows() * tokens * self.width;
         let output = self.service.infer(&inputs, &self.signature.output, numbers);
         let output = output.map_err(|failure| match failure.is_refusal() {
             true => Trouble { error: self.blame(format!("{failure} (for {})", name())), about_these: true },

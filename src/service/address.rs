@@ -236,6 +236,8 @@ fn decoded(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -250,6 +252,15 @@ mod tests {
         let grpc = Address::parse("oip+grpc://[::1]:8001/clip").unwrap();
         assert_eq!((grpc.protocol(), grpc.host(), grpc.port()), (Protocol::OipGrpc, "[::1]", 8001));
         assert_eq!(grpc.to_string(), "oip+grpc://[::1]:8001/clip");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(oips?|oip\\+grpc|https?)://[a-z\\[\\]:@%0-9.]{0,12}/?[ -~é/?=&%]{0,30}|.{0,40}") {
+            if let Ok(address) = Address::parse(&text) {
+                prop_assert_eq!(Address::parse(&address.to_string()).unwrap(), address);
+            }
+        }
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::service::{Address, Signature};
 /// As much as is read of what is no tensor.
 const MAX_METADATA: u64 = 1 << 20;
 
+/// For names and shapes, and for small outputs that nobody asked for, because not every server leaves them out.
+pub(super) const SPARE: u64 = 8 << 20;
+
 /// What requests call themselves.
 const ID: &str = "plushie_search";
 
@@ -105,8 +108,8 @@ impl Oip {
         numbers: usize,
         left: Duration,
     ) -> Result<Output, Failure> {
-        // A number has up to 25 characters in JSON; names, shapes and other outputs' heads need little.
-        let limit = (1 << 20) + 32 * numbers as u64;
+        // A number has up to 25 characters in JSON.
+        let limit = SPARE + 32 * numbers as u64;
         let binary = self.binary.load(Ordering::Relaxed);
         let (bytes, json_length) = request(inputs, wanted, binary);
         let sent = self.http.call(&self.url, Some(Body { bytes: &bytes, json_length }), limit, left);
@@ -207,6 +210,8 @@ impl<'de> Deserialize<'de> for Signature {
 mod tests {
     use std::borrow::Cow;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn answer(json: &str, binary: &[u8]) -> Answer {
@@ -244,6 +249,29 @@ mod tests {
             {"name": "out", "datatype": "FP32", "shape": [2, 1], "parameters": {"binary_data_size": 8}}]}"#;
         let binary = [[9; 8].as_slice(), &1.0_f32.to_le_bytes(), &2.5_f32.to_le_bytes()].concat();
         assert_eq!(read(&answer(json, &binary), "out").unwrap(), wanted);
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_refused(
+            shape in proptest::collection::vec(-2_i64..5, 0..4),
+            data in proptest::collection::vec(-3_f32..3.0, 0..20),
+            size in 0_usize..100,
+            binary in proptest::collection::vec(any::<u8>(), 0..80),
+            json_length in proptest::option::of(0_usize..300),
+        ) {
+            let parameters = format!(r#""parameters": {{"binary_data_size": {size}}}"#);
+            for more in [format!(r#""data": {data:?}"#), parameters] {
+                let output = format!(r#"{{"name": "out", "datatype": "FP32", "shape": {shape:?}, {more}}}"#);
+                let json = format!(r#"{{"outputs": [{output}]}}"#);
+                for json_length in [json_length, Some(json.len()), None] {
+                    let bytes = [json.as_bytes(), &binary].concat();
+                    if let Ok(output) = read(&Answer { bytes, json_length }, "out") {
+                        prop_assert_eq!(output.shape.iter().product::<i64>(), output.values.len() as i64);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

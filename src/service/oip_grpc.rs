@@ -8,6 +8,7 @@ use crate::service::grpc::Grpc;
 use crate::service::messages::{
     InferRequest, InferResponse, MetadataRequest, MetadataResponse, OutputTensor, RequestedOutput, TensorMetadata,
 };
+use crate::service::oip::SPARE;
 use crate::service::retry::Failure;
 use crate::service::tensor::{Output, Port, Tensor, floats};
 use crate::service::{Address, Signature};
@@ -56,7 +57,7 @@ impl OipGrpc {
             outputs: vec![RequestedOutput { name: wanted.into() }],
             raw_input_contents: inputs.iter().map(|tensor| tensor.numbers.bytes().to_vec()).collect(),
         };
-        let limit = (1 << 20) + 8 * numbers;
+        let limit = SPARE as usize + 8 * numbers;
         let answer = self.grpc.call(&format!("{SERVICE}/ModelInfer"), &request.encode_to_vec(), limit, left)?;
         read(&answer, wanted)
     }
