@@ -35,6 +35,20 @@ pub struct Tokens {
     pub columns: usize,
 }
 
+impl Tokens {
+    /// The rows of all of these, one after another; they must have as many columns.
+    pub fn joined<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
+        let mut joined = Self { ids: vec![], mask: vec![], rows: 0, columns: 0 };
+        for tokens in all {
+            joined.ids.extend_from_slice(&tokens.ids);
+            joined.mask.extend_from_slice(&tokens.mask);
+            joined.rows += tokens.rows;
+            joined.columns = tokens.columns;
+        }
+        joined
+    }
+}
+
 impl Tokenizer {
     /// Reads the tokenizer of `model`.
     ///

@@ -234,7 +234,7 @@ impl Texts for RemoteTexts {
             }
             let one = &tokens[0];
             let turned = Tokens { ids: one.ids.iter().rev().copied().collect(), ..one.clone() };
-            let both = joined([one, &turned].into_iter());
+            let both = Tokens::joined([one, &turned].into_iter());
             self.remote.same_together(Feed::Tokens(&both), |row| Feed::Tokens([one, &turned][row]))
         });
         let mut lengths: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -246,7 +246,7 @@ impl Texts for RemoteTexts {
         let found = in_flight(&parts, requests, |places| {
             stop.check()?;
             let run = |rows: Range<usize>| {
-                let together = joined(places[rows.clone()].iter().map(|&place| &tokens[place]));
+                let together = Tokens::joined(places[rows.clone()].iter().map(|&place| &tokens[place]));
                 self.remote.run(Feed::Tokens(&together), || tokenize::name(texts[places[rows.start]]))
             };
             self.remote.most.run(0..places.len(), &run)?.into_iter().collect::<Result<Vec<_>>>()
@@ -261,17 +261,6 @@ impl Texts for RemoteTexts {
     fn reads(&self) -> (&str, &str) {
         self.remote.reads()
     }
-}
-
-/// Texts of one length, row after row.
-fn joined<'a>(texts: impl Iterator<Item = &'a Tokens>) -> Tokens {
-    let mut all = Tokens { ids: vec![], mask: vec![], rows: 0, columns: 0 };
-    for text in texts {
-        all.ids.extend_from_slice(&text.ids);
-        all.mask.extend_from_slice(&text.mask);
-        (all.rows, all.columns) = (all.rows + text.rows, text.columns);
-    }
-    all
 }
 
 fn port(port: &crate::service::Port) -> Port {

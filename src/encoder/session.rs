@@ -101,7 +101,7 @@ impl Shared {
         binding.synchronize_inputs()?;
         {
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            // SAFETY: session and binding live until the call returns, the binding is of this session, and nobody else
+            // SAFETY: session and binding live until the call returns, the binding is the session's, and nobody else
             // runs it now. No pointer to run options means the default ones.
             let status =
                 unsafe { (ort::api().RunWithBinding)(self.session.ptr().cast_mut(), ptr::null(), binding.ptr()) };
@@ -137,7 +137,7 @@ impl Shared {
     /// Takes a value over.
     ///
     /// # Safety
-    /// It must be null, or a value of this session that nobody else owns.
+    /// It must be null, or a value that the session made and nobody else owns.
     unsafe fn own(&self, value: *mut ort::sys::OrtValue) -> ort::Result<DynValue> {
         let value = NonNull::new(value).ok_or_else(|| ort::Error::new("the output is missing"))?;
         // SAFETY: as this function's.

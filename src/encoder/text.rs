@@ -77,7 +77,7 @@ impl TextEncoder {
         let make = |number: usize| parts[number];
         let compute = |place: usize, numbers: &[usize]| -> Result<Vec<Vectors>> {
             stop.check()?;
-            let joined = joined(numbers.iter().map(|&number| &tokens[number]));
+            let joined = Tokens::joined(numbers.iter().map(|&number| &tokens[number]));
             let run = || match self.network.run_on(place, Feed::Tokens(&joined), String::new) {
                 Ok(vectors) => Ok(vectors.split()),
                 // Each alone, so that the one which cannot be done is named.
@@ -107,7 +107,7 @@ impl TextEncoder {
         let tokens = ["a", "b", "1"].map(|text| self.tokenizer.encode(&[text]));
         let tokens = tokens.into_iter().collect::<Result<Vec<_>>>()?;
         let alike: Vec<&Tokens> = tokens.iter().filter(|other| other.columns == tokens[0].columns).collect();
-        let mixed = self.network.run_on(0, Feed::Tokens(&joined(alike.iter().copied())), String::new)?;
+        let mixed = self.network.run_on(0, Feed::Tokens(&Tokens::joined(alike.iter().copied())), String::new)?;
         let alone = alike.iter().map(|tokens| self.network.run_on(0, Feed::Tokens(tokens), String::new));
         let alone = alone.collect::<Result<Vec<_>>>()?;
         Ok(mixed.rows().zip(&alone).all(|(one, other)| cosine(one, other.as_slice()) >= SAME))
@@ -140,18 +140,6 @@ impl Texts for TextEncoder {
     fn reads(&self) -> (&str, &str) {
         self.network.reads()
     }
-}
-
-/// The rows of all, which have as many columns.
-fn joined<'a>(all: impl Iterator<Item = &'a Tokens>) -> Tokens {
-    let mut joined = Tokens { ids: vec![], mask: vec![], rows: 0, columns: 0 };
-    for tokens in all {
-        joined.ids.extend_from_slice(&tokens.ids);
-        joined.mask.extend_from_slice(&tokens.mask);
-        joined.rows += tokens.rows;
-        joined.columns = tokens.columns;
-    }
-    joined
 }
 
 /// Shows a network the highest id of the tokenizer: one that it does not know would end some later search.
