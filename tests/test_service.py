@@ -316,29 +316,28 @@ def test_failures_that_do_not_pass_are_not(directory, service, code):
 
 
 def test_a_call_always_ends(directory, service):
-    far = there(directory, service, timeout=0.5)
+    far = there(directory, service, timeout=2.0)
     release = threading.Event()
-    service.forever = lambda handler: release.wait(20)
-    start = time.monotonic()
+    service.forever = lambda handler: release.wait(60)
     with pytest.raises(ModelError, match="gave no \\(whole\\) answer in time"):
         far.encode_texts("teddy")
-    assert time.monotonic() - start < 10
     release.set()
 
     def drip(handler):
         """Sends a little, for ever."""
         handler.send_response(200)
         handler.end_headers()
-        for _ in range(2000):
+        for _ in range(6000):
             handler.wfile.write(b" ")
             handler.wfile.flush()
             time.sleep(0.01)
+        whole.set()
 
+    whole = threading.Event()
     service.forever = drip
-    start = time.monotonic()
     with pytest.raises(ModelError, match="in time"):
         far.encode_texts("teddy")
-    assert time.monotonic() - start < 10
+    assert not whole.is_set()
 
 
 def test_retries_end(directory, service):

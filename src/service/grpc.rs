@@ -21,7 +21,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use crate::service::address::{Address, TOKEN};
-use crate::service::http::{TLS, shown};
+use crate::service::http::{OVERLOADED, TLS, shown};
 use crate::service::retry::Failure;
 use crate::service::token::Token;
 
@@ -70,11 +70,7 @@ impl Grpc {
 
     /// Sends `message` to the method `path`; reads at most `limit` bytes of the answer, for at most the time `left`.
     pub(super) fn call(&self, path: &str, message: &[u8], limit: usize, left: Duration) -> Result<Vec<u8>, Failure> {
-        let late = || {
-            Failure::lasting(
-                "gave no (whole) answer in time; is it overloaded? A larger timeout or a smaller batch helps",
-            )
-        };
+        let late = || Failure::lasting(format!("gave no (whole) answer in time{OVERLOADED}"));
         let call = async { timeout(left, self.exchange(path, message, limit, left)).await };
         self.runtime.block_on(call).unwrap_or_else(|_| Err(late()))
     }
@@ -181,6 +177,8 @@ impl Grpc {
         }
         let too_large = status == 8 && said.contains("larger than max");
         reason.push_str(match status {
+            // A server told how long it has may say that it is late before it is found to be.
+            4 => OVERLOADED,
             8 if too_large => "; give a smaller batch",
             7 | 16 => "; give a token that it accepts in ",
             5 => "; is the model's name right, and is it loaded there?",

@@ -162,9 +162,7 @@ fn judged(status: u16, said: &str, after: Option<Duration>) -> Failure {
 fn failure(error: &ureq::Error) -> Failure {
     use ureq::Error;
     match error {
-        Error::Timeout(_) => Failure::lasting(
-            "gave no (whole) answer in time; is it overloaded? A larger timeout or a smaller batch helps",
-        ),
+        Error::Timeout(_) => Failure::lasting(format!("gave no (whole) answer in time{OVERLOADED}")),
         Error::BodyExceedsLimit(limit) => {
             Failure::lasting(format!("answers with more than {limit} bytes, which no vectors of this model have"))
         }
@@ -181,6 +179,8 @@ fn failure(error: &ureq::Error) -> Failure {
         error => Failure::lasting(shown(&error.to_string(), None)),
     }
 }
+
+pub(super) const OVERLOADED: &str = "; is it overloaded? A larger timeout or a smaller batch helps";
 
 pub(super) const TLS: &str = "if its certificate is signed by an authority of your own, name that in SSL_CERT_FILE";
 
