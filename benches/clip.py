@@ -3,9 +3,9 @@
     python benches/clip.py WORK [--rounds N] [--pictures FOLDER]
 
 The architecture is the real one; the weights are random, which changes no time. Measured are JPEG files of 500 x 375
-and of 12 megapixels, and texts that end after their last token beside texts padded to 77 tokens; against transformers
-and open_clip on torch, and against Pillow with ONNX Runtime, as fastembed has it; also against fastembed itself and
-sentence-transformers where they are installed. All by turns, in processor time, medians.
+and of 12 megapixels, one by one and many in one call, and texts that end after their last token beside texts padded to
+77 tokens; against transformers and open_clip on torch, and against Pillow with ONNX Runtime, as fastembed has it; also
+against fastembed itself and sentence-transformers where they are installed. All by turns, in processor time, medians.
 
 The models are made once in the directory WORK (1.5 GB), which takes the extras `export` and `quantize`. Ranges for 8
 bits are found on FOLDER, or else on drawn plush toys.
@@ -43,7 +43,10 @@ from preprocess import photograph, pillow
 #: Width, height, and the quality that makes a file as dense as a camera's.
 SIZES = {"500 x 375": (500, 375, 85), "12 MP": (4000, 3000, 93)}
 
-#: What one contestant does with the path of a picture, or with a text: a vector.
+#: How many pictures are in the longer list.
+MANY = 32
+
+#: What one contestant does with a list of paths of pictures: vectors; or with a text: a vector.
 Encode = Callable[[Any], Any]
 
 
@@ -89,25 +92,29 @@ def ours(directory: Path, **text: Any) -> _core.Encoder:
     return _core.Encoder(directory, runtime=runtime, threads=1, manifest=json.dumps(manifest))
 
 
+def rgb(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
 def with_transformers(clip: Path) -> tuple[Encode, Encode]:
     model = CLIPModel.from_pretrained(clip).eval()
     processor, tokenizer = AutoImageProcessor.from_pretrained(clip), AutoTokenizer.from_pretrained(clip)
 
-    def vector(found: Any) -> Any:
+    def vectors(found: Any) -> Any:
         found = getattr(found, "pooler_output", found)
-        return torch.nn.functional.normalize(found).numpy()[0]
+        return torch.nn.functional.normalize(found).numpy()
 
     @torch.inference_mode()
-    def picture(path: Path) -> Any:
-        with Image.open(path) as image:
-            pixels = processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"]
-        return vector(model.get_image_features(pixel_values=pixels))
+    def pictures(paths: list[Path]) -> Any:
+        pixels = processor(images=[rgb(path) for path in paths], return_tensors="pt")["pixel_values"]
+        return vectors(model.get_image_features(pixel_values=pixels))
 
     @torch.inference_mode()
     def text(words: str) -> Any:
-        return vector(model.get_text_features(**tokenizer(words, return_tensors="pt", truncation=True)))
+        return vectors(model.get_text_features(**tokenizer(words, return_tensors="pt", truncation=True)))[0]
 
-    return picture, text
+    return pictures, text
 
 
 def with_open_clip() -> tuple[Encode, Encode]:
@@ -116,15 +123,14 @@ def with_open_clip() -> tuple[Encode, Encode]:
     model.eval()
 
     @torch.inference_mode()
-    def picture(path: Path) -> Any:
-        with Image.open(path) as image:
-            return model.encode_image(transform(image)[None], normalize=True).numpy()[0]
+    def pictures(paths: list[Path]) -> Any:
+        return model.encode_image(torch.stack([transform(rgb(path)) for path in paths]), normalize=True).numpy()
 
     @torch.inference_mode()
     def text(words: str) -> Any:
         return model.encode_text(tokenizer([words]), normalize=True).numpy()[0]
 
-    return picture, text
+    return pictures, text
 
 
 def with_onnxruntime(directory: Path) -> Encode:
@@ -135,11 +141,11 @@ def with_onnxruntime(directory: Path) -> Encode:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(directory / "image.onnx", options)
 
-    def picture(path: Path) -> Any:
-        [[vector]] = session.run(["image_embeds"], {"pixel_values": pillow(path)[None]})
-        return vector / np.linalg.norm(vector)
+    def pictures(paths: list[Path]) -> Any:
+        [vectors] = session.run(["image_embeds"], {"pixel_values": np.stack([pillow(path) for path in paths])})
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    return picture
+    return pictures
 
 
 def with_fastembed(work: Path, clip: Path, directory: Path) -> Encode:
@@ -151,7 +157,7 @@ def with_fastembed(work: Path, clip: Path, directory: Path) -> Encode:
         shutil.copy(clip / "preprocessor_config.json", folder)
         os.link(directory / "image.onnx", folder / "model.onnx")
     model = ImageEmbedding("Qdrant/clip-ViT-B-32-vision", specific_model_path=str(folder), threads=1)
-    return lambda path: next(iter(model.embed(str(path))))
+    return lambda paths: list(model.embed([str(path) for path in paths]))
 
 
 def with_sentence_transformers(clip: Path) -> tuple[Encode, Encode]:
@@ -159,11 +165,10 @@ def with_sentence_transformers(clip: Path) -> tuple[Encode, Encode]:
 
     model = SentenceTransformer(str(clip), device="cpu")
 
-    def picture(path: Path) -> Any:
-        with Image.open(path) as image:
-            return model.encode(image.convert("RGB"), normalize_embeddings=True, show_progress_bar=False)
+    def pictures(paths: list[Path]) -> Any:
+        return model.encode([rgb(path) for path in paths], normalize_embeddings=True, show_progress_bar=False)
 
-    return picture, lambda words: model.encode(words, normalize_embeddings=True, show_progress_bar=False)
+    return pictures, lambda words: model.encode(words, normalize_embeddings=True, show_progress_bar=False)
 
 
 def medians(contestants: dict[str, Callable[[int], Any]], rounds: int) -> dict[str, float]:
@@ -226,11 +231,18 @@ def main() -> None:
         for seed, (what, (width, height, quality)) in enumerate(SIZES.items()):
             path = Path(folder) / f"{seed}.jpg"
             photograph(width, height, seed).save(path, quality=quality)
-            calls = {name: lambda _, encode=encode, path=path: encode(path) for name, encode in pictures.items()}
+            calls = {name: lambda _, encode=encode, path=path: encode([path]) for name, encode in pictures.items()}
             show(f"A JPEG file of {what} to a vector", medians(calls, options.rounds), list(calls)[:2])
-            reference = pictures["transformers + torch"](path)
-            alike = {name: float(np.ravel(pictures[name](path)) @ reference) for name in list(pictures)[:3]}
+            [reference] = pictures["transformers + torch"]([path])
+            alike = {name: float(pictures[name]([path])[0] @ reference) for name in list(pictures)[:3]}
             print("  cosine with transformers: " + ", ".join(f"{name} {value:.5f}" for name, value in alike.items()))
+        what, (width, height, quality) = next(iter(SIZES.items()))
+        paths = [Path(folder) / f"many-{seed}.jpg" for seed in range(MANY)]
+        for seed, path in enumerate(paths):
+            photograph(width, height, seed).save(path, quality=quality)
+        calls = {name: lambda _, encode=encode: encode(paths) for name, encode in pictures.items()}
+        times = {name: time / MANY for name, time in medians(calls, max(options.rounds // 4, 1)).items()}
+        show(f"{MANY} JPEG files of {what} in one call, each", times, list(calls)[:2])
     for words in TEXTS:
         # A text that was read before would come from memory.
         calls = {name: lambda n, encode=encode, w=words: encode(f"{w} {n}") for name, encode in texts.items()}
