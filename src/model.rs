@@ -16,7 +16,7 @@ pub use self::facts::Facts;
 pub use self::manifest::{Clean, ImageTower, Mask, Padding, Pool, Side, TextTower};
 pub use self::quantization::{Precision, Quantization};
 
-use self::fingerprint::fingerprint;
+use self::fingerprint::{Identity, identify};
 use self::manifest::Manifest;
 use crate::error::{Error, Result};
 
@@ -44,6 +44,8 @@ pub struct Model {
     facts: Facts,
     /// Networks that are not here.
     absent: BTreeSet<String>,
+    /// Networks whose numbers are of several sizes.
+    mixed: BTreeSet<String>,
 }
 
 impl Model {
@@ -122,8 +124,8 @@ impl Model {
     pub fn of_service(name: &str, dim: usize, asked: &str) -> Result<Self> {
         let manifest = Manifest::without_towers(name, dim).map_err(Error::Argument)?;
         let fingerprint = fingerprint::of_service(asked, dim);
-        let (facts, absent) = (Facts::default(), BTreeSet::new());
-        Ok(Self { dir: PathBuf::new(), manifest, fingerprint, facts, absent })
+        let (facts, absent, mixed) = (Facts::default(), BTreeSet::new(), BTreeSet::new());
+        Ok(Self { dir: PathBuf::new(), manifest, fingerprint, facts, absent, mixed })
     }
 
     /// `called` is what errors call the manifest; with facts, networks may be missing.
@@ -141,14 +143,19 @@ impl Model {
             absent.extend(files.into_iter().flatten().filter(|file| !dir.join(file).is_file()).cloned());
         }
         let facts = facts.unwrap_or_default();
-        let fingerprint = fingerprint(dir, &manifest, called, &absent, &facts.sha256);
-        let fingerprint = fingerprint.map_err(|reason| Error::model(dir.display(), reason))?;
-        Ok(Self { dir: dir.to_path_buf(), manifest, fingerprint, facts, absent })
+        let Identity { fingerprint, mixed } = identify(dir, &manifest, called, &absent, &facts.sha256)
+            .map_err(|reason| Error::model(dir.display(), reason))?;
+        Ok(Self { dir: dir.to_path_buf(), manifest, fingerprint, facts, absent, mixed })
     }
 
     /// Whether the network `file` is here.
     pub fn has(&self, file: &str) -> bool {
         !self.absent.contains(file)
+    }
+
+    /// Whether the network `file`, which is here, computes in floats of 16 bits or casts what it has transposed.
+    pub fn is_mixed(&self, file: &str) -> bool {
+        self.mixed.contains(file)
     }
 
     /// What is known of the networks without running them.

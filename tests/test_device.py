@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import subprocess
+import sys
 import threading
 import warnings
 from importlib.metadata import PackageNotFoundError, version
@@ -188,6 +190,50 @@ def test_a_network_of_16_bits_keeps_no_weights_elsewhere(model, tmp_path):
     (directory / "image_fp16.onnx").write_bytes(network.SerializeToString())
     with pytest.raises(ModelError, match=r"image_fp16\.onnx has weights in \"../outside\""):
         hub.open_encoder(directory, precision="fp16")
+
+
+def chain(kind, directory):
+    """Pixels that are transposed, cast to 32 bits, and multiplied, as the processor does with 16 bits by itself."""
+    draw = np.random.default_rng(4)
+    weights = {"w": draw.normal(size=(toy.SIDE**2, 5)), "v": draw.normal(size=(15, toy.DIM))}
+    model = toy.model(
+        [
+            helper.make_node("Reshape", ["pixel_values", "rows"], ["flat"]),
+            helper.make_node("Cast", ["flat"], ["short"], to=kind),
+            helper.make_node("Transpose", ["short"], ["turned"], perm=[1, 0, 2]),
+            helper.make_node("Cast", ["turned"], ["long"], to=TensorProto.FLOAT),
+            helper.make_node("MatMul", ["long", "w"], ["layer"]),
+            helper.make_node("Transpose", ["layer"], ["back"], perm=[1, 0, 2]),
+            helper.make_node("Reshape", ["back", "row"], ["row_of"]),
+            helper.make_node("MatMul", ["row_of", "v"], ["image_embeds"]),
+        ],
+        [("pixel_values", TensorProto.FLOAT, ["batch", 3, toy.SIDE, toy.SIDE])],
+        [("image_embeds", TensorProto.FLOAT, ["batch", toy.DIM])],
+        {"rows": np.array([0, 3, -1]), "row": np.array([0, -1])}
+        | {name: value.astype(np.float32) for name, value in weights.items()},
+        opset=17,
+    )
+    onnx.save(model, directory / "image.onnx")
+    return weights
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT64, TensorProto.DOUBLE])
+def test_casts_of_what_is_transposed_do_not_crash_the_runtime(kind, tmp_path):
+    """Some versions of ONNX Runtime do by themselves, so that this is tried in a process of its own."""
+    directory = toy.write(tmp_path / "model", text=None)
+    weights = chain(kind, directory)
+    colour = np.array([200, 90, 30])
+    code = (
+        "import sys, numpy as np; from plushie_search import hub\n"
+        "encoder = hub.open_encoder(sys.argv[1], threads=1)\n"
+        f"print(*encoder.encode_images(np.full((8, 8, 3), {colour.tolist()}, np.uint8))[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(directory)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    values = (colour / 255 - toy.PREPROCESS["mean"]) / toy.PREPROCESS["std"]
+    values = values.astype(np.int64) if kind == TensorProto.INT64 else values
+    expected = toy.unit((np.repeat(values[:, None], toy.SIDE**2, 1) @ weights["w"]).reshape(-1) @ weights["v"])
+    assert np.array(done.stdout.split(), float) @ expected > 0.9999
 
 
 def test_a_network_in_numbers_that_the_processor_does_not_compute_in(tmp_path):

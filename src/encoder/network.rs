@@ -9,7 +9,7 @@ use ort::value::{Outlet, Tensor, TensorElementType, TensorRef, ValueType};
 
 use crate::encoder::batch::Room;
 use crate::encoder::device::Place;
-use crate::encoder::provider::Setting;
+use crate::encoder::provider::{Setting, unfused};
 use crate::encoder::runtime;
 use crate::encoder::session::Shared;
 use crate::encoder::signature::{Feed, Input, Plan, Port, Role, Signature};
@@ -41,6 +41,7 @@ impl Opened {
             runtime::logged();
             let name = fixed.then(|| format!("{}-{}", model.fingerprint(), file.replace(['/', '\\'], "-")));
             let built = setting.builder(&environment, place, name.as_deref());
+            let built = built.and_then(|builder| if model.is_mixed(file) { unfused(builder) } else { Ok(builder) });
             let session = built.and_then(|mut builder| builder.commit_from_file(model.path(file)));
             session.map(|session| Shared::new(session, place.clone())).map_err(|error| {
                 let reason = error.to_string();

@@ -174,6 +174,14 @@ fn cache() -> Option<PathBuf> {
     Some(user.join("plushie_search").join("tensorrt"))
 }
 
+/// For networks whose numbers are of several sizes. Where a `Transpose` leads to a `MatMul` through a `Cast`, which the
+/// processor needs for numbers of 16 bits, this optimisation swaps the two for new nodes even if it then fuses nothing, and
+/// leaves these without what the next one looks at: ONNX Runtime 1.24 to 1.31, and perhaps others, crash in opening
+/// such a network.
+pub(super) fn unfused(builder: SessionBuilder) -> ort::Result<SessionBuilder> {
+    Ok(builder.with_disabled_optimizers("MatmulTransposeFusion")?)
+}
+
 /// In the digits that a processor computes in, not in TensorFloat-32: a catalog may be made on one and searched on the
 /// other. The search for the best convolution would be done again for every number of rows.
 fn cuda(number: u32) -> CUDA {

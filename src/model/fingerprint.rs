@@ -10,7 +10,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::manifest::{ImageTower, Manifest, Mask, Side, TextTower};
-use super::onnx;
+use super::onnx::{self, Contents};
 
 /// How this crate makes vectors out of a manifest. Part of every fingerprint: raise it when a change of decoding,
 /// resampling, tokenizing or batching gives other vectors for the same files.
@@ -19,20 +19,33 @@ const SCHEME: u32 = 1;
 /// Protocol buffers, and so ONNX files, end at 2 GiB; more weights lie in external files.
 const MAX_ONNX_BYTES: u64 = 1 << 31;
 
+/// What the files of a model say of it.
+pub(super) struct Identity {
+    pub(super) fingerprint: String,
+    /// Networks whose numbers are of several sizes.
+    pub(super) mixed: BTreeSet<String>,
+}
+
 /// Checks that all files are there, and reads each of them once. Errors call the manifest `called`.
 ///
 /// Settings that came later are told only where they are not the default, so that older models keep their names. Of the
 /// networks that are `absent`, the SHA-256 in `digests` are believed; what is not there tells models apart no more.
-pub(super) fn fingerprint(
+pub(super) fn identify(
     dir: &Path,
     manifest: &Manifest,
     called: &str,
     absent: &BTreeSet<String>,
     digests: &BTreeMap<String, String>,
-) -> Result<String, String> {
-    let network = |recipe: &mut String, file: &str| match absent.contains(file) {
-        true => told(recipe, file, digests),
-        false => network(recipe, dir, file, called),
+) -> Result<Identity, String> {
+    let mut mixed = BTreeSet::new();
+    let mut network = |recipe: &mut String, file: &str| {
+        if absent.contains(file) {
+            return told(recipe, file, digests);
+        }
+        if network(recipe, dir, file, called)? {
+            mixed.insert(file.to_string());
+        }
+        Ok(())
     };
     let mut recipe = format!("scheme {SCHEME}\ndimension {}\n", manifest.dimension);
     if manifest.matryoshka {
@@ -57,7 +70,7 @@ pub(super) fn fingerprint(
         network(&mut recipe, file)?;
         hash(&mut recipe, "tokenizer", &locate(dir, tokenizer, called)?)?;
     }
-    Ok(hex(Sha256::digest(recipe)))
+    Ok(Identity { fingerprint: hex(Sha256::digest(recipe)), mixed })
 }
 
 /// What identifies a model of which nothing is here: the words in which a server is asked for it.
@@ -70,10 +83,11 @@ fn describe(recipe: &mut String, tower: &str, settings: &impl Serialize) {
     let _ = writeln!(recipe, "{tower} {settings}");
 }
 
-fn network(recipe: &mut String, dir: &Path, file: &str, called: &str) -> Result<(), String> {
+/// Says whether the numbers of the network are of several sizes.
+fn network(recipe: &mut String, dir: &Path, file: &str, called: &str) -> Result<bool, String> {
     let bytes = read_network(&locate(dir, file, called)?, file)?;
-    let locations: BTreeSet<String> =
-        onnx::external_data(&bytes).ok_or_else(|| format!("{file} is not an ONNX file, or is cut short"))?;
+    let Contents { locations, mixed } =
+        onnx::contents(&bytes).ok_or_else(|| format!("{file} is not an ONNX file, or is cut short"))?;
     let _ = writeln!(recipe, "network {}", hex(Sha256::digest(&bytes)));
     drop(bytes);
     let beside = Path::new(file).parent().unwrap_or(Path::new(""));
@@ -86,7 +100,7 @@ fn network(recipe: &mut String, dir: &Path, file: &str, called: &str) -> Result<
         }
         hash(recipe, &format!("weights {location:?}"), &path)?;
     }
-    Ok(())
+    Ok(mixed)
 }
 
 /// What [`network`] writes, from the digests of the files: weights are in the files that are named after the network.

@@ -1,4 +1,5 @@
-//! Just enough of the ONNX file format to find the files that hold weights outside of it, and what goes in and out.
+//! Just enough of the ONNX file format to find the files that hold weights outside of it, what goes in and out, and
+//! whether its numbers are of several sizes.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -147,17 +148,64 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The locations of external weights that an ONNX model names, or nothing when `bytes` are no ONNX model.
-pub(super) fn external_data(bytes: &[u8]) -> Option<BTreeSet<String>> {
-    let mut locations = BTreeSet::new();
-    let has_graph = walk(Message::Model, bytes, &mut locations, 0)?;
-    has_graph.then_some(locations)
+/// What an ONNX model is made of.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Contents {
+    /// The locations of external weights that it names.
+    pub(super) locations: BTreeSet<String>,
+    /// Whether it has floats of 16 bits, or casts what it has transposed.
+    pub(super) mixed: bool,
+}
+
+/// What an ONNX model is made of, or nothing when `bytes` are no ONNX model.
+pub(super) fn contents(bytes: &[u8]) -> Option<Contents> {
+    let mut seen = Seen::default();
+    let has_graph = walk(Message::Model, bytes, &mut seen, 0)?;
+    let mixed = seen.halves || !seen.cast.is_disjoint(&seen.transposed);
+    has_graph.then_some(Contents { locations: seen.locations, mixed })
+}
+
+/// What was seen on the way.
+#[derive(Default)]
+struct Seen<'a> {
+    locations: BTreeSet<String>,
+    halves: bool,
+    /// The tensors that come out of a `Transpose`.
+    transposed: HashSet<&'a [u8]>,
+    /// The tensors that go into a `Cast`.
+    cast: HashSet<&'a [u8]>,
+}
+
+impl<'a> Seen<'a> {
+    fn node(&mut self, node: &'a [u8]) -> Option<()> {
+        let fields = fields(node)?;
+        let all = |wanted| fields.iter().filter(move |(number, _)| *number == wanted).filter_map(|(_, f)| f.bytes());
+        match all(4).next() {
+            Some(b"Transpose") => self.transposed.extend(all(2)),
+            Some(b"Cast") => {
+                self.cast.extend(all(1));
+                for attribute in all(5) {
+                    self.halves |= self::fields(attribute)?.iter().any(|&(number, to)| number == 3 && is_half(to));
+                }
+            }
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// Whether a type of numbers is float16 or bfloat16.
+fn is_half(kind: Field<'_>) -> bool {
+    matches!(kind, Field::Number(10 | 16))
 }
 
 /// Visits a message; says whether it has any of the messages below it.
-fn walk(message: Message, mut bytes: &[u8], locations: &mut BTreeSet<String>, depth: usize) -> Option<bool> {
+fn walk<'a>(message: Message, mut bytes: &'a [u8], seen: &mut Seen<'a>, depth: usize) -> Option<bool> {
     if depth > MAX_DEPTH {
         return None;
+    }
+    if let Message::Node = message {
+        seen.node(bytes)?;
     }
     let mut found = false;
     let (mut key, mut value) = (&[][..], &[][..]);
@@ -166,9 +214,10 @@ fn walk(message: Message, mut bytes: &[u8], locations: &mut BTreeSet<String>, de
         match (message, number, field) {
             (Message::Entry, 1, Field::Bytes(field)) => key = field,
             (Message::Entry, 2, Field::Bytes(field)) => value = field,
+            (Message::Tensor, 2, kind) => seen.halves |= is_half(kind),
             (_, _, Field::Bytes(field)) => {
                 if let Some((_, below)) = message.below().iter().find(|(below, _)| *below == number) {
-                    walk(*below, field, locations, depth + 1)?;
+                    walk(*below, field, seen, depth + 1)?;
                     found = true;
                 }
             }
@@ -176,7 +225,7 @@ fn walk(message: Message, mut bytes: &[u8], locations: &mut BTreeSet<String>, de
         }
     }
     if key == b"location" {
-        locations.insert(std::str::from_utf8(value).ok()?.to_string());
+        seen.locations.insert(std::str::from_utf8(value).ok()?.to_string());
     }
     Some(found)
 }
@@ -235,18 +284,19 @@ mod tests {
         let branch = field(1, &field(5, &field(6, &field(5, &tensor("branch.bin")))));
         let graph = [field(5, &tensor("weights.bin")), constant, branch].concat();
         let model = [vec![1 << 3, 10], field(7, &graph)].concat();
-        let found = external_data(&model).unwrap();
-        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["branch.bin", "constant.bin", "weights.bin"]);
+        let found = contents(&model).unwrap();
+        assert!(!found.mixed);
+        assert_eq!(found.locations.into_iter().collect::<Vec<_>>(), ["branch.bin", "constant.bin", "weights.bin"]);
     }
 
     #[test]
     fn a_model_needs_a_graph_and_nothing_may_be_cut_short() {
         let model = [vec![1 << 3, 10], field(7, &field(2, b"graph"))].concat();
-        assert_eq!(external_data(&model), Some(BTreeSet::new()));
-        assert_eq!(external_data(&model[..2]), None);
-        assert_eq!(external_data(&model[..model.len() - 1]), None);
-        assert_eq!(external_data(b""), None);
-        assert_eq!(external_data(b"<html>not found</html>"), None);
+        assert_eq!(contents(&model), Some(Contents::default()));
+        assert_eq!(contents(&model[..2]), None);
+        assert_eq!(contents(&model[..model.len() - 1]), None);
+        assert_eq!(contents(b""), None);
+        assert_eq!(contents(b"<html>not found</html>"), None);
     }
 
     #[test]
@@ -277,9 +327,29 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_several_sizes_are_seen() {
+        let node = |kind: &[u8], input: &[u8], output: &[u8]| {
+            [field(1, input), field(2, output), field(3, b"any"), field(4, kind)].concat()
+        };
+        let mixed = |parts: &[Vec<u8>]| contents(&field(7, &parts.concat())).unwrap().mixed;
+        let (transpose, cast) = (field(1, &node(b"Transpose", b"a", b"b")), field(1, &node(b"Cast", b"b", b"c")));
+        assert!(mixed(&[cast.clone(), transpose.clone()]));
+        assert!(!mixed(&[transpose.clone(), field(1, &node(b"Cast", b"a", b"c"))]));
+        assert!(!mixed(&[transpose, field(1, &node(b"Neg", b"b", b"c"))]));
+        let attribute = |to: u8| field(5, &[field(1, b"to"), vec![3 << 3, to]].concat());
+        for (kind, wanted) in [(1, false), (7, false), (10, true), (16, true)] {
+            assert_eq!(mixed(&[field(5, &[2 << 3, kind])]), wanted);
+            let constant = field(5, &field(5, &[2 << 3, kind]));
+            assert_eq!(mixed(&[field(1, &[node(b"Constant", b"", b"a"), constant].concat())]), wanted);
+            assert_eq!(mixed(&[field(1, &[node(b"Cast", b"a", b"c"), attribute(kind)].concat())]), wanted);
+            assert!(!mixed(&[field(1, &[node(b"Concat", b"a", b"c"), attribute(kind)].concat())]));
+        }
+    }
+
+    #[test]
     fn nesting_without_end_is_refused() {
         let nested = |graphs| (0..graphs).fold(vec![], |graph, _| field(1, &field(5, &field(6, &graph))));
-        assert!(external_data(&field(7, &nested(20))).is_some());
-        assert!(external_data(&field(7, &nested(40))).is_none());
+        assert!(contents(&field(7, &nested(20))).is_some());
+        assert!(contents(&field(7, &nested(40))).is_none());
     }
 }
