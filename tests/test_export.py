@@ -272,6 +272,67 @@ def test_branches_of_training_are_put_together(tiny_open_clip, tmp_path):
     assert written < 0.9 * trained
 
 
+@pytest.mark.parametrize("make", [clip, siglip, dinov2])
+def test_networks_of_16_bits_of_transformers(make, tmp_path, runtime):
+    directory, out = tmp_path / "tiny", tmp_path / "out"
+    model, tokenizer, processor = make(directory)
+    model.eval().save_pretrained(directory)
+    processor.save_pretrained(directory)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(directory)
+    likeness = write.export(f"transformers:{directory}", out, half=True)
+    assert min(likeness.values()) >= 0.999
+    assert_halved(out, runtime, {tower.removesuffix("_fp16") for tower in likeness})
+
+
+@pytest.mark.parametrize(
+    "tower",
+    [
+        {},
+        {"layers": [1, 1, 1, 1], "width": 16, "image_size": 64},
+        {"image_size": 64, "timm_model_name": "fastvit_mci0", "timm_pool": "avg", "timm_proj": None},
+    ],
+)
+def test_networks_of_16_bits_of_open_clip(tower, tiny_open_clip, tmp_path, runtime):
+    """Vision transformers, which turn their pictures; ResNets, MobileCLIP."""
+    changes = {"vision_cfg": tower, "custom_text": True} if tower else {}
+    out, source = tmp_path / "out", f"open_clip:local-dir:{tiny_open_clip(**changes)}"
+    assert main(["models", "export", source, str(out), "--half"]) == 0
+    assert_halved(out, runtime, {"image", "text"})
+
+
+def assert_halved(out, runtime, towers):
+    """The networks of 16 bits are half as large and give nearly the vectors of the others."""
+    for tower in towers:
+        whole, half = out / f"{tower}.onnx", out / f"{tower}_fp16.onnx"
+        assert half.stat().st_size < 0.65 * whole.stat().st_size
+        onnx.checker.check_model(onnx.load(half), full_check=True)
+    whole = _core.Encoder(out, runtime=runtime, threads=1)
+    half = _core.Encoder(out, runtime=runtime, threads=1, precision="fp16")
+    assert half.fingerprint == whole.fingerprint
+    assert {file for file, _ in half.outputs.values()} == {f"{tower}_fp16.onnx" for tower in towers}
+    pictures = [_core.Plush(seed).render(size=90) for seed in range(5)]
+    vectors, expected = half.encode_images(pictures), whole.encode_images(pictures)
+    assert not np.array_equal(vectors, expected)
+    assert (vectors * expected).sum(axis=1).min() >= 0.999
+    if "text" in towers:
+        texts = ["a toy", "a pink rabbit with a scarf", "粉色的兔子", "teddy " * 90]
+        vectors, expected = half.encode_texts(texts), whole.encode_texts(texts)
+        assert not np.array_equal(vectors, expected)
+        assert (vectors * expected).sum(axis=1).min() >= 0.999
+
+
+def test_large_weights_of_16_bits(tiny_open_clip, tmp_path, monkeypatch, runtime):
+    source = f"open_clip:local-dir:{tiny_open_clip()}"
+    monkeypatch.setattr(files, "WHOLE", 1000)
+    write.export(source, tmp_path / "out", half=True)
+    for tower in ("image", "text"):
+        whole, half = (tmp_path / "out" / f"{tower}{ending}.onnx_data" for ending in ("", "_fp16"))
+        assert half.stat().st_size < 0.6 * whole.stat().st_size
+    encoder = _core.Encoder(tmp_path / "out", runtime=runtime, threads=1, precision="fp16")
+    assert encoder.outputs["text"][0] == "text_fp16.onnx"
+
+
 def test_large_weights_lie_beside_the_network(tiny_open_clip, tmp_path, monkeypatch):
     directory = tiny_open_clip()
     small = write.export(f"open_clip:local-dir:{directory}", tmp_path / "small")

@@ -10,6 +10,7 @@ from .catalogue.check import check as check_model  # noqa: E402
 from .comparison import Comparison, compare_models  # noqa: E402
 from .engine import Added, Engine, Query  # noqa: E402
 from .evaluation import Evaluation  # noqa: E402
+from .halve import halve_model  # noqa: E402
 from .hub import models, open_encoder, pull_model  # noqa: E402
 from .quantize.model import Quantization, quantize_model  # noqa: E402
 from .results import Hit, Item, Reference, Report, Results  # noqa: E402
@@ -37,6 +38,7 @@ __all__ = [
     "__version__",
     "check_model",
     "compare_models",
+    "halve_model",
     "models",
     "open_encoder",
     "pull_model",

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PLUSH, SIDE = 7, 320
 TEXT = "a brown teddy bear with a red scarf"
 
+#: Texts on which networks are compared: ordinary, with capitals and punctuation, Chinese, too long.
+TEXTS = (TEXT, "A Pink RABBIT, with 2 scarves!", "粉色的兔子", "toy " * 100)
+
 #: The file of a model directory with the vectors of the original: ``{"image": [...], "text": [...]}``.
 PROBE = "probe.json"
 
@@ -62,6 +65,11 @@ class Check:
 def picture() -> NDArray[np.uint8]:
     """The picture that every model is given: a plush toy, shape (320, 320, 3)."""
     return _core.Plush(PLUSH).render(size=SIDE)
+
+
+def pictures() -> tuple[NDArray[np.uint8], ...]:
+    """Pictures on which networks are compared; a wide one shows whether it is cropped or squashed."""
+    return picture(), picture()[60:240]
 
 
 def check(model: str | os.PathLike[str], *, accept_licence: bool = False) -> Check:

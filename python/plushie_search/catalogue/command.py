@@ -1,4 +1,4 @@
-"""The command `plushie-search models`: list, show, pull, check, export, quantize."""
+"""The command `plushie-search models`: list, show, pull, check, export, halve, quantize."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from plushie_search import hub
+from plushie_search.halve import halve_model
 from plushie_search.progress import ProgressBar
 from plushie_search.quantize.model import quantize_model
 from plushie_search.results import printable, table
@@ -41,10 +42,19 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[argparse.ArgumentP
     make.add_argument("out", metavar="DIRECTORY", help="where; it must not exist")
     make.add_argument("--name", help="what the model is called (after SOURCE)")
     make.add_argument("--licence", help="under which licence it may be used")
+    make.add_argument("--half", action="store_true", help="write networks of 16 bits, too, for --precision fp16")
     make.add_argument("--languages", default="", metavar="TAGS", help="of its texts, separated by commas: en,zh")
     for sub, names in ((show, None), (pull, "+"), (verify, None)):
         directory = "" if sub is pull else " or directory"
         sub.add_argument("model", metavar="NAME", nargs=names, help=f"a model's name{directory}")
+    smaller = action("halve", _halve, "add networks of 16 bits to a model, for --precision fp16")
+    smaller.add_argument("model", metavar="NAME", help="a model's name or directory")
+    smaller.add_argument(
+        "out",
+        metavar="DIRECTORY",
+        nargs="?",
+        help="where to make a copy (beside its networks, in a directory of yours)",
+    )
     faster = action("quantize", _quantize, "make a model directory that computes in 8 bits, and measure what it loses")
     faster.add_argument("model", metavar="NAME", help="a model's name or directory")
     faster.add_argument("out", metavar="DIRECTORY", help="where; it must not exist")
@@ -57,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[argparse.ArgumentP
     faster.add_argument("--weight-bits", type=int, choices=(7, 8), default=8, help="7 for processors without VNNI")
     faster.add_argument("--name", help="what the model is called (NAME-int8)")
     faster.add_argument("--threads", type=int, metavar="N", help="the most threads to use (all cores)")
-    for sub in (pull, verify, faster):
+    for sub in (pull, verify, smaller, faster):
         sub.add_argument("--accept-licence", action="store_true", help="consent to what the model's licence asks")
 
 
@@ -170,10 +180,26 @@ def _export(options: argparse.Namespace) -> tuple[Any, str]:
             "pip install 'plushie_search[export]'"
         ) from error
     languages = [tag.strip() for tag in options.languages.split(",") if tag.strip()]
-    likeness = export(options.source, options.out, name=options.name, licence=options.licence, languages=languages)
+    likeness = export(
+        options.source,
+        options.out,
+        name=options.name,
+        licence=options.licence,
+        languages=languages,
+        half=options.half,
+    )
+    return _made(options.out, likeness)
+
+
+def _halve(options: argparse.Namespace) -> tuple[Any, str]:
+    likeness = halve_model(options.model, options.out, accept_licence=options.accept_licence)
+    return _made(options.out or options.model, likeness)
+
+
+def _made(directory: str, likeness: dict[str, float]) -> tuple[Any, str]:
     towers = ", ".join(f"{tower} {least:.6f}" for tower, least in likeness.items())
-    facts = {"directory": options.out, "likeness": likeness}
-    return facts, f"{printable(options.out)}: least cosine with the original: {towers}"
+    facts = {"directory": directory, "likeness": likeness}
+    return facts, f"{printable(directory)}: least cosine with the original: {towers}"
 
 
 def _quantize(options: argparse.Namespace) -> tuple[Any, str]:

@@ -19,17 +19,17 @@ from torch import Tensor, nn
 from plushie_search import _core, hub
 from plushie_search._core import ModelError
 from plushie_search.catalogue import cache
-from plushie_search.catalogue.check import PROBE, TEXT, picture
+from plushie_search.catalogue.check import ALIKE as ALIKE_IN_HALF
+from plushie_search.catalogue.check import PROBE, TEXT, TEXTS, picture, pictures
 from plushie_search.graph.files import save
+from plushie_search.graph.half import SUFFIX
+from plushie_search.graph.half import write as write_half
 from plushie_search.graph.simplify import simplified
 
 from .original import Original
 
 #: The least cosine between the vectors of the directory and those of the original.
 ALIKE = 0.9999
-
-#: Texts that are compared: ordinary, with capitals and punctuation, Chinese, too long.
-TEXTS = (TEXT, "A Pink RABBIT, with 2 scarves!", "粉色的兔子", "toy " * 100)
 
 OPSET = 17
 
@@ -41,6 +41,7 @@ def export(
     name: str | None = None,
     licence: str | None = None,
     languages: Sequence[str] = (),
+    half: bool = False,
 ) -> dict[str, float]:
     """Writes a model directory, and returns for each tower the least cosine between its vectors and the original's.
 
@@ -51,6 +52,8 @@ def export(
         name: What the model is called; after its source unless told.
         licence: Under which licence it may be used.
         languages: The languages of its texts, as BCP 47 tags.
+        half: Whether to write networks of 16 bits, too, for ``precision="fp16"``; their cosines are in the result as
+            ``"image_fp16"`` and ``"text_fp16"``.
 
     Raises:
         ValueError: There is no such model, or it is of a kind that cannot be exported.
@@ -68,6 +71,10 @@ def export(
     try:
         _write(original, draft, name or original.name, licence, list(languages))
         likeness = _compare(original, draft)
+        if half:
+            for network in sorted(draft.glob("*.onnx")):
+                write_half(network, network.with_stem(network.stem + SUFFIX))
+            likeness |= _compare(original, draft, half=True)
         draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -154,21 +161,26 @@ def _trace(network: nn.Module, inputs: dict[str, Tensor], output: str, file: Pat
     save(simplified(model, output, file.parent, feeds), file)
 
 
-def _compare(original: Original, directory: Path) -> dict[str, float]:
-    encoder = _core.Encoder(directory, runtime=hub.runtime_library(), threads=1)
+def _compare(original: Original, directory: Path, *, half: bool = False) -> dict[str, float]:
+    precision, ending, alike = ("fp16", SUFFIX, ALIKE_IN_HALF) if half else (None, "", ALIKE)
+    encoder = _core.Encoder(directory, runtime=hub.runtime_library(), threads=1, precision=precision)
     likeness: dict[str, float] = {}
     if original.image is not None:
-        # A wide picture shows whether it is cropped or squashed.
-        pictures: list[Any] = [Image.fromarray(pixels) for pixels in (picture(), picture()[60:240])]
-        wanted = np.stack([original.image_vector(one).numpy() for one in pictures])
-        likeness["image"] = float((encoder.encode_images(pictures) * wanted).sum(axis=1).min())
+        views: list[Any] = [Image.fromarray(pixels) for pixels in pictures()]
+        wanted = np.stack([original.image_vector(one).numpy() for one in views])
+        likeness[f"image{ending}"] = float((encoder.encode_images(views) * wanted).sum(axis=1).min())
     if original.text is not None:
         wanted = np.stack([original.text_vector(text).numpy() for text in TEXTS])
-        likeness["text"] = float((encoder.encode_texts(list(TEXTS)) * wanted).sum(axis=1).min())
+        likeness[f"text{ending}"] = float((encoder.encode_texts(list(TEXTS)) * wanted).sum(axis=1).min())
     for tower, least in likeness.items():
-        if not least >= ALIKE:
+        if not least >= alike:
+            why = (
+                "its numbers may be too great for 16 bits: export it without half"
+                if half
+                else "it may need other packages, or preprocessing that a manifest cannot say"
+            )
             raise ModelError(
                 f"model {original.name}: the exported {tower} tower has only the cosine {least:.4f} with the original, "
-                "so nothing was written; it may need other packages, or preprocessing that a manifest cannot say"
+                f"so nothing was written; {why}"
             )
     return likeness

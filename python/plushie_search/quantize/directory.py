@@ -103,17 +103,18 @@ def publish(directory: Path, out: Path) -> None:
         FileExistsError: Something has appeared there meanwhile.
     """
     for path in [*directory.rglob("*"), directory]:
-        _settle(path)
+        settle(path)
     try:
         os.rename(directory, out)
     except OSError as error:
         if out.exists():
             raise FileExistsError(f"{out} has appeared meanwhile; nothing was written into it") from error
         raise
-    _settle(out.parent)
+    settle(out.parent)
 
 
-def _settle(path: Path) -> None:
+def settle(path: Path) -> None:
+    """Waits until the disk has a file or directory."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
