@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import toy
 from onnx import TensorProto, helper, numpy_helper
+from test_layouts import combined_network, hub_layout, immich_layout
 
 from plushie_search import ModelError, _core, halve_model, hub
 from plushie_search.cli import main
@@ -225,6 +226,34 @@ def test_a_copy_with_networks_of_16_bits(turned, tmp_path, monkeypatch):
     assert (half.encode_images(noise(3)) * whole.encode_images(noise(3))).sum(axis=1).min() > 0.9999
     with pytest.raises(FileExistsError, match="exists already; give the name of a directory that does not"):
         halve_model(turned, tmp_path / "copy")
+
+
+def together(directory):
+    names = {"onnx__vision_model_dot_onnx": None, "onnx__text_model_dot_onnx": None}
+    return hub_layout(directory, "chinese_clip", **names, onnx__model_dot_onnx=combined_network())
+
+
+@pytest.mark.parametrize(
+    ("arrange", "networks"),
+    [
+        (hub_layout, {"image": "onnx/vision_model_fp16.onnx", "text": "onnx/text_model_fp16.onnx"}),
+        (immich_layout, {"image": "visual/model_fp16.onnx", "text": "textual/model_fp16.onnx"}),
+        (together, {"image": "onnx/model_fp16.onnx", "text": "onnx/model_fp16.onnx"}),
+    ],
+)
+def test_directories_of_others(arrange, networks, tmp_path):
+    """They are read by their files; the copy has a manifest instead and is the same model."""
+    directory = arrange(tmp_path / "model")
+    whole = hub.open_encoder(directory)
+    halve_model(directory, tmp_path / "copy")
+    assert not list(directory.rglob("*_fp16*"))
+    halve_model(directory)
+    for made in (directory, tmp_path / "copy"):
+        half = hub.open_encoder(made, precision="fp16")
+        assert {side: file for side, (file, _) in half.outputs.items()} == networks
+        assert half.fingerprint == whole.fingerprint == hub.open_encoder(made).fingerprint
+        assert (half.encode_images(noise(3)) * whole.encode_images(noise(3))).sum(axis=1).min() > 0.9999
+        assert (half.encode_texts("a pink rabbit") * whole.encode_texts("a pink rabbit")).sum() > 0.9999
 
 
 def test_a_shared_model_is_only_copied(turned, tmp_path):
