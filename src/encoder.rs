@@ -8,6 +8,7 @@ mod image;
 mod in_flight;
 mod local;
 mod network;
+mod permits;
 mod probe;
 mod provider;
 mod remote;
@@ -316,6 +317,11 @@ impl Encoder {
     /// How many threads compute.
     pub fn threads(&self) -> usize {
         self.workers.current_num_threads()
+    }
+
+    /// How many pictures keep everything busy that they are computed on.
+    pub fn at_once(&self) -> usize {
+        self.image.as_ref().map_or(1, |tower| tower.at_once(&self.workers))
     }
 
     /// From which output of which file or service the vectors of pictures, and those of texts, are read.

@@ -1,16 +1,27 @@
-//! Folders and lists become items: batches, progress, resume.
+//! Folders and lists become items: batches, of which the next are encoded while one is stored, progress, resume.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use crate::engine::{Draft, Engine};
+use crate::engine::{Draft, Engine, Prepared};
 use crate::error::{Error, Result};
 use crate::picture::Source;
+use crate::stop::{Job, Stop};
 
-/// Pictures that are stored in one transaction: enough to keep every core busy, few enough that stopping is quick.
-const BATCH: usize = 64;
+/// Pictures that are stored in one transaction, at least: fewer would cost more for storing them.
+const LEAST: usize = 64;
+
+/// The most: what is not stored yet is lost when the power goes.
+const MOST: usize = 1024;
+
+/// The most bytes of files in a batch, which are all in memory, but for a last file.
+const BYTES: u64 = 128 << 20;
+
+/// Batches that are encoded at a time: with two, nobody waits for the last picture of one.
+const AHEAD: usize = 2;
 
 /// File names that may be pictures; what they really hold is decided by their bytes.
 const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "gif", "bmp"];
@@ -27,6 +38,15 @@ pub struct Progress<'a> {
     pub total: usize,
     /// The item that comes next; empty at the end.
     pub item: &'a str,
+}
+
+/// Whoever watches a long operation.
+pub trait Watch {
+    /// Told before each batch is stored, and at the end; may stop the work.
+    fn progress(&mut self, now: Progress<'_>) -> ControlFlow<()>;
+
+    /// Asked now and then, and may stop the work.
+    fn tick(&mut self) -> ControlFlow<()>;
 }
 
 /// What an ingest did.
@@ -97,60 +117,99 @@ fn item_id(root: &Path, folder: &Path, path: &Path) -> String {
     inside.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
-/// Adds `drafts` in batches, each one transaction; `progress` is told before each batch and at the end, and may stop
+/// A batch that is being encoded.
+struct Begun<'scope> {
+    item: String,
+    pictures: usize,
+    job: Job<'scope, Prepared>,
+}
+
+/// Adds `drafts` in batches, each one transaction and one after the other, while the next are encoded; `watch` may stop
 /// the work. Pictures that are stored already cost only their reading, so running it again continues where it stopped.
 /// A picture that cannot be used is reported and stops nothing.
 ///
 /// # Errors
-/// [`Error::Interrupted`] when `progress` breaks; the finished batches are kept. Otherwise those of
-/// [`Engine::add_batch`].
-pub fn run(
-    engine: &Engine,
-    drafts: Vec<Draft>,
-    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
-) -> Result<Report> {
+/// [`Error::Interrupted`] when `watch` breaks; what is stored is kept. Otherwise those of [`Engine::prepare`] and
+/// [`Engine::commit`]: then the batches before are stored, and none after.
+pub fn run(engine: &Engine, drafts: Vec<Draft>, watch: &mut dyn Watch) -> Result<Report> {
     let total = drafts.iter().map(|draft| draft.sources.len()).sum();
+    let mut waiting = batches(drafts, (2 * engine.at_once()).clamp(LEAST, MOST), BYTES).peekable();
     let mut report = Report::default();
     let mut done = 0;
-    for batch in batches(drafts) {
-        let item = batch.first().map_or("", |draft| draft.id.as_str());
-        if progress(Progress { done, total, item }).is_break() {
-            return Err(Error::Interrupted);
-        }
-        done += batch.iter().map(|draft| draft.sources.len()).sum::<usize>();
-        let added = engine.add_batch(&batch)?;
-        report.items += added.items;
-        report.references += added.references;
-        report.duplicates += added.duplicates;
-        report.failed.extend(added.failed);
-    }
-    if progress(Progress { done, total, item: "" }).is_break() {
-        return Err(Error::Interrupted);
-    }
+    let (stop, outer) = (Stop::default(), Stop::current());
+    thread::scope(|scope| {
+        let begin = |batch: Vec<Draft>| {
+            let pictures = batch.iter().map(|draft| draft.sources.len()).sum();
+            let item = first(&batch).to_owned();
+            Ok(Begun { item, pictures, job: Job::begin(scope, &stop, || engine.prepare(batch))? })
+        };
+        let mut begun: VecDeque<Begun<'_>> = VecDeque::new();
+        let mut work = || loop {
+            let next =
+                begun.front().map(|batch| batch.item.as_str()).or_else(|| waiting.peek().map(|batch| first(batch)));
+            if watch.progress(Progress { done, total, item: next.unwrap_or_default() }).is_break() {
+                return Err(Error::Interrupted);
+            }
+            let few = AHEAD - begun.len();
+            for batch in waiting.by_ref().take(few) {
+                begun.push_back(begin(batch)?);
+            }
+            let Some(Begun { pictures, job, .. }) = begun.pop_front() else { return Ok(()) };
+            let prepared = job.join(|| outer.check().is_err() || watch.tick().is_break())?;
+            if let Some(batch) = waiting.next() {
+                begun.push_back(begin(batch)?);
+            }
+            let added = engine.commit(prepared)?;
+            done += pictures;
+            report.items += added.items;
+            report.references += added.references;
+            report.duplicates += added.duplicates;
+            report.failed.extend(added.failed);
+        };
+        // What is begun and will not be stored ends soon.
+        work().inspect_err(|_| stop.call_off())
+    })?;
     Ok(report)
 }
 
-/// Cuts `drafts` into groups of about [`BATCH`] pictures; an item with more than that is spread over several.
-fn batches(drafts: Vec<Draft>) -> impl Iterator<Item = Vec<Draft>> {
-    let mut rest = drafts.into_iter().flat_map(|mut draft| {
-        let mut parts = Vec::new();
-        while draft.sources.len() > BATCH {
-            let sources = draft.sources.drain(..BATCH).collect();
-            parts.push(Draft { sources, ..draft.clone() });
-        }
-        parts.push(draft);
-        parts
-    });
+fn first(batch: &[Draft]) -> &str {
+    batch.first().map_or("", |draft| draft.id.as_str())
+}
+
+/// Cuts `drafts` into groups of about so many pictures, or bytes of files if they are large; an item with more than that
+/// is spread over several.
+fn batches(drafts: Vec<Draft>, pictures: usize, bytes: u64) -> impl Iterator<Item = Vec<Draft>> {
+    let mut rest = drafts.into_iter().flat_map(move |draft| parts(draft, pictures, bytes));
     std::iter::from_fn(move || {
         let mut batch = Vec::new();
-        let mut pictures = 0;
-        while pictures < BATCH {
-            let Some(draft) = rest.next() else { break };
-            pictures += draft.sources.len();
+        let (mut count, mut size) = (0, 0);
+        while count < pictures && size < bytes {
+            let Some((draft, weight)) = rest.next() else { break };
+            count += draft.sources.len();
+            size += weight;
             batch.push(draft);
         }
         (!batch.is_empty()).then_some(batch)
     })
+}
+
+/// The same item several times, each with some of its pictures and the bytes of their files.
+fn parts(mut draft: Draft, pictures: usize, bytes: u64) -> Vec<(Draft, u64)> {
+    let mut parts = Vec::new();
+    let mut size = 0;
+    let sources = std::mem::take(&mut draft.sources);
+    let bare = draft.clone();
+    for source in sources {
+        if draft.sources.len() == pictures || size >= bytes {
+            parts.push((std::mem::replace(&mut draft, bare.clone()), size));
+            size = 0;
+        }
+        // What is no file is in memory already.
+        size += if let Source::Path(path) = &source { fs::metadata(path).map_or(0, |file| file.len()) } else { 0 };
+        draft.sources.push(source);
+    }
+    parts.push((draft, size));
+    parts
 }
 
 #[cfg(test)]
@@ -190,11 +249,37 @@ mod tests {
     fn batches_keep_order_and_lose_nothing() {
         let sources = |n| (0..n).map(|i| Source::Path(format!("{i}").into())).collect::<Vec<_>>();
         let drafts = [3, 150, 0, 64, 1].map(|n| Draft { sources: sources(n), ..Draft::new(n.to_string()) });
-        let batches: Vec<Vec<Draft>> = batches(drafts.to_vec()).collect();
+        let batches: Vec<Vec<Draft>> = batches(drafts.to_vec(), 64, BYTES).collect();
         let flat: Vec<(String, usize)> =
             batches.iter().flatten().map(|draft| (draft.id.clone(), draft.sources.len())).collect();
         let expected = [("3", 3), ("150", 64), ("150", 64), ("150", 22), ("0", 0), ("64", 64), ("1", 1)];
         assert_eq!(flat, expected.map(|(id, n)| (id.to_string(), n)));
-        assert!(batches.iter().all(|batch| batch.iter().map(|d| d.sources.len()).sum::<usize>() < 2 * BATCH));
+        assert!(batches.iter().all(|batch| batch.iter().map(|d| d.sources.len()).sum::<usize>() < 2 * 64));
+        let names: Vec<String> =
+            batches.iter().flatten().skip(1).take(3).flat_map(|d| &d.sources).map(Source::name).collect();
+        assert_eq!(names, (0..150).map(|i| i.to_string()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn batches_of_large_files_are_small() {
+        let root = tempfile::tempdir().unwrap();
+        let paths: Vec<Source> = (0..7)
+            .map(|number| {
+                let path = root.path().join(number.to_string());
+                fs::write(&path, [0; 40]).unwrap();
+                Source::Path(path)
+            })
+            .collect();
+        let one = |sources: &[Source]| Draft { sources: sources.to_vec(), ..Draft::new("a") };
+        let missing = Draft { sources: vec![Source::Path("missing".into())], ..Draft::new("b") };
+        let counts = |drafts: Vec<Draft>| -> Vec<Vec<usize>> {
+            batches(drafts, 64, 100).map(|batch| batch.iter().map(|draft| draft.sources.len()).collect()).collect()
+        };
+        assert_eq!(counts(vec![one(&paths)]), [[3], [3], [1]]);
+        assert_eq!(
+            counts(paths.iter().map(|path| one(std::slice::from_ref(path))).collect()),
+            [vec![1; 3], vec![1; 3], vec![1]]
+        );
+        assert_eq!(counts(vec![one(&paths[..2]), missing, one(&paths[..1])]), [[2, 1, 1]]);
     }
 }

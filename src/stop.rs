@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, Thread};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -26,10 +27,65 @@ impl Stop {
         CURRENT.with_borrow(Self::clone)
     }
 
+    /// Calls off all work that was begun under it.
+    pub fn call_off(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// # Errors
     /// [`Error::Interrupted`] when the work was called off.
     pub fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// Work on a thread of its own.
+#[derive(Debug)]
+pub struct Job<'scope, T> {
+    thread: ScopedJoinHandle<'scope, ()>,
+    done: Receiver<Result<T>>,
+    stop: Stop,
+}
+
+impl<'scope, T: Send + 'scope> Job<'scope, T> {
+    /// Begins `work` under `stop`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the system starts no more threads.
+    pub fn begin(
+        scope: &'scope Scope<'scope, '_>,
+        stop: &Stop,
+        work: impl FnOnce() -> Result<T> + Send + 'scope,
+    ) -> Result<Self> {
+        let (sender, done) = mpsc::channel();
+        let own = stop.clone();
+        let run = move || {
+            CURRENT.set(own);
+            // Nobody waits any more when the others were given up.
+            let _ = sender.send(work());
+        };
+        let thread = Builder::new().name("plushie-job".into()).spawn_scoped(scope, run);
+        let thread = thread.map_err(|error| Error::argument(format!("cannot start another thread: {error}")))?;
+        Ok(Self { thread, done, stop: stop.clone() })
+    }
+
+    /// Waits for it, and calls off all that was begun under its flag as soon as `wanted`, which is asked now and then on
+    /// this thread, says so.
+    ///
+    /// # Errors
+    /// Those of the work; it ends with [`Error::Interrupted`] at the next step where it looks.
+    pub fn join(self, mut wanted: impl FnMut() -> bool) -> Result<T> {
+        loop {
+            match self.done.recv_timeout(PERIOD) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Timeout) if wanted() => self.stop.call_off(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let panic = self.thread.join().expect_err("it says what came of the work, unless that panics");
+                    std::panic::resume_unwind(panic)
+                }
+            }
+        }
     }
 }
 
@@ -38,34 +94,8 @@ impl Stop {
 ///
 /// # Errors
 /// Those of `work`; it ends with [`Error::Interrupted`] at the next step where it looks.
-pub fn interruptible<T: Send>(work: impl FnOnce() -> Result<T> + Send, mut wanted: impl FnMut() -> bool) -> Result<T> {
-    /// Wakes the one who waits, also after a panic.
-    struct Wake(Thread);
-    impl Drop for Wake {
-        fn drop(&mut self) {
-            self.0.unpark();
-        }
-    }
-
-    let stop = Stop::default();
-    let waiting = Wake(thread::current());
-    thread::scope(|scope| {
-        let job = scope.spawn({
-            let stop = stop.clone();
-            move || {
-                let _wake = waiting;
-                CURRENT.set(stop);
-                work()
-            }
-        });
-        while !job.is_finished() {
-            thread::park_timeout(PERIOD);
-            if !job.is_finished() && wanted() {
-                stop.0.store(true, Ordering::Relaxed);
-            }
-        }
-        job.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+pub fn interruptible<T: Send>(work: impl FnOnce() -> Result<T> + Send, wanted: impl FnMut() -> bool) -> Result<T> {
+    thread::scope(|scope| Job::begin(scope, &Stop::default(), work)?.join(wanted))
 }
 
 #[cfg(test)]

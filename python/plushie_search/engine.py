@@ -170,7 +170,7 @@ class Engine:
         """Adds ``folder/<item>/<picture>``: each folder of pictures becomes an item named by its path.
 
         A picture directly in ``folder`` is an item of its own. Pictures that cannot be used are reported and stop
-        nothing. Ctrl-C stops between batches; running it again continues.
+        nothing. Ctrl-C stops it, and running it again continues.
 
         Raises:
             ValueError: There is no picture in it.
@@ -228,8 +228,8 @@ class Engine:
     ) -> Report:
         """Adds many items, ``(id, images, label, metadata, text)`` each, in batches.
 
-        Pictures that cannot be used are reported and stop nothing. Ctrl-C stops between batches; running it again
-        continues where it stopped.
+        Pictures that cannot be used are reported and stop nothing. Ctrl-C stops it, and running it again continues
+        where it stopped.
         """
         return Report(*self._core.add_items(list(items), progress=progress))
 

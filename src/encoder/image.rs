@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::encoder::batch::{Room, flow};
 use crate::encoder::network::{Network, Opened};
+use crate::encoder::permits::Permits;
 use crate::encoder::provider::Setting;
 use crate::encoder::signature::{Feed, Plan, Takes};
 use crate::encoder::tower::Pictures;
@@ -24,6 +25,9 @@ const TOGETHER: usize = 4;
 /// Fewer pictures are not worth finding out whether it does.
 const MANY: usize = 32;
 
+/// Batches at a time on a device with memory of its own: one is copied there while the other is computed.
+const RUNNERS: usize = 2;
+
 /// The least cosine between the vector that a picture gets in a batch and the one that it gets alone: rounding stays far
 /// above, a scale that a batch shares far below.
 const SAME: f32 = 0.9999;
@@ -35,6 +39,8 @@ pub(super) struct ImageEncoder {
     preprocess: Preprocess,
     network: Network,
     setting: Setting,
+    /// For each place with memory of its own: more batches would need more of it, whoever asks.
+    turns: Vec<Permits>,
     /// Whether pictures go through the network together, once that is known.
     together: OnceLock<bool>,
 }
@@ -68,7 +74,8 @@ impl ImageEncoder {
             network.try_out(Feed::Pixels(&blank, tower.preprocess.shape()))?;
         }
         let (preprocess, setting) = (tower.preprocess.clone(), setting.clone());
-        let this = Self { rooms: Mutex::default(), preprocess, network, setting, together: OnceLock::new() };
+        let turns = setting.places.iter().map(|_| Permits::new(RUNNERS)).collect();
+        let this = Self { rooms: Mutex::default(), preprocess, network, setting, turns, together: OnceLock::new() };
         this.warm_up()?;
         Ok(this)
     }
@@ -99,9 +106,8 @@ impl ImageEncoder {
         let places = if apart { self.setting.places.len() } else { workers.current_num_threads() };
         // Few pictures are spread over all places rather than given to the first.
         let size = most.min(sources.len().div_ceil(places)).max(1);
-        // A device with memory of its own has two: one copies what goes in while the other waits for the result. A thread
-        // of the pool must not wait for others of it.
-        let runners = if apart { 2 * places } else { places };
+        // A thread of the pool must not wait for others of it.
+        let runners = if apart { RUNNERS * places } else { places };
         let runners = if workers.current_thread_index().is_some() { 0 } else { runners };
         let parts: Vec<&[Source]> = sources.chunks(size).collect();
         let make = |number: usize| {
@@ -117,7 +123,10 @@ impl ImageEncoder {
         };
         let compute = |runner: usize, Batch { sources, mut room, loaded }: Batch<'_>| {
             let rows = match apart {
-                true => self.compute(runner, sources, room.numbers(), loaded),
+                true => {
+                    let _turn = self.turns[runner % self.turns.len()].take();
+                    self.compute(runner, sources, room.numbers(), loaded)
+                }
                 false => workers.install(|| self.compute(runner, sources, room.numbers(), loaded)),
             };
             self.give_back(room, runners + 1);
@@ -260,6 +269,11 @@ impl Pictures for ImageEncoder {
             Some(_) if self.setting.is_apart() => self.batches(sources, 1, workers, stop),
             _ => self.few(sources, workers, stop),
         })
+    }
+
+    fn at_once(&self, workers: &ThreadPool) -> usize {
+        let places = if self.setting.is_apart() { self.setting.places.len() } else { workers.current_num_threads() };
+        places * self.setting.max_batch.unwrap_or(TOGETHER)
     }
 
     fn reads(&self) -> (&str, &str) {

@@ -6,22 +6,48 @@ use std::thread;
 
 use rayon::ThreadPool;
 
+use crate::encoder::permits::Permits;
 use crate::error::Result;
 
-/// How many requests may be under way: a thread of the pool that waited for others would wait for ever if they needed it.
-pub(super) fn at_a_time(requests: usize, workers: &ThreadPool) -> usize {
-    if workers.current_thread_index().is_some() { 1 } else { requests }
+/// How many requests to a server may be under way at a time, whoever asks.
+pub(super) struct Requests {
+    most: usize,
+    permits: Permits,
 }
 
-/// What `work` makes of each part, in their order; at most `requests` parts are worked on at a time.
-///
-/// # Errors
-/// The first one of `work`: the parts that nobody has begun by then are left.
-pub(super) fn in_flight<T: Sync, R: Send>(
-    parts: &[T],
-    requests: usize,
-    work: impl Fn(&T) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
+impl Requests {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, permits: Permits::new(most) }
+    }
+
+    /// How many parts keep the server busy.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// What `work` makes of each part, in their order. A thread of the pool does it all by itself: others that it waited
+    /// for would wait for ever if they needed it.
+    ///
+    /// # Errors
+    /// The first one of `work`: the parts that nobody has begun by then are left.
+    pub(super) fn run<T: Sync, R: Send>(
+        &self,
+        parts: &[T],
+        workers: &ThreadPool,
+        work: impl Fn(&T) -> Result<R> + Sync,
+    ) -> Result<Vec<R>> {
+        if workers.current_thread_index().is_some() {
+            return parts.iter().map(work).collect();
+        }
+        in_flight(parts, self.most, |part| {
+            let _permit = self.permits.take();
+            work(part)
+        })
+    }
+}
+
+/// At most `requests` parts are worked on at a time.
+fn in_flight<T: Sync, R: Send>(parts: &[T], requests: usize, work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
     let threads = requests.min(parts.len());
     if threads < 2 {
         return parts.iter().map(work).collect();

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::encoder::halving::{Most, Trouble};
 use crate::encoder::image::{image_plan, noise};
-use crate::encoder::in_flight::{at_a_time, in_flight};
+use crate::encoder::in_flight::Requests;
 use crate::encoder::signature::{Feed, Input, Plan, Port, Role, Signature, Takes};
 use crate::encoder::text::text_plan;
 use crate::encoder::tower::{Pictures, Texts};
@@ -50,6 +50,7 @@ struct Remote {
     together: OnceLock<bool>,
     /// How many may, as far as that is known.
     most: Most,
+    requests: Requests,
 }
 
 impl Remote {
@@ -76,6 +77,7 @@ impl Remote {
             pooled: plan.pool.is_some(),
             together: OnceLock::new(),
             most: Most::new(service.options().batch),
+            requests: Requests::new(service.options().requests),
         }))
     }
 
@@ -197,9 +199,12 @@ impl Pictures for RemotePictures {
             self.remote.same_together(self.feed(&noise), |row| self.feed(&noise[row * size..(row + 1) * size]))
         });
         let parts: Vec<&[Source]> = sources.chunks(batch).collect();
-        let requests = at_a_time(self.remote.service.options().requests, workers);
-        let rows = in_flight(&parts, requests, |some| self.some(some, workers, stop))?;
+        let rows = self.remote.requests.run(&parts, workers, |some| self.some(some, workers, stop))?;
         Ok(rows.into_iter().flatten().collect())
+    }
+
+    fn at_once(&self, _: &ThreadPool) -> usize {
+        self.remote.requests.most() * self.remote.most.get()
     }
 
     fn reads(&self) -> (&str, &str) {
@@ -242,8 +247,7 @@ impl Texts for RemoteTexts {
             lengths.entry(tokens.columns).or_default().push(place);
         }
         let parts: Vec<&[usize]> = lengths.values().flat_map(|places| places.chunks(batch)).collect();
-        let requests = at_a_time(self.remote.service.options().requests, workers);
-        let found = in_flight(&parts, requests, |places| {
+        let found = self.remote.requests.run(&parts, workers, |places| {
             stop.check()?;
             let run = |rows: Range<usize>| {
                 let together = Tokens::joined(places[rows.clone()].iter().map(|&place| &tokens[place]));

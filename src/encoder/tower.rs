@@ -15,6 +15,9 @@ pub(super) trait Pictures: Send + Sync {
     /// What would keep any picture from getting one.
     fn rows(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>>;
 
+    /// How many pictures keep everything busy that computes them.
+    fn at_once(&self, workers: &ThreadPool) -> usize;
+
     /// The file or service, and the output of it that has the vectors.
     fn reads(&self) -> (&str, &str);
 }

@@ -7,7 +7,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::encoder::halving::{Most, Trouble};
-use crate::encoder::in_flight::{at_a_time, in_flight};
+use crate::encoder::in_flight::Requests;
 use crate::encoder::probe;
 use crate::encoder::tower::{Pictures, Texts};
 use crate::error::{Error, Result};
@@ -31,6 +31,7 @@ struct Side {
     model: String,
     dim: usize,
     most: Most,
+    requests: Requests,
 }
 
 /// What turns pictures into vectors, on a server.
@@ -85,7 +86,8 @@ impl Whole {
 impl Side {
     fn new(service: &Arc<Embeddings>, model: &str, dim: usize, most: usize) -> Self {
         let address = service.address().to_string();
-        Self { service: Arc::clone(service), address, model: model.into(), dim, most: Most::new(most) }
+        let requests = Requests::new(service.options().requests);
+        Self { service: Arc::clone(service), address, model: model.into(), dim, most: Most::new(most), requests }
     }
 
     /// The unit vectors of an answer.
@@ -138,12 +140,15 @@ impl WholePictures {
 impl Pictures for WholePictures {
     fn rows(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
         let parts: Vec<&[Source]> = sources.chunks(self.0.most.get()).collect();
-        let requests = at_a_time(self.0.service.options().requests, workers);
-        let rows = in_flight(&parts, requests, |some| {
+        let rows = self.0.requests.run(&parts, workers, |some| {
             stop.check()?;
             self.some(some, workers)
         })?;
         Ok(rows.into_iter().flatten().collect())
+    }
+
+    fn at_once(&self, _: &ThreadPool) -> usize {
+        self.0.requests.most() * self.0.most.get()
     }
 
     fn reads(&self) -> (&str, &str) {
@@ -160,8 +165,7 @@ impl WholeTexts {
 impl Texts for WholeTexts {
     fn rows(&self, texts: &[&str], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Vectors>> {
         let parts: Vec<&[&str]> = texts.chunks(self.0.most.get()).collect();
-        let requests = at_a_time(self.0.service.options().requests, workers);
-        let rows = in_flight(&parts, requests, |some| {
+        let rows = self.0.requests.run(&parts, workers, |some| {
             stop.check()?;
             let run = |rows: Range<usize>| {
                 let answer = self.0.service.texts(&some[rows.clone()], Some(self.0.dim));

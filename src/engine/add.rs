@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::picture::Source;
+use crate::stop::Stop;
 use crate::store::{NewItem, NewReference};
 use crate::vectors::Vectors;
 
@@ -47,6 +48,13 @@ pub struct Added {
     pub failed: Vec<(String, Error)>,
 }
 
+/// Items whose pictures are encoded, and of which nothing is stored yet.
+pub struct Prepared {
+    drafts: Vec<Draft>,
+    encoded: Vec<Vec<Encoded>>,
+    failed: Vec<(String, Error)>,
+}
+
 /// A picture that was read, and what came of it.
 struct Encoded {
     name: String,
@@ -75,21 +83,38 @@ impl Engine {
         if draft.sources.is_empty() && !self.store.contains(&draft.id)? {
             return Err(Error::argument(format!("item {:?} is new, so it needs at least one picture", draft.id)));
         }
-        let (encoded, mut failed) = self.encode(std::slice::from_ref(&draft))?;
-        if !failed.is_empty() {
-            return Err(failed.swap_remove(0).1);
+        let mut prepared = self.prepare(vec![draft])?;
+        if !prepared.failed.is_empty() {
+            return Err(prepared.failed.swap_remove(0).1);
         }
-        self.write(&[draft], &encoded, Vec::new())
+        self.commit(prepared)
     }
 
-    /// Adds many items in one transaction. Pictures that cannot be used are reported; an item that has none left, and
-    /// had none before, is not made.
+    /// What adding many items takes before they are stored: their pictures are read and encoded, but for those that their
+    /// item has already.
     ///
     /// # Errors
-    /// Those of the store: then nothing of the batch is stored.
-    pub fn add_batch(&self, drafts: &[Draft]) -> Result<Added> {
-        let (encoded, failed) = self.encode(drafts)?;
-        self.write(drafts, &encoded, failed)
+    /// Those of the encoders and of the store, [`Error::Interrupted`] when it is called off; a picture that cannot be used
+    /// is none.
+    pub fn prepare(&self, drafts: Vec<Draft>) -> Result<Prepared> {
+        let (encoded, failed) = self.encode(&drafts)?;
+        // Pictures that were left then must not count as pictures that cannot be used.
+        Stop::current().check()?;
+        Ok(Prepared { drafts, encoded, failed })
+    }
+
+    /// Stores items in one transaction. Pictures that cannot be used are reported; an item that has none left, and had
+    /// none before, is not made.
+    ///
+    /// # Errors
+    /// Those of the store: then nothing of them is stored.
+    pub fn commit(&self, Prepared { drafts, encoded, failed }: Prepared) -> Result<Added> {
+        self.write(&drafts, &encoded, failed)
+    }
+
+    /// How many pictures keep everything busy that this engine computes on.
+    pub fn at_once(&self) -> usize {
+        self.encoders.iter().map(|encoder| encoder.at_once()).max().unwrap_or(1)
     }
 
     /// Adds vectors that were computed elsewhere, row `i` as a reference of item `ids[i]`, in one transaction: rows of

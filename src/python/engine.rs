@@ -398,6 +398,35 @@ fn draft(
     Ok(Draft { id, sources, label, metadata, text })
 }
 
+/// Asks Python.
+struct Watcher {
+    progress: Option<Py<PyAny>>,
+    raised: Option<PyErr>,
+}
+
+impl Watcher {
+    fn ask(&mut self, told: impl FnOnce(Python<'_>, Option<&Py<PyAny>>) -> PyResult<()>) -> ControlFlow<()> {
+        if self.raised.is_none() {
+            self.raised = Python::attach(|py| {
+                py.check_signals()?;
+                told(py, self.progress.as_ref())
+            })
+            .err();
+        }
+        if self.raised.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl ingest::Watch for Watcher {
+    fn progress(&mut self, now: ingest::Progress<'_>) -> ControlFlow<()> {
+        self.ask(|py, call| call.map_or(Ok(()), |call| call.call1(py, (now.done, now.total, now.item)).map(drop)))
+    }
+
+    fn tick(&mut self) -> ControlFlow<()> {
+        self.ask(|_, _| Ok(()))
+    }
+}
+
 /// (new items, new references, duplicates, [(name, reason)]).
 fn run_ingest<'py>(
     py: Python<'py>,
@@ -405,23 +434,9 @@ fn run_ingest<'py>(
     drafts: Vec<Draft>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    let mut raised = None;
-    let report = detached(py, || {
-        ingest::run(engine, drafts, &mut |now| {
-            let told = Python::attach(|py| {
-                py.check_signals()?;
-                progress.as_ref().map(|call| call.call1(py, (now.done, now.total, now.item))).transpose()
-            });
-            match told {
-                Ok(_) => ControlFlow::Continue(()),
-                Err(error) => {
-                    raised = Some(error);
-                    ControlFlow::Break(())
-                }
-            }
-        })
-    });
-    if let Some(error) = raised {
+    let mut watcher = Watcher { progress, raised: None };
+    let report = detached(py, || ingest::run(engine, drafts, &mut watcher));
+    if let Some(error) = watcher.raised {
         return Err(error);
     }
     let report = report?;
