@@ -43,7 +43,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::picture::Source;
 use crate::service;
-use crate::service::{Address, Embeddings, Tensors};
+use crate::service::{Address, Embeddings};
 use crate::stop::Stop;
 use crate::tokenize;
 use crate::vectors::Vectors;
@@ -80,6 +80,22 @@ pub struct Service {
     pub options: service::Options,
 }
 
+impl Options {
+    /// Devices and numbers to try in turn, of which the last has to do; `computes` says whether any network runs here.
+    fn attempts(&self, computes: bool) -> Vec<(Device, Option<Precision>)> {
+        match &self.device {
+            Device::Auto if computes => {
+                let gpu = Device::Cuda(vec![0]);
+                // Fast on a GPU in other numbers than asked for is still better than slow.
+                let plain = self.precision.map(|_| (gpu.clone(), None));
+                [(gpu, self.precision)].into_iter().chain(plain).chain([(Device::Cpu, None)]).collect()
+            }
+            Device::Auto => vec![(Device::Cpu, None)],
+            device => vec![(device.clone(), self.precision)],
+        }
+    }
+}
+
 /// A model that is ready to encode, shared by any number of threads.
 pub struct Encoder {
     model: Model,
@@ -105,50 +121,34 @@ impl Encoder {
     /// [`Error::Model`] when [`load_runtime`] was not called, a network is not what the manifest says, or a server cannot
     /// be asked or runs another model, or the device cannot be used; [`Error::Argument`] when an option makes no sense.
     pub fn open(model: Model, options: &Options) -> Result<Self> {
+        let workers = workers(options.threads)?;
+        let setting = |device: &Device, precision| {
+            Setting::new(device.places(), precision, workers.current_num_threads(), options.max_batch)
+        };
         if options.device != Device::Auto {
-            return Self::open_on(model, options, options.device.clone());
+            setting(&options.device, options.precision)?; // what makes no sense is said before any server is asked
         }
-        let plain = Options { precision: None, ..options.clone() };
-        let mut fallback = None;
-        // Fast on a GPU in other numbers than asked for is still better than slow.
-        for options in [options, &plain] {
-            match Self::open_on(model.clone(), options, Device::Cuda(vec![0])) {
-                Ok(encoder) => return Ok(Self { fallback, ..encoder }),
+        // However many devices are tried, each server is asked once.
+        let (far_image, far_text) = match &options.service {
+            Some(Service { image, text, options }) => remote::towers(&model, image.as_ref(), text.as_ref(), options)?,
+            None => (None, None),
+        };
+        let wanted = [far_image.is_none(), far_text.is_none()];
+        let near = |device: &Device, precision| {
+            let setting = setting(device, precision)?;
+            local::towers(&model, &setting, wanted).map(|towers| (setting, towers))
+        };
+        let computes = wanted[0] && model.image().is_some() || wanted[1] && model.text().is_some();
+        let (mut attempts, mut fallback) = (options.attempts(computes).into_iter(), None);
+        let (device, (setting, (near_image, near_text))) = loop {
+            let (device, precision) = attempts.next().expect("the last attempt ends the loop");
+            match near(&device, precision) {
+                Ok(opened) => break (device, opened),
+                // What is wrong with the model is wrong with it on the processor, too.
+                Err(error) if attempts.len() == 0 => return Err(error),
                 Err(error) => fallback = Some(error.to_string()),
             }
-        }
-        // What is wrong with the model is wrong with it here, too.
-        Ok(Self { fallback, ..Self::open_on(model, &plain, Device::Cpu)? })
-    }
-
-    fn open_on(model: Model, options: &Options, device: Device) -> Result<Self> {
-        let workers = workers(options.threads)?;
-        let threads = workers.current_num_threads();
-        let setting = Setting::new(device.places(), options.precision, threads, options.max_batch)?;
-        let (mut far_image, mut far_text) = (None, None);
-        if let Some(Service { image, text, options }) = &options.service {
-            let one = image == text;
-            let open = |address: &Address| Tensors::open(address, options, model.name()).map(Arc::new);
-            let for_images = image.as_ref().map(open).transpose()?;
-            let for_texts = if one { for_images.clone() } else { text.as_ref().map(open).transpose()? };
-            let lacks = |service: &Tensors, what: &str| {
-                let address = service.address();
-                Error::model(model.name(), format!("service {address}: its model takes no {what}; name another"))
-            };
-            if let Some(service) = &for_images {
-                far_image = RemotePictures::open(&model, service)?;
-                if far_image.is_none() && !one {
-                    return Err(lacks(service, "pictures that this model has"));
-                }
-            }
-            if let Some(service) = &for_texts {
-                far_text = RemoteTexts::open(&model, service)?;
-                if far_text.is_none() && (!one || far_image.is_none()) {
-                    return Err(lacks(service, "pictures or texts that this model has"));
-                }
-            }
-        }
-        let (near_image, near_text) = local::towers(&model, &setting, [far_image.is_none(), far_text.is_none()])?;
+        };
         let probe = Self::probed(&model, far_image.as_ref(), far_text.as_ref(), &workers)?;
         let image = match far_image {
             Some(far) => Some(Box::new(far) as Box<dyn Pictures>),
@@ -159,18 +159,7 @@ impl Encoder {
             None => near_text.map(|near| Box::new(near) as Box<dyn Texts>),
         };
         let remembered = Mutex::new(LruCache::new(REMEMBERED));
-        Ok(Self {
-            model,
-            process: process::id(),
-            workers,
-            image,
-            text,
-            remembered,
-            probe,
-            device,
-            setting,
-            fallback: None,
-        })
+        Ok(Self { model, process: process::id(), workers, image, text, remembered, probe, device, setting, fallback })
     }
 
     /// A model of which nothing is here: the server of `options` takes pictures and texts themselves. It is called `name`,
@@ -416,5 +405,24 @@ impl Encoder {
             true => Ok(()),
             false => Err(Error::model(self.model.name(), "was opened before this process forked; open it again here")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_tries_no_device_twice_in_the_same_numbers() {
+        let attempts = |precision, computes| {
+            let options = Options { device: Device::Auto, precision, ..Options::default() };
+            options.attempts(computes)
+        };
+        let (gpu, half) = (Device::Cuda(vec![0]), Some(Precision::Fp16));
+        assert_eq!(attempts(None, true), [(gpu.clone(), None), (Device::Cpu, None)]);
+        assert_eq!(attempts(half, true), [(gpu.clone(), half), (gpu.clone(), None), (Device::Cpu, None)]);
+        assert_eq!(attempts(half, false), [(Device::Cpu, None)]);
+        let told = Options { device: gpu.clone(), precision: half, ..Options::default() };
+        assert_eq!(told.attempts(true), [(gpu, half)]);
     }
 }

@@ -1,6 +1,7 @@
 """Devices, numbers and batches: what is refused and why, and vectors that do not depend on them."""
 
 import ctypes
+import inspect
 import os
 import subprocess
 import sys
@@ -16,7 +17,17 @@ import toy
 from onnx import TensorProto, helper
 from PIL import Image
 
-from plushie_search import Engine, ModelError, PictureError, _core, _cuda, hub
+from plushie_search import (
+    Engine,
+    ModelError,
+    PictureError,
+    _core,
+    _cuda,
+    check_model,
+    cli,
+    compare_models,
+    hub,
+)
 
 
 def has(package):
@@ -143,6 +154,47 @@ def test_auto_falls_back_with_one_warning_that_says_why(toy_model, toy_encoder):
     assert encoder.fallback in str(warning.message)
     assert toy_encoder.fallback is None
     np.testing.assert_array_equal(encoder.encode_images(noise(3)), toy_encoder.encode_images(noise(3)))
+
+
+@pytest.mark.skipif(has_driver(), reason="there is an NVIDIA driver")
+def test_the_warning_names_the_line_that_asked(toy_model, tmp_path):
+    """However deep in the package the model is opened."""
+
+    def opens_an_engine():
+        Engine(tmp_path / "catalog", model=toy_model, device="auto").close()
+
+    def opens_an_encoder():
+        hub.open_encoder(toy_model, device="auto")
+
+    def checks():
+        check_model(toy_model, device="auto")
+
+    def compares():
+        path = tmp_path / "items" / "red"
+        path.mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (9, 9), (200, 10 * number, 0)).save(path / f"{number}.png")
+        compare_models([toy_model, toy_model], path.parent, device="auto")
+
+    for opens in (opens_an_engine, opens_an_encoder, checks, compares):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            opens()
+        first = opens.__code__.co_firstlineno
+        lines = range(first, first + len(inspect.getsource(opens).splitlines()))
+        assert {warning.filename for warning in caught} == {__file__}, opens.__name__
+        assert all(warning.lineno in lines for warning in caught), opens.__name__
+
+
+@pytest.mark.skipif(has_driver(), reason="there is an NVIDIA driver")
+@pytest.mark.filterwarnings("default")
+def test_the_command_line_says_it_as_it_says_everything(toy_model, capsys):
+    assert cli.main(["models", "check", str(toy_model), "--device", "auto"]) == 0
+    out, err = capsys.readouterr()
+    [line] = err.splitlines()
+    assert line.startswith("plushie-search: warning: device auto computes on cpu: model ")
+    reason = line.partition("computes on cpu: ")[2]
+    assert f"fallback             {reason}\n" in out
 
 
 def test_auto_does_not_hide_what_is_wrong_with_the_model(tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 import toy
+from fake_service import FakeService
 
 import plushie_search as ps
 from plushie_search import ModelError, hub
@@ -429,6 +430,19 @@ def test_the_commands(publish, server, toy_model, capsys):
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("published "))
     assert row.split()[1] == str(toy.DIM)
     assert " yes " in row
+
+
+def test_a_check_of_a_service_downloads_no_network(publish, server, toy_model):
+    text = toy.words_vector(["a", "brown", "teddy", "bear", "with", "a"])  # as long as the model reads
+    publish(probe={"text": list(map(float, text))})
+    networks = {name: str(toy_model / f"{name}.onnx") for name in ("image", "text")}
+    with FakeService(networks).running() as service:
+        found = ps.check_model("published", encoder=service.urls())
+        assert found.likeness == pytest.approx({"text": 1}, abs=1e-6)
+        assert (found.agreement, found.batches) == ({}, {"image": 16, "text": 16})
+        assert list(blobs(server)) == [server.name_of("tokenizer.json")]
+        ps.pull_model("published")
+        assert ps.check_model("published", encoder=service.urls()).agreement == pytest.approx({"image": 1, "text": 1})
 
 
 def test_a_check_compares_with_the_original(publish, toy_model, tmp_path, capsys):

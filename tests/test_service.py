@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import socket
 import threading
 import time
+import warnings
+from contextlib import suppress
 
 import fake_service
 import numpy as np
@@ -171,6 +174,44 @@ def test_another_model_is_refused(directory, service, tmp_path):
     (directory / "probe.json").write_text(json.dumps({**right, "text": text[::-1].tolist()}))
     with pytest.raises(ModelError, match="its vector of the text that tells models apart"):
         there(directory, service)
+
+
+def test_whatever_is_tried_here_a_server_is_asked_once(directory):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"oip://127.0.0.1:{server.getsockname()[1]}/image"
+        calls = []
+
+        def hangs_up():
+            while True:
+                with suppress(OSError):
+                    connection, _ = server.accept()
+                    calls.append(connection.recv(1 << 16).split(b" ")[1])
+                    connection.close()
+                if calls[-1:] == [b"/stop"]:
+                    return
+
+        thread = threading.Thread(target=hangs_up)
+        thread.start()
+        try:
+            for device, precision in (("cpu", None), ("auto", None), ("auto", "fp16")):
+                calls.clear()
+                with pytest.raises(ModelError, match="gave up after 1 attempt"):
+                    hub.open_encoder(
+                        directory, device=device, precision=precision, encoder=Service({"image": url}, retries=0)
+                    )
+                assert len(calls) == 1
+        finally:
+            with socket.create_connection(server.getsockname()) as last:
+                last.sendall(b"GET /stop HTTP/1.1")
+            thread.join()
+
+
+def test_where_nothing_runs_here_auto_has_nothing_to_warn_of(directory, service):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        far = hub.open_encoder(directory, threads=2, device="auto", encoder=service.urls())
+    assert (far.device, far.fallback) == ("cpu", None)
+    np.testing.assert_allclose(far.encode_texts("teddy")[0], toy.words_vector(["teddy"]), atol=1e-6)
 
 
 def test_a_catalog_is_filled_and_searched_by_a_service(directory, service, tmp_path):

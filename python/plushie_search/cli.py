@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from .descriptions import read_descriptions
 from .engine import Engine
 from .evaluation import Evaluation
 from .hub import DEFAULT_MODEL
+from .options import add_options, for_model, for_models, positive
 from .plushbench import command as plushbench
 from .progress import ProgressBar
 from .results import Item, Report, printable, table
@@ -37,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
-        status: int = options.run(options)
+        with warnings.catch_warnings():
+            # Who types a command has no use for the line of code that a warning is about.
+            warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+            status: int = options.run(options)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -164,13 +169,8 @@ def _evaluate(options: argparse.Namespace) -> int:
                 evaluation = engine.evaluate(queries, where=options.where, model=_weights(options, engine), **how)
         elif options.where is not None:
             raise ValueError("--where asks one catalog, and --compare makes its own: give one of them")
-        elif (options.device, options.precision, options.max_batch) != ("cpu", None, None):
-            raise ValueError("--compare computes on the processor: leave --device, --precision and --max-batch out")
-        elif os.path.isfile(os.path.join(places[0], "catalog.sqlite")):
-            with _engine(options) as engine:
-                evaluation = compare_models(models, engine, queries, threads=options.threads, **how)
         else:
-            evaluation = compare_models(models, places[0], queries, threads=options.threads, **how)
+            evaluation = _compare(options, models, queries, how)
     if options.html is not None:
         evaluation.to_html(options.html)
     if options.markdown is not None:
@@ -182,6 +182,18 @@ def _evaluate(options: argparse.Namespace) -> int:
     for name, reason in evaluation.failed:
         _say(reason if name in reason else f"{name}: {reason}")
     return SOME_FAILED if evaluation.failed else DONE
+
+
+def _compare(options: argparse.Namespace, models: list[str], queries: str | None, how: dict[str, Any]) -> Comparison:
+    """Models side by side, on what a folder or a catalog holds; the model of that computes nothing."""
+    its_own = _catalog_models(options) if os.path.isfile(os.path.join(options.catalog, "catalog.sqlite")) else []
+    how = {**how, **for_models(options, models, besides=its_own)}
+    if not its_own:
+        return compare_models(models, options.catalog, queries, **how)
+    opened = for_models(options, its_own, besides=models)
+    plain = {name: opened[name] for name in ("threads", "accept_licence", "encoder")}
+    with Engine(options.catalog, model=its_own, create=False, **plain) as engine:
+        return compare_models(models, engine, queries, **how)
 
 
 def _places_and_models(options: argparse.Namespace) -> tuple[list[str], list[str]]:
@@ -227,7 +239,7 @@ def _demo(options: argparse.Namespace) -> int:
         model=options.model,
         plushes=options.plushes,
         seed=options.seed,
-        threads=options.threads,
+        **for_model(options, options.model),
     )
     return DONE
 
@@ -250,28 +262,12 @@ def _plush(options: argparse.Namespace) -> int:
 
 
 def _engine(options: argparse.Namespace, *, create: bool = False) -> Engine:
-    return Engine(
-        options.catalog,
-        model=options.model or DEFAULT_MODEL,
-        threads=options.threads,
-        device=options.device,
-        precision=options.precision,
-        max_batch=options.max_batch,
-        create=create,
-        encoder=_service(options.encoder),
-    )
+    models = _catalog_models(options)
+    return Engine(options.catalog, model=models, create=create, **for_models(options, models))
 
 
-def _service(given: list[str] | None) -> str | dict[str, str] | None:
-    """The address of a service, or of that of each tower."""
-    if not given:
-        return None
-    towers = dict(url.split("=", 1) for url in given if url.startswith(("image=", "text=")))
-    if len(towers) == len(given):
-        return towers
-    if len(given) == 1:
-        return given[0]
-    raise ValueError("give --encoder URL once, or --encoder image=URL and --encoder text=URL")
+def _catalog_models(options: argparse.Namespace) -> list[str]:
+    return options.model or [DEFAULT_MODEL]
 
 
 def _weights(options: argparse.Namespace, engine: Engine) -> dict[str, float] | None:
@@ -348,18 +344,7 @@ def _parser() -> argparse.ArgumentParser:
                     help=f"a model's name or directory ({DEFAULT_MODEL}); given several times, each sees every picture "
                     "that is added, the first looks up pictures, and the first that reads texts those",
                 )
-            sub.add_argument("--threads", type=_positive, metavar="N", help="the most threads to use (all cores)")
-        if catalog or name == "evaluate":
-            devices = "cpu, cuda, cuda:0,1, tensorrt, openvino or auto"
-            sub.add_argument("--device", default="cpu", help=f"what computes: {devices} (%(default)s)")
-            sub.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="the numbers to compute in")
-            sub.add_argument("--max-batch", type=_positive, metavar="N", help="the most pictures that go together")
-            sub.add_argument(
-                "--encoder",
-                action="append",
-                metavar="URL",
-                help="the service that runs the model (oip://host:port/name), or image=URL or text=URL for one tower",
-            )
+            add_options(sub, several=name != "demo")
         if name not in ("demo", "models"):
             sub.add_argument("--json", action="store_true", help="print JSON, for machines")
         return sub
@@ -379,7 +364,7 @@ def _parser() -> argparse.ArgumentParser:
     show = command("show", _show, "show items, all or those named")
     show.add_argument("id", metavar="ID", nargs="*", help="the items; all of them if none is named")
     show.add_argument("--where", type=_where, metavar="JSON", help="only items that fit this filter")
-    show.add_argument("--limit", type=_positive, metavar="N", help="at most this many")
+    show.add_argument("--limit", type=positive, metavar="N", help="at most this many")
     show.add_argument("--offset", type=int, default=0, metavar="N", help="after so many (%(default)s)")
 
     remove = command("remove", _remove, "remove items")
@@ -401,7 +386,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--where", type=_where, metavar="JSON", help="search only among items that fit this filter")
     evaluate.add_argument("--weight", type=float, action="append", metavar="W", help=WEIGHT)
-    evaluate.add_argument("-k", "--k", type=_positive, default=10, help="look at so many items (%(default)s)")
+    evaluate.add_argument("-k", "--k", type=positive, default=10, help="look at so many items (%(default)s)")
     evaluate.add_argument("--html", metavar="FILE", help="write a page with pictures of the worst failures")
     evaluate.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")
 
@@ -413,24 +398,17 @@ def _parser() -> argparse.ArgumentParser:
     plushbench.add_arguments(bench)
 
     show_off = command("demo", _demo, "make a collection of plush toys and search it", catalog=False)
-    show_off.add_argument("directory", metavar="DIRECTORY", nargs="?", default="demo", help="where (%(default)s)")
-    show_off.add_argument("--plushes", type=_positive, default=60, metavar="N", help="how many (%(default)s)")
+    show_off.add_argument("directory", metavar="DIRECTORY", nargs="?", default="demo", help="where (demo)")
+    show_off.add_argument("--plushes", type=positive, default=60, metavar="N", help="how many (%(default)s)")
     show_off.add_argument("--seed", type=_seed, default=1, metavar="N", help="the first plush (%(default)s)")
 
     plush = command("plush", _plush, "render plush toys, with captions", catalog=False)
     plush.add_argument("--seed", type=_seed, default=7, metavar="N", help="the first plush (%(default)s)")
-    plush.add_argument("--count", type=_positive, default=4, metavar="N", help="how many plushes (%(default)s)")
-    plush.add_argument("--views", type=_positive, default=1, metavar="N", help="pictures of each (%(default)s)")
-    plush.add_argument("--size", type=_positive, default=224, metavar="PIXELS", help="their side (%(default)s)")
+    plush.add_argument("--count", type=positive, default=4, metavar="N", help="how many plushes (%(default)s)")
+    plush.add_argument("--views", type=positive, default=1, metavar="N", help="pictures of each (%(default)s)")
+    plush.add_argument("--size", type=positive, default=224, metavar="PIXELS", help="their side (%(default)s)")
     plush.add_argument("--out", default="plushes", metavar="DIR", help="where (%(default)s)")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"needs 1 or more, not {number}")
-    return number
 
 
 def _seed(text: str) -> int:

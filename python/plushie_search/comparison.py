@@ -14,6 +14,7 @@ from .evaluate import Pictures, Texts, Unknown, evaluate, items_of
 from .evaluation import Evaluation, counted, markdown, written
 from .metrics import Interval
 from .results import table
+from .service import Remote, one_each
 
 if TYPE_CHECKING:
     from .engine import Engine, Progress
@@ -106,6 +107,11 @@ def compare_models(
     unknown: Unknown | None = None,
     k: int = 10,
     threads: int | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+    max_batch: int | None = None,
+    accept_licence: bool = False,
+    encoder: Sequence[Remote | None] | None = None,
     rounds: int = metrics.ROUNDS,
     seed: int = 0,
     progress: Progress | None = None,
@@ -116,18 +122,20 @@ def compare_models(
         models: Names or directories of models; the others are compared with the first.
         items: A folder of ``<item>/<picture>``, or an engine whose items' pictures are where they were added from.
         queries, texts, unknown, k, rounds, seed: As for :meth:`plushie_search.Engine.evaluate`.
-        threads: The most threads to use; all cores unless told.
+        threads, device, precision, max_batch, accept_licence: As for :class:`plushie_search.Engine`, of every model.
+        encoder: The service of each model, None for those that run here.
         progress: Called with how much of a hundred parts for each step is done; each model has two steps.
 
     Raises:
-        ValueError: There are fewer than two models, a picture of an item is no longer there, or as
-            :meth:`plushie_search.Engine.evaluate`.
+        ValueError: There are fewer than two models, a picture of an item is no longer there, there are not as many
+            encoders as models, or as :meth:`plushie_search.Engine.evaluate`.
     """
     from .engine import Engine
 
     names = tuple(os.fspath(model) for model in models)
     if len(names) < 2:
         raise ValueError("a comparison needs two or more models")
+    services = one_each(encoder, len(names))
     rows = _rows_of(items) if isinstance(items, Engine) else _rows_in(items)
     title = Path(items.path if isinstance(items, Engine) else items).resolve().name or "items"
     steps = 2 * len(names)
@@ -137,7 +145,17 @@ def compare_models(
         for number, name in enumerate(names):
             catalog = Path(directory) / str(number) / title
             catalog.parent.mkdir()
-            with Engine(catalog, model=models[number], threads=threads) as engine:
+            opened = Engine(
+                catalog,
+                model=models[number],
+                threads=threads,
+                device=device,
+                precision=precision,
+                max_batch=max_batch,
+                accept_licence=accept_licence,
+                encoder=services[number],
+            )
+            with opened as engine:
                 report = engine.add_items(rows, progress=_step(progress, 2 * number, steps, name))
                 failed.update(dict.fromkeys(report.failed))
                 evaluation = evaluate(

@@ -18,6 +18,7 @@ from .engine import Engine, Progress
 from .hub import DEFAULT_MODEL
 from .progress import ProgressBar
 from .results import Results, picture_grid, thumbnail
+from .service import Remote
 
 #: A file that says that a directory was made by the demo, which may then make it anew.
 MARK = ".plushie-search-demo"
@@ -118,14 +119,31 @@ def run(
     plushes: int = 60,
     seed: int = 1,
     threads: int | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+    max_batch: int | None = None,
+    accept_licence: bool = False,
+    encoder: Remote | None = None,
 ) -> Path:
     """Makes a collection of plushes in ``directory``, searches it, and returns the page with the answers.
+
+    From ``threads`` on, the options are those of :class:`plushie_search.Engine`.
 
     Raises:
         ValueError: The directory holds something else than an earlier demo.
     """
     _make_room(directory)
-    with Engine(directory / "toys.catalog", model=model, threads=threads) as engine:
+    opened = Engine(
+        directory / "toys.catalog",
+        model=model,
+        threads=threads,
+        device=device,
+        precision=precision,
+        max_batch=max_batch,
+        accept_licence=accept_licence,
+        encoder=encoder,
+    )
+    with opened as engine:
         print(f"rendering {plushes} plush toys, two pictures each")
         pictures = directory / "plushes"
         seeds = range(seed, seed + plushes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from . import _core, hub
 from .evaluate import evaluate
 from .results import Item, Reference, Report, Results
-from .service import Remote, Service
+from .service import Remote, one_each
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,8 +90,7 @@ class Engine:
         encoder: The server that runs the model's networks, if they do not run here: an address
             (``"oip://host:8080/model"``), one for each tower (``{"image": ..., "text": ...}``), or a :class:`Service`.
             Where it takes pictures and texts themselves (``"https://host/v1/embeddings?model=NAME"``), ``model`` only
-            names it.
-            Of several models, a list with one of these for each, None for those that run here.
+            names it. Of several models, a list with one of these for each, None for those that run here.
 
     Raises:
         CatalogError: The directory is not a catalog, was made with other models, or cannot be written.
@@ -117,13 +116,6 @@ class Engine:
         encoder: Remote | Sequence[Remote | None] | None = None,
     ) -> None:
         models = [model] if isinstance(model, (str, os.PathLike)) else list(model)
-        places = [encoder] if encoder is None or isinstance(encoder, (str, Mapping, Service)) else list(encoder)
-        if encoder is None:
-            places *= len(models)
-        if len(places) != len(models):
-            raise ValueError(
-                f"{len(places)} encoders for {len(models)} models: give a list of one for each, None for what runs here"
-            )
         encoders = [
             hub.open_encoder(
                 one,
@@ -134,7 +126,7 @@ class Engine:
                 accept_licence=accept_licence,
                 encoder=place,
             )
-            for one, place in zip(models, places, strict=True)
+            for one, place in zip(models, one_each(encoder, len(models)), strict=True)
         ]
         self._core = _core.Engine(os.fspath(path), encoders, create=create)
         # Every search says who was asked.

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import sys
 import warnings
 from dataclasses import replace
 from difflib import get_close_matches
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 from . import _core, _cuda
 from .catalogue.entry import Entry, entries
 from .catalogue.locate import is_here, locate
-from .service import Remote, Service
+from .service import Remote, as_service
 
 #: The models that come with this package, one directory for each.
 BUILT_IN = Path(__file__).parent / "models"
@@ -49,7 +50,9 @@ class Located(NamedTuple):
     manifest: str | None
 
 
-def resolve(model: str | os.PathLike[str], *, accept_licence: bool = False, networks: bool = True) -> Located:
+def resolve(
+    model: str | os.PathLike[str], *, accept_licence: bool = False, networks: bool = True, thorough: bool = False
+) -> Located:
     """The directory of a model: of a built-in one or one of the catalogue by its name, or any directory by its path.
 
     A model of the catalogue is downloaded if it is not on this disk.
@@ -58,6 +61,7 @@ def resolve(model: str | os.PathLike[str], *, accept_licence: bool = False, netw
         model: The name or path; a directory that is called like a model is given as ``./name``.
         accept_licence: Whether one consents to the model's licence, where that asks for it. Once is enough.
         networks: Whether the networks are wanted; without them only the files that they do not run on are downloaded.
+        thorough: Whether the files of a model of the catalogue are read again, even if nothing was seen to change.
 
     Raises:
         ValueError: There is no such model; the message says what there is.
@@ -72,7 +76,7 @@ def resolve(model: str | os.PathLike[str], *, accept_licence: bool = False, netw
             wanted = found
             if not networks and not is_here(found):
                 wanted = replace(found, files=tuple(file for file in found.files if not file.is_network))
-            directory, revision = locate(wanted, accept_licence=accept_licence)
+            directory, revision = locate(wanted, accept_licence=accept_licence, thorough=thorough)
             return Located(directory, found.manifest_at(revision))
     directory = Path(name)
     if directory.is_dir():
@@ -117,11 +121,11 @@ def open_encoder(
         ModelError: The device cannot be used; the message says what is missing and what to install.
         ValueError: The device is not one of these, or it has no such precision.
     """
-    service = encoder if encoder is None or isinstance(encoder, Service) else Service(encoder)
+    service = as_service(encoder)
     if service is not None and service.is_whole:
         name = None if model == DEFAULT_MODEL else os.fspath(model)
         return _core.Encoder.of_service(service, name=name, threads=threads)
-    near = service is None or service.image is None or service.text is None  # what has no address runs here
+    near = service is None or not service.is_everything
     directory, manifest = resolve(model, accept_licence=accept_licence, networks=near)
     facts = None if service is None or manifest is None else entry(os.fspath(model)).facts
     library = runtime_library(device)
@@ -139,8 +143,20 @@ def open_encoder(
         facts=facts,
     )
     if opened.fallback is not None:
-        warnings.warn(f"device auto computes on {opened.device}: {opened.fallback}", RuntimeWarning, stacklevel=2)
+        _warn(f"device auto computes on {opened.device}: {opened.fallback}")
     return opened
+
+
+def _warn(message: str) -> None:
+    """Warns at the line that called this package, however much of it lies between."""
+    inside = os.path.dirname(__file__) + os.sep
+    if sys.version_info >= (3, 12):
+        warnings.warn(message, RuntimeWarning, skip_file_prefixes=(inside,))
+        return
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, RuntimeWarning, stacklevel=level)
 
 
 def _alike(name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -11,6 +12,9 @@ Remote: TypeAlias = "str | Mapping[str, str] | Service"
 
 #: What may have an address of its own.
 TOWERS = ("image", "text")
+
+#: What an address begins with, and no name of a model or file does.
+SCHEME = re.compile(r"[a-z][a-z0-9+]*://")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ class Service:
             raise ValueError(f'a service has addresses for "image" and "text", not for {unknown or "nothing"}')
 
     @property
+    def is_everything(self) -> bool:
+        """Whether no network of the model need be here."""
+        return self.image is not None and self.text is not None
+
+    @property
     def is_whole(self) -> bool:
         """Whether the server takes pictures and texts themselves."""
         return any((url or "").startswith(("http://", "https://")) for url in (self.image, self.text))
@@ -65,3 +74,24 @@ class Service:
     def text(self) -> str | None:
         """Where the network for texts runs, None if here."""
         return self.url if isinstance(self.url, str) else self.url.get("text")
+
+
+def as_service(given: Remote | None) -> Service | None:
+    """The server that was given in any way, with its settings."""
+    return given if given is None or isinstance(given, Service) else Service(given)
+
+
+def one_each(given: Remote | Sequence[Remote | None] | None, models: int) -> list[Remote | None]:
+    """The server of each of so many models, None where it runs here.
+
+    Raises:
+        ValueError: They are not as many.
+    """
+    if given is None:
+        return [None] * models
+    places: list[Remote | None] = [given] if isinstance(given, (str, Mapping, Service)) else list(given)
+    if len(places) != models:
+        raise ValueError(
+            f"{len(places)} encoders for {models} models: give a list of one for each, None for what runs here"
+        )
+    return places

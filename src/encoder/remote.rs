@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::model::{Model, Precision};
 use crate::picture::Source;
 use crate::preprocess::Preprocess;
-use crate::service::{Numbers, Tensor, Tensors};
+use crate::service::{Address, Numbers, Options, Tensor, Tensors};
 use crate::stop::Stop;
 use crate::tokenize;
 use crate::tokenize::{Tokenizer, Tokens};
@@ -34,6 +34,38 @@ const PATCH: usize = 8;
 
 /// How far a vector may lie from that of the same picture alone, where several go in together.
 const SAME: f32 = 1e-5;
+
+/// Opens the towers of `model` that run on servers: that for pictures at one address, that for texts at another or the
+/// same, of which the model there may then lack one.
+pub(super) fn towers(
+    model: &Model,
+    image: Option<&Address>,
+    text: Option<&Address>,
+    options: &Options,
+) -> Result<(Option<RemotePictures>, Option<RemoteTexts>)> {
+    let one = image == text;
+    let open = |address: &Address| Tensors::open(address, options, model.name()).map(Arc::new);
+    let for_images = image.map(open).transpose()?;
+    let for_texts = if one { for_images.clone() } else { text.map(open).transpose()? };
+    let lacks = |service: &Tensors, what: &str| {
+        let address = service.address();
+        Error::model(model.name(), format!("service {address}: its model takes no {what}; name another"))
+    };
+    let (mut pictures, mut texts) = (None, None);
+    if let Some(service) = &for_images {
+        pictures = RemotePictures::open(model, service)?;
+        if pictures.is_none() && !one {
+            return Err(lacks(service, "pictures that this model has"));
+        }
+    }
+    if let Some(service) = &for_texts {
+        texts = RemoteTexts::open(model, service)?;
+        if texts.is_none() && (!one || pictures.is_none()) {
+            return Err(lacks(service, "pictures or texts that this model has"));
+        }
+    }
+    Ok((pictures, texts))
+}
 
 /// One side of a network on a server.
 struct Remote {

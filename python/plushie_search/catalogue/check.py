@@ -1,12 +1,13 @@
-"""Whether a model works here: it encodes a fixed picture and text, which are compared with its original's if known."""
+"""Whether a model works here, or on its server: what it makes of fixed pictures and texts, and how fast."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ import numpy as np
 
 from plushie_search import _core, hub
 from plushie_search._core import ModelError
+from plushie_search.service import SCHEME, TOWERS, Remote, as_service
 
-from .entry import entries
-from .locate import locate
+from .entry import Entry, entries
+from .locate import is_here
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,11 +34,22 @@ TEXTS = (TEXT, "A Pink RABBIT, with 2 scarves!", "粉色的兔子", "toy " * 100
 #: The file of a model directory with the vectors of the original: ``{"image": [...], "text": [...]}``.
 PROBE = "probe.json"
 
-#: The least cosine between a vector and the original's.
+#: The least cosine between a vector and the original's, or the processor's.
 ALIKE = 0.999
 
-#: How often each tower is timed.
-ROUNDS = 5
+#: How often each tower is timed, with one and with many.
+ROUNDS, BATCHES = 5, 3
+
+#: How many pictures and texts are compared with what the processor makes of them.
+COMPARED = 8
+
+#: What ONNX Runtime calls what computes.
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,21 +58,41 @@ class Check:
 
     Attributes:
         model: Its name.
-        directory: Where its files lie.
+        directory: Where its files lie; None if nothing of it is here.
         dimension: Numbers in a vector.
         fingerprint: SHA-256 of everything that changes vectors.
-        outputs: For each tower, the file and its output that is read.
-        milliseconds: For each tower, the median time of one picture of 320 x 320 or one short text, on one thread.
+        outputs: For each tower, the file or the server's address, and the output that is read.
+        device: What computes the networks that run here, never ``"auto"``; None if none does.
+        provider: What ONNX Runtime calls that.
+        runtime: The ONNX Runtime library.
+        precision: The numbers that the device was asked to compute in; None is what the model is made of.
+        fallback: Why the device ``"auto"`` is not a GPU, or computes in other numbers.
+        threads: How many threads computed.
+        milliseconds: For each tower, the median time of one picture of 320 x 320 or one short text.
+        batches: For each tower that takes several at a time, how many were then timed together: ``max_batch`` of a
+            device, and ``batch`` of a server, for which they are one request.
+        batch_milliseconds: For each of these, the median time of all of them.
         likeness: For each tower, the cosine between its vector and the original's, where that is known.
+        agreement: For each tower that a device or a server computes, the least cosine of 8 of its vectors with those
+            that the networks give on the processor, where they are here.
     """
 
     model: str
-    directory: str
+    directory: str | None
     dimension: int
     fingerprint: str
     outputs: Mapping[str, tuple[str, str]]
+    device: str | None
+    provider: str | None
+    runtime: str | None
+    precision: str | None
+    fallback: str | None
+    threads: int
     milliseconds: Mapping[str, float]
+    batches: Mapping[str, int]
+    batch_milliseconds: Mapping[str, float]
     likeness: Mapping[str, float]
+    agreement: Mapping[str, float]
 
 
 def picture() -> NDArray[np.uint8]:
@@ -72,55 +105,142 @@ def pictures() -> tuple[NDArray[np.uint8], ...]:
     return picture(), picture()[60:240]
 
 
-def check(model: str | os.PathLike[str], *, accept_licence: bool = False) -> Check:
-    """Opens a model, reads all its files again, encodes a picture and a text, and compares.
+def check(
+    model: str | os.PathLike[str],
+    *,
+    threads: int | None = 1,
+    device: str = "cpu",
+    precision: str | None = None,
+    max_batch: int | None = None,
+    accept_licence: bool = False,
+    encoder: Remote | None = None,
+) -> Check:
+    """Opens a model, reads all its files again, encodes pictures and texts, and compares.
+
+    What a device or a server computes is compared with what the processor does, if the networks are here.
 
     Args:
         model: A name or directory, as for :class:`plushie_search.Engine`.
-        accept_licence: Whether one consents to the model's licence, where that asks for it.
+        threads: The most threads that compute; None is all cores.
+        device, precision, max_batch, accept_licence, encoder: As for :func:`plushie_search.open_encoder`.
 
     Raises:
         ModelError: The model cannot be used, a file is not what it should be, a vector is not finite and of length 1,
-            or it is not the original's.
-        ValueError: There is no such model.
+            or it is not the original's or the processor's: a cosine is below 0.999. Of servers that take pictures and
+            texts themselves cosines are only told, because they prepare them in their own way.
+        ValueError: There is no such model or device.
     """
-    directory, probe = hub.resolve(model, accept_licence=accept_licence).directory, None
-    entry = entries().get(model) if isinstance(model, str) else None
-    if entry is not None and model not in hub.built_in_models():
-        locate(entry, thorough=True)
-        probe = entry.probe
-    encoder = hub.open_encoder(model, threads=1)
-    probe = probe or _probe(directory)
-    rounds: dict[str, Callable[[int], NDArray[np.float32]]] = {
-        "image": lambda number: encoder.encode_images(picture()),
-        # Texts are remembered, so each one is another.
-        "text": lambda number: encoder.encode_texts(f"{TEXT}{'!' * number}"),
-    }
-    milliseconds, likeness = {}, {}
-    for tower in encoder.outputs:
-        [vector] = rounds[tower](0)
+    server = as_service(encoder)
+    whole = server is not None and server.is_whole
+    entry = entries().get(model) if isinstance(model, str) and model not in hub.built_in_models() else None
+    place = None
+    if not whole or _is_here(model, entry):
+        near = server is None or whole or not server.is_everything
+        place = hub.resolve(model, accept_licence=accept_licence, networks=near, thorough=True)
+    probe = (entry.probe if entry is not None else {}) or ({} if place is None else _probe(place.directory))
+    opened = hub.open_encoder(
+        model,
+        threads=threads,
+        device=device,
+        precision=precision,
+        max_batch=max_batch,
+        accept_licence=accept_licence,
+        encoder=server,
+    )
+    plain, opened_on = None, (opened.device, opened.precision, opened.max_batch)
+    usual = server is None and opened_on == ("cpu", None, None)
+    if place is not None and not usual and (whole or _has_networks(place.directory, opened)):
+        # A process runs one ONNX Runtime, and that of every device computes on the processor, too.
+        library = hub.runtime_library("cpu" if whole else device)
+        plain = _core.Encoder(place.directory, runtime=library, threads=threads, manifest=place.manifest)
+        if plain.dim != opened.dim:
+            raise ModelError(
+                f"model {plain.name} has {plain.dim} numbers in a vector, and what the service gives has {opened.dim}: "
+                "it runs another model; call that otherwise to check it by itself"
+            )
+
+    milliseconds, batches, batch_milliseconds, likeness, agreement = {}, {}, {}, {}, {}
+    outputs = {tower: opened.outputs[tower] for tower in TOWERS if tower in opened.outputs}
+    far = [tower for tower, (file, _) in outputs.items() if SCHEME.match(file)]
+    for tower in outputs:
+        subjects = _subjects(tower)
+        compared = list(itertools.islice(subjects, COMPARED))
+        [vector] = _encode(opened, tower, compared[:1])
         if not np.isfinite(vector).all() or abs(float(np.linalg.norm(vector)) - 1) > 1e-3:
             raise ModelError(
-                f"model {encoder.name}: the {tower} tower gives a vector that is not finite and of length 1"
+                f"model {opened.name}: the {tower} tower gives a vector that is not finite and of length 1"
             )
         if tower in probe:
-            likeness[tower] = _likeness(encoder.name, tower, vector, probe[tower])
-        milliseconds[tower] = statistics.median(_timed(rounds[tower], number) for number in range(1, ROUNDS + 1))
+            likeness[tower] = _likeness(opened.name, tower, vector, probe[tower], strict=not whole)
+        changed = tower in far or opened_on != ("cpu", None, None)
+        if plain is not None and changed and tower in plain.outputs:
+            both = _encode(opened, tower, compared) * _encode(plain, tower, compared)
+            agreement[tower] = float(both.sum(axis=1).min())
+            if not whole and not agreement[tower] >= ALIKE:
+                by = outputs[tower][0] if tower in far else opened.device
+                raise ModelError(
+                    f"model {opened.name}: by {by} a vector of the {tower} tower has the cosine {agreement[tower]:.4f} "
+                    f"with the processor's, not {ALIKE}: catalogs that one has filled, the other could not search"
+                )
+        milliseconds[tower] = _milliseconds(opened, tower, [list(itertools.islice(subjects, 1)) for _ in range(ROUNDS)])
+        size = server.batch if server is not None and tower in far else opened.max_batch or 1
+        if size > 1:
+            # The first may have to find out whether so many may go together.
+            first, *rounds = [list(itertools.islice(subjects, size)) for _ in range(1 + BATCHES)]
+            _encode(opened, tower, first)
+            batches[tower], batch_milliseconds[tower] = size, _milliseconds(opened, tower, rounds)
+    here = len(far) < len(outputs)
     return Check(
-        model=encoder.name,
-        directory=str(directory),
-        dimension=encoder.dim,
-        fingerprint=encoder.fingerprint,
-        outputs=encoder.outputs,
+        model=opened.name,
+        directory=None if place is None else str(place.directory),
+        dimension=opened.dim,
+        fingerprint=opened.fingerprint,
+        outputs=outputs,
+        device=opened.device if here else None,
+        provider=PROVIDERS[opened.device.partition(":")[0]] if here else None,
+        runtime=str(hub.runtime_library(device)) if here else None,
+        precision=opened.precision,
+        fallback=opened.fallback,
+        threads=opened.threads,
         milliseconds=milliseconds,
+        batches=batches,
+        batch_milliseconds=batch_milliseconds,
         likeness=likeness,
+        agreement=agreement,
     )
 
 
-def _timed(work: Callable[[int], object], number: int) -> float:
-    start = time.perf_counter()
-    work(number)
-    return 1000 * (time.perf_counter() - start)
+def _is_here(model: str | os.PathLike[str], entry: Entry | None) -> bool:
+    """Whether the model is on this disk, so that nothing has to be downloaded to compare with it."""
+    return is_here(entry) if entry is not None else model in hub.built_in_models() or Path(model).is_dir()
+
+
+def _has_networks(directory: Path, opened: _core.Encoder) -> bool:
+    manifest = json.loads(opened.manifest)
+    return all((directory / manifest[tower]["file"]).is_file() for tower in TOWERS if manifest.get(tower))
+
+
+def _subjects(tower: str) -> Iterator[Any]:
+    """Pictures or texts for a tower, those of the probe first. Texts are remembered, so that none comes twice."""
+    if tower == "image":
+        return itertools.cycle([_core.Plush(PLUSH + number).render(size=SIDE) for number in range(COMPARED)])
+    first, *others = TEXT.split()
+    # As many tokens each, so that they can go together.
+    return (" ".join([first, *words]) for words in itertools.permutations(others))
+
+
+def _encode(encoder: _core.Encoder, tower: str, subjects: list[Any]) -> NDArray[np.float32]:
+    return encoder.encode_images(subjects) if tower == "image" else encoder.encode_texts(subjects)
+
+
+def _milliseconds(encoder: _core.Encoder, tower: str, rounds: Sequence[list[Any]]) -> float:
+    """The median time of several lists."""
+    times = []
+    for subjects in rounds:
+        start = time.perf_counter()
+        _encode(encoder, tower, subjects)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
 
 
 def _probe(directory: Path) -> Mapping[str, Any]:
@@ -136,7 +256,7 @@ def _probe(directory: Path) -> Mapping[str, Any]:
     return probe
 
 
-def _likeness(model: str, tower: str, vector: NDArray[np.float32], probe: Any) -> float:
+def _likeness(model: str, tower: str, vector: NDArray[np.float32], probe: Any, *, strict: bool) -> float:
     try:
         original = np.asarray(probe, dtype=np.float64)
     except (TypeError, ValueError):
@@ -144,7 +264,7 @@ def _likeness(model: str, tower: str, vector: NDArray[np.float32], probe: Any) -
     if original.shape != vector.shape:
         raise ModelError(f"model {model}: the stored vector of the {tower} tower is not {vector.size} numbers")
     likeness = float(original @ vector / np.linalg.norm(original))
-    if not likeness >= ALIKE:
+    if strict and not likeness >= ALIKE:
         raise ModelError(
             f"model {model}: the {tower} tower's vector has the cosine {likeness:.4f} with the original's, not "
             f"{ALIKE}: its manifest or a file is wrong"

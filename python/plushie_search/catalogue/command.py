@@ -12,12 +12,14 @@ from typing import Any
 
 from plushie_search import hub
 from plushie_search.halve import halve_model
+from plushie_search.options import add_consent, add_options, add_threads, for_model
 from plushie_search.progress import ProgressBar
 from plushie_search.quantize.model import quantize_model
 from plushie_search.results import printable, table
+from plushie_search.service import SCHEME
 
 from . import pins
-from .check import check
+from .check import ALIKE, COMPARED, check
 from .entry import Entry, entries
 from .locate import is_here, locate
 
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[argparse.ArgumentP
     action("list", _list, "list the models that can be used by their names")
     show = action("show", _show, "show all that is known of a model")
     pull = action("pull", _pull, "download models, so that they are there when the network is not")
-    verify = action("check", _check, "try a model: its files, vectors and speed")
+    verify = action("check", _check, "try a model, here or on its service: its files, vectors and speed")
     make = action("export", _export, "make a model directory of an open_clip or transformers model")
     make.add_argument("source", metavar="SOURCE", help="open_clip:ARCHITECTURE/PRETRAINED, or transformers:NAME")
     make.add_argument("out", metavar="DIRECTORY", help="where; it must not exist")
@@ -66,9 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[argparse.ArgumentP
     faster.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the pictures (%(default)s)")
     faster.add_argument("--weight-bits", type=int, choices=(7, 8), default=8, help="7 for processors without VNNI")
     faster.add_argument("--name", help="what the model is called (NAME-int8)")
-    faster.add_argument("--threads", type=int, metavar="N", help="the most threads to use (all cores)")
-    for sub in (pull, verify, smaller, faster):
-        sub.add_argument("--accept-licence", action="store_true", help="consent to what the model's licence asks")
+    add_threads(faster)
+    for sub in (pull, smaller, faster):
+        add_consent(sub)
+    add_options(verify, several=False, threads="1")
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
@@ -155,19 +158,32 @@ def _pull(options: argparse.Namespace) -> tuple[Any, str]:
 
 
 def _check(options: argparse.Namespace) -> tuple[Any, str]:
-    found = check(options.model, accept_licence=options.accept_licence)
-    shown: dict[str, Any] = {
-        "directory": found.directory,
-        "numbers in a vector": found.dimension,
-        "fingerprint": found.fingerprint,
-    }
+    opened = for_model(options, options.model)
+    found = check(options.model, **{**opened, "threads": options.threads or 1})
+    shown: dict[str, Any] = {} if found.directory is None else {"directory": found.directory}
+    shown |= {"numbers in a vector": found.dimension, "fingerprint": found.fingerprint}
+    if found.device is not None:
+        numbers = "" if found.precision is None else f", in {found.precision}"
+        shown["device"] = f"{found.device}, by the {found.provider} of {found.runtime}{numbers}"
+    if found.fallback is not None:
+        shown["fallback"] = found.fallback
     for tower, (file, output) in found.outputs.items():
-        likeness = found.likeness.get(tower)
+        likeness, agreement = found.likeness.get(tower), found.agreement.get(tower)
         original = "original unknown" if likeness is None else f"cosine {likeness:.6f} with the original"
-        time = found.milliseconds[tower]
-        shown[f"{tower} tower"] = (
-            f"{file}, output {output}; finite, of length 1; {original}; {time:.1f} ms on one thread"
-        )
+        threads = "one thread" if found.threads == 1 else f"{found.threads} threads"
+        speed = f"{found.milliseconds[tower]:.1f} ms on {threads}"
+        shown[f"{tower} tower"] = f"{file}, output {output}; finite, of length 1; {original}; {speed}"
+        if tower in found.batches:
+            count, whole = found.batches[tower], found.batch_milliseconds[tower]
+            shown[f"{tower} batch"] = f"{count} together in {whole:.1f} ms, {whole / count:.1f} ms each"
+        if agreement is not None:
+            shown[f"{tower} agreement"] = (
+                f"least cosine {agreement:.6f} of {COMPARED} with the networks on the processor"
+            )
+        elif likeness is None and SCHEME.match(file):
+            shown[f"{tower} agreement"] = "unknown: neither the networks nor a vector of the original are here"
+        if any(cosine is not None and cosine < ALIKE for cosine in (likeness, agreement)):
+            shown[f"{tower} verdict"] = f"below {ALIKE}: another model, or the server prepares what it gets otherwise"
     return asdict(found), _lines(found.model, shown)
 
 

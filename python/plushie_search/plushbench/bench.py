@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from plushie_search import _core, metrics
 from plushie_search.hub import open_encoder
+from plushie_search.service import Remote, one_each
 
 from . import photos
 from .encoding import Encoder, Vectors, reads_texts
@@ -77,6 +79,11 @@ def run(
     configuration: Configuration,
     *,
     threads: int | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+    max_batch: int | None = None,
+    accept_licence: bool = False,
+    encoder: Sequence[Remote | None] | None = None,
     work: Path | None = None,
     grocery: Path | None = None,
     emoji: Path | None = None,
@@ -88,30 +95,44 @@ def run(
         models: Names or directories of models.
         configuration: What is measured.
         threads: The most threads that render and encode; all cores unless told.
+        device, precision, max_batch, accept_licence: As for :func:`plushie_search.open_encoder`, of every model.
+        encoder: The service of each model, None for those that run here.
         work: A folder that remembers how far it is: the next run with the same configuration goes on there.
         grocery, emoji: Folders of real photographs to measure as well; see `photos`.
         progress: Called with pictures done, their total, and what is done.
 
     Raises:
-        ValueError: There is no such model, or `work` holds another configuration.
+        ValueError: There is no such model or device, `work` holds another configuration, or there are not as many
+            encoders as models.
         ModelError: A model cannot be used.
         OSError: A folder cannot be read or written.
     """
     if not models:
         raise ValueError("a benchmark needs a model")
     threads = threads or len(os.sched_getaffinity(0))
-    encoders = [open_encoder(model, threads=threads) for model in models]
+    encoders = [
+        open_encoder(
+            model,
+            threads=threads,
+            device=device,
+            precision=precision,
+            max_batch=max_batch,
+            accept_licence=accept_licence,
+            encoder=service,
+        )
+        for model, service in zip(models, one_each(encoder, len(models)), strict=True)
+    ]
     if work is not None:
         _claim(work, configuration)
     figures = []
-    for place, (model, encoder) in enumerate(zip(models, encoders, strict=True)):
+    for place, (model, opened) in enumerate(zip(models, encoders, strict=True)):
         told = _told(progress, Path(model).name, place, len(models))
-        folder = None if work is None else work / encoder.fingerprint[:16]
-        found = list(measure(encoder, configuration, threads=threads, work=folder, progress=told))
+        folder = None if work is None else work / _identity(opened)
+        found = list(measure(opened, configuration, threads=threads, work=folder, progress=told))
         if grocery is not None:
-            found += photos.grocery(encoder, grocery)
+            found += photos.grocery(opened, grocery)
         if emoji is not None:
-            found += photos.emoji(encoder, emoji)
+            found += photos.emoji(opened, emoji)
         figures.append({figure.question: figure for figure in found})
     return Report(tuple(os.fspath(model) for model in models), configuration.to_dict(), tuple(figures))
 
@@ -282,6 +303,12 @@ def _claim(work: Path, configuration: Configuration) -> None:
     partial = file.with_suffix(".partial")
     partial.write_text(json.dumps(wanted), encoding="utf-8")
     partial.replace(file)
+
+
+def _identity(encoder: _core.Encoder) -> str:
+    """What tells apart models, and what computes them: of both, figures differ."""
+    computes = sorted(encoder.outputs.items()), encoder.device, encoder.precision, encoder.max_batch
+    return hashlib.sha256(json.dumps([encoder.fingerprint, *computes]).encode()).hexdigest()[:16]
 
 
 def _told(progress: Progress | None, model: str, place: int, models: int) -> Progress | None:

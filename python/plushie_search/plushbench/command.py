@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from plushie_search.hub import DEFAULT_MODEL
+from plushie_search.options import add_options, for_models
 from plushie_search.progress import ProgressBar
 
 from .bench import ALL_SPLITS, TEXT_SPLITS, Configuration, run
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     usual = Configuration()
     parser.add_argument(
-        "--model", nargs="+", default=[DEFAULT_MODEL], metavar="MODEL", help="names or directories (%(default)s)"
+        "--model", nargs="+", default=[DEFAULT_MODEL], metavar="MODEL", help=f"names or directories ({DEFAULT_MODEL})"
     )
     parser.add_argument("--items", type=int, default=usual.items, metavar="N", help="toys in the catalog (%(default)s)")
     parser.add_argument(
@@ -78,9 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--grocery", type=Path, metavar="DIR", help="measure the photos of a GroceryStoreDataset too")
     parser.add_argument("--emoji", type=Path, metavar="DIR", help="find emoji by keyword too: keywords.json, png/")
-    parser.add_argument("--threads", type=_threads, metavar="N", help="the most threads to use (all cores)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="remember here how far it is, to go on after a break")
     parser.add_argument("--markdown", metavar="FILE", help="write the table as Markdown")
+    add_options(parser, several=True)
 
 
 def report(options: argparse.Namespace) -> Report:
@@ -98,11 +99,11 @@ def report(options: argparse.Namespace) -> Report:
         found = run(
             options.model,
             configuration,
-            threads=options.threads,
             work=options.work,
             grocery=options.grocery,
             emoji=options.emoji,
             progress=progress,
+            **for_models(options, options.model),
         )
     if options.markdown is not None:
         Path(options.markdown).write_text(found.to_markdown(), encoding="utf-8", errors="backslashreplace")
@@ -116,10 +117,3 @@ def _splits(text: str) -> tuple[str, ...]:
     if strange:
         raise argparse.ArgumentTypeError(f"no split {strange[0]!r}: use some of {', '.join((*groups, *ALL_SPLITS))}")
     return tuple(name for name in ALL_SPLITS if name in names)
-
-
-def _threads(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"needs 1 or more, not {number}")
-    return number
