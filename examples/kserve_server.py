@@ -14,7 +14,10 @@ Then elsewhere, with the same model directory (or one without its networks) or t
 import argparse
 import asyncio
 import json
+import os
 from pathlib import Path
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # nothing of this machine goes to the makers of ONNX Runtime
 
 import onnxruntime
 from kserve import InferOutput, InferResponse, Model, ModelServer, model_server

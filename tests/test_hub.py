@@ -1,5 +1,6 @@
 """Models by name or path, and the ONNX Runtime library of the installed package."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -135,3 +136,21 @@ def test_vectors_without_a_catalog(toy_model, tmp_path):
     with plushie_search.Engine(tmp_path / "catalog", model=toy_model) as engine:
         np.testing.assert_array_equal(encoder.encode_images([red]), engine.encode_images([red]))
         np.testing.assert_array_equal(encoder.encode_texts(["a bear"]), engine.encode_texts(["a bear"]))
+
+
+def test_the_runtime_does_not_report_to_its_makers(toy_model, tmp_path):
+    # It would not in continuous integration anyway, so nothing of the environment is left.
+    environment = {"HOME": str(tmp_path), "PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)}
+    code = "import sys, plushie_search as ps; ps.open_encoder(sys.argv[1]).encode_texts('a bear')"
+    subprocess.run([sys.executable, "-c", code, str(toy_model)], env=environment, check=True)
+    # Where it reports, it keeps an identifier of the machine and what it has not sent yet.
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_whoever_wants_reports_gets_them():
+    code = "import os, plushie_search; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    told = [{**environment, "ORT_DISABLE_TELEMETRY": "0"}, environment]
+    told[1].pop("ORT_DISABLE_TELEMETRY", None)
+    ran = [subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True) for env in told]
+    assert [done.stdout for done in ran] == [b"0\n", b"1\n"]

@@ -1,8 +1,14 @@
 """Find the right thing from a picture, a sentence, or both."""
 
+import os
+
 from . import _cpu
 
 _cpu.check()
+
+# ONNX Runtime reports to its makers from version 1.29 on: what machine and program this is, and which models it opens.
+# Whoever wants that says so by the value 0. The library reads it when it is opened.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from ._core import CatalogError, Encoder, Index, ModelError, PictureError, __version__  # noqa: E402
 from .catalogue.check import Check  # noqa: E402
