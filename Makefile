@@ -14,6 +14,8 @@ DONE := $(VENV)/.done
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # maturin sets this one; without it cargo's own runs below would build PyO3 anew each time.
 export PYO3_BUILD_EXTENSION_MODULE := 1
+# ONNX Runtime is not to report to its makers; the Python package says so by itself.
+export ORT_DISABLE_TELEMETRY ?= 1
 LIBRARY := $(CARGO_TARGET_DIR)/release/deps/libplushie_search.so
 CARGO := cargo --locked
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)

@@ -41,7 +41,10 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
-    /// A model directory or the ONNX Runtime library that cannot be used.
+    /// The ONNX Runtime library cannot be used, or not for a device.
+    #[error("ONNX Runtime: {0}")]
+    Runtime(String),
+    /// A model directory that cannot be used.
     #[error("model {name}: {reason}")]
     Model {
         /// The model's name or directory.
@@ -87,6 +90,11 @@ impl Error {
     /// An [`Error::Model`].
     pub fn model(name: impl Display, reason: impl Display) -> Self {
         Self::Model { name: name.to_string(), reason: reason.to_string() }
+    }
+
+    /// An [`Error::Runtime`].
+    pub fn runtime(reason: impl Display) -> Self {
+        Self::Runtime(reason.to_string())
     }
 
     /// An [`Error::Catalog`].

@@ -35,6 +35,9 @@ pub const TEXT_OUTPUTS: &[&str] =
 /// What the names of networks of 16 bits end with.
 const HALF: &str = "_fp16";
 
+/// The most bytes of a manifest.
+const MAX_SETTINGS: u64 = 64 << 20;
+
 /// A checked model directory: manifest read, files present, fingerprint taken.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -46,6 +49,15 @@ pub struct Model {
     absent: BTreeSet<String>,
     /// Networks whose numbers are of several sizes.
     mixed: BTreeSet<String>,
+}
+
+/// The text of a file with settings: nothing that never ends, as a device or a pipe.
+fn settings(path: &Path) -> io::Result<String> {
+    let facts = fs::metadata(path)?;
+    match facts.is_file() && facts.len() <= MAX_SETTINGS {
+        true => fs::read_to_string(path),
+        false => Err(io::Error::other("it is no file, or one of more than 64 MiB")),
+    }
 }
 
 impl Model {
@@ -61,7 +73,7 @@ impl Model {
         if !dir.is_dir() {
             return Err(blame(format!("no such directory; a model is a directory with a {MANIFEST}")));
         }
-        match fs::read_to_string(dir.join(MANIFEST)) {
+        match settings(&dir.join(MANIFEST)) {
             Ok(text) => Self::described(dir, &text, MANIFEST, None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let manifest = layout::recognised(dir).map_err(blame)?;
@@ -85,14 +97,14 @@ impl Model {
         let read = |text: &str| Facts::read(text).map_err(|reason| Error::model(dir.display(), reason));
         let facts = match facts {
             Some(facts) => read(facts)?,
-            None => match fs::read_to_string(dir.join(FACTS)) {
+            None => match settings(&dir.join(FACTS)) {
                 Ok(text) => read(&text)?,
                 Err(_) => Facts::default(),
             },
         };
         match manifest {
             Some(manifest) => Self::described(dir, manifest, "the manifest", Some(facts)),
-            None => match fs::read_to_string(dir.join(MANIFEST)) {
+            None => match settings(&dir.join(MANIFEST)) {
                 Ok(text) => Self::described(dir, &text, MANIFEST, Some(facts)),
                 Err(_) => Ok(Self { facts, ..Self::open(dir)? }),
             },

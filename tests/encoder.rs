@@ -177,6 +177,6 @@ fn a_fingerprint_follows_content_and_settings() {
 #[test]
 fn a_runtime_that_is_missing_is_named() {
     let error = load_runtime(Path::new("/nowhere/libonnxruntime.so")).unwrap_err().to_string();
-    assert!(error.starts_with("model runtime: /nowhere/libonnxruntime.so: "), "{error}");
+    assert!(error.starts_with("ONNX Runtime: /nowhere/libonnxruntime.so: "), "{error}");
     assert!(error.ends_with("pip install --upgrade onnxruntime"), "{error}");
 }

@@ -249,6 +249,54 @@ def test_no_hub(publish, monkeypatch):
         ps.pull_model("published")
 
 
+def test_a_disk_that_takes_no_more(publish, server, tmp_path):
+    publish()
+    code = (
+        "import resource, signal, sys, plushie_search\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+        "plushie_search.pull_model('published')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    message = done.stderr.splitlines()[-1]
+    assert f"cannot be stored in {cache.folder()}" in message
+    assert message.endswith(
+        "make room, or name another place by HF_HOME. What has come is kept: the next try goes on there"
+    )
+    # It is no use to ask again for what cannot be stored.
+    assert len(server.asked("GET")) == len(set(server.asked("GET")))
+    ps.pull_model("published")
+    assert blobs(server) == {server.name_of(path): content for path, content in server.files.items()}
+
+
+def test_a_cache_that_is_closed_to_this_user(publish, server, tmp_path, monkeypatch, capsys):
+    publish()
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    with pytest.raises(
+        ModelError, match=r"published: the cache .* cannot be looked into: .*Permission denied.*HF_HOME"
+    ):
+        ps.pull_model("published")
+    assert main(["models", "list"]) == 0
+    assert re.search(r"^published +6 .*MIT", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_two_programs_download_one_model_at_once(publish, server):
+    publish()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "plushie_search", "models", "pull", "published"]
+    running = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    ends = [(program.communicate()[1], program.returncode) for program in running]
+    assert ends == [("", 0)] * 3
+    assert blobs(server) == {server.name_of(path): content for path, content in server.files.items()}
+    stored = [path for path in server.asked("GET") if path == ("onnx/image.onnx", None)]
+    assert 1 <= len(stored) <= 2  # the hub's redirection and the bytes themselves, once: the others wait
+
+
 def test_where_no_hub_is_named_the_public_one_is_asked():
     """In a process in which nothing else has loaded the package's parts; a dead proxy keeps it from going out."""
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")

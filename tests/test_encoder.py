@@ -1,6 +1,8 @@
 """Vectors against hand computation, whatever shares the batch, and networks that are not what model.json says."""
 
+import json
 import multiprocessing
+import shutil
 import signal
 import threading
 
@@ -304,6 +306,49 @@ def test_networks_newer_than_the_runtime(encoder):
         ModelError, match=r"image.onnx: is not a network that .* can run: .*999.*; it may be too old: pip"
     ):
         encoder(image_network=network)
+
+
+def test_networks_with_operators_of_their_own(encoder):
+    ports = (
+        [("pixel_values", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [("image_embeds", TensorProto.FLOAT, ["batch", 6])],
+    )
+    ports = [[helper.make_tensor_value_info(*port) for port in side] for side in ports]
+    node = helper.make_node("Frob", ["pixel_values"], ["image_embeds"], domain="com.example")
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.example", 1)]
+    made = helper.make_model(helper.make_graph([node], "g", *ports), opset_imports=opsets, ir_version=9)
+    with pytest.raises(ModelError, match=r"image.onnx: .*com.example:Frob.*; its operators are not all those of ONNX"):
+        encoder(image_network=made)
+
+
+@pytest.mark.parametrize(
+    ("ids", "pixels"),
+    [
+        (["batch", 10**15], ["batch", 3, 8, 8]),
+        (["batch", 2**62], ["batch", 3, 8, 8]),
+        (["batch", "tokens"], [2**40, 3, 2**40, 8]),
+        (["batch", "tokens"], ["batch", 3, 2**20, 2**20]),
+    ],
+)
+def test_a_network_for_both_that_wants_more_than_there_is(toy_model, tmp_path, runtime, ids, pixels):
+    """What goes in for the side that nobody asks for has to fit into memory."""
+    weights = {"axes": np.array([2, 3]), "last": np.array([1]), "a": toy.IMAGE_WEIGHTS, "b": toy.EMBEDDING}
+    nodes = [
+        helper.make_node("ReduceMean", ["pixel_values", "axes"], ["means"], keepdims=0),
+        helper.make_node("MatMul", ["means", "a"], ["image_embeds"]),
+        helper.make_node("Gather", ["b", "input_ids"], ["embedded"]),
+        helper.make_node("ReduceMean", ["embedded", "last"], ["text_embeds"], keepdims=0),
+    ]
+    inputs = [("pixel_values", TensorProto.FLOAT, pixels), ("input_ids", TensorProto.INT64, ids)]
+    outputs = [(name, TensorProto.FLOAT, ["batch", toy.DIM]) for name in ("image_embeds", "text_embeds")]
+    directory = shutil.copytree(toy_model, tmp_path / "model")
+    onnx.save(toy.model(nodes, inputs, outputs, weights), directory / "both.onnx")
+    towers = {side: toy.manifest()[side] | {"file": "both.onnx"} for side in ("image", "text")}
+    (directory / "model.json").write_text(json.dumps(toy.manifest(**towers)))
+    with pytest.raises(
+        ModelError, match=r"both.onnx: input .* takes .* numbers even when it is not asked for|does not fit"
+    ):
+        _core.Encoder(directory, runtime=runtime, threads=1)
 
 
 def test_a_dimension_found_only_when_running(encoder, pictures):

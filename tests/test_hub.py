@@ -43,6 +43,12 @@ def test_a_directory_of_something_else_is_no_model(tmp_path):
         hub.open_encoder(tmp_path, threads=1)
 
 
+@pytest.mark.parametrize("model", ["", "x" * 5000])
+def test_what_cannot_be_a_directory_is_no_model(model):
+    with pytest.raises(ValueError, match=r"unknown model ''|^model 'x+' cannot be looked up .*too long"):
+        hub.resolve(model)
+
+
 def test_the_runtime_is_found_without_importing_it(runtime):
     assert runtime.name.startswith("libonnxruntime.so")
     code = "import sys; from plushie_search import hub; hub.runtime_library(); print('onnxruntime' in sys.modules)"

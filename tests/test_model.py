@@ -1,6 +1,7 @@
 """Model directories: what is refused and why, and what a fingerprint depends on."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -55,16 +56,16 @@ def rewrite(directory, **changes):
         ({"name": " "}, 'model.json: name " " must be 1 to 200 bytes of plain text'),
         ({"version": "1\n2"}, "must be 1 to 200 bytes of plain text"),
         ({"dimension": 0}, "dimension must be 1 to 65536"),
-        ({"dimension": -1}, "model.json: invalid value"),
+        ({"dimension": -1}, "model.json: dimension: invalid value: integer `-1`, expected a whole number"),
         ({"colour": "red"}, "model.json: unknown field `colour`"),
-        ({"precision": "int4"}, "model.json: unknown variant `int4`"),
-        ({"quantized": {}}, "model.json: missing field `from`"),
+        ({"precision": "int4"}, "model.json: precision: unknown variant `int4`"),
+        ({"quantized": {}}, "model.json: quantized: missing field `from`"),
         ({"quantized": QUANTIZED | {"from": "x"}}, "quantized is not what `plushie-search models quantize` writes"),
         ({"quantized": QUANTIZED | {"overlap_at_10": 1.1}}, "quantized is not what"),
         ({"quantized": QUANTIZED | {"cosine_min": -2}}, "quantized is not what"),
         ({"quantized": QUANTIZED | {"milliseconds": [1, -1]}}, "quantized is not what"),
         ({"image": None, "text": None}, "neither image nor text: a model needs one of them"),
-        ({"image__depth": 3}, "unknown field `depth`"),
+        ({"image__depth": 3}, "model.json: image: unknown field `depth`"),
         ({"image__file": "../image.onnx"}, r'names the file "\.\./image.onnx": it must be a path inside the model'),
         ({"image__file": "/etc/passwd"}, 'names the file "/etc/passwd": it must be a path inside the model'),
         ({"image__file": "C:\\image.onnx"}, "it must be a path inside the model"),
@@ -74,12 +75,18 @@ def rewrite(directory, **changes):
             "vision.onnx is missing; copy the whole model directory, or correct model.json",
         ),
         ({"image__pool": "max"}, "unknown variant `max`"),
-        ({"image__preprocess": {}}, "model.json: missing field"),
+        ({"image__preprocess": {}}, "model.json: image.preprocess: missing field `resize`"),
         ({"text__tokenizer": "tokens/../../t.json"}, "it must be a path inside the model"),
         ({"text__max_length": 0}, "text.max_length must be 1 to 8192"),
         ({"text__max_length": 2}, "tokenizer.json: adds 2 tokens to each text, but text.max_length is 2"),
-        ({"text__padding": "left"}, "unknown variant `left`"),
-        ({"text__pad_id": -1}, "model.json: invalid value"),
+        ({"text__padding": "left"}, "text.padding: unknown variant `left`"),
+        ({"dimension": 10**30}, "model.json: dimension: invalid type: floating point"),
+        ({"languages": "en"}, "model.json: languages: invalid type: string .*, expected a list"),
+        (
+            {"image__preprocess": toy.PREPROCESS | {"std": [1, 2]}},
+            "image.preprocess.std: invalid length 2, expected a list",
+        ),
+        ({"text__pad_id": -1}, "model.json: text.pad_id: invalid value"),
     ],
 )
 def test_wrong_manifests(directory, open_model, changes, message):
@@ -103,6 +110,36 @@ def test_errors_name_the_directory_or_the_model(directory, open_model):
         ModelError, match=r"/no such place: no such directory; a model is a directory with a model.json"
     ):
         open_model(directory.parent / "no such place")
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", "[1, null, null]"])
+def test_a_manifest_is_an_object(directory, open_model, text):
+    (directory / "model.json").write_text(text)
+    with pytest.raises(ModelError, match=r'model.json: it must be an object: {"format": 1, ...}'):
+        open_model(directory)
+
+
+@pytest.mark.parametrize("file", ["image.onnx", "tokenizer.json", "model.json"])
+def test_what_is_no_file_is_not_called_missing(directory, open_model, file):
+    (directory / file).unlink()
+    (directory / file).symlink_to(file)
+    with pytest.raises(ModelError, match=f"{file} cannot be read: Too many levels of symbolic links"):
+        open_model(directory)
+    (directory / file).unlink()
+    os.mkfifo(directory / file)  # reading it would not end
+    with pytest.raises(
+        ModelError, match=f"{file} (is a directory or a device, not a file|cannot be read: it is no file)"
+    ):
+        open_model(directory)
+
+
+@pytest.mark.parametrize("file", ["image.onnx", "tokenizer.json", "model.json", "."])
+def test_files_that_are_closed_to_this_user(directory, open_model, file):
+    (directory / file).chmod(0)
+    if os.access(directory / "model.json", os.R_OK) and os.access(directory / file, os.R_OK):
+        pytest.skip("the superuser may read everything")
+    with pytest.raises(ModelError, match=r"cannot be read: Permission denied"):
+        open_model(directory)
 
 
 @pytest.mark.parametrize("file", ["image.onnx", "text.onnx", "tokenizer.json"])
@@ -200,6 +237,14 @@ def test_weights_in_other_files(directory, open_model, toy_encoder):
     assert open_model(directory).fingerprint not in (apart.fingerprint, toy_encoder.fingerprint)
     (directory / "weights.bin").unlink()
     with pytest.raises(ModelError, match=r"weights.bin is missing; image.onnx keeps weights in it"):
+        open_model(directory)
+
+
+def test_weights_that_are_cut_short(directory, open_model):
+    external = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 50}
+    onnx.save(toy.image_tower(), directory / "image.onnx", **external)
+    (directory / "weights.bin").write_bytes((directory / "weights.bin").read_bytes()[:-4])
+    with pytest.raises(ModelError, match=r"image.onnx: .*copy the whole model directory again"):
         open_model(directory)
 
 

@@ -79,8 +79,11 @@ def resolve(
             directory, revision = locate(wanted, accept_licence=accept_licence, thorough=thorough)
             return Located(directory, found.manifest_at(revision))
     directory = Path(name)
-    if directory.is_dir():
-        return Located(directory, None)
+    try:
+        if name and directory.is_dir():
+            return Located(directory, None)
+    except OSError as error:
+        raise ValueError(f"model {name!r} cannot be looked up among the directories: {error}") from error
     raise ValueError(
         f"unknown model {name!r}; {_alike(name)}give the path of a model directory, the built-in model "
         f"{', '.join(built_in_models())}, or another name that `plushie-search models list` shows"

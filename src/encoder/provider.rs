@@ -76,23 +76,20 @@ impl Setting {
     /// Makes sure that the open runtime knows the places, and that they know the precision.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a precision that is not for the device, [`Error::Model`] when the runtime lacks a
+    /// [`Error::Argument`] for a precision that is not for the device, [`Error::Runtime`] when the runtime lacks a
     /// provider.
     fn check(&self) -> Result<()> {
         for place in &self.places {
             place.check(self.precision)?;
             let Some((name, package, is_available)) = place.provider() else { continue };
-            if !runtime::environment().and_then(|_| is_available().map_err(|error| Error::model("runtime", error)))? {
+            if !runtime::environment().and_then(|_| is_available().map_err(Error::runtime))? {
                 // Both packages have a library of one name if they are of one version, and the last that was installed
                 // has its own: then the other is installed, but not there.
                 let (library, plain) = (runtime::library(), package.split('[').next().unwrap_or(package));
-                return Err(Error::model(
-                    "runtime",
-                    format!(
-                        "device {place}: {library} has no {name}; pip uninstall onnxruntime {plain}, then pip install \
-                         '{package}', which has it and takes its place"
-                    ),
-                ));
+                return Err(Error::runtime(format!(
+                    "device {place}: {library} has no {name}; pip uninstall onnxruntime {plain}, then pip install \
+                     '{package}', which has it and takes its place"
+                )));
             }
         }
         Ok(())
@@ -214,6 +211,18 @@ impl Place {
         if error.contains("NOT_IMPLEMENTED") || error.contains("Could not find an implementation") {
             return "; if the network is of 16 bits, use its files of 32 bits or a GPU".into();
         }
+        // "com.example:Frob(-1) is not a registered function/op", "No Op registered for Frob with domain_version of 18"
+        if ["not a registered function/op", "No Op registered"].iter().any(|words| error.contains(words)) {
+            return "; its operators are not all those of ONNX, or newer: export it with standard ones, or pip install \
+                    --upgrade onnxruntime"
+                .into();
+        }
+        let weights = ["External data path", "External initializer", "Deserialize tensor weights failed"];
+        if weights.iter().any(|words| error.contains(words)) {
+            return "; the file with its weights is damaged, of another network, or linked to a place outside: copy the \
+                    whole model directory again"
+                .into();
+        }
         match self {
             Self::Cpu => String::new(),
             Self::OpenVino(_) if all.contains("fallback to CPU EP has been explicitly disabled") => {
@@ -268,6 +277,8 @@ mod tests {
             ("Unsupported model IR version: 999, max supported IR version: 10", "pip install --upgrade onnxruntime"),
             ("Current official support for domain ai.onnx is till opset 21.", "pip install --upgrade onnxruntime"),
             ("NOT_IMPLEMENTED : Could not find an implementation for Conv(11) node", "its files of 32 bits"),
+            ("Fatal error: com.example:Frob(-1) is not a registered function/op", "export it with standard ones"),
+            ("External data path escapes model directory.", "copy the whole model directory again"),
         ] {
             assert!(Place::Cpu.advice(error, "").contains(cure), "{error}");
         }

@@ -24,9 +24,9 @@ thread_local! {
 /// here.
 ///
 /// # Errors
-/// [`Error::Model`] when the file is missing, is no ONNX Runtime, is too old, or another one is already open.
+/// [`Error::Runtime`] when the file is missing, is no ONNX Runtime, is too old, or another one is already open.
 pub fn load_runtime(library: &Path) -> Result<()> {
-    let blame = |reason: String| Error::model("runtime", format!("{}: {reason}", library.display()));
+    let blame = |reason: String| Error::runtime(format!("{}: {reason}", library.display()));
     let path = library.canonicalize().map_err(|error| blame(format!("{error}; {INSTALL}")))?;
     if !path.is_file() {
         return Err(blame(format!("is not a file; {INSTALL}")));
@@ -69,7 +69,7 @@ pub(super) fn environment() -> Result<Environment> {
     let runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     match &*runtime {
         Some((_, environment)) => Ok(environment.clone()),
-        None => Err(Error::model("runtime", "ONNX Runtime is not loaded; call load_runtime with its library first")),
+        None => Err(Error::runtime("not loaded; call load_runtime with its library first")),
     }
 }
 

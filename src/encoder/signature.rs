@@ -35,6 +35,9 @@ pub(super) struct Port {
     pub(super) shape: Vec<i64>,
 }
 
+/// The most numbers that go in for the side that nobody asks for: more than pictures of 4096 x 4096 have.
+const MOST_FILLED: usize = 1 << 26;
+
 /// What goes in for one side of a network, and which output it reads.
 pub(super) struct Signature {
     dim: usize,
@@ -180,8 +183,17 @@ fn find_inputs(ports: &[Port], plan: &Plan<'_>) -> Result<Vec<Input>, String> {
                 _ => vec![1, declared(1, 1)],
             }
         });
-        if filler.is_none() {
-            check_input((name, ty, shape), role, takes)?;
+        match &filler {
+            None => check_input((name, ty, shape), role, takes)?,
+            // A batch of none may become one of one.
+            Some(sizes) => match sizes.iter().try_fold(1_usize, |all, &size| all.checked_mul(size.max(1))) {
+                Some(..=MOST_FILLED) => {}
+                _ => {
+                    return Err(format!(
+                        "input {name:?} takes {shape:?} numbers even when it is not asked for: too many"
+                    ));
+                }
+            },
         }
         let several = shape.first().is_some_and(|&rows| rows < 0);
         inputs.push(Input { name: name.to_string(), role, element: ty, several, filler });

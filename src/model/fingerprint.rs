@@ -95,8 +95,9 @@ fn network(recipe: &mut String, dir: &Path, file: &str, called: &str) -> Result<
         inside(&location).map_err(|reason| format!("{file} has weights in {location:?}: {reason}"))?;
         let data = beside.join(&location);
         let path = dir.join(&data);
-        if !path.is_file() {
-            return Err(format!("{} is missing; {file} keeps weights in it", data.display()));
+        let data = data.display().to_string();
+        if !is_there(&path, &data)? {
+            return Err(format!("{data} is missing; {file} keeps weights in it: copy it, too"));
         }
         hash(recipe, &format!("weights {location:?}"), &path)?;
     }
@@ -136,9 +137,18 @@ pub(super) fn read_network(path: &Path, file: &str) -> Result<Vec<u8>, String> {
 pub(super) fn locate(dir: &Path, file: &str, called: &str) -> Result<PathBuf, String> {
     inside(file).map_err(|reason| format!("{called} names the file {file:?}: {reason}"))?;
     let path = dir.join(file);
-    match path.is_file() {
-        true => Ok(path),
-        false => Err(format!("{file} is missing; copy the whole model directory, or correct {called}")),
+    is_there(&path, file)?
+        .then_some(path)
+        .ok_or_else(|| format!("{file} is missing; copy the whole model directory, or correct {called}"))
+}
+
+/// Whether a file is there, which errors call `file`. One that cannot be read is not missing.
+fn is_there(path: &Path, file: &str) -> Result<bool, String> {
+    match fs::metadata(path) {
+        Ok(facts) if facts.is_file() => Ok(true),
+        Ok(_) => Err(format!("{file} is a directory or a device, not a file; copy the whole model directory")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(format!("{file} cannot be read: {error}")),
     }
 }
 

@@ -41,13 +41,17 @@ struct Header {
 /// The manifest `text` of the directory `dir`.
 pub(super) fn read(dir: &Path, text: &str) -> Result<Manifest, String> {
     let given: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let Header { format, layout, variant } = Header::deserialize(&given).map_err(|error| error.to_string())?;
+    if !given.is_object() {
+        return Err("it must be an object: {\"format\": 1, ...}".into());
+    }
+    let Header { format, layout, variant } =
+        Header::deserialize(&given).map_err(|error| in_words(&error.to_string()))?;
     if format != FORMAT {
         return Err(format!(
             "format {format} is not {FORMAT}, the one this version of plushie_search reads; update it"
         ));
     }
-    let Value::Object(mut given) = given else { return Err("must be an object".into()) };
+    let Value::Object(mut given) = given else { unreachable!("it was seen to be an object") };
     given.remove("layout");
     given.remove("variant");
     match (layout, variant) {
@@ -139,11 +143,61 @@ fn finish(dir: &Path, mut whole: Map<String, Value>) -> Result<Manifest, String>
     if open {
         whole.insert("dimension".into(), 1.into());
     }
-    let mut made: Manifest = serde_json::from_value(Value::Object(whole)).map_err(|error| error.to_string())?;
+    let mut made = typed(&Value::Object(whole))?;
     if open {
         made.dimension = declared_dimension(dir, &made)?;
     }
     made.checked()
+}
+
+/// The manifest `whole`. Errors name the key that is wrong, by its path.
+fn typed(whole: &Value) -> Result<Manifest, String> {
+    let refusal = |whole: &Value| Manifest::deserialize(whole).err().map(|error| error.to_string());
+    Manifest::deserialize(whole).map_err(|error| {
+        let reason = error.to_string();
+        if !["invalid ", "unknown ", "missing "].iter().any(|start| reason.starts_with(start)) {
+            return reason; // not a deserialiser's, and names the key
+        }
+        let lacks = reason.starts_with("missing field");
+        let mut path: Vec<&str> = Vec::new();
+        // Each step goes to the key without which the refusal is another. Only an object can lack something.
+        while let Value::Object(fields) = path.iter().fold(whole, |value, key| &value[*key]) {
+            let is_to_blame = |key: &&String| {
+                let mut without = whole.clone();
+                let parent = path.iter().fold(&mut without, |value, step| &mut value[*step]);
+                parent.as_object_mut().and_then(|fields| fields.remove(key.as_str()));
+                refusal(&without).as_deref() != Some(&reason)
+            };
+            let mut keys = fields.keys().filter(|key| !lacks || fields[*key].is_object());
+            let Some(key) = keys.find(is_to_blame) else { break };
+            path.push(key);
+        }
+        if reason.starts_with("unknown field") {
+            path.pop(); // it is named already
+        }
+        let place = if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) };
+        format!("{place}{}", in_words(&reason))
+    })
+}
+
+/// What a deserialiser expected, in the words of JSON instead of Rust.
+fn in_words(reason: &str) -> String {
+    let reason = match reason.split_once("expected struct ") {
+        Some((before, _)) => format!("{before}expected an object"),
+        None => reason.to_string(),
+    };
+    [
+        ("expected usize", "expected a whole number, 0 or more"),
+        ("expected u32", "expected a whole number, 0 or more"),
+        ("expected u64", "expected a whole number, 0 or more"),
+        ("expected u8", "expected a whole number from 0 to 255"),
+        ("expected f32", "expected a number"),
+        ("expected f64", "expected a number"),
+        ("expected a sequence", "expected a list"),
+        ("expected an array of length", "expected a list of length"),
+    ]
+    .iter()
+    .fold(reason, |reason, (rust, words)| reason.replace(rust, words))
 }
 
 /// How many numbers a network says it gives.
@@ -176,6 +230,37 @@ mod tests {
         let mut value = json!({"a": {"b": 1, "c": [1, 2]}, "d": 4, "e": {"f": 5}});
         overlay(&mut value, &json!({"a": {"b": 2, "g": {"h": 1}}, "d": null, "e": 3}));
         assert_eq!(value, json!({"a": {"b": 2, "c": [1, 2], "g": {"h": 1}}, "e": 3}));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_its_path() {
+        let Value::Object(mut whole) = pair() else { panic!() };
+        whole.extend([("dimension".into(), json!(4)), ("name".into(), json!("a")), ("version".into(), json!("1"))]);
+        assert!(typed(&Value::Object(whole.clone())).is_ok());
+        let whole = Value::Object(whole);
+        for (over, reason) in [
+            (json!({"dimension": "6"}), "dimension: invalid type: string \"6\", expected a whole number, 0 or more"),
+            (json!({"languages": "en"}), "languages: invalid type: string \"en\", expected a list"),
+            (json!({"image": []}), "image: invalid length 0, expected an object"),
+            (
+                json!({"image": {"preprocess": {"mean": [1, 2]}}}),
+                "image.preprocess.mean: invalid length 2, expected a list of length 3",
+            ),
+            (json!({"image": {"preprocess": null}}), "image: missing field `preprocess`"),
+            (json!({"image": {"preprocess": {"std": null}}}), "image.preprocess: missing field `std`"),
+            (
+                json!({"text": {"pad_id": -1}}),
+                "text.pad_id: invalid value: integer `-1`, expected a whole number, 0 or more",
+            ),
+            (json!({"text": {"colour": 1}}), "text: unknown field `colour`, expected one of"),
+            (json!({"colour": 1}), "unknown field `colour`, expected one of"),
+            (json!({"image": {"preprocess": {"std": [0, 1, 1]}}}), "preprocess: std [0.0, 1.0, 1.0] must be three"),
+        ] {
+            let mut wrong = whole.clone();
+            overlay(&mut wrong, &over);
+            let found = typed(&wrong).unwrap_err();
+            assert!(found.starts_with(reason), "{found}");
+        }
     }
 
     #[test]

@@ -18,11 +18,15 @@ impl From<Error> for PyErr {
             Error::UnknownItem(_) => PyKeyError::new_err(message),
             // With (errno, text, file) Python picks the class: FileNotFoundError, PermissionError ...
             Error::Io { path, source } => match source.raw_os_error() {
-                Some(code) => PyOSError::new_err((code, source.to_string(), path.into_os_string())),
+                Some(code) => {
+                    let text = source.to_string();
+                    let text = text.split(" (os error").next().unwrap_or_default().to_string(); // Python says the number
+                    PyOSError::new_err((code, text, path.into_os_string()))
+                }
                 None => PyOSError::new_err(message),
             },
             Error::Picture { .. } | Error::Mesh { .. } => PictureError::new_err(message),
-            Error::Model { .. } => ModelError::new_err(message),
+            Error::Model { .. } | Error::Runtime(_) => ModelError::new_err(message),
             Error::Catalog { .. } => CatalogError::new_err(message),
             Error::Interrupted => PyKeyboardInterrupt::new_err(message),
         }

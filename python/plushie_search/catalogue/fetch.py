@@ -6,6 +6,7 @@ only when its digest is the right one: nothing wrong ever gets into a cache that
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from .entry import Entry, File
 from .pins import Pins
 
 INSTALL = "pip install 'plushie_search[hub]'"
+
+#: What a disk says that takes no more, or none from this user.
+STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def fetch(entry: Entry, revision: str | None, pins: Pins) -> str:
@@ -104,7 +108,9 @@ def _fetch_blob(hub: Any, entry: Entry, file: File, url: str, size: int | None, 
                 break
             except hub.errors.HfHubHTTPError:
                 raise
-            except Exception:
+            except Exception as error:
+                if _is_of_storage(error):
+                    raise
                 # As long as each try gets further, the next one is worth it.
                 if target.tell() <= furthest:
                     raise
@@ -127,6 +133,11 @@ def _wrong(entry: Entry, file: File, wanted: str, got: str) -> ModelError:
     )
 
 
+def _is_of_storage(error: Exception) -> bool:
+    """Whether it is this disk that failed, not the network."""
+    return isinstance(error, OSError) and (error.errno in STORAGE or error.filename is not None)
+
+
 def _reason(hub: Any, endpoint: str, entry: Entry, error: Exception) -> str:
     """What went wrong with a transfer, and what to do."""
     errors = hub.errors
@@ -147,8 +158,11 @@ def _reason(hub: Any, endpoint: str, entry: Entry, error: Exception) -> str:
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
         return f"cannot be had: {endpoint} answered with the status {status}; what has come is kept, try again later"
-    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
-        return f"cannot be stored: {error}; make room, or name another place by HF_HOME"
+    if _is_of_storage(error):
+        return (
+            f"cannot be stored in {cache.folder()}: {error}; make room, or name another place by HF_HOME. What has "
+            "come is kept: the next try goes on there"
+        )
     return (
         f"cannot be had from {endpoint} ({type(error).__name__}: {error}); check the network, or name a mirror by "
         "HF_ENDPOINT. What has come is kept: the next try goes on there"

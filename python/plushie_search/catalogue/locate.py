@@ -36,7 +36,13 @@ def locate(entry: Entry, *, accept_licence: bool = False, thorough: bool = False
         return Path(__file__).parent, entry.revision or "elsewhere"
     if known.repository != entry.repository or entry.revision not in (None, known.revision):
         known = pins.Pins(repository=entry.repository, accepted=accepted)
-    directory, revision = _present(entry, known)
+    try:
+        directory, revision = _present(entry, known)
+    except OSError as error:
+        raise ModelError(
+            f"model {entry.name}: the cache of the model hub cannot be looked into: {error}; get the right to read "
+            "it, or name another place by HF_HOME"
+        ) from error
     if directory is None:
         if cache.offline():
             raise ModelError(
@@ -55,7 +61,10 @@ def locate(entry: Entry, *, accept_licence: bool = False, thorough: bool = False
 
 def is_here(entry: Entry) -> bool:
     """Whether all files of a model are in the hub's cache; nothing is read or downloaded."""
-    return entry.repository is not None and _present(entry, pins.read(entry.name))[0] is not None
+    try:
+        return entry.repository is not None and _present(entry, pins.read(entry.name))[0] is not None
+    except OSError:  # a cache that this user may not look into has nothing for it
+        return False
 
 
 def _present(entry: Entry, known: pins.Pins) -> tuple[Path | None, str | None]:

@@ -120,6 +120,8 @@ impl<'a> Directory<'a> {
             Ok(data) if data.len() > MAX_JSON_BYTES => {
                 return Err(format!("{file} has {} bytes, which no settings have", data.len()));
             }
+            // A pipe or device may never end.
+            Ok(data) if !data.is_file() => return Err(format!("{file} is no file; copy the whole model directory")),
             _ => {}
         }
         match fs::read(&path) {
