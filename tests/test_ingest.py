@@ -106,14 +106,16 @@ def test_requests_are_as_large_as_they_may_be(far: Callable[..., ps.Engine], ser
 
 def test_no_more_requests_than_allowed_are_under_way(far: Callable[..., ps.Engine], service: FakeService) -> None:
     engine = far(batch=8, requests=3)
-    lock, now, most = threading.Lock(), [0], [0]
+    changed, now, most = threading.Condition(), [0], [0]
 
     def count(output: NDArray[np.float32]) -> NDArray[np.float32]:
-        with lock:
+        with changed:
             now[0] += 1
             most[0] = max(most[0], now[0])
+            changed.notify_all()
+            changed.wait_for(lambda: most[0] >= 3, timeout=20)
         time.sleep(0.005)
-        with lock:
+        with changed:
             now[0] -= 1
         return output
 
