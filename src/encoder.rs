@@ -14,6 +14,7 @@ mod provider;
 mod remote;
 mod runtime;
 mod session;
+mod several;
 mod signature;
 mod text;
 mod tower;
@@ -42,6 +43,7 @@ use self::whole::{Whole, WholePictures, WholeTexts};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::picture::Source;
+use crate::preprocess::Shared;
 use crate::service;
 use crate::service::{Address, Embeddings};
 use crate::stop::Stop;
@@ -224,7 +226,7 @@ impl Encoder {
         workers: &ThreadPool,
     ) -> Result<Probe> {
         let of_picture = |tower: &dyn Pictures| -> Result<Vec<f32>> {
-            let mut rows = tower.rows(&[probe::picture()?], workers, &Stop::current())?;
+            let mut rows = tower.rows(&[Shared::alone(probe::picture()?)], workers, &Stop::current())?;
             rows.remove(0).map(Vectors::into_inner)
         };
         let of_text = |tower: &dyn Texts| -> Result<Vec<f32>> {
@@ -323,7 +325,7 @@ impl Encoder {
     /// # Errors
     /// The first picture's that cannot be read, or [`Error::Model`] when the model has no image tower.
     pub fn images(&self, sources: &[Source]) -> Result<Vectors> {
-        self.gather(self.image_tower()?.rows(sources, &self.workers, &Stop::current())?)
+        self.gather(self.rows(&alone(sources))?)
     }
 
     /// The vector of each picture, or why it has none: one bad picture spoils no other.
@@ -331,11 +333,12 @@ impl Encoder {
     /// # Errors
     /// [`Error::Model`] when no picture could have one: the model has no image tower, or its server cannot be used.
     pub fn each_image(&self, sources: &[Source]) -> Result<Vec<Result<Vec<f32>>>> {
-        if sources.is_empty() {
-            return Ok(Vec::new());
-        }
-        let rows = self.image_tower()?.rows(sources, &self.workers, &Stop::current())?;
-        Ok(rows.into_iter().map(|row| row.map(Vectors::into_inner)).collect())
+        Ok(self.rows(&alone(sources))?.into_iter().map(|row| row.map(Vectors::into_inner)).collect())
+    }
+
+    fn rows(&self, pictures: &[Shared]) -> Result<Vec<Result<Vectors>>> {
+        let tower = self.image_tower()?;
+        if pictures.is_empty() { Ok(Vec::new()) } else { tower.rows(pictures, &self.workers, &Stop::current()) }
     }
 
     /// The vectors of texts, in their order.
@@ -406,6 +409,10 @@ impl Encoder {
             false => Err(Error::model(self.model.name(), "was opened before this process forked; open it again here")),
         }
     }
+}
+
+fn alone(sources: &[Source]) -> Vec<Shared> {
+    sources.iter().cloned().map(Shared::alone).collect()
 }
 
 #[cfg(test)]

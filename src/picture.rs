@@ -47,6 +47,8 @@ pub struct Picture {
     pixels: Vec<u8>,
     full: (u32, u32),
     shrink: u32,
+    /// Whether its decoder makes pictures smaller.
+    shrinks: bool,
     /// Whether the stored columns and rows have been turned around.
     flipped: [bool; 2],
 }
@@ -69,7 +71,7 @@ impl Picture {
             let given = pixels.len();
             return Err(Error::argument(format!("{width}x{height} RGB pixels are {expected} bytes, not {given}")));
         }
-        Ok(Self { width, height, pixels, full: (width, height), shrink: 1, flipped: [false; 2] })
+        Ok(Self { width, height, pixels, full: (width, height), shrink: 1, shrinks: false, flipped: [false; 2] })
     }
 
     /// A picture of `channels` samples for each pixel: 1 is grey, 3 are red, green, blue, and the fourth is alpha, which
@@ -109,6 +111,11 @@ impl Picture {
     /// How many of its pixels stand for one pixel of the full size, along each side: 1, or 1/2, 1/4, 1/8.
     pub fn scale(&self) -> f64 {
         1.0 / f64::from(self.shrink)
+    }
+
+    /// Whether it would be the same, had it been decoded for no less than `at_least`.
+    pub fn serves(&self, at_least: (u32, u32)) -> bool {
+        !self.shrinks || jpeg::shrink(self.full, Some(at_least)) == self.shrink
     }
 
     /// Where the full picture begins: the part of a pixel that it leaves on the left and above. Only of a picture that
@@ -233,7 +240,15 @@ fn shrink(picture: &Picture, width: u32, height: u32) -> Result<Picture, String>
     source
         .map_err(|error| error.to_string())
         .and_then(|source| Resizer::new().resize(&source, &mut small, &options).map_err(|error| error.to_string()))?;
-    Ok(Picture { width, height, pixels: small.into_vec(), full: (width, height), shrink: 1, flipped: [false; 2] })
+    Ok(Picture {
+        width,
+        height,
+        pixels: small.into_vec(),
+        full: (width, height),
+        shrink: 1,
+        shrinks: false,
+        flipped: [false; 2],
+    })
 }
 
 fn decode(bytes: &[u8], at_least: Option<(u32, u32)>, memory: Vec<u8>) -> Result<Picture, String> {
@@ -336,6 +351,9 @@ mod tests {
             let turned = [&bytes[..2], &exif.concat(), &bytes[2..]].concat();
             let picture = decode(&turned, Some((20, 20)), Vec::new()).unwrap();
             assert_eq!(picture.scale(), 0.5);
+            let serves = [(20, 20), (13, 13), (12, 12), (25, 40), (40, 25), (26, 26)].map(|size| picture.serves(size));
+            let wide = orientation < 5;
+            assert_eq!(serves, [true, true, false, !wide, wide, false]);
             assert_eq!(picture.full_size(), if orientation < 5 { (101, 51) } else { (51, 101) });
             picture.margin()
         };

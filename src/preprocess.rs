@@ -4,6 +4,7 @@
 //! of the usual image processors, to within a rounding of grey levels.
 
 mod resample;
+mod shared;
 
 use std::array;
 use std::cell::RefCell;
@@ -17,6 +18,8 @@ use crate::error::{Error, Result};
 use crate::picture::{Picture, Source};
 
 use self::resample::Scratch;
+
+pub use self::shared::{Shared, Wants};
 
 /// The longest side of an input that any model could want.
 const MAX_SIDE: usize = 4096;
@@ -282,12 +285,17 @@ impl Preprocess {
     /// # Errors
     /// As [`Source::decode`]; [`Error::Argument`] when `out` has another length than [`tensor_len`](Self::tensor_len).
     pub fn load(&self, source: &Source, out: &mut [f32]) -> Result<()> {
+        self.decoded(source, |picture| self.apply(picture, out))
+    }
+
+    /// Gives the picture to `then`, decoded for this model.
+    fn decoded(&self, source: &Source, then: impl FnOnce(&Picture) -> Result<()>) -> Result<()> {
         if let Source::Pixels { picture, .. } = source {
-            return self.apply(picture, out);
+            return then(picture);
         }
         let memory = SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.decoded));
         let picture = source.decode_into(Some(self.at_least()), memory)?;
-        self.apply(&picture, out)?;
+        then(&picture)?;
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.decoded = picture.into_pixels();
             scratch.tidy();
@@ -300,19 +308,35 @@ impl Preprocess {
     /// # Errors
     /// [`Error::Argument`] when `out` has another length than [`tensor_len`](Self::tensor_len).
     pub fn apply(&self, picture: &Picture, out: &mut [f32]) -> Result<()> {
-        if out.len() != self.tensor_len() {
-            let (given, expected) = (out.len(), self.tensor_len());
-            return Err(Error::argument(format!("a tensor of {expected} numbers was expected, not of {given}")));
-        }
+        self.check_len(out)?;
+        self.resampled(picture, |pixels, place| self.normalize(pixels, place, out))
+    }
+
+    /// Gives the pixels of the tensor to `then`, and their place there: left, top, columns.
+    fn resampled<T>(&self, picture: &Picture, then: impl FnOnce(&[[u8; 3]], [usize; 3]) -> T) -> Result<T> {
         let Plan { from, to: [left, top, columns, rows] } = self.plan(picture.full_size());
         SCRATCH.with_borrow_mut(|scratch| {
             let pixels = scratch.resample(picture, self.filter, from, (columns, rows)).map_err(|error| {
                 Error::argument(format!("{picture:?} cannot be resized to {columns}x{rows}: {error}"))
             })?;
-            self.normalize(pixels, [left, top, columns], out);
+            let done = then(pixels, [left, top, columns]);
             scratch.tidy();
-            Ok(())
+            Ok(done)
         })
+    }
+
+    fn check_len(&self, out: &[f32]) -> Result<()> {
+        let (given, expected) = (out.len(), self.tensor_len());
+        match given == expected {
+            true => Ok(()),
+            false => Err(Error::argument(format!("a tensor of {expected} numbers was expected, not of {given}"))),
+        }
+    }
+
+    /// Whether another has the same pixels, whatever numbers they become.
+    fn sees_as(&self, other: &Self) -> bool {
+        let seen = |by: &Self| (by.resize, by.size, by.resize_to, by.filter, by.centre);
+        seen(self) == seen(other)
     }
 
     /// What to resample and where to put it, for a picture of this width and height.

@@ -78,13 +78,17 @@ impl Query {
     pub fn encode(queries: &[Self], lookups: &[Lookup<'_>]) -> Result<Vec<Batch>> {
         let sources: Vec<Source> = queries.iter().flat_map(|q| q.images.iter().map(|(s, _)| s.clone())).collect();
         let words: Vec<&str> = queries.iter().flat_map(|q| q.texts.iter().map(|(t, _)| t.as_str())).collect();
-        let encode = |by: &Lookup<'_>| {
-            let none = || Vectors::new(by.encoder.dim());
-            let seen = if by.images && !sources.is_empty() { by.encoder.images(&sources)? } else { none() };
-            let read = if by.texts && !words.is_empty() { by.encoder.texts(&words)? } else { none() };
-            Ok((seen, read))
-        };
-        let encoded = lookups.iter().map(encode).collect::<Result<Vec<_>>>()?;
+        let none = |by: &Lookup<'_>| Vectors::new(by.encoder.dim());
+        let read =
+            |by: &Lookup<'_>| if by.texts && !words.is_empty() { by.encoder.texts(&words) } else { Ok(none(by)) };
+        let encode = |by: &Lookup<'_>| Ok((none(by), read(by)?));
+        let seeing: Vec<&Encoder> = lookups.iter().filter(|by| by.images).map(|by| by.encoder).collect();
+        let images = Encoder::each_image_by(&seeing, &sources)?.into_iter().collect::<Result<Vec<_>>>()?;
+        let mut encoded = lookups.iter().map(encode).collect::<Result<Vec<_>>>()?;
+        for row in images {
+            let seen = encoded.iter_mut().zip(lookups).filter(|(_, by)| by.images).map(|((seen, _), _)| seen);
+            seen.zip(&row).for_each(|(seen, vector)| seen.extend(vector));
+        }
         let mut rows: Vec<_> = encoded.iter().map(|(seen, read)| (seen.rows(), read.rows())).collect();
 
         let mut batches: Vec<Batch> = Vec::new();

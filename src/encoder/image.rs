@@ -14,8 +14,7 @@ use crate::encoder::signature::{Feed, Plan, Takes};
 use crate::encoder::tower::Pictures;
 use crate::error::Result;
 use crate::model::{IMAGE_OUTPUTS, ImageTower, Model};
-use crate::picture::Source;
-use crate::preprocess::Preprocess;
+use crate::preprocess::{Preprocess, Shared};
 use crate::stop::Stop;
 use crate::vectors::Vectors;
 
@@ -47,7 +46,7 @@ pub(super) struct ImageEncoder {
 
 /// A batch on its way: what it is of, its pixels, and which of them could be read.
 struct Batch<'a> {
-    sources: &'a [Source],
+    pictures: &'a [Shared],
     room: Room,
     loaded: Vec<Result<()>>,
 }
@@ -86,48 +85,48 @@ impl ImageEncoder {
     }
 
     /// Each thread decodes and computes, one picture at a time, or [`TOGETHER`].
-    fn few(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Vec<Result<Vectors>> {
+    fn few(&self, pictures: &[Shared], workers: &ThreadPool, stop: &Stop) -> Vec<Result<Vectors>> {
         let rows: Vec<Vec<Result<Vectors>>> = workers.install(|| {
-            let together = sources.len() >= MANY && self.setting.max_batch.is_none() && self.shares();
+            let together = pictures.len() >= MANY && self.setting.max_batch.is_none() && self.shares();
             let size = if together { TOGETHER } else { 1 };
             let room = || vec![0.0; size * self.preprocess.tensor_len()];
-            let some = |tensors: &mut Vec<f32>, sources: &[Source]| {
-                let loaded = self.load(sources, tensors, stop);
-                self.compute(0, sources, tensors, loaded)
+            let some = |tensors: &mut Vec<f32>, pictures: &[Shared]| {
+                let loaded = self.load(pictures, tensors, stop);
+                self.compute(0, pictures, tensors, loaded)
             };
-            sources.par_chunks(size).with_max_len(1).map_init(room, some).collect()
+            pictures.par_chunks(size).with_max_len(1).map_init(room, some).collect()
         });
         rows.into_iter().flatten().collect()
     }
 
     /// While some batches are computed, all threads decode the next.
-    fn batches(&self, sources: &[Source], most: usize, workers: &ThreadPool, stop: &Stop) -> Vec<Result<Vectors>> {
+    fn batches(&self, pictures: &[Shared], most: usize, workers: &ThreadPool, stop: &Stop) -> Vec<Result<Vectors>> {
         let apart = self.setting.is_apart();
         let places = if apart { self.setting.places.len() } else { workers.current_num_threads() };
         // Few pictures are spread over all places rather than given to the first.
-        let size = most.min(sources.len().div_ceil(places)).max(1);
+        let size = most.min(pictures.len().div_ceil(places)).max(1);
         // A thread of the pool must not wait for others of it.
         let runners = if apart { RUNNERS * places } else { places };
         let runners = if workers.current_thread_index().is_some() { 0 } else { runners };
-        let parts: Vec<&[Source]> = sources.chunks(size).collect();
+        let parts: Vec<&[Shared]> = pictures.chunks(size).collect();
         let make = |number: usize| {
-            let sources = parts[number];
+            let pictures = parts[number];
             let mut room = self.take_room(most);
             let tensors = room.numbers().par_chunks_mut(self.preprocess.tensor_len());
             let load = || {
-                let pairs = sources.par_iter().zip(tensors).with_max_len(1);
-                pairs.map(|(source, tensor)| self.load_one(source, tensor, stop)).collect()
+                let pairs = pictures.par_iter().zip(tensors).with_max_len(1);
+                pairs.map(|(picture, tensor)| self.load_one(picture, tensor, stop)).collect()
             };
             let loaded = workers.install(load);
-            Batch { sources, room, loaded }
+            Batch { pictures, room, loaded }
         };
-        let compute = |runner: usize, Batch { sources, mut room, loaded }: Batch<'_>| {
+        let compute = |runner: usize, Batch { pictures, mut room, loaded }: Batch<'_>| {
             let rows = match apart {
                 true => {
                     let _turn = self.turns[runner % self.turns.len()].take();
-                    self.compute(runner, sources, room.numbers(), loaded)
+                    self.compute(runner, pictures, room.numbers(), loaded)
                 }
-                false => workers.install(|| self.compute(runner, sources, room.numbers(), loaded)),
+                false => workers.install(|| self.compute(runner, pictures, room.numbers(), loaded)),
             };
             self.give_back(room, runners + 1);
             rows
@@ -135,21 +134,21 @@ impl ImageEncoder {
         flow(parts.len(), runners, make, compute).into_iter().flatten().collect()
     }
 
-    fn load(&self, sources: &[Source], tensors: &mut [f32], stop: &Stop) -> Vec<Result<()>> {
+    fn load(&self, pictures: &[Shared], tensors: &mut [f32], stop: &Stop) -> Vec<Result<()>> {
         let tensors = tensors.chunks_exact_mut(self.preprocess.tensor_len());
-        sources.iter().zip(tensors).map(|(source, tensor)| self.load_one(source, tensor, stop)).collect()
+        pictures.iter().zip(tensors).map(|(picture, tensor)| self.load_one(picture, tensor, stop)).collect()
     }
 
-    fn load_one(&self, source: &Source, tensor: &mut [f32], stop: &Stop) -> Result<()> {
+    fn load_one(&self, picture: &Shared, tensor: &mut [f32], stop: &Stop) -> Result<()> {
         stop.check()?;
-        self.preprocess.load(source, tensor)
+        picture.load(&self.preprocess, tensor)
     }
 
     /// The vectors of pictures that are in `tensors`, but for those that could not be read.
     fn compute(
         &self,
         place: usize,
-        sources: &[Source],
+        pictures: &[Shared],
         tensors: &mut [f32],
         loaded: Vec<Result<()>>,
     ) -> Vec<Result<Vectors>> {
@@ -170,8 +169,7 @@ impl ImageEncoder {
             _ => self.run(place, tensors, String::new).ok(),
         };
         let alone = |(&number, tensor): (&usize, &[f32])| {
-            let source: &Source = &sources[number];
-            self.run(place, tensor, || format!("picture {}", source.name()))
+            self.run(place, tensor, || format!("picture {}", pictures[number].source().name()))
         };
         let vectors: Vec<Result<Vectors>> = match together {
             Some(vectors) => vectors.split().into_iter().map(Ok).collect(),
@@ -263,12 +261,16 @@ impl ImageEncoder {
 }
 
 impl Pictures for ImageEncoder {
-    fn rows(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
+    fn rows(&self, pictures: &[Shared], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
         Ok(match self.setting.max_batch {
-            Some(most) if self.mixes(most) => self.batches(sources, most, workers, stop),
-            Some(_) if self.setting.is_apart() => self.batches(sources, 1, workers, stop),
-            _ => self.few(sources, workers, stop),
+            Some(most) if self.mixes(most) => self.batches(pictures, most, workers, stop),
+            Some(_) if self.setting.is_apart() => self.batches(pictures, 1, workers, stop),
+            _ => self.few(pictures, workers, stop),
         })
+    }
+
+    fn preprocess(&self) -> Option<&Preprocess> {
+        Some(&self.preprocess)
     }
 
     fn at_once(&self, workers: &ThreadPool) -> usize {

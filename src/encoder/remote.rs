@@ -18,8 +18,7 @@ use crate::encoder::text::text_plan;
 use crate::encoder::tower::{Pictures, Texts};
 use crate::error::{Error, Result};
 use crate::model::{Model, Precision};
-use crate::picture::Source;
-use crate::preprocess::Preprocess;
+use crate::preprocess::{Preprocess, Shared};
 use crate::service::{Address, Numbers, Options, Tensor, Tensors};
 use crate::stop::Stop;
 use crate::tokenize;
@@ -196,22 +195,22 @@ impl RemotePictures {
     }
 
     /// The vectors of the pictures of one request, which are decoded here meanwhile by all threads.
-    fn some(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
+    fn some(&self, pictures: &[Shared], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
         stop.check()?;
         let size = self.preprocess.tensor_len();
-        let mut tensors = vec![0.0; sources.len() * size];
+        let mut tensors = vec![0.0; pictures.len() * size];
         let loaded: Vec<Result<()>> = workers.install(|| {
             let rooms = tensors.par_chunks_exact_mut(size);
-            sources.par_iter().zip(rooms).map(|(source, room)| self.preprocess.load(source, room)).collect()
+            pictures.par_iter().zip(rooms).map(|(picture, room)| picture.load(&self.preprocess, room)).collect()
         });
         // Pictures that cannot be read leave no gap.
-        let good: Vec<usize> = (0..sources.len()).filter(|&i| loaded[i].is_ok()).collect();
+        let good: Vec<usize> = (0..pictures.len()).filter(|&i| loaded[i].is_ok()).collect();
         for (place, &i) in good.iter().enumerate() {
             tensors.copy_within(i * size..(i + 1) * size, place * size);
         }
         tensors.truncate(good.len() * size);
         let run = |rows: Range<usize>| {
-            let name = || format!("picture {}", sources[good[rows.start]].name());
+            let name = || format!("picture {}", pictures[good[rows.start]].source().name());
             self.remote.run(self.feed(&tensors[rows.start * size..rows.end * size]), name)
         };
         let mut vectors = self.remote.most.run(0..good.len(), &run)?.into_iter();
@@ -224,15 +223,19 @@ impl RemotePictures {
 }
 
 impl Pictures for RemotePictures {
-    fn rows(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
-        let batch = self.remote.batch(sources.len(), || {
+    fn rows(&self, pictures: &[Shared], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
+        let batch = self.remote.batch(pictures.len(), || {
             let size = self.preprocess.tensor_len();
             let noise = noise(size);
             self.remote.same_together(self.feed(&noise), |row| self.feed(&noise[row * size..(row + 1) * size]))
         });
-        let parts: Vec<&[Source]> = sources.chunks(batch).collect();
+        let parts: Vec<&[Shared]> = pictures.chunks(batch).collect();
         let rows = self.remote.requests.run(&parts, workers, |some| self.some(some, workers, stop))?;
         Ok(rows.into_iter().flatten().collect())
+    }
+
+    fn preprocess(&self) -> Option<&Preprocess> {
+        Some(&self.preprocess)
     }
 
     fn at_once(&self, _: &ThreadPool) -> usize {

@@ -3,7 +3,7 @@
 use rayon::ThreadPool;
 
 use crate::error::Result;
-use crate::picture::Source;
+use crate::preprocess::{Preprocess, Shared};
 use crate::stop::Stop;
 use crate::vectors::Vectors;
 
@@ -13,7 +13,10 @@ pub(super) trait Pictures: Send + Sync {
     ///
     /// # Errors
     /// What would keep any picture from getting one.
-    fn rows(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>>;
+    fn rows(&self, pictures: &[Shared], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>>;
+
+    /// What it makes of them first, unless they go to a server as they are.
+    fn preprocess(&self) -> Option<&Preprocess>;
 
     /// How many pictures keep everything busy that computes them.
     fn at_once(&self, workers: &ThreadPool) -> usize;

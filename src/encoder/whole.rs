@@ -11,7 +11,7 @@ use crate::encoder::in_flight::Requests;
 use crate::encoder::probe;
 use crate::encoder::tower::{Pictures, Texts};
 use crate::error::{Error, Result};
-use crate::picture::Source;
+use crate::preprocess::{Preprocess, Shared};
 use crate::service::{Embeddings, Failure, File};
 use crate::stop::Stop;
 use crate::tokenize;
@@ -114,19 +114,19 @@ impl WholePictures {
         Self(Side::new(service, model, dim, service.most_pictures()))
     }
 
-    fn some(&self, sources: &[Source], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>> {
+    fn some(&self, pictures: &[Shared], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>> {
         let files: Vec<Result<File>> = workers.install(|| {
-            let file = |source: &Source| source.file().map(|(media, bytes)| File { media, bytes });
-            sources.par_iter().map(file).collect()
+            let file = |picture: &Shared| picture.source().file().map(|(media, bytes)| File { media, bytes });
+            pictures.par_iter().map(file).collect()
         });
-        let good: Vec<usize> = (0..sources.len()).filter(|&i| files[i].is_ok()).collect();
+        let good: Vec<usize> = (0..pictures.len()).filter(|&i| files[i].is_ok()).collect();
         let (mut ready, mut read) = (Vec::with_capacity(good.len()), Vec::with_capacity(files.len()));
         for file in files {
             read.push(file.map(|file| ready.push(file)));
         }
         let run = |rows: Range<usize>| {
             let answer = self.0.service.pictures(&ready[rows.clone()], Some(self.0.dim));
-            self.0.read(answer, || format!("picture {}", sources[good[rows.start]].name()))
+            self.0.read(answer, || format!("picture {}", pictures[good[rows.start]].source().name()))
         };
         let mut vectors = self.0.most.run(0..ready.len(), &run)?.into_iter();
         let each = read.into_iter().map(|read| {
@@ -138,13 +138,17 @@ impl WholePictures {
 }
 
 impl Pictures for WholePictures {
-    fn rows(&self, sources: &[Source], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
-        let parts: Vec<&[Source]> = sources.chunks(self.0.most.get()).collect();
+    fn rows(&self, pictures: &[Shared], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
+        let parts: Vec<&[Shared]> = pictures.chunks(self.0.most.get()).collect();
         let rows = self.0.requests.run(&parts, workers, |some| {
             stop.check()?;
             self.some(some, workers)
         })?;
         Ok(rows.into_iter().flatten().collect())
+    }
+
+    fn preprocess(&self) -> Option<&Preprocess> {
+        None
     }
 
     fn at_once(&self, _: &ThreadPool) -> usize {

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::encoder::Encoder;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::picture::Source;
@@ -213,32 +214,15 @@ impl Engine {
             }
             encoded.push(pictures);
         }
-        for ((draft, place), vectors) in places.into_iter().zip(self.each_image(&fresh)?) {
+        let encoders: Vec<&Encoder> = self.encoders.iter().map(|encoder| &**encoder).collect();
+        for ((draft, place), vectors) in places.into_iter().zip(Encoder::each_image_by(&encoders, &fresh)?) {
             let picture = &mut encoded[draft][place];
             match vectors {
-                Ok(vectors) => picture.outcome = Outcome::New(vectors),
+                Ok(vectors) => picture.outcome = Outcome::New(vectors.into_iter().map(Vectors::into_inner).collect()),
                 Err(error) => failed.push((picture.name.clone(), error)),
             }
         }
         Ok((encoded, failed))
-    }
-
-    /// What each picture is to each model, or why one of them cannot use it.
-    fn each_image(&self, sources: &[Source]) -> Result<Vec<Result<Vec<Vec<f32>>>>> {
-        let mut rows: Vec<Result<Vec<Vec<f32>>>> = sources.iter().map(|_| Ok(Vec::new())).collect();
-        for encoder in &self.encoders {
-            // What one model cannot use is not stored, so that no other needs to see it.
-            let usable: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].is_ok()).collect();
-            let left: Vec<Source> = usable.iter().map(|&i| sources[i].clone()).collect();
-            for (i, vector) in usable.into_iter().zip(encoder.each_image(&left)?) {
-                match (&mut rows[i], vector) {
-                    (Ok(vectors), Ok(vector)) => vectors.push(vector),
-                    (row, Err(error)) => *row = Err(error),
-                    (Err(_), Ok(_)) => {}
-                }
-            }
-        }
-        Ok(rows)
     }
 
     /// Every draft's pictures, read once, with the digest of their content.

@@ -42,7 +42,8 @@ fn decode_once(
     let mut decoder = Decoder::new()?;
     let full = decoder.read_header(bytes)?;
     check_size(full.0, full.1)?;
-    let shrink = if decoder.get(TJPARAM_TJPARAM_LOSSLESS) == 1 { 1 } else { shrink(full, at_least) };
+    let shrinks = decoder.get(TJPARAM_TJPARAM_LOSSLESS) != 1;
+    let shrink = if shrinks { shrink(full, at_least) } else { 1 };
     let (width, height) = (full.0.div_ceil(shrink), full.1.div_ceil(shrink));
     let four_inks = [TJCS_TJCS_CMYK, TJCS_TJCS_YCCK].contains(&(decoder.get(TJPARAM_TJPARAM_COLORSPACE) as u32));
     let channels = if four_inks { 4 } else { 3 };
@@ -64,11 +65,11 @@ fn decode_once(
     if four_inks {
         to_rgb(&mut pixels);
     }
-    Ok((Picture { width, height, pixels, full, shrink, flipped: [false; 2] }, warning))
+    Ok((Picture { width, height, pixels, full, shrink, shrinks, flipped: [false; 2] }, warning))
 }
 
 /// The most of 8, 4, 2 and 1 that leaves enough; the sizes between them have no SIMD code and cost more.
-fn shrink(full: (u32, u32), at_least: Option<(u32, u32)>) -> u32 {
+pub(super) fn shrink(full: (u32, u32), at_least: Option<(u32, u32)>) -> u32 {
     let Some((width, height)) = at_least else { return 1 };
     let enough = |shrink: &u32| full.0 / shrink >= width && full.1 / shrink >= height;
     [8, 4, 2].into_iter().find(enough).unwrap_or(1)

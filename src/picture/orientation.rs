@@ -52,7 +52,7 @@ impl Orientation {
         let full = if self.swaps_sides() { (picture.full.1, picture.full.0) } else { picture.full };
         // A column that was the last one is now on the left, and a row that was the last one is above.
         let flipped = [matches!(self.0, 2 | 3 | 6 | 7), matches!(self.0, 3 | 4 | 7 | 8)];
-        Picture { width: width as u32, height: height as u32, pixels, full, shrink: picture.shrink, flipped }
+        Picture { width: width as u32, height: height as u32, pixels, full, flipped, ..picture }
     }
 }
 

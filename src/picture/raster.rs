@@ -46,6 +46,7 @@ pub(super) fn decode(format: Format, bytes: &[u8]) -> Result<Picture, String> {
         pixels: to_rgb(color, samples)?,
         full: (width, height),
         shrink: 1,
+        shrinks: false,
         flipped: [false; 2],
     })
 }

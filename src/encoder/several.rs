@@ -1,0 +1,42 @@
+//! Pictures for several models, which share what they decode.
+
+use crate::encoder::Encoder;
+use crate::error::Result;
+use crate::picture::Source;
+use crate::preprocess::{Shared, Wants};
+use crate::vectors::Vectors;
+
+/// Bytes of pictures that are kept from one model for the next.
+const KEPT: usize = 128 << 20;
+
+impl Encoder {
+    /// The vector of each picture by each of `encoders`, or why one of them has none. A picture is decoded once for all
+    /// that would decode it at the same scale, and gets the vectors that each would give it alone.
+    ///
+    /// # Errors
+    /// As [`each_image`](Self::each_image).
+    pub fn each_image_by(encoders: &[&Self], sources: &[Source]) -> Result<Vec<Result<Vec<Vectors>>>> {
+        let towers = encoders.iter().filter_map(|encoder| encoder.image.as_deref());
+        let wants = Wants::new(towers.filter_map(|tower| tower.preprocess()));
+        let together = KEPT.checked_div(wants.bytes()).unwrap_or(sources.len()).max(1);
+        let mut rows: Vec<Result<Vec<Vectors>>> = Vec::with_capacity(sources.len());
+        for sources in sources.chunks(together) {
+            let mut some: Vec<Result<Vec<Vectors>>> = sources.iter().map(|_| Ok(Vec::new())).collect();
+            let pictures: Vec<Shared> = sources.iter().map(|source| Shared::new(source.clone(), &wants)).collect();
+            for encoder in encoders {
+                // What one cannot use is of no use, so that no other needs to see it.
+                let usable: Vec<usize> = (0..some.len()).filter(|&i| some[i].is_ok()).collect();
+                let left: Vec<Shared> = usable.iter().map(|&i| pictures[i].clone()).collect();
+                for (i, vector) in usable.into_iter().zip(encoder.rows(&left)?) {
+                    match (&mut some[i], vector) {
+                        (Ok(vectors), Ok(vector)) => vectors.push(vector),
+                        (row, Err(error)) => *row = Err(error),
+                        (Err(_), Ok(_)) => {}
+                    }
+                }
+            }
+            rows.extend(some);
+        }
+        Ok(rows)
+    }
+}

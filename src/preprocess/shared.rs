@@ -1,0 +1,222 @@
+//! One picture for several models: it is decoded once for all that would decode it at the same scale.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::Result;
+use crate::picture::Source;
+use crate::preprocess::Preprocess;
+
+/// What models want of each picture that they are given one after another; nothing where there is nothing to share.
+#[derive(Debug, Clone)]
+pub struct Wants(Arc<[Want]>);
+
+#[derive(Debug)]
+struct Want {
+    by: Preprocess,
+    /// How many models see the same.
+    times: usize,
+}
+
+/// A picture that models are given one after another. Each sees what it would see if it were alone, bit by bit: what the
+/// first one decodes is resampled for the others before it is dropped, unless they want another scale of it.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    source: Source,
+    kept: Option<Arc<Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    wants: Wants,
+    /// For each of the wants.
+    states: Mutex<Vec<State>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    /// How many models have had it.
+    had: usize,
+    pixels: Option<Pixels>,
+}
+
+/// The pixels of a tensor, and their place in it.
+#[derive(Debug, Clone)]
+struct Pixels {
+    pixels: Vec<[u8; 3]>,
+    place: [usize; 3],
+}
+
+impl Wants {
+    /// Those of several models.
+    pub fn new<'a>(models: impl Iterator<Item = &'a Preprocess>) -> Self {
+        let mut wants: Vec<Want> = Vec::new();
+        for by in models {
+            match wants.iter_mut().find(|want| want.by.sees_as(by)) {
+                Some(want) => want.times += 1,
+                None => wants.push(Want { by: by.clone(), times: 1 }),
+            }
+        }
+        Self(wants.into())
+    }
+
+    /// The most memory that is taken for a picture between two models, in bytes; 0 where there is nothing to share.
+    pub fn bytes(&self) -> usize {
+        let all: usize = self.0.iter().map(|want| want.times).sum();
+        if all < 2 { 0 } else { self.0.iter().map(|want| want.by.tensor_len()).sum() }
+    }
+}
+
+impl Shared {
+    /// For one model.
+    pub fn alone(source: Source) -> Self {
+        Self { source, kept: None }
+    }
+
+    /// For all models that want it.
+    pub fn new(source: Source, wants: &Wants) -> Self {
+        // What is decoded already is shared as it is.
+        if wants.bytes() == 0 || matches!(source, Source::Pixels { .. }) {
+            return Self::alone(source);
+        }
+        let states = Mutex::new(vec![State::default(); wants.0.len()]);
+        Self { source, kept: Some(Arc::new(Kept { wants: wants.clone(), states })) }
+    }
+
+    /// Where it comes from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Decodes, resizes and normalises for `by` into `out`: three planes of rows.
+    ///
+    /// # Errors
+    /// As [`Preprocess::load`].
+    pub fn load(&self, by: &Preprocess, out: &mut [f32]) -> Result<()> {
+        let Some(kept) = &self.kept else { return by.load(&self.source, out) };
+        by.check_len(out)?;
+        if let Some(Pixels { pixels, place }) = kept.take(by) {
+            by.normalize(&pixels, place, out);
+            return Ok(());
+        }
+        by.decoded(&self.source, |picture| {
+            by.apply(picture, out)?;
+            kept.fill(|other| {
+                let keep = |pixels: &[[u8; 3]], place| Pixels { pixels: pixels.to_vec(), place };
+                picture.serves(other.at_least()).then(|| other.resampled(picture, keep)).transpose()
+            })
+        })
+    }
+}
+
+impl Kept {
+    /// What was kept for it, if anything was.
+    fn take(&self, by: &Preprocess) -> Option<Pixels> {
+        let place = self.wants.0.iter().position(|want| want.by.sees_as(by))?;
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut states[place];
+        state.had += 1;
+        if state.had < self.wants.0[place].times { state.pixels.clone() } else { state.pixels.take() }
+    }
+
+    /// Keeps what `make` makes for those that have not had theirs.
+    fn fill(&self, make: impl Fn(&Preprocess) -> Result<Option<Pixels>>) -> Result<()> {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        for (want, state) in self.wants.0.iter().zip(&mut *states) {
+            if state.pixels.is_none() && state.had < want.times {
+                state.pixels = make(&want.by)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::Picture;
+    use crate::preprocess::{Centre, Filter, Resize};
+
+    fn preprocess(resize: Resize, side: usize, mean: f32) -> Preprocess {
+        Preprocess::new(resize, [side, side], [mean; 3], [0.5; 3]).unwrap()
+    }
+
+    fn noise(width: u32, height: u32) -> Picture {
+        let pixels = (0..width * height * 3).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        Picture::from_rgb(width, height, pixels).unwrap()
+    }
+
+    fn jpeg(width: u32, height: u32) -> Source {
+        let drawn = Source::Pixels { name: "drawn".into(), picture: Arc::new(noise(width, height)) };
+        Source::Bytes { name: "jpeg".into(), bytes: drawn.thumbnail(width.max(height), Some(90)).unwrap().into() }
+    }
+
+    fn tensor(by: &Preprocess, load: impl FnOnce(&mut [f32]) -> Result<()>) -> Vec<f32> {
+        let mut out = vec![0.0; by.tensor_len()];
+        load(&mut out).unwrap();
+        out
+    }
+
+    /// How many models have found their pixels ready.
+    fn served(source: &Source, models: &[Preprocess]) -> usize {
+        let shared = Shared::new(source.clone(), &Wants::new(models.iter()));
+        let mut ready = 0;
+        for by in models {
+            let kept = shared.kept.as_ref().unwrap();
+            let place = kept.wants.0.iter().position(|want| want.by.sees_as(by)).unwrap();
+            ready += usize::from(kept.states.lock().unwrap()[place].pixels.is_some());
+            assert_eq!(tensor(by, |out| shared.load(by, out)), tensor(by, |out| by.load(source, out)));
+        }
+        assert!(shared.kept.unwrap().states.lock().unwrap().iter().all(|state| state.pixels.is_none()));
+        ready
+    }
+
+    #[test]
+    fn what_is_decoded_alike_is_decoded_once() {
+        let all = [
+            preprocess(Resize::Squash, 16, 0.0),
+            preprocess(Resize::Crop, 17, 0.5),
+            preprocess(Resize::Letterbox, 16, 0.5),
+            preprocess(Resize::Crop, 16, 0.5).with_filter(Filter::Bilinear),
+            preprocess(Resize::Crop, 17, 0.5).with_centre(Centre::Even),
+        ];
+        assert_eq!(served(&jpeg(100, 70), &all), 4);
+    }
+
+    #[test]
+    fn those_that_see_the_same_need_not_be_the_same() {
+        let all = [0.0, 0.25, 0.5].map(|mean| preprocess(Resize::Letterbox, 20, mean).with_fill([mean as u8 * 80; 3]));
+        assert_eq!(Wants::new(all.iter()).bytes(), 20 * 20 * 3);
+        assert_eq!(served(&jpeg(90, 120), &all), 2);
+    }
+
+    #[test]
+    fn other_scales_are_decoded_by_themselves() {
+        // 200x160 at 1/4 has 40 rows: enough for 20, not for 24.
+        let sides = |sides: &[usize]| -> Vec<Preprocess> {
+            sides.iter().map(|&side| preprocess(Resize::Squash, side, 0.5)).collect()
+        };
+        assert_eq!(served(&jpeg(200, 160), &sides(&[20, 24])), 0);
+        assert_eq!(served(&jpeg(200, 160), &sides(&[20, 24, 18, 30])), 2);
+        assert_eq!(served(&jpeg(200, 160), &sides(&[100, 90])), 1);
+    }
+
+    #[test]
+    fn one_model_or_pixels_keep_nothing() {
+        let one = preprocess(Resize::Squash, 8, 0.0);
+        assert!(Shared::new(jpeg(20, 20), &Wants::new([&one].into_iter())).kept.is_none());
+        let pixels = Source::Pixels { name: "drawn".into(), picture: Arc::new(noise(20, 20)) };
+        assert!(Shared::new(pixels, &Wants::new([&one, &one].into_iter())).kept.is_none());
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_decoded_fails_for_each() {
+        let one = preprocess(Resize::Squash, 8, 0.0);
+        let bad = Source::Bytes { name: "bad".into(), bytes: (*b"GIF89a").into() };
+        let shared = Shared::new(bad, &Wants::new([&one, &one].into_iter()));
+        let mut out = vec![0.0; one.tensor_len()];
+        for _ in 0..2 {
+            assert!(shared.load(&one, &mut out).unwrap_err().to_string().starts_with("picture bad: "));
+        }
+        assert!(shared.load(&one, &mut out[1..]).is_err());
+    }
+}
