@@ -2,7 +2,7 @@
 
 import json
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import onnx
@@ -11,7 +11,7 @@ import toy
 from onnx import TensorProto, helper
 
 import plushie_search as ps
-from plushie_search import _core, hub
+from plushie_search import ModelError, _core, hub
 from plushie_search.catalogue.entry import CATALOGUE, entries
 from plushie_search.cli import main
 
@@ -170,6 +170,20 @@ def test_what_is_no_catalogue(text, tmp_path, monkeypatch):
     monkeypatch.setenv("PLUSHIE_CATALOGUE", str(tmp_path / "gone.json"))
     with pytest.raises(ValueError, match=r"gone\.json cannot be read"):
         ps.models()
+
+
+def test_the_catalogue_in_the_documentation(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```json\n(.*?)^```$", page.partition("## A catalogue of your own")[2], re.M | re.S)
+    (tmp_path / "own.json").write_text(example)
+    monkeypatch.setenv("PLUSHIE_CATALOGUE", str(tmp_path / "own.json"))
+    entry = entries()["our-clip"]
+    assert (entry.consent, entry.dimension, entry.pinned) == ("no commercial use", 512, False)
+    assert main(["models", "list"]) == 0
+    assert re.search(r"^our-clip +512 .*CC-BY-NC-4.0, asks for consent +en +The things", capsys.readouterr().out, re.M)
+    # The manifest is one that the core takes: what is missing are the files.
+    with pytest.raises(ModelError, match=r"image\.onnx is missing"):
+        _core.Encoder(tmp_path, runtime=hub.runtime_library(), manifest=entry.manifest_at("0" * 40))
 
 
 def test_a_name_that_is_nearly_right(tmp_path, capsys):

@@ -369,7 +369,10 @@ def test_an_export_that_would_be_wrong_is_not_written(tiny_open_clip, tmp_path, 
     [
         ("ViT-B-32", "neither open_clip:ARCHITECTURE/PRETRAINED nor transformers:NAME"),
         ("open_clip:ViT-B-32", "say which weights, ViT-B-32/WEIGHTS; there are: openai"),
-        ("open_clip:no-such/openai", "cannot be loaded"),
+        ("open_clip:no-such/openai", "open_clip has no architecture no-such; open_clip.list_models() has their names"),
+        ("open_clip:ViT-B-23", "open_clip has no architecture ViT-B-23; did you mean ViT-B-32"),
+        ("open_clip:ViT-B-32/no-such", "open_clip model ViT-B-32/no-such cannot be loaded: "),
+        ("transformers:DIRECTORY/..", "cannot be loaded: Unrecognized model in "),
         ("transformers:DIRECTORY", "is of the kind bert; these can be exported: clip, "),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ def load(name: str) -> Original:
     """
     given = name.startswith(("hf-hub:", "local-dir:"))
     architecture, pretrained = (name, "") if given else (*name.split("/", 1), "")[:2]
+    if not given and architecture not in (known := open_clip.list_models()):
+        alike = get_close_matches(architecture, known)
+        hint = f"did you mean {' or '.join(alike)}? " if alike else ""
+        raise ValueError(f"open_clip has no architecture {architecture}; {hint}open_clip.list_models() has their names")
     if not given and not pretrained:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none is known"
         raise ValueError(

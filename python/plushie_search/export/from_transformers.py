@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,14 @@ def load(name: str) -> Original:
     """
     if Path(name).is_absolute() and not Path(name).is_dir():
         raise ValueError(f"transformers model {name}: no such directory")
-    kind = AutoConfig.from_pretrained(name).model_type
+    with _loading(name):
+        kind = AutoConfig.from_pretrained(name).model_type
     if kind not in TWO_TOWERS and kind not in PICTURES_ONLY:
         known = ", ".join((*TWO_TOWERS, *PICTURES_ONLY))
         raise ValueError(f"transformers model {name} is of the kind {kind}; these can be exported: {known}")
-    model = AutoModel.from_pretrained(name, attn_implementation="eager").eval()
-    processor = AutoImageProcessor.from_pretrained(name)
+    with _loading(name):
+        model = AutoModel.from_pretrained(name, attn_implementation="eager").eval()
+        processor = AutoImageProcessor.from_pretrained(name)
 
     def pixels(picture: Image.Image) -> Tensor:
         tensor: Tensor = processor(images=picture, return_tensors="pt")["pixel_values"]
@@ -47,6 +51,18 @@ def load(name: str) -> Original:
     image = ImagePart(network=Method(model, method, "pixel_values"), preprocess=preprocess(processor), pixels=pixels)
     text = None if kind in PICTURES_ONLY else _text(name, kind, model)
     return Original(name=Path(name).name, image=image, text=text)
+
+
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Says which model the package could not load, and what a name may be."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"transformers model {name} cannot be loaded: {' '.join(str(error).split())} Give the name of a model on "
+            "the hub, or a directory with its config.json, weights, preprocessor and tokenizer"
+        ) from error
 
 
 def preprocess(processor: Any) -> dict[str, Any]:
@@ -77,7 +93,8 @@ def preprocess(processor: Any) -> dict[str, Any]:
 
 
 def _text(name: str, kind: str, model: Any) -> TextPart:
-    tokenizer = AutoTokenizer.from_pretrained(name)
+    with _loading(name):
+        tokenizer = AutoTokenizer.from_pretrained(name)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ValueError(f"transformers model {name}: its tokenizer has no tokenizer.json")
