@@ -144,6 +144,12 @@ def test_vectors_without_a_catalog(toy_model, tmp_path):
         np.testing.assert_array_equal(encoder.encode_texts(["a bear"]), engine.encode_texts(["a bear"]))
 
 
+@pytest.mark.parametrize("options", [{"threads": -1}, {"threads": 0}, {"max_batch": -1}, {"max_batch": 1025}])
+def test_numbers_out_of_range(toy_model, options):
+    with pytest.raises(ValueError, match=r"-?\d+.*: give 1 to 1024"):
+        plushie_search.open_encoder(toy_model, **options)
+
+
 def test_the_runtime_does_not_report_to_its_makers(toy_model, tmp_path):
     # It would not in continuous integration anyway, so nothing of the environment is left.
     environment = {"HOME": str(tmp_path), "PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path)}

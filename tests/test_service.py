@@ -486,7 +486,13 @@ def test_settings_that_make_no_sense_are_refused(directory, service):
     for options in ({"timeout": 0.0}, {"timeout": float("nan")}, {"timeout": -1.0}, {"timeout": 1e9}):
         with pytest.raises(ValueError, match="timeout must be more than 0 s"):
             there(directory, service, **options)
-    for options, because in [({"batch": 0}, "batch"), ({"requests": 0}, "requests"), ({"retries": 101}, "retries")]:
+    for options, because in [
+        ({"batch": 0}, "batch must be 1 to 1024"),
+        ({"batch": -1}, "batch of a service must not be negative, but is -1"),
+        ({"requests": 0}, "requests"),
+        ({"retries": 101}, "retries"),
+        ({"retries": -1}, "retries of a service must not be negative, but is -1"),
+    ]:
         with pytest.raises(ValueError, match=because):
             there(directory, service, **options)
     for url in ("localhost:80", "oip://", "ftp://a/b", "oip://a/b?c", "oip://user:hunter2@host/m"):

@@ -107,7 +107,7 @@ def open_encoder(
 
     Args:
         model: The name or path.
-        threads: The most threads that compute; all cores unless told.
+        threads: The most threads that compute, 1 to 1024; all cores unless told.
         device: What computes: ``"cpu"``; ``"cuda"``, ``"cuda:1"`` or ``"cuda:0,1"``, NVIDIA GPUs by their numbers,
             which share a batch; ``"tensorrt"``, the same through TensorRT; ``"openvino"`` or ``"openvino:GPU"``; or
             ``"auto"``, the first NVIDIA GPU, or with a warning that says why, the processor.
@@ -121,9 +121,15 @@ def open_encoder(
             (``http://``), ``model`` only names it.
 
     Raises:
-        ModelError: The device cannot be used; the message says what is missing and what to install.
-        ValueError: The device is not one of these, or it has no such precision.
+        ModelError: The model or ONNX Runtime cannot be used, the licence needs consent, a file cannot be downloaded,
+            the device is missing, or the service cannot be asked or runs another model; the message says what to do.
+        ImportError: ONNX Runtime is not installed, or the model would have to be downloaded and ``huggingface_hub`` is
+            not.
+        ValueError: There is no such model or device, the device has no such precision, or a number is out of range.
     """
+    for option, number in (("threads", threads), ("max_batch", max_batch)):
+        if number is not None and number < 0:
+            raise ValueError(f"{option} {number}: give 1 to 1024")
     service = as_service(encoder)
     if service is not None and service.is_whole:
         name = None if model == DEFAULT_MODEL else os.fspath(model)

@@ -39,7 +39,7 @@ class Service:
         requests: The most requests at a time.
 
     Raises:
-        ValueError: A tower has another name than image or text, or none has an address.
+        ValueError: A tower has another name than image or text, none has an address, or a number is negative.
     """
 
     url: str | Mapping[str, str]
@@ -49,6 +49,9 @@ class Service:
     requests: int = field(default=4, kw_only=True)
 
     def __post_init__(self) -> None:
+        for name in ("retries", "batch", "requests"):
+            if (number := getattr(self, name)) < 0:
+                raise ValueError(f"{name} of a service must not be negative, but is {number}")
         if isinstance(self.url, str):
             return
         unknown = [tower for tower in self.url if tower not in TOWERS]

@@ -183,6 +183,8 @@ fn typed(whole: &Value) -> Result<Manifest, String> {
 /// What a deserialiser expected, in the words of JSON instead of Rust.
 fn in_words(reason: &str) -> String {
     let reason = match reason.split_once("expected struct ") {
+        // A list is read as one, and found too short.
+        Some((before, _)) if before.starts_with("invalid length") => "invalid type: list, expected an object".into(),
         Some((before, _)) => format!("{before}expected an object"),
         None => reason.to_string(),
     };
@@ -241,7 +243,7 @@ mod tests {
         for (over, reason) in [
             (json!({"dimension": "6"}), "dimension: invalid type: string \"6\", expected a whole number, 0 or more"),
             (json!({"languages": "en"}), "languages: invalid type: string \"en\", expected a list"),
-            (json!({"image": []}), "image: invalid length 0, expected an object"),
+            (json!({"image": []}), "image: invalid type: list, expected an object"),
             (
                 json!({"image": {"preprocess": {"mean": [1, 2]}}}),
                 "image.preprocess.mean: invalid length 2, expected a list of length 3",
