@@ -314,6 +314,8 @@ def test_lists_of_images_with_descriptions(engine: ps.Engine, photos: Path) -> N
     [
         (lambda e: e.search_image(plain(RED), k=0), ValueError, "k must be at least 1"),
         (lambda e: e.search_image(plain(RED), k=-3), ValueError, "k must be at least 1"),
+        (lambda e: e.items(limit=-1), ValueError, "limit -1: give 0 or more"),
+        (lambda e: e.items(offset=-2), ValueError, "offset -2"),
         (lambda e: e.search_text(""), ValueError, "empty"),
         (lambda e: e.search_text("  \n"), ValueError, "empty"),
         (lambda e: e.search_text("word " * 250_000), ValueError, "characters"),

@@ -76,6 +76,12 @@ def test_a_model_is_known_by_what_the_server_calls_it(service):
     assert (far.name, named.name) == ("mini", "my-clip")
 
 
+@pytest.mark.parametrize("option", [{"device": "cuda"}, {"precision": "fp16"}, {"max_batch": 8}])
+def test_what_a_server_decides_is_no_option(service, option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))} .*a service that runs a whole model decides that"):
+        hub.open_encoder("mini", encoder=url(service), **option)
+
+
 def test_files_go_as_they_are_and_the_rest_as_png(service, near, tmp_path):
     far = there(service)
     picture = Image.fromarray(_core.Plush(3).render(size=160))

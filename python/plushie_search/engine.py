@@ -275,7 +275,14 @@ class Engine:
         return _item(self._core.get(id))
 
     def items(self, *, where: Where | None = None, limit: int | None = None, offset: int = 0) -> list[Item]:
-        """The items in the order in which they were added, ``limit`` of them from ``offset`` on."""
+        """The items in the order in which they were added, ``limit`` of them from ``offset`` on.
+
+        Raises:
+            ValueError: ``limit`` or ``offset`` is negative, or ``where`` cannot be understood.
+        """
+        for name, number in (("limit", limit), ("offset", offset)):
+            if number is not None and number < 0:
+                raise ValueError(f"{name} {number}: give 0 or more")
         return [_item(row) for row in self._core.items(where=where, limit=limit, offset=offset)]
 
     def __len__(self) -> int:

@@ -132,6 +132,9 @@ def open_encoder(
             raise ValueError(f"{option} {number}: give 1 to 1024")
     service = as_service(encoder)
     if service is not None and service.is_whole:
+        for option, value in (("device", device), ("precision", precision), ("max_batch", max_batch)):
+            if value not in (None, "auto", "cpu"):
+                raise ValueError(f"{option} {value!r}: a service that runs a whole model decides that; leave it out")
         name = None if model == DEFAULT_MODEL else os.fspath(model)
         return _core.Encoder.of_service(service, name=name, threads=threads)
     near = service is None or not service.is_everything

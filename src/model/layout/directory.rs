@@ -14,6 +14,18 @@ use super::super::onnx::Signature;
 /// Settings are small; the largest tokenizers have 40 MB.
 const MAX_JSON_BYTES: u64 = 256 << 20;
 
+/// A setting of a file, or nothing where it has none; what cannot be read is no default.
+pub(super) fn setting<'a, T>(
+    settings: &'a Value,
+    key: &str,
+    read: impl FnOnce(&'a Value) -> Option<T>,
+) -> Result<Option<T>, String> {
+    match &settings[key] {
+        Value::Null => Ok(None),
+        value => read(value).map(Some).ok_or_else(|| format!("{key} {value} is not understood")),
+    }
+}
+
 /// A model directory, and what its owner has said about it.
 pub(super) struct Directory<'a> {
     dir: &'a Path,

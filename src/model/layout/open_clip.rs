@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::onnx::Signature;
-use super::directory::{Directory, TokenizerFile};
+use super::directory::{Directory, TokenizerFile, setting};
 
 /// The vocabulary as OpenAI published it; its tokenizer is made of it.
 const MERGES: [&str; 2] = ["bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt"];
@@ -75,7 +75,7 @@ pub(super) fn clip_as_service(dir: &Directory<'_>) -> Result<Map<String, Value>,
                 let settings = dir.json("tokenizer_config.json")?;
                 text_tower(file, place, &signature, &Value::Null, tokenizer, &settings)?
             }
-            None => clip_tower(file, place, &signature, &Value::Null),
+            None => clip_tower(file, place, &signature, &Value::Null)?,
         };
         made.insert("text".into(), tower);
     }
@@ -100,14 +100,14 @@ pub(super) fn preprocess(settings: &Value) -> Result<Value, String> {
         size => return Err(format!("size {size} is not understood")),
     };
     let square = size[0] == size[1];
-    let resize = match settings["resize_mode"].as_str().unwrap_or("shortest") {
+    let resize = match setting(settings, "resize_mode", Value::as_str)?.unwrap_or("shortest") {
         "shortest" if square => "crop",
         "shortest" => return Err(format!("pictures cut out at the size {size} are not supported")),
         "squash" => "squash",
         "longest" => "letterbox",
         other => return Err(format!("resize_mode {other:?} is none of \"shortest\", \"squash\", \"longest\"")),
     };
-    let filter = match settings["interpolation"].as_str().unwrap_or("bicubic") {
+    let filter = match setting(settings, "interpolation", Value::as_str)?.unwrap_or("bicubic") {
         "bilinear" => "bilinear",
         "bicubic" | "random" => "bicubic",
         other => return Err(format!("interpolation {other:?} is neither \"bicubic\" nor \"bilinear\"")),
@@ -128,7 +128,7 @@ pub(super) fn preprocess(settings: &Value) -> Result<Value, String> {
         // torchvision's way, which transformers does not share.
         "crop" => made["centre"] = "even".into(),
         "letterbox" => {
-            let fill = settings["fill_color"].as_u64().unwrap_or(0);
+            let fill = setting(settings, "fill_color", Value::as_u64)?.unwrap_or(0);
             made["fill"] = json!([fill, fill, fill]);
         }
         _ => {}
@@ -145,7 +145,7 @@ fn text_tower(
     settings: &Value,
 ) -> Result<Value, String> {
     if tokenizer.is_clip() && !config["hf_tokenizer_name"].is_string() {
-        return Ok(clip_tower(file, place, signature, config));
+        return clip_tower(file, place, signature, config);
     }
     let options = &config["tokenizer_kwargs"];
     if options["strip_sep_token"] == true || options["tokenizer_mode"].is_string() {
@@ -166,7 +166,7 @@ fn text_tower(
         "file": file,
         "tokenizer": place,
         "clean": clean,
-        "max_length": max_length(columns, config),
+        "max_length": max_length(columns, config)?,
         "padding": if fixed { "fixed" } else { "longest" },
     });
     if fixed {
@@ -180,22 +180,23 @@ fn text_tower(
 }
 
 /// A tower with CLIP's own tokenizer, padded with 0 whatever a later file says.
-fn clip_tower(file: &str, place: &str, signature: &Signature, config: &Value) -> Value {
+fn clip_tower(file: &str, place: &str, signature: &Signature, config: &Value) -> Result<Value, String> {
     let columns = signature.tokens().and_then(|port| port.shape[1]);
     let causal = config["no_causal_mask"] != true;
-    json!({
+    Ok(json!({
         "file": file,
         "tokenizer": place,
         "clean": ["ftfy", "html", "whitespace", "lowercase"],
-        "max_length": max_length(columns, config),
+        "max_length": max_length(columns, config)?,
         "padding": if causal && columns.is_none() { "longest" } else { "fixed" },
         "pad_id": 0,
         "mask": if causal { "tokens" } else { "all" },
-    })
+    }))
 }
 
-fn max_length(columns: Option<usize>, config: &Value) -> u64 {
-    columns.map(|columns| columns as u64).or(config["context_length"].as_u64()).unwrap_or(77)
+fn max_length(columns: Option<usize>, config: &Value) -> Result<u64, String> {
+    let read = || setting(config, "context_length", Value::as_u64).map_err(|reason| format!("config.json: {reason}"));
+    columns.map_or_else(|| Ok(read()?.unwrap_or(77)), |columns| Ok(columns as u64))
 }
 
 #[cfg(test)]
@@ -220,6 +221,8 @@ mod tests {
             (json!({}), "size null is not understood"),
             (json!({"size": [4, 8]}), "cut out at the size [4,8]"),
             (json!({"size": 8, "resize_mode": "wide"}), "resize_mode \"wide\" is none of"),
+            (json!({"size": 8, "resize_mode": 5}), "resize_mode 5 is not understood"),
+            (json!({"size": 8, "interpolation": 3}), "interpolation 3 is not understood"),
             (json!({"size": 8, "interpolation": "lanczos"}), "interpolation \"lanczos\" is neither"),
         ] {
             let reason = preprocess(&settings).unwrap_err();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::super::onnx::Port;
-use super::super::directory::Directory;
+use super::super::directory::{Directory, setting};
 use super::super::open_clip;
 
 /// What each kind of processor does unless its file says otherwise.
@@ -54,7 +54,7 @@ pub(super) fn preprocess(dir: &Directory<'_>, pixels: &Port) -> Result<Value, St
     }
     let blame = |reason: String| format!("{file}: {reason}");
     // Processors that come with a model in the manner of open_clip.
-    if settings["resize_mode"].is_string() {
+    if !settings["resize_mode"].is_null() {
         return open_clip::preprocess(&settings).map_err(blame);
     }
     read(&settings, pixels).map_err(blame)
@@ -70,18 +70,20 @@ fn read(settings: &Value, pixels: &Port) -> Result<Value, String> {
         return Err("pictures of any shape (NaFlex) are not supported; use a model with a fixed size".into());
     }
     let defaults = Defaults::of(kind);
-    let flag = |key: &str, default: bool| settings[key].as_bool().unwrap_or(default);
-    if !flag("do_resize", true) {
+    if !flag(settings, "do_resize", true)? {
         return fixed(settings, &defaults, pixels);
     }
     let size = &settings["size"];
     let sides = sides(size);
     let shortest = size["shortest_edge"].as_u64().or(size.as_u64().filter(|_| defaults.shortest));
-    let crop = flag("do_center_crop", defaults.crops).then(|| self::sides(&settings["crop_size"]));
+    let crop = flag(settings, "do_center_crop", defaults.crops)?.then(|| self::sides(&settings["crop_size"]));
     let mut made = match (sides, shortest, crop) {
         // Whatever its file says, it cuts out 7/8 of small sizes.
         (_, Some(side), _) if kind == "ConvNext" => {
-            let share = settings["crop_pct"].as_f64().filter(|&share| share > 0.0).unwrap_or(224.0 / 256.0);
+            let share = setting(settings, "crop_pct", Value::as_f64)?.unwrap_or(224.0 / 256.0);
+            if share <= 0.0 {
+                return Err(format!("crop_pct {share} must be greater than 0"));
+            }
             match side < 384 {
                 true => json!({"resize": "crop", "size": [side, side], "resize_to": (side as f64 / share) as u64}),
                 false => json!({"resize": "squash", "size": [side, side]}),
@@ -106,7 +108,7 @@ fn read(settings: &Value, pixels: &Port) -> Result<Value, String> {
         }
         (None, None, _) => return Err(format!("size {size} is not understood")),
     };
-    made["filter"] = match settings["resample"].as_u64().unwrap_or(defaults.resample) {
+    made["filter"] = match setting(settings, "resample", Value::as_u64)?.unwrap_or(defaults.resample) {
         BILINEAR => "bilinear".into(),
         BICUBIC => "bicubic".into(),
         other => {
@@ -128,6 +130,10 @@ fn fixed(settings: &Value, defaults: &Defaults, pixels: &Port) -> Result<Value, 
     Ok(made)
 }
 
+fn flag(settings: &Value, key: &str, default: bool) -> Result<bool, String> {
+    Ok(setting(settings, key, Value::as_bool)?.unwrap_or(default))
+}
+
 /// Height and width.
 fn sides(size: &Value) -> Option<[u64; 2]> {
     match size {
@@ -138,7 +144,6 @@ fn sides(size: &Value) -> Option<[u64; 2]> {
 
 /// From bytes to the numbers that the network wants.
 fn levels(settings: &Value, defaults: &Defaults, made: &mut Value) -> Result<(), String> {
-    let flag = |key: &str, default: bool| settings[key].as_bool().unwrap_or(default);
     let three = |key: &str, default: [f64; 3]| match &settings[key] {
         Value::Null => Ok(default),
         value => value
@@ -150,13 +155,13 @@ fn levels(settings: &Value, defaults: &Defaults, made: &mut Value) -> Result<(),
             })
             .ok_or(format!("{key} {value} is not understood")),
     };
-    let (mean, std) = match flag("do_normalize", true) {
+    let (mean, std) = match flag(settings, "do_normalize", true)? {
         true => (three("image_mean", defaults.mean)?, three("image_std", defaults.std)?),
         false => ([0.0; 3], [1.0; 3]),
     };
     // Ours are of values from 0 to 1, whatever theirs are of.
-    let factor = match flag("do_rescale", true) {
-        true => settings["rescale_factor"].as_f64().unwrap_or(1.0 / 255.0),
+    let factor = match flag(settings, "do_rescale", true)? {
+        true => setting(settings, "rescale_factor", Value::as_f64)?.unwrap_or(1.0 / 255.0),
         false => 1.0,
     };
     let scale = 255.0 * factor;
@@ -167,7 +172,7 @@ fn levels(settings: &Value, defaults: &Defaults, made: &mut Value) -> Result<(),
     let scale = if (scale - 1.0).abs() < 1e-6 { 1.0 } else { scale };
     made["mean"] = json!(mean.map(|mean| mean / scale));
     made["std"] = json!(std.map(|std| std / scale));
-    if flag("do_flip_channel_order", false) {
+    if flag(settings, "do_flip_channel_order", false)? {
         made["channels"] = "bgr".into();
     }
     Ok(())
@@ -234,7 +239,10 @@ mod tests {
             (json!({"size": 224, "resample": 1}), "resample 1 (lanczos) is not supported"),
             (json!({"size": "large"}), "size \"large\" is not understood"),
             (json!({"size": 224, "image_mean": [1.0]}), "image_mean [1.0] is not understood"),
+            (json!({"size": 224, "resample": "bicubic"}), "resample \"bicubic\" is not understood"),
             (json!({"size": 224, "rescale_factor": 0.0}), "rescale_factor 0 must be"),
+            (json!({"size": 224, "rescale_factor": [1]}), "rescale_factor [1] is not understood"),
+            (json!({"size": 224, "do_normalize": "no"}), "do_normalize \"no\" is not understood"),
             (json!({"size": 224, "do_resize": false}), "the network takes any size"),
             (json!({"size": 224, "image_processor_type": "Siglip2ImageProcessor"}), "NaFlex"),
         ] {
