@@ -137,7 +137,9 @@ def test_a_manifest_opens_networks_like_the_published(entry, tmp_path, runtime):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"dimension": "512"}, "dimension must be a int, not '512'"),
+        ({"dimension": "512"}, "dimension must be a whole number of at least 1, not '512'"),
+        ({"dimension": True}, "dimension must be a whole number of at least 1, not True"),
+        ({"about_bytes": -5}, "about_bytes must be a whole number of at least 1, not -5"),
         ({"licence": None}, "licence must be a str, not None"),
         ({"repository": "a/b/c"}, "repository 'a/b/c' is not of the form owner/name"),
         ({"repository": "../b"}, "is not of the form owner/name"),

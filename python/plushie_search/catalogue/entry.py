@@ -165,12 +165,12 @@ def _entry(name: str, values: Any) -> Entry:
         licence=_of(str, values.pop("licence"), "licence"),
         licence_url=_of(str, values.pop("licence_url"), "licence_url"),
         consent=_optional(values.pop("consent", None), "consent"),
-        dimension=_of(int, values.pop("dimension"), "dimension"),
+        dimension=_count(values.pop("dimension"), "dimension"),
         languages=tuple(_of(str, tag, "a language") for tag in _of(list, values.pop("languages"), "languages")),
         repository=repository,
         revision=revision,
         files=files,
-        about_bytes=None if about is None else _of(int, about, "about_bytes"),
+        about_bytes=None if about is None else _count(about, "about_bytes"),
         export=export,
         manifest=_of(dict, values.pop("manifest", {}), "manifest"),
         probe=None if probe is None else _of(dict, probe, "probe"),
@@ -188,12 +188,18 @@ def _file(path: str, facts: Any) -> File:
     size, sha256 = facts.get("bytes"), _optional(facts.get("sha256"), "sha256")
     if sha256 is not None and not SHA256.fullmatch(sha256):
         raise ValueError(f"file {path!r}: sha256 must be 64 hexadecimal digits, or null")
-    return File(path=path, bytes=None if size is None else _of(int, size, "bytes"), sha256=sha256)
+    return File(path=path, bytes=None if size is None else _count(size, "bytes"), sha256=sha256)
 
 
 def _optional(value: Any, key: str) -> str | None:
     text: str | None = None if value is None else _of(str, value, key)
     return text
+
+
+def _count(value: Any, key: str) -> int:
+    if type(value) is not int or value < 1:
+        raise TypeError(f"{key} must be a whole number of at least 1, not {value!r}")
+    return value
 
 
 def _of(kind: type, value: Any, key: str) -> Any:
