@@ -134,7 +134,7 @@ def test_bad_pictures_are_listed_and_stop_nothing(
     ("command", "message"),
     [
         ("search CATALOG", "search needs an IMAGE, a --text, or both"),
-        ("search CATALOG gone.jpg", "gone.jpg"),
+        ("search CATALOG gone.jpg", "no picture 'gone.jpg'; give words by --text"),
         ("search CATALOG --text x -k 0", "k must be at least 1"),
         ("search CATALOG --text ''", "text"),
         ('search CATALOG --text x --where {"price":{"$foo":1}}', "$foo"),

@@ -92,6 +92,8 @@ def _sentence(report: Report, total: int) -> str:
 def _search(options: argparse.Namespace) -> int:
     if options.image is None and options.text is None:
         raise ValueError("search needs an IMAGE, a --text, or both")
+    if options.image is not None and not os.path.exists(options.image):
+        raise FileNotFoundError(f"there is no picture {options.image!r}; give words by --text")
     how: dict[str, Any] = {"k": options.k, "where": options.where, "min_score": options.min_score}
     with _engine(options) as engine:
         how["model"] = _weights(options, engine)
