@@ -4,11 +4,11 @@ import base64
 import json
 import threading
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 
 import numpy as np
-from fake_service import answer
+from fake_service import answer, served
 from PIL import Image
 
 
@@ -53,18 +53,9 @@ class FakeEmbeddings:
                     else:
                         service.openai(self, body)
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        server.handle_error = lambda *_: None  # clients that go away are part of the tests
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        self.address = f"http://127.0.0.1:{server.server_port}"
-        try:
+        with served(Handler) as address:
+            self.address = f"http://{address}"
             yield self
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
 
     def vectors(self, handler, texts, files):
         """The vectors of texts, or of pictures: each a file."""

@@ -57,20 +57,8 @@ class FakeService:
                     return
                 service.infer(self, body)
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        if tls is not None:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
-        server.handle_error = lambda *_: None  # clients that go away are part of the tests
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        self.address = f"127.0.0.1:{server.server_port}"
-        try:
+        with served(Handler, tls) as self.address:
             yield self
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
 
     def url(self, name):
         return f"oip://{self.address}/{name}"
@@ -128,6 +116,24 @@ class FakeService:
     def rows(self):
         """How many rows each request had that reached a network."""
         return [len(next(iter(feed.values()))) for _, _, feed in self.asked if feed is not None]
+
+
+@contextmanager
+def served(handler, tls=None):
+    """A server whose requests this class handles, and its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    server.handle_error = lambda *_: None  # clients that go away are part of the tests
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def answer(handler, status, body=b"", headers=()):
