@@ -17,7 +17,7 @@ use crate::encoder::{ALIKE, Encoder, Probe};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::index::Index;
-use crate::store::{Entry, Item, Store, Update};
+use crate::store::{Access, Entry, Item, Store, Update, Version, fork};
 use crate::vectors::Vectors;
 
 /// An open catalog. Share it between threads: every method takes `&self`, and searches do not wait for long writes.
@@ -40,14 +40,21 @@ struct Live {
     index: Index,
     /// The sequence number that the index has reached.
     sequence: i64,
-    version: i64,
-    /// Entries that were shown since then, by item and reference.
-    shown: Mutex<HashMap<(i64, i64), Arc<Entry>>>,
+    /// None before the first look.
+    version: Option<Version>,
+    shown: Mutex<Shown>,
+}
+
+/// Entries that were shown since the last change, by item and reference.
+#[derive(Default)]
+struct Shown {
+    entries: HashMap<(i64, i64), Arc<Entry>>,
+    bytes: usize,
 }
 
 impl Engine {
     /// Opens the catalog in `directory` to encode with `encoders`, one for each model, on the threads of the first, where
-    /// the engine's work runs too; makes one if there is none and `create` says so.
+    /// the engine's work runs too; makes one if there is none and `access` says so.
     ///
     /// A catalog belongs to the models that its pictures were added with. It can be searched with some of them, and
     /// added to with all of them.
@@ -56,7 +63,7 @@ impl Engine {
     /// [`Error::Catalog`] when the directory is not a catalog, belongs to other models or cannot be written;
     /// [`Error::Argument`] when there is no model or two have one name, [`Error::Model`] when one of several has no image
     /// tower.
-    pub fn open(directory: &Path, encoders: Vec<Arc<Encoder>>, create: bool) -> Result<Self> {
+    pub fn open(directory: &Path, encoders: Vec<Arc<Encoder>>, access: &Access) -> Result<Self> {
         let names: Vec<&str> = encoders.iter().map(|encoder| encoder.model().name()).collect();
         if names.is_empty() {
             return Err(Error::argument("a catalog needs at least one model"));
@@ -75,16 +82,27 @@ impl Engine {
                 ));
             }
         }
-        let store = Store::open(directory, create)?;
+        let store = Store::open(directory, access)?;
         let number =
             |encoder: &Arc<Encoder>| store.model(encoder.model().name(), encoder.model().fingerprint(), encoder.dim());
         let models = encoders.iter().map(number).collect::<Result<Vec<_>>>()?;
         encoders.iter().zip(&models).try_for_each(|(encoder, &model)| check_probe(&store, encoder, model))?;
         let dims: Vec<usize> = encoders.iter().map(|encoder| encoder.dim()).collect();
-        let live = Live { index: Index::new(&dims)?, sequence: 0, version: -1, shown: Mutex::default() };
+        let live = Live { index: Index::new(&dims)?, sequence: 0, version: None, shown: Mutex::default() };
         let engine = Self { encoders, store, models, live: RwLock::new(live), catching_up: Mutex::new(()) };
-        drop(engine.current()?);
+        // A damaged vector is told by the searches: its item can still be removed.
+        match engine.current() {
+            Ok(_) | Err(Error::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
         Ok(engine)
+    }
+
+    /// Closes the catalog if nothing else uses it, and waits for a fork that is under way. Call it without the
+    /// interpreter's lock.
+    pub fn close(self: Arc<Self>) {
+        let _active = fork::enter();
+        drop(self);
     }
 
     // Models
@@ -212,8 +230,12 @@ impl Engine {
     /// [`Error::UnknownItem`]; [`Error::Argument`] when there is no such model.
     pub fn vectors(&self, id: &str, model: Option<&str>) -> Result<Vectors> {
         let space = model.map_or(Ok(0), |name| self.space(name))?;
-        let rows = self.store.vectors(id, self.models[space])?.into_iter().flat_map(|(_, vector)| vector);
-        Vectors::normalize(self.encoders[space].dim(), rows.collect())
+        let mut rows = Vec::new();
+        for (reference, vector) in self.store.vectors(id, self.models[space])? {
+            self.check_units(&[reference], &vector)?;
+            rows.extend(vector);
+        }
+        Vectors::normalize(self.encoders[space].dim(), rows)
     }
 
     /// How many items there are.

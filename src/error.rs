@@ -60,6 +60,14 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// A stored entry that is not as it was written.
+    #[error("catalog {}: {reason}", path.display())]
+    Damaged {
+        /// The catalog's directory.
+        path: PathBuf,
+        /// Which one, and what to do.
+        reason: String,
+    },
     /// The caller stopped a long operation (Ctrl-C); everything finished before that is kept.
     #[error("interrupted")]
     Interrupted,

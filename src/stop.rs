@@ -15,6 +15,32 @@ const PERIOD: Duration = Duration::from_millis(50);
 thread_local! {
     /// What calls off the work of this thread.
     static CURRENT: RefCell<Stop> = RefCell::new(Stop::default());
+    /// Asked by work on this thread that waits.
+    static ASKED: RefCell<Option<Box<dyn FnMut() -> bool>>> = const { RefCell::new(None) };
+}
+
+/// Does `work` on this thread. As long as it waits for others it asks `wanted` now and then, and ends if that says so.
+pub fn listening<T>(wanted: impl FnMut() -> bool + 'static, work: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Box<dyn FnMut() -> bool>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ASKED.set(self.0.take());
+        }
+    }
+    let _restore = Restore(ASKED.replace(Some(Box::new(wanted))));
+    work()
+}
+
+/// Looks whether the work of this thread is called off, or is to be.
+///
+/// # Errors
+/// [`Error::Interrupted`] then.
+pub fn look() -> Result<()> {
+    // Taken out, so that it may do anything but wait.
+    let Some(mut wanted) = ASKED.take() else { return Stop::current().check() };
+    let called_off = wanted();
+    ASKED.set(Some(wanted));
+    if called_off { Err(Error::Interrupted) } else { Stop::current().check() }
 }
 
 /// A flag that calls off the work that was begun under it; clones are one flag.

@@ -4,32 +4,63 @@
 //! wait for them nor see half of a change. The table of vectors is a log whose sequence numbers only grow, so that
 //! whoever remembers the last number it has seen catches up with [`Store::changes`].
 
+mod connections;
+pub mod fork;
 mod open;
+mod patience;
 mod probe;
 mod read;
 mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use serde_json::Value;
 
+use self::connections::Connections;
+use self::patience::Patience;
 pub use self::probe::Probes;
+pub use self::write::check_id;
 use crate::error::{Error, Result};
-
-/// How many connections for reading are kept for the next readers.
-const SPARE_READERS: usize = 16;
 
 /// An open catalog directory.
 #[derive(Debug)]
 pub struct Store {
     directory: PathBuf,
-    writer: Mutex<Connection>,
-    readers: Mutex<Vec<Connection>>,
-    watcher: Mutex<Connection>,
+    access: Access,
+    connections: Arc<Connections>,
     process: u32,
 }
+
+/// How a catalog is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Whether to make the directory and an empty catalog if there is none.
+    pub create: bool,
+    /// Whether to refuse every change, and to open a catalog that cannot be written. Nothing is created then.
+    pub read_only: bool,
+    /// How long to wait for another process that writes.
+    pub patience: Duration,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self { create: true, read_only: false, patience: Duration::from_secs(30) }
+    }
+}
+
+impl Access {
+    /// The default, but for a catalog that must exist.
+    pub fn existing() -> Self {
+        Self { create: false, ..Self::default() }
+    }
+}
+
+/// A number that is another after every commit; see [`Store::version`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version(i64, i64);
 
 /// An item to add, or references to add to an item that exists.
 #[derive(Debug, Clone, Default)]
@@ -121,8 +152,8 @@ pub struct Entry {
     pub label: Option<String>,
     /// The item's text.
     pub text: Option<String>,
-    /// The item's metadata, a JSON object.
-    pub metadata: Value,
+    /// The item's metadata, the text of a JSON object.
+    pub metadata: String,
     /// The name of the reference.
     pub reference: String,
     /// SHA-256 of the reference's content.
@@ -173,16 +204,20 @@ pub struct Stats {
 }
 
 impl Store {
-    /// Opens the catalog in `directory`; with `create`, makes the directory and an empty catalog if there is none.
+    /// Opens the catalog in `directory`.
     ///
     /// # Errors
-    /// [`Error::Catalog`] says what was found instead of a catalog that can be written; then nothing was changed.
-    pub fn open(directory: &Path, create: bool) -> Result<Self> {
-        let writer = open::open(directory, create)?;
+    /// [`Error::Catalog`] says what was found instead of a catalog that can be opened so; then nothing was changed.
+    pub fn open(directory: &Path, access: &Access) -> Result<Self> {
+        let _active = fork::enter();
+        let patience = Patience::begin(access.patience, false);
+        let (opened, writer) = open::open(directory, access)?;
         // So that a later change of the working directory does not lead the readers elsewhere.
         let directory = directory.canonicalize().map_err(Error::io(directory))?;
-        let watcher = open::reader(&directory)?.into();
-        Ok(Self { directory, writer: writer.into(), readers: Mutex::default(), watcher, process: std::process::id() })
+        let connections = Arc::new(Connections::new(directory.clone(), opened, writer)?);
+        fork::register(&connections);
+        drop(patience);
+        Ok(Self { directory, access: *access, connections, process: std::process::id() })
     }
 
     /// The catalog's directory.
@@ -193,31 +228,66 @@ impl Store {
     /// Runs `work` on committed data that does not change meanwhile.
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T> {
         self.check_process()?;
-        let spare = lock(&self.readers).pop();
-        let connection = match spare {
-            Some(connection) => connection,
-            None => open::reader(&self.directory)?,
-        };
-        let result = connection.unchecked_transaction().map_err(Fault::from).and_then(|snapshot| work(&snapshot));
-        let mut readers = lock(&self.readers);
-        if readers.len() < SPARE_READERS {
-            readers.push(connection);
-        }
+        let _active = fork::enter();
+        let _patience = Patience::begin(self.access.patience, false);
+        let reader = self.connections.reader()?;
+        let result = reader.1.unchecked_transaction().map_err(Fault::from).and_then(|snapshot| work(&snapshot));
+        self.connections.put_back(reader);
         result.map_err(|fault| self.error(fault))
     }
 
     /// Runs `work` in one transaction, which is on disk when this returns, or leaves no trace.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::Interrupted`] if it is called off while it waits for another writer; [`Error::Catalog`]
+    /// if that takes too long, or the catalog is not where it was opened any more.
     fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>) -> Result<T> {
         self.check_process()?;
-        let mut writer = lock(&self.writer);
-        let result = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Fault::from).and_then(
-            |transaction| {
-                let value = work(&transaction)?;
-                transaction.commit()?;
-                Ok(value)
-            },
-        );
-        result.map_err(|fault| self.error(fault))
+        if self.access.read_only {
+            return Err(self.fail("was opened with read_only=True; open it without that to change it"));
+        }
+        let patience = Patience::begin(self.access.patience, true);
+        let mut work = Some(work);
+        loop {
+            let active = fork::enter();
+            let turn = match self.connections.try_writer()? {
+                Some(mut writer) => self.transact(writer.as_mut(), &mut work)?,
+                None => Turn::Busy,
+            };
+            match turn {
+                Turn::Done(value) => return Ok(value),
+                Turn::LogGone => self.connections.close(),
+                Turn::Busy if patience.is_over() => return Err(self.fail(open::BUSY)),
+                Turn::Busy => {
+                    // A fork may wait for this thread.
+                    drop(active);
+                    patience.step()?;
+                }
+            }
+        }
+    }
+
+    /// One try to run `work` in a transaction; it is taken out as soon as it runs.
+    fn transact<T, W>(&self, writer: Option<&mut Connection>, work: &mut Option<W>) -> Result<Turn<T>>
+    where
+        W: FnOnce(&Transaction<'_>) -> Result<T, Fault>,
+    {
+        let Some(connection) = writer else { return Ok(Turn::Busy) };
+        let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+            Ok(transaction) => transaction,
+            Err(error) if is_busy(&error) => return Ok(Turn::Busy),
+            Err(error) => return Err(self.error(error.into())),
+        };
+        if !self.connections.in_place()? {
+            return Ok(Turn::LogGone);
+        }
+        let Some(work) = work.take() else { return Ok(Turn::Busy) };
+        let value = work(&transaction).map_err(|fault| self.error(fault))?;
+        if !self.connections.in_place()? {
+            return Err(self.fail("its log was removed by another program; nothing was changed: try again"));
+        }
+        transaction.commit().map_err(|error| self.error(error.into()))?;
+        Ok(Turn::Done(value))
     }
 
     /// A connection that went through `fork` would damage the file.
@@ -256,6 +326,19 @@ impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
     }
+}
+
+/// What came of a try to write.
+enum Turn<T> {
+    Done(T),
+    /// Another thread or process writes.
+    Busy,
+    /// Another program has removed the log: the connections write into a file without a name.
+    LogGone,
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// A panic in another thread left no half change behind: its transaction was rolled back.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use plushie_search::filter::{Filter, Rows};
-use plushie_search::store::{NewItem, Store};
+use plushie_search::store::{Access, NewItem, Store};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -170,7 +170,7 @@ proptest! {
     #[test]
     fn selects_what_the_evaluator_selects(toys in toys(), filters in prop::collection::vec(filter(), 1..20)) {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(home.path(), true).unwrap();
+        let store = Store::open(home.path(), &Access::default()).unwrap();
         let new = |toy: &Toy| -> i64 {
             let (label, text) = (toy.label.as_deref(), toy.text.as_deref());
             let item = NewItem { id: &toy.id, label, text, metadata: Some(&toy.metadata), references: Vec::new() };
@@ -201,7 +201,7 @@ proptest! {
 #[test]
 fn long_lists_are_one_comparison() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     let metadata = json!({"n": 77_777, "x": 0.5});
     store.add(&NewItem { id: "42", metadata: Some(&metadata), ..NewItem::default() }).unwrap();
     let count = |filter: &Value| store.select(&Filter::parse(filter).unwrap()).unwrap().len();
@@ -247,7 +247,7 @@ fn errors_name_the_key_and_the_operator() {
 #[test]
 fn the_largest_filter_is_one_that_sqlite_takes() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     store.add(&NewItem { id: "x", ..NewItem::default() }).unwrap();
     let wide: Vec<Value> = (0..200).map(|n| json!({"a": {"$ne": n}})).collect();
     let deepest = (0..31).fold(json!({"$and": wide}), |inner, _| json!({ "$not": inner }));

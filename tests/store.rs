@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use plushie_search::error::Error;
 use plushie_search::filter::Filter;
-use plushie_search::store::{NewItem, NewReference, Store, Update};
+use plushie_search::store::{Access, NewItem, NewReference, Store, Update};
 use serde_json::json;
 
 fn digest(n: u8) -> [u8; 32] {
@@ -54,7 +54,7 @@ fn what_is_added_comes_back() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("new/toys.catalog");
     let metadata = json!({"z": 1, "a": {"deep": [1, null, "粉色"]}, "price": 12.5});
-    let store = Store::open(&path, true).unwrap();
+    let store = Store::open(&path, &Access::default()).unwrap();
     let model = store.model("mini", "abc", 2).unwrap();
     let item = NewItem {
         id: "../bear 🧸",
@@ -68,7 +68,7 @@ fn what_is_added_comes_back() {
     assert_eq!(added.new, [true, true]);
     drop(store);
 
-    let store = Store::open(&path, false).unwrap();
+    let store = Store::open(&path, &Access::existing()).unwrap();
     let found = store.get("../bear 🧸").unwrap();
     assert_eq!((found.row, found.id.as_str()), (added.row, "../bear 🧸"));
     assert_eq!((found.label.as_deref(), found.text.as_deref()), (Some("bear"), Some("brown bear")));
@@ -88,7 +88,7 @@ fn what_is_added_comes_back() {
 #[test]
 fn adding_again_adds_what_is_new() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     let one = store.model("one", "a", 1).unwrap();
     let first = NewItem {
         id: "x",
@@ -128,7 +128,7 @@ fn pair<'a>(n: u8, (one, two): (i64, i64), first: &'a [f32], second: &'a [f32]) 
 #[test]
 fn each_reference_has_a_vector_of_each_model() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     let both = (store.model("one", "a", 1).unwrap(), store.model("two \"2\"", "b", 2).unwrap());
     let (one, two) = both;
     assert!(store.held().unwrap().is_empty(), "they are known, but the catalog does not belong to them yet");
@@ -184,7 +184,7 @@ fn each_reference_has_a_vector_of_each_model() {
 #[test]
 fn a_reference_without_one_of_its_vectors_is_found_out() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     let both = (store.model("one", "a", 1).unwrap(), store.model("two", "b", 1).unwrap());
     let references = (1..4).map(|n| pair(n, both, &[1.0], &[1.0])).collect();
     store.add(&NewItem { id: "x", references, ..NewItem::default() }).unwrap();
@@ -200,7 +200,7 @@ fn a_reference_without_one_of_its_vectors_is_found_out() {
 #[test]
 fn an_update_changes_only_what_it_names() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     let metadata = json!({"a": 1});
     let item = NewItem { id: "x", label: Some("l"), metadata: Some(&metadata), ..NewItem::default() };
     store.add(&item).unwrap();
@@ -218,7 +218,7 @@ fn an_update_changes_only_what_it_names() {
 #[test]
 fn removed_items_leave_nothing_but_a_mark() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     let model = store.model("m", "f", 512).unwrap();
     let vector = vec![0.25_f32; 512];
     let ids: Vec<String> = (0..3000).map(|n| format!("item {n}")).collect();
@@ -248,7 +248,7 @@ fn removed_items_leave_nothing_but_a_mark() {
 #[test]
 fn bad_input_is_named_and_changes_nothing() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     let model = store.model("m", "f", 2).unwrap();
     let good = NewItem { id: "good", ..NewItem::default() };
     for id in ["", "a\0b", "tab\t", &"x".repeat(513)] {
@@ -279,7 +279,7 @@ fn bad_input_is_named_and_changes_nothing() {
 #[test]
 fn another_model_of_the_same_name_is_refused_once_there_are_vectors() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     let old = store.model("m", "first", 2).unwrap();
     let model = store.model("m", "second", 1).unwrap();
     // Without vectors there is nothing to mix; but whoever has the first one open must not add the first vectors.
@@ -295,7 +295,7 @@ fn another_model_of_the_same_name_is_refused_once_there_are_vectors() {
 #[test]
 fn items_come_in_order_and_in_pages() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     let ids: Vec<String> = (0..20).rev().map(|n| n.to_string()).collect();
     for id in &ids {
         let label = if id.len() == 1 { "short" } else { "long" };
@@ -322,7 +322,7 @@ fn what_is_no_catalog_is_left_alone() {
         path
     };
     let good = home.path().join("good");
-    drop(Store::open(&good, true).unwrap());
+    drop(Store::open(&good, &Access::default()).unwrap());
     let bytes = fs::read(good.join("catalog.sqlite")).unwrap();
     let changed = |at: usize, value: u32| {
         let mut bytes = bytes.clone();
@@ -337,8 +337,8 @@ fn what_is_no_catalog_is_left_alone() {
         (directory("cut", &bytes[..5000]), "damaged"),
     ] {
         let before = fs::read(path.join("catalog.sqlite")).unwrap();
-        for create in [false, true] {
-            let text = message(Store::open(&path, create));
+        for access in [Access::existing(), Access::default()] {
+            let text = message(Store::open(&path, &access));
             assert!(text.contains(word) && text.contains(path.to_str().unwrap()), "{text}");
         }
         assert_eq!(fs::read(path.join("catalog.sqlite")).unwrap(), before);
@@ -346,21 +346,21 @@ fn what_is_no_catalog_is_left_alone() {
     }
     let file = home.path().join("file");
     fs::write(&file, "x").unwrap();
-    assert!(message(Store::open(&file, true)).contains("a file"));
+    assert!(message(Store::open(&file, &Access::default())).contains("a file"));
     let folder = home.path().join("folder");
     fs::create_dir_all(folder.join("catalog.sqlite")).unwrap();
-    assert!(message(Store::open(&folder, true)).contains("cannot be read"));
-    assert!(message(Store::open(&home.path().join("none"), false)).contains("does not exist"));
+    assert!(message(Store::open(&folder, &Access::default())).contains("cannot be read"));
+    assert!(message(Store::open(&home.path().join("none"), &Access::existing())).contains("does not exist"));
     let empty = home.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    assert!(message(Store::open(&empty, false)).contains("holds no catalog"));
+    assert!(message(Store::open(&empty, &Access::existing())).contains("holds no catalog"));
     assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
 }
 
 #[test]
 fn a_read_only_catalog_is_refused() {
     let home = tempfile::tempdir().unwrap();
-    drop(Store::open(home.path(), true).unwrap());
+    drop(Store::open(home.path(), &Access::default()).unwrap());
     let file = home.path().join("catalog.sqlite");
     let mut permissions = fs::metadata(&file).unwrap().permissions();
     permissions.set_readonly(true);
@@ -368,7 +368,7 @@ fn a_read_only_catalog_is_refused() {
     if fs::OpenOptions::new().write(true).open(&file).is_ok() {
         return; // An administrator may write everything.
     }
-    let text = message(Store::open(home.path(), true));
+    let text = message(Store::open(home.path(), &Access::default()));
     assert!(text.contains("read-only"), "{text}");
 }
 
@@ -376,8 +376,8 @@ fn a_read_only_catalog_is_refused() {
 fn a_creation_cut_short_is_done_again() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("catalog.sqlite"), "").unwrap();
-    assert!(message(Store::open(home.path(), false)).contains("no catalog yet"));
-    let store = Store::open(home.path(), true).unwrap();
+    assert!(message(Store::open(home.path(), &Access::existing())).contains("no catalog yet"));
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     store.add(&NewItem { id: "x", ..NewItem::default() }).unwrap();
 }
 
@@ -390,13 +390,13 @@ fn all_who_create_at_once_succeed() {
             for n in 0..6 {
                 let path = &path;
                 scope.spawn(move || {
-                    let store = Store::open(path, true).unwrap();
+                    let store = Store::open(path, &Access::default()).unwrap();
                     store.model("m", "f", 2).unwrap();
                     store.add(&NewItem { id: &n.to_string(), ..NewItem::default() }).unwrap();
                 });
             }
         });
-        let store = Store::open(&path, false).unwrap();
+        let store = Store::open(&path, &Access::existing()).unwrap();
         assert_eq!((store.len().unwrap(), store.models().unwrap().len()), (6, 1));
     }
 }
@@ -404,8 +404,8 @@ fn all_who_create_at_once_succeed() {
 #[test]
 fn readers_see_whole_changes_while_others_write() {
     let home = tempfile::tempdir().unwrap();
-    let first = Store::open(home.path(), true).unwrap();
-    let second = Store::open(home.path(), false).unwrap();
+    let first = Store::open(home.path(), &Access::default()).unwrap();
+    let second = Store::open(home.path(), &Access::existing()).unwrap();
     let model = first.model("m", "f", 1).unwrap();
     std::thread::scope(|scope| {
         for (writer, name) in [(&first, "a"), (&second, "b")] {
@@ -443,7 +443,7 @@ fn readers_see_whole_changes_while_others_write() {
 #[test]
 fn a_reader_does_not_wait_for_a_writer() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     store.add(&NewItem { id: "x", ..NewItem::default() }).unwrap();
     let other = rusqlite::Connection::open(home.path().join("catalog.sqlite")).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE; DELETE FROM items").unwrap();
@@ -454,7 +454,7 @@ fn a_reader_does_not_wait_for_a_writer() {
 #[test]
 fn a_backup_is_a_catalog_of_its_own() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(&home.path().join("one"), true).unwrap();
+    let store = Store::open(&home.path().join("one"), &Access::default()).unwrap();
     let model = store.model("m", "f", 1).unwrap();
     let item = NewItem { id: "x", references: vec![reference("r", 1, model, &[1.0])], ..NewItem::default() };
     store.add(&item).unwrap();
@@ -462,7 +462,7 @@ fn a_backup_is_a_catalog_of_its_own() {
     store.backup(&path).unwrap();
     assert!(message(store.backup(&path)).contains("already"));
     store.remove(&["x"]).unwrap();
-    let copy = Store::open(&path, false).unwrap();
+    let copy = Store::open(&path, &Access::existing()).unwrap();
     assert_eq!(copy.get("x").unwrap().references.len(), 1);
     assert_eq!(replay(&copy, model, 10).len(), 1);
     assert_eq!(copy.check().unwrap(), Vec::<String>::new());
@@ -473,7 +473,7 @@ fn a_backup_is_a_catalog_of_its_own() {
 fn child_that_writes_until_it_is_killed() {
     let Ok(path) = std::env::var("STORE_TEST_CHILD") else { return };
     use std::io::Write;
-    let store = Store::open(Path::new(&path), true).unwrap();
+    let store = Store::open(Path::new(&path), &Access::default()).unwrap();
     let models = (store.model("m", "f", 64).unwrap(), store.model("n", "f", 8).unwrap());
     let (long, short) = ([0.125_f32; 64], [0.5_f32; 8]);
     let mut said = std::io::stderr().lock();
@@ -512,7 +512,7 @@ fn whatever_was_confirmed_survives_a_kill() {
         for line in lines.map_while(Result::ok).filter(|line| line.starts_with(['+', '-'])) {
             expected.insert(line[1..].to_owned(), line.starts_with('+'));
         }
-        let store = Store::open(home.path(), true).unwrap();
+        let store = Store::open(home.path(), &Access::default()).unwrap();
         let items = store.items(None, 0, None).unwrap();
         assert!(items.iter().all(|item| item.references.len() == 2), "half an item");
         let there: std::collections::BTreeSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
@@ -566,10 +566,10 @@ fn a_catalog_of_the_first_format_is_brought_up_to_date() {
     // All who come at once find it so.
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| assert_eq!(Store::open(home.path(), false).unwrap().len().unwrap(), 1));
+            scope.spawn(|| assert_eq!(Store::open(home.path(), &Access::existing()).unwrap().len().unwrap(), 1));
         }
     });
-    let store = Store::open(home.path(), false).unwrap();
+    let store = Store::open(home.path(), &Access::existing()).unwrap();
     assert_eq!(store.get("bear").unwrap().text.as_deref(), Some("brown"));
     let model = store.model("mini", "abc", 2).unwrap();
     assert_eq!(replay(&store, model, 10), BTreeMap::from([(1, (1, vec![1.0, 0.0]))]));
@@ -580,14 +580,14 @@ fn a_catalog_of_the_first_format_is_brought_up_to_date() {
     assert_eq!(version, 2);
     drop(store);
     rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 3).unwrap();
-    let error = message(Store::open(home.path(), false));
+    let error = message(Store::open(home.path(), &Access::existing()));
     assert!(error.contains("has format 3, newer than 2; upgrade plushie_search to open it"), "{error}");
 }
 
 #[test]
 fn the_first_probe_of_a_model_is_kept_once_it_has_references() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     let model = store.model("far", "abc", 2).unwrap();
     let [one, other] = [[Some(vec![1.0, 0.0]), None], [Some(vec![0.0, 1.0]), Some(vec![0.6, 0.8])]];
     assert_eq!(store.probe(model, &one).unwrap(), one);
@@ -599,5 +599,5 @@ fn the_first_probe_of_a_model_is_kept_once_it_has_references() {
     // What it lacked is taken, and what it has stays.
     let both = [one[0].clone(), other[1].clone()];
     assert_eq!(store.probe(model, &other).unwrap(), both);
-    assert_eq!(Store::open(home.path(), false).unwrap().probe(model, &[None, None]).unwrap(), both);
+    assert_eq!(Store::open(home.path(), &Access::existing()).unwrap().probe(model, &[None, None]).unwrap(), both);
 }

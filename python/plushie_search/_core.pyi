@@ -233,7 +233,15 @@ def folder_items(folder: str | os.PathLike[str]) -> list[tuple[str, list[Path]]]
 class Engine:
     """An open catalog; `plushie_search.Engine` is its public face and has the documentation."""
 
-    def __new__(cls, path: str, encoders: Sequence[Encoder], *, create: bool = True) -> Engine: ...
+    def __new__(
+        cls,
+        path: str,
+        encoders: Sequence[Encoder],
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        busy_timeout: float = 30.0,
+    ) -> Engine: ...
     @property
     def path(self) -> str: ...
     @property
@@ -316,6 +324,15 @@ class Engine:
     def encode_texts(self, texts: str | Sequence[str], *, model: str | None = None) -> NDArray[np.float32]: ...
     def stats(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
+
+def before_fork() -> None:
+    """Waits for running transactions and closes every connection to a catalog, before this process forks."""
+
+def after_fork_in_parent() -> None:
+    """Lets this process use its catalogs again, after it has forked."""
+
+def after_fork_in_child() -> None:
+    """Forgets the catalogs of the process from which this one was forked."""
 
 _Language: TypeAlias = Literal["en", "zh-Hans", "zh-Hant"]
 _Scene: TypeAlias = Literal["studio", "everyday", "light", "pose", "occluded", "head_only", "cluttered"]

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _add(options: argparse.Namespace) -> int:
-    with _engine(options, create=True) as engine:
+    with _engine(options, create=True, changes=True) as engine:
         try:
             with closing(ProgressBar("adding")) as progress:
                 if os.path.isdir(options.source):
@@ -135,7 +135,7 @@ def _details(item: Item) -> str:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    with _engine(options) as engine:
+    with _engine(options, changes=True) as engine:
         ids = dict.fromkeys(options.id)
         present = [id for id in ids if id in engine]
         absent = [id for id in ids if id not in present]
@@ -263,9 +263,16 @@ def _plush(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _engine(options: argparse.Namespace, *, create: bool = False) -> Engine:
+def _engine(options: argparse.Namespace, *, create: bool = False, changes: bool = False) -> Engine:
     models = _catalog_models(options)
-    return Engine(options.catalog, model=models, create=create, **for_models(options, models))
+    only = not changes and not _is_writable(options.catalog)
+    return Engine(options.catalog, model=models, create=create, read_only=only, **for_models(options, models))
+
+
+def _is_writable(catalog: str) -> bool:
+    """Whether a catalog may be written: on read-only media it can still be searched and shown."""
+    file = os.path.join(catalog, "catalog.sqlite")
+    return not os.path.isfile(file) or (os.access(catalog, os.W_OK) and os.access(file, os.W_OK))
 
 
 def _catalog_models(options: argparse.Namespace) -> list[str]:

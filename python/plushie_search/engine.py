@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
-from . import _core, hub
+from . import _core, forks, hub
 from .evaluate import evaluate
 from .results import Item, Reference, Report, Results
 from .service import Remote, one_each
@@ -67,7 +68,8 @@ class Engine:
     """An open catalog.
 
     Engines may be shared between threads, and many processes may open one catalog: each sees the others' changes at
-    its next call. An engine does not survive a fork: open it in the child.
+    its next call. After a fork (``os.fork``, ``multiprocessing``, ``gunicorn --preload``, a DataLoader) parent and
+    child may both use it: the child opens the catalog and the models again at its first call.
 
     Args:
         path: The catalog's directory; made when it does not exist (unless ``create`` is false).
@@ -79,6 +81,10 @@ class Engine:
         threads: The most threads that this engine's work may use; all cores unless told. Engines of as many threads
             share them.
         create: Whether to make the catalog when there is none.
+        read_only: Whether to open a catalog that may only be read, as on read-only media, in an image of a container or
+            of another user. It must exist, and every change is refused.
+        busy_timeout: How long a change waits for other processes that write to the catalog, in seconds. Ctrl-C ends the
+            waiting.
         device: What computes the model: ``"cpu"``; ``"cuda"``, ``"cuda:1"`` or ``"cuda:0,1"``, NVIDIA GPUs that share
             the work; ``"tensorrt"``; ``"openvino"``; or ``"auto"``, a GPU if there is one, or else the processor, with
             a warning. A catalog does not depend on it.
@@ -100,7 +106,7 @@ class Engine:
         ValueError: There is no model of that name, or there are two.
     """
 
-    __slots__ = ("_core", "_models", "_reads", "_sees")
+    __slots__ = ("_closed", "_connect", "_models", "_opened", "_process", "_reads", "_sees")
 
     def __init__(
         self,
@@ -112,26 +118,50 @@ class Engine:
         precision: str | None = None,
         max_batch: int | None = None,
         create: bool = True,
+        read_only: bool = False,
+        busy_timeout: float = 30.0,
         accept_licence: bool = False,
         encoder: Remote | Sequence[Remote | None] | None = None,
     ) -> None:
         models = [model] if isinstance(model, (str, os.PathLike)) else list(model)
-        encoders = [
-            hub.open_encoder(
-                one,
-                threads=threads,
-                device=device,
-                precision=precision,
-                max_batch=max_batch,
-                accept_licence=accept_licence,
-                encoder=place,
-            )
-            for one, place in zip(models, one_each(encoder, len(models)), strict=True)
-        ]
-        self._core = _core.Engine(os.fspath(path), encoders, create=create)
+        places = one_each(encoder, len(models))
+
+        def connect(path: str, create: bool) -> _core.Engine:
+            encoders = [
+                hub.open_encoder(
+                    one,
+                    threads=threads,
+                    device=device,
+                    precision=precision,
+                    max_batch=max_batch,
+                    accept_licence=accept_licence,
+                    encoder=place,
+                )
+                for one, place in zip(models, places, strict=True)
+            ]
+            return _core.Engine(path, encoders, create=create, read_only=read_only, busy_timeout=busy_timeout)
+
+        self._opened = connect(os.fspath(path), create)
+        # For a child of this process, which may work in another directory.
+        models = [os.path.abspath(one) if os.path.isdir(one) else one for one in models]
+        self._connect = functools.partial(connect, os.path.abspath(path), False)
+        self._process = forks.process
+        self._closed = False
         # Every search says who was asked.
-        self._models = tuple(self._core.models)
-        self._sees, self._reads = self._core.image_model, self._core.text_model
+        self._models = tuple(self._opened.models)
+        self._sees, self._reads = self._opened.image_model, self._opened.text_model
+
+    @property
+    def _core(self) -> _core.Engine:
+        """The open catalog; opened again by the first call in a process that was forked from this one's."""
+        if self._process != forks.process:
+            if self._closed:
+                raise ValueError("this engine is closed: open the catalog again")
+            with forks.lock:
+                if self._process != forks.process:
+                    self._opened = self._connect()
+                    self._process = forks.process
+        return self._opened
 
     # What is in it
 
@@ -607,7 +637,8 @@ class Engine:
 
     def close(self) -> None:
         """Gives memory and files back; every later call but this one raises ValueError."""
-        self._core.close()
+        self._closed = True
+        self._opened.close()
 
     def __enter__(self) -> Engine:
         return self

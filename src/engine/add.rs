@@ -1,6 +1,8 @@
 //! Adding: read, skip what is known, encode by every model, store in one transaction.
 
 use std::collections::{HashMap, HashSet};
+use std::thread;
+use std::time::Duration;
 
 use rayon::prelude::*;
 use serde_json::Value;
@@ -10,9 +12,14 @@ use crate::encoder::Encoder;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::picture::Source;
-use crate::stop::Stop;
-use crate::store::{NewItem, NewReference};
+use crate::stop::{self, Stop};
+use crate::store::{NewItem, NewReference, check_id};
 use crate::vectors::Vectors;
+
+/// Rows of vectors that are stored in one transaction.
+const ROWS: usize = 10_000;
+/// The pause between two transactions of one call: longer than others wait between two tries.
+const PAUSE: Duration = Duration::from_millis(6);
 
 /// An item that is to be added, or to be added to.
 #[derive(Debug, Clone)]
@@ -118,29 +125,50 @@ impl Engine {
         self.encoders.iter().map(|encoder| encoder.at_once()).max().unwrap_or(1)
     }
 
-    /// Adds vectors that were computed elsewhere, row `i` as a reference of item `ids[i]`, in one transaction: rows of
-    /// each of this engine's models, by its name, which may be left out where there is one.
+    /// Adds vectors that were computed elsewhere, row `i` as a reference of item `ids[i]`: rows of each of this engine's
+    /// models, by its name, which may be left out where there is one. Every 10,000 rows are one transaction, between
+    /// which others may write; what is stored is found again by its digest, so that adding all again goes on.
     ///
     /// # Errors
-    /// [`Error::Argument`] when a model has no vectors, or not as many as there are ids, or of another dimension;
-    /// [`Error::Catalog`] when the catalog has other models besides.
+    /// [`Error::Argument`] when a model has no vectors, or not as many as there are ids, or of another dimension, or an id
+    /// cannot be one: then nothing is stored; [`Error::Catalog`] when the catalog has other models besides;
+    /// [`Error::Interrupted`] between two transactions.
     pub fn add_vectors(&self, ids: &[String], vectors: &[(Option<String>, Vectors)]) -> Result<Added> {
         let vectors = self.by_model(ids.len(), vectors)?;
+        ids.iter().try_for_each(|id| check_id(id))?;
         self.store.check_add(&self.models)?;
         // So that the digest does not depend on the order in which the models were opened.
         let mut order: Vec<usize> = (0..self.models.len()).collect();
         order.sort_unstable_by_key(|space| self.models[*space]);
+        let mut all = Added::default();
+        for start in (0..ids.len()).step_by(ROWS) {
+            if start > 0 {
+                // Others who want to write get their turn.
+                stop::look()?;
+                thread::sleep(PAUSE);
+            }
+            let rows = start..ids.len().min(start + ROWS);
+            let added = self.add_rows(&ids[rows.clone()], rows.start, &vectors, &order)?;
+            all.items += added.items;
+            all.references += added.references;
+            all.duplicates += added.duplicates;
+        }
+        Ok(all)
+    }
+
+    /// Adds the rows of `vectors` from `first` on, one for each id, in one transaction.
+    fn add_rows(&self, ids: &[String], first: usize, vectors: &[&Vectors], order: &[usize]) -> Result<Added> {
         let mut items: HashMap<&str, usize> = HashMap::new();
         let mut drafts: Vec<Draft> = Vec::new();
         let mut encoded: Vec<Vec<Encoded>> = Vec::new();
-        for (row, id) in ids.iter().enumerate() {
+        for (row, id) in ids.iter().enumerate().map(|(row, id)| (first + row, id)) {
             let place = *items.entry(id).or_insert_with(|| {
                 drafts.push(Draft::new(id));
                 encoded.push(Vec::new());
                 drafts.len() - 1
             });
             let mut digest = Sha256::new();
-            for space in &order {
+            for space in order {
                 let bytes: Vec<u8> = vectors[*space].row(row).iter().flat_map(|value| value.to_le_bytes()).collect();
                 digest.update(bytes);
             }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use serde_json::Value;
 
-use crate::engine::{Engine, Live, reads};
+use crate::engine::{Engine, Live, Shown, reads};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::index::{self, Found};
@@ -14,8 +14,12 @@ use crate::vectors::Vectors;
 
 /// Vectors that are read from the store at once while the index catches up.
 const STEP: usize = 16_384;
-/// Entries of hits that are kept in memory.
-const REMEMBERED: usize = 65_536;
+/// Bytes of the entries of hits that are kept in memory.
+const REMEMBERED: usize = 64 << 20;
+/// Bytes that an entry takes beside its texts, about.
+const ENTRY: usize = 256;
+/// How far the square of a vector's length may be from 1: rounding of 4,096 numbers to 32 bits stays far below.
+const UNIT: f32 = 1e-3;
 
 /// What a search returns.
 #[derive(Debug, Clone)]
@@ -181,19 +185,16 @@ impl Engine {
         let rows: Vec<(i64, i64)> = found.iter().flatten().map(|found| (found.item, found.reference)).collect();
         let mut entries: Vec<Option<Arc<Entry>>> = {
             let shown = shown();
-            rows.iter().map(|row| shown.get(row).cloned()).collect()
+            rows.iter().map(|row| shown.entries.get(row).cloned()).collect()
         };
         let missing: Vec<usize> = (0..rows.len()).filter(|&i| entries[i].is_none()).collect();
         if !missing.is_empty() {
             let read = self.store.entries(&missing.iter().map(|&i| rows[i]).collect::<Vec<_>>())?;
             let mut shown = shown();
-            if shown.len() > REMEMBERED {
-                shown.clear();
-            }
             for (i, entry) in missing.into_iter().zip(read) {
                 // An entry that is missing now was removed by somebody else since the scan.
                 let Some(entry) = entry.map(Arc::new) else { continue };
-                shown.insert(rows[i], Arc::clone(&entry));
+                shown.keep(rows[i], &entry);
                 entries[i] = Some(entry);
             }
         }
@@ -208,7 +209,7 @@ impl Engine {
         // Read before the changes are: what is committed in between is found again at the next call.
         let version = self.store.version()?;
         let live = read();
-        if live.version == version {
+        if live.version == Some(version) {
             return Ok(live);
         }
         drop(live);
@@ -218,17 +219,47 @@ impl Engine {
         let mut since = read().sequence;
         loop {
             let changes = self.store.changes(&self.models, since, STEP)?;
+            for vectors in &changes.vectors {
+                self.check_units(&changes.references, vectors)?;
+            }
             since = changes.sequence;
             let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
             live.index.add(&changes.references, &changes.items, &changes.vectors)?;
             live.index.remove(&changes.removed)?;
             live.sequence = since;
             if !changes.more {
-                live.version = version;
+                live.version = Some(version);
                 live.shown = Default::default();
                 break;
             }
         }
         Ok(read())
+    }
+
+    /// Refuses stored vectors that are not of length 1, as all are when they are written: their scores would be no
+    /// cosines, and come first.
+    pub(super) fn check_units(&self, references: &[i64], vectors: &[f32]) -> Result<()> {
+        let Some(dim) = vectors.len().checked_div(references.len()).filter(|dim| *dim > 0) else { return Ok(()) };
+        for (reference, vector) in references.iter().zip(vectors.chunks_exact(dim)) {
+            let square: f32 = vector.iter().map(|value| value * value).sum();
+            // NaN is not near 1 either.
+            if !((square - 1.0).abs() < UNIT) {
+                return Err(self.store.damaged(*reference, &format!("its length is {} instead of 1", square.sqrt()))?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Shown {
+    fn keep(&mut self, row: (i64, i64), entry: &Arc<Entry>) {
+        let texts = [&entry.label, &entry.text].into_iter().flatten().map(String::len).sum::<usize>();
+        let bytes = ENTRY + texts + entry.id.len() + entry.metadata.len() + entry.reference.len();
+        if self.bytes + bytes > REMEMBERED {
+            *self = Self::default();
+        }
+        if self.entries.insert(row, Arc::clone(entry)).is_none() {
+            self.bytes += bytes;
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use numpy::{PyArray2, PyReadonlyArray2, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -13,13 +14,13 @@ use crate::engine::{Draft, Engine, Hit, Search};
 use crate::error::{Error, Result};
 use crate::ingest;
 use crate::query::Query;
-use crate::store::{Item, Update};
+use crate::store::{Access, Item, Update};
 use crate::vectors::Vectors;
 
 use super::convert;
 use super::encoder::PyEncoder;
 use super::json;
-use super::{detached, patient};
+use super::{detached, patient, waiting};
 
 /// An open catalog; `plushie_search.Engine` is its public face.
 #[pyclass(frozen, name = "Engine", module = "plushie_search._core")]
@@ -41,6 +42,15 @@ impl PyEngine {
     }
 }
 
+impl Drop for PyEngine {
+    fn drop(&mut self) {
+        // Its threads did not come along through a fork: what joins them would wait for ever.
+        if std::process::id() != self.process {
+            std::mem::forget(self.engine.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }
+}
+
 /// The rows of one result: (item, score, reference, label, metadata).
 type Rows<'py> = Vec<Bound<'py, PyTuple>>;
 /// The parts of a query, each with its weight.
@@ -49,10 +59,21 @@ type Weighted<T> = Vec<(T, f32)>;
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, encoders, *, create=true))]
-    fn new(py: Python<'_>, path: PathBuf, encoders: Vec<Bound<'_, PyEncoder>>, create: bool) -> PyResult<Self> {
+    #[pyo3(signature = (path, encoders, *, create=true, read_only=false, busy_timeout=30.0))]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        encoders: Vec<Bound<'_, PyEncoder>>,
+        create: bool,
+        read_only: bool,
+        busy_timeout: f64,
+    ) -> PyResult<Self> {
         let encoders = encoders.iter().map(|encoder| encoder.get().share()).collect();
-        let engine = detached(py, || Engine::open(&path, encoders, create))?;
+        let patience = Duration::try_from_secs_f64(busy_timeout);
+        let patience =
+            patience.map_err(|_| PyValueError::new_err(format!("busy_timeout {busy_timeout}: give seconds, 0 or more")))?;
+        let access = Access { create, read_only, patience };
+        let engine = waiting(py, || Engine::open(&path, encoders, &access))?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
     }
 
@@ -88,7 +109,7 @@ impl PyEngine {
     ) -> PyResult<(usize, usize)> {
         let engine = self.open()?;
         let draft = draft(id, images, label, metadata, text)?;
-        let added = detached(py, || engine.add(draft))?;
+        let added = waiting(py, || engine.add(draft))?;
         Ok((added.references, added.duplicates))
     }
 
@@ -131,12 +152,12 @@ impl PyEngine {
             text: description.as_ref().map(Option::as_deref),
             metadata: metadata.as_ref().map(Option::as_ref),
         };
-        detached(py, || engine.update(&id, &update))
+        waiting(py, || engine.update(&id, &update))
     }
 
     fn remove(&self, py: Python<'_>, ids: Vec<String>) -> PyResult<()> {
         let engine = self.open()?;
-        detached(py, || engine.remove(&ids))
+        waiting(py, || engine.remove(&ids))
     }
 
     fn add_vectors(
@@ -150,7 +171,7 @@ impl PyEngine {
             (model, rows.as_array().ncols(), rows.as_array().iter().copied().collect())
         };
         let rows: Vec<(Option<String>, usize, Vec<f32>)> = vectors.into_iter().map(rows).collect();
-        let added = detached(py, || {
+        let added = waiting(py, || {
             let unit = |(model, dim, rows)| Ok((model, Vectors::normalize(dim, rows)?));
             engine.add_vectors(&ids, &rows.into_iter().map(unit).collect::<Result<Vec<_>>>()?)
         })?;
@@ -333,7 +354,7 @@ impl PyEngine {
     fn close(&self, py: Python<'_>) {
         let engine = self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
         // Closing the database and the sessions takes a while; other threads go on meanwhile.
-        py.detach(|| drop(engine));
+        py.detach(|| engine.map(Engine::close));
     }
 
     fn __repr__(&self) -> String {
@@ -447,7 +468,7 @@ fn run_ingest<'py>(
 fn rows<'py>(py: Python<'py>, batch: &[Vec<Hit>]) -> PyResult<Vec<Rows<'py>>> {
     let row = |hit: &Hit| {
         let entry = &hit.entry;
-        (&entry.id, hit.score, &entry.reference, &entry.label, json::from_value(py, &entry.metadata)?).into_pyobject(py)
+        (&entry.id, hit.score, &entry.reference, &entry.label, json::from_text(py, &entry.metadata)?).into_pyobject(py)
     };
     batch.iter().map(|hits| hits.iter().map(row).collect()).collect()
 }

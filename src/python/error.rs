@@ -27,7 +27,7 @@ impl From<Error> for PyErr {
             },
             Error::Picture { .. } | Error::Mesh { .. } => PictureError::new_err(message),
             Error::Model { .. } | Error::Runtime(_) => ModelError::new_err(message),
-            Error::Catalog { .. } => CatalogError::new_err(message),
+            Error::Catalog { .. } | Error::Damaged { .. } => CatalogError::new_err(message),
             Error::Interrupted => PyKeyboardInterrupt::new_err(message),
         }
     }

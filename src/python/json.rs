@@ -5,6 +5,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde_json::{Map, Number, Value};
 
+use super::error::CatalogError;
+
 /// How deep dicts and lists may be nested; deeper ones are a mistake or an attack on the stack.
 const MAX_DEPTH: usize = 64;
 
@@ -90,6 +92,13 @@ pub(super) fn from_value<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<
         }
         Value::Object(map) => from_object(py, map)?.into_any(),
     })
+}
+
+/// The Python value of JSON text.
+pub(super) fn from_text<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| CatalogError::new_err(format!("stored metadata is no JSON ({error}); update the item")))?;
+    from_value(py, &value)
 }
 
 /// The Python dict of a JSON object.

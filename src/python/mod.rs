@@ -11,10 +11,13 @@ mod json;
 mod plush;
 mod preprocess;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use pyo3::prelude::*;
 
 use crate::error::Result;
-use crate::stop::interruptible;
+use crate::stop::{interruptible, listening};
+use crate::store::fork;
 
 /// Runs `work` without the GIL and turns its error into a Python exception.
 fn detached<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> Result<T>) -> PyResult<T> {
@@ -48,6 +51,44 @@ fn patient<T: Send>(py: Python<'_>, count: usize, work: impl Send + FnOnce() -> 
     }
 }
 
+/// As [`detached`], for work that may wait for others to write: Ctrl-C ends the waiting.
+fn waiting<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> Result<T>) -> PyResult<T> {
+    let raised = Arc::new(Mutex::new(None));
+    let done = py.detach(|| {
+        let raised = Arc::clone(&raised);
+        // Python tells of each signal once, and the work may ask again before it ends.
+        let pressed = move || {
+            let mut raised = raised.lock().unwrap_or_else(PoisonError::into_inner);
+            *raised = raised.take().or_else(|| Python::attach(|py| py.check_signals()).err());
+            raised.is_some()
+        };
+        listening(pressed, work)
+    });
+    let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (done, raised) {
+        (Err(_), Some(raised)) => Err(raised),
+        (done, _) => done.map_err(PyErr::from),
+    }
+}
+
+/// Waits for running transactions and closes every connection to a catalog, before this process forks.
+#[pyfunction]
+fn before_fork(py: Python<'_>) {
+    py.detach(fork::before_fork);
+}
+
+/// Lets this process use its catalogs again, after it has forked.
+#[pyfunction]
+fn after_fork_in_parent() {
+    fork::after_fork_in_parent();
+}
+
+/// Forgets the catalogs of the process from which this one was forked.
+#[pyfunction]
+fn after_fork_in_child() {
+    fork::after_fork_in_child();
+}
+
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -56,6 +97,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ingest::register(module)?;
     encoder::register(module)?;
     module.add_class::<engine::PyEngine>()?;
+    module.add_function(wrap_pyfunction!(before_fork, module)?)?;
+    module.add_function(wrap_pyfunction!(after_fork_in_parent, module)?)?;
+    module.add_function(wrap_pyfunction!(after_fork_in_child, module)?)?;
     evaluate::register(module)?;
     plush::register(module)?;
     preprocess::register(module)?;

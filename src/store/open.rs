@@ -4,16 +4,21 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{Error, Result};
+use crate::store::connections::identity;
+use crate::store::{Access, fork, patience};
 
 /// "plus" in ASCII, in the header of every catalog.
 const APPLICATION: i64 = 0x706c_7573;
 /// The version of the tables below.
 const FORMAT: i64 = 2;
-/// How long a writer waits for another one.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes that the log keeps on disk after a checkpoint, however much one change has needed.
+const LOG_LIMIT: i64 = 16 << 20;
+/// Looks at a file that seems to be damaged.
+const PEEKS: usize = 3;
 
 /// What an empty database says of itself.
 const EMPTY: (i64, i64, i64) = (0, 0, 0);
@@ -64,9 +69,18 @@ const FROM_1: &str = "
     ALTER TABLE models ADD COLUMN probe_text BLOB;
 ";
 
-/// Opens the catalog in `directory` for writing, or creates it there if `create` says so.
-pub(super) fn open(directory: &Path, create: bool) -> Result<Connection> {
+/// How the connections of an open catalog are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Opened {
+    pub read_only: bool,
+    /// Whether nothing can write here, so that SQLite must not either: no locks, no log.
+    pub immutable: bool,
+}
+
+/// Opens the catalog in `directory`, or creates it there if `access` says so.
+pub(super) fn open(directory: &Path, access: &Access) -> Result<(Opened, Connection)> {
     let fail = |reason: String| Error::catalog(directory, reason);
+    let create = access.create && !access.read_only;
     let file = directory.join("catalog.sqlite");
     match fs::metadata(directory) {
         Ok(found) if !found.is_dir() => {
@@ -79,10 +93,36 @@ pub(super) fn open(directory: &Path, create: bool) -> Result<Connection> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(fail("does not exist".into())),
         Err(error) => return Err(fail(format!("cannot be opened: {error}"))),
     }
-    check_header(directory, &file, create)?;
-    let mut connection = connect(directory)?;
-    if connection.is_readonly(c"main").map_err(|error| sql_error(directory, &error))? {
-        return Err(fail(format!("{} is read-only; make it writable or copy the catalog", file.display())));
+    let made = check_header(directory, &file, create)?;
+    let opened = open_file(directory, access, create);
+    if made && opened.is_err() && fs::metadata(&file).is_ok_and(|found| found.len() == 0) {
+        // On a full disk: the next one who looks here should not find half a catalog.
+        let _ = fs::remove_file(&file);
+    }
+    opened
+}
+
+fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened, Connection)> {
+    let fail = |reason: String| Error::catalog(directory, reason);
+    if identity(&directory.join("catalog.sqlite")).is_ok_and(fork::inherited) {
+        return Err(fail(
+            "was open in the process from which this one was forked other than by os.fork, and its locks are not held \
+             here; start this process by spawn, or open the catalog in the children only"
+                .into(),
+        ));
+    }
+    let (opened, mut connection) = if access.read_only {
+        for_reading(directory)?
+    } else {
+        let opened = Opened { read_only: false, immutable: false };
+        (opened, connect(directory, opened)?)
+    };
+    if !access.read_only && connection.is_readonly(c"main").map_err(|error| sql_error(directory, &error))? {
+        let file = directory.join("catalog.sqlite");
+        return Err(fail(format!(
+            "{} cannot be written; open the catalog with read_only=True, make it writable, or copy it",
+            file.display()
+        )));
     }
     // In one transaction: between two reads another process may have created the tables.
     let look = |connection: &Connection| known(&*connection.unchecked_transaction()?);
@@ -94,82 +134,144 @@ pub(super) fn open(directory: &Path, create: bool) -> Result<Connection> {
         found = create_tables(&mut connection).map_err(|error| sql_error(directory, &error))?;
     }
     check_format(directory, found.0, found.1)?;
-    use_wal(&connection).map_err(|error| sql_error(directory, &error))?;
-    if found.1 < FORMAT {
-        migrate(&mut connection).map_err(|error| sql_error(directory, &error))?;
+    check_tables(directory, &connection, found.1)?;
+    if !access.read_only {
+        use_wal(&connection, access.patience).map_err(|error| sql_error(directory, &error))?;
+        if found.1 < FORMAT {
+            migrate(&mut connection).map_err(|error| sql_error(directory, &error))?;
+        }
+    } else if found.1 < FORMAT {
+        return Err(fail(format!(
+            "has format {}, older than {FORMAT}; open it once without read_only=True to bring it up to date",
+            found.1
+        )));
     }
-    Ok(connection)
+    Ok((opened, connection))
+}
+
+/// A connection that reads only. Where nothing can be written and there is no log, SQLite is told so: it would fail to
+/// make the files of the log.
+fn for_reading(directory: &Path) -> Result<(Opened, Connection)> {
+    let mut opened = Opened { read_only: true, immutable: false };
+    let look = |opened: Opened| -> Result<Connection> {
+        let connection = connect(directory, opened)?;
+        known(&connection).map_err(|error| sql_error(directory, &error))?;
+        Ok(connection)
+    };
+    let log = fs::metadata(directory.join("catalog.sqlite-wal")).map_or(0, |log| log.len());
+    match look(opened) {
+        Ok(connection) => Ok((opened, connection)),
+        Err(_) if log == 0 => {
+            opened.immutable = true;
+            look(opened).map(|connection| (opened, connection))
+        }
+        Err(error) => Err(Error::catalog(
+            directory,
+            format!(
+                "has a log with changes that are not in catalog.sqlite yet, which cannot be read here ({error}); open the \
+                 catalog once where it can be written, or copy it there"
+            ),
+        )),
+    }
 }
 
 /// Another connection to a catalog that is open, for reading only.
-pub(super) fn reader(directory: &Path) -> Result<Connection> {
-    let connection = connect(directory)?;
+pub(super) fn reader(directory: &Path, opened: Opened) -> Result<Connection> {
+    let connection = connect(directory, opened)?;
     connection.pragma_update(None, "query_only", true).map_err(|error| sql_error(directory, &error))?;
     Ok(connection)
 }
 
 /// A connection with our settings to the file, which must exist.
-pub(super) fn connect(directory: &Path) -> Result<Connection> {
+pub(super) fn connect(directory: &Path, opened: Opened) -> Result<Connection> {
     // A catalog that vanished while it was open must not come back as an empty file: only `open` creates.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let access =
+        if opened.read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+    let file = directory.join("catalog.sqlite");
     let connect = || -> rusqlite::Result<Connection> {
-        let connection = Connection::open_with_flags(directory.join("catalog.sqlite"), flags)?;
-        connection.busy_timeout(PATIENCE)?;
+        let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = if opened.immutable {
+            Connection::open_with_flags(immutable(&file), flags | OpenFlags::SQLITE_OPEN_URI)?
+        } else {
+            Connection::open_with_flags(&file, flags)?
+        };
+        connection.busy_handler(Some(patience::wait))?;
+        // A catalog may come from a stranger: no function of ours is called, and no page written, by its schema.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", -8192)?;
+        connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
         Ok(connection)
     };
     connect().map_err(|error| sql_error(directory, &error))
 }
 
-/// Looks at the file without touching anything beside it, which SQLite may do as soon as it opens a file for good.
+/// Looks at the file without touching anything beside it, which SQLite may do as soon as it opens a file for good, and
+/// tells whether it made an empty one.
 ///
 /// SQLite itself has to look: closing a file handle of our own would drop the locks that other connections of this
 /// process hold on the file (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
-fn check_header(directory: &Path, file: &Path, create: bool) -> Result<()> {
+fn check_header(directory: &Path, file: &Path, create: bool) -> Result<bool> {
     let fail = |reason: String| Error::catalog(directory, reason);
     match fs::metadata(file) {
         Ok(found) if !found.is_file() => return Err(fail(format!("{} cannot be read: no file", file.display()))),
-        Ok(found) if found.len() == 0 => return Ok(()),
+        Ok(found) if found.len() == 0 => return Ok(false),
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if !create {
                 return Err(fail("holds no catalog.sqlite; is this the right directory?".into()));
             }
-            // An empty file is an empty database; whoever comes first fills it.
+            // An empty file is an empty database; whichever process comes first fills it.
             return match File::create_new(file) {
-                Ok(_) => Ok(()),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+                Ok(_) => Ok(true),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
                 Err(error) => Err(fail(format!("{} cannot be created: {error}", file.display()))),
             };
         }
         Err(error) => return Err(fail(format!("{} cannot be read: {error}", file.display()))),
     }
-    // A journal means that a creation is under way or was cut short: SQLite waits for it or undoes it.
-    if directory.join("catalog.sqlite-journal").exists() {
-        return Ok(());
-    }
-    let found = peek(file).map_err(|error| match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => {
-            fail("catalog.sqlite is not an SQLite file; move it away or choose another directory".into())
+    for again in (0..PEEKS).rev() {
+        // The file alone means nothing while there is a log or a journal: it may be in the middle of a checkpoint, or was
+        // left there by a crash. SQLite finishes that first when it opens the file for good.
+        if ["catalog.sqlite-wal", "catalog.sqlite-journal"].iter().any(|name| directory.join(name).exists()) {
+            return Ok(false);
         }
-        _ => sql_error(directory, &error),
-    })?;
-    // Whoever creates it writes an empty database first (`PRAGMA auto_vacuum` does), then the tables and marks.
-    if found == EMPTY { Ok(()) } else { check_format(directory, found.0, found.1) }
+        match peek(file) {
+            // An empty database is written before the tables and marks (`PRAGMA auto_vacuum` does that).
+            Ok(found) if found == EMPTY => return Ok(false),
+            Ok(found) => return check_format(directory, found.0, found.1).map(|()| false),
+            // Another process may have made a log and begun a checkpoint meanwhile.
+            Err(_) if again > 0 => std::thread::sleep(Duration::from_millis(10)),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+                return Err(fail(
+                    "catalog.sqlite is not an SQLite file; move it away or choose another directory".into(),
+                ));
+            }
+            Err(error) => return Err(sql_error(directory, &error)),
+        }
+    }
+    Ok(false)
 }
 
-/// What the file says of itself, read as if nobody could change it: no locks, nothing written.
+/// What the file says of itself, read as if nothing could change it: no locks, nothing written.
 fn peek(file: &Path) -> rusqlite::Result<(i64, i64, i64)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    known(&Connection::open_with_flags(immutable(file), flags)?)
+}
+
+/// The address of a file that SQLite reads without locks and without a log.
+fn immutable(file: &Path) -> String {
     let mut address = String::from("file:");
     for byte in std::path::absolute(file).unwrap_or_else(|_| file.into()).as_os_str().as_encoded_bytes() {
         address.push_str(&format!("%{byte:02x}"));
     }
     address.push_str("?immutable=1");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    known(&Connection::open_with_flags(address, flags)?)
+    address
 }
 
 fn check_format(directory: &Path, application: i64, format: i64) -> Result<()> {
@@ -220,11 +322,11 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// Turns to a write-ahead log. SQLite does not wait for other connections here, so we do.
-fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+fn use_wal(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
     let start = Instant::now();
     loop {
         match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && start.elapsed() < PATIENCE => {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && start.elapsed() < patience => {
                 std::thread::sleep(Duration::from_millis(5));
             }
             done => return done.map(|_| ()),
@@ -232,19 +334,100 @@ fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// What SQLite said, with what to do about it.
+/// The tables and indexes of a format, with the names of their columns.
+fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    // SQLite's own tables begin with sqlite_, which no other may.
+    let sql = "SELECT schema.type || ' ' || schema.name || ' of ' || schema.tbl_name || ': '
+                   || IFNULL((SELECT GROUP_CONCAT(name || ' ' || type || ' ' || hidden, ', ' ORDER BY cid)
+                              FROM pragma_table_xinfo(schema.name) WHERE schema.type = 'table'), '')
+               FROM sqlite_schema AS schema WHERE schema.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1";
+    connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Refuses tables that are not ours: views, triggers and computed columns of a stranger's catalog would run on our
+/// queries, for ever if they are made so.
+fn check_tables(directory: &Path, connection: &Connection, format: i64) -> Result<()> {
+    let expected = || -> rusqlite::Result<Vec<String>> {
+        let ours = Connection::open_in_memory()?;
+        ours.execute_batch(TABLES)?;
+        if format < 2 {
+            ours.execute_batch("ALTER TABLE models DROP COLUMN probe_image; ALTER TABLE models DROP COLUMN probe_text;")?;
+        }
+        tables(&ours)
+    };
+    let compare = || -> rusqlite::Result<Option<String>> {
+        let (found, expected) = (tables(connection)?, expected()?);
+        let differs = |one: &[String], other: &[String]| one.iter().find(|row| !other.contains(row)).cloned();
+        Ok(differs(&found, &expected).or_else(|| differs(&expected, &found)))
+    };
+    let Some(row) = compare().map_err(|error| sql_error(directory, &error))? else { return Ok(()) };
+    let name: String = row.split(" of ").next().unwrap_or_default().chars().take(60).collect();
+    let reason = format!(
+        "its tables are not those of format {format} (the difference is in {name}), so another program has changed them; \
+         use a copy from before that"
+    );
+    Err(Error::catalog(directory, reason))
+}
+
+/// Of a writer that did not get its turn.
+pub(super) const BUSY: &str =
+    "another process or thread is writing to it; try again when that has finished, or open it with a longer busy_timeout";
+
+/// Says in words of ours what SQLite could not do, and what to do about it.
 pub(super) fn sql_error(directory: &Path, error: &rusqlite::Error) -> Error {
     let cure = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "another process has been writing to it for 30 s; try again when that has finished"
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return Error::catalog(directory, BUSY),
+        Some(ErrorCode::DiskFull) => "the disk is full; nothing was changed: free some space and try again".to_owned(),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            "it cannot be written; open it with read_only=True, or make its directory and files writable".to_owned()
         }
-        Some(ErrorCode::DiskFull) => "the disk is full; nothing was changed: free some space and try again",
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            "its directory and files must exist and be writable"
+        Some(ErrorCode::CannotOpen) if too_many_files() => {
+            "this process has too many files open; close some, or raise the limit (ulimit -n)".to_owned()
         }
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => "catalog.sqlite is damaged; restore a backup",
-        Some(ErrorCode::SystemIoFailure) => "the disk failed, or catalog.sqlite was replaced while it was open",
-        _ => return Error::catalog(directory, error),
+        Some(ErrorCode::CannotOpen) => "catalog.sqlite and its directory must exist and be writable; open the catalog \
+                                        with read_only=True if they may only be read"
+            .to_owned(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damage(directory),
+        Some(ErrorCode::SystemIoFailure) => {
+            "the disk is full or has failed, or catalog.sqlite was replaced while it was open; nothing was changed: look \
+             at the disk and try again"
+                .to_owned()
+        }
+        _ => "an entry cannot be read as it was written; run `PRAGMA integrity_check` of sqlite3 on a copy".to_owned(),
     };
-    Error::catalog(directory, format!("{cure} ({error})"))
+    Error::catalog(directory, format!("{cure} ({})", plain(error)))
+}
+
+/// The message of SQLite alone: without addresses of files, statements or numbers of columns.
+fn plain(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqliteFailure(code, message) => {
+            let message = message.clone().unwrap_or_else(|| code.to_string());
+            message.split(": file:").next().unwrap_or_default().to_owned()
+        }
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        rusqlite::Error::FromSqlConversionFailure(_, _, error) => error.to_string(),
+        rusqlite::Error::InvalidColumnType(_, name, kind) => format!("{name} is of type {kind}"),
+        other => other.to_string(),
+    }
+}
+
+fn too_many_files() -> bool {
+    // Closing a handle of another file undoes no lock.
+    File::open("/dev/null").is_err_and(|error| matches!(error.raw_os_error(), Some(23 | 24)))
+}
+
+/// Looks again before a catalog is called damaged: SQLite may find it sound, as after a moment of a full disk.
+fn damage(directory: &Path) -> String {
+    let check = || -> rusqlite::Result<String> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(directory.join("catalog.sqlite"), flags)?;
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+    };
+    match check() {
+        Ok(found) if found == "ok" => "SQLite could not read it, though it finds it sound now; try again".to_owned(),
+        _ => "catalog.sqlite is damaged; keep a copy of the directory, and read what can be read with `.recover` of \
+              sqlite3, or go back to a backup"
+            .to_owned(),
+    }
 }

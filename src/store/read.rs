@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Parameter, Rows};
-use crate::store::{Changes, Entry, Fault, Item, ModelRow, Reference, Stats, Store, lock, open};
+use crate::store::patience::Patience;
+use crate::store::{Changes, Entry, Fault, Item, ModelRow, Reference, Stats, Store, Version, fork, open};
 
 impl Store {
     /// The models that the catalog knows, whether or not it holds vectors of them.
@@ -144,15 +145,15 @@ impl Store {
     }
 
     /// A number that is another after every commit of any process: as long as it stays, everything that was read is
-    /// still so. It means something only while this store is open. Takes a microsecond or two.
+    /// still so. It means something only while this store is open. Takes a few microseconds.
     ///
     /// # Errors
-    /// [`Error::Catalog`] when the catalog cannot be read.
-    pub fn version(&self) -> Result<i64> {
+    /// [`Error::Catalog`] when the catalog cannot be read, or another file has taken its place.
+    pub fn version(&self) -> Result<Version> {
         self.check_process()?;
-        let watcher = lock(&self.watcher);
-        let version = watcher.prepare_cached("PRAGMA data_version").and_then(|mut s| s.query_row([], |row| row.get(0)));
-        version.map_err(|error| self.error(error.into()))
+        let _active = fork::enter();
+        let _patience = Patience::begin(self.access.patience, false);
+        self.connections.version()
     }
 
     /// The number of the last addition or removal of a vector: when it has not grown, [`Store::changes`] has nothing.
@@ -208,7 +209,7 @@ impl Store {
                     return Err(torn(reference).into());
                 }
                 read_vector(row.get_ref(4)?, dims[place], &mut changes.vectors[place])
-                    .ok_or_else(|| self.fail(format!("vector {} is damaged", changes.sequence)))?;
+                    .ok_or_else(|| self.damage(connection, of, "it has another length"))?;
                 filled += 1;
                 if filled == models.len() {
                     changes.references.push(reference);
@@ -218,6 +219,26 @@ impl Store {
             }
             if filled == 0 { Ok(changes) } else { Err(torn(reference).into()) }
         })
+    }
+
+    /// The error for a stored vector that is not as it was written, which names its item and reference.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn damaged(&self, reference: i64, found: &str) -> Result<Error> {
+        self.read(|connection| Ok(self.damage(connection, reference, found)))
+    }
+
+    fn damage(&self, connection: &Connection, reference: i64, found: &str) -> Error {
+        let named = connection
+            .prepare_cached("SELECT id, refs.name FROM refs JOIN items USING (item) WHERE reference = ?")
+            .and_then(|mut s| s.query_row([reference], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))));
+        let of = match named {
+            Ok((item, name)) => format!("item {item:?}, reference {name:?}"),
+            Err(_) => format!("reference number {reference}"),
+        };
+        let reason = format!("the stored vector of {of} is damaged ({found}); remove that item and add it again");
+        Error::Damaged { path: self.directory.clone(), reason }
     }
 
     /// The vectors of `model` that an item's references have, in the order of the references, with their rows.
@@ -238,10 +259,10 @@ impl Store {
             let mut rows = statement.query([item, model])?;
             let mut vectors = Vec::new();
             while let Some(row) = rows.next()? {
-                let mut vector = Vec::new();
+                let (mut vector, reference) = (Vec::new(), row.get(0)?);
                 read_vector(row.get_ref(1)?, row.get::<_, i64>(2)? as usize, &mut vector)
-                    .ok_or_else(|| self.fail(format!("a vector of item {id:?} is damaged")))?;
-                vectors.push((row.get(0)?, vector));
+                    .ok_or_else(|| self.damage(connection, reference, "it has another length"))?;
+                vectors.push((reference, vector));
             }
             Ok(vectors)
         })
@@ -262,7 +283,7 @@ impl Store {
                     id: row.get(0)?,
                     label: row.get(1)?,
                     text: row.get(2)?,
-                    metadata: json(row, 3)?,
+                    metadata: row.get(3)?,
                     reference: row.get(4)?,
                     digest: row.get(5)?,
                 })
@@ -283,10 +304,12 @@ impl Store {
         }
         fs::create_dir_all(directory).map_err(Error::io(directory))?;
         let part = directory.join(format!("catalog.sqlite.{}.part", std::process::id()));
+        self.check_process()?;
+        let _active = fork::enter();
         let copy = || -> Result<()> {
             let name = part.to_str().ok_or_else(|| Error::catalog(directory, "its path is not Unicode"))?;
             // Not within a transaction, and SQLite takes its own snapshot.
-            let connection = open::connect(&self.directory)?;
+            let connection = open::connect(&self.directory, self.connections.opened())?;
             let copied = connection.execute("VACUUM INTO ?", [name]);
             copied.map_err(|error| open::sql_error(directory, &error))?;
             fs::File::open(&part).and_then(|file| file.sync_all()).map_err(Error::io(&part))?;

@@ -7,12 +7,15 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::store::read::{select_held, select_models};
-use crate::store::{Added, Fault, ModelRow, NewItem, NewReference, Store, Update, lock};
+use crate::store::patience::PAUSE;
+use crate::store::{Added, Fault, ModelRow, NewItem, NewReference, Store, Update};
 
 const MAX_ID: usize = 512;
 const MAX_TEXT: usize = 64 << 10;
 const MAX_METADATA: usize = 1 << 20;
 const MAX_DEPTH: usize = 64;
+/// Pages that are given back in one transaction: 4 MiB.
+const VACUUMED: u32 = 512;
 
 impl Store {
     /// The number of a model in this catalog, which it gets when it is first seen. Once the catalog has references, it
@@ -192,24 +195,29 @@ impl Store {
             }
             Ok(())
         })?;
-        self.shrink()
+        self.shrink();
+        Ok(())
     }
 
-    /// Returns pages to the file system once a quarter of the file is unused.
-    fn shrink(&self) -> Result<()> {
-        let writer = lock(&self.writer);
-        let shrink = || -> rusqlite::Result<()> {
-            let free: i64 = writer.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
-            let pages: i64 = writer.pragma_query_value(None, "page_count", |row| row.get(0))?;
-            if free > 128 && free * 4 > pages {
-                // One row for each page.
-                let mut vacuum = writer.prepare("PRAGMA incremental_vacuum")?;
-                let mut rows = vacuum.query([])?;
-                while rows.next()?.is_some() {}
+    /// Returns pages to the file system once a quarter of the file is unused, in steps between which others may write.
+    ///
+    /// The items are gone whether or not this works, so that nothing is said of it: the next removal tries again.
+    fn shrink(&self) {
+        let step = |transaction: &Transaction<'_>| -> Result<bool, Fault> {
+            let count = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+            let (free, pages) = (count("freelist_count")?, count("page_count")?);
+            if free <= 128 || free * 4 <= pages {
+                return Ok(false);
             }
-            Ok(())
+            // One row for each page.
+            let mut vacuum = transaction.prepare(&format!("PRAGMA incremental_vacuum({VACUUMED})"))?;
+            let mut rows = vacuum.query([])?;
+            while rows.next()?.is_some() {}
+            Ok(true)
         };
-        shrink().map_err(|error| self.error(error.into()))
+        while let Ok(true) = self.write(step) {
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 
@@ -271,15 +279,24 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64)
 }
 
-/// Checks all but the vectors, and returns the metadata as it is stored.
-fn check_item(item: &NewItem<'_>) -> Result<Option<String>> {
-    let id = item.id;
+/// Refuses what cannot be the id of an item.
+///
+/// # Errors
+/// [`Error::Argument`].
+pub fn check_id(id: &str) -> Result<()> {
     if id.is_empty() || id.len() > MAX_ID || id.chars().any(char::is_control) {
         let short: String = id.chars().take(40).collect();
         return Err(Error::argument(format!(
             "item id {short:?}: an id has 1 to {MAX_ID} bytes of text and no control characters"
         )));
     }
+    Ok(())
+}
+
+/// Checks all but the vectors, and returns the metadata as it is stored.
+fn check_item(item: &NewItem<'_>) -> Result<Option<String>> {
+    let id = item.id;
+    check_id(id)?;
     check_text(id, "label", item.label)?;
     check_text(id, "text", item.text)?;
     item.references.iter().try_for_each(|reference| check_text(id, "name of a reference", Some(reference.name)))?;

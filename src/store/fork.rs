@@ -1,0 +1,118 @@
+//! Forks of this process: SQLite's table of open files and locks must not come along into a child.
+//!
+//! A child that inherits it takes no lock of its own, and its writes are lost or damage the file
+//! (<https://www.sqlite.org/howtocorrupt.html>, section 2.6). [`before_fork`] waits for the running transactions and
+//! closes every connection; the parent opens them again at the next call. A fork that does not call it is noticed by the
+//! number of the process, and the catalogs of the parent are refused in the child.
+
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, Weak};
+use std::thread;
+use std::time::Duration;
+
+use crate::store::connections::{Connections, Identity};
+use crate::store::lock;
+
+/// How long to sleep before looking again; a fork takes a few milliseconds.
+const STEP: Duration = Duration::from_millis(1);
+
+/// The process that the state below belongs to.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+/// Threads that use a connection.
+static ACTIVE: AtomicUsize = AtomicUsize::new(0);
+/// Whether a thread is about to fork: then no thread may begin to use a connection.
+static FORKING: AtomicBool = AtomicBool::new(false);
+/// The open catalogs, and the process that opened each. Locked by active threads only, and so by none during a fork.
+static OPEN: Mutex<Vec<(u32, Identity, Weak<Connections>)>> = Mutex::new(Vec::new());
+
+/// The right to use connections, until it is dropped. Do not ask for a second one meanwhile.
+#[derive(Debug)]
+pub(crate) struct Active(());
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        ACTIVE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Waits while another thread forks. Call it without the interpreter's lock, which a forking thread holds.
+pub(crate) fn enter() -> Active {
+    loop {
+        let active = count();
+        if !pending() {
+            return active;
+        }
+        drop(active);
+        thread::sleep(STEP);
+    }
+}
+
+fn count() -> Active {
+    ACTIVE.fetch_add(1, Ordering::SeqCst);
+    Active(())
+}
+
+/// Whether a fork waits for the active threads.
+pub(super) fn pending() -> bool {
+    FORKING.load(Ordering::SeqCst)
+}
+
+/// Notes that this process has a catalog open.
+pub(super) fn register(connections: &std::sync::Arc<Connections>) {
+    let mut open = lock(&OPEN);
+    open.retain(|(_, _, connections)| connections.strong_count() > 0);
+    open.push((process::id(), connections.identity(), std::sync::Arc::downgrade(connections)));
+}
+
+/// Whether the process that this one was forked from had this file open, and forked without closing it.
+pub(super) fn inherited(identity: Identity) -> bool {
+    let own = process::id();
+    if PROCESS.swap(own, Ordering::SeqCst) != own {
+        // Threads of the parent that were active are not here.
+        ACTIVE.store(1, Ordering::SeqCst);
+        FORKING.store(false, Ordering::SeqCst);
+    }
+    // A thread of the parent may have held the lock when it was copied.
+    match OPEN.try_lock() {
+        Ok(open) => open.iter().any(|(process, of, _)| *process != own && *of == identity),
+        Err(std::sync::TryLockError::WouldBlock) => false,
+        Err(std::sync::TryLockError::Poisoned(open)) => {
+            open.into_inner().iter().any(|(process, of, _)| *process != own && *of == identity)
+        }
+    }
+}
+
+/// Waits for the running transactions and closes every connection of this process. Until [`after_fork_in_parent`] or
+/// [`after_fork_in_child`] is called, other threads wait before they use a catalog.
+pub fn before_fork() {
+    if PROCESS.load(Ordering::SeqCst) != process::id() {
+        return;
+    }
+    while FORKING.swap(true, Ordering::SeqCst) {
+        thread::sleep(STEP);
+    }
+    while ACTIVE.load(Ordering::SeqCst) > 0 {
+        thread::sleep(STEP);
+    }
+    for (_, _, connections) in lock(&OPEN).iter() {
+        if let Some(connections) = connections.upgrade() {
+            connections.close();
+        }
+    }
+}
+
+/// Lets the threads of this process use its catalogs again.
+pub fn after_fork_in_parent() {
+    FORKING.store(false, Ordering::SeqCst);
+}
+
+/// Forgets the catalogs of the parent, whose connections were closed before the fork.
+pub fn after_fork_in_child() {
+    PROCESS.store(process::id(), Ordering::SeqCst);
+    ACTIVE.store(0, Ordering::SeqCst);
+    if FORKING.swap(false, Ordering::SeqCst) {
+        // Dropping the entries would be of no use: their catalogs stay with the engines of the parent.
+        lock(&OPEN).clear();
+    }
+}
