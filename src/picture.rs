@@ -233,6 +233,12 @@ impl Source {
     }
 }
 
+/// The picture format of a file by its first 64 bytes, whatever its name: one that is decoded here ("JPEG", "PNG",
+/// "WebP", "GIF", "BMP") or one that another program reads ("TIFF", "HEIC", "AVIF", "JPEG XL"). Shorter heads tell less.
+pub fn sniff(head: &[u8]) -> Option<&'static str> {
+    Format::of(head).map(Format::name).or_else(|| container::foreign(head))
+}
+
 fn shrink(picture: &Picture, width: u32, height: u32) -> Result<Picture, String> {
     let source = ImageRef::new(picture.width, picture.height, &picture.pixels, PixelType::U8x3);
     let mut small = Image::new(width, height, PixelType::U8x3);
@@ -311,6 +317,35 @@ mod tests {
         assert!(Picture::from_rgb(2, 1, vec![0; 6]).is_ok());
         for (width, height, length) in [(2, 1, 5), (0, 1, 0), (16_385, 1, 16_385 * 3), (10_000, 10_000, 3)] {
             assert!(Picture::from_rgb(width, height, vec![0; length]).is_err(), "{width}x{height}");
+        }
+    }
+
+    #[test]
+    fn a_format_is_told_by_the_first_bytes() {
+        let box_of =
+            |brands: &[&[u8]]| [&[0, 0, 0, 8 + 4 * brands.len() as u8], &b"ftyp"[..], &brands.concat()].concat();
+        let bmp = |header: u8| [b"BM", &[0; 12][..], &[header], &[0; 60]].concat();
+        for (head, format) in [
+            (&b"\xff\xd8\xff\xe0"[..], Some("JPEG")),
+            (b"\x89PNG\r\n\x1a\n", Some("PNG")),
+            (b"RIFF\x10\0\0\0WEBPVP8 ", Some("WebP")),
+            (b"RIFF\x10\0\0\0WAVEfmt ", None),
+            (b"GIF89a", Some("GIF")),
+            (&bmp(40), Some("BMP")),
+            (&bmp(41), None),
+            (b"BM is how this text of some length begins", None),
+            (b"II*\0\x08\0\0\0", Some("TIFF")),
+            (b"MM\0\x2b\0\x08\0\0", Some("TIFF")),
+            (b"\xff\x0a\x01", Some("JPEG XL")),
+            (b"\0\0\0\x0cJXL \r\n\x87\n", Some("JPEG XL")),
+            (&box_of(&[b"heic", b"\0\0\0\0"]), Some("HEIC")),
+            (&box_of(&[b"mif1", b"\0\0\0\0", b"mif1", b"avif"]), Some("AVIF")),
+            (&box_of(&[b"mif1", b"\0\0\0\0", b"mif1", b"heic"]), Some("HEIC")),
+            (&box_of(&[b"isom", b"\0\0\0\0", b"mp42"]), None),
+            (b"%PDF-1.7", None),
+            (b"", None),
+        ] {
+            assert_eq!(sniff(head), format, "{head:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::orientation::Orientation;
 
-/// The formats that are read. TIFF, HEIC, SVG and the like are refused: convert them first.
+/// The formats that are decoded here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Jpeg,
@@ -15,14 +15,24 @@ pub(super) enum Format {
 impl Format {
     /// By the first bytes alone: names and types that people give are often wrong, and sometimes meant to be.
     pub(super) fn sniff(bytes: &[u8]) -> Result<Self, String> {
+        match Self::of(bytes) {
+            Some(format) => Ok(format),
+            None if bytes.is_empty() => Err("the file is empty".to_string()),
+            None => Err(format!("not a JPEG, PNG, WebP, GIF or BMP file{}; convert it to one of them", guess(bytes))),
+        }
+    }
+
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         match bytes {
-            [0xff, 0xd8, 0xff, ..] => Ok(Self::Jpeg),
-            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(Self::Png),
-            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::WebP),
-            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
-            [b'B', b'M', ..] if bytes.len() >= 26 => Ok(Self::Bmp),
-            [] => Err("the file is empty".to_string()),
-            _ => Err(format!("not a JPEG, PNG, WebP, GIF or BMP file{}; convert it to one of them", guess(bytes))),
+            [0xff, 0xd8, 0xff, ..] => Some(Self::Jpeg),
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Self::Png),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::WebP),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
+            // Two letters begin many texts; the length of the header that follows is one of a few.
+            [b'B', b'M', ..] if bytes.len() >= 26 => {
+                matches!(bytes[14..18], [12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]).then_some(Self::Bmp)
+            }
+            _ => None,
         }
     }
 
@@ -37,25 +47,43 @@ impl Format {
     }
 }
 
+/// The name of a picture format that is recognized but not decoded here.
+pub(super) fn foreign(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some("TIFF"),
+        [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', b'\r', b'\n', 0x87, b'\n', ..] => Some("JPEG XL"),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => {
+            // The major brand, a version, then the brands it is compatible with; a general one leaves it to those.
+            let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
+            let (brands, _) = bytes[8..length.clamp(8, bytes.len())].as_chunks::<4>();
+            let named = |names: &[&[u8; 4]]| brands.iter().any(|brand| names.contains(&brand));
+            if named(&[b"avif", b"avis"]) {
+                Some("AVIF")
+            } else if named(&[b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"])
+            {
+                Some("HEIC")
+            } else {
+                None
+            }
+        }
+        _ => None,
+    }
+}
+
 /// Names what people most often try, for the message only.
 fn guess(bytes: &[u8]) -> &'static str {
     let starts = |offset: usize, magic: &[u8]| bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic));
-    if starts(0, b"II*\0") || starts(0, b"MM\0*") {
-        " (it looks like TIFF)"
-    } else if starts(4, b"ftypavif") || starts(4, b"ftypavis") {
-        " (it looks like AVIF)"
-    } else if starts(4, b"ftyp") {
-        " (it looks like HEIC or a video)"
-    } else if starts(0, b"%PDF") {
-        " (it looks like PDF)"
-    } else if starts(0, b"<svg") || starts(0, b"<?xml") {
-        " (it looks like SVG or XML)"
-    } else if starts(0, b"<") {
-        " (it looks like HTML)"
-    } else if starts(0, b"\0\0\x01\0") {
-        " (it looks like an icon)"
-    } else {
-        ""
+    match foreign(bytes) {
+        Some("TIFF") => " (it looks like TIFF)",
+        Some("AVIF") => " (it looks like AVIF)",
+        Some("HEIC") => " (it looks like HEIC)",
+        Some("JPEG XL") => " (it looks like JPEG XL)",
+        _ if starts(4, b"ftyp") => " (it looks like a video)",
+        _ if starts(0, b"%PDF") => " (it looks like PDF)",
+        _ if starts(0, b"<svg") || starts(0, b"<?xml") => " (it looks like SVG or XML)",
+        _ if starts(0, b"<") => " (it looks like HTML)",
+        _ if starts(0, b"\0\0\x01\0") => " (it looks like an icon)",
+        _ => "",
     }
 }
 
