@@ -1,12 +1,16 @@
 //! A path, bytes or pixels become an upright RGB picture, within limits.
 //!
 //! What a file is, is read from its first bytes, never from its name. Sizes are checked in the header, before memory is
-//! taken for pixels. EXIF orientation is applied, alpha is laid over white, 16 bits become 8, and a decoder that panics
+//! taken for pixels, and all decoders of the process share one budget of memory. EXIF orientation is applied, alpha is laid over white, 16 bits become 8, and a decoder that panics
 //! is an error like any other.
 
+mod budget;
 mod container;
+mod foreign;
 mod jpeg;
+mod limits;
 mod orientation;
+mod png;
 mod raster;
 mod samples;
 mod transfer;
@@ -24,17 +28,11 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 
 use self::container::Format;
+use self::limits::check_size;
 
+pub use self::foreign::{Opened, Reader, set_foreign_reader};
+pub use self::limits::{MAX_FILE, MAX_PIXELS, MAX_SIDE};
 pub use self::samples::Samples;
-
-/// The longest side of a picture, in pixels.
-pub const MAX_SIDE: u32 = 16_384;
-/// The most pixels of a picture.
-pub const MAX_PIXELS: u64 = 50_000_000;
-/// The most memory a decoder may take for one picture, in bytes.
-pub const MAX_MEMORY: u64 = 192 << 20;
-/// The largest file, in bytes.
-pub const MAX_FILE: u64 = 256 << 20;
 
 /// Of thumbnails: small, and no artefact that the eye sees at that size.
 const THUMBNAIL_QUALITY: i32 = 85;
@@ -60,12 +58,20 @@ impl std::fmt::Debug for Picture {
 }
 
 impl Picture {
+    /// Checks that a picture may have so many pixels: before memory is taken for a copy of them.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a side is 0 or beyond the limits.
+    pub fn check_size(width: u32, height: u32) -> Result<()> {
+        check_size(width, height).map_err(Error::Argument)
+    }
+
     /// A picture of `width` × `height` pixels, three bytes each, rows from top to bottom.
     ///
     /// # Errors
     /// [`Error::Argument`] when a side is 0 or beyond the limits, or `pixels` has another length.
     pub fn from_rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self> {
-        check_size(width, height).map_err(Error::Argument)?;
+        Self::check_size(width, height)?;
         let expected = width as usize * height as usize * 3;
         if pixels.len() != expected {
             let given = pixels.len();
@@ -139,7 +145,7 @@ pub enum Source {
     Bytes {
         /// What to call it in messages.
         name: String,
-        /// A JPEG, PNG, WebP, GIF or BMP file.
+        /// A JPEG, PNG, WebP, GIF or BMP file, or one that the registered reader knows.
         bytes: Arc<[u8]>,
     },
     /// Pixels that somebody else has decoded or drawn.
@@ -258,7 +264,10 @@ fn shrink(picture: &Picture, width: u32, height: u32) -> Result<Picture, String>
 }
 
 fn decode(bytes: &[u8], at_least: Option<(u32, u32)>, memory: Vec<u8>) -> Result<Picture, String> {
-    let format = Format::sniff(bytes)?;
+    let format = match container::foreign(bytes) {
+        Some(format) => return foreign::decode(format, bytes),
+        None => Format::sniff(bytes)?,
+    };
     let orientation = container::orientation(format, bytes);
     // No state outlives a panic: the thread's JPEG decoder is C and does not unwind, the rest is made for the call.
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
@@ -272,21 +281,6 @@ fn decode(bytes: &[u8], at_least: Option<(u32, u32)>, memory: Vec<u8>) -> Result
         Err("the decoder gave up on damaged data; save the picture again from its original".to_string())
     })?;
     Ok(orientation.apply(picture))
-}
-
-/// Refuses what no decoder should be asked to do.
-fn check_size(width: u32, height: u32) -> Result<(), String> {
-    if width == 0 || height == 0 {
-        return Err(format!("{width}x{height} has no pixels"));
-    }
-    if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
-        let megapixels = MAX_PIXELS / 1_000_000;
-        return Err(format!(
-            "{width}x{height} pixels are beyond the limit of {MAX_SIDE} a side and {megapixels} million in all; \
-             make it smaller first"
-        ));
-    }
-    Ok(())
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {
@@ -315,7 +309,7 @@ mod tests {
     #[test]
     fn pixels_must_fit_their_size() {
         assert!(Picture::from_rgb(2, 1, vec![0; 6]).is_ok());
-        for (width, height, length) in [(2, 1, 5), (0, 1, 0), (16_385, 1, 16_385 * 3), (10_000, 10_000, 3)] {
+        for (width, height, length) in [(2, 1, 5), (0, 1, 0), (65_536, 1, 65_536 * 3), (20_000, 10_000, 3)] {
             assert!(Picture::from_rgb(width, height, vec![0; length]).is_err(), "{width}x{height}");
         }
     }

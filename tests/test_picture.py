@@ -239,9 +239,11 @@ def test_stray_bytes_in_jpeg_are_forgiven() -> None:
     [
         (b"", "the file is empty"),
         (b"\0", "not a JPEG, PNG, WebP, GIF or BMP"),
-        (b"II*\0" + bytes(100), "looks like TIFF"),
-        (b"\0\0\0 ftypavif" + bytes(100), "looks like AVIF"),
-        (b"\0\0\0 ftypheic" + bytes(100), "looks like HEIC"),
+        (b"II*\0" + bytes(100), "damaged or cut off TIFF data"),
+        (b"\0\0\0 ftypavif" + bytes(100), "damaged or cut off AVIF data"),
+        (b"\0\0\0 ftypheic" + bytes(100), "damaged or cut off HEIC data"),
+        (b"\xff\x0a" + bytes(100), "damaged or cut off JPEG XL data"),
+        (b"\0\0\0 ftypmp42" + bytes(100), "looks like a video"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "looks like SVG"),
         (b"%PDF-1.7", "looks like PDF"),
         (b"<!doctype html><html>", "looks like HTML"),
@@ -282,7 +284,7 @@ def bombs() -> dict[str, bytes]:
     return {
         "png": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""),
         "png-thin": b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", 16_385, 1, 8, 0, 0, 0, 0))
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 65_536, 1, 8, 0, 0, 0, 0))
         + chunk(b"IDAT", rows),
         "gif": b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0) + bytes(100),
         "bmp": bmp + bytes(1000),
@@ -439,3 +441,446 @@ def test_a_thumbnail_has_the_quality_of_libjpeg() -> None:
     for quality in (0, 101):
         with pytest.raises(ValueError, match="use 1 to 100"):
             _core.thumbnail(picture, quality=quality)
+
+
+def photo(width: int = 320, height: int = 240, **options: object) -> bytes:
+    """A JPEG as cameras write it, with a thumbnail in its EXIF block."""
+    image = Image.fromarray(scene(width, height))
+    thumbnail = encoded(image.resize((64, 48)), "JPEG")
+    payload = exif(1) + thumbnail
+    data = encoded(image, "JPEG", quality=90, **options)
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload + data[2:]
+
+
+OTHERS = {
+    "nothing": b"",
+    "end mark": b"\xff\xd9",
+    "next picture": JPEGS["jpeg-420"],
+    "next picture with thumbnail": photo(),
+    "video": struct.pack(">I", 24) + b"ftypmp42" + random.Random(5).randbytes(4000) + b"\xff\xd9",
+    "zeros": bytes(4000),
+    "comment": b"\xff\xfe\0\x0a\xff\xda\0\2\xff\xd9\0\0",
+}
+PHOTOS = {
+    "baseline": photo(),
+    "progressive": photo(progressive=True),
+    "restarts": photo(restart_marker_blocks=4),
+    "grey": JPEGS["jpeg-grey"],
+}
+
+
+@pytest.mark.parametrize("kind", PHOTOS)
+@pytest.mark.parametrize("other", OTHERS)
+def test_nothing_hides_that_a_jpeg_is_cut_off(kind: str, other: str) -> None:
+    data = PHOTOS[kind]
+    for share in [0.9, 0.75, 0.6, 0.4]:
+        with pytest.raises(PictureError, match=r"cut off|damaged"):
+            _core.decode(data[: int(len(data) * share)] + OTHERS[other])
+
+
+@pytest.mark.parametrize("kind", PHOTOS)
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_whole_jpeg_may_be_followed_by_anything(kind: str, other: str) -> None:
+    data = PHOTOS[kind]
+    whole = _core.decode(data)
+    assert (_core.decode(data + OTHERS[other]) == whole).all()
+    if other != "comment":
+        assert (_core.decode(data[:-2] + OTHERS[other]) == whole).all()
+
+
+def test_a_broken_block_is_forgiven() -> None:
+    data = bytearray(photo())
+    data[-40:-38] = bytes(2)
+    assert _core.decode(bytes(data)).shape == (240, 320, 3)
+
+
+def flat_jpeg(width: int, height: int, frame: int = 0xC0) -> bytes:
+    """A grey JPEG: each block is the two bits "no difference, end of block"."""
+    table = bytes([1] + [0] * 15 + [0])
+    blocks = -(-width // 8) * -(-height // 8)
+
+    def segment(marker: int, body: bytes) -> bytes:
+        return b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body
+
+    head = segment(0xDB, b"\0" + bytes([16] * 64))
+    head += segment(frame, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0")
+    head += segment(0xC4, b"\0" + table) + segment(0xC4, b"\x10" + table) + segment(0xDA, b"\1\1\0\0\x3f\0")
+    return b"\xff\xd8" + head + bytes(-(-blocks * 2 // 8)) + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("size", [(8160, 6144), (16_320, 12_240), (16_382, 3628), (65_500, 900), (900, 65_500)])
+def test_pixels_count_as_they_are_decoded(size: tuple[int, int]) -> None:
+    width, height = size
+    data = flat_jpeg(width, height)
+    ours = _core.decode(data, at_least=(400, 400))
+    assert ours.shape[0] * ours.shape[1] < 20_000_000
+    assert (ours == 128).all()
+    with Image.open(io.BytesIO(_core.thumbnail(data, 64))) as image:
+        assert max(image.size) == 64
+
+
+def test_a_jpeg_far_too_short_for_its_pixels_is_refused_at_once() -> None:
+    data = flat_jpeg(65_500, 20_000)
+    with pytest.raises(PictureError, match="65500x20000 pixels cannot be in it"):
+        _core.decode(data[:5000], at_least=(224, 224))
+    with pytest.raises(PictureError, match="beyond the limit of a JPEG file"):
+        _core.decode(flat_jpeg(65_500, 50_000)[:5000], at_least=(224, 224))
+
+
+def test_the_coefficients_of_a_progressive_file_are_limited() -> None:
+    with pytest.raises(PictureError, match=r"17000x17000 pixels of a JPEG in several scans .* need 5\d\d MiB"):
+        _core.decode(flat_jpeg(17_000, 17_000, frame=0xC2), at_least=(224, 224))
+
+
+def test_the_limit_can_be_set() -> None:
+    script = """
+import sys
+from plushie_search import _core
+try:
+    print(_core.decode(bytes.fromhex(sys.stdin.read())).shape)
+except ValueError as error:
+    print(error)
+"""
+
+    def decoded(limit: str) -> str:
+        variables = {**os.environ, "PLUSHIE_MAX_PIXELS": limit}
+        run = [sys.executable, "-c", script]
+        data = ALL["png-rgb"].hex()
+        return subprocess.run(run, input=data, env=variables, capture_output=True, text=True, check=True).stdout
+
+    assert decoded("2623") == "(43, 61, 3)\n"
+    assert "61x43 pixels are beyond the limit" in decoded("2622")
+    assert 'PLUSHIE_MAX_PIXELS is "much"; set it to a number of pixels' in decoded("much")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory as Linux counts it")
+def test_sizes_are_checked_before_anything_is_converted(tmp_path: Path) -> None:
+    side = 13_000
+    rows = zlib.compress(bytes(side * (side + 1)))
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    file = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    (tmp_path / "large.png").write_bytes(file)
+    script = """
+import resource, sys, warnings
+import numpy as np
+from PIL import Image
+from plushie_search import _core
+warnings.simplefilter("ignore")
+image = Image.open(sys.argv[1])
+stretched = np.broadcast_to(np.zeros((1, 1, 3), np.float64), (13_000, 13_000, 3))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for picture in (image, stretched):
+    try:
+        _core.decode(picture)
+    except ValueError as error:
+        assert "13000x13000 pixels are beyond the limit" in str(error), error
+    else:
+        raise SystemExit("converted")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    run = [sys.executable, "-c", script, tmp_path / "large.png"]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 8 << 10  # KiB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory as Linux counts it")
+def test_all_decoders_together_are_limited() -> None:
+    script = """
+import resource, struct
+from concurrent.futures import ThreadPoolExecutor
+from plushie_search import PictureError, _core
+frame = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\\2\\0;"
+gif = b"GIF89a" + struct.pack("<HHBBB", 10_000, 3_000, 0, 0, 0) + frame
+def decode(_):
+    try:
+        _core.decode(gif)
+    except PictureError:
+        return True
+with ThreadPoolExecutor(24) as pool:
+    assert all(pool.map(decode, range(48)))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 900  # MiB; 24 at a time would be 2.7 GiB
+
+
+XMP = {
+    "attribute": b'<rdf:Description tiff:Orientation="6"/>',
+    "element": b"<tiff:Orientation>6</tiff:Orientation>",
+    "second": b'<tiff:Orientation/><a tiff:Orientation="6" b="tiff:Orientation=3"/>',
+    "none": b"<tiff:Orientation/>",
+}
+
+
+def by_pil(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return _core.decode(image)
+
+
+def turned_files() -> dict[str, bytes]:
+    files = {}
+    rows = scene()
+    for kind, xmp in XMP.items():
+        plain = b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
+        packed = b"XML:com.adobe.xmp\0\1\0en\0\0" + zlib.compress(xmp)
+        files[f"png {kind}"] = png(rows, 8, 2, (b"iTXt", plain))
+        files[f"png packed {kind}"] = png(rows, 8, 2, (b"iTXt", packed))
+        files[f"webp {kind}"] = encoded(RGB, "WEBP", lossless=True, xmp=xmp)
+        files[f"jpeg {kind}"] = encoded(RGB, "JPEG", quality=95, xmp=xmp)
+    files["png exif wins"] = png(rows, 8, 2, (b"iTXt", plain), (b"eXIf", exif(3)[6:]))
+    files["jpeg exif wins"] = encoded(RGB, "JPEG", quality=95, xmp=XMP["attribute"], exif=exif(1))
+    block = exif(8)
+    lines = "\n".join(block.hex()[i : i + 72] for i in range(0, 2 * len(block), 72))
+    profile = f"\nexif\n{len(block):8}\n{lines}\n".encode()
+    files["png raw tEXt"] = png(rows, 8, 2, (b"tEXt", b"Raw profile type exif\0" + profile))
+    files["png raw zTXt"] = png(rows, 8, 2, (b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(profile)))
+    files["png raw iTXt"] = png(rows, 8, 2, (b"iTXt", b"Raw profile type exif\0\0\0\0\0" + profile))
+    for order, magic in [("<", b"II*\0"), (">", b"MM\0*")]:
+        for kind, entry in {
+            "short": struct.pack(order + "HIHH", 3, 1, 6, 0),
+            "long": struct.pack(order + "HII", 4, 1, 6),
+            "byte": struct.pack(order + "HIBBBB", 1, 1, 6, 0, 0, 0),
+            "zero": struct.pack(order + "HIHH", 3, 1, 0, 0),
+        }.items():
+            block = magic + struct.pack(order + "IHH", 8, 1, 0x0112) + entry + bytes(4)
+            files[f"jpeg {kind} {order}"] = encoded(RGB, "JPEG", quality=95, exif=b"Exif\0\0" + block)
+            files[f"png {kind} {order}"] = png(rows, 8, 2, (b"eXIf", block))
+    return files
+
+
+@pytest.mark.parametrize("name", turned_files())
+def test_orientation_is_pillows_wherever_it_is_told(name: str) -> None:
+    data = turned_files()[name]
+    ours = _core.decode(data)
+    upright = [kind for kind in ("none", "byte", "zero", "wins") if kind in name]
+    assert ours.shape == ((HEIGHT, WIDTH, 3) if upright else (WIDTH, HEIGHT, 3))
+    assert_close(ours, by_pillow(data), 2 if "jpeg" in name else 0)
+    assert_close(ours, by_pil(data), 2 if "jpeg" in name else 0)
+
+
+def bmp(bits: int, header: int, alpha: np.ndarray, masks: tuple[int, int, int, int]) -> tuple[bytes, np.ndarray]:
+    """A BMP of pixels packed by masks, and the pixels that are in it without alpha."""
+    rows = scene()
+    height, width = alpha.shape
+    packed = np.zeros((height, width), np.uint32)
+    shown = np.zeros((height, width, 3), np.uint8)
+    for channel, mask in enumerate(masks):
+        values = alpha if channel == 3 else rows[..., channel]
+        if not mask:
+            continue
+        shift, most = (mask & -mask).bit_length() - 1, mask >> ((mask & -mask).bit_length() - 1)
+        level = np.rint(values.astype(float) * most / 255).astype(np.uint32)
+        packed |= level << shift
+        if channel < 3:
+            shown[..., channel] = np.rint(level * 255 / most)
+    lines = packed[::-1].astype("<u4" if bits == 32 else "<u2")
+    body = b"".join(line.tobytes() + bytes(-len(line.tobytes()) % 4) for line in lines)
+    info = struct.pack("<IiiHHIIiiII", header, width, height, 1, bits, 3, len(body), 2835, 2835, 0, 0)
+    info += struct.pack("<IIII", *masks)
+    info += bytes(header - len(info))
+    return b"BM" + struct.pack("<IHHI", 14 + header + len(body), 0, 0, 14 + header) + info + body, shown
+
+
+@pytest.mark.parametrize("header", [56, 108, 124])
+@pytest.mark.parametrize(
+    ("bits", "masks"),
+    [
+        (32, (0xFF0000, 0xFF00, 0xFF, 0xFF000000)),
+        (32, (0xFF, 0xFF00, 0xFF0000, 0xFF000000)),
+        (16, (0x7C00, 0x3E0, 0x1F, 0x8000)),
+    ],
+)
+def test_a_bmp_whose_alpha_is_zero_has_none(header: int, bits: int, masks: tuple[int, int, int, int]) -> None:
+    none = np.zeros((HEIGHT, WIDTH), np.uint8)
+    data, shown = bmp(bits, header, none, masks)
+    assert_close(_core.decode(data), shown, 1)
+    some = none.copy()
+    some[:, 30:] = 255
+    data, shown = bmp(bits, header, some, masks)
+    shown[:, :30] = 255
+    assert_close(_core.decode(data), shown, 1)
+
+
+def test_a_bmp_by_pil_has_no_unused_alpha_either() -> None:
+    data, shown = bmp(32, 124, np.zeros((HEIGHT, WIDTH), np.uint8), (0xFF0000, 0xFF00, 0xFF, 0xFF000000))
+    assert_close(by_pil(data), shown, 0)
+
+
+def test_png_without_its_end_is_whole() -> None:
+    # An odd number of cut bytes ends in every part of the end mark, and in the checksum of the picture data.
+    for name in ["png-rgb", "png-p", "png-la", "png-1"]:
+        data, whole = FILES[name], _core.decode(FILES[name])
+        for cut in range(1, 17):
+            assert (_core.decode(data[:-cut]) == whole).all(), (name, cut)
+        text = data[:-12] + chunk(b"tEXt", b"Comment\0of some length")
+        for cut in range(1, 30):
+            assert (_core.decode(text[:-cut]) == whole).all(), (name, cut)
+        for cut in [17, 25, 60]:
+            with pytest.raises(PictureError, match="cut off PNG"):
+                _core.decode(data[:-cut])
+
+
+def test_png_whose_picture_data_is_short_is_refused() -> None:
+    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in scene()))
+    file = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data[: len(data) // 2])
+    for end in [b"", chunk(b"IEND", b"")]:
+        with pytest.raises(PictureError, match="cut off PNG"):
+            _core.decode(file + end)
+
+
+def test_apples_png_is_named() -> None:
+    data = FILES["png-rgb"]
+    with pytest.raises(PictureError, match=r"CgBI.*pngcrush -revert-iphone-optimizations"):
+        _core.decode(data[:8] + chunk(b"CgBI", b"\x50\0\x20\6") + data[8:])
+
+
+@pytest.mark.parametrize("screen", [(30, 25), (20, 10), (10, 5), (0, 0), (23, 4)])
+@pytest.mark.parametrize("place", [(0, 0), (4, 6)])
+def test_a_gif_is_as_large_as_its_screen_and_its_first_frame(screen: tuple[int, int], place: tuple[int, int]) -> None:
+    small = PALETTE.crop((0, 0, 20, 10))
+    data = bytearray(encoded(small, "GIF"))
+    data[6:10] = struct.pack("<HH", *screen)
+    frame = data.index(b",\0\0\0\0" + struct.pack("<HH", 20, 10))
+    data[frame + 1 : frame + 5] = struct.pack("<HH", *place)
+    ours = _core.decode(bytes(data))
+    assert ours.shape == (max(screen[1], place[1] + 10), max(screen[0], place[0] + 20), 3)
+    inside = np.zeros(ours.shape[:2], bool)
+    inside[place[1] : place[1] + 10, place[0] : place[0] + 20] = True
+    assert_close(ours[inside].reshape(10, 20, 3), np.asarray(small.convert("RGB")), 0)
+    assert (ours[~inside] == 255).all()
+
+
+def test_a_gif_without_a_picture_takes_no_memory() -> None:
+    with pytest.raises(PictureError, match="no picture in it"):
+        _core.decode(b"GIF89a" + struct.pack("<HHBBB", 10_000, 10_000, 0, 0, 0) + b";")
+
+
+def lossless_jpeg(samples: np.ndarray, precision: int = 8) -> bytes:
+    """Each sample by its difference from the one on the left, in 17 categories of eight bits each."""
+    height, width, channels = samples.shape
+    bits = []
+    for y in range(height):
+        for x in range(width):
+            for c in range(channels):
+                above = int(samples[y - 1, 0, c]) if y else 1 << (precision - 1)
+                left = int(samples[y, x - 1, c]) if x else above
+                difference = int(samples[y, x, c]) - left
+                size = abs(difference).bit_length()
+                bits.append(f"{size:05b}")
+                if size:
+                    low = difference if difference > 0 else difference + (1 << size) - 1
+                    bits.append(f"{low:0{size}b}")
+    stream = "".join(bits)
+    stream += "1" * (-len(stream) % 8)
+    data = int(stream, 2).to_bytes(len(stream) // 8, "big").replace(b"\xff", b"\xff\0")
+    parts = b"".join(bytes([c + 1, 0x11, 0]) for c in range(channels))
+    frame = struct.pack(">BHHB", precision, height, width, channels) + parts
+    table = bytes([0]) + bytes([0, 0, 0, 0, 17] + [0] * 11) + bytes(range(17))
+    scan = bytes([channels]) + b"".join(bytes([c + 1, 0]) for c in range(channels)) + bytes([1, 0, 0])
+    # The letters as names of components say RGB.
+    if channels == 3:
+        frame = frame[:6] + b"R\x11\0G\x11\0B\x11\0"
+        scan = b"\3R\0G\0B\0\1\0\0"
+    segments = [(0xC3, frame), (0xC4, table), (0xDA, scan)]
+    head = b"".join(b"\xff" + bytes([m]) + struct.pack(">H", len(body) + 2) + body for m, body in segments)
+    return b"\xff\xd8" + head + data + b"\xff\xd9"
+
+
+def test_lossless_jpeg_is_read_or_named() -> None:
+    rows = scene()
+    assert (_core.decode(lossless_jpeg(rows)) == rows).all()
+    assert (_core.decode(lossless_jpeg(rows), at_least=(4, 4)) == rows).all()
+    assert (_core.decode(lossless_jpeg(rows[..., :1])) == rows[..., :1]).all()
+    for precision in (12, 16):
+        with pytest.raises(PictureError, match=f"JPEG with {precision} bits per sample is not read"):
+            _core.decode(lossless_jpeg(rows[..., :1], precision))
+
+
+class Pipe(io.RawIOBase):
+    """A file that cannot go back."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data, self.data = self.data, b""
+        return data
+
+
+def test_a_file_object_is_a_whole_file_wherever_it_stands(tmp_path: Path) -> None:
+    data, pixels = FILES["png-rgb"], scene()
+    stream = io.BytesIO()
+    stream.write(data)
+    for _ in range(2):
+        assert (_core.decode(stream) == pixels).all()
+        assert stream.tell() == len(data)
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        file.seek(5)
+        for _ in range(2):
+            assert (_core.decode(file) == pixels).all()
+            assert file.tell() == 5
+    assert (_core.decode(Pipe(data)) == pixels).all()
+
+
+def foreign_files() -> dict[str, tuple[bytes, np.ndarray, int]]:
+    """The bytes of a file, the pixels in it, and by how much they may differ."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pytest.importorskip("pillow_jxl")
+    pillow_heif.register_heif_opener()
+    rows = scene()
+    second = Image.new("RGB", (9, 9))
+    wide = Image.fromarray(rows[..., 0].astype(np.uint16) * 257)
+    grey = np.repeat(rows[..., :1], 3, axis=-1)
+    quarter = np.rot90(rows, -1)
+    return {
+        "tiff": (encoded(RGB, "TIFF", compression="tiff_lzw"), rows, 0),
+        "tiff-pages": (encoded(RGB, "TIFF", save_all=True, append_images=[second]), rows, 0),
+        "tiff-16": (encoded(wide, "TIFF"), grey, 0),
+        "tiff-cmyk": (encoded(CMYK, "TIFF"), np.asarray(CMYK.convert("RGB")), 0),
+        "tiff-turned": (encoded(RGB, "TIFF", tiffinfo={0x0112: 6}), quarter, 0),
+        "avif": (encoded(RGB, "AVIF", quality=100, subsampling="4:4:4"), rows, 4),
+        "avif-turned": (encoded(RGB, "AVIF", quality=100, subsampling="4:4:4", exif=exif(6)), quarter, 4),
+        "heic": (encoded(RGB, "HEIF", quality=-1, chroma=444), rows, 4),
+        "heic-turned": (encoded(RGB, "HEIF", quality=-1, chroma=444, exif=exif(6)), quarter, 4),
+        "jxl": (encoded(RGB, "JXL", lossless=True), rows, 0),
+    }
+
+
+def test_formats_of_the_extra_are_read_wherever_they_come_from(tmp_path: Path) -> None:
+    for name, (data, pixels, most) in foreign_files().items():
+        path = tmp_path / f"{name}.jpg"
+        path.write_bytes(data)
+        for picture in (data, path, io.BytesIO(data)):
+            ours = _core.decode(picture)
+            assert ours.shape == pixels.shape, name
+            assert_close(ours, pixels, most)
+        assert_close(by_pil(data), pixels, most)
+        with ThreadPoolExecutor(4) as pool:
+            assert all((ours == other).all() for other in pool.map(_core.decode, [data] * 8))
+        with pytest.raises(PictureError, match="damaged or cut off"):
+            _core.decode(data[: len(data) // 3])
+
+
+@pytest.mark.parametrize(
+    ("format", "data"),
+    [("TIFF", b"II*\0"), ("HEIC", b"\0\0\0 ftypheic"), ("AVIF", b"\0\0\0 ftypavif"), ("JPEG XL", b"\xff\x0a")],
+)
+def test_a_missing_extra_is_named(format: str, data: bytes) -> None:
+    script = """
+import sys
+sys.modules.update(dict.fromkeys(["PIL", "PIL.Image", "pillow_heif", "pillow_jxl"]))
+from plushie_search import PictureError, _core
+try:
+    _core.decode(bytes.fromhex(sys.argv[1]))
+except PictureError as error:
+    print(error)
+"""
+    run = [sys.executable, "-c", script, (data + bytes(60)).hex()]
+    said = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    assert said == f"picture image (bytes): {format} is read by an extra: pip install 'plushie_search[formats]'\n"

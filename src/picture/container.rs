@@ -1,6 +1,9 @@
 //! What the bytes of a file say about it before anything is decoded: format, orientation, hidden frame sizes.
 
+use std::borrow::Cow;
+
 use super::orientation::Orientation;
+use super::png;
 
 /// The formats that are decoded here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,17 +90,32 @@ fn guess(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// How the file says that it is to be turned. Anything unreadable means as it is: never an error.
+/// How the file says that it is to be turned: in EXIF, or else in XMP. Anything unreadable means as it is: never an
+/// error.
 pub(super) fn orientation(format: Format, bytes: &[u8]) -> Orientation {
-    let exif = match format {
-        Format::Jpeg => jpeg_exif(bytes),
-        Format::Png => png_exif(bytes),
-        Format::WebP => riff_chunks(bytes.get(12..).unwrap_or_default()).find(|c| c.0 == b"EXIF").map(|c| c.1),
-        Format::Gif | Format::Bmp => None,
+    let (exif, xmp) = match format {
+        Format::Jpeg => {
+            let app1 = |start: &'static [u8]| {
+                let app1 = jpeg_segments(bytes).filter(|(marker, _)| *marker == 0xe1);
+                app1.filter_map(move |(_, payload)| payload.strip_prefix(start).map(Cow::Borrowed))
+            };
+            (app1(b"Exif\0\0").next(), app1(b"http://ns.adobe.com/xap/1.0/\0").last())
+        }
+        Format::Png => (png::exif(bytes), png::xmp(bytes)),
+        Format::WebP => {
+            let chunk = |wanted: &[u8; 4]| {
+                let mut chunks = riff_chunks(bytes.get(12..).unwrap_or_default());
+                chunks.find(|(name, _)| name == wanted).map(|(_, payload)| Cow::Borrowed(payload))
+            };
+            (chunk(b"EXIF"), chunk(b"XMP "))
+        }
+        Format::Gif | Format::Bmp => (None, None),
     };
-    // PNG and WebP want the bare TIFF structure, but some writers keep the prefix of JPEG.
-    let tiff = exif.map(|exif| exif.strip_prefix(b"Exif\0\0").unwrap_or(exif));
-    tiff.and_then(Orientation::from_tiff).unwrap_or_default()
+    let in_exif = exif.and_then(|exif| {
+        // PNG and WebP want the bare TIFF structure, but some writers keep the prefix of JPEG.
+        Orientation::from_tiff(exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif))
+    });
+    in_exif.or_else(|| xmp.and_then(|xmp| Orientation::from_xmp(&xmp))).unwrap_or_default()
 }
 
 /// The segments of a JPEG file up to the first scan: marker and payload.
@@ -118,18 +136,29 @@ pub(super) fn jpeg_segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-fn jpeg_exif(bytes: &[u8]) -> Option<&[u8]> {
-    jpeg_segments(bytes).find(|(marker, payload)| *marker == 0xe1 && payload.starts_with(b"Exif\0\0")).map(|s| s.1)
-}
-
-fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.get(8..)?;
+/// Width and height of a GIF file: those of its screen, or more where its first frame reaches beyond.
+pub(super) fn gif_screen(bytes: &[u8]) -> Option<(u16, u16)> {
+    let word = |at: usize| Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
+    let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
+    let mut at = 13 + table(*bytes.get(10)?);
     loop {
-        let length = u32::from_be_bytes(rest.get(..4)?.try_into().ok()?) as usize;
-        if rest.get(4..8)? == b"eXIf" {
-            return rest.get(8..8 + length);
+        match bytes.get(at)? {
+            0x2c => {
+                let far = |start: usize, length: usize| Some(word(start)?.saturating_add(word(length)?));
+                return Some((word(6)?.max(far(at + 1, at + 5)?), word(8)?.max(far(at + 3, at + 7)?)));
+            }
+            0x21 => {
+                at += 2;
+                loop {
+                    let length = usize::from(*bytes.get(at)?);
+                    at += length + 1;
+                    if length == 0 {
+                        break;
+                    }
+                }
+            }
+            _ => return None,
         }
-        rest = rest.get(length.checked_add(12)?..)?;
     }
 }
 

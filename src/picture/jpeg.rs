@@ -2,35 +2,58 @@
 //! and photographs with a stray byte somewhere are common.
 #![allow(unsafe_code)]
 
+mod stream;
+
 use std::ffi::CStr;
 
 use turbojpeg::raw::{
-    self, TJCS_TJCS_CMYK, TJCS_TJCS_YCCK, TJERR_TJERR_WARNING, TJPARAM_TJPARAM_COLORSPACE, TJPARAM_TJPARAM_JPEGHEIGHT,
-    TJPARAM_TJPARAM_JPEGWIDTH, TJPARAM_TJPARAM_LOSSLESS, TJPARAM_TJPARAM_MAXMEMORY, TJPARAM_TJPARAM_SCANLIMIT,
-    TJPF_TJPF_CMYK, TJPF_TJPF_RGB,
+    self, TJCS_TJCS_CMYK, TJCS_TJCS_GRAY, TJCS_TJCS_RGB, TJCS_TJCS_YCCK, TJERR_TJERR_WARNING,
+    TJPARAM_TJPARAM_ARITHMETIC, TJPARAM_TJPARAM_COLORSPACE, TJPARAM_TJPARAM_JPEGHEIGHT, TJPARAM_TJPARAM_JPEGWIDTH,
+    TJPARAM_TJPARAM_LOSSLESS, TJPARAM_TJPARAM_MAXMEMORY, TJPARAM_TJPARAM_PRECISION, TJPARAM_TJPARAM_PROGRESSIVE,
+    TJPARAM_TJPARAM_SCANLIMIT, TJPF_TJPF_CMYK, TJPF_TJPF_GRAY, TJPF_TJPF_RGB,
 };
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
-use super::{MAX_MEMORY, Picture, check_size};
+use super::Picture;
+use super::budget::DECODERS;
+use super::limits::{check_size, max_memory, max_pixels};
+
+use self::stream::{Stream, coefficients};
 
 /// A progressive file costs time for each of its scans; encoders write about ten.
 const MAX_SCANS: i32 = 100;
-const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+/// A file has at most this many times the pixels that may be decoded of it: reading them costs time, too.
+const MAX_FILE_PIXELS: u64 = 16;
+/// A picture with its own end mark is whole if fewer of its pixels than one in so many are missing: a few broken bits
+/// shift those that follow.
+const FORGIVEN: usize = 50;
 
 /// The stored picture, not yet turned, not smaller than `at_least`; `pixels` is memory to use again.
 pub(super) fn decode(bytes: &[u8], at_least: Option<(u32, u32)>, pixels: Vec<u8>) -> Result<Picture, String> {
-    let (picture, warning) = decode_once(bytes, at_least, pixels)?;
-    let Some(warning) = warning else { return Ok(picture) };
-    let scan = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap_or_default();
-    if bytes[scan..].windows(2).any(|pair| pair == END_OF_IMAGE) {
-        // Stray bytes or a few broken blocks: every viewer shows such a picture, and so do we.
-        return Ok(picture);
-    }
-    // The end is missing. Either that is all, or picture data went with it.
-    match decode_once(&[bytes, &END_OF_IMAGE].concat(), at_least, Vec::new())? {
-        (picture, None) => Ok(picture),
-        (_, Some(_)) => Err(format!("the JPEG data is cut off ({warning}); copy the file again")),
-    }
+    let (picture, complaint) = match decode_once(bytes, at_least, pixels) {
+        Ok((picture, None)) => return Ok(picture),
+        Ok((picture, Some(warning))) => {
+            (Some(picture), format!("the JPEG data is cut off ({warning}); copy the file again"))
+        }
+        // The decoder stumbles over another picture or a video, if the end mark before it is missing.
+        Err(error) => (None, error),
+    };
+    // Every viewer shows a picture with stray bytes, a few broken blocks or without its end mark, and so do we; but none
+    // of which picture data is missing.
+    let Some(stream) = Stream::of(bytes).filter(|stream| !stream.torn) else { return Err(complaint) };
+    let picture = match picture {
+        Some(picture) if stream.closed => picture,
+        None if stream.closed => return Err(complaint),
+        _ => match decode_once(&stream.ended(bytes), at_least, Vec::new())? {
+            (picture, None) => return Ok(picture),
+            (picture, Some(_)) => picture,
+        },
+    };
+    let (continued, _) = decode_once(&stream.continued(bytes), at_least, Vec::new())?;
+    let ((ended, _), (continued, _)) = (picture.pixels.as_chunks::<3>(), continued.pixels.as_chunks::<3>());
+    let missing = ended.iter().zip(continued).filter(|(a, b)| a != b).count();
+    let forgiven = if stream.closed { ended.len() / FORGIVEN } else { 0 };
+    if missing > forgiven { Err(complaint) } else { Ok(picture) }
 }
 
 /// Decodes, and tells what the decoder complained of, if it could go on.
@@ -41,29 +64,65 @@ fn decode_once(
 ) -> Result<(Picture, Option<String>), String> {
     let mut decoder = Decoder::new()?;
     let full = decoder.read_header(bytes)?;
-    check_size(full.0, full.1)?;
-    let shrinks = decoder.get(TJPARAM_TJPARAM_LOSSLESS) != 1;
+    let lossless = decoder.get(TJPARAM_TJPARAM_LOSSLESS) == 1;
+    let precision = decoder.get(TJPARAM_TJPARAM_PRECISION);
+    if precision != 8 {
+        return Err(format!("JPEG with {precision} bits per sample is not read; save it with 8, or as a PNG"));
+    }
+    let shrinks = !lossless;
     let shrink = if shrinks { shrink(full, at_least) } else { 1 };
     let (width, height) = (full.0.div_ceil(shrink), full.1.div_ceil(shrink));
-    let four_inks = [TJCS_TJCS_CMYK, TJCS_TJCS_YCCK].contains(&(decoder.get(TJPARAM_TJPARAM_COLORSPACE) as u32));
-    let channels = if four_inks { 4 } else { 3 };
-    let row = width as usize * channels;
-    if (row * height as usize) as u64 > MAX_MEMORY {
-        return Err(format!("{width}x{height} pixels of four inks are too many; convert it to RGB or make it smaller"));
+    check_size(width, height)?;
+    let in_file = u64::from(full.0) * u64::from(full.1);
+    if in_file > max_pixels()?.saturating_mul(MAX_FILE_PIXELS) {
+        return Err(format!("{}x{} pixels are beyond the limit of a JPEG file; make it smaller first", full.0, full.1));
     }
+    let huffman = decoder.get(TJPARAM_TJPARAM_PROGRESSIVE) == 0 && decoder.get(TJPARAM_TJPARAM_ARITHMETIC) == 0;
+    // A block of 64 pixels is two bits or more: what is far too short is not worth decoding.
+    if shrinks && huffman && in_file / 64 / 4 > bytes.len() as u64 {
+        return Err(format!(
+            "the JPEG data is cut off ({}x{} pixels cannot be in it); copy the file again",
+            full.0, full.1
+        ));
+    }
+    let color = decoder.get(TJPARAM_TJPARAM_COLORSPACE) as u32;
+    let (channels, format) = match color {
+        TJCS_TJCS_CMYK | TJCS_TJCS_YCCK => (4, TJPF_TJPF_CMYK),
+        // Of lossless files the library converts no colours.
+        TJCS_TJCS_GRAY if lossless => (1, TJPF_TJPF_GRAY),
+        TJCS_TJCS_RGB => (3, TJPF_TJPF_RGB),
+        _ if lossless => return Err("lossless JPEG in YCbCr is not read; save it as a PNG".to_string()),
+        _ => (3, TJPF_TJPF_RGB),
+    };
+    let row = width as usize * channels;
+    let output = row as u64 * u64::from(height);
+    let (needed, most) = (output + coefficients(bytes), max_memory()?);
+    if needed > most {
+        return Err(format!(
+            "{}x{} pixels of a JPEG in several scans or of four inks need {} MiB of memory, the limit is {}; save it \
+             as a baseline JPEG, make it smaller, or set PLUSHIE_MAX_PIXELS to more",
+            full.0,
+            full.1,
+            needed >> 20,
+            most >> 20
+        ));
+    }
+    let _share = DECODERS.take(needed);
     pixels.resize(row * height as usize, 0);
     // The decoder does not say whether it came to the end in spite of a warning; a marked last row does.
     let last = pixels.len() - row;
     let mark = |i: usize| (i * 167 + 13) as u8;
     pixels[last..].iter_mut().enumerate().for_each(|(i, byte)| *byte = mark(i));
-    let warning = decoder.decompress(bytes, shrink, &mut pixels, row, four_inks)?;
+    let warning = decoder.decompress(bytes, shrink, &mut pixels, row, format)?;
     if let Some(warning) = &warning
         && pixels[last..].iter().enumerate().all(|(i, &byte)| byte == mark(i))
     {
         return Err(damaged(warning));
     }
-    if four_inks {
-        to_rgb(&mut pixels);
+    match channels {
+        4 => to_rgb(&mut pixels),
+        1 => pixels = pixels.into_iter().flat_map(|grey| [grey; 3]).collect(),
+        _ => {}
     }
     Ok((Picture { width, height, pixels, full, shrink, shrinks, flipped: [false; 2] }, warning))
 }
@@ -114,11 +173,13 @@ impl Decoder {
             return Err("no memory for a JPEG decoder".to_string());
         }
         let decoder = Self(handle);
-        for (parameter, value) in
-            [(TJPARAM_TJPARAM_SCANLIMIT, MAX_SCANS), (TJPARAM_TJPARAM_MAXMEMORY, (MAX_MEMORY >> 20) as i32)]
-        {
+        // Beside the coefficients it takes a little for itself.
+        let megabytes = i32::try_from((max_memory()? >> 20) + 16).unwrap_or(i32::MAX);
+        for (parameter, value) in [(TJPARAM_TJPARAM_SCANLIMIT, MAX_SCANS), (TJPARAM_TJPARAM_MAXMEMORY, megabytes)] {
             // SAFETY: a live handle; the library checks parameter and value.
-            unsafe { raw::tj3Set(decoder.0, parameter as i32, value) };
+            if unsafe { raw::tj3Set(decoder.0, parameter as i32, value) } != 0 {
+                return Err(format!("the JPEG decoder cannot be limited (parameter {parameter}, value {value})"));
+            }
         }
         Ok(decoder)
     }
@@ -145,9 +206,8 @@ impl Decoder {
         shrink: u32,
         pixels: &mut [u8],
         row: usize,
-        four_inks: bool,
+        format: raw::TJPF,
     ) -> Result<Option<String>, String> {
-        let format = if four_inks { TJPF_TJPF_CMYK } else { TJPF_TJPF_RGB };
         let scale = raw::tjscalingfactor { num: 1, denom: shrink as i32 };
         // SAFETY: a live handle. `pixels` holds the rows of the header that the library reads again from the same
         // bytes, at the scale that is set first.

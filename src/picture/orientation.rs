@@ -1,7 +1,5 @@
 //! The eight ways in which a camera may have been held.
 
-use image::metadata::Orientation as Exif;
-
 use super::Picture;
 
 /// An EXIF orientation, 1 to 8.
@@ -15,9 +13,50 @@ impl Default for Orientation {
 }
 
 impl Orientation {
-    /// From the TIFF structure inside an EXIF block.
+    /// From the TIFF structure inside an EXIF block; `None` where it does not speak of it.
     pub(super) fn from_tiff(tiff: &[u8]) -> Option<Self> {
-        Exif::from_exif_chunk(tiff).map(|orientation| Self(orientation.to_exif()))
+        let little = match tiff.get(..4)? {
+            b"II*\0" => true,
+            b"MM\0*" => false,
+            _ => return None,
+        };
+        let word = |at: usize| {
+            let bytes = [*tiff.get(at)?, *tiff.get(at + 1)?];
+            Some(u32::from(if little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) }))
+        };
+        let long = |at: usize| {
+            let (first, second) = (word(at)?, word(at + 2)?);
+            Some(if little { second << 16 | first } else { first << 16 | second })
+        };
+        let directory = long(4)? as usize;
+        let entries = word(directory)? as usize;
+        let entry = (0..entries).map(|i| directory + 2 + 12 * i).find(|&entry| word(entry) == Some(0x112))?;
+        // Cameras write a SHORT, some phones a LONG; anything else turns nothing.
+        let value = match (word(entry + 2)?, long(entry + 4)?) {
+            (3 | 8, 1) => word(entry + 8)?,
+            (4 | 9, 1) => long(entry + 8)?,
+            _ => 1,
+        };
+        Some(Self::from_number(value))
+    }
+
+    /// From XMP: an attribute or an element.
+    pub(super) fn from_xmp(xmp: &[u8]) -> Option<Self> {
+        const NAME: &[u8] = b"tiff:Orientation";
+        let after =
+            xmp.windows(NAME.len()).enumerate().filter(|(_, name)| *name == NAME).map(|(at, _)| at + NAME.len());
+        let number = after.filter_map(|at| match &xmp[at..] {
+            [b'=', b'"', digit @ b'0'..=b'9', ..] | [b'>', digit @ b'0'..=b'9', ..] => Some(digit - b'0'),
+            _ => None,
+        });
+        number.map(|number| Self::from_number(number.into())).next()
+    }
+
+    fn from_number(number: u32) -> Self {
+        match number {
+            1..=8 => Self(number as u8),
+            _ => Self::default(),
+        }
     }
 
     /// Whether width becomes height.

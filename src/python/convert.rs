@@ -103,7 +103,7 @@ fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
         return pixels(&array, name);
     }
     if value.hasattr(intern!(py, "read"))? {
-        let data = value.call_method0(intern!(py, "read"))?;
+        let data = read_file_object(value)?;
         let data = data.cast::<PyBytes>().map_err(|_| {
             let got = type_name(&data);
             PyValueError::new_err(format!("{name}: read() gave {got}, not bytes; open the file with mode \"rb\""))
@@ -115,6 +115,32 @@ fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
         });
     }
     Err(PyTypeError::new_err(format!("{name} is of type {}; {ACCEPTED}", type_name(value))))
+}
+
+/// The whole of an open file, wherever it stands, as PIL reads it; its position stays. One that cannot go back, such as
+/// a pipe, is read from where it stands.
+fn read_file_object<'py>(file: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = file.py();
+    let (seek, tell) = (intern!(py, "seek"), intern!(py, "tell"));
+    let read = || file.call_method0(intern!(py, "read"));
+    let seekable = match file.getattr_opt(intern!(py, "seekable"))? {
+        Some(seekable) if seekable.is_callable() => seekable.call0()?.is_truthy()?,
+        _ => file.hasattr(seek)? && file.hasattr(tell)?,
+    };
+    if !seekable {
+        return read();
+    }
+    let position = file.call_method0(tell)?;
+    file.call_method1(seek, (0,))?;
+    let data = read()?;
+    file.call_method1(seek, (position,))?;
+    Ok(data)
+}
+
+/// Refuses a picture by its size, before it is converted or copied.
+fn check_size(width: usize, height: usize, name: &str) -> PyResult<()> {
+    let side = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    Picture::check_size(side(width), side(height)).map_err(|error| Error::argument(format!("{name}: {error}")).into())
 }
 
 /// Whether it is a `PIL.Image.Image`; where PIL was never imported, nothing is.
@@ -129,18 +155,33 @@ fn is_pil(value: &Bound<'_, PyAny>) -> PyResult<bool> {
 /// gives the same pixels whether we or PIL read the file.
 fn pil(image: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
     let py = image.py();
+    let (width, height) = image.getattr(intern!(py, "size"))?.extract()?;
+    check_size(width, height, &format!("{name} (PIL image)"))?;
     let mode: String = image.getattr(intern!(py, "mode"))?.extract()?;
     if mode == "I" || mode == "F" {
         return Err(PyValueError::new_err(format!(
             "{name}: PIL mode {mode:?} does not say which number is white; convert it to \"L\" or \"RGB\" first"
         )));
     }
-    let mut upright = py.import(intern!(py, "PIL.ImageOps"))?.call_method1(intern!(py, "exif_transpose"), (image,))?;
+    let format: Option<String> =
+        image.getattr_opt(intern!(py, "format"))?.map(|format| format.extract()).transpose()?.flatten();
+    let mut upright = if format.as_deref() == Some("JXL") {
+        // Its decoder has turned it; EXIF only repeats that.
+        image.clone()
+    } else {
+        py.import(intern!(py, "PIL.ImageOps"))?.call_method1(intern!(py, "exif_transpose"), (image,))?
+    };
     if mode == "La" {
         upright = upright.call_method1(intern!(py, "convert"), ("LA",))?; // PIL knows no shorter way to RGBA.
     }
     let word = mode.starts_with("I;16");
-    let alpha: bool = upright.getattr(intern!(py, "has_transparency_data"))?.extract()?;
+    let mut alpha: bool = upright.getattr(intern!(py, "has_transparency_data"))?.extract()?;
+    if alpha && mode == "RGBA" && format.as_deref() == Some("BMP") {
+        // Many programs leave the alpha of a BMP at 0: where no pixel has any, there is none.
+        let extremes =
+            upright.call_method1(intern!(py, "getchannel"), ("A",))?.call_method0(intern!(py, "getextrema"))?;
+        alpha = extremes.extract::<(u8, u8)>()? != (0, 0);
+    }
     let (converted, channels) = match (word, alpha) {
         (true, _) => (upright, 1),
         (false, true) => (upright.call_method1(intern!(py, "convert"), ("RGBA",))?, 4),
@@ -191,6 +232,7 @@ fn pixels(array: &Bound<'_, PyUntypedArray>, name: &str) -> PyResult<Source> {
     }
     let kind = char::from(array.dtype().kind());
     let (name, size) = (format!("{name} (array)"), array.dtype().itemsize());
+    check_size(width, height, &name)?;
     let samples = match (kind, size) {
         ('u', 1) => Samples::Bytes(contiguous(array, "uint8")?),
         ('u', 2) => Samples::Words(contiguous(array, "uint16")?),

@@ -5,6 +5,7 @@ mod encoder;
 mod engine;
 mod error;
 mod evaluate;
+mod formats;
 mod index;
 mod ingest;
 mod json;
@@ -103,5 +104,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     evaluate::register(module)?;
     plush::register(module)?;
     preprocess::register(module)?;
+    formats::register();
     Ok(())
 }
