@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use rayon::ThreadPool;
 use serde_json::{Map, Value, json};
 
-pub use self::add::{Added, Draft, Prepared};
+pub use self::add::{Added, Draft, Prepared, shown};
 pub use self::search::{Hit, Search};
 
 use crate::encoder::{ALIKE, Encoder, Probe};

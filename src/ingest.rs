@@ -1,12 +1,13 @@
-//! Folders and lists become items: batches, of which the next are encoded while one is stored, progress, resume.
+//! Folders and rows become items: batches, of which the next are encoded while one is stored, progress, resume.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fs;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::fs::{self, File};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use crate::engine::{Draft, Engine, Prepared};
+use crate::engine::{Draft, Engine, Prepared, shown};
 use crate::error::{Error, Result};
 use crate::picture::Source;
 use crate::stop::{Job, Stop};
@@ -20,22 +21,51 @@ const MOST: usize = 1024;
 /// The most bytes of files in a batch, which are all in memory, but for a last file.
 const BYTES: u64 = 128 << 20;
 
-/// Batches that are encoded at a time: with two, nobody waits for the last picture of one.
+/// How much more a byte that comes in memory weighs than one of a file: pixels are held besides the caller's.
+const IN_MEMORY: u64 = 4;
+
+/// Batches that are encoded at a time: with two, no thread waits for the last picture of one.
 const AHEAD: usize = 2;
 
-/// File names that may be pictures; what they really hold is decided by their bytes.
-const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "gif", "bmp"];
+/// How much of a file tells its format.
+const HEAD: u64 = 64;
 
-/// How deep folders are searched; deeper trees are loops of links.
-const MAX_DEPTH: usize = 32;
+/// Endings of pictures in lower case, whether or not their format can be read: those that cannot are reported by the
+/// decoder. Any other file is a picture if its first bytes say so.
+const ENDINGS: [&str; 48] = [
+    "jpg", "jpeg", "jpe", "jfif", "jif", "pjpeg", "pjp", "png", "apng", "webp", "gif", "bmp", "dib", "heic", "heif",
+    "hif", "avif", "tif", "tiff", "jxl", "jp2", "j2k", "jpx", "psd", "psb", "xcf", "svg", "tga", "exr", "dds", "dng",
+    "cr2", "cr3", "crw", "nef", "nrw", "arw", "sr2", "srf", "orf", "rw2", "raf", "pef", "srw", "x3f", "3fr", "iiq",
+    "rwl",
+];
+
+/// Folders that storage devices and operating systems keep for themselves: thumbnails, snapshots, bins.
+const SYSTEM: [&str; 13] = [
+    "@eaDir",
+    "@tmp",
+    "@Recycle",
+    "@Recently-Snapshot",
+    "@__thumb",
+    "#recycle",
+    "#snapshot",
+    "~snapshot",
+    "$RECYCLE.BIN",
+    "RECYCLER",
+    "System Volume Information",
+    "__MACOSX",
+    LOST,
+];
+
+/// Where a file system check puts files without names, which may be pictures: left out, but not without a word.
+const LOST: &str = "lost+found";
 
 /// How far a long operation is.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
     /// Pictures that are done with.
     pub done: usize,
-    /// All pictures.
-    pub total: usize,
+    /// All pictures, if their number is known.
+    pub total: Option<usize>,
     /// The item that comes next; empty at the end.
     pub item: &'a str,
 }
@@ -58,112 +88,300 @@ pub struct Report {
     pub references: usize,
     /// Pictures that their item had already.
     pub duplicates: usize,
-    /// Pictures that could not be used: their names and why.
+    /// Pictures, files and rows that could not be used: their names and why.
+    pub failed: Vec<(String, Error)>,
+    /// Of the duplicates, those whose reference got the name of the file that was added, for the old one is gone.
+    pub renamed: usize,
+    /// References that were removed, for their file holds another picture now.
+    pub replaced: usize,
+}
+
+/// Something that cannot be added.
+#[derive(Debug)]
+pub struct Failure {
+    /// What it is called: a path, an item's picture, or a row.
+    pub name: String,
+    /// Why it cannot be added.
+    pub error: Error,
+    /// How many pictures are not added because of it, as far as the total counts them.
+    pub pictures: usize,
+}
+
+/// What an ingest takes next.
+pub type Next = std::result::Result<Draft, Failure>;
+
+/// What a folder holds.
+#[derive(Debug, Default)]
+pub struct Folder {
+    /// An item for each folder with pictures, sorted by id.
+    pub drafts: Vec<Draft>,
+    /// What could not be listed, followed or named, sorted by path.
     pub failed: Vec<(String, Error)>,
 }
 
 /// One draft for each folder under `root` that holds pictures, sorted by id: the folder's path from `root`, with `/`
 /// between the parts. A picture in `root` itself is an item of its own, named by the file without its extension.
-/// Hidden files and files that are no pictures by their extension are left out.
+///
+/// A file is a picture by its ending or by its first bytes; other files are left out, and so are hidden ones and
+/// folders that systems keep for themselves. Links are followed. Each folder is taken once: a link to one that is taken
+/// already is reported, as everything that cannot be listed or named.
 ///
 /// # Errors
-/// [`Error::Io`] when a folder cannot be read, [`Error::Argument`] when there is no picture at all.
-pub fn folder(root: &Path) -> Result<Vec<Draft>> {
-    let mut items: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    walk(root, root, 0, &mut items)?;
-    if items.is_empty() {
-        return Err(Error::argument(format!(
-            "no pictures in {}: expected {}/<item>/<picture> with one of the extensions {}",
-            root.display(),
-            root.display(),
-            EXTENSIONS.join(", ")
-        )));
+/// [`Error::Io`] when `root` cannot be read, [`Error::Argument`] when there is no picture at all and nothing to report.
+pub fn folder(root: &Path) -> Result<Folder> {
+    if std::path::absolute(root).map_err(Error::io(root))?.to_str().is_none() {
+        return Err(unnamed(root));
     }
-    let drafts = items.into_iter().map(|(id, mut paths)| {
-        paths.sort();
-        Draft { sources: paths.into_iter().map(Source::Path).collect(), ..Draft::new(id) }
-    });
-    Ok(drafts.collect())
+    let mut walk = Walk { root, items: BTreeMap::new(), failed: Vec::new() };
+    let mut taken = HashSet::new();
+    // Folders by their own names first, so that a link does not give its name to a folder of the tree.
+    let (mut folders, mut links) =
+        (vec![(root.to_path_buf(), fs::canonicalize(root).map_err(Error::io(root))?)], Vec::new());
+    loop {
+        while let Some((folder, place)) = folders.pop() {
+            if !taken.insert(place.clone()) {
+                walk.fail(&folder, |path| again(path, &place));
+                continue;
+            }
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) if folder == root => return Err(Error::io(root)(error)),
+                Err(error) => {
+                    walk.fail(&folder, |path| Error::io(path)(error));
+                    continue;
+                }
+            };
+            for entry in entries {
+                match entry {
+                    Ok(entry) => match walk.entry(&folder, &entry) {
+                        Some(Kind::Folder) => folders.push((entry.path(), place.join(entry.file_name()))),
+                        Some(Kind::Link) => links.push(entry.path()),
+                        None => {}
+                    },
+                    Err(error) => {
+                        walk.fail(&folder, |path| Error::io(path)(error));
+                        break;
+                    }
+                }
+            }
+        }
+        links.sort_unstable_by(|one, other| other.cmp(one));
+        let Some(link) = links.pop() else { break };
+        match fs::canonicalize(&link) {
+            Ok(place) => folders.push((link, place)),
+            Err(error) => walk.fail(&link, |path| Error::io(path)(error)),
+        }
+    }
+    walk.finish()
 }
 
-fn walk(root: &Path, folder: &Path, depth: usize, items: &mut BTreeMap<String, Vec<PathBuf>>) -> Result<()> {
-    if depth > MAX_DEPTH {
-        return Err(Error::argument(format!("{} is nested more than {MAX_DEPTH} levels deep", folder.display())));
-    }
-    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
-        let path = entry.map_err(Error::io(folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
+/// A folder that is to be searched.
+enum Kind {
+    Folder,
+    Link,
+}
+
+struct Walk<'a> {
+    root: &'a Path,
+    items: BTreeMap<String, Vec<PathBuf>>,
+    failed: Vec<(PathBuf, Error)>,
+}
+
+impl Walk<'_> {
+    /// Takes a picture, and says if it is a folder.
+    fn entry(&mut self, folder: &Path, entry: &fs::DirEntry) -> Option<Kind> {
+        let (name, path) = (entry.file_name(), entry.path());
+        if name.as_encoded_bytes().starts_with(b".") {
+            return None;
         }
         // Follows links, so that a folder of links to pictures elsewhere works.
-        if path.is_dir() {
-            walk(root, &path, depth + 1, items)?;
-        } else if is_picture(&path) {
-            items.entry(item_id(root, folder, &path)).or_default().push(path);
+        let found = match fs::metadata(&path) {
+            Ok(found) => found,
+            Err(error) => {
+                if path.extension().is_none() || has_ending(&path) {
+                    self.fail(&path, |path| Error::io(path)(error));
+                }
+                return None;
+            }
+        };
+        if found.is_dir() {
+            if SYSTEM.iter().any(|system| name.eq_ignore_ascii_case(system)) {
+                if name.eq_ignore_ascii_case(LOST)
+                    && let Err(error) = fs::read_dir(&path)
+                {
+                    self.fail(&path, |path| Error::io(path)(error));
+                }
+                return None;
+            }
+            // Whatever is in it would have no name either.
+            if name.to_str().is_none() {
+                self.fail(&path, unnamed);
+                return None;
+            }
+            return Some(if entry.file_type().is_ok_and(|kind| kind.is_symlink()) { Kind::Link } else { Kind::Folder });
+        }
+        if has_ending(&path) || (found.is_file() && starts_as_picture(&path)) {
+            self.picture(folder, path);
+        }
+        None
+    }
+
+    fn picture(&mut self, folder: &Path, path: PathBuf) {
+        let named = if folder == self.root { path.with_extension("") } else { folder.to_path_buf() };
+        let inside = named.strip_prefix(self.root).unwrap_or(&named);
+        match inside.iter().map(|part| part.to_str()).collect::<Option<Vec<_>>>() {
+            Some(parts) => self.items.entry(parts.join("/")).or_default().push(path),
+            None => self.fail(&path, unnamed),
         }
     }
-    Ok(())
+
+    fn fail(&mut self, path: &Path, error: impl FnOnce(&Path) -> Error) {
+        self.failed.push((path.to_path_buf(), error(path)));
+    }
+
+    fn finish(mut self) -> Result<Folder> {
+        let mut drafts = Vec::with_capacity(self.items.len());
+        for (id, mut paths) in self.items {
+            paths.sort();
+            let folder = paths[0].parent().unwrap_or(self.root);
+            let place = if folder == self.root { paths[0].clone() } else { folder.to_path_buf() };
+            let draft = Draft { sources: paths.into_iter().map(Source::Path).collect(), ..Draft::new(id) };
+            match draft.check() {
+                Ok(()) => drafts.push(draft),
+                Err(error) => self.failed.push((place, error)),
+            }
+        }
+        if drafts.is_empty() && self.failed.is_empty() {
+            let root = self.root.display();
+            return Err(Error::argument(format!(
+                "no pictures in {root}: expected {root}/<item>/<picture>, JPEG, PNG, WebP, GIF or BMP files"
+            )));
+        }
+        self.failed.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let failed = self.failed.into_iter().map(|(path, error)| (shown(&path), error)).collect();
+        Ok(Folder { drafts, failed })
+    }
 }
 
-fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    EXTENSIONS.contains(&extension.as_str())
+fn unnamed(path: &Path) -> Error {
+    Error::argument(format!(
+        "{}: its name is not UTF-8, so that no item or reference can have it; rename it (convmv does so for whole trees)",
+        shown(path)
+    ))
 }
 
-fn item_id(root: &Path, folder: &Path, path: &Path) -> String {
-    let named = if folder == root { path.with_extension("") } else { folder.to_path_buf() };
-    let inside = named.strip_prefix(root).unwrap_or(&named);
-    inside.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
+fn again(path: &Path, place: &Path) -> Error {
+    Error::argument(format!(
+        "{}: leads to the folder {}, which is added by another name already; remove the link, or add that folder by itself",
+        shown(path),
+        shown(place)
+    ))
+}
+
+fn has_ending(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+    ENDINGS.contains(&ending.as_str())
+}
+
+fn starts_as_picture(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+    read.is_ok() && sniff(&head).is_some()
+}
+
+/// The format of a picture file by its first bytes, whether or not it can be read.
+fn sniff(head: &[u8]) -> Option<&'static str> {
+    let at = |place: usize, bytes: &[u8]| head.get(place..).is_some_and(|rest| rest.starts_with(bytes));
+    // Two letters alone begin many a text; the size of the header that follows is one of few.
+    let bmp =
+        || at(0, b"BM") && at(15, &[0; 3]) && matches!(head.get(14), Some(12 | 16 | 40 | 52 | 56 | 64 | 108 | 124));
+    Some(match head {
+        _ if at(0, b"\xff\xd8\xff") => "JPEG",
+        _ if at(0, b"\x89PNG\r\n\x1a\n") => "PNG",
+        _ if at(0, b"GIF87a") || at(0, b"GIF89a") => "GIF",
+        _ if at(0, b"RIFF") && at(8, b"WEBP") => "WebP",
+        _ if bmp() => "BMP",
+        _ if at(0, b"II*\0") || at(0, b"MM\0*") || at(0, b"II+\0") || at(0, b"MM\0+") => "TIFF",
+        _ if at(4, b"ftypavi") => "AVIF",
+        _ if [&b"hei"[..], b"hev", b"mif1", b"msf1"].iter().any(|brand| at(4, b"ftyp") && at(8, brand)) => "HEIC",
+        _ if at(4, b"ftypcrx ") => "CR3",
+        _ if at(0, b"\xff\x0a") || at(0, b"\0\0\0\x0cJXL \r\n\x87\n") => "JPEG XL",
+        _ if at(0, b"\0\0\0\x0cjP  \r\n\x87\n") => "JPEG 2000",
+        _ if at(0, b"8BPS") => "PSD",
+        _ => return None,
+    })
+}
+
+/// What is stored in one transaction.
+#[derive(Default)]
+struct Batch {
+    drafts: Vec<Draft>,
+    failed: Vec<(String, Error)>,
+    pictures: usize,
+}
+
+impl Batch {
+    fn item(&self) -> &str {
+        self.drafts.first().map_or("", |draft| draft.id.as_str())
+    }
 }
 
 /// A batch that is being encoded.
 struct Begun<'scope> {
     item: String,
     pictures: usize,
+    failed: Vec<(String, Error)>,
     job: Job<'scope, Prepared>,
 }
 
-/// Adds `drafts` in batches, each one transaction and one after the other, while the next are encoded; `watch` may stop
-/// the work. Pictures that are stored already cost only their reading, so running it again continues where it stopped.
-/// A picture that cannot be used is reported and stops nothing.
+/// Adds what `next` gives until that is None, in batches, each one transaction and one after the other, while the next
+/// are encoded; `watch` may stop the work. No more is taken than a few batches hold. Pictures that are stored already
+/// cost only their reading, so running it again continues where it stopped. What cannot be used is reported and stops
+/// nothing.
 ///
 /// # Errors
-/// [`Error::Interrupted`] when `watch` breaks; what is stored is kept. Otherwise those of [`Engine::prepare`] and
-/// [`Engine::commit`]: then the batches before are stored, and none after.
-pub fn run(engine: &Engine, drafts: Vec<Draft>, watch: &mut dyn Watch) -> Result<Report> {
-    let total = drafts.iter().map(|draft| draft.sources.len()).sum();
-    let mut waiting = batches(drafts, (2 * engine.at_once()).clamp(LEAST, MOST), BYTES).peekable();
+/// [`Error::Interrupted`] when `watch` breaks; what is stored is kept. Otherwise those of `next`, of [`Engine::prepare`]
+/// and of [`Engine::commit`]: then some batches before are stored, and none after.
+pub fn run(
+    engine: &Engine,
+    next: impl FnMut() -> Result<Option<Next>>,
+    total: Option<usize>,
+    watch: &mut dyn Watch,
+) -> Result<Report> {
+    let mut waiting = Batches::new(next, (2 * engine.at_once()).clamp(LEAST, MOST), BYTES);
     let mut report = Report::default();
     let mut done = 0;
     let (stop, outer) = (Stop::default(), Stop::current());
     thread::scope(|scope| {
-        let begin = |batch: Vec<Draft>| {
-            let pictures = batch.iter().map(|draft| draft.sources.len()).sum();
-            let item = first(&batch).to_owned();
-            Ok(Begun { item, pictures, job: Job::begin(scope, &stop, || engine.prepare(batch))? })
+        let begin = |Batch { drafts, failed, pictures }: Batch, item| {
+            Ok(Begun { item, pictures, failed, job: Job::begin(scope, &stop, || engine.prepare(drafts))? })
         };
         let mut begun: VecDeque<Begun<'_>> = VecDeque::new();
         let mut work = || loop {
-            let next =
-                begun.front().map(|batch| batch.item.as_str()).or_else(|| waiting.peek().map(|batch| first(batch)));
-            if watch.progress(Progress { done, total, item: next.unwrap_or_default() }).is_break() {
+            while begun.len() < AHEAD
+                && let Some(batch) = waiting.next()?
+            {
+                let item = batch.item().to_owned();
+                begun.push_back(begin(batch, item)?);
+            }
+            let item = begun.front().map_or("", |batch| batch.item.as_str());
+            if watch.progress(Progress { done, total, item }).is_break() {
                 return Err(Error::Interrupted);
             }
-            let few = AHEAD - begun.len();
-            for batch in waiting.by_ref().take(few) {
-                begun.push_back(begin(batch)?);
-            }
-            let Some(Begun { pictures, job, .. }) = begun.pop_front() else { return Ok(()) };
+            let Some(Begun { pictures, failed, job, .. }) = begun.pop_front() else { return Ok(()) };
             let prepared = job.join(|| outer.check().is_err() || watch.tick().is_break())?;
-            if let Some(batch) = waiting.next() {
-                begun.push_back(begin(batch)?);
+            if let Some(batch) = waiting.next()? {
+                let item = batch.item().to_owned();
+                begun.push_back(begin(batch, item)?);
             }
             let added = engine.commit(prepared)?;
             done += pictures;
             report.items += added.items;
             report.references += added.references;
             report.duplicates += added.duplicates;
+            report.renamed += added.renamed;
+            report.replaced += added.replaced;
+            report.failed.extend(failed);
             report.failed.extend(added.failed);
         };
         // What is begun and will not be stored ends soon.
@@ -172,44 +390,78 @@ pub fn run(engine: &Engine, drafts: Vec<Draft>, watch: &mut dyn Watch) -> Result
     Ok(report)
 }
 
-fn first(batch: &[Draft]) -> &str {
-    batch.first().map_or("", |draft| draft.id.as_str())
+/// Groups of about so many pictures, or bytes if they are large; an item with more than that is spread over several.
+struct Batches<F> {
+    source: F,
+    pictures: usize,
+    bytes: u64,
+    /// Parts of the item that was taken last, with their bytes.
+    rest: VecDeque<(Draft, u64)>,
 }
 
-/// Cuts `drafts` into groups of about so many pictures, or bytes of files if they are large; an item with more than that
-/// is spread over several.
-fn batches(drafts: Vec<Draft>, pictures: usize, bytes: u64) -> impl Iterator<Item = Vec<Draft>> {
-    let mut rest = drafts.into_iter().flat_map(move |draft| parts(draft, pictures, bytes));
-    std::iter::from_fn(move || {
-        let mut batch = Vec::new();
+impl<F: FnMut() -> Result<Option<Next>>> Batches<F> {
+    fn new(source: F, pictures: usize, bytes: u64) -> Self {
+        Self { source, pictures, bytes, rest: VecDeque::new() }
+    }
+
+    fn next(&mut self) -> Result<Option<Batch>> {
+        let mut batch = Batch::default();
         let (mut count, mut size) = (0, 0);
-        while count < pictures && size < bytes {
-            let Some((draft, weight)) = rest.next() else { break };
-            count += draft.sources.len();
-            size += weight;
-            batch.push(draft);
+        while count < self.pictures && size < self.bytes {
+            if let Some((draft, weight)) = self.rest.pop_front() {
+                batch.pictures += draft.sources.len();
+                count += draft.sources.len().max(1);
+                size += weight;
+                batch.drafts.push(draft);
+                continue;
+            }
+            match (self.source)()? {
+                Some(Ok(draft)) => self.rest = parts(draft, self.pictures, self.bytes),
+                Some(Err(Failure { name, error, pictures })) => {
+                    batch.pictures += pictures;
+                    count += 1;
+                    batch.failed.push((name, error));
+                }
+                None => break,
+            }
         }
-        (!batch.is_empty()).then_some(batch)
-    })
+        Ok((count > 0).then_some(batch))
+    }
 }
 
-/// The same item several times, each with some of its pictures and the bytes of their files.
-fn parts(mut draft: Draft, pictures: usize, bytes: u64) -> Vec<(Draft, u64)> {
-    let mut parts = Vec::new();
+/// The same item several times, each with some of its pictures and what they weigh.
+fn parts(mut draft: Draft, pictures: usize, bytes: u64) -> VecDeque<(Draft, u64)> {
+    let mut parts = VecDeque::new();
     let mut size = 0;
     let sources = std::mem::take(&mut draft.sources);
     let bare = draft.clone();
     for source in sources {
         if draft.sources.len() == pictures || size >= bytes {
-            parts.push((std::mem::replace(&mut draft, bare.clone()), size));
+            parts.push_back((std::mem::replace(&mut draft, bare.clone()), size));
             size = 0;
         }
-        // What is no file is in memory already.
-        size += if let Source::Path(path) = &source { fs::metadata(path).map_or(0, |file| file.len()) } else { 0 };
+        size += weight(&source);
         draft.sources.push(source);
     }
-    parts.push((draft, size));
+    parts.push_back((draft, size));
     parts
+}
+
+/// What a picture counts towards the bytes of its batch.
+fn weight(source: &Source) -> u64 {
+    match source {
+        Source::Path(path) => fs::metadata(path).map_or(0, |file| file.len()),
+        _ => IN_MEMORY * in_memory(source),
+    }
+}
+
+/// How many bytes of a picture are in memory before it is read.
+pub fn in_memory(source: &Source) -> u64 {
+    match source {
+        Source::Path(_) => 0,
+        Source::Bytes { bytes, .. } => bytes.len() as u64,
+        Source::Pixels { picture, .. } => picture.pixels().len() as u64,
+    }
 }
 
 #[cfg(test)]
@@ -221,6 +473,12 @@ mod tests {
         fs::write(path, b"x").unwrap();
     }
 
+    fn batches(drafts: Vec<Draft>, pictures: usize, bytes: u64) -> Vec<Vec<Draft>> {
+        let mut drafts = drafts.into_iter().map(Ok);
+        let mut batches = Batches::new(|| Ok(drafts.next()), pictures, bytes);
+        std::iter::from_fn(|| batches.next().unwrap()).map(|batch| batch.drafts).collect()
+    }
+
     #[test]
     fn each_folder_of_pictures_is_an_item() {
         let root = tempfile::tempdir().unwrap();
@@ -229,11 +487,57 @@ mod tests {
         {
             touch(&root.path().join(name));
         }
-        let drafts = folder(root.path()).unwrap();
+        let drafts = folder(root.path()).unwrap().drafts;
         let ids: Vec<&str> = drafts.iter().map(|d| d.id.as_str()).collect();
         assert_eq!(ids, ["lone", "toys/bear", "兔子"]);
         let names: Vec<String> = drafts[2].sources.iter().map(Source::name).collect();
         assert!(names[0].ends_with("1.jpg") && names[1].ends_with("2.PNG"), "{names:?}");
+    }
+
+    #[test]
+    fn files_are_pictures_by_their_ending_or_their_first_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let png = b"\x89PNG\r\n\x1a\n".as_slice();
+        let heic = b"\0\0\0\x18ftypheic".as_slice();
+        let bmp = b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".as_slice();
+        let files = [
+            ("a/scan", png),
+            ("b/photo.JFIF", b"x"),
+            ("c/x.HeiC", b"x"),
+            ("d/download.part", heic),
+            ("e/drawing.bin", bmp),
+            ("f/notes", b"BMW needs a new tyre"),
+            ("g/film.mp4", b"\0\0\0\x18ftypisom"),
+            ("h/raw.CR2", b""),
+            ("bear/@eaDir/1.png", png),
+            ("$Recycle.bin/1.png", png),
+            ("lost+found/1.png", png),
+            ("bear/._1.png", png),
+        ];
+        for (name, bytes) in files {
+            touch(&root.path().join(name));
+            fs::write(root.path().join(name), bytes).unwrap();
+        }
+        let found = folder(root.path()).unwrap();
+        assert_eq!(
+            found.drafts.iter().map(|draft| draft.id.as_str()).collect::<Vec<_>>(),
+            ["a", "b", "c", "d", "e", "h"]
+        );
+        assert!(found.failed.is_empty(), "{:?}", found.failed);
+    }
+
+    #[test]
+    fn a_long_path_is_reported_and_stops_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let long = ["a".repeat(200), "b".repeat(200), "c".repeat(200)].join("/");
+        touch(&root.path().join(&long).join("1.png"));
+        touch(&root.path().join("bear/1.png"));
+        touch(&root.path().join("zebra\u{7}/1.png"));
+        let found = folder(root.path()).unwrap();
+        assert_eq!(found.drafts.iter().map(|draft| draft.id.as_str()).collect::<Vec<_>>(), ["bear"]);
+        let names: Vec<&str> = found.failed.iter().map(|(name, _)| name.as_str()).collect();
+        let root = root.path().display();
+        assert_eq!(names, [format!("{root}/{long}"), format!("{root}/zebra\u{7}")]);
     }
 
     #[test]
@@ -249,7 +553,7 @@ mod tests {
     fn batches_keep_order_and_lose_nothing() {
         let sources = |n| (0..n).map(|i| Source::Path(format!("{i}").into())).collect::<Vec<_>>();
         let drafts = [3, 150, 0, 64, 1].map(|n| Draft { sources: sources(n), ..Draft::new(n.to_string()) });
-        let batches: Vec<Vec<Draft>> = batches(drafts.to_vec(), 64, BYTES).collect();
+        let batches: Vec<Vec<Draft>> = batches(drafts.to_vec(), 64, BYTES);
         let flat: Vec<(String, usize)> =
             batches.iter().flatten().map(|draft| (draft.id.clone(), draft.sources.len())).collect();
         let expected = [("3", 3), ("150", 64), ("150", 64), ("150", 22), ("0", 0), ("64", 64), ("1", 1)];
@@ -273,7 +577,10 @@ mod tests {
         let one = |sources: &[Source]| Draft { sources: sources.to_vec(), ..Draft::new("a") };
         let missing = Draft { sources: vec![Source::Path("missing".into())], ..Draft::new("b") };
         let counts = |drafts: Vec<Draft>| -> Vec<Vec<usize>> {
-            batches(drafts, 64, 100).map(|batch| batch.iter().map(|draft| draft.sources.len()).collect()).collect()
+            batches(drafts, 64, 100)
+                .iter()
+                .map(|batch| batch.iter().map(|draft| draft.sources.len()).collect())
+                .collect()
         };
         assert_eq!(counts(vec![one(&paths)]), [[3], [3], [1]]);
         assert_eq!(

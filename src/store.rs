@@ -22,7 +22,7 @@ use serde_json::Value;
 use self::connections::Connections;
 use self::patience::Patience;
 pub use self::probe::Probes;
-pub use self::write::check_id;
+pub use self::write::check_fields;
 use crate::error::{Error, Result};
 
 /// An open catalog directory.
@@ -98,6 +98,32 @@ pub struct Added {
     pub created: bool,
     /// For each reference, whether it is new.
     pub new: Vec<bool>,
+}
+
+/// A picture that an item has or gets, and by what file.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// The item.
+    pub id: &'a str,
+    /// SHA-256 of the content.
+    pub digest: [u8; 32],
+    /// The file that holds it now: a reference by that name with other content is removed.
+    pub name: Option<&'a str>,
+    /// Whether the reference gets that name.
+    pub renamed: bool,
+}
+
+/// What [`Store::add_seen`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// For each item, what was done with it.
+    pub items: Vec<Added>,
+    /// References that got another name.
+    pub renamed: usize,
+    /// References that were removed, for their file holds other content.
+    pub replaced: usize,
+    /// Which of the pictures that were seen their items have not.
+    pub lost: Vec<usize>,
 }
 
 /// Changes to an item: `None` keeps a field, `Some(None)` clears it.

@@ -39,7 +39,8 @@ def catalog(tmp_path: Path, toy_model: Path, photos: Path, capsys: pytest.Captur
 
 def test_adding_again_adds_nothing(catalog: list[str], photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["add", *catalog, str(photos), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"items": 0, "references": 0, "duplicates": 8, "failed": []}
+    report = {"items": 0, "references": 0, "duplicates": 8, "failed": [], "renamed": 0, "replaced": 0}
+    assert json.loads(capsys.readouterr().out) == report
 
 
 def test_search_by_picture(catalog: list[str], photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,4 +256,6 @@ def test_ctrl_c_stops_between_batches_and_running_again_continues(
         "references": 200 - stored,
         "duplicates": stored,
         "failed": [],
+        "renamed": 0,
+        "replaced": 0,
     }

@@ -3,6 +3,10 @@ happens."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -252,3 +256,262 @@ def test_what_was_told_survives_a_kill(toy_model: Path, tmp_path: Path) -> None:
         assert len(stored) >= max(told[-1], kept)
         assert len(stored) % 64 == 0 or len(stored) == 1500
         kept = len(stored)
+
+
+# Folders as they are
+
+
+def save(path: Path, number: int, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(number)).save(path, **options)
+    return path
+
+
+def names(engine: ps.Engine, id: str) -> list[str]:
+    return sorted(reference.name for reference in engine.get(id).references)
+
+
+def test_a_link_that_leads_back_is_told_and_each_picture_comes_once(near: ps.Engine, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for number, name in enumerate(("bear/1.png", "zebra/1.png")):
+        save(photos / name, number)
+    (photos / "bear" / "up").symlink_to("..")
+    (photos / "bear" / "friend").symlink_to("../zebra")
+    (photos / "zebra" / "friend").symlink_to("../bear")
+    (photos / "self").symlink_to("self")
+    (photos / "other").symlink_to(save(tmp_path / "elsewhere" / "2.png", 2).parent)
+    report = near.add_folder(photos)
+    assert sorted(ids(near)) == ["bear", "other", "zebra"]
+    assert [name for name, _ in report.failed] == [
+        str(photos / name) for name in ("bear/friend", "bear/up", "self", "zebra/friend")
+    ]
+    assert report.failed[1][1].endswith(
+        f"leads to the folder {photos}, which is added by another name already; remove the link, or add that folder by "
+        "itself"
+    )
+
+
+def test_names_that_are_not_utf_8_are_told_and_not_merged(near: ps.Engine, tmp_path: Path) -> None:
+    photos = os.fsencode(tmp_path / "photos")
+    for number, name in enumerate((b"caf\xe9/1", b"caf\xe8/1", b"bear/\xe9", b"bear/\xe8", b"bear/good")):
+        path = Path(os.fsdecode(photos + b"/" + name + b".png"))
+        save(path, number)
+    report = near.add_folder(tmp_path / "photos")
+    assert sorted(name for name, _ in report.failed) == [
+        f"{tmp_path}/photos/{name}" for name in (r"bear/\xE8.png", r"bear/\xE9.png", r"caf\xE8", r"caf\xE9")
+    ]
+    assert ids(near) == ["bear"]
+    assert names(near, "bear") == [str(tmp_path / "photos/bear/good.png")]
+
+
+def test_pictures_that_cannot_be_read_are_told_by_name(near: ps.Engine, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    good = [
+        save(photos / "bear" / name, 60 * number, format="JPEG") for number, name in enumerate(("a.JFIF", "b", "c.jpe"))
+    ]
+    (photos / "bear" / "d.psd").write_bytes(b"8BPS\0\1")
+    (photos / "bear" / "e").write_bytes(b"8BPS\0\1")
+    (photos / "bear" / "notes.txt").write_text("BM is no bitmap")
+    (photos / "bear" / "film.mp4").write_bytes(b"\0\0\0\x18ftypisom")
+    report = near.add_folder(photos)
+    assert names(near, "bear") == [str(path) for path in good]
+    assert [name for name, _ in report.failed] == [str(photos / "bear" / name) for name in ("d.psd", "e")]
+
+
+def test_references_have_the_names_of_files_that_are_there(
+    near: ps.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "photos"
+    for number in range(3):
+        save(photos / "bear" / f"{number}.png", number)
+    monkeypatch.chdir(tmp_path)
+    near.add_folder("photos")
+    assert names(near, "bear") == [str(photos / "bear" / f"{number}.png") for number in range(3)]
+    vectors = near.vectors("bear")
+    shutil.move(photos, tmp_path / "new")
+    report = near.add_folder("new")
+    assert (report.items, report.references, report.duplicates, report.renamed, report.replaced) == (0, 0, 3, 3, 0)
+    assert names(near, "bear") == [str(tmp_path / "new" / "bear" / f"{number}.png") for number in range(3)]
+    np.testing.assert_array_equal(near.vectors("bear"), vectors)
+    # A copy beside the old file does not take its place.
+    shutil.copytree("new", "copy")
+    report = near.add_folder("copy")
+    assert (report.duplicates, report.renamed) == (3, 0)
+    assert names(near, "bear")[0] == str(tmp_path / "new" / "bear" / "0.png")
+
+
+def test_an_edited_picture_takes_the_place_of_the_old_one(near: ps.Engine, tmp_path: Path) -> None:
+    path = save(tmp_path / "photos" / "bear" / "1.png", 1)
+    near.add_folder(tmp_path / "photos")
+    save(path, 30_000)
+    report = near.add_folder(tmp_path / "photos")
+    assert (report.items, report.references, report.duplicates, report.renamed, report.replaced) == (0, 1, 0, 0, 1)
+    assert names(near, "bear") == [str(path)]
+    assert near.search_image(picture(1), k=1)[0].score < 0.9999
+    assert near.search_image(path, k=1)[0].score > 0.9999
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_numbers_that_shift_keep_all_pictures(near: ps.Engine, tmp_path: Path, step: int) -> None:
+    bear = tmp_path / "photos" / "bear"
+    for number in range(150):
+        save(bear / f"{number:03}.png", number)
+    near.add_folder(tmp_path / "photos")
+    for number in range(150):  # one comes at the begin, or goes there
+        save(bear / f"{number:03}.png", (number + step) % 151)
+    report = near.add_folder(tmp_path / "photos")
+    assert report.failed == []
+    assert names(near, "bear") == [str(bear / f"{number:03}.png") for number in range(150)]
+    digests = {reference.name: reference.digest for reference in near.get("bear").references}
+    assert digests == {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in bear.iterdir()}
+
+
+# Rows as they are
+
+
+def test_what_cannot_be_used_in_memory_is_told_by_item_and_place(near: ps.Engine) -> None:
+    closed = Image.fromarray(picture(9))
+    closed.close()
+    bad = [
+        picture(1)[:0],
+        picture(1).astype(np.float32),
+        np.full((8, 8, 3), np.nan, np.float32),
+        closed,
+        object(),
+        b"no",
+    ]
+    report = near.add_items(
+        [("bear", [picture(1), *bad, picture(2)], None, None, None), ("cat", picture(3), "c", {}, "t")]
+    )
+    assert (report.items, report.references) == (2, 3)
+    assert sorted(name for name, _ in report.failed) == [
+        *(f"bear: image {place}" for place in (1, 2, 3, 4, 5)),
+        "bear: image 6 (bytes)",
+    ]
+    with pytest.raises(ValueError, match="it has no pixels"):
+        near.add("cat", images=[picture(4), bad[0]])
+    assert len(near.get("cat").references) == 1
+
+
+def test_rows_that_cannot_be_used_are_told_by_number_and_item(near: ps.Engine) -> None:
+    rows: list[Any] = [
+        {"id": "good", "images": [picture(1)], "label": np.str_("bear"), "text": None},
+        {"id": "label", "images": [picture(2)], "label": 3.5},
+        {"id": "metadata", "images": [picture(3)], "metadata": {"price": float("nan")}},
+        {"id": "x" * 600, "images": [picture(4)]},
+        {"id": None, "images": [picture(5)]},
+        {"id": np.int64(7), "images": [picture(6)], "label": float("nan")},
+        {"id": "new"},
+        {"id": "good", "label": 12},
+    ]
+    report = near.add_items(rows)
+    assert ids(near) == ["good", "7"]
+    assert (near.get("good").label, near.get("7").label) == ("12", None)
+    told = {name.split(" (")[0]: name + " " + reason for name, reason in report.failed}
+    assert sorted(told) == ["new", "row 1", "row 2", "row 3", "row 4"]
+    assert told["row 1"] == "row 1 ('label') the label 3.5 is of type float: give a text or a whole number"
+    assert "'metadata'" in told["row 2"]
+    assert "at least one picture" in told["new"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("bear", "row 1 is of type str"),
+        (("bear", []), "row 1 has 2 parts"),
+        ({"id": "a", "lable": "b"}, "row 1 has the unknown key 'lable'"),
+        ({"images": []}, "row 1 has no key 'id'"),
+    ],
+)
+def test_a_row_of_another_shape_is_an_error_that_names_it(near: ps.Engine, row: Any, said: str) -> None:
+    good = ("good", [picture(1)], None, None, None)
+    with pytest.raises((TypeError, ValueError), match=said):
+        near.add_items([good, row])
+    with pytest.raises((TypeError, ValueError), match=said):
+        near.add_items(iter([good, row]))
+
+
+def test_no_more_is_taken_than_a_few_batches_hold(near: ps.Engine) -> None:
+    taken, ahead = [0], [0]
+
+    def stream() -> Iterator[Any]:
+        for number in range(1000):
+            taken[0] += 1
+            ahead[0] = max(ahead[0], taken[0] - len(near))
+            yield {"id": f"{number:05}", "images": picture(number)}
+
+    told: list[tuple[int, int | None]] = []
+    near.add_items(stream(), progress=lambda done, total, _: told.append((done, total)))
+    assert ids(near) == numbered(1000)
+    assert ahead[0] <= 4 * 64
+    assert (told[0], told[-1]) == ((0, None), (1000, None))
+    near.add_items(stream(), total=1000, progress=lambda done, total, _: told.append((done, total)))
+    assert told[-1] == (1000, 1000)
+
+
+def test_an_error_of_a_generator_comes_through_and_what_was_stored_stays(near: ps.Engine) -> None:
+    def stream() -> Iterator[Any]:
+        yield from rows([picture(number) for number in range(300)])
+        raise KeyError("the source is gone")
+
+    with pytest.raises(KeyError, match="the source is gone"):
+        near.add_items(stream())
+    assert ids(near) == numbered(len(near))
+
+
+def test_columns_may_be_arrays_or_streams(near: ps.Engine) -> None:
+    pictures = [picture(number) for number in range(3)]
+    near.add_images(np.stack(pictures), ids=np.array(["a", "b", "c"]), labels=np.array([1, 2, 3]))
+    assert [(id, near.get(id).label) for id in ids(near)] == [("a", "1"), ("b", "2"), ("c", "3")]
+    report = near.add_images(iter(pictures), ids=(id for id in "abd"))
+    assert (report.items, report.references, report.duplicates) == (1, 1, 2)
+    with pytest.raises(ValueError, match="images, ids differ in length: one of them ends at 2"):
+        near.add_images(iter(pictures), ids=(id for id in "ab"))
+    with pytest.raises(TypeError, match="one picture"):
+        near.add_images("bear.jpg")
+
+
+def test_pictures_in_memory_are_converted_when_their_turn_comes(near: ps.Engine) -> None:
+    """Each is a file object, which is read when it is converted."""
+    taken = [0]
+
+    class File(io.BytesIO):
+        def read(self, *size: Any) -> bytes:
+            taken[0] += 1
+            return super().read(*size)
+
+    def file(number: int) -> File:
+        stream = io.BytesIO()
+        Image.fromarray(picture(number)).save(stream, "PNG")
+        return File(stream.getvalue() + bytes(8 << 20))
+
+    seen: list[int] = []
+    near.add_items(
+        [("bear", [file(number) for number in range(24)], None, None, None)], progress=lambda *_: seen.append(taken[0])
+    )
+    assert len(near.get("bear").references) == 24
+    assert seen[0] <= 8
+
+
+@pytest.mark.parametrize("call", ["add_images", "add_items", "encode_images"])
+def test_pictures_in_memory_take_memory_for_a_few(tmp_path: Path, toy_model: Path, call: str) -> None:
+    program = (
+        "import resource, sys\n"
+        "import numpy as np\n"
+        "import plushie_search as ps\n"
+        "photo = np.resize(np.arange(251, dtype=np.uint8), (2000, 3000, 3))\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10\n"
+        "with ps.Engine(sys.argv[1], model=sys.argv[2], threads=2) as engine:\n"
+        "    engine.encode_images(photo)\n"
+        "    before = peak()\n"
+        "    if sys.argv[3] == 'add_images':\n"
+        "        engine.add_images([photo] * 40, ids=map(str, range(40)))\n"
+        "    elif sys.argv[3] == 'add_items':\n"
+        "        engine.add_items([('bear', [photo] * 40, None, None, None)])\n"
+        "    else:\n"
+        "        engine.encode_images([photo] * 40)\n"
+        "    print(peak() - before)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "c"), str(toy_model), call]
+    grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert grown < 300  # all of them are 687 MiB

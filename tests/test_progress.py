@@ -65,3 +65,10 @@ def test_nothing_is_drawn_into_a_file() -> None:
     progress(1, 2, "x")
     progress.close()
     assert stream.getvalue() == ""
+
+
+def test_without_a_total_there_is_neither_bar_nor_time_left(clock: list[float]) -> None:
+    bar = ProgressBar("adding", stream=Terminal())
+    bar(0, None, "")
+    assert bar.line(640, None, clock[0] + 10) == "adding 640  64/s"
+    assert bar.line(0, None, clock[0] + 10) == "adding 0"

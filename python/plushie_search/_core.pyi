@@ -23,9 +23,10 @@ class _Array(Protocol):
 
 _Image: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | _File | _Pil | NDArray[Any] | _Array
 
-_Progress: TypeAlias = Callable[[int, int, str], object]
-_NewItem: TypeAlias = tuple[str, Sequence[_Image], str | None, Mapping[str, Any] | None, str | None]
-_Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]]]
+_Progress: TypeAlias = Callable[[int, int | None, str], object]
+_NewItem: TypeAlias = tuple[str, _Image | Sequence[_Image], str | None, Mapping[str, Any] | None, str | None]
+_Failed: TypeAlias = tuple[str, str, int]
+_Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int]
 _ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str]]]
 _By: TypeAlias = str | Mapping[str, float]
 _HitRow: TypeAlias = tuple[str, float, str, str | None, dict[str, Any]]
@@ -260,7 +261,9 @@ class Engine:
         text: str | None = None,
     ) -> tuple[int, int]: ...
     def add_folder(self, folder: str, *, progress: _Progress | None = None) -> _Report: ...
-    def add_items(self, items: list[_NewItem], *, progress: _Progress | None = None) -> _Report: ...
+    def add_items(
+        self, items: Iterable[_NewItem | _Failed], *, total: int | None = None, progress: _Progress | None = None
+    ) -> _Report: ...
     def add_vectors(
         self, ids: list[str], vectors: Sequence[tuple[str | None, NDArray[np.float32]]]
     ) -> tuple[int, int]: ...

@@ -84,6 +84,10 @@ def _sentence(report: Report, total: int) -> str:
     parts = [_count(report.items, "new item"), _count(report.references, "new reference")]
     if report.duplicates:
         parts.append(f"{report.duplicates} there already")
+    if report.renamed:
+        parts.append(f"{report.renamed} of them by a new name")
+    if report.replaced:
+        parts.append(f"{report.replaced} replaced")
     if report.failed:
         parts.append(f"{len(report.failed)} failed")
     return f"{', '.join(parts)}; {_count(total, 'item')} in the catalog"

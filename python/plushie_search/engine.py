@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from itertools import tee, zip_longest
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from . import _core, forks, hub
 from .evaluate import evaluate
 from .results import Item, Reference, Report, Results
+from .rows import Row, pictures, to_rows
 from .service import Remote, one_each
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from .evaluate import Pictures, Texts, Unknown
     from .evaluation import Evaluation
 
-Progress: TypeAlias = Callable[[int, int, str], object]
-"""Called with (pictures done, pictures in all, the item that comes next)."""
+Progress: TypeAlias = Callable[[int, int | None, str], object]
+"""Called with (pictures done, pictures in all or None if their number is not known, the item that comes next)."""
 
 Where: TypeAlias = Mapping[str, Any]
 By: TypeAlias = str | Mapping[str, float]
@@ -191,69 +193,80 @@ class Engine:
     def add_folder(self, folder: str | os.PathLike[str], *, progress: Progress | None = None) -> Report:
         """Adds ``folder/<item>/<picture>``: each folder of pictures becomes an item named by its path.
 
-        A picture directly in ``folder`` is an item of its own. Pictures that cannot be used are reported and stop
-        nothing. Ctrl-C stops it, and running it again continues.
+        A picture directly in ``folder`` is an item of its own. A file is a picture by its ending or by its first bytes;
+        hidden files are left out, and folders that systems keep for themselves (``@eaDir``, ``$RECYCLE.BIN``).
+        Pictures that cannot be used and folders that cannot be read are reported and stop nothing. Ctrl-C stops it, and
+        running it again continues. Files that were moved, renamed or edited since the last time get their references
+        new names or new pictures.
 
         Raises:
             ValueError: There is no picture in it.
-            OSError: A folder cannot be read.
+            OSError: The folder itself cannot be read.
         """
         return Report(*self._core.add_folder(os.fspath(folder), progress=progress))
 
     def add_images(
         self,
-        images: Sequence[ImageLike],
+        images: Iterable[ImageLike],
         *,
-        ids: Sequence[str] | None = None,
-        descriptions: Sequence[str | None] | None = None,
-        labels: Sequence[str | None] | None = None,
-        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        ids: Iterable[str | int] | None = None,
+        descriptions: Iterable[str | None] | None = None,
+        labels: Iterable[str | int | None] | None = None,
+        metadata: Iterable[Mapping[str, Any] | None] | None = None,
+        total: int | None = None,
         progress: Progress | None = None,
     ) -> Report:
         """Adds each picture to the item of the same place in ``ids``.
 
         Without ``ids`` each picture must be a path and is an item named by that path. Pictures with the same id
-        belong to one item. ``descriptions`` are stored as the items' texts.
+        belong to one item. ``descriptions`` are stored as the items' texts. Any of them may be an iterable without a
+        length: no more is taken than a few batches hold. ``total`` is then how many pictures ``progress`` is told.
 
         Raises:
             ValueError: The lists differ in length, or a picture that is no path has no id.
         """
-        images = list(images)
-        count = len(images)
+        if isinstance(images, (str, bytes, os.PathLike)):
+            raise TypeError("images is one picture: give a list of pictures, or call add")
+        count = len(images) if isinstance(images, Sized) else None
         if ids is None:
-            for number, image in enumerate(images):
-                if not isinstance(image, (str, os.PathLike)):
-                    raise ValueError(f"image {number} is no path, so it needs an id: pass ids=[...]")
-            ids = [os.fspath(image) for image in images]  # type: ignore[arg-type]
-        columns: dict[str, Sequence[Any]] = {
+            if isinstance(images, Sized):
+                images = list(images)
+                ids = [_path(image, number) for number, image in enumerate(images)]
+            else:
+                images, paths = tee(images)
+                ids = (_path(image, number) for number, image in enumerate(paths))
+        columns: dict[str, Iterable[Any] | None] = {
+            "images": images,
             "ids": ids,
-            "descriptions": descriptions if descriptions is not None else [None] * count,
-            "labels": labels if labels is not None else [None] * count,
-            "metadata": metadata if metadata is not None else [None] * count,
+            "labels": labels,
+            "metadata": metadata,
+            "descriptions": descriptions,
         }
-        for name, column in columns.items():
-            if len(column) != count:
-                raise ValueError(f"{count} images but {len(column)} {name}: give one for each image")
-        rows = [
-            (id, [image], label, meta, text)
-            for id, image, label, meta, text in zip(
-                ids, images, columns["labels"], columns["metadata"], columns["descriptions"], strict=True
-            )
-        ]
-        return self.add_items(rows, progress=progress)
+        for name, values in columns.items():
+            if count is not None and isinstance(values, Sized) and len(values) != count:
+                raise ValueError(f"{count} images but {len(values)} {name}: give one for each image")
+        rows = ((id, [image], label, meta, text) for image, id, label, meta, text in _together(columns))
+        return self.add_items(rows, total=count if total is None else total, progress=progress)
 
-    def add_items(
-        self,
-        items: Iterable[tuple[str, Sequence[ImageLike], str | None, Mapping[str, Any] | None, str | None]],
-        *,
-        progress: Progress | None = None,
-    ) -> Report:
-        """Adds many items, ``(id, images, label, metadata, text)`` each, in batches.
+    def add_items(self, items: Iterable[Row], *, total: int | None = None, progress: Progress | None = None) -> Report:
+        """Adds many items in batches: ``(id, images, label, metadata, text)``, or dicts with these keys.
 
-        Pictures that cannot be used are reported and stop nothing. Ctrl-C stops it, and running it again continues
-        where it stopped.
+        Rows and pictures that cannot be used are reported and stop nothing. Ctrl-C stops it, and running it again
+        continues where it stopped. Any iterable will do: no more is taken from it than a few batches hold.
+
+        Args:
+            items: The rows. An id, a label or a text may be a whole number, which is stored as its digits; NaN and
+                pandas's NA are None. Whatever is None, or no key, keeps what is stored.
+            total: How many pictures there are, for ``progress``; counted by default where ``items`` is a list.
+            progress: Called with (pictures done, pictures in all or None, the item that comes next).
+
+        Raises:
+            TypeError: A row is neither a tuple nor a dict; it is named by its number, from 0.
+            ValueError: A row has not five parts, or has a key that is none of these.
         """
-        return Report(*self._core.add_items(list(items), progress=progress))
+        if total is None and isinstance(items, (list, tuple)):
+            total = pictures(items)
+        return Report(*self._core.add_items(to_rows(items), total=total, progress=progress))
 
     def update(
         self,
@@ -653,6 +666,24 @@ class Engine:
 
     def __repr__(self) -> str:
         return repr(self._core)
+
+
+def _path(image: Any, number: int) -> str:
+    if not isinstance(image, (str, os.PathLike)):
+        raise ValueError(f"image {number} is no path, so it needs an id: pass ids=[...]")
+    return os.fspath(image)
+
+
+def _together(columns: Mapping[str, Iterable[Any] | None]) -> Iterator[tuple[Any, ...]]:
+    """Rows of columns; those that are None have None in each."""
+    given = [column for column in columns.values() if column is not None]
+    end = object()
+    for number, values in enumerate(zip_longest(*given, fillvalue=end)):
+        if any(value is end for value in values):
+            names = ", ".join(name for name, column in columns.items() if column is not None)
+            raise ValueError(f"{names} differ in length: one of them ends at {number}; give one of each for each image")
+        cells = iter(values)
+        yield tuple(None if column is None else next(cells) for column in columns.values())
 
 
 def _names(models: By | None) -> str | None:

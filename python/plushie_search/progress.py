@@ -26,14 +26,14 @@ class ProgressBar:
         self._start: tuple[float, int] | None = None
         self._drawn = 0.0
 
-    def __call__(self, done: int, total: int, name: str) -> None:
+    def __call__(self, done: int, total: int | None, name: str) -> None:
         """Draws how far it is, unless it was drawn a moment ago."""
         if not self._on:
             return
         now = time.monotonic()
         if self._start is None:
             self._start = now, done
-        if now - self._drawn < PAUSE and done < total:
+        if now - self._drawn < PAUSE and (total is None or done < total):
             return
         self._drawn = now
         line = f"{self.line(done, total, now)}  {printable(name)}"
@@ -43,14 +43,19 @@ class ProgressBar:
         self._stream.write(f"\r{line}\x1b[K")
         self._stream.flush()
 
-    def line(self, done: int, total: int, now: float) -> str:
-        """The line at a time, without the name."""
+    def line(self, done: int, total: int | None, now: float) -> str:
+        """The line at a time, without the name; without a total it has neither bar nor time left."""
         begin, before = self._start if self._start is not None else (now, done)
-        filled = BAR * done // total if total else BAR
-        text = f"{self._verb} [{'#' * filled}{'-' * (BAR - filled)}] {done}/{total}"
+        if total is None:
+            text = f"{self._verb} {done}"
+        else:
+            filled = BAR * done // total if total else BAR
+            text = f"{self._verb} [{'#' * filled}{'-' * (BAR - filled)}] {done}/{total}"
         if done == before or now <= begin:
             return text
         rate = (done - before) / (now - begin)
+        if total is None:
+            return f"{text}  {rate:.{0 if rate >= 10 else 1}f}/s"
         minutes, seconds = divmod(round((total - done) / rate), 60)
         hours, minutes = divmod(minutes, 60)
         left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

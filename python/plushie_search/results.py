@@ -70,13 +70,17 @@ class Report:
         items: Items that are new.
         references: References that are new.
         duplicates: Pictures that their item had already.
-        failed: The pictures that could not be used: name and reason.
+        failed: The pictures, files and rows that could not be used: name and reason.
+        renamed: Of the duplicates, those whose file has moved or has another name now.
+        replaced: References that were removed because their file holds another picture now.
     """
 
     items: int
     references: int
     duplicates: int
     failed: list[tuple[str, str]]
+    renamed: int = 0
+    replaced: int = 0
 
 
 class Results(Sequence[Hit]):

@@ -1,6 +1,7 @@
 //! Adding: read, skip what is known, encode by every model, store in one transaction.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::picture::Source;
 use crate::stop::{self, Stop};
-use crate::store::{NewItem, NewReference, check_id};
+use crate::store::{NewItem, NewReference, Seen, check_fields};
 use crate::vectors::Vectors;
 
 /// Rows of vectors that are stored in one transaction.
@@ -41,6 +42,14 @@ impl Draft {
     pub fn new(id: impl Into<String>) -> Self {
         Self { id: id.into(), sources: Vec::new(), label: None, metadata: None, text: None }
     }
+
+    /// Checks all but the pictures.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an id, a label, a text or metadata that cannot be stored.
+    pub fn check(&self) -> Result<()> {
+        check_fields(&self.id, self.label.as_deref(), self.text.as_deref(), self.metadata.as_ref())
+    }
 }
 
 /// What adding did.
@@ -54,11 +63,17 @@ pub struct Added {
     pub duplicates: usize,
     /// Pictures that could not be used: their names and why.
     pub failed: Vec<(String, Error)>,
+    /// Of the duplicates, those whose reference got the name of the file that was added, for the old one is gone.
+    pub renamed: usize,
+    /// References that were removed, for their file holds another picture now.
+    pub replaced: usize,
 }
 
 /// Items whose pictures are encoded, and of which nothing is stored yet.
 pub struct Prepared {
     drafts: Vec<Draft>,
+    /// Which drafts came without pictures.
+    bare: Vec<bool>,
     encoded: Vec<Vec<Encoded>>,
     failed: Vec<(String, Error)>,
 }
@@ -67,12 +82,19 @@ pub struct Prepared {
 struct Encoded {
     name: String,
     digest: [u8; 32],
+    /// Whether it is a file, whose path is the name.
+    file: bool,
     outcome: Outcome,
 }
 
 enum Outcome {
     /// The item has it already.
-    Known,
+    Known {
+        /// Whether by another name.
+        otherwise: bool,
+        /// Whether that name leads to it no more.
+        gone: bool,
+    },
     /// A vector of each of the engine's models.
     New(Vec<Vec<f32>>),
     /// It could be read, but a model could not make a vector of it.
@@ -89,7 +111,7 @@ impl Engine {
     /// The first picture's error; [`Error::Argument`] when the id cannot be one, or a new item has no picture.
     pub fn add(&self, draft: Draft) -> Result<Added> {
         if draft.sources.is_empty() && !self.store.contains(&draft.id)? {
-            return Err(Error::argument(format!("item {:?} is new, so it needs at least one picture", draft.id)));
+            return Err(pictureless(&draft.id));
         }
         let mut prepared = self.prepare(vec![draft])?;
         if !prepared.failed.is_empty() {
@@ -104,11 +126,13 @@ impl Engine {
     /// # Errors
     /// Those of the encoders and of the store, [`Error::Interrupted`] when it is called off; a picture that cannot be used
     /// is none.
-    pub fn prepare(&self, drafts: Vec<Draft>) -> Result<Prepared> {
+    pub fn prepare(&self, mut drafts: Vec<Draft>) -> Result<Prepared> {
         let (encoded, failed) = self.encode(&drafts)?;
         // Pictures that were left then must not count as pictures that cannot be used.
         Stop::current().check()?;
-        Ok(Prepared { drafts, encoded, failed })
+        // They may hold much memory, and are not needed any more.
+        let bare = drafts.iter_mut().map(|draft| std::mem::take(&mut draft.sources).is_empty()).collect();
+        Ok(Prepared { drafts, bare, encoded, failed })
     }
 
     /// Stores items in one transaction. Pictures that cannot be used are reported; an item that has none left, and had
@@ -116,8 +140,25 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the store: then nothing of them is stored.
-    pub fn commit(&self, Prepared { drafts, encoded, failed }: Prepared) -> Result<Added> {
-        self.write(&drafts, &encoded, failed)
+    pub fn commit(&self, prepared: Prepared) -> Result<Added> {
+        let mut added = Added::default();
+        let mut next = Some(prepared);
+        while let Some(Prepared { drafts, bare, encoded, failed }) = next {
+            let (done, lost) = self.write(&drafts, &encoded, failed)?;
+            for (draft, _) in drafts.iter().zip(bare).filter(|(_, bare)| *bare) {
+                if !self.store.contains(&draft.id)? {
+                    added.failed.push((draft.id.clone(), pictureless(&draft.id)));
+                }
+            }
+            added.items += done.items;
+            added.references += done.references;
+            added.duplicates += done.duplicates;
+            added.failed.extend(done.failed);
+            added.renamed += done.renamed;
+            added.replaced += done.replaced;
+            next = if lost.is_empty() { None } else { Some(self.prepare(lost)?) };
+        }
+        Ok(added)
     }
 
     /// How many pictures keep everything busy that this engine computes on.
@@ -135,7 +176,7 @@ impl Engine {
     /// [`Error::Interrupted`] between two transactions.
     pub fn add_vectors(&self, ids: &[String], vectors: &[(Option<String>, Vectors)]) -> Result<Added> {
         let vectors = self.by_model(ids.len(), vectors)?;
-        ids.iter().try_for_each(|id| check_id(id))?;
+        ids.iter().try_for_each(|id| check_fields(id, None, None, None))?;
         self.store.check_add(&self.models)?;
         // So that the digest does not depend on the order in which the models were opened.
         let mut order: Vec<usize> = (0..self.models.len()).collect();
@@ -173,9 +214,14 @@ impl Engine {
                 digest.update(bytes);
             }
             let outcome = Outcome::New(vectors.iter().map(|vectors| vectors.row(row).to_vec()).collect());
-            encoded[place].push(Encoded { name: "vector".into(), digest: digest.finalize().into(), outcome });
+            encoded[place].push(Encoded {
+                name: "vector".into(),
+                digest: digest.finalize().into(),
+                file: false,
+                outcome,
+            });
         }
-        self.write(&drafts, &encoded, Vec::new())
+        Ok(self.write(&drafts, &encoded, Vec::new())?.0)
     }
 
     /// The vectors in the order of the models.
@@ -218,36 +264,44 @@ impl Engine {
         let mut failed = Vec::new();
         let mut encoded: Vec<Vec<Encoded>> = Vec::with_capacity(drafts.len());
         let mut fresh: Vec<Source> = Vec::new();
-        let mut places: Vec<(usize, usize)> = Vec::new();
+        let mut places: Vec<(usize, usize, usize)> = Vec::new();
         for (draft, read) in drafts.iter().zip(self.read(drafts)) {
             let mut pictures = Vec::with_capacity(read.len());
             let digests: Vec<[u8; 32]> =
                 read.iter().filter_map(|r| r.as_ref().ok().map(|(_, digest)| *digest)).collect();
             let mut known = self.store.holds(&draft.id, &digests, &self.models)?.into_iter();
+            let mut names = self.store.names(&draft.id, &digests)?.into_iter();
             let mut seen = HashSet::new();
-            for (source, read) in draft.sources.iter().zip(read) {
-                let name = source.name();
-                match read {
-                    Ok((source, digest)) => {
-                        let mut outcome = Outcome::Known;
-                        if !known.next().unwrap_or(false) && seen.insert(digest) {
+            for (origin, (source, read)) in draft.sources.iter().zip(read).enumerate() {
+                // Each digest has its place in both lists.
+                let read =
+                    read.map(|(read, digest)| (read, digest, known.next().unwrap_or(false), names.next().flatten()));
+                match read.and_then(|read| Ok((read, reference_name(source)?))) {
+                    Ok(((read, digest, known, held), name)) => {
+                        let file = matches!(source, Source::Path(_));
+                        let mut outcome = Outcome::Known { otherwise: false, gone: false };
+                        if known {
+                            if let Some(old) = held.filter(|old| file && *old != name) {
+                                outcome = Outcome::Known { otherwise: true, gone: is_gone(&old, &digest) };
+                            }
+                        } else if seen.insert(digest) {
                             outcome = Outcome::Unusable; // until it is encoded, below
-                            places.push((encoded.len(), pictures.len()));
-                            fresh.push(source);
+                            places.push((encoded.len(), pictures.len(), origin));
+                            fresh.push(read);
                         }
-                        pictures.push(Encoded { name, digest, outcome });
+                        pictures.push(Encoded { name, digest, file, outcome });
                     }
-                    Err(error) => failed.push((name, error)),
+                    Err(error) => failed.push((told(&draft.id, source), error)),
                 }
             }
             encoded.push(pictures);
         }
         let encoders: Vec<&Encoder> = self.encoders.iter().map(|encoder| &**encoder).collect();
-        for ((draft, place), vectors) in places.into_iter().zip(Encoder::each_image_by(&encoders, &fresh)?) {
+        for ((draft, place, origin), vectors) in places.into_iter().zip(Encoder::each_image_by(&encoders, &fresh)?) {
             let picture = &mut encoded[draft][place];
             match vectors {
                 Ok(vectors) => picture.outcome = Outcome::New(vectors.into_iter().map(Vectors::into_inner).collect()),
-                Err(error) => failed.push((picture.name.clone(), error)),
+                Err(error) => failed.push((told(&drafts[draft].id, &drafts[draft].sources[origin]), error)),
             }
         }
         Ok((encoded, failed))
@@ -264,22 +318,42 @@ impl Engine {
         self.workers().install(|| drafts.par_iter().map(all).collect())
     }
 
-    fn write(&self, drafts: &[Draft], encoded: &[Vec<Encoded>], failed: Vec<(String, Error)>) -> Result<Added> {
+    /// Stores in one transaction, and tells which pictures are to be prepared again: those that their item had, and that
+    /// were removed meanwhile.
+    fn write(
+        &self,
+        drafts: &[Draft],
+        encoded: &[Vec<Encoded>],
+        failed: Vec<(String, Error)>,
+    ) -> Result<(Added, Vec<Draft>)> {
         let mut added = Added { failed, ..Added::default() };
-        let mut items = Vec::with_capacity(drafts.len());
+        let mut items: Vec<NewItem<'_>> = Vec::with_capacity(drafts.len());
+        let mut made: HashSet<&str> = HashSet::new();
+        let mut seen = Vec::new();
+        let mut origins: Vec<(&Draft, &Encoded)> = Vec::new();
         for (draft, pictures) in drafts.iter().zip(encoded) {
             let mut references = Vec::with_capacity(pictures.len());
-            for Encoded { name, digest, outcome } in pictures {
-                match outcome {
-                    Outcome::Known => added.duplicates += 1,
+            for picture in pictures {
+                let Encoded { name, digest, file, outcome } = picture;
+                let (name_known, renamed) = match outcome {
+                    Outcome::Known { otherwise, gone } => {
+                        added.duplicates += 1;
+                        (*otherwise, *gone)
+                    }
                     Outcome::New(vectors) => {
                         let rows = self.models.iter().copied().zip(vectors.iter().map(Vec::as_slice));
                         references.push(NewReference { name, digest: *digest, vectors: rows.collect() });
+                        (*file, false)
                     }
-                    Outcome::Unusable => {}
-                }
+                    Outcome::Unusable => continue,
+                };
+                origins.push((draft, picture));
+                let name = name_known.then_some(name.as_str());
+                seen.push(Seen { id: &draft.id, digest: *digest, name, renamed });
             }
-            if references.is_empty() && !self.store.contains(&draft.id)? {
+            if !references.is_empty() {
+                made.insert(&draft.id);
+            } else if !made.contains(draft.id.as_str()) && !self.store.contains(&draft.id)? {
                 continue;
             }
             items.push(NewItem {
@@ -290,12 +364,65 @@ impl Engine {
                 references,
             });
         }
-        for stored in self.store.add_all(&items)? {
+        let stored = self.store.add_seen(&items, &seen)?;
+        for stored in &stored.items {
             let new = stored.new.iter().filter(|new| **new).count();
             added.items += usize::from(stored.created);
             added.references += new;
             added.duplicates += stored.new.len() - new;
         }
-        Ok(added)
+        added.renamed = stored.renamed;
+        added.replaced = stored.replaced;
+        let mut lost = Vec::new();
+        for place in stored.lost {
+            let (draft, picture) = origins[place];
+            added.duplicates -= 1;
+            if picture.file {
+                lost.push(Draft { sources: vec![Source::Path(picture.name.clone().into())], ..draft.clone() });
+            } else {
+                let reason = "it was removed while it was being added; add it again";
+                added.failed.push((format!("{}: {}", draft.id, picture.name), Error::picture(&picture.name, reason)));
+            }
+        }
+        Ok((added, lost))
     }
+}
+
+fn pictureless(id: &str) -> Error {
+    Error::argument(format!("item {id:?} is new, so it needs at least one picture"))
+}
+
+/// A path as text; bytes that are not UTF-8 are written as `\xE9`, so that different paths stay different.
+pub fn shown(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02X}")));
+    }
+    text
+}
+
+/// The name of the reference that a picture becomes: of a file its absolute path, so that it is found from any
+/// directory.
+fn reference_name(source: &Source) -> Result<String> {
+    let Source::Path(path) = source else { return Ok(source.name()) };
+    let absolute = std::path::absolute(path).map_err(Error::io(path))?;
+    absolute.into_os_string().into_string().map_err(|_| {
+        Error::picture(shown(path), "its path is not UTF-8, so that no reference can name it; rename it first")
+    })
+}
+
+/// What a report calls a picture that cannot be used.
+fn told(id: &str, source: &Source) -> String {
+    match source {
+        Source::Path(path) => shown(path),
+        _ => format!("{id}: {}", source.name()),
+    }
+}
+
+/// Whether content is not found any more by the name that its reference has. A name that is no absolute path says
+/// nothing from another directory.
+fn is_gone(name: &str, digest: &[u8; 32]) -> bool {
+    let path = Path::new(name);
+    path.is_relative() || Source::Path(path.into()).digest().ok().as_ref() != Some(digest)
 }

@@ -11,28 +11,70 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString, PyTuple};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::ingest::in_memory;
 use crate::picture::{Picture, Samples, Source};
 use crate::vectors::Vectors;
 
-use super::detached;
+use super::{detached, patient};
+
+/// How many bytes of pictures in memory are converted before they are encoded.
+const CONVERTED: u64 = 64 << 20;
 
 const ACCEPTED: &str = "a picture is a path, the bytes of a file, an open binary file, a PIL image, or an array of \
                         shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4)";
 
 /// One picture or many, and whether it was one.
 pub(super) fn images(value: &Bound<'_, PyAny>) -> PyResult<(Vec<Source>, bool)> {
+    match many(value)? {
+        Some(items) => {
+            let sources = items.iter().enumerate().map(|(i, item)| source(item, &format!("image {i}")));
+            Ok((sources.collect::<PyResult<_>>()?, false))
+        }
+        None => Ok((vec![image(value)?], true)),
+    }
+}
+
+/// The vectors of one picture or many, of which no more are converted at a time than fit into memory well.
+pub(super) fn encoded(
+    py: Python<'_>,
+    value: &Bound<'_, PyAny>,
+    encode: impl Fn(&[Source]) -> Result<Vectors> + Sync,
+) -> PyResult<Vectors> {
+    let Some(items) = many(value)? else {
+        let picture = image(value)?;
+        return detached(py, || encode(&[picture]));
+    };
+    let mut vectors: Option<Vectors> = None;
+    let mut items = items.into_iter().enumerate().peekable();
+    while vectors.is_none() || items.peek().is_some() {
+        let (mut sources, mut bytes) = (Vec::new(), 0);
+        while bytes < CONVERTED
+            && let Some((place, item)) = items.next()
+        {
+            let source = source(&item, &format!("image {place}"))?;
+            bytes += in_memory(&source);
+            sources.push(source);
+        }
+        py.check_signals()?;
+        let some = patient(py, sources.len(), || encode(&sources))?;
+        match &mut vectors {
+            Some(vectors) => vectors.extend(&some),
+            None => vectors = Some(some),
+        }
+    }
+    Ok(vectors.expect("the first group is encoded even if it is empty"))
+}
+
+/// The elements of a value that is many pictures.
+pub(super) fn many<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
     if let Some(items) = sequence(value) {
-        let sources = items.iter().enumerate().map(|(i, item)| source(item, &format!("image {i}")));
-        return Ok((sources.collect::<PyResult<_>>()?, false));
+        return Ok(Some(items));
     }
-    if let Some(array) = array_like(value)?
-        && array.ndim() == 4
-    {
-        let sources = array.try_iter()?.enumerate().map(|(i, item)| source(&item?, &format!("image {i}")));
-        return Ok((sources.collect::<PyResult<_>>()?, false));
+    match array_like(value)? {
+        Some(array) if array.ndim() == 4 => array.try_iter()?.collect::<PyResult<_>>().map(Some),
+        _ => Ok(None),
     }
-    Ok((vec![image(value)?], true))
 }
 
 /// One picture.
@@ -73,7 +115,8 @@ fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "thing without a name".to_owned(), |name| name.to_string())
 }
 
-fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
+/// One picture, with what errors call it.
+pub(super) fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
     let py = value.py();
     let bytes = |kind: &str, bytes: &[u8]| Source::Bytes { name: format!("{name} ({kind})"), bytes: bytes.into() };
     if let Ok(data) = value.cast::<PyBytes>() {

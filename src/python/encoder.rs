@@ -121,8 +121,7 @@ impl PyEncoder {
     }
 
     fn encode_images<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let (sources, _) = convert::images(images)?;
-        convert::array(py, patient(py, sources.len(), || self.0.images(&sources))?)
+        convert::array(py, convert::encoded(py, images, |sources| self.0.images(sources))?)
     }
 
     fn encode_texts<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {

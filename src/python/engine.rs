@@ -1,6 +1,5 @@
 //! `_core.Engine`: an open catalog.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,13 +11,13 @@ use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
 
 use crate::engine::{Draft, Engine, Hit, Search};
 use crate::error::{Error, Result};
-use crate::ingest;
 use crate::query::Query;
 use crate::store::{Access, Item, Update};
 use crate::vectors::Vectors;
 
 use super::convert;
 use super::encoder::PyEncoder;
+use super::ingest;
 use super::json;
 use super::{detached, patient, waiting};
 
@@ -120,26 +119,18 @@ impl PyEngine {
         folder: PathBuf,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let engine = self.open()?;
-        let drafts = detached(py, || ingest::folder(&folder))?;
-        run_ingest(py, &engine, drafts, progress)
+        ingest::add_folder(py, &*self.open()?, folder, progress)?.into_pyobject(py)
     }
 
-    #[pyo3(signature = (items, *, progress=None))]
+    #[pyo3(signature = (items, *, total=None, progress=None))]
     fn add_items<'py>(
         &self,
         py: Python<'py>,
-        items: &Bound<'py, PyList>,
+        items: &Bound<'py, PyAny>,
+        total: Option<usize>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let engine = self.open()?;
-        type Row<'py> = (String, Bound<'py, PyAny>, Option<String>, Option<Bound<'py, PyAny>>, Option<String>);
-        let drafts = items.iter().map(|row| {
-            let (id, images, label, metadata, text): Row<'_> = row.extract()?;
-            draft(id, &images, label, metadata.as_ref(), text)
-        });
-        let drafts = drafts.collect::<PyResult<Vec<_>>>()?;
-        run_ingest(py, &engine, drafts, progress)
+        ingest::add_rows(py, &*self.open()?, items, total, progress)?.into_pyobject(py)
     }
 
     fn update(&self, py: Python<'_>, id: String, changes: &Bound<'_, PyDict>) -> PyResult<()> {
@@ -328,8 +319,7 @@ impl PyEngine {
         model: Option<&str>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let engine = self.open()?;
-        let (sources, _) = convert::images(images)?;
-        convert::array(py, patient(py, sources.len(), || engine.image_encoder(model)?.images(&sources))?)
+        convert::array(py, convert::encoded(py, images, |sources| engine.image_encoder(model)?.images(sources))?)
     }
 
     #[pyo3(signature = (texts, *, model=None))]
@@ -417,52 +407,6 @@ fn draft(
     let (sources, _) = convert::images(images)?;
     let metadata = metadata.map(|object| json::to_object(object, "metadata")).transpose()?.flatten();
     Ok(Draft { id, sources, label, metadata, text })
-}
-
-/// Asks Python.
-struct Watcher {
-    progress: Option<Py<PyAny>>,
-    raised: Option<PyErr>,
-}
-
-impl Watcher {
-    fn ask(&mut self, told: impl FnOnce(Python<'_>, Option<&Py<PyAny>>) -> PyResult<()>) -> ControlFlow<()> {
-        if self.raised.is_none() {
-            self.raised = Python::attach(|py| {
-                py.check_signals()?;
-                told(py, self.progress.as_ref())
-            })
-            .err();
-        }
-        if self.raised.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-}
-
-impl ingest::Watch for Watcher {
-    fn progress(&mut self, now: ingest::Progress<'_>) -> ControlFlow<()> {
-        self.ask(|py, call| call.map_or(Ok(()), |call| call.call1(py, (now.done, now.total, now.item)).map(drop)))
-    }
-
-    fn tick(&mut self) -> ControlFlow<()> {
-        self.ask(|_, _| Ok(()))
-    }
-}
-
-/// (new items, new references, duplicates, [(name, reason)]).
-fn run_ingest<'py>(
-    py: Python<'py>,
-    engine: &Engine,
-    drafts: Vec<Draft>,
-    progress: Option<Py<PyAny>>,
-) -> PyResult<Bound<'py, PyTuple>> {
-    let mut watcher = Watcher { progress, raised: None };
-    let report = detached(py, || ingest::run(engine, drafts, &mut watcher));
-    if let Some(error) = watcher.raised {
-        return Err(error);
-    }
-    let report = report?;
-    let failed: Vec<(String, String)> = report.failed.into_iter().map(|(name, why)| (name, why.to_string())).collect();
-    (report.items, report.references, report.duplicates, failed).into_pyobject(py)
 }
 
 fn rows<'py>(py: Python<'py>, batch: &[Vec<Hit>]) -> PyResult<Vec<Rows<'py>>> {

@@ -1,18 +1,209 @@
-//! `folder_items`.
+//! Rows of Python values and folders, as an ingest takes them; `folder_items`.
 
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
+use pyo3::types::{PyIterator, PyTuple};
 
-use crate::ingest;
+use crate::engine::{Draft, Engine};
+use crate::error::{Error, Result};
+use crate::ingest::{self, Failure, Next};
 use crate::picture::Source;
 
-use super::detached;
+use super::{convert, detached, json};
+
+/// How many bytes of pictures in memory are converted at a time.
+const CHUNK: u64 = 4 << 20;
+
+/// Told (pictures done, pictures in all or None, the item that comes next).
+type Callback = Option<Py<PyAny>>;
+
+/// (new items, new references, duplicates, [(name, reason)], renamed, replaced).
+type Report = (usize, usize, usize, Vec<(String, String)>, usize, usize);
+
+/// Adds the pictures of a folder.
+pub(super) fn add_folder(py: Python<'_>, engine: &Engine, folder: PathBuf, progress: Callback) -> PyResult<Report> {
+    let found = detached(py, || ingest::folder(&folder))?;
+    let total = found.drafts.iter().map(|draft| draft.sources.len()).sum();
+    let failed = found.failed.into_iter().map(|(name, error)| Err(Failure { name, error, pictures: 0 }));
+    let mut next = failed.chain(found.drafts.into_iter().map(Ok));
+    let mut watcher = Watcher { progress, raised: None };
+    let done = py.detach(|| ingest::run(engine, || Ok(next.next()), Some(total), &mut watcher));
+    report(done, watcher.raised)
+}
+
+/// Adds rows as they come: `(id, images, label, metadata, text)`, or `(name, reason, pictures)` of what is no such row.
+pub(super) fn add_rows(
+    py: Python<'_>,
+    engine: &Engine,
+    rows: &Bound<'_, PyAny>,
+    total: Option<usize>,
+    progress: Callback,
+) -> PyResult<Report> {
+    let mut rows = Rows { rows: rows.try_iter()?.unbind(), number: 0, current: None, raised: None };
+    let mut watcher = Watcher { progress, raised: None };
+    let done = py.detach(|| ingest::run(engine, || rows.next(), total, &mut watcher));
+    report(done, rows.raised.or(watcher.raised))
+}
+
+fn report(done: Result<ingest::Report>, raised: Option<PyErr>) -> PyResult<Report> {
+    if let Some(raised) = raised {
+        return Err(raised);
+    }
+    let done = done?;
+    let failed = done.failed.into_iter().map(|(name, why)| (name, why.to_string())).collect();
+    Ok((done.items, done.references, done.duplicates, failed, done.renamed, done.replaced))
+}
+
+/// Asks Python.
+struct Watcher {
+    progress: Callback,
+    raised: Option<PyErr>,
+}
+
+impl Watcher {
+    fn ask(&mut self, told: impl FnOnce(Python<'_>, Option<&Py<PyAny>>) -> PyResult<()>) -> ControlFlow<()> {
+        if self.raised.is_none() {
+            self.raised = Python::attach(|py| {
+                py.check_signals()?;
+                told(py, self.progress.as_ref())
+            })
+            .err();
+        }
+        if self.raised.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl ingest::Watch for Watcher {
+    fn progress(&mut self, now: ingest::Progress<'_>) -> ControlFlow<()> {
+        self.ask(|py, call| call.map_or(Ok(()), |call| call.call1(py, (now.done, now.total, now.item)).map(drop)))
+    }
+
+    fn tick(&mut self) -> ControlFlow<()> {
+        self.ask(|_, _| Ok(()))
+    }
+}
+
+/// Rows that are converted one by one, so that no more than a few pictures are copied before they are encoded.
+struct Rows {
+    rows: Py<PyIterator>,
+    number: usize,
+    /// The row whose pictures are being converted.
+    current: Option<Current>,
+    raised: Option<PyErr>,
+}
+
+struct Current {
+    bare: Draft,
+    /// The pictures that are to come, with their names.
+    pictures: VecDeque<(String, Py<PyAny>)>,
+    /// What could not be converted and is to be told.
+    failed: Option<Failure>,
+}
+
+impl Rows {
+    fn next(&mut self) -> Result<Option<Next>> {
+        Python::attach(|py| self.convert(py)).map_err(|raised| {
+            self.raised = Some(raised);
+            Error::Interrupted
+        })
+    }
+
+    fn convert(&mut self, py: Python<'_>) -> PyResult<Option<Next>> {
+        loop {
+            py.check_signals()?;
+            if let Some(current) = &mut self.current {
+                if let Some(next) = current.next(py)? {
+                    return Ok(Some(next));
+                }
+                self.current = None;
+            }
+            let Some(row) = self.rows.bind(py).clone().next() else { return Ok(None) };
+            let row = row?.cast_into::<PyTuple>()?;
+            let number = self.number;
+            self.number += 1;
+            if row.len() == 3 {
+                let (name, reason, pictures): (String, String, usize) = row.extract()?;
+                return Ok(Some(Err(Failure { name, error: Error::Argument(reason), pictures })));
+            }
+            let images = row.get_item(1)?;
+            let many = convert::many(&images)?;
+            let pictures = many.as_ref().map_or(1, Vec::len);
+            match bare(&row) {
+                Ok(bare) if pictures == 0 => return Ok(Some(Ok(bare))),
+                Ok(bare) => {
+                    let pictures = match many {
+                        Some(items) => {
+                            let named =
+                                |(place, item): (usize, Bound<'_, PyAny>)| (format!("image {place}"), item.unbind());
+                            items.into_iter().enumerate().map(named).collect()
+                        }
+                        None => [("image".to_owned(), images.unbind())].into(),
+                    };
+                    self.current = Some(Current { bare, pictures, failed: None });
+                }
+                Err(error) => {
+                    let id = row.get_item(0)?.repr()?;
+                    let name = format!("row {number} ({})", id.to_string_lossy());
+                    return Ok(Some(Err(Failure { name, error: reason(py, error)?, pictures })));
+                }
+            }
+        }
+    }
+}
+
+impl Current {
+    /// The item with some of its pictures, or one that cannot be used.
+    fn next(&mut self, py: Python<'_>) -> PyResult<Option<Next>> {
+        if let Some(failed) = self.failed.take() {
+            return Ok(Some(Err(failed)));
+        }
+        let mut draft = self.bare.clone();
+        let mut bytes = 0;
+        while bytes < CHUNK
+            && let Some((name, picture)) = self.pictures.pop_front()
+        {
+            match convert::source(picture.bind(py), &name) {
+                Ok(source) => {
+                    bytes += ingest::in_memory(&source);
+                    draft.sources.push(source);
+                }
+                Err(error) => {
+                    let name = format!("{}: {name}", self.bare.id);
+                    self.failed = Some(Failure { name, error: reason(py, error)?, pictures: 1 });
+                    break;
+                }
+            }
+        }
+        if draft.sources.is_empty() { Ok(self.failed.take().map(Err)) } else { Ok(Some(Ok(draft))) }
+    }
+}
+
+/// A row without its pictures.
+fn bare(row: &Bound<'_, PyTuple>) -> PyResult<Draft> {
+    type Row<'py> = (String, Bound<'py, PyAny>, Option<String>, Option<Bound<'py, PyAny>>, Option<String>);
+    let (id, _, label, metadata, text): Row<'_> = row.extract()?;
+    let metadata = metadata.map(|object| json::to_object(&object, "metadata")).transpose()?.flatten();
+    let draft = Draft { id, sources: Vec::new(), label, metadata, text };
+    draft.check()?;
+    Ok(draft)
+}
+
+/// Why something cannot be used; what is no fault of it ends the ingest.
+fn reason(py: Python<'_>, error: PyErr) -> PyResult<Error> {
+    if !error.is_instance_of::<PyException>(py) || error.is_instance_of::<PyMemoryError>(py) {
+        return Err(error);
+    }
+    Ok(Error::Argument(error.value(py).to_string()))
+}
 
 /// What adding a folder would add: (item, paths of its pictures).
 #[pyfunction]
 fn folder_items(py: Python<'_>, folder: PathBuf) -> PyResult<Vec<(String, Vec<PathBuf>)>> {
-    let drafts = detached(py, || ingest::folder(&folder))?;
+    let drafts = detached(py, || ingest::folder(&folder))?.drafts;
     let path = |source| if let Source::Path(path) = source { Some(path) } else { None };
     Ok(drafts.into_iter().map(|draft| (draft.id, draft.sources.into_iter().filter_map(path).collect())).collect())
 }

@@ -80,6 +80,19 @@ impl Store {
         })
     }
 
+    /// For each digest, the name of the item's reference with that content.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn names(&self, id: &str, digests: &[[u8; 32]]) -> Result<Vec<Option<String>>> {
+        self.read(|connection| {
+            let mut find = connection
+                .prepare_cached("SELECT name FROM refs JOIN items USING (item) WHERE items.id = ? AND digest = ?")?;
+            let mut name = |digest| find.query_row(params![id, digest], |row| row.get(0)).optional();
+            Ok(digests.iter().map(&mut name).collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     /// The items that fulfil `filter`, in the order in which they were added: `limit` of them after the first `offset`.
     ///
     /// # Errors

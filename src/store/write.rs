@@ -1,5 +1,6 @@
 //! Changes, each of them one transaction.
 
+use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -8,7 +9,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::store::read::{select_held, select_models};
 use crate::store::patience::PAUSE;
-use crate::store::{Added, Fault, ModelRow, NewItem, NewReference, Store, Update};
+use crate::store::{Added, Fault, ModelRow, NewItem, NewReference, Seen, Store, Stored, Update};
 
 const MAX_ID: usize = 512;
 const MAX_TEXT: usize = 64 << 10;
@@ -121,6 +122,16 @@ impl Store {
     /// # Errors
     /// Like [`Store::add`]; then none of the items is added.
     pub fn add_all(&self, items: &[NewItem<'_>]) -> Result<Vec<Added>> {
+        Ok(self.add_seen(items, &[])?.items)
+    }
+
+    /// As [`Store::add_all`], and in the same transaction brings the names of references up to date with the files that
+    /// were `seen`: first those of content that goes by another name, at last those whose file has other content.
+    ///
+    /// # Errors
+    /// Like [`Store::add`]; then nothing is changed.
+    pub fn add_seen(&self, items: &[NewItem<'_>], seen: &[Seen<'_>]) -> Result<Stored> {
+        seen.iter().try_for_each(|seen| check_text(seen.id, "name of a reference", seen.name))?;
         let metadata = items.iter().map(check_item).collect::<Result<Vec<_>>>()?;
         self.write(|transaction| {
             let known = select_models(transaction)?;
@@ -137,7 +148,10 @@ impl Store {
             let add = |(item, metadata): (&NewItem<'_>, &Option<String>)| {
                 add_item(transaction, item, metadata.as_deref(), now).map_err(Fault::from)
             };
-            items.iter().zip(&metadata).map(add).collect()
+            let renamed = rename(transaction, seen)?;
+            let items: Vec<Added> = items.iter().zip(&metadata).map(add).collect::<Result<_, Fault>>()?;
+            let lost = lost(transaction, seen)?;
+            Ok(Stored { items, renamed, replaced: replace(transaction, seen)?, lost })
         })
     }
 
@@ -275,32 +289,94 @@ fn add_reference(connection: &Connection, item: i64, reference: &NewReference<'_
     Ok(known.is_none())
 }
 
+/// Gives the references of what is `seen` the names that it goes by.
+fn rename(connection: &Connection, seen: &[Seen<'_>]) -> rusqlite::Result<usize> {
+    let mut rename = connection.prepare_cached(
+        "UPDATE refs SET name = ?3 WHERE item = (SELECT item FROM items WHERE id = ?1) AND digest = ?2",
+    )?;
+    let mut renamed = 0;
+    for Seen { id, digest, name, .. } in seen.iter().filter(|seen| seen.renamed) {
+        renamed += rename.execute(params![id, digest, name])?;
+    }
+    Ok(renamed)
+}
+
+/// The places of what is `seen` that its item has not.
+fn lost(connection: &Connection, seen: &[Seen<'_>]) -> rusqlite::Result<Vec<usize>> {
+    let mut find =
+        connection.prepare_cached("SELECT 1 FROM refs JOIN items USING (item) WHERE items.id = ? AND digest = ?")?;
+    let mut lost = Vec::new();
+    for (place, Seen { id, digest, .. }) in seen.iter().enumerate() {
+        if !find.exists(params![id, digest])? {
+            lost.push(place);
+        }
+    }
+    Ok(lost)
+}
+
+/// Removes references by the name of a file that is `seen` to have other content.
+fn replace(connection: &Connection, seen: &[Seen<'_>]) -> rusqlite::Result<usize> {
+    let mut files: HashMap<&str, HashMap<&str, &[u8; 32]>> = HashMap::new();
+    for Seen { id, digest, name, .. } in seen {
+        if let Some(name) = name {
+            files.entry(id).or_default().insert(name, digest);
+        }
+    }
+    let mut stale: Vec<(i64, i64)> = Vec::new();
+    let mut find = connection.prepare_cached(
+        "SELECT item, reference, name, digest FROM refs WHERE item = (SELECT item FROM items WHERE id = ?)",
+    )?;
+    for (id, files) in &files {
+        let mut rows = find.query([id])?;
+        while let Some(row) = rows.next()? {
+            let other = files.get(row.get_ref(2)?.as_str()?).is_some_and(|digest| {
+                row.get_ref(3).is_ok_and(|held| held.as_blob().is_ok_and(|held| held != *digest))
+            });
+            if other {
+                stale.push((row.get(0)?, row.get(1)?));
+            }
+        }
+    }
+    for (item, reference) in &stale {
+        connection
+            .prepare_cached("DELETE FROM vectors WHERE reference = ? AND vector IS NOT NULL")?
+            .execute([reference])?;
+        connection.prepare_cached("INSERT INTO vectors (reference, item) VALUES (?, ?)")?.execute([reference, item])?;
+        connection.prepare_cached("DELETE FROM refs WHERE reference = ?")?.execute([reference])?;
+    }
+    Ok(stale.len())
+}
+
 fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64)
 }
 
-/// Refuses what cannot be the id of an item.
+/// Checks all but the vectors, and returns the metadata as it is stored.
+fn check_item(item: &NewItem<'_>) -> Result<Option<String>> {
+    item.references
+        .iter()
+        .try_for_each(|reference| check_text(item.id, "name of a reference", Some(reference.name)))?;
+    check_stored(item.id, item.label, item.text, item.metadata)
+}
+
+/// Checks what is to be stored of an item besides references.
 ///
 /// # Errors
-/// [`Error::Argument`].
-pub fn check_id(id: &str) -> Result<()> {
+/// [`Error::Argument`] says what cannot be stored.
+pub fn check_fields(id: &str, label: Option<&str>, text: Option<&str>, metadata: Option<&Value>) -> Result<()> {
+    check_stored(id, label, text, metadata).map(drop)
+}
+
+fn check_stored(id: &str, label: Option<&str>, text: Option<&str>, metadata: Option<&Value>) -> Result<Option<String>> {
     if id.is_empty() || id.len() > MAX_ID || id.chars().any(char::is_control) {
         let short: String = id.chars().take(40).collect();
         return Err(Error::argument(format!(
             "item id {short:?}: an id has 1 to {MAX_ID} bytes of text and no control characters"
         )));
     }
-    Ok(())
-}
-
-/// Checks all but the vectors, and returns the metadata as it is stored.
-fn check_item(item: &NewItem<'_>) -> Result<Option<String>> {
-    let id = item.id;
-    check_id(id)?;
-    check_text(id, "label", item.label)?;
-    check_text(id, "text", item.text)?;
-    item.references.iter().try_for_each(|reference| check_text(id, "name of a reference", Some(reference.name)))?;
-    item.metadata.map(|metadata| check_metadata(id, metadata)).transpose()
+    check_text(id, "label", label)?;
+    check_text(id, "text", text)?;
+    metadata.map(|metadata| check_metadata(id, metadata)).transpose()
 }
 
 fn check_text(id: &str, what: &str, text: Option<&str>) -> Result<()> {
