@@ -164,7 +164,7 @@ def test_a_damaged_picture_among_many_is_named_and_spoils_no_other(encoder, pict
         Image.new("RGB", (8, 8), (6 * number, 90, 255 - 6 * number)).save(folder / f"{number}.png")
     (folder / "10.png").write_bytes(b"no picture")
     engine = _core.Engine(str(tmp_path / "catalog"), [made])
-    items, references, _, failed = engine.add_folder(str(folder))
+    items, references, _, failed, *_ = engine.add_folder(str(folder))
     assert (items, references, len(failed)) == (39, 39, 1)
     for number in (9, 11, 39):
         expected = made.encode_images([folder / f"{number}.png"])
