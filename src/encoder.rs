@@ -374,6 +374,11 @@ impl Encoder {
         self.gather(keys.iter().map(|key| Ok(&*rows[key])))
     }
 
+    /// Whether the model knows no word of the text: all such texts have one vector.
+    pub fn cannot_read(&self, text: &str) -> bool {
+        self.text.as_ref().is_some_and(|tower| tower.cannot_read(text))
+    }
+
     fn gather<R: Borrow<Vectors>>(&self, rows: impl IntoIterator<Item = Result<R>>) -> Result<Vectors> {
         let mut vectors = Vectors::new(self.dim());
         for row in rows {

@@ -3,6 +3,7 @@
 mod add;
 mod search;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
@@ -19,6 +20,7 @@ use crate::filter::Filter;
 use crate::index::Index;
 use crate::store::{Access, Entry, Item, Store, Update, Version, fork};
 use crate::vectors::Vectors;
+use crate::words;
 
 /// An open catalog. Share it between threads: every method takes `&self`, and searches do not wait for long writes.
 ///
@@ -128,6 +130,34 @@ impl Engine {
         Ok(&self.encoders[self.reading(model)?])
     }
 
+    /// The vectors of texts, in their order, of the model of that name or the first one that reads texts: those that a
+    /// search looks up.
+    ///
+    /// # Errors
+    /// Those of [`Engine::text_encoder`] and of the encoder.
+    pub fn encode_texts(&self, texts: &[&str], model: Option<&str>) -> Result<Vectors> {
+        let texts: Vec<Cow<'_, str>> = texts.iter().map(|text| words::visible(text)).collect();
+        self.text_encoder(model)?.texts(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
+    }
+
+    /// For each text, whether all of `models` that read texts know no word of it, or the first one that reads texts if
+    /// none is named: such texts have no meaning to them and one vector in common.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no such model.
+    pub fn unreadable(&self, texts: &[&str], models: &[(String, f32)]) -> Result<Vec<bool>> {
+        let mut reading: Vec<usize> = match models {
+            [] => self.able(None, reads)?.into_iter().collect(),
+            _ => models.iter().map(|(name, _)| self.space(name)).collect::<Result<_>>()?,
+        };
+        reading.retain(|space| reads(&self.encoders[*space]));
+        let unread = |text: &&str| {
+            let text = words::visible(text);
+            !reading.is_empty() && reading.iter().all(|space| self.encoders[*space].cannot_read(&text))
+        };
+        Ok(texts.iter().map(unread).collect())
+    }
+
     fn seeing(&self, model: Option<&str>) -> Result<usize> {
         self.able(model, sees)?.map_err(|name| {
             Error::model(
@@ -186,7 +216,14 @@ impl Engine {
     /// # Errors
     /// [`Error::UnknownItem`]; [`Error::Argument`] for what cannot be stored.
     pub fn update(&self, id: &str, update: &Update<'_>) -> Result<()> {
-        self.store.update(id, update)
+        let form = |text: Option<&str>| text.map(|text| words::composed(text).into_owned());
+        let (label, text) = (update.label.map(form), update.text.map(form));
+        let update = Update {
+            label: label.as_ref().map(Option::as_deref),
+            text: text.as_ref().map(Option::as_deref),
+            metadata: update.metadata,
+        };
+        self.store.update(&self.spelling(id)?, &update)
     }
 
     /// Removes items with all their references and vectors; all of them or, when one is not there, none.
@@ -194,7 +231,8 @@ impl Engine {
     /// # Errors
     /// [`Error::UnknownItem`].
     pub fn remove(&self, ids: &[String]) -> Result<()> {
-        self.store.remove(ids)
+        let ids = ids.iter().map(|id| self.spelling(id)).collect::<Result<Vec<_>>>()?;
+        self.store.remove(&ids)
     }
 
     // Looking
@@ -204,7 +242,7 @@ impl Engine {
     /// # Errors
     /// [`Error::UnknownItem`].
     pub fn get(&self, id: &str) -> Result<Item> {
-        self.store.get(id)
+        self.store.get(&self.spelling(id)?)
     }
 
     /// Whether there is an item of that id.
@@ -212,7 +250,16 @@ impl Engine {
     /// # Errors
     /// [`Error::Catalog`] when the catalog cannot be read.
     pub fn contains(&self, id: &str) -> Result<bool> {
-        self.store.contains(id)
+        self.store.contains(&self.spelling(id)?)
+    }
+
+    /// The form of an id in this catalog: composed, unless an item has it as it was given, in a catalog that was filled
+    /// when ids were kept so.
+    pub(super) fn spelling<'a>(&self, id: &'a str) -> Result<Cow<'a, str>> {
+        match words::composed(id) {
+            Cow::Owned(composed) if !self.store.contains(id)? => Ok(Cow::Owned(composed)),
+            _ => Ok(Cow::Borrowed(id)),
+        }
     }
 
     /// The items that fit `filter`, in the order in which they were added, `limit` of them from `offset` on.
@@ -224,14 +271,29 @@ impl Engine {
         self.store.items(filter.as_ref(), offset, limit)
     }
 
+    /// The keys of the metadata that `filter` names and no item has: most likely they are misspelt.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the filter cannot be understood.
+    pub fn unknown_keys(&self, filter: &Value) -> Result<Vec<String>> {
+        let mut unknown = Vec::new();
+        for (key, known) in Filter::parse(filter)?.keys() {
+            if self.store.items(Some(&known), 0, Some(1))?.is_empty() {
+                unknown.push(key);
+            }
+        }
+        Ok(unknown)
+    }
+
     /// The vectors of an item's references, in their order, of the model of that name or the first one.
     ///
     /// # Errors
     /// [`Error::UnknownItem`]; [`Error::Argument`] when there is no such model.
     pub fn vectors(&self, id: &str, model: Option<&str>) -> Result<Vectors> {
         let space = model.map_or(Ok(0), |name| self.space(name))?;
+        let id = self.spelling(id)?;
         let mut rows = Vec::new();
-        for (reference, vector) in self.store.vectors(id, self.models[space])? {
+        for (reference, vector) in self.store.vectors(&id, self.models[space])? {
             self.check_units(&[reference], &vector)?;
             rows.extend(vector);
         }

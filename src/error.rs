@@ -1,5 +1,6 @@
 //! Everything that can go wrong, one variant for each stage of the flow.
 
+use std::any::Any;
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ pub enum Error {
     #[error("{0}")]
     Argument(String),
     /// An item that is not in the catalog.
-    #[error("no item {0:?} in this catalog")]
+    #[error("no item {} in this catalog", short(.0))]
     UnknownItem(String),
     /// A file that could not be read or written.
     #[error("{}: {source}", path.display())]
@@ -73,6 +74,20 @@ pub enum Error {
     Interrupted,
 }
 
+/// What a panic said.
+pub fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message")
+}
+
+/// An id as messages show it: whole, or how it begins if it is no id at all but some other text.
+fn short(id: &str) -> String {
+    match id.char_indices().nth(80) {
+        Some((end, _)) if id.len() > 512 => format!("{:?}...", &id[..end]),
+        _ => format!("{id:?}"),
+    }
+}
+
 impl Error {
     /// An [`Error::Argument`].
     pub fn argument(reason: impl Display) -> Self {
@@ -108,5 +123,27 @@ impl Error {
     /// An [`Error::Catalog`].
     pub fn catalog(path: impl AsRef<Path>, reason: impl Display) -> Self {
         Self::Catalog { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn panics_say_why() {
+        let why = |work: fn()| said(&*catch_unwind(work).unwrap_err()).to_owned();
+        assert_eq!(why(|| panic!("broken")), "broken");
+        assert_eq!(why(|| panic!("broken {}", 1 + 1)), "broken 2");
+        assert_eq!(why(|| std::panic::panic_any(3)), "a panic without a message");
+    }
+
+    #[test]
+    fn long_texts_are_no_ids_to_repeat() {
+        let long = Error::UnknownItem("é".repeat(300));
+        assert_eq!(long.to_string(), format!("no item \"{}\"... in this catalog", "é".repeat(80)));
+        assert_eq!(Error::UnknownItem("a b".into()).to_string(), "no item \"a b\" in this catalog");
     }
 }

@@ -5,21 +5,29 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::words;
 
 /// How deep `$and`, `$or` and `$not` may be nested.
 const MAX_DEPTH: usize = 32;
 /// How many comparisons one filter may hold; the values of one `$in` count as one.
 const MAX_CONDITIONS: usize = 200;
 
+const OPERATORS: &str = "$eq $ne $lt $lte $gt $gte $in $nin $contains $not_contains $all $size $exists $not";
+
 /// A condition on items, as `{"label": "bear", "price": {"$lt": 20}}`.
 ///
 /// Each key names a field: `id`, `label`, `text`, or else a key of the item's metadata, where dots lead into nested
 /// objects (`"size.height"`). Its value is what the field must equal, or an object of operators which must all hold:
-/// `$eq $ne $lt $lte $gt $gte $in $nin $exists $not`. Several keys must all hold; `$and`, `$or` and `$not` combine
-/// whole conditions.
+/// `$eq $ne $lt $lte $gt $gte $in $nin $contains $not_contains $all $size $exists $not`. Several keys must all hold;
+/// `$and`, `$or` and `$not` combine whole conditions.
 ///
 /// A comparison holds only between two strings, two numbers, two booleans or two nulls. A missing field therefore
 /// fulfils no `$eq`, `$lt` or `$in`, and does fulfil `$ne`, `$nin` and `$not`. A missing label or text counts as null.
+///
+/// Of a list, a comparison holds if it holds for a member: `{"tags": "red"}` finds `["red", "scarf"]`, and `$ne`, `$nin`
+/// and `$not_contains` are the exact opposites. Equality with a list means the whole list, in its order. `$all` takes
+/// values that must all be members, `$size` the number of members, and `$contains` a member or, of a string, a part of
+/// it. Lists in lists are not looked into. A path goes through lists of objects: `"parts.color"` is the color of any part.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter(Condition);
 
@@ -35,14 +43,18 @@ enum Condition {
 enum Field {
     /// A column of the table of items.
     Column(&'static str),
-    /// A path into the metadata, in SQLite's JSON path syntax.
-    Metadata(String),
+    /// The keys of a path into the metadata.
+    Metadata(Vec<String>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Test {
     In(Vec<Scalar>),
     Order(&'static str, Scalar),
+    /// The whole list, member by member.
+    List(Vec<Scalar>),
+    Contains(Scalar),
+    Size(i64),
     Exists,
 }
 
@@ -73,10 +85,24 @@ impl Filter {
         parse_condition(value, 0, &mut left).map(Self)
     }
 
+    /// The keys of the metadata that it names, as they are written, each with a filter for the items that have it.
+    pub fn keys(&self) -> Vec<(String, Self)> {
+        let mut keys = Vec::new();
+        self.0.visit(&mut |field| {
+            if let Field::Metadata(path) = field {
+                let key = path.join(".");
+                if keys.iter().all(|(known, _)| *known != key) {
+                    keys.push((key, Self(Condition::Is(field.clone(), Test::Exists))));
+                }
+            }
+        });
+        keys
+    }
+
     /// The filter as an SQL expression over the table `items`, and the values for its `?`s in order.
     pub(crate) fn sql(&self) -> (String, Vec<Parameter>) {
         let (mut sql, mut parameters) = (String::new(), Vec::new());
-        self.0.write(&mut sql, &mut parameters);
+        self.0.write(&mut sql, &mut Binder(&mut parameters));
         (sql, parameters)
     }
 }
@@ -90,6 +116,10 @@ fn parse_condition(value: &Value, depth: usize, left: &mut usize) -> Result<Cond
     };
     if depth > MAX_DEPTH {
         return Err(Error::argument(format!("filter: conditions are nested more than {MAX_DEPTH} deep")));
+    }
+    // Empty ones count, too: they become SQL like others.
+    if keys.is_empty() && depth > 0 {
+        count(left)?;
     }
     let mut all = Vec::with_capacity(keys.len());
     for (key, value) in keys {
@@ -106,6 +136,13 @@ fn parse_condition(value: &Value, depth: usize, left: &mut usize) -> Result<Cond
         });
     }
     Ok(Condition::All(all))
+}
+
+fn count(left: &mut usize) -> Result<()> {
+    *left = left
+        .checked_sub(1)
+        .ok_or_else(|| Error::argument(format!("filter: more than {MAX_CONDITIONS} comparisons; use $in for lists")))?;
+    Ok(())
 }
 
 fn parse_list(operator: &str, value: &Value, depth: usize, left: &mut usize) -> Result<Vec<Condition>> {
@@ -147,31 +184,62 @@ fn parse_test(
     depth: usize,
     left: &mut usize,
 ) -> Result<Condition> {
-    *left = left
-        .checked_sub(1)
-        .ok_or_else(|| Error::argument(format!("filter: more than {MAX_CONDITIONS} comparisons; use $in for lists")))?;
+    count(left)?;
     let is = |test| Condition::Is(field.clone(), test);
     let not = |condition| Condition::Not(Box::new(condition));
     let scalar = |value| Scalar::parse(key, operator, value);
+    let text = |value| scalar(value).map(|scalar| field.spellings(scalar));
     let order = |sign| match scalar(value)? {
         Scalar::Null | Scalar::Bool(_) => {
             Err(Error::argument(format!("filter: {operator} of {key:?} takes a number or a string, not {value}")))
         }
-        scalar => Ok(is(Test::Order(sign, scalar))),
+        scalar => Ok(is(Test::Order(sign, field.composed(scalar)))),
     };
-    let list = || match value {
-        Value::Array(values) => values.iter().map(scalar).collect::<Result<_>>().map(Test::In),
+    let values = || match value {
+        Value::Array(values) => Ok(values),
         _ => Err(Error::argument(format!("filter: {operator} of {key:?} takes a list, not {}", kind(value)))),
     };
+    let list = || Ok::<_, Error>(Test::In(values()?.iter().map(text).collect::<Result<Vec<_>>>()?.concat()));
+    let equal = |left: &mut usize| match (value, field) {
+        (Value::Array(_), Field::Column(_)) => Err(Error::argument(format!(
+            "filter: {operator} of {key:?} compares with a text, not a list; for one of several use $in"
+        ))),
+        (Value::Array(values), _) => {
+            values.iter().try_for_each(|_| count(left))?;
+            values.iter().map(scalar).collect::<Result<_>>().map(Test::List)
+        }
+        _ => text(value).map(Test::In),
+    };
+    let contains = || scalar(value).map(|scalar| is(Test::Contains(field.composed(scalar))));
     Ok(match operator {
-        "$eq" => is(Test::In(vec![scalar(value)?])),
-        "$ne" => not(is(Test::In(vec![scalar(value)?]))),
+        "$eq" => is(equal(left)?),
+        "$ne" => not(is(equal(left)?)),
         "$lt" => order("<")?,
         "$lte" => order("<=")?,
         "$gt" => order(">")?,
         "$gte" => order(">=")?,
         "$in" => is(list()?),
         "$nin" => not(is(list()?)),
+        "$contains" => contains()?,
+        "$not_contains" => not(contains()?),
+        "$all" => {
+            let values = values()?;
+            values.iter().try_for_each(|_| count(left))?;
+            let member = |value| text(value).map(|scalars| is(Test::In(scalars)));
+            match values.is_empty() {
+                // As in MongoDB: all of nothing asks for nothing that an item could have.
+                true => Condition::Any(Vec::new()),
+                false => Condition::All(values.iter().map(member).collect::<Result<_>>()?),
+            }
+        }
+        "$size" => match value.as_i64().filter(|size| *size >= 0) {
+            Some(size) => is(Test::Size(size)),
+            None => {
+                return Err(Error::argument(format!(
+                    "filter: $size of {key:?} takes a number of members, not {value}"
+                )));
+            }
+        },
         "$exists" => match value {
             Value::Bool(true) => is(Test::Exists),
             Value::Bool(false) => not(is(Test::Exists)),
@@ -196,7 +264,7 @@ fn parse_test(
         }
         _ => {
             let hint = if operator.starts_with('$') {
-                "operators are $eq $ne $lt $lte $gt $gte $in $nin $exists $not".to_owned()
+                format!("operators are {OPERATORS}")
             } else {
                 format!("for a nested key write \"{key}.{operator}\"")
             };
@@ -226,15 +294,27 @@ impl Field {
                 return Err(Error::argument(format!("filter: {key:?} is no key; dots separate the keys of a path")));
             }
             _ => {
-                let mut path = String::from("$");
-                for part in key.split('.') {
-                    path.push('.');
-                    // A key in JSON's own quoting is what SQLite expects between the dots of a path.
-                    path.push_str(&Value::from(part).to_string());
+                let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+                if path.len() > MAX_DEPTH {
+                    return Err(Error::argument(format!("filter: a key of more than {MAX_DEPTH} parts")));
                 }
                 Self::Metadata(path)
             }
         })
+    }
+
+    /// Ids, labels and texts are kept in composed form (NFC).
+    fn composed(&self, scalar: Scalar) -> Scalar {
+        match (self, scalar) {
+            (Self::Column(_), Scalar::Text(text)) => Scalar::Text(words::composed(&text).into_owned()),
+            (_, scalar) => scalar,
+        }
+    }
+
+    /// The scalar, and its composed form if that is another: older catalogs have ids in both.
+    fn spellings(&self, scalar: Scalar) -> Vec<Scalar> {
+        let composed = self.composed(scalar.clone());
+        if composed == scalar { vec![scalar] } else { vec![scalar, composed] }
     }
 }
 
@@ -258,36 +338,55 @@ impl Scalar {
     }
 }
 
+/// Hands values over to SQLite: each gets a number, by which an expression may name it several times.
+struct Binder<'a>(&'a mut Vec<Parameter>);
+
+impl Binder<'_> {
+    fn bind(&mut self, parameter: Parameter) -> String {
+        self.0.push(parameter);
+        format!("?{}", self.0.len())
+    }
+
+    /// A path in SQLite's syntax: a key in JSON's own quoting is what that expects between the dots.
+    fn path(&mut self, keys: &[String]) -> String {
+        let quoted: String = keys.iter().map(|key| format!(".{}", Value::from(key.as_str()))).collect();
+        self.bind(Parameter::Text(format!("${quoted}")))
+    }
+}
+
 impl Condition {
     /// Writes an expression that is 0 or 1, never NULL, so that `NOT` means what it says.
-    fn write(&self, sql: &mut String, parameters: &mut Vec<Parameter>) {
+    fn write(&self, sql: &mut String, binder: &mut Binder<'_>) {
         match self {
-            Self::All(all) => write_joined(all, "AND", "1", sql, parameters),
-            Self::Any(any) => write_joined(any, "OR", "0", sql, parameters),
+            Self::All(all) => write_joined(all, "AND", "1", sql, binder),
+            Self::Any(any) => write_joined(any, "OR", "0", sql, binder),
             Self::Not(condition) => {
                 sql.push_str("NOT ");
-                condition.write(sql, parameters);
+                condition.write(sql, binder);
             }
-            Self::Is(field, Test::Exists) => match field {
-                Field::Column(name) => sql.push_str(&format!("(items.{name} IS NOT NULL)")),
-                Field::Metadata(path) => {
-                    sql.push_str("(json_type(items.metadata, ?) IS NOT NULL)");
-                    parameters.push(Parameter::Text(path.clone()));
-                }
+            Self::Is(field, test) => match field {
+                Field::Column(name) => test.write_column(name, sql, binder),
+                Field::Metadata(keys) => test.write_metadata(keys, sql, binder),
             },
-            Self::Is(field, Test::Order(sign, scalar)) => field.write(scalar, sign, sql, parameters),
-            Self::Is(field, Test::In(values)) => field.write_in(values, sql, parameters),
+        }
+    }
+
+    fn visit(&self, see: &mut impl FnMut(&Field)) {
+        match self {
+            Self::All(all) | Self::Any(all) => all.iter().for_each(|condition| condition.visit(see)),
+            Self::Not(condition) => condition.visit(see),
+            Self::Is(field, _) => see(field),
         }
     }
 }
 
-fn write_joined(list: &[Condition], word: &str, empty: &str, sql: &mut String, parameters: &mut Vec<Parameter>) {
+fn write_joined(list: &[Condition], word: &str, empty: &str, sql: &mut String, binder: &mut Binder<'_>) {
     sql.push('(');
     for (i, condition) in list.iter().enumerate() {
         if i > 0 {
             sql.push_str(&format!(" {word} "));
         }
-        condition.write(sql, parameters);
+        condition.write(sql, binder);
     }
     if list.is_empty() {
         sql.push_str(empty);
@@ -295,84 +394,177 @@ fn write_joined(list: &[Condition], word: &str, empty: &str, sql: &mut String, p
     sql.push(')');
 }
 
-impl Field {
-    fn write(&self, scalar: &Scalar, sign: &str, sql: &mut String, parameters: &mut Vec<Parameter>) {
-        let (kinds, parameter) = match scalar {
-            Scalar::Null => ("'null'", None),
-            Scalar::Bool(true) => ("'true'", None),
-            Scalar::Bool(false) => ("'false'", None),
-            Scalar::Integer(value) => ("'integer', 'real'", Some(Parameter::Integer(*value))),
-            Scalar::Real(value) => ("'integer', 'real'", Some(Parameter::Real(*value))),
-            Scalar::Text(value) => ("'text'", Some(Parameter::Text(value.clone()))),
+/// What a value must be: its JSON types, and how it compares in SQL with the `{}`.
+type Wanted = Vec<(&'static str, Option<String>)>;
+
+const NUMBERS: &str = "'integer', 'real'";
+const TEXTS: &str = "'text'";
+
+impl Test {
+    fn write_column(&self, name: &str, sql: &mut String, binder: &mut Binder<'_>) {
+        let column = format!("items.{name}");
+        let wanted = match self {
+            Self::Exists => return sql.push_str(&format!("({column} IS NOT NULL)")),
+            Self::List(_) | Self::Size(_) => return sql.push('0'),
+            Self::Contains(Scalar::Text(text)) => vec![contained(text, binder)],
+            Self::Contains(_) => return sql.push('0'),
+            Self::In(_) | Self::Order(..) => self.wanted(binder),
         };
-        match (self, parameter) {
-            (Self::Column(name), Some(text @ Parameter::Text(_))) => {
-                sql.push_str(&format!("(items.{name} IS NOT NULL AND items.{name} {sign} ?)"));
-                parameters.push(text);
-            }
-            (Self::Column(name), None) if *scalar == Scalar::Null => {
-                sql.push_str(&format!("(items.{name} IS NULL)"));
-            }
-            (Self::Column(_), _) => sql.push('0'),
-            (Self::Metadata(path), None) => {
-                sql.push_str(&format!("(json_type(items.metadata, ?) IS {kinds})"));
-                parameters.push(Parameter::Text(path.clone()));
-            }
-            (Self::Metadata(path), Some(parameter)) => {
-                sql.push_str(&format!(
-                    "(IFNULL(json_type(items.metadata, ?), '') IN ({kinds}) AND json_extract(items.metadata, ?) {sign} ?)"
-                ));
-                parameters.extend([Parameter::Text(path.clone()), Parameter::Text(path.clone()), parameter]);
-            }
-        }
+        let terms = wanted.iter().filter_map(|(types, compare)| match (*types, compare) {
+            (TEXTS, Some(compare)) => Some(format!("({column} IS NOT NULL AND {})", compare.replace("{}", &column))),
+            ("'null'", _) => Some(format!("({column} IS NULL)")),
+            _ => None,
+        });
+        sql.push_str(&any(terms));
     }
 
-    /// One look-up for all the strings of the list, one for all its numbers, and one comparison for each other value.
-    fn write_in(&self, values: &[Scalar], sql: &mut String, parameters: &mut Vec<Parameter>) {
-        let (mut texts, mut numbers, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        for value in values {
-            match value {
-                Scalar::Text(_) => texts.push(value),
-                Scalar::Integer(_) | Scalar::Real(_) => numbers.push(value),
-                _ if others.contains(&value) => {}
-                _ => others.push(value),
+    fn write_metadata(&self, keys: &[String], sql: &mut String, binder: &mut Binder<'_>) {
+        let path = binder.path(keys);
+        let (kind, value) = (format!("json_type(items.metadata, {path})"), format!("items.metadata, {path}"));
+        let (own, member) = match self {
+            Self::List(list) => {
+                let members = list.iter().enumerate().map(|(place, scalar)| {
+                    let mut test = String::new();
+                    let at = format!("{path} || '[{place}]'");
+                    let kind = format!("IFNULL(json_type(items.metadata, {at}), '')");
+                    let wanted = Self::In(vec![scalar.clone()]).wanted(binder);
+                    test.push_str(&is_one(&wanted, &kind, &format!("json_extract(items.metadata, {at})")));
+                    format!(" AND {test}")
+                });
+                let members: String = members.collect();
+                let length = list.len();
+                sql.push_str(&format!("({kind} IS 'array' AND json_array_length({value}) = {length}{members})"));
+                return;
+            }
+            Self::Size(size) => {
+                sql.push_str(&format!("({kind} IS 'array' AND json_array_length({value}) = {size})"));
+                return;
+            }
+            Self::Exists => {
+                let mut terms = vec![format!("{kind} IS NOT NULL")];
+                terms.extend(through_lists(keys, &kind, "1", binder));
+                return sql.push_str(&any(terms));
+            }
+            Self::Contains(scalar) => {
+                let member = Self::In(vec![scalar.clone()]).wanted(binder);
+                match scalar {
+                    Scalar::Text(text) => (vec![contained(text, binder)], member),
+                    _ => (Wanted::new(), member),
+                }
+            }
+            Self::In(_) | Self::Order(..) => {
+                let wanted = self.wanted(binder);
+                (wanted.clone(), wanted)
+            }
+        };
+        let mut terms = Vec::new();
+        if !own.is_empty() {
+            terms.push(is_one(&own, &format!("IFNULL({kind}, '')"), &format!("json_extract({value})")));
+        }
+        let of_member = is_one(&member, "each.type", "each.value");
+        terms.push(format!(
+            "({kind} IS 'array' AND EXISTS (SELECT 1 FROM json_each({value}) AS each WHERE {of_member}))"
+        ));
+        // Without lists on its way, a path ends here; `last` is each value that it leads to with them.
+        let last = keys.len() - 1;
+        let listed = is_one(&member, &format!("step{last}.type"), &format!("step{last}.value"));
+        terms.extend(through_lists(keys, &kind, &listed, binder));
+        sql.push_str(&any(terms));
+    }
+
+    /// What a single value must be.
+    fn wanted(&self, binder: &mut Binder<'_>) -> Wanted {
+        let (scalars, sign) = match self {
+            Self::In(scalars) => (&scalars[..], "="),
+            Self::Order(sign, scalar) => (std::slice::from_ref(scalar), *sign),
+            _ => return Wanted::new(),
+        };
+        let (mut wanted, mut texts, mut numbers) = (Wanted::new(), Vec::new(), Vec::new());
+        for scalar in scalars {
+            let kind = match scalar {
+                Scalar::Text(_) => {
+                    texts.push(scalar);
+                    continue;
+                }
+                Scalar::Integer(_) | Scalar::Real(_) => {
+                    numbers.push(scalar);
+                    continue;
+                }
+                Scalar::Null => "'null'",
+                Scalar::Bool(true) => "'true'",
+                Scalar::Bool(false) => "'false'",
+            };
+            if wanted.iter().all(|(known, _)| *known != kind) {
+                wanted.push((kind, None));
             }
         }
-        sql.push('(');
-        for (list, kinds) in [(texts, "'text'"), (numbers, "'integer', 'real'")] {
-            match list[..] {
+        // One look-up for all the strings of a list, and one for all its numbers.
+        for (list, types) in [(texts, TEXTS), (numbers, NUMBERS)] {
+            let compare = match &list[..] {
                 [] => continue,
-                [value] => self.write(value, "=", sql, parameters),
-                _ => self.write_look_up(&list, kinds, sql, parameters),
-            }
-            sql.push_str(" OR ");
+                [scalar] => format!("{{}} {sign} {}", binder.bind(scalar.parameter())),
+                _ => {
+                    let json = Value::from_iter(list.iter().filter_map(|scalar| scalar.json()));
+                    format!("{{}} IN (SELECT value FROM json_each({}))", binder.bind(Parameter::Text(json.to_string())))
+                }
+            };
+            wanted.push((types, Some(compare)));
         }
-        for value in others {
-            self.write(value, "=", sql, parameters);
-            sql.push_str(" OR ");
-        }
-        sql.push_str("0)");
-    }
-
-    fn write_look_up(&self, list: &[&Scalar], kinds: &str, sql: &mut String, parameters: &mut Vec<Parameter>) {
-        match self {
-            Self::Column(_) if kinds != "'text'" => return sql.push('0'),
-            Self::Column(name) => sql
-                .push_str(&format!("(items.{name} IS NOT NULL AND items.{name} IN (SELECT value FROM json_each(?)))")),
-            Self::Metadata(path) => {
-                sql.push_str(&format!(
-                    "(IFNULL(json_type(items.metadata, ?), '') IN ({kinds}) AND \
-                     json_extract(items.metadata, ?) IN (SELECT value FROM json_each(?)))"
-                ));
-                parameters.extend([Parameter::Text(path.clone()), Parameter::Text(path.clone())]);
-            }
-        }
-        let list = list.iter().filter_map(|scalar| scalar.json());
-        parameters.push(Parameter::Text(Value::from_iter(list).to_string()));
+        wanted
     }
 }
 
+fn contained(text: &str, binder: &mut Binder<'_>) -> (&'static str, Option<String>) {
+    (TEXTS, Some(format!("instr({{}}, {}) > 0", binder.bind(Parameter::Text(text.to_owned())))))
+}
+
+fn any(terms: impl IntoIterator<Item = String>) -> String {
+    let terms: Vec<String> = terms.into_iter().collect();
+    if terms.is_empty() { "0".to_owned() } else { format!("({})", terms.join(" OR ")) }
+}
+
+/// Whether a value of the JSON type `kind` is one of those wanted.
+fn is_one(wanted: &Wanted, kind: &str, value: &str) -> String {
+    any(wanted.iter().map(|(types, compare)| match compare {
+        Some(compare) => format!("({kind} IN ({types}) AND {})", compare.replace("{}", value)),
+        None => format!("{kind} = {types}"),
+    }))
+}
+
+/// Whether a path that ends nowhere leads through lists of objects to a value for which `test` holds. `stepN` is each
+/// value of its key N: the members of a list, or the value itself.
+fn through_lists(keys: &[String], kind: &str, test: &str, binder: &mut Binder<'_>) -> Option<String> {
+    if keys.len() < 2 {
+        return None;
+    }
+    let mut steps = Vec::with_capacity(keys.len());
+    for (number, key) in keys.iter().enumerate() {
+        let path = binder.path(std::slice::from_ref(key));
+        let (document, object) = match number {
+            0 => ("items.metadata".to_owned(), "1".to_owned()),
+            _ => (format!("step{}.value", number - 1), format!("step{}.type = 'object'", number - 1)),
+        };
+        // SQLite reads only objects as JSON here: a string would be an error.
+        let kind = format!("CASE WHEN {object} THEN json_type({document}, {path}) END");
+        steps.push(format!(
+            "json_each(CASE {kind} WHEN 'array' THEN {document} -> {path} ELSE \
+             IFNULL('[' || (CASE WHEN {object} THEN {document} -> {path} END) || ']', '[]') END) AS step{number}"
+        ));
+    }
+    Some(format!("({kind} IS NULL AND EXISTS (SELECT 1 FROM {} WHERE {test}))", steps.join(", ")))
+}
+
 impl Scalar {
+    /// The value to compare with in SQL.
+    fn parameter(&self) -> Parameter {
+        match self {
+            Self::Text(text) => Parameter::Text(text.clone()),
+            Self::Integer(value) => Parameter::Integer(*value),
+            Self::Real(value) => Parameter::Real(*value),
+            Self::Null | Self::Bool(_) => unreachable!("their JSON types say all"),
+        }
+    }
+
     /// The value in JSON; a string with NUL, which SQLite would cut there and no item can have, is none.
     fn json(&self) -> Option<Value> {
         match self {

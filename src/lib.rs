@@ -17,6 +17,7 @@ pub mod model;
 pub mod tokenize;
 pub mod service;
 pub mod encoder;
+pub mod words;
 pub mod filter;
 pub mod store;
 pub mod index;

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::index;
 use crate::picture::Source;
 use crate::vectors::Vectors;
+use crate::words;
 
 /// What to look for: pictures and texts, each with a weight. A negative weight means "and not like this".
 #[derive(Clone, Default)]
@@ -26,6 +27,7 @@ impl Query {
         if let Some(bad) = weights().find(|w| !w.is_finite() || *w == 0.0) {
             return Err(Error::argument(format!("a query's weights must be finite and not zero, got {bad}")));
         }
+        let texts = texts.into_iter().map(|(text, weight)| (words::visible(&text).into_owned(), weight)).collect();
         Ok(Self { images, texts })
     }
 
@@ -35,8 +37,8 @@ impl Query {
     }
 
     /// Things that fit these words.
-    pub fn text(text: impl Into<String>) -> Self {
-        Self { images: Vec::new(), texts: vec![(text.into(), 1.0)] }
+    pub fn text(text: impl AsRef<str>) -> Self {
+        Self { images: Vec::new(), texts: vec![(words::visible(text.as_ref()).into_owned(), 1.0)] }
     }
 
     /// Things that look like this picture and fit these words: `image_weight` of the one, the rest of the other.
@@ -44,7 +46,7 @@ impl Query {
     ///
     /// # Errors
     /// [`Error::Argument`] when `image_weight` is not within 0 to 1.
-    pub fn hybrid(source: Source, text: impl Into<String>, image_weight: f32) -> Result<Self> {
+    pub fn hybrid(source: Source, text: impl AsRef<str>, image_weight: f32) -> Result<Self> {
         if !(0.0..=1.0).contains(&image_weight) {
             return Err(Error::argument(format!("image_weight must be between 0 and 1, got {image_weight}")));
         }
@@ -53,7 +55,7 @@ impl Query {
         } else if image_weight == 0.0 {
             Ok(Self::text(text))
         } else {
-            Self::new(vec![(source, image_weight)], vec![(text.into(), 1.0 - image_weight)])
+            Self::new(vec![(source, image_weight)], vec![(text.as_ref().to_owned(), 1.0 - image_weight)])
         }
     }
 

@@ -3,9 +3,11 @@
 mod clean;
 mod merges;
 
-use tokenizers::{PostProcessor, TruncationParams};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::{Error, Result};
+use tokenizers::{Model as _, ModelWrapper, PostProcessor, TruncationParams};
+
+use crate::error::{Error, Result, said};
 use crate::model::{Clean, Mask, Model, Padding, Side};
 
 /// Longer texts are no queries or descriptions but mistakes.
@@ -14,6 +16,10 @@ pub const MAX_CHARACTERS: usize = 100_000;
 /// A model's tokenizer.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// The model's name and the tokenizer's file, for errors.
+    place: (String, String),
+    /// The id of what is not in the vocabulary, unless everything is.
+    unknown: Option<u32>,
     clean: Vec<Clean>,
     max_length: usize,
     padding: Padding,
@@ -77,6 +83,8 @@ impl Tokenizer {
             .with_truncation(Some(TruncationParams { max_length: tower.max_length, ..Default::default() }))
             .map_err(|error| blame(error.to_string()))?;
         Ok(Self {
+            place: (model.name().to_owned(), tower.tokenizer.clone()),
+            unknown: unknown(&inner),
             inner,
             clean: tower.clean.clone(),
             max_length: tower.max_length,
@@ -112,6 +120,17 @@ impl Tokenizer {
         Ok(self.padded(&encodings))
     }
 
+    /// Whether it knows no word of the text, only its punctuation at most: then the text becomes the same ids as any other
+    /// of that kind.
+    pub fn knows_nothing_of(&self, text: &str) -> bool {
+        let (Some(unknown), Ok(encoding)) = (self.unknown, self.encode_one(text)) else { return false };
+        let own =
+            encoding.get_ids().iter().zip(encoding.get_special_tokens_mask()).filter(|(_, special)| **special == 0);
+        let (unread, read): (Vec<u32>, Vec<u32>) = own.map(|(id, _)| *id).partition(|id| *id == unknown);
+        let is_word = |id: &u32| self.inner.id_to_token(*id).is_some_and(|token| !is_punctuation(&token));
+        !unread.is_empty() && !read.iter().any(is_word)
+    }
+
     fn padded(&self, encodings: &[tokenizers::Encoding]) -> Tokens {
         let columns = match self.padding {
             Padding::Fixed => self.max_length,
@@ -134,13 +153,48 @@ impl Tokenizer {
     fn encode_one(&self, text: &str) -> Result<tokenizers::Encoding> {
         check(text)?;
         let blame = |reason: String| Error::argument(format!("{} {reason}", name(text)));
-        let encoding = self.inner.encode_fast(clean::clean(text, &self.clean).as_ref(), true);
+        let encode = || self.inner.encode_fast(clean::clean(text, &self.clean).as_ref(), true);
+        // A regular expression of the file's may give up by a panic.
+        let encoding = catch_unwind(AssertUnwindSafe(encode)).map_err(|panic| {
+            let (model, file) = &self.place;
+            let why = said(&*panic);
+            Error::model(model, format!("{file} cannot tokenize {}: {why}; its expressions take too long", name(text)))
+        })?;
         let encoding = encoding.map_err(|error| blame(format!("cannot be tokenized: {error}")))?;
         match encoding.get_special_tokens_mask().contains(&0) {
             true => Ok(encoding),
             false => Err(blame("has nothing that the model's tokenizer knows".into())),
         }
     }
+}
+
+fn unknown(tokenizer: &tokenizers::Tokenizer) -> Option<u32> {
+    let token = match tokenizer.get_model() {
+        ModelWrapper::BPE(model) => model.get_unk_token().clone()?,
+        ModelWrapper::WordPiece(model) => model.unk_token.clone(),
+        ModelWrapper::WordLevel(model) => model.unk_token.clone(),
+        ModelWrapper::Unigram(model) => {
+            // It keeps the id to itself, but shows it for a character that no vocabulary has.
+            let tokens = model.tokenize("\u{10fffd}").ok()?;
+            return match &tokens[..] {
+                [token] if model.token_to_id("\u{10fffd}").is_none() => Some(token.id),
+                _ => None,
+            };
+        }
+    };
+    tokenizer.token_to_id(&token)
+}
+
+/// Whether a token has no letter, digit or picture, but for the marks of the beginnings and ends of words.
+fn is_punctuation(token: &str) -> bool {
+    let token = token.strip_suffix("</w>").unwrap_or(token);
+    let is = |c: char| {
+        c.is_ascii_punctuation()
+            || c.is_whitespace()
+            || !c.is_alphanumeric()
+                && matches!(c, '\u{a1}'..='\u{bf}' | '\u{2010}'..='\u{205e}' | '\u{2581}' | '\u{3000}'..='\u{303f}' | '\u{fe10}'..='\u{fe6f}' | '\u{ff01}'..='\u{ff65}')
+    };
+    token.chars().all(is)
 }
 
 /// Whether `text` may be encoded at all.

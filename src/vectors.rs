@@ -19,18 +19,29 @@ impl Vectors {
     ///
     /// # Errors
     /// [`Error::Argument`] when `data` is not whole rows, or a row has NaN, infinity or no length.
-    pub fn normalize(dim: usize, mut data: Vec<f32>) -> Result<Self> {
-        if dim == 0 || !data.len().is_multiple_of(dim) {
+    pub fn normalize(dim: usize, data: Vec<f32>) -> Result<Self> {
+        Self::normalize_named(dim, data, |row| format!("vector {row}"))
+    }
+
+    /// As [`Vectors::normalize`], where `name` is what errors call a row.
+    ///
+    /// # Errors
+    /// Those of [`Vectors::normalize`].
+    pub fn normalize_named(dim: usize, mut data: Vec<f32>, name: impl Fn(usize) -> String) -> Result<Self> {
+        if dim == 0 {
+            return Err(Error::argument("vectors have at least one number, and these have none"));
+        }
+        if !data.len().is_multiple_of(dim) {
             return Err(Error::argument(format!("{} numbers are not rows of {dim}", data.len())));
         }
         for (row, values) in data.chunks_exact_mut(dim).enumerate() {
             // In f64, so that neither tiny nor huge values lose their length.
             let length = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
             if !length.is_finite() {
-                return Err(Error::argument(format!("vector {row} has NaN or infinite values")));
+                return Err(Error::argument(format!("{} has NaN or infinite values", name(row))));
             }
             if length < 1e-20 {
-                return Err(Error::argument(format!("vector {row} is all zeros and points nowhere")));
+                return Err(Error::argument(format!("{} is all zeros and points nowhere", name(row))));
             }
             let scale = 1.0 / length;
             values.iter_mut().for_each(|v| *v = (f64::from(*v) * scale) as f32);
@@ -115,6 +126,9 @@ mod tests {
             assert!(error.to_string().starts_with("vector 1 "), "{error}");
         }
         assert!(Vectors::normalize(2, vec![1.0; 3]).is_err());
-        assert!(Vectors::normalize(0, vec![]).is_err());
+        let error = Vectors::normalize(0, vec![]).unwrap_err();
+        assert_eq!(error.to_string(), "vectors have at least one number, and these have none");
+        let error = Vectors::normalize_named(1, vec![1.0, 0.0], |row| format!("the vector of {row}")).unwrap_err();
+        assert_eq!(error.to_string(), "the vector of 1 is all zeros and points nowhere");
     }
 }

@@ -23,49 +23,94 @@ fn holds(toy: &Toy, filter: &Value) -> bool {
         "$not" => !holds(toy, value),
         _ => {
             let column = |text: &Option<String>| text.as_ref().map_or(Value::Null, |text| json!(text));
-            let (field, exists) = match key.as_str() {
-                "id" => (Some(json!(toy.id)), true),
-                "label" => (Some(column(&toy.label)), toy.label.is_some()),
-                "text" => (Some(column(&toy.text)), toy.text.is_some()),
+            let (direct, found, exists) = match key.as_str() {
+                "id" => (Some(json!(toy.id)), vec![json!(toy.id)], true),
+                "label" => (Some(column(&toy.label)), vec![column(&toy.label)], toy.label.is_some()),
+                "text" => (Some(column(&toy.text)), vec![column(&toy.text)], toy.text.is_some()),
                 path => {
-                    let start = Some(&toy.metadata);
-                    let field = path.split('.').fold(start, |value, key| value?.as_object()?.get(key)).cloned();
-                    let exists = field.is_some();
-                    (field, exists)
+                    let keys: Vec<&str> = path.split('.').collect();
+                    let direct = keys.iter().try_fold(&toy.metadata, |value, key| value.as_object()?.get(*key));
+                    let mut found = Vec::new();
+                    follow(&toy.metadata, &keys, &mut found);
+                    let exists = !found.is_empty();
+                    (direct.cloned(), found, exists)
                 }
             };
             match value {
-                Value::Object(tests) => all(field.as_ref(), exists, tests),
-                _ => equal(field.as_ref(), value),
+                Value::Object(tests) => all(direct.as_ref(), &found, exists, tests),
+                _ => equal(direct.as_ref(), &found, value),
             }
         }
     })
 }
 
-fn all(field: Option<&Value>, exists: bool, tests: &Map<String, Value>) -> bool {
-    let order = |value| field.and_then(|field| compare(field, value));
-    let any = |list: &Value| list.as_array().unwrap().iter().any(|value| equal(field, value));
+/// The values at the end of a path that goes through the members of lists.
+fn follow(value: &Value, keys: &[&str], found: &mut Vec<Value>) {
+    let Some((key, rest)) = keys.split_first() else { return found.push(value.clone()) };
+    let Some(next) = value.as_object().and_then(|keys| keys.get(*key)) else { return };
+    match next {
+        Value::Array(members) if !rest.is_empty() => members.iter().for_each(|member| follow(member, rest, found)),
+        _ => follow(next, rest, found),
+    }
+}
+
+/// Each value, or its members where it is a list.
+fn single(found: &[Value]) -> impl Iterator<Item = &Value> {
+    found.iter().flat_map(|value| value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice))
+}
+
+fn all(direct: Option<&Value>, found: &[Value], exists: bool, tests: &Map<String, Value>) -> bool {
+    let order =
+        |value: &Value, fits: fn(Ordering) -> bool| single(found).filter_map(|field| compare(field, value)).any(fits);
+    let any = |list: &Value| list.as_array().unwrap().iter().any(|value| equal(direct, found, value));
+    let contains = |value: &Value| {
+        let part = match (direct, value) {
+            (Some(Value::String(text)), Value::String(part)) => text.contains(part.as_str()),
+            _ => false,
+        };
+        let members: Vec<Value> = match direct {
+            Some(Value::Array(members)) => members.clone(),
+            Some(_) => Vec::new(),
+            None => single(found).cloned().collect(),
+        };
+        part || members.iter().any(|member| same(member, value))
+    };
     tests.iter().all(|(operator, value)| match operator.as_str() {
-        "$eq" => equal(field, value),
-        "$ne" => !equal(field, value),
-        "$lt" => order(value) == Some(Ordering::Less),
-        "$lte" => order(value).is_some_and(Ordering::is_le),
-        "$gt" => order(value) == Some(Ordering::Greater),
-        "$gte" => order(value).is_some_and(Ordering::is_ge),
+        "$eq" => equal(direct, found, value),
+        "$ne" => !equal(direct, found, value),
+        "$lt" => order(value, Ordering::is_lt),
+        "$lte" => order(value, Ordering::is_le),
+        "$gt" => order(value, Ordering::is_gt),
+        "$gte" => order(value, Ordering::is_ge),
         "$in" => any(value),
         "$nin" => !any(value),
+        "$contains" => contains(value),
+        "$not_contains" => !contains(value),
+        "$all" => {
+            let values = value.as_array().unwrap();
+            !values.is_empty() && values.iter().all(|value| equal(direct, found, value))
+        }
+        "$size" => direct.and_then(Value::as_array).is_some_and(|list| json!(list.len()) == *value),
         "$exists" => exists == value.as_bool().unwrap(),
-        "$not" => !all(field, exists, value.as_object().unwrap()),
+        "$not" => !all(direct, found, exists, value.as_object().unwrap()),
         _ => unreachable!("{operator}"),
     })
 }
 
-fn equal(field: Option<&Value>, value: &Value) -> bool {
+fn equal(direct: Option<&Value>, found: &[Value], value: &Value) -> bool {
+    match value {
+        Value::Array(wanted) => direct.and_then(Value::as_array).is_some_and(|list| {
+            list.len() == wanted.len() && list.iter().zip(wanted).all(|(member, value)| same(member, value))
+        }),
+        _ => single(found).any(|field| same(field, value)),
+    }
+}
+
+fn same(field: &Value, value: &Value) -> bool {
     match (field, value) {
-        (Some(Value::Null), Value::Null) => true,
-        (Some(Value::Bool(a)), Value::Bool(b)) => a == b,
-        (Some(field), value) => compare(field, value) == Some(Ordering::Equal),
-        (None, _) => false,
+        (Value::Null, Value::Null) => true,
+        (Value::Bool(a), Value::Bool(b)) => a == b,
+        (field, value) => compare(field, value) == Some(Ordering::Equal),
     }
 }
 
@@ -138,7 +183,12 @@ fn tests() -> impl Strategy<Value = Value> {
     let test = prop_oneof![
         (prop::sample::select(vec!["$eq", "$ne"]), scalar()),
         (prop::sample::select(vec!["$lt", "$lte", "$gt", "$gte"]), ordered),
-        (prop::sample::select(vec!["$in", "$nin"]), prop::collection::vec(scalar(), 0..6).prop_map(Value::from)),
+        (
+            prop::sample::select(vec!["$in", "$nin", "$all"]),
+            prop::collection::vec(scalar(), 0..6).prop_map(Value::from)
+        ),
+        (prop::sample::select(vec!["$contains", "$not_contains"]), scalar()),
+        (Just("$size"), (0..3).prop_map(Value::from)),
         (Just("$exists"), any::<bool>().prop_map(Value::from)),
     ];
     let tests = prop::collection::vec(test, 1..3);
@@ -226,8 +276,11 @@ fn errors_name_the_key_and_the_operator() {
         (json!({"price": {}}), vec!["price", "no operator"]),
         (json!({"price": {"$lt": true}}), vec!["$lt", "price", "true"]),
         (json!({"price": {"$in": 1}}), vec!["$in", "price", "list"]),
-        (json!({"price": {"$eq": [1]}}), vec!["$eq", "price", "list"]),
-        (json!({"tags": ["a"]}), vec!["$eq", "tags", "list"]),
+        (json!({"price": {"$eq": [[1]]}}), vec!["$eq", "price", "list"]),
+        (json!({"price": {"$in": [[1]]}}), vec!["$in", "price", "list"]),
+        (json!({"label": ["a", "b"]}), vec!["label", "list", "$in"]),
+        (json!({"price": {"$contains": [1]}}), vec!["$contains", "price", "list"]),
+        (json!({"price": {"$size": -1}}), vec!["$size", "price", "-1"]),
         (json!({"price": {"$exists": 1}}), vec!["$exists", "price", "number"]),
         (json!({"price": {"$not": 1}}), vec!["$not", "price", "$ne"]),
         (json!({"a..b": 1}), vec!["a..b", "dots"]),
@@ -240,6 +293,8 @@ fn errors_name_the_key_and_the_operator() {
     assert!(Filter::parse(&deep).unwrap_err().to_string().contains("deep"));
     let deep = (0..40).fold(json!({"$exists": true}), |inner, _| json!({ "$not": inner }));
     assert!(Filter::parse(&json!({"a": deep})).unwrap_err().to_string().contains("deep"));
+    let wide: Vec<Value> = vec![json!({}); 2000];
+    assert!(Filter::parse(&json!({"$or": wide})).unwrap_err().to_string().contains("more than 200"));
     let wide: Vec<Value> = (0..300).map(|n| json!({"a": n})).collect();
     assert!(Filter::parse(&json!({"$or": wide})).unwrap_err().to_string().contains("$in"));
 }
@@ -253,4 +308,60 @@ fn the_largest_filter_is_one_that_sqlite_takes() {
     let deepest = (0..31).fold(json!({"$and": wide}), |inner, _| json!({ "$not": inner }));
     let filter = Filter::parse(&deepest).unwrap();
     assert_eq!(store.select(&filter).unwrap().len(), 0, "an odd number of negations");
+}
+
+#[test]
+fn lists_are_asked_for_their_members() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    for (id, metadata) in [
+        (
+            "scarf",
+            json!({"tags": ["red", "scarf"], "sizes": [3, 12.5], "parts": [{"color": "red"}, {"color": "blue"}]}),
+        ),
+        ("hat", json!({"tags": "red hat", "sizes": 7, "parts": {"color": "red"}})),
+        ("plain", json!({"tags": [], "sizes": [[3]], "parts": "red"})),
+    ] {
+        store.add(&NewItem { id, metadata: Some(&metadata), ..NewItem::default() }).unwrap();
+    }
+    let found = |filter: Value| -> Vec<String> {
+        let items = store.items(Some(&Filter::parse(&filter).unwrap()), 0, None).unwrap();
+        items.into_iter().map(|item| item.id).collect()
+    };
+    assert_eq!(found(json!({"tags": "red"})), ["scarf"]);
+    assert_eq!(found(json!({"tags": {"$ne": "red"}})), ["hat", "plain"]);
+    assert_eq!(found(json!({"tags": {"$in": ["blue", "red"]}})), ["scarf"]);
+    assert_eq!(found(json!({"tags": {"$nin": ["blue", "red"]}})), ["hat", "plain"]);
+    assert_eq!(found(json!({"tags": ["red", "scarf"]})), ["scarf"]);
+    assert!(found(json!({"tags": ["scarf", "red"]})).is_empty());
+    assert_eq!(found(json!({"tags": []})), ["plain"]);
+    assert_eq!(found(json!({"tags": {"$contains": "red"}})), ["scarf", "hat"]);
+    assert_eq!(found(json!({"tags": {"$not_contains": "red"}})), ["plain"]);
+    assert_eq!(found(json!({"tags": {"$all": ["scarf", "red"]}})), ["scarf"]);
+    assert_eq!(found(json!({"tags": {"$size": 2}})), ["scarf"]);
+    assert_eq!(found(json!({"sizes": {"$gt": 10}})), ["scarf"]);
+    assert_eq!(found(json!({"sizes": {"$lt": 8}})), ["scarf", "hat"]);
+    assert_eq!(found(json!({"sizes": [3.0, 12.5]})), ["scarf"]);
+    assert_eq!(found(json!({"parts.color": "red"})), ["scarf", "hat"]);
+    assert_eq!(found(json!({"parts.color": {"$ne": "blue"}})), ["hat", "plain"]);
+    assert_eq!(found(json!({"parts.color": {"$exists": true}})), ["scarf", "hat"]);
+}
+
+#[test]
+fn texts_are_found_in_either_spelling() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), true).unwrap();
+    store.add(&NewItem { id: "café", label: Some("café"), ..NewItem::default() }).unwrap();
+    store.add(&NewItem { id: "cafe\u{301} 2", ..NewItem::default() }).unwrap();
+    let count = |filter: Value| store.select(&Filter::parse(&filter).unwrap()).unwrap().len();
+    assert_eq!(count(json!({"id": "cafe\u{301}", "label": {"$gte": "cafe\u{301}"}})), 1);
+    assert_eq!(count(json!({"id": {"$in": ["cafe\u{301} 2", "cafe\u{301}"]}})), 2);
+    assert_eq!(count(json!({"label": {"$contains": "fe\u{301}"}})), 1);
+}
+
+#[test]
+fn a_filter_tells_its_keys() {
+    let filter = json!({"label": "a", "$or": [{"price": 1}, {"$not": {"size.cm": 3}}], "price": {"$exists": true}});
+    let keys: Vec<String> = Filter::parse(&filter).unwrap().keys().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["price", "size.cm"]);
 }

@@ -10,7 +10,7 @@ _cpu.check()
 # Whoever wants that says so by the value 0. The library reads it when it is opened.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from ._core import CatalogError, Encoder, Index, ModelError, PictureError, __version__  # noqa: E402
+from ._core import CatalogError, Encoder, Index, ModelError, PictureError, UnreadableTextWarning, __version__  # noqa: E402
 from .catalogue.check import Check  # noqa: E402
 from .catalogue.check import check as check_model  # noqa: E402
 from .comparison import Comparison, compare_models  # noqa: E402
@@ -41,6 +41,7 @@ __all__ = [
     "Report",
     "Results",
     "Service",
+    "UnreadableTextWarning",
     "__version__",
     "check_model",
     "compare_models",

@@ -40,6 +40,9 @@ class ModelError(RuntimeError):
 class CatalogError(RuntimeError):
     """A catalog that cannot be opened or changed."""
 
+class UnreadableTextWarning(UserWarning):
+    """A text of which the model knows no word: its vector is that of any such text, and means nothing."""
+
 class _Service(Protocol):
     """What `Encoder` wants to know of a server; `plushie_search.Service` has the defaults and says what they mean."""
 
@@ -171,6 +174,8 @@ class Encoder:
     def encode_texts(self, texts: str | list[str] | tuple[str, ...]) -> NDArray[np.float32]:
         """The unit vectors of one text or a sequence of them, one row for each. Recent texts are remembered.
 
+        Texts of which the model knows no word have one vector, and an `UnreadableTextWarning` says so.
+
         Raises:
             ValueError: A text is empty or too long.
             ModelError: The model has no text tower.
@@ -264,9 +269,7 @@ class Engine:
     def add_items(
         self, items: Iterable[_NewItem | _Failed], *, total: int | None = None, progress: _Progress | None = None
     ) -> _Report: ...
-    def add_vectors(
-        self, ids: list[str], vectors: Sequence[tuple[str | None, NDArray[np.float32]]]
-    ) -> tuple[int, int]: ...
+    def add_vectors(self, ids: list[str], vectors: Sequence[tuple[str | None, ArrayLike]]) -> tuple[int, int]: ...
     def update(self, id: str, changes: dict[str, Any]) -> None: ...
     def remove(self, ids: list[str]) -> None: ...
     def get(self, id: str) -> _ItemRow: ...
@@ -316,7 +319,7 @@ class Engine:
     ) -> list[list[_HitRow]]: ...
     def search_vector(
         self,
-        vector: NDArray[np.float32] | Mapping[str, NDArray[np.float32]],
+        vector: ArrayLike | Mapping[str, ArrayLike],
         *,
         k: int = 5,
         where: Mapping[str, Any] | None = None,
@@ -325,6 +328,8 @@ class Engine:
     ) -> tuple[bool, list[list[_HitRow]]]: ...
     def encode_images(self, images: _Image | Sequence[_Image], *, model: str | None = None) -> NDArray[np.float32]: ...
     def encode_texts(self, texts: str | Sequence[str], *, model: str | None = None) -> NDArray[np.float32]: ...
+    def unreadable(self, texts: list[str], *, model: _By | None = None) -> list[bool]: ...
+    def unknown_keys(self, where: Mapping[str, Any]) -> list[str]: ...
     def stats(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
 

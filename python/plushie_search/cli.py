@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, demo
+from ._core import UnreadableTextWarning
 from .catalogue import command as models
 from .comparison import Comparison, compare_models
 from .descriptions import read_descriptions
@@ -21,6 +22,7 @@ from .engine import Engine
 from .evaluation import Evaluation
 from .hub import DEFAULT_MODEL
 from .options import add_options, for_model, for_models, positive
+from .paths import expanded
 from .plushbench import command as plushbench
 from .progress import ProgressBar
 from .results import Item, Report, printable, table
@@ -63,7 +65,7 @@ def _add(options: argparse.Namespace) -> int:
     with _engine(options, create=True, changes=True) as engine:
         try:
             with closing(ProgressBar("adding")) as progress:
-                if os.path.isdir(options.source):
+                if os.path.isdir(expanded(options.source)):
                     report = engine.add_folder(options.source, progress=progress)
                 else:
                     items = read_descriptions(options.source)
@@ -96,10 +98,12 @@ def _sentence(report: Report, total: int) -> str:
 def _search(options: argparse.Namespace) -> int:
     if options.image is None and options.text is None:
         raise ValueError("search needs an IMAGE, a --text, or both")
-    if options.image is not None and not os.path.exists(options.image):
+    if options.image is not None and not os.path.exists(expanded(options.image)):
         raise FileNotFoundError(f"there is no picture {options.image!r}; give words by --text")
     how: dict[str, Any] = {"k": options.k, "where": options.where, "min_score": options.min_score}
-    with _engine(options) as engine:
+    with _engine(options) as engine, warnings.catch_warnings():
+        # The results tell it, too, with the hits.
+        warnings.simplefilter("ignore", UnreadableTextWarning)
         how["model"] = _weights(options, engine)
         if options.text is None:
             results = engine.search_image(options.image, **how)
@@ -109,6 +113,8 @@ def _search(options: argparse.Namespace) -> int:
             results = engine.search_hybrid(options.image, options.text, image_weight=options.image_weight, **how)
     if options.json:
         _print_json(results.to_dicts())
+        for warning in results.warnings:
+            _say(f"warning: {warning}")
     else:
         print(results)
     return DONE
@@ -180,7 +186,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.html is not None:
         evaluation.to_html(options.html)
     if options.markdown is not None:
-        Path(options.markdown).write_text(evaluation.to_markdown(), encoding="utf-8", errors="backslashreplace")
+        Path(expanded(options.markdown)).write_text(
+            evaluation.to_markdown(), encoding="utf-8", errors="backslashreplace"
+        )
     if options.json:
         _print_json(evaluation.to_dict())
     else:
@@ -192,7 +200,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace, models: list[str], queries: str | None, how: dict[str, Any]) -> Comparison:
     """Models side by side, on what a folder or a catalog holds; the model of that computes nothing."""
-    its_own = _catalog_models(options) if os.path.isfile(os.path.join(options.catalog, "catalog.sqlite")) else []
+    its_own = (
+        _catalog_models(options) if os.path.isfile(os.path.join(expanded(options.catalog), "catalog.sqlite")) else []
+    )
     how = {**how, **for_models(options, models, besides=its_own)}
     if not its_own:
         return compare_models(models, options.catalog, queries, **how)
@@ -241,7 +251,7 @@ def _plushbench(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     demo.run(
-        Path(options.directory),
+        Path(expanded(options.directory)),
         model=options.model,
         plushes=options.plushes,
         seed=options.seed,
@@ -253,7 +263,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _plush(options: argparse.Namespace) -> int:
     with closing(ProgressBar("rendering")) as progress:
         plushes = demo.write_plushes(
-            Path(options.out),
+            Path(expanded(options.out)),
             seeds=range(options.seed, options.seed + options.count),
             views=options.views,
             side=options.size,

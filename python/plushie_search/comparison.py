@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,6 +14,7 @@ from . import _core, metrics
 from .evaluate import Pictures, Texts, Unknown, evaluate, items_of
 from .evaluation import Evaluation, counted, markdown, written
 from .metrics import Interval
+from .paths import expanded
 from .results import table
 from .service import Remote, one_each
 
@@ -54,7 +56,7 @@ class Comparison:
 
     def to_markdown(self) -> str:
         """The figures as a Markdown table with the models as columns."""
-        return f"{self._head()}.\n\n{markdown(self._columns(), self._rows())}\n"
+        return f"{escape(self._head(), quote=False)}.\n\n{markdown(self._columns(), self._rows())}\n"
 
     def to_html(self, path: str | os.PathLike[str] | None = None, *, worst: int = 24) -> str:
         """A page that needs nothing but itself: the table, then each model's failures; see `Evaluation.to_html`."""
@@ -132,6 +134,7 @@ def compare_models(
     """
     from .engine import Engine
 
+    items = items if isinstance(items, Engine) else expanded(items)
     names = tuple(os.fspath(model) for model in models)
     if len(names) < 2:
         raise ValueError("a comparison needs two or more models")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import tee, zip_longest
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from . import _core, forks, hub
 from .evaluate import evaluate
+from .paths import expanded
 from .results import Item, Reference, Report, Results
 from .rows import Row, pictures, to_rows
 from .service import Remote, one_each
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from ._core import _Image as ImageLike
     from .evaluate import Pictures, Texts, Unknown
@@ -143,7 +145,8 @@ class Engine:
             ]
             return _core.Engine(path, encoders, create=create, read_only=read_only, busy_timeout=busy_timeout)
 
-        self._opened = connect(os.fspath(path), create)
+        path = expanded(path)
+        self._opened = connect(path, create)
         # For a child of this process, which may work in another directory.
         models = [os.path.abspath(one) if os.path.isdir(one) else one for one in models]
         self._connect = functools.partial(connect, os.path.abspath(path), False)
@@ -203,7 +206,7 @@ class Engine:
             ValueError: There is no picture in it.
             OSError: The folder itself cannot be read.
         """
-        return Report(*self._core.add_folder(os.fspath(folder), progress=progress))
+        return Report(*self._core.add_folder(expanded(folder), progress=progress))
 
     def add_images(
         self,
@@ -284,14 +287,13 @@ class Engine:
         changes = {"label": label, "metadata": metadata, "text": text}
         self._core.update(id, {key: value for key, value in changes.items() if value is not ...})
 
-    def add_vectors(
-        self, ids: Sequence[str], vectors: NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
-    ) -> Added:
+    def add_vectors(self, ids: Sequence[str], vectors: ArrayLike | Mapping[str, ArrayLike]) -> Added:
         """Adds vectors of this engine's model that were computed elsewhere: row ``i`` as a reference of ``ids[i]``.
 
         Args:
             ids: One id for each row; an id may come several times.
-            vectors: float32 (n, dim); scaled to length 1. Of several models, one such array for each, by its name.
+            vectors: (n, dim), of any kind of number, rounded to float32 and scaled to length 1. Of several models, one
+                such array for each, by its name.
 
         Raises:
             ValueError: The numbers of ids and vectors differ, a vector has NaN or no length, or a model has no vectors.
@@ -372,7 +374,8 @@ class Engine:
                 them, which is computed as one batch and gives a list.
             k: How many items; a catalog with fewer gives fewer.
             where: Only items that fit: ``{"label": "bear", "price": {"$lt": 20}}``, with ``$eq $ne $lt $lte $gt
-                $gte $in $nin $exists $and $or $not``; keys are ``id``, ``label``, ``text`` or those of the metadata.
+                $gte $in $nin $contains $not_contains $all $size $exists $and $or $not``; keys are ``id``, ``label``,
+                ``text`` or those of the metadata. Of a list a comparison holds if it does for a member.
             min_score: Only hits with at least this score.
             model: The name of the model that looks it up, of those in :attr:`models`; the first that sees pictures
                 unless told. Or several, each with a weight: ``{"dinov2-small": 0.6, "ViT-B-32::openai": 0.4}``. Then a
@@ -384,7 +387,7 @@ class Engine:
             ModelError: The model sees no pictures.
         """
         single, rows = self._core.search_image(image, k=k, where=where, min_score=min_score, model=model)
-        return _results(single, rows, image, _names(model or self._sees))
+        return self._answered(single, rows, image, where, _names(model or self._sees))
 
     @overload
     def search_text(  # type: ignore[overload-overlap]
@@ -424,7 +427,8 @@ class Engine:
             ModelError: No model reads texts; the message says how to have one.
         """
         single, rows = self._core.search_text(text, k=k, where=where, min_score=min_score, model=model)
-        return _results(single, rows, text, _names(model or self._reads))
+        notes = self._unread([[text]] if isinstance(text, str) else [[one] for one in text], model)
+        return self._answered(single, rows, text, where, _names(model or self._reads), notes=notes)
 
     @overload
     def search_hybrid(  # type: ignore[overload-overlap]
@@ -471,18 +475,21 @@ class Engine:
         single, rows = self._core.search_hybrid(
             image, text, image_weight=image_weight, k=k, where=where, min_score=min_score, model=model
         )
-        return _results(single, rows, text, self._asked(model, image=True, text=True))
+        notes = self._unread([[text]] if isinstance(text, str) else [[one] for one in text], model)
+        return self._answered(single, rows, text, where, self._asked(model, image=True, text=True), notes=notes)
 
     def search_vector(
         self,
-        vector: NDArray[np.float32] | Mapping[str, NDArray[np.float32]],
+        vector: ArrayLike | Mapping[str, ArrayLike],
         *,
         k: int = 5,
         where: Where | None = None,
         min_score: float | None = None,
         model: By | None = None,
     ) -> Results | list[Results]:
-        """The ``k`` items nearest to a vector of this engine's model: float32 (dim,), or (n, dim) for a list.
+        """The ``k`` items nearest to a vector of this engine's model: (dim,), or (n, dim) for a list of results.
+
+        Numbers of any kind are taken, in an array or in lists, and rounded to float32.
 
         Of several models it is the first one's, unless ``model`` names another. A dict with a vector of each of several
         models, by name, goes with a dict of their weights as ``model``.
@@ -491,7 +498,7 @@ class Engine:
             ValueError: The numbers or models do not fit, or a vector has NaN or no length.
         """
         single, rows = self._core.search_vector(vector, k=k, where=where, min_score=min_score, model=model)
-        return _results(single, rows, "vector", _names(model or self._models[0]))
+        return self._answered(single, rows, "vector", where, _names(model or self._models[0]))
 
     @overload
     def search(
@@ -529,9 +536,11 @@ class Engine:
         """
         single = isinstance(query, Query)
         queries: Sequence[Query] = [query] if isinstance(query, Query) else query
-        rows = self._core.search([q._parts() for q in queries], k=k, where=where, min_score=min_score, model=model)
+        parts = [q._parts() for q in queries]
+        rows = self._core.search(parts, k=k, where=where, min_score=min_score, model=model)
         asked = [self._asked(model, image=q.image is not None, text=q.text is not None) for q in queries]
-        return _results(single, rows, query, *asked)
+        notes = self._unread([[text for text, _ in texts] for _, texts in parts], model)
+        return self._answered(single, rows, query, where, *asked, notes=notes)
 
     # Vectors
 
@@ -540,7 +549,10 @@ class Engine:
         return self._core.encode_images(images, model=model)
 
     def encode_texts(self, texts: Sequence[str], *, model: str | None = None) -> NDArray[np.float32]:
-        """Unit vectors of texts: float32 (n, dim), of the model that looks them up, or the one named."""
+        """Unit vectors of texts: float32 (n, dim), of the model that looks them up, or the one named.
+
+        Texts of which the model knows no word have one vector, and an :class:`UnreadableTextWarning` says so.
+        """
         return self._core.encode_texts(texts, model=model)
 
     def vectors(self, id: str, *, model: str | None = None) -> NDArray[np.float32]:
@@ -638,6 +650,54 @@ class Engine:
         """The name of the model that looks up texts unless a search names another; None if none reads any."""
         return self._reads
 
+    def _unread(self, texts: Sequence[Sequence[str]], model: By | None) -> list[list[str]]:
+        """For each query, a warning for each of its texts of which no model knows a word. One for all is issued."""
+        flat = [text for part in texts for text in part]
+        unread = {text for text, bad in zip(flat, self._core.unreadable(flat, model=model), strict=True) if bad}
+        if not unread:
+            return [[] for _ in texts]
+        name = _names(model or self._reads)
+        note = {text: f"{name} knows no word of {_beginning(text)}, so the hits do not depend on it" for text in unread}
+        first = next(text for text in flat if text in unread)
+        more = f", and of {len(unread) - 1} other texts" if len(unread) > 1 else ""
+        warnings.warn(
+            f"{name} knows no word of {_beginning(first)}{more}, so the hits do not depend on it; use words of its "
+            "languages, which stats() tells, or a model that reads this one",
+            _core.UnreadableTextWarning,
+            stacklevel=3,
+        )
+        return [[note[text] for text in dict.fromkeys(part) if text in unread] for part in texts]
+
+    def _answered(
+        self,
+        single: bool,
+        batch: list[list[tuple[Any, ...]]],
+        query: Any,
+        where: Where | None,
+        *models: str | None,
+        notes: Sequence[Sequence[str]] = (),
+    ) -> Results | list[Results]:
+        """The results of one query or many; ``models`` has the name of the model that was asked, or one for each."""
+        keys = []
+        if where and not all(batch):
+            # Only here: a filter that finds something has no need to be doubted.
+            keys = [
+                f"no item has the key {key!r} in its metadata, which the filter names: is it spelled so?"
+                for key in self._core.unknown_keys(where)
+            ]
+        queries = [query] if single else query if isinstance(query, (list, tuple)) else [query] * len(batch)
+        names = models if len(models) == len(batch) else models * len(batch)
+        results = [
+            Results(
+                rows,
+                query=one,
+                model=name,
+                warnings=[*(notes[number] if notes else ()), *(keys if not rows else ())],
+            )
+            for number, (rows, one, name) in enumerate(zip(batch, queries, names, strict=False))
+        ]
+        return results[0] if single else results
+
     def _asked(self, model: By | None, *, image: bool, text: bool) -> str | None:
         """The names of what looks up pictures and texts."""
         default = {name: 1.0 for name, used in ((self._sees, image), (self._reads, text)) if used and name is not None}
@@ -690,15 +750,8 @@ def _names(models: By | None) -> str | None:
     return " + ".join(models) if isinstance(models, Mapping) else models
 
 
-def _results(
-    single: bool, batch: list[list[tuple[Any, ...]]], query: Any, *models: str | None
-) -> Results | list[Results]:
-    """``models`` has the name of the model that was asked, or one for each result."""
-    if single:
-        return Results(batch[0], query=query, model=models[0])
-    queries = query if isinstance(query, (list, tuple)) else [query] * len(batch)
-    names = models if len(models) == len(batch) else models * len(batch)
-    return [Results(rows, query=q, model=name) for rows, q, name in zip(batch, queries, names, strict=False)]
+def _beginning(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}...")
 
 
 def _item(row: tuple[Any, ...]) -> Item:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -11,6 +12,7 @@ import numpy as np
 
 from . import _core, metrics
 from .evaluation import Evaluation, Outcome, Stranger
+from .paths import expanded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -136,11 +138,16 @@ def evaluate(
         told(questions, questions[0].name)
         answers = list(_answers(engine.search_image, questions, judge.depth, how, failed))
         judge.add([question for question, _ in answers], [hits for _, hits in answers], "picture")
+    unread: list[str] = []
     for questions in _batches(words):
         told(questions, questions[0].name)
-        results = engine.search_text(
-            [question.subject for question in questions], k=judge.depth, where=where, model=model
-        )
+        with warnings.catch_warnings():
+            # One for all texts follows.
+            warnings.simplefilter("ignore", _core.UnreadableTextWarning)
+            results = engine.search_text(
+                [question.subject for question in questions], k=judge.depth, where=where, model=model
+            )
+        unread += [question.name for question, hits in zip(questions, results, strict=True) if hits.warnings]
         judge.add(questions, list(map(_rows, results)), "text")
     for part in _parts(left_out):
         told([name for _, names in part for name in names], part[0][0])
@@ -153,6 +160,14 @@ def evaluate(
     if progress is not None:
         progress(total, total, "")
 
+    if unread:
+        model_name = engine._asked(model, image=False, text=True)
+        warnings.warn(
+            f"{len(unread)} of {len(words)} texts have no word that {model_name} knows, the first is {unread[0]!r}: "
+            "their answers mean nothing; leave them out, or name a model that reads their language",
+            _core.UnreadableTextWarning,
+            stacklevel=3,
+        )
     if not judge.outcomes:
         reason = f": {failed[0][1]}" if failed else ""
         raise ValueError(f"there is no query to evaluate {engine.path} with{reason}")
@@ -223,14 +238,14 @@ def _with_reference(engine: Engine, outcome: Outcome) -> Outcome:
 
 def _pictures(queries: Pictures) -> list[_Question]:
     if isinstance(queries, (str, os.PathLike)):
-        folder = _core.folder_items(queries)
+        folder = _core.folder_items(expanded(queries))
         return [_Question(str(path), path, frozenset([item])) for item, paths in folder for path in paths]
     return [_Question(_name(image, number), image, _right(right)) for number, (image, right) in enumerate(queries)]
 
 
 def _strangers(unknown: Unknown) -> list[_Question]:
     if isinstance(unknown, (str, os.PathLike)):
-        paths = [path for _, paths in _core.folder_items(unknown) for path in paths]
+        paths = [path for _, paths in _core.folder_items(expanded(unknown)) for path in paths]
         return [_Question(str(path), path, frozenset()) for path in paths]
     return [_Question(_name(image, number), image, frozenset()) for number, image in enumerate(unknown)]
 

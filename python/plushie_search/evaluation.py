@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .metrics import Confusion, Interval, OpenSet
+from .paths import expanded
 from .results import printable, table
 
 if TYPE_CHECKING:
@@ -143,7 +145,8 @@ class Evaluation:
 
     def to_markdown(self) -> str:
         """The figures and the worst confusions as Markdown tables."""
-        parts = [f"{self._head()}.", markdown(FIGURES, self._rows()), *self._notes()]
+        notes = (escape(note, quote=False) for note in self._notes())
+        parts = [f"{escape(self._head(), quote=False)}.", markdown(FIGURES, self._rows()), *notes]
         if self.confusions:
             parts += ["Found instead:", markdown(CONFUSIONS, self._confused())]
         return "\n\n".join(parts) + "\n"
@@ -227,9 +230,10 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _markdown_cell(text: str) -> str:
-    for mark in "\\`*_[]<>|":
+    for mark in "\\`*_[]|":
         text = text.replace(mark, "\\" + mark)
-    return printable(text)
+    # Notebooks render Markdown with the HTML that stands in it.
+    return escape(printable(text), quote=False)
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -240,5 +244,5 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 def written(text: str, path: str | os.PathLike[str] | None) -> str:
     """The text, which is also written to a file if one is named."""
     if path is not None:
-        Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+        Path(expanded(path)).write_text(text, encoding="utf-8", errors="backslashreplace")
     return text

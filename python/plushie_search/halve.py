@@ -14,6 +14,7 @@ from typing import Any
 from . import _core, hub
 from ._core import ModelError
 from .catalogue.check import ALIKE, PROBE, TEXTS, pictures
+from .paths import expanded
 from .quantize.directory import LICENCES, publish, settle, stage, write_manifest
 
 
@@ -48,7 +49,7 @@ def halve_model(
             f"to halve a model takes a package that is not installed ({error}); install it with: "
             "pip install 'plushie_search[quantize]'"
         ) from error
-    target = None if out is None else Path(out)
+    target = None if out is None else Path(expanded(out))
     if target is not None and (target.exists() or target.is_symlink()):
         raise FileExistsError(f"{target} exists already; give the name of a directory that does not")
     directory, description = hub.resolve(model, accept_licence=accept_licence)
@@ -57,7 +58,9 @@ def halve_model(
     if manifest.get("precision") not in (None, "fp32"):
         raise ModelError(f"model {encoder.name} computes in {manifest['precision']}: halve the one that it was made of")
     if target is None:
-        if directory != Path(model) or any((directory / file).is_symlink() for file, _ in encoder.outputs.values()):
+        if directory != Path(expanded(model)) or any(
+            (directory / file).is_symlink() for file, _ in encoder.outputs.values()
+        ):
             raise ValueError(f"the files of model {encoder.name} are shared with others: give a directory for a copy")
         return _halve(directory, manifest, encoder, half)
     with stage(target) as folder:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from . import _core, _cuda
 from .catalogue.entry import Entry, entries
 from .catalogue.locate import is_here, locate
+from .paths import expanded
 from .service import Remote, as_service
 
 #: The models that come with this package, one directory for each.
@@ -78,7 +79,7 @@ def resolve(
                 wanted = replace(found, files=tuple(file for file in found.files if not file.is_network))
             directory, revision = locate(wanted, accept_licence=accept_licence, thorough=thorough)
             return Located(directory, found.manifest_at(revision))
-    directory = Path(name)
+    directory = Path(expanded(name))
     try:
         if name and directory.is_dir():
             return Located(directory, None)

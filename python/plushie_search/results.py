@@ -86,6 +86,13 @@ class Report:
 class Results(Sequence[Hit]):
     """The hits of one query, best first.
 
+    Attributes:
+        query: The query as the caller gave it.
+        model: The name of the model by which they were found; both names, with a plus between them, where there were
+            two.
+        warnings: Why the hits may not be those that were meant: words that the model does not know, or a key of the
+            filter that no item has.
+
     Prints as a table, shows as a grid of pictures in a notebook, and converts with :meth:`to_dicts` and
     :meth:`to_pandas`. A slice of it is a `Results` again, whose hits keep their ranks.
 
@@ -99,7 +106,7 @@ class Results(Sequence[Hit]):
     2  cat   0.500         cat.jpg
     """
 
-    __slots__ = ("_ranks", "_rows", "model", "query")
+    __slots__ = ("_ranks", "_rows", "model", "query", "warnings")
 
     def __init__(
         self,
@@ -108,14 +115,14 @@ class Results(Sequence[Hit]):
         query: object = None,
         ranks: Sequence[int] | None = None,
         model: str | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
         # Hits are made when asked for: a search costs no more Python than this.
         self._rows = rows
         self._ranks = range(1, len(rows) + 1) if ranks is None else ranks
-        #: What was searched for, as the caller gave it.
         self.query = query
-        #: The name of the model by which they were found; both names, with a plus between them, where there were two.
         self.model = model
+        self.warnings = tuple(warnings)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -126,7 +133,13 @@ class Results(Sequence[Hit]):
     def __getitem__(self, index: slice) -> Results: ...
     def __getitem__(self, index: int | slice) -> Hit | Results:
         if isinstance(index, slice):
-            return Results(self._rows[index], query=self.query, ranks=self._ranks[index], model=self.model)
+            return Results(
+                self._rows[index],
+                query=self.query,
+                ranks=self._ranks[index],
+                model=self.model,
+                warnings=self.warnings,
+            )
         return Hit(self._ranks[index], *self._rows[index])
 
     def __iter__(self) -> Iterator[Hit]:
@@ -156,6 +169,7 @@ class Results(Sequence[Hit]):
 
     def __repr__(self) -> str:
         head = f"{len(self)} hit{'' if len(self) == 1 else 's'}{_for(self.query)}"
+        head = "\n".join([head, *(f"warning: {printable(warning)}" for warning in self.warnings)])
         if not self._rows:
             return head
         rows = [
@@ -164,7 +178,9 @@ class Results(Sequence[Hit]):
         return f"{head}\n{table(['#', 'item', 'score', 'label', 'reference'], rows)}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{len(self)} hit{'' if len(self) == 1 else 's'}{escape(_for(self.query))}</p>{picture_grid(self)}"
+        head = f"<p>{len(self)} hit{'' if len(self) == 1 else 's'}{escape(_for(self.query))}</p>"
+        warnings = "".join(f"<p>⚠ {escape(printable(warning))}</p>" for warning in self.warnings)
+        return f"{head}{warnings}{picture_grid(self)}"
 
 
 def _for(query: object) -> str:

@@ -137,6 +137,10 @@ impl Texts for TextEncoder {
         }
     }
 
+    fn cannot_read(&self, text: &str) -> bool {
+        self.tokenizer.knows_nothing_of(text)
+    }
+
     fn reads(&self) -> (&str, &str) {
         self.network.reads()
     }

@@ -33,6 +33,11 @@ pub(super) trait Texts: Send + Sync {
     /// Those of the first text that has none, or that is left when `stop` is set.
     fn rows(&self, texts: &[&str], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Vectors>>;
 
+    /// Whether it knows no word of the text, so that its vector means nothing; a server does not say.
+    fn cannot_read(&self, _text: &str) -> bool {
+        false
+    }
+
     /// The file or service, and the output of it that has the vectors.
     fn reads(&self) -> (&str, &str);
 }

@@ -1,5 +1,6 @@
 //! Adding: read, skip what is known, encode by every model, store in one transaction.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::thread;
@@ -16,6 +17,7 @@ use crate::picture::Source;
 use crate::stop::{self, Stop};
 use crate::store::{NewItem, NewReference, Seen, check_fields};
 use crate::vectors::Vectors;
+use crate::words;
 
 /// Rows of vectors that are stored in one transaction.
 const ROWS: usize = 10_000;
@@ -110,7 +112,7 @@ impl Engine {
     /// # Errors
     /// The first picture's error; [`Error::Argument`] when the id cannot be one, or a new item has no picture.
     pub fn add(&self, draft: Draft) -> Result<Added> {
-        if draft.sources.is_empty() && !self.store.contains(&draft.id)? {
+        if draft.sources.is_empty() && !self.contains(&draft.id)? {
             return Err(pictureless(&draft.id));
         }
         let mut prepared = self.prepare(vec![draft])?;
@@ -126,13 +128,21 @@ impl Engine {
     /// # Errors
     /// Those of the encoders and of the store, [`Error::Interrupted`] when it is called off; a picture that cannot be used
     /// is none.
-    pub fn prepare(&self, mut drafts: Vec<Draft>) -> Result<Prepared> {
+    pub fn prepare(&self, drafts: Vec<Draft>) -> Result<Prepared> {
+        let mut drafts = drafts.into_iter().map(|draft| self.spelled(draft)).collect::<Result<Vec<_>>>()?;
         let (encoded, failed) = self.encode(&drafts)?;
         // Pictures that were left then must not count as pictures that cannot be used.
         Stop::current().check()?;
         // They may hold much memory, and are not needed any more.
         let bare = drafts.iter_mut().map(|draft| std::mem::take(&mut draft.sources).is_empty()).collect();
         Ok(Prepared { drafts, bare, encoded, failed })
+    }
+
+    /// A draft in the form in which ids, labels and texts are kept.
+    fn spelled(&self, draft: Draft) -> Result<Draft> {
+        let form = |text: Option<String>| text.map(|text| words::composed(&text).into_owned());
+        let id = self.spelling(&draft.id)?.into_owned();
+        Ok(Draft { id, label: form(draft.label), text: form(draft.text), ..draft })
     }
 
     /// Stores items in one transaction. Pictures that cannot be used are reported; an item that has none left, and had
@@ -176,6 +186,7 @@ impl Engine {
     /// [`Error::Interrupted`] between two transactions.
     pub fn add_vectors(&self, ids: &[String], vectors: &[(Option<String>, Vectors)]) -> Result<Added> {
         let vectors = self.by_model(ids.len(), vectors)?;
+        let ids = ids.iter().map(|id| self.spelling(id)).collect::<Result<Vec<_>>>()?;
         ids.iter().try_for_each(|id| check_fields(id, None, None, None))?;
         self.store.check_add(&self.models)?;
         // So that the digest does not depend on the order in which the models were opened.
@@ -198,13 +209,13 @@ impl Engine {
     }
 
     /// Adds the rows of `vectors` from `first` on, one for each id, in one transaction.
-    fn add_rows(&self, ids: &[String], first: usize, vectors: &[&Vectors], order: &[usize]) -> Result<Added> {
+    fn add_rows(&self, ids: &[Cow<'_, str>], first: usize, vectors: &[&Vectors], order: &[usize]) -> Result<Added> {
         let mut items: HashMap<&str, usize> = HashMap::new();
         let mut drafts: Vec<Draft> = Vec::new();
         let mut encoded: Vec<Vec<Encoded>> = Vec::new();
         for (row, id) in ids.iter().enumerate().map(|(row, id)| (first + row, id)) {
             let place = *items.entry(id).or_insert_with(|| {
-                drafts.push(Draft::new(id));
+                drafts.push(Draft::new(&**id));
                 encoded.push(Vec::new());
                 drafts.len() - 1
             });

@@ -9,6 +9,8 @@ use std::path::{Component, Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::stop::Stop;
+
 use super::manifest::{ImageTower, Manifest, Mask, Side, TextTower};
 use super::onnx::{self, Contents};
 
@@ -18,6 +20,9 @@ const SCHEME: u32 = 1;
 
 /// Protocol buffers, and so ONNX files, end at 2 GiB; more weights lie in external files.
 const MAX_ONNX_BYTES: u64 = 1 << 31;
+
+/// The largest tokenizers known have 33 MB; they are read as a whole.
+const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
 
 /// What the files of a model say of it.
 pub(super) struct Identity {
@@ -68,7 +73,15 @@ pub(super) fn identify(
             describe(&mut recipe, "mask", mask);
         }
         network(&mut recipe, file)?;
-        hash(&mut recipe, "tokenizer", &locate(dir, tokenizer, called)?)?;
+        let path = locate(dir, tokenizer, called)?;
+        let length = fs::metadata(&path).map_err(|error| format!("{tokenizer} cannot be read: {error}"))?.len();
+        if length > MAX_TOKENIZER_BYTES {
+            return Err(format!(
+                "{tokenizer} has {length} bytes, and a tokenizer at most {MAX_TOKENIZER_BYTES}; copy it from the model's \
+                 source again"
+            ));
+        }
+        hash(&mut recipe, "tokenizer", &path)?;
     }
     Ok(Identity { fingerprint: hex(Sha256::digest(recipe)), mixed })
 }
@@ -86,8 +99,14 @@ fn describe(recipe: &mut String, tower: &str, settings: &impl Serialize) {
 /// Says whether the numbers of the network are of several sizes.
 fn network(recipe: &mut String, dir: &Path, file: &str, called: &str) -> Result<bool, String> {
     let bytes = read_network(&locate(dir, file, called)?, file)?;
-    let Contents { locations, mixed } =
+    let Contents { locations, mixed, random } =
         onnx::contents(&bytes).ok_or_else(|| format!("{file} is not an ONNX file, or is cut short"))?;
+    if let Some(operator) = random {
+        return Err(format!(
+            "{file} has the operator {operator}, by which a picture would get another vector each time; export the model \
+             for inference, without it"
+        ));
+    }
     let _ = writeln!(recipe, "network {}", hex(Sha256::digest(&bytes)));
     drop(bytes);
     let beside = Path::new(file).parent().unwrap_or(Path::new(""));
@@ -162,17 +181,20 @@ fn inside(file: &str) -> Result<(), String> {
 
 fn hash(recipe: &mut String, role: &str, path: &Path) -> Result<(), String> {
     let mut hasher = Sha256::new();
+    let stop = Stop::current();
     fs::File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut HashWriter(&mut hasher)))
+        .and_then(|mut file| io::copy(&mut file, &mut HashWriter(&mut hasher, &stop)))
         .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     let _ = writeln!(recipe, "{role} {}", hex(hasher.finalize()));
     Ok(())
 }
 
-struct HashWriter<'a>(&'a mut Sha256);
+/// Gigabytes of weights take a minute: it looks whether that is called off.
+struct HashWriter<'a>(&'a mut Sha256, &'a Stop);
 
 impl io::Write for HashWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.1.check().map_err(io::Error::other)?;
         self.0.update(bytes);
         Ok(bytes.len())
     }

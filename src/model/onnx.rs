@@ -3,6 +3,10 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+/// The operators that draw lots, whatever their seed.
+const RANDOM: [&[u8]; 6] =
+    [b"RandomNormal", b"RandomNormalLike", b"RandomUniform", b"RandomUniformLike", b"Multinomial", b"Bernoulli"];
+
 /// Deeper than graphs nest in practice; keeps a hostile file from exhausting the stack.
 const MAX_DEPTH: usize = 64;
 
@@ -155,6 +159,8 @@ pub(super) struct Contents {
     pub(super) locations: BTreeSet<String>,
     /// Whether it has floats of 16 bits, or casts what it has transposed.
     pub(super) mixed: bool,
+    /// An operator in it that gives other numbers at each run.
+    pub(super) random: Option<String>,
 }
 
 /// What an ONNX model is made of, or nothing when `bytes` are no ONNX model.
@@ -162,7 +168,7 @@ pub(super) fn contents(bytes: &[u8]) -> Option<Contents> {
     let mut seen = Seen::default();
     let has_graph = walk(Message::Model, bytes, &mut seen, 0)?;
     let mixed = seen.halves || !seen.cast.is_disjoint(&seen.transposed);
-    has_graph.then_some(Contents { locations: seen.locations, mixed })
+    has_graph.then_some(Contents { locations: seen.locations, mixed, random: seen.random })
 }
 
 /// What was seen on the way.
@@ -170,6 +176,7 @@ pub(super) fn contents(bytes: &[u8]) -> Option<Contents> {
 struct Seen<'a> {
     locations: BTreeSet<String>,
     halves: bool,
+    random: Option<String>,
     /// The tensors that come out of a `Transpose`.
     transposed: HashSet<&'a [u8]>,
     /// The tensors that go into a `Cast`.
@@ -182,6 +189,9 @@ impl<'a> Seen<'a> {
         let all = |wanted| fields.iter().filter(move |(number, _)| *number == wanted).filter_map(|(_, f)| f.bytes());
         match all(4).next() {
             Some(b"Transpose") => self.transposed.extend(all(2)),
+            Some(operator) if RANDOM.contains(&operator) => {
+                self.random = Some(String::from_utf8_lossy(operator).into_owned());
+            }
             Some(b"Cast") => {
                 self.cast.extend(all(1));
                 for attribute in all(5) {
@@ -344,6 +354,17 @@ mod tests {
             assert_eq!(mixed(&[field(1, &[node(b"Cast", b"a", b"c"), attribute(kind)].concat())]), wanted);
             assert!(!mixed(&[field(1, &[node(b"Concat", b"a", b"c"), attribute(kind)].concat())]));
         }
+    }
+
+    #[test]
+    fn operators_that_draw_lots_are_seen() {
+        let random = |kind: &[u8]| {
+            let node = field(1, &[field(2, b"a"), field(4, kind)].concat());
+            contents(&field(7, &node)).unwrap().random
+        };
+        assert_eq!(random(b"RandomNormal").as_deref(), Some("RandomNormal"));
+        assert_eq!(random(b"Bernoulli").as_deref(), Some("Bernoulli"));
+        assert_eq!(random(b"Dropout"), None);
     }
 
     #[test]

@@ -137,7 +137,7 @@ pub(super) fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
         return Err(PyValueError::new_err(format!("{name}: addresses are not fetched; give the bytes or a path")));
     }
     if let Ok(path) = value.extract::<PathBuf>() {
-        return Ok(Source::Path(path));
+        return Ok(Source::Path(at_home(py, path)?));
     }
     if is_pil(value)? {
         return pil(value, name);
@@ -184,6 +184,14 @@ fn read_file_object<'py>(file: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>
 fn check_size(width: usize, height: usize, name: &str) -> PyResult<()> {
     let side = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
     Picture::check_size(side(width), side(height)).map_err(|error| Error::argument(format!("{name}: {error}")).into())
+}
+
+/// The path with `~` or `~user` at its beginning replaced by a home directory, as `plushie_search.paths` does it.
+fn at_home(py: Python<'_>, path: PathBuf) -> PyResult<PathBuf> {
+    if !path.as_os_str().as_encoded_bytes().starts_with(b"~") {
+        return Ok(path);
+    }
+    py.import(intern!(py, "os.path"))?.call_method1(intern!(py, "expanduser"), (path.as_os_str(),))?.extract()
 }
 
 /// Whether it is a `PIL.Image.Image`; where PIL was never imported, nothing is.

@@ -14,6 +14,7 @@ use crate::model::Model;
 use crate::service::{self, Address};
 
 use super::convert;
+use super::error::warn_unread;
 use super::{detached, patient};
 
 /// A model that is ready to encode.
@@ -47,7 +48,8 @@ impl PyEncoder {
         facts: Option<&str>,
     ) -> PyResult<Self> {
         let service = service.map(PyService::options).transpose()?;
-        let encoder = detached(py, || {
+        // Networks of gigabytes are read first, and Ctrl-C must not wait for that.
+        let encoder = patient(py, usize::MAX, || {
             let device = device.map(str::parse).transpose()?.unwrap_or_default();
             let precision = precision.map(str::parse).transpose()?;
             encoder::load_runtime(&runtime)?;
@@ -127,7 +129,12 @@ impl PyEncoder {
     fn encode_texts<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let (texts, _) = convert::texts(texts)?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        convert::array(py, patient(py, texts.len(), || self.0.texts(&texts))?)
+        let (vectors, unread) = patient(py, texts.len(), || {
+            let vectors = self.0.texts(&texts)?;
+            Ok((vectors, texts.iter().filter(|text| self.0.cannot_read(text)).copied().collect::<Vec<_>>()))
+        })?;
+        warn_unread(py, self.0.model().name(), &unread, 1)?;
+        convert::array(py, vectors)
     }
 
     fn __repr__(&self) -> String {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use numpy::{PyArray2, PyReadonlyArray2, PyReadonlyArrayDyn};
+use numpy::PyArray2;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
@@ -17,8 +17,10 @@ use crate::vectors::Vectors;
 
 use super::convert;
 use super::encoder::PyEncoder;
+use super::error::warn_unread;
 use super::ingest;
 use super::json;
+use super::vectors::{Matrix, many, matrix};
 use super::{detached, patient, waiting};
 
 /// An open catalog; `plushie_search.Engine` is its public face.
@@ -135,7 +137,7 @@ impl PyEngine {
 
     fn update(&self, py: Python<'_>, id: String, changes: &Bound<'_, PyDict>) -> PyResult<()> {
         let engine = self.open()?;
-        let text = |key| changes.get_item(key)?.map(|value| value.extract::<Option<String>>()).transpose();
+        let text = |key| changes.get_item(key)?.map(|value| json::to_optional_text(&value, key)).transpose();
         let (label, description) = (text("label")?, text("text")?);
         let metadata = changes.get_item("metadata")?.map(|value| json::to_object(&value, "metadata")).transpose()?;
         let update = Update {
@@ -154,17 +156,28 @@ impl PyEngine {
     fn add_vectors(
         &self,
         py: Python<'_>,
-        ids: Vec<String>,
-        vectors: Vec<(Option<String>, PyReadonlyArray2<'_, f32>)>,
+        ids: Vec<Bound<'_, PyAny>>,
+        vectors: Vec<(Option<String>, Bound<'_, PyAny>)>,
     ) -> PyResult<(usize, usize)> {
         let engine = self.open()?;
-        let rows = |(model, rows): (_, PyReadonlyArray2<'_, f32>)| {
-            (model, rows.as_array().ncols(), rows.as_array().iter().copied().collect())
-        };
-        let rows: Vec<(Option<String>, usize, Vec<f32>)> = vectors.into_iter().map(rows).collect();
+        let ids = ids.iter().enumerate().map(|(row, id)| json::to_text(id, &format!("ids[{row}]")));
+        let ids = ids.collect::<PyResult<Vec<_>>>()?;
+        let parts = vectors.into_iter().map(|(model, array)| {
+            let what = model.as_ref().map_or("vectors".to_owned(), |model| format!("vectors[{model:?}]"));
+            Ok((model, many(&array, &what)?))
+        });
+        let parts = parts.collect::<PyResult<Vec<_>>>()?;
         let added = waiting(py, || {
-            let unit = |(model, dim, rows)| Ok((model, Vectors::normalize(dim, rows)?));
-            engine.add_vectors(&ids, &rows.into_iter().map(unit).collect::<Result<Vec<_>>>()?)
+            let name = |row| match ids.get(row) {
+                Some(id) => format!("vector {row} (item {id:?})"),
+                None => format!("vector {row}"),
+            };
+            let unit = |(model, part): (_, Matrix)| {
+                // No rows have any dimension.
+                let dim = if part.rows == 0 { part.dim.max(1) } else { part.dim };
+                Ok((model, Vectors::normalize_named(dim, part.data, name)?))
+            };
+            engine.add_vectors(&ids, &parts.into_iter().map(unit).collect::<Result<Vec<_>>>()?)
         })?;
         Ok((added.references, added.duplicates))
     }
@@ -292,20 +305,20 @@ impl PyEngine {
         let engine = self.open()?;
         let search = search(k, r#where, min_score, model)?;
         let Ok(mapping) = vector.cast::<PyMapping>() else {
-            let (single, dim, numbers) = vectors(vector)?;
-            let hits = detached(py, || engine.search_vectors(&Vectors::normalize(dim, numbers)?, &search))?;
+            let Matrix { single, dim, data, .. } = matrix(vector, "vector")?;
+            let hits = detached(py, || engine.search_vectors(&Vectors::normalize(dim, data)?, &search))?;
             return Ok((single, rows(py, &hits)?));
         };
         let mut single = true;
         let mut parts = Vec::new();
         for item in mapping.items()? {
             let (name, array): (String, Bound<'_, PyAny>) = item.extract()?;
-            let (alone, dim, numbers) = vectors(&array)?;
-            single &= alone;
-            parts.push((name, dim, numbers));
+            let part = matrix(&array, &format!("vector[{name:?}]"))?;
+            single &= part.single;
+            parts.push((name, part.dim, part.data));
         }
         let hits = detached(py, || {
-            let unit = |(name, dim, numbers)| Ok((name, Vectors::normalize(dim, numbers)?));
+            let unit = |(name, dim, data)| Ok((name, Vectors::normalize(dim, data)?));
             engine.search_vectors_of_each(&parts.into_iter().map(unit).collect::<Result<Vec<_>>>()?, &search)
         })?;
         Ok((single, rows(py, &hits)?))
@@ -332,7 +345,31 @@ impl PyEngine {
         let engine = self.open()?;
         let (texts, _) = convert::texts(texts)?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        convert::array(py, patient(py, texts.len(), || engine.text_encoder(model)?.texts(&texts))?)
+        let (vectors, unread) = patient(py, texts.len(), || {
+            let vectors = engine.encode_texts(&texts, model)?;
+            let models = [(engine.text_encoder(model)?.model().name().to_owned(), 1.0)];
+            Ok((vectors, engine.unreadable(&texts, &models)?))
+        })?;
+        let unread: Vec<&str> = texts.iter().zip(unread).filter(|(_, bad)| *bad).map(|(text, _)| *text).collect();
+        // The line that called `plushie_search.Engine`, not the one in there.
+        warn_unread(py, engine.text_encoder(model)?.model().name(), &unread, 2)?;
+        convert::array(py, vectors)
+    }
+
+    /// For each text, whether all models that look it up know no word of it.
+    #[pyo3(signature = (texts, *, model=None))]
+    fn unreadable(&self, py: Python<'_>, texts: Vec<String>, model: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<bool>> {
+        let engine = self.open()?;
+        let models = model.map(models).transpose()?.unwrap_or_default();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        detached(py, || engine.unreadable(&texts, &models))
+    }
+
+    /// The keys of the metadata that a filter names and no item has.
+    fn unknown_keys(&self, py: Python<'_>, r#where: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+        let engine = self.open()?;
+        let filter = json::to_value(r#where, "where")?;
+        detached(py, || engine.unknown_keys(&filter))
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -372,18 +409,6 @@ fn search(
     let k = k.ok_or_else(|| Error::argument("k must be at least 1"))?;
     let filter = filter.map(|object| json::to_value(object, "where")).transpose()?;
     Ok(Search { k, filter, min_score, models: model.map(models).transpose()?.unwrap_or_default() })
-}
-
-/// Whether it is one vector alone, its numbers, and those of all.
-fn vectors(array: &Bound<'_, PyAny>) -> PyResult<(bool, usize, Vec<f32>)> {
-    let array: PyReadonlyArrayDyn<'_, f32> = array.extract()?;
-    let array = array.as_array();
-    let (single, dim) = match *array.shape() {
-        [dim] => (true, dim),
-        [_, dim] => (false, dim),
-        _ => return Err(PyValueError::new_err(format!("vectors have shape (dim,) or (n, dim), got {array:?}"))),
-    };
-    Ok((single, dim, array.iter().copied().collect()))
 }
 
 /// A name, or weights by name.

@@ -2,7 +2,7 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use numpy::{AllowTypeChange, PyArray1, PyArray2, PyArrayLike1, PyArrayLike2, PyArrayMethods};
+use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 
 use crate::error::Error;
@@ -11,6 +11,7 @@ use crate::index::{Found, Index};
 use crate::vectors::Vectors;
 
 use super::detached;
+use super::vectors::{Matrix, many, numbers};
 
 /// Exact search over vectors, grouped by item.
 #[pyclass(name = "Index", module = "plushie_search", frozen)]
@@ -29,14 +30,17 @@ impl PyIndex {
     fn add(
         &self,
         py: Python<'_>,
-        references: PyArrayLike1<'_, i64, AllowTypeChange>,
-        vectors: PyArrayLike2<'_, f32, AllowTypeChange>,
-        items: Option<PyArrayLike1<'_, i64, AllowTypeChange>>,
+        references: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+        items: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let references = numbers(&references);
-        let items = items.map_or_else(|| references.clone(), |items| numbers(&items));
-        let (dim, data) = rows(&vectors);
+        let references = numbers(references, "references")?;
+        let items = items.map_or_else(|| Ok(references.clone()), |items| numbers(items, "items"))?;
+        let Matrix { rows, dim, data, .. } = many(vectors, "vectors")?;
         detached(py, || {
+            if rows == 0 && references.is_empty() {
+                return Ok(());
+            }
             let vectors = Vectors::normalize(dim, data)?;
             let mut index = self.write();
             if vectors.dim() != index.dims()[0] {
@@ -47,8 +51,8 @@ impl PyIndex {
         })
     }
 
-    fn remove(&self, py: Python<'_>, references: PyArrayLike1<'_, i64, AllowTypeChange>) -> PyResult<usize> {
-        let references = numbers(&references);
+    fn remove(&self, py: Python<'_>, references: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let references = numbers(references, "references")?;
         detached(py, || self.write().remove(&references))
     }
 
@@ -56,14 +60,13 @@ impl PyIndex {
     fn search<'py>(
         &self,
         py: Python<'py>,
-        queries: PyArrayLike2<'py, f32, AllowTypeChange>,
+        queries: &Bound<'py, PyAny>,
         k: usize,
-        allowed: Option<PyArrayLike1<'py, i64, AllowTypeChange>>,
+        allowed: Option<&Bound<'py, PyAny>>,
         min_score: Option<f32>,
     ) -> PyResult<Arrays<'py>> {
-        let (dim, data) = rows(&queries);
-        let allowed = allowed.as_ref().map(numbers);
-        let count = queries.as_array().nrows();
+        let Matrix { rows: count, dim, data, .. } = many(queries, "queries")?;
+        let allowed = allowed.map(|items| numbers(items, "allowed")).transpose()?;
         let (width, found) = detached(py, || {
             let queries = Vectors::normalize(dim, data)?;
             let allowed: Option<Rows> = allowed.map(Rows::from_iter);
@@ -104,15 +107,6 @@ impl PyIndex {
     fn write(&self) -> RwLockWriteGuard<'_, Index> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn rows(array: &PyArrayLike2<'_, f32, AllowTypeChange>) -> (usize, Vec<f32>) {
-    let array = array.as_array();
-    (array.ncols(), array.iter().copied().collect())
-}
-
-fn numbers(array: &PyArrayLike1<'_, i64, AllowTypeChange>) -> Vec<i64> {
-    array.as_array().iter().copied().collect()
 }
 
 /// One value of each hit, with `gap` where a query has fewer than `width`.

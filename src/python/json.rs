@@ -1,8 +1,12 @@
 //! Python values become JSON and JSON becomes Python values.
 
+use std::fmt;
+
+use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 use serde_json::{Map, Number, Value};
 
 use super::error::CatalogError;
@@ -10,9 +14,52 @@ use super::error::CatalogError;
 /// How deep dicts and lists may be nested; deeper ones are a mistake or an attack on the stack.
 const MAX_DEPTH: usize = 64;
 
+/// Where a value stands: `metadata["sizes"][3]`.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    within: Option<&'a Place<'a>>,
+    step: Step<'a>,
+    depth: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Name(&'a str),
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> Place<'a> {
+    fn of(name: &'a str) -> Self {
+        Self { within: None, step: Step::Name(name), depth: 0 }
+    }
+
+    fn at<'b>(&'b self, step: Step<'b>) -> Place<'b> {
+        Place { within: Some(self), step, depth: self.depth + 1 }
+    }
+
+    /// The same place, for another form of the value: no value may ask for that for ever.
+    fn again(&self) -> Self {
+        Self { depth: self.depth + 1, ..*self }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(within) = self.within {
+            within.fmt(out)?;
+        }
+        match self.step {
+            Step::Name(name) => out.write_str(name),
+            Step::Key(key) => write!(out, "[{key:?}]"),
+            Step::Index(index) => write!(out, "[{index}]"),
+        }
+    }
+}
+
 /// The JSON value of `object`; `what` names it in errors.
 pub(super) fn to_value(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Value> {
-    convert(object, what, 0)
+    convert(object, &Place::of(what))
 }
 
 /// The JSON object of a dict; `None` for Python's None.
@@ -24,12 +71,28 @@ pub(super) fn to_object(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Optio
     }
 }
 
-fn convert(object: &Bound<'_, PyAny>, what: &str, depth: usize) -> PyResult<Value> {
-    if depth > MAX_DEPTH {
-        return Err(PyValueError::new_err(format!("{what} is nested more than {MAX_DEPTH} levels deep")));
+/// The text of a str, numpy's included, or of a whole number, as tables have them for ids; `what` names it in errors.
+pub(super) fn to_text(object: &Bound<'_, PyAny>, what: &str) -> PyResult<String> {
+    match convert(object, &Place::of(what))? {
+        Value::String(text) => Ok(text),
+        Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
+        _ => Err(PyTypeError::new_err(format!("{what} must be a str, got {}", object.get_type().name()?))),
     }
-    if object.is_none() {
-        return Ok(Value::Null);
+}
+
+/// As [`to_text`]; `None` for Python's None and for the missing values of pandas.
+pub(super) fn to_optional_text(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Option<String>> {
+    if is_missing(object)? { Ok(None) } else { to_text(object, what).map(Some) }
+}
+
+fn convert(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
+    if place.depth > MAX_DEPTH {
+        // The whole path would be longer than the message.
+        let mut root = *place;
+        while let Some(within) = root.within {
+            root = *within;
+        }
+        return Err(PyValueError::new_err(format!("{root} is nested more than {MAX_DEPTH} levels deep")));
     }
     if let Ok(value) = object.cast::<PyBool>() {
         return Ok(Value::Bool(value.is_true()));
@@ -37,43 +100,182 @@ fn convert(object: &Bound<'_, PyAny>, what: &str, depth: usize) -> PyResult<Valu
     if let Ok(value) = object.cast::<PyString>() {
         return Ok(Value::String(value.to_str()?.to_owned()));
     }
-    if let Ok(map) = object.cast::<PyDict>() {
-        let mut out = Map::with_capacity(map.len());
-        for (key, value) in map {
-            let Ok(key) = key.cast::<PyString>() else {
-                return Err(PyTypeError::new_err(format!("{what}: keys must be str, got {}", key.get_type().name()?)));
-            };
-            out.insert(key.to_str()?.to_owned(), convert(&value, what, depth + 1)?);
-        }
-        return Ok(Value::Object(out));
-    }
-    if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
-        return object
-            .try_iter()?
-            .map(|item| convert(&item?, what, depth + 1))
-            .collect::<PyResult<_>>()
-            .map(Value::Array);
-    }
     if object.is_instance_of::<PyInt>() {
         let number = object.extract::<i64>().map_err(|_| {
-            PyValueError::new_err(format!(
-                "{what}: the integer {object} does not fit into 64 bits; store it as a string"
-            ))
+            PyValueError::new_err(format!("{place}: an integer that does not fit into 64 bits; store it as a str"))
         })?;
         return Ok(Value::Number(number.into()));
     }
-    // numpy's scalars are neither int nor float, but say which of them they are.
-    if object.is_instance_of::<PyFloat>() || object.hasattr("__float__")? {
-        if object.hasattr("__index__")? {
-            return convert(&object.call_method0("__index__")?, what, depth);
-        }
-        let value: f64 = object.extract()?;
-        return Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| PyValueError::new_err(format!("{what}: {value} is not a number that JSON can hold")));
+    if object.is_instance_of::<PyFloat>() {
+        return real(object.extract()?, place);
     }
-    let kind = object.get_type().name()?;
-    Err(PyTypeError::new_err(format!("{what}: {kind} cannot be stored; use str, int, float, bool, None, list or dict")))
+    if let Ok(list) = object.cast::<PyList>() {
+        return members(list.iter(), place);
+    }
+    if let Ok(tuple) = object.cast::<PyTuple>() {
+        return members(tuple.iter(), place);
+    }
+    if let Ok(map) = object.cast::<PyDict>() {
+        return entries(map.iter().map(Ok), place);
+    }
+    if is_missing(object)? {
+        return Ok(Value::Null);
+    }
+    if let Ok(map) = object.cast::<PyMapping>() {
+        return entries(map.items()?.iter().map(|item| item.extract()), place);
+    }
+    other(object, place)
+}
+
+fn members<'py>(list: impl Iterator<Item = Bound<'py, PyAny>>, place: &Place<'_>) -> PyResult<Value> {
+    list.enumerate().map(|(index, item)| convert(&item, &place.at(Step::Index(index)))).collect()
+}
+
+type Entry<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
+
+fn entries<'py>(items: impl Iterator<Item = PyResult<Entry<'py>>>, place: &Place<'_>) -> PyResult<Value> {
+    let mut out = Map::new();
+    for item in items {
+        let (key, value) = item?;
+        let Ok(key) = key.cast::<PyString>() else {
+            return Err(PyTypeError::new_err(format!("{place}: keys must be str, got {}", key.get_type().name()?)));
+        };
+        let key = key.to_str()?;
+        out.insert(key.to_owned(), convert(&value, &place.at(Step::Key(key)))?);
+    }
+    Ok(Value::Object(out))
+}
+
+fn real(value: f64, place: &Place<'_>) -> PyResult<Value> {
+    Number::from_f64(value).map(Value::Number).ok_or_else(|| {
+        PyValueError::new_err(format!(
+            "{place}: {value} is not a number that JSON can hold; for a missing value use None"
+        ))
+    })
+}
+
+/// Whether it is None, or one of pandas' values for that.
+fn is_missing(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if object.is_none() {
+        return Ok(true);
+    }
+    let kind = object.get_type();
+    let name = kind.name()?;
+    Ok((name == "NAType" || name == "NaTType") && kind.module()?.to_str()?.starts_with("pandas"))
+}
+
+/// What is no type of JSON, and has a plain form in it.
+fn other(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
+    let py = object.py();
+    if object.hasattr(intern!(py, "isoformat"))? {
+        return instant(object).map(Value::String);
+    }
+    if object.hasattr(intern!(py, "__array__"))? {
+        return array(object, place);
+    }
+    let is = |module, name| -> PyResult<bool> { object.is_instance(&py.import(module)?.getattr(name)?) };
+    if is("decimal", "Decimal")? {
+        return decimal(object, place);
+    }
+    if is("uuid", "UUID")? {
+        return Ok(Value::String(object.str()?.to_str()?.to_owned()));
+    }
+    if object.hasattr(intern!(py, "__fspath__"))? {
+        let path = py.import(intern!(py, "os"))?.call_method1(intern!(py, "fspath"), (object,))?;
+        return convert(&path, &place.again());
+    }
+    if object.hasattr(intern!(py, "__index__"))? {
+        return convert(&object.call_method0(intern!(py, "__index__"))?, &place.again());
+    }
+    if object.hasattr(intern!(py, "__float__"))? {
+        return real(object.extract()?, place);
+    }
+    let kind = object.get_type();
+    let kind = kind.name()?;
+    Err(PyTypeError::new_err(format!(
+        "{place}: a value of type {kind} cannot be stored; use str, int, float, bool, None, datetime, list or dict"
+    )))
+}
+
+/// A date or time in the form of ISO 8601, so that earlier ones are smaller texts: with a time zone, in UTC.
+fn instant(object: &Bound<'_, PyAny>) -> PyResult<String> {
+    let py = object.py();
+    let aware = object.hasattr(intern!(py, "astimezone"))? && !object.call_method0(intern!(py, "utcoffset"))?.is_none();
+    let text = if aware {
+        let utc = py.import(intern!(py, "datetime"))?.getattr(intern!(py, "timezone"))?.getattr(intern!(py, "utc"))?;
+        object.call_method1(intern!(py, "astimezone"), (utc,))?.call_method0(intern!(py, "isoformat"))?
+    } else {
+        object.call_method0(intern!(py, "isoformat"))?
+    };
+    text.extract()
+}
+
+/// A number, if that has the same digits: a price must compare, and no digit may be lost.
+fn decimal(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
+    let py = object.py();
+    if object.call_method0(intern!(py, "is_finite"))?.extract()? {
+        let whole: Bound<'_, PyAny> = object.call_method0(intern!(py, "__int__"))?;
+        if whole.eq(object)? && whole.extract::<i64>().is_ok() {
+            return convert(&whole, place);
+        }
+        let float = py.get_type::<PyFloat>().call1((object,))?;
+        if object.get_type().call1((float.repr()?,))?.eq(object)? {
+            return convert(&float, place);
+        }
+    }
+    Err(PyValueError::new_err(format!("{place}: {object} has more digits than a number of JSON; store it as a str")))
+}
+
+/// The members of an array, or what an array without dimensions holds.
+fn array(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
+    let py = object.py();
+    let numpy = py.import(intern!(py, "numpy"))?;
+    // A masked array gives None for what is masked only by itself.
+    let array = match object.cast::<PyUntypedArray>() {
+        Ok(array) => array.clone(),
+        Err(_) => numpy.call_method1(intern!(py, "asarray"), (object,))?.cast_into::<PyUntypedArray>()?,
+    };
+    let dtype = array.dtype();
+    let list = match (dtype.kind(), dtype.itemsize()) {
+        (b'M', _) => {
+            let texts = numpy.call_method1(intern!(py, "datetime_as_string"), (&array,))?;
+            return Ok(plain_instants(convert(&texts.call_method0(intern!(py, "tolist"))?, &place.again())?));
+        }
+        (b'f', 9..) => array.call_method1(intern!(py, "astype"), ("float64",))?.call_method0(intern!(py, "tolist"))?,
+        (b'b' | b'i' | b'u' | b'f' | b'U' | b'O', _) => array.call_method0(intern!(py, "tolist"))?,
+        _ => {
+            return Err(PyTypeError::new_err(format!(
+                "{place}: an array of type {dtype} cannot be stored; convert it to numbers or text"
+            )));
+        }
+    };
+    convert(&list, &place.again())
+}
+
+/// numpy's dates in the form that Python gives them: no digits below the second if all are 0, or else six, and nothing
+/// for a date that is missing.
+fn plain_instants(value: Value) -> Value {
+    match value {
+        Value::String(text) if text == "NaT" => Value::Null,
+        Value::String(text) => {
+            // From hours on, Python tells seconds.
+            let text = match text.len() - text.find('T').unwrap_or(text.len()) {
+                3 => text + ":00:00",
+                6 => text + ":00",
+                _ => text,
+            };
+            Value::String(match text.split_once('.') {
+                None => text,
+                Some((seconds, digits)) => match digits.trim_end_matches('0').len() {
+                    0 => seconds.to_owned(),
+                    1..=6 => format!("{seconds}.{:0<6}", &digits[..digits.len().min(6)]),
+                    _ => text,
+                },
+            })
+        }
+        Value::Array(list) => list.into_iter().map(plain_instants).collect(),
+        other => other,
+    }
 }
 
 /// The Python value of `value`.

@@ -11,18 +11,30 @@ mod ingest;
 mod json;
 mod plush;
 mod preprocess;
+mod vectors;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::error::Result;
+use crate::error::{Result, said};
 use crate::stop::{interruptible, listening};
 use crate::store::fork;
 
 /// Runs `work` without the GIL and turns its error into a Python exception.
+///
+/// A panic becomes a RuntimeError: PyO3's own class for it is none that `except Exception` catches, so that one such
+/// call would end a server.
 fn detached<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> Result<T>) -> PyResult<T> {
-    py.detach(work).map_err(PyErr::from)
+    match py.detach(|| catch_unwind(AssertUnwindSafe(work))) {
+        Ok(done) => done.map_err(PyErr::from),
+        Err(panic) => Err(PyRuntimeError::new_err(format!(
+            "this is a bug in plushie_search: {}; report it with the call that led here",
+            said(&*panic)
+        ))),
+    }
 }
 
 /// Fewer pictures or texts are encoded before anybody can press a key.
@@ -39,23 +51,20 @@ fn patient<T: Send>(py: Python<'_>, count: usize, work: impl Send + FnOnce() -> 
         raised = Python::attach(|py| py.check_signals()).err();
         raised.is_some()
     };
-    let done = py.detach(|| {
+    let done = detached(py, || {
         let mut called_off = false;
         interruptible(work, || {
             called_off = called_off || pressed();
             called_off
         })
     });
-    match raised {
-        Some(raised) => Err(raised),
-        None => done.map_err(PyErr::from),
-    }
+    raised.map_or(done, Err)
 }
 
 /// As [`detached`], for work that may wait for others to write: Ctrl-C ends the waiting.
 fn waiting<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> Result<T>) -> PyResult<T> {
     let raised = Arc::new(Mutex::new(None));
-    let done = py.detach(|| {
+    let done = detached(py, || {
         let raised = Arc::clone(&raised);
         // Python tells of each signal once, and the work may ask again before it ends.
         let pressed = move || {
@@ -68,7 +77,7 @@ fn waiting<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> Result<T>) -> 
     let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (done, raised) {
         (Err(_), Some(raised)) => Err(raised),
-        (done, _) => done.map_err(PyErr::from),
+        (done, _) => done,
     }
 }
 

@@ -18,6 +18,7 @@ from plushie_search import _core, hub
 from plushie_search._core import ModelError
 from plushie_search.service import SCHEME, TOWERS, Remote, as_service
 
+from ..paths import expanded
 from .entry import Entry, entries
 from .locate import is_here
 
@@ -212,7 +213,7 @@ def check(
 
 def _is_here(model: str | os.PathLike[str], entry: Entry | None) -> bool:
     """Whether the model is on this disk, so that nothing has to be downloaded to compare with it."""
-    return is_here(entry) if entry is not None else model in hub.built_in_models() or Path(model).is_dir()
+    return is_here(entry) if entry is not None else model in hub.built_in_models() or Path(expanded(model)).is_dir()
 
 
 def _has_networks(directory: Path, opened: _core.Encoder) -> bool:

@@ -18,6 +18,7 @@ from plushie_search.quantize.model import quantize_model
 from plushie_search.results import printable, table
 from plushie_search.service import SCHEME
 
+from ..paths import expanded
 from . import pins
 from .check import ALIKE, COMPARED, check
 from .entry import Entry, entries
@@ -105,7 +106,7 @@ def _summary(manifest: dict[str, Any]) -> tuple[str, str, str]:
 
 def _show(options: argparse.Namespace) -> tuple[Any, str]:
     name = options.model
-    if name in hub.built_in_models() or (name not in entries() and Path(name).is_dir()):
+    if name in hub.built_in_models() or (name not in entries() and Path(expanded(name)).is_dir()):
         return _show_directory(name)
     entry = hub.entry(name)
     known = pins.read(name)

@@ -11,6 +11,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..paths import expanded
+
 #: The catalogue that comes with this package.
 CATALOGUE = Path(__file__).parent.parent / "models" / "catalogue.json"
 
@@ -120,7 +122,7 @@ def entries() -> Mapping[str, Entry]:
     own = os.environ.get(OWN_CATALOGUE)
     found = dict(_read(CATALOGUE))
     if own:
-        found.update(_read(Path(own)))
+        found.update(_read(Path(expanded(own))))
     return found
 
 

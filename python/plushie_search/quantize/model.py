@@ -15,6 +15,7 @@ import numpy as np
 from plushie_search import _core, hub
 from plushie_search._core import ModelError
 
+from ..paths import expanded
 from .directory import Original, publish, stage, write_manifest
 from .loss import NEIGHBOURS, ROUNDS, milliseconds, overlap, vectors
 from .ranges import METHODS, Histogram
@@ -123,10 +124,10 @@ def quantize_model(
     if min(sample, held_out) < FEWEST // 2:
         raise ValueError(f"{sample} pictures for ranges, {held_out} held out: give at least {FEWEST // 2} of each")
     planning, files = _module("quantize.plan"), _module("graph.files")
-    out, threads = Path(out), threads or len(os.sched_getaffinity(0))
+    out, threads = Path(expanded(out)), threads or len(os.sched_getaffinity(0))
     if out.exists() or out.is_symlink():
         raise FileExistsError(f"{out} exists already; give the name of a directory that does not")
-    paths = [path for _, paths in _core.folder_items(pictures) for path in paths]
+    paths = [path for _, paths in _core.folder_items(expanded(pictures)) for path in paths]
     if len(paths) < FEWEST:
         raise _too_few(len(paths), pictures)
     original = Original(model, accept_licence=accept_licence)

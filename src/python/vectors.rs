@@ -1,0 +1,88 @@
+//! What Python calls vectors and row numbers, as the core wants them.
+
+use numpy::{PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+/// Rows of numbers, and whether they were one row alone.
+pub(super) struct Matrix {
+    pub(super) single: bool,
+    pub(super) rows: usize,
+    pub(super) dim: usize,
+    pub(super) data: Vec<f32>,
+}
+
+/// Vectors of any kind of number, as an array, a list of lists, a tensor: rounded to float32. `what` names them in errors.
+pub(super) fn matrix(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Matrix> {
+    let array = as_array(value, what)?;
+    let (single, rows, dim) = match *array.shape() {
+        [dim] => (true, 1, dim),
+        [rows, dim] => (false, rows, dim),
+        _ => {
+            let shape = array.getattr(intern!(value.py(), "shape"))?;
+            return Err(PyValueError::new_err(format!("{what}: shape {shape} is not (dim,) or (n, dim)")));
+        }
+    };
+    let (kind, size) = (array.dtype().kind(), array.dtype().itemsize());
+    let data = match kind {
+        b'f' if size <= 4 => numbers_of(&array, "float32", what)?,
+        // In 64 bits first: numpy warns of numbers that float32 cannot hold, where an error is to come.
+        _ => numbers_of::<f64>(&array, "float64", what)?.into_iter().map(|number| number as f32).collect(),
+    };
+    Ok(Matrix { single, rows, dim, data })
+}
+
+/// Many vectors, never one alone.
+pub(super) fn many(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Matrix> {
+    let matrix = matrix(value, what)?;
+    match matrix.single {
+        false => Ok(matrix),
+        // What has no rows is as empty as (0, dim).
+        true if matrix.dim == 0 => Ok(Matrix { rows: 0, ..matrix }),
+        true => Err(PyValueError::new_err(format!(
+            "{what}: shape ({},) is not (n, dim); one vector is [vector]",
+            matrix.dim
+        ))),
+    }
+}
+
+/// Whole numbers, one after another.
+pub(super) fn numbers(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>> {
+    let array = as_array(value, what)?;
+    let shape = array.getattr(intern!(value.py(), "shape"))?;
+    if array.ndim() != 1 {
+        return Err(PyValueError::new_err(format!("{what}: shape {shape} is not (n,)")));
+    }
+    if array.len() > 0 && !matches!(array.dtype().kind(), b'i' | b'u') {
+        return Err(PyTypeError::new_err(format!("{what}: numbers of type {} are not whole numbers", array.dtype())));
+    }
+    numbers_of(&array, "int64", what)
+}
+
+fn as_array<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let py = value.py();
+    if let Ok(array) = value.cast::<PyUntypedArray>() {
+        return Ok(array.clone());
+    }
+    let array = py.import(intern!(py, "numpy"))?.call_method1(intern!(py, "asarray"), (value,));
+    let refuse = |error: PyErr| PyValueError::new_err(format!("{what}: not an array of numbers: {}", error.value(py)));
+    Ok(array.map_err(refuse)?.cast_into::<PyUntypedArray>()?)
+}
+
+/// A copy in C order and native byte order.
+fn numbers_of<T: numpy::Element + Copy>(
+    array: &Bound<'_, PyUntypedArray>,
+    dtype: &str,
+    what: &str,
+) -> PyResult<Vec<T>> {
+    let py = array.py();
+    if matches!(array.dtype().kind(), b'f' | b'i' | b'u' | b'b' | b'O') {
+        let array = py.import(intern!(py, "numpy"))?.call_method1(intern!(py, "ascontiguousarray"), (array, dtype));
+        if let Ok(array) = array {
+            return Ok(array.cast::<PyArrayDyn<T>>()?.readonly().as_slice()?.to_vec());
+        }
+    }
+    let shape = array.getattr(intern!(py, "shape"))?;
+    Err(PyTypeError::new_err(format!("{what}: an array of shape {shape} and type {} is not numbers", array.dtype())))
+}

@@ -1,0 +1,55 @@
+//! The form in which ids, labels and texts are kept and looked up: two spellings that look alike are one.
+
+use std::borrow::Cow;
+
+use tokenizers::NormalizedString;
+
+/// The text in composed form (NFC): `é` is one character, however it was typed.
+pub fn composed(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let mut normal = NormalizedString::from(text);
+    normal.nfc();
+    if normal.get() == text { Cow::Borrowed(text) } else { Cow::Owned(normal.get().to_owned()) }
+}
+
+/// The text in composed form, without the characters that have no shape of their own: marks of direction, places where
+/// a word may or may not be broken, and byte order marks, which come along with copied text and change its vector.
+///
+/// Joiners stay: they choose between emoji, and between letters of Persian and Indian scripts.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    match text.contains(is_invisible) {
+        true => Cow::Owned(composed(&text.replace(is_invisible, "")).into_owned()),
+        false => composed(text),
+    }
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'
+            ..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{feff}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_that_look_alike_are_one() {
+        assert_eq!(composed("cafe\u{301}"), "café");
+        assert_eq!(composed("\u{1112}\u{1161}\u{11ab}"), "한");
+        assert!(matches!(composed("bear"), Cow::Borrowed("bear")));
+        assert!(matches!(composed("小熊"), Cow::Borrowed("小熊")));
+    }
+
+    #[test]
+    fn characters_without_a_shape_are_left_out() {
+        assert_eq!(visible("\u{feff}brown\u{200b} be\u{ad}ar\u{200f}\u{2060}"), "brown bear");
+        let family = "👨\u{200d}👩\u{200d}👧";
+        assert_eq!(visible(family), family);
+        assert_eq!(visible("می\u{200c}خواهم"), "می\u{200c}خواهم");
+    }
+}

@@ -1,0 +1,203 @@
+"""Values of Python, numpy and pandas as metadata, in filters, as ids and as vectors."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import uuid
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import plushie_search as ps
+
+
+@pytest.fixture
+def engine(toy_model: Path, tmp_path: Path) -> Iterator[ps.Engine]:
+    with ps.Engine(tmp_path / "catalog", model=toy_model, threads=1) as engine:
+        dim = engine.stats()["dimension"]
+        engine.add_vectors(["toy", "other"], np.eye(2, dim))
+        yield engine
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+STORED = [
+    (np.bool_(True), True),
+    (np.array([3, 1])[0] > 2, True),
+    (np.int64(7), 7),
+    (np.uint8(7), 7),
+    (np.float32(0.5), 0.5),
+    (np.float64(0.1), 0.1),
+    (np.longdouble(0.25), 0.25),
+    (np.str_("red"), "red"),
+    (np.array(5), 5),
+    (np.array([[1, 2], [3, 4]], ">i4"), [[1, 2], [3, 4]]),
+    (np.array([True, False]), [True, False]),
+    (np.array(["a", None], object), ["a", None]),
+    (np.ma.masked_array([1, 2], [False, True]), [1, None]),
+    (pd.Series([1.5, 2.5]), [1.5, 2.5]),
+    (pd.NA, None),
+    (pd.NaT, None),
+    (np.datetime64("NaT"), None),
+    ([pd.NA, np.int8(1)], [None, 1]),
+    (Level.HIGH, 3),
+    (decimal.Decimal("12.50"), 12.5),
+    (decimal.Decimal("12"), 12),
+    (PurePosixPath("a/b.jpg"), "a/b.jpg"),
+    (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    (MappingProxyType({np.str_("k"): 1}), {"k": 1}),
+    (dt.date(2026, 1, 2), "2026-01-02"),
+    (np.datetime64("2026-01-02"), "2026-01-02"),
+    (dt.datetime(2026, 1, 2, 3, 4, 5), "2026-01-02T03:04:05"),
+    (np.datetime64("2026-01-02T03:04:05"), "2026-01-02T03:04:05"),
+    (np.datetime64("2026-01-02T03:04:05", "ns"), "2026-01-02T03:04:05"),
+    (np.datetime64("2026-01-02T03:04"), "2026-01-02T03:04:00"),
+    (np.datetime64("2026-01-02T03:04:05.5", "ns"), "2026-01-02T03:04:05.500000"),
+    (dt.datetime(2026, 1, 2, 3, 4, 5, 500000), "2026-01-02T03:04:05.500000"),
+    (pd.Timestamp("2026-01-02T03:04:05"), "2026-01-02T03:04:05"),
+    (pd.Timestamp("2026-01-02T03:04:05+02:00"), "2026-01-02T01:04:05+00:00"),
+    (dt.datetime(2026, 1, 2, 1, 4, 5, tzinfo=dt.timezone.utc), "2026-01-02T01:04:05+00:00"),
+    (pd.Series(pd.to_datetime(["2026-01-02"])), ["2026-01-02T00:00:00"]),
+]
+
+
+@pytest.mark.parametrize(("value", "stored"), STORED, ids=lambda value: repr(value)[:40])
+def test_values_have_a_plain_form(engine: ps.Engine, value: Any, stored: Any) -> None:
+    engine.update("toy", metadata={"x": value})
+    found = engine.get("toy").metadata["x"]
+    assert (found, type(found)) == (stored, type(stored))
+    if not isinstance(stored, (list, dict)):
+        assert [item.id for item in engine.items(where={"x": value, "id": "toy"})] == ["toy"]
+
+
+class Itself:
+    def __index__(self) -> Any:
+        return self
+
+
+@pytest.mark.parametrize(
+    ("metadata", "error", "message"),
+    [
+        ({"a": [0, {"b": float("nan")}]}, ValueError, r'metadata\["a"\]\[1\]\["b"\]: NaN is not a number'),
+        ({"a": np.array([1, np.inf])}, ValueError, r'metadata\["a"\]\[1\]: inf is not a number'),
+        ({"a": [1, 2**63]}, ValueError, r'metadata\["a"\]\[1\]: an integer that does not fit into 64 bits'),
+        ({"a": decimal.Decimal("0.12345678901234567890")}, ValueError, r'metadata\["a"\]: .* more digits'),
+        ({"a": [b"x"]}, TypeError, r'metadata\["a"\]\[0\]: a value of type bytes cannot be stored'),
+        ({"a": np.timedelta64(1, "s")}, TypeError, r'metadata\["a"\]: an array of type timedelta64'),
+        ({"a": {1: 2}}, TypeError, r'metadata\["a"\]: keys must be str, got int'),
+        ({"a": Itself()}, ValueError, "metadata is nested more than 64 levels deep"),
+        ([], TypeError, "metadata must be a dict, got list"),
+    ],
+)
+def test_errors_name_the_place_in_the_metadata(
+    engine: ps.Engine, metadata: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        engine.update("toy", metadata=metadata)
+    assert engine.get("toy").metadata == {}
+
+
+def test_dates_compare(engine: ps.Engine) -> None:
+    engine.update("toy", metadata={"made": dt.date(2026, 1, 2)})
+    engine.update("other", metadata={"made": pd.Timestamp("2025-06-01T12:00")})
+    assert [item.id for item in engine.items(where={"made": {"$gte": dt.datetime(2026, 1, 1)}})] == ["toy"]
+    assert [item.id for item in engine.items(where={"made": {"$lt": np.datetime64("2026-01-01")}})] == ["other"]
+
+
+def test_ids_and_labels_come_from_tables(engine: ps.Engine) -> None:
+    dim = engine.stats()["dimension"]
+    assert engine.add_vectors(pd.Series([np.int64(7), "a"]), np.eye(2, dim)) == ps.Added(2, 0)
+    engine.update("7", label=np.str_("bear"), text=pd.NA)
+    assert (engine.get("7").label, engine.get("7").text, "a" in engine) == ("bear", None, True)
+    with pytest.raises(TypeError, match=r"ids\[1\] must be a str, got float"):
+        engine.add_vectors(["b", 1.5], np.eye(2, dim))  # type: ignore[list-item]
+
+
+FORMS = [
+    lambda rows: rows.astype(np.float16),
+    lambda rows: rows.astype(np.float64),
+    lambda rows: rows.astype(">f4"),
+    lambda rows: rows.astype(">f8"),
+    lambda rows: rows.astype(np.longdouble),
+    lambda rows: rows.astype(np.int64),
+    lambda rows: rows.astype(object),
+    lambda rows: rows.tolist(),
+    lambda rows: list(rows),
+    lambda rows: np.asfortranarray(rows),
+    lambda rows: np.repeat(rows, 2, axis=1)[:, ::2],
+    pd.DataFrame,
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_vectors_come_in_all_forms(engine: ps.Engine, form: Any) -> None:
+    dim = engine.stats()["dimension"]
+    rows = np.random.default_rng(0).integers(-8, 9, (3, dim)).astype(np.float32)
+    engine.add_vectors(["a", "b", "c"], form(rows))
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(engine.vectors("b"), unit[1:2], atol=1e-6)
+    assert [results[0].item for results in engine.search_vector(form(rows))] == ["a", "b", "c"]
+    index = ps.Index(dim)
+    index.add([0, 1, 2], form(rows))
+    assert index.search(form(rows), k=1)[1].tolist() == [[0], [1], [2]]
+
+
+def test_errors_about_vectors_give_shapes_rows_and_ids(engine: ps.Engine) -> None:
+    dim = engine.stats()["dimension"]
+    good = np.ones((2, dim))
+    for rows, error, message in [
+        (np.ones((2, 2, dim)), ValueError, r"vectors: shape \(2, 2, \d+\) is not \(dim,\) or \(n, dim\)$"),
+        (np.ones(dim), ValueError, r"vectors: shape \(\d+,\) is not \(n, dim\)"),
+        (good * 1j, TypeError, r"vectors: an array of shape \(2, \d+\) and type complex128 is not numbers$"),
+        ([[1.0, 2.0], [1.0]], ValueError, "vectors: not an array of numbers"),
+        (good * [[1], [0]], ValueError, r'vector 1 \(item "b"\) is all zeros'),
+        (good * [[1], [np.nan]], ValueError, r'vector 1 \(item "b"\) has NaN'),
+        (good * 1e300, ValueError, r'vector 0 \(item "a"\) has NaN or infinite'),
+        (np.ones((2, 0)), ValueError, "vectors have at least one number, and these have none"),
+    ]:
+        with pytest.raises(error, match=message):
+            engine.add_vectors(["a", "b"], rows)
+    assert len(engine) == 2
+    index = ps.Index(dim)
+    with pytest.raises(TypeError, match="references: numbers of type float64 are not whole numbers"):
+        index.add([0.5], np.ones((1, dim)))
+
+
+def test_an_unknown_id_of_megabytes_is_shortened(engine: ps.Engine) -> None:
+    with pytest.raises(KeyError) as raised:
+        engine.get("x" * 1_000_000)
+    assert str(raised.value.args[0]) == f'no item "{"x" * 80}"... in this catalog'
+
+
+def test_ids_labels_and_texts_are_composed(engine: ps.Engine) -> None:
+    engine.add_vectors(["cafe\u0301"], np.eye(1, engine.stats()["dimension"], 2))
+    assert engine.get("cafe\u0301").id == engine.get("café").id == "café"
+    engine.update("cafe\u0301", label="e\u0301", text="e\u0301")
+    item = engine.get("café")
+    assert (item.label, item.text, "cafe\u0301" in engine) == ("é", "é", True)
+    assert [item.id for item in engine.items(where={"id": "cafe\u0301", "label": "e\u0301"})] == ["café"]
+    assert engine.vectors("cafe\u0301").shape[0] == 1
+    engine.remove("cafe\u0301")
+    assert "café" not in engine
+
+
+def test_keys_that_no_item_has_are_told(engine: ps.Engine) -> None:
+    engine.update("toy", metadata={"price": 3})
+    vector = engine.vectors("toy")[0]
+    results = engine.search_vector(vector, where={"prize": 3})
+    assert results.warnings == (
+        "no item has the key 'prize' in its metadata, which the filter names: is it spelled so?",
+    )
+    assert repr(results) == f"0 hits for 'vector'\nwarning: {results.warnings[0]}"
+    assert results.warnings[0].replace("'", "&#x27;") in results._repr_html_()
+    assert engine.search_vector(vector, where={"price": 4}).warnings == ()
+    assert engine.search_vector(vector, where={"price": {"$exists": True}})[:1].warnings == ()
