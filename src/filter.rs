@@ -424,12 +424,10 @@ impl Test {
         let (own, member) = match self {
             Self::List(list) => {
                 let members = list.iter().enumerate().map(|(place, scalar)| {
-                    let mut test = String::new();
                     let at = format!("{path} || '[{place}]'");
                     let kind = format!("IFNULL(json_type(items.metadata, {at}), '')");
                     let wanted = Self::In(vec![scalar.clone()]).wanted(binder);
-                    test.push_str(&is_one(&wanted, &kind, &format!("json_extract(items.metadata, {at})")));
-                    format!(" AND {test}")
+                    format!(" AND {}", is_one(&wanted, &kind, &format!("json_extract(items.metadata, {at})")))
                 });
                 let members: String = members.collect();
                 let length = list.len();
@@ -442,7 +440,7 @@ impl Test {
             }
             Self::Exists => {
                 let mut terms = vec![format!("{kind} IS NOT NULL")];
-                terms.extend(through_lists(keys, &kind, "1", binder));
+                terms.extend(through_lists(keys, "1", binder));
                 return sql.push_str(&any(terms));
             }
             Self::Contains(scalar) => {
@@ -457,19 +455,21 @@ impl Test {
                 (wanted.clone(), wanted)
             }
         };
-        let mut terms = Vec::new();
-        if !own.is_empty() {
-            terms.push(is_one(&own, &format!("IFNULL({kind}, '')"), &format!("json_extract({value})")));
-        }
         let of_member = is_one(&member, "each.type", "each.value");
-        terms.push(format!(
-            "({kind} IS 'array' AND EXISTS (SELECT 1 FROM json_each({value}) AS each WHERE {of_member}))"
-        ));
-        // Without lists on its way, a path ends here; `last` is each value that it leads to with them.
+        let mut cases =
+            format!("WHEN 'array' THEN EXISTS (SELECT 1 FROM json_each({value}) AS each WHERE {of_member})");
+        for (types, compare) in &own {
+            let holds = compare
+                .as_ref()
+                .map_or("1".to_owned(), |compare| compare.replace("{}", &format!("json_extract({value})")));
+            types.split(", ").for_each(|kind| cases.push_str(&format!(" WHEN {kind} THEN {holds}")));
+        }
+        // A path that ends nowhere may lead through lists; the last step has the values that it leads to.
         let last = keys.len() - 1;
         let listed = is_one(&member, &format!("step{last}.type"), &format!("step{last}.value"));
-        terms.extend(through_lists(keys, &kind, &listed, binder));
-        sql.push_str(&any(terms));
+        let listed =
+            through_lists(keys, &listed, binder).map_or("0".to_owned(), |test| format!("{kind} IS NULL AND {test}"));
+        sql.push_str(&format!("(CASE {kind} {cases} ELSE {listed} END)"));
     }
 
     /// What a single value must be.
@@ -531,9 +531,9 @@ fn is_one(wanted: &Wanted, kind: &str, value: &str) -> String {
     }))
 }
 
-/// Whether a path that ends nowhere leads through lists of objects to a value for which `test` holds. `stepN` is each
+/// Whether a path leads, through lists of objects, to a value for which `test` holds. `stepN` is each
 /// value of its key N: the members of a list, or the value itself.
-fn through_lists(keys: &[String], kind: &str, test: &str, binder: &mut Binder<'_>) -> Option<String> {
+fn through_lists(keys: &[String], test: &str, binder: &mut Binder<'_>) -> Option<String> {
     if keys.len() < 2 {
         return None;
     }
@@ -551,7 +551,7 @@ fn through_lists(keys: &[String], kind: &str, test: &str, binder: &mut Binder<'_
              IFNULL('[' || (CASE WHEN {object} THEN {document} -> {path} END) || ']', '[]') END) AS step{number}"
         ));
     }
-    Some(format!("({kind} IS NULL AND EXISTS (SELECT 1 FROM {} WHERE {test}))", steps.join(", ")))
+    Some(format!("EXISTS (SELECT 1 FROM {} WHERE {test})", steps.join(", ")))
 }
 
 impl Scalar {

@@ -260,6 +260,7 @@ def parsed(page: str) -> Strict:
     return parser
 
 
+@pytest.mark.filterwarnings("ignore::plushie_search.UnreadableTextWarning")
 def test_a_page_shows_failures_and_escapes_everything(engine: ps.Engine, tmp_path: Path) -> None:
     reference = save(tmp_path, "reference.png", COLORS["red"])
     engine.add(EVIL, images=[reference])

@@ -34,7 +34,7 @@ def test_a_text_of_unknown_words_is_told(engine: ps.Engine) -> None:
     [model] = engine.models
     assert results.warnings == (f"{model} knows no word of 'くま', so the hits do not depend on it",)
     assert repr(results).splitlines()[1] == f"warning: {results.warnings[0]}"
-    with pytest.warns(ps.UnreadableTextWarning, match="'くま', and of 1 other texts") as record:
+    with pytest.warns(ps.UnreadableTextWarning, match="'くま', and of 1 more") as record:
         answers = engine.search_text(["くま", KNOWN, "мишка!", "くま"])
     assert (len(record), [len(results.warnings) for results in answers]) == (1, [1, 0, 1, 1])
 
@@ -54,7 +54,7 @@ def test_every_way_to_give_a_text_tells(engine: ps.Engine) -> None:
 
 
 def test_an_encoder_tells(toy_encoder: ps.Encoder) -> None:
-    with pytest.warns(ps.UnreadableTextWarning, match='text "くま", and of 1 others') as record:
+    with pytest.warns(ps.UnreadableTextWarning, match='text "くま", and of 1 more') as record:
         vectors = toy_encoder.encode_texts(["くま", "мишка", KNOWN])
     assert record[0].filename == __file__
     assert (vectors[0] == vectors[1]).all()

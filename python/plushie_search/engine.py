@@ -659,7 +659,7 @@ class Engine:
         name = _names(model or self._reads)
         note = {text: f"{name} knows no word of {_beginning(text)}, so the hits do not depend on it" for text in unread}
         first = next(text for text in flat if text in unread)
-        more = f", and of {len(unread) - 1} other texts" if len(unread) > 1 else ""
+        more = f", and of {len(unread) - 1} more" if len(unread) > 1 else ""
         warnings.warn(
             f"{name} knows no word of {_beginning(first)}{more}, so the hits do not depend on it; use words of its "
             "languages, which stats() tells, or a model that reads this one",

@@ -17,7 +17,7 @@ create_exception!(plushie_search, UnreadableTextWarning, PyUserWarning, "A text 
 /// Warns of texts of which the model `name` knows no word, if there are any.
 pub(super) fn warn_unread(py: Python<'_>, name: &str, unread: &[&str], stack: i32) -> PyResult<()> {
     let Some(first) = unread.first() else { return Ok(()) };
-    let more = if unread.len() > 1 { format!(", and of {} others", unread.len() - 1) } else { String::new() };
+    let more = if unread.len() > 1 { format!(", and of {} more", unread.len() - 1) } else { String::new() };
     let message = format!(
         "model {name:?} knows no word of {}{more}: the vector is that of any such text, and means nothing; use words of \
          its languages, or a model that reads this one",

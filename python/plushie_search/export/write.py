@@ -26,6 +26,7 @@ from plushie_search.graph.half import SUFFIX
 from plushie_search.graph.half import write as write_half
 from plushie_search.graph.simplify import simplified
 
+from ..paths import expanded
 from .original import Original
 
 #: The least cosine between the vectors of the directory and those of the original.
@@ -61,7 +62,7 @@ def export(
         ModelError: The directory would give other vectors than the original; nothing is written.
         ImportError: A package of the extra ``export`` is missing.
     """
-    target = Path(out)
+    target = Path(expanded(out))
     if target.exists():
         raise FileExistsError(f"{target} exists: give a directory that does not, or remove it")
     original = load(source)

@@ -17,6 +17,7 @@ from plushie_search import _core, metrics
 from plushie_search.hub import open_encoder
 from plushie_search.service import Remote, one_each
 
+from ..paths import expanded
 from . import photos
 from .encoding import Encoder, Vectors, reads_texts
 from .facts import LANGUAGES
@@ -123,6 +124,7 @@ def run(
         for model, service in zip(models, one_each(encoder, len(models)), strict=True)
     ]
     if work is not None:
+        work = Path(expanded(work))
         _claim(work, configuration)
     figures = []
     for place, (model, opened) in enumerate(zip(models, encoders, strict=True)):
@@ -130,9 +132,9 @@ def run(
         folder = None if work is None else work / _identity(opened)
         found = list(measure(opened, configuration, threads=threads, work=folder, progress=told))
         if grocery is not None:
-            found += photos.grocery(opened, grocery)
+            found += photos.grocery(opened, Path(expanded(grocery)))
         if emoji is not None:
-            found += photos.emoji(opened, emoji)
+            found += photos.emoji(opened, Path(expanded(emoji)))
         figures.append({figure.question: figure for figure in found})
     return Report(tuple(os.fspath(model) for model in models), configuration.to_dict(), tuple(figures))
 

@@ -10,6 +10,7 @@ from plushie_search.hub import DEFAULT_MODEL
 from plushie_search.options import add_options, for_models
 from plushie_search.progress import ProgressBar
 
+from ..paths import expanded
 from .bench import ALL_SPLITS, TEXT_SPLITS, Configuration, run
 from .identities import SEEDS, SPLITS
 from .report import Report
@@ -106,7 +107,7 @@ def report(options: argparse.Namespace) -> Report:
             **for_models(options, options.model),
         )
     if options.markdown is not None:
-        Path(options.markdown).write_text(found.to_markdown(), encoding="utf-8", errors="backslashreplace")
+        Path(expanded(options.markdown)).write_text(found.to_markdown(), encoding="utf-8", errors="backslashreplace")
     return found
 
 
