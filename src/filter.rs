@@ -407,8 +407,13 @@ impl Test {
             Self::Exists => return sql.push_str(&format!("({column} IS NOT NULL)")),
             Self::List(_) | Self::Size(_) => return sql.push('0'),
             Self::Contains(Scalar::Text(text)) => vec![contained(text, binder)],
-            Self::Contains(_) => return sql.push('0'),
-            Self::In(_) | Self::Order(..) => self.wanted(binder),
+            Self::Order(_, Scalar::Text(_)) => self.wanted(binder),
+            Self::Contains(_) | Self::Order(..) => return sql.push('0'),
+            // Others are never equal to a text, and SQLite counts each value that it gets against the `?`s.
+            Self::In(scalars) => {
+                let fitting = scalars.iter().filter(|scalar| matches!(scalar, Scalar::Text(_) | Scalar::Null));
+                Self::In(fitting.cloned().collect()).wanted(binder)
+            }
         };
         let terms = wanted.iter().filter_map(|(types, compare)| match (*types, compare) {
             (TEXTS, Some(compare)) => Some(format!("({column} IS NOT NULL AND {})", compare.replace("{}", &column))),

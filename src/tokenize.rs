@@ -170,7 +170,12 @@ impl Tokenizer {
 
 fn unknown(tokenizer: &tokenizers::Tokenizer) -> Option<u32> {
     let token = match tokenizer.get_model() {
-        ModelWrapper::BPE(model) => model.get_unk_token().clone()?,
+        ModelWrapper::BPE(model) => {
+            // Those that read bytes name one and never use it: then no text needs to be looked at.
+            let id = tokenizer.token_to_id(model.get_unk_token().as_ref()?)?;
+            let cuneiform = tokenizer.encode_fast("\u{12000}", false).ok()?;
+            return cuneiform.get_ids().contains(&id).then_some(id);
+        }
         ModelWrapper::WordPiece(model) => model.unk_token.clone(),
         ModelWrapper::WordLevel(model) => model.unk_token.clone(),
         ModelWrapper::Unigram(model) => {

@@ -524,7 +524,7 @@ def test_python_goes_on_while_a_network_runs(encoder, pictures):
 def test_ctrl_c_ends_a_long_list(toy_encoder, tmp_path, kind):
     Image.effect_noise((2000, 1500), 60).convert("RGB").save(tmp_path / "large.jpg")
     encode = getattr(toy_encoder, f"encode_{kind}")
-    things = [tmp_path / "large.jpg"] * 3000 if kind == "images" else [f"toy {number}" for number in range(300_000)]
+    things = [tmp_path / "large.jpg"] * 3000 if kind == "images" else [f"bear {number}" for number in range(300_000)]
     expected = encode(things[:1])
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.3)
