@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 use rayon::ThreadPool;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 pub use self::device::{Device, Precision};
@@ -377,6 +378,11 @@ impl Encoder {
     /// Whether the model knows no word of the text: all such texts have one vector.
     pub fn cannot_read(&self, text: &str) -> bool {
         self.text.as_ref().is_some_and(|tower| tower.cannot_read(text))
+    }
+
+    /// Those of the texts of which the model knows no word.
+    pub fn unread<'a>(&self, texts: &[&'a str]) -> Vec<&'a str> {
+        self.workers.install(|| texts.par_iter().filter(|text| self.cannot_read(text)).copied().collect())
     }
 
     fn gather<R: Borrow<Vectors>>(&self, rows: impl IntoIterator<Item = Result<R>>) -> Result<Vectors> {

@@ -131,7 +131,7 @@ impl PyEncoder {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let (vectors, unread) = patient(py, texts.len(), || {
             let vectors = self.0.texts(&texts)?;
-            Ok((vectors, texts.iter().filter(|text| self.0.cannot_read(text)).copied().collect::<Vec<_>>()))
+            Ok((vectors, self.0.unread(&texts)))
         })?;
         warn_unread(py, self.0.model().name(), &unread, 1)?;
         convert::array(py, vectors)
