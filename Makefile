@@ -3,8 +3,10 @@
 # make test-torch   the tests that compare with PyTorch models, export and train them (installs 6 GB)
 # make test-kserve   the tests with KServe's own server
 # make lint   only the checks          make bench  measure against others
+# make bench-tools   install what the programs in benches/ import, to run them one by one
+# make picture   draw docs/demo.jpg and the figures beside it anew, after the demo or its model has changed
 # make wheel  a self-contained wheel in dist/, tested in a clean environment          make clean  forget it all
-# Each target first installs what is missing and does nothing twice.
+# Each target first installs what is missing and does nothing twice. The first build takes about ten minutes.
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -18,12 +20,15 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 export ORT_DISABLE_TELEMETRY ?= 1
 LIBRARY := $(CARGO_TARGET_DIR)/release/deps/libplushie_search.so
 CARGO := cargo --locked
+# How the build begins to speak: only the first one, which compiles faiss and 300 crates, needs patience.
+BUILDING = building plushie_search$(if $(wildcard $(LIBRARY)),,, which takes about ten minutes the first time)
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
-.PHONY: demo test test-torch test-kserve lint bench wheel clean
+.PHONY: demo test test-torch test-kserve lint bench bench-tools picture wheel clean
 
 demo: $(DONE)/package
 	$(BIN)/plushie-search demo demo
+	@echo "to go on, enter the environment with: . .venv/bin/activate"
 
 test: lint $(DONE)/test-tools
 	PLUSHIE_ONNXRUNTIME=$$($(BIN)/python -c 'from plushie_search import hub; print(hub.runtime_library())') \
@@ -53,13 +58,23 @@ MORE := benches/clip.py benches/photos.py
 bench: $(DONE)/package $(DONE)/bench-tools
 	set -e; for bench in $(filter-out $(MORE),$(wildcard benches/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
 
+bench-tools: $(DONE)/package $(DONE)/bench-tools
+
+picture: $(DONE)/package $(DONE)/bench-tools
+	$(BIN)/python scripts/demo_picture.py docs/demo.jpg docs/demo.json
+
 # Repairing rewrites the library in place, which cargo would then take for what it has built: it gets its own back.
+# Repairing also runs patchelf, found on PATH alone. dist/ changes only once its successor has passed.
 wheel: $(DONE)/package
-	rm -rf dist
+	rm -rf $(VENV)/wheel
 	cp -a $(LIBRARY) $(LIBRARY).kept
-	$(BIN)/maturin build --release --locked --auditwheel repair --interpreter $(BIN)/python --out dist; \
-		status=$$?; mv $(LIBRARY).kept $(LIBRARY); exit $$status
-	$(PYTHON) scripts/test-wheel dist/*.whl
+	trap 'mv $(LIBRARY).kept $(LIBRARY)' EXIT; export PATH="$(BIN):$$PATH"; \
+		scripts/quietly $(VENV)/wheel.log 'building the wheel' \
+		maturin build --release --locked --auditwheel repair --interpreter $(BIN)/python --out $(VENV)/wheel
+	$(PYTHON) scripts/test-wheel $(VENV)/wheel/*.whl
+	rm -rf dist
+	mv $(VENV)/wheel dist
+	@echo "the wheel is in dist: $$(cd dist && ls)"
 
 clean:
 	rm -rf $(VENV) target dist demo python/plushie_search/_core.abi3.so
@@ -72,7 +87,7 @@ $(DONE)/venv: scripts/install-system-packages
 	mkdir -p $(DONE) && touch $@
 
 $(DONE)/package: $(DONE)/venv $(RUST)
-	$(BIN)/maturin develop --release --locked
+	scripts/quietly $(VENV)/build.log '$(BUILDING)' $(BIN)/maturin develop --release --locked
 	touch $@
 
 $(DONE)/%-tools: $(DONE)/venv pyproject.toml

@@ -1,12 +1,18 @@
-"""The demo: a collection, its questions with their right answers, and the page."""
+"""The demo: a collection, its questions with their right answers, the page, and the picture of it in the README."""
 
+import hashlib
+import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from plushie_search import demo
 from plushie_search.cli import main
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_the_demo_writes_a_page_that_needs_nothing_else(
@@ -14,12 +20,13 @@ def test_the_demo_writes_a_page_that_needs_nothing_else(
 ) -> None:
     directory = tmp_path / "demo"
     for _ in range(2):  # the second time it makes everything anew
-        page = demo.run(directory, model=str(toy_model), plushes=12, seed=3)
+        demo.run(directory, model=str(toy_model), plushes=12, seed=3)
     out = capsys.readouterr().out
     assert "added 12 items with 24 references" in out
-    assert re.search(r"\d+ of 12 plushes found first", out)
-    html = page.read_text(encoding="utf-8")
-    assert html.count("<section>") == out.count("\n#  item") // 2 >= 7
+    assert re.search(r"^\d+ of 12 plushes found first from a photo", out, re.MULTILINE)
+    assert re.search(r"^\d+ of \d+ found first from color and kind in simplified Chinese$", out, re.MULTILINE)
+    html = (directory / "index.html").read_text(encoding="utf-8")
+    assert html.count("<section>") == out.count("\n#  item") // 2 == 6
     assert not re.search(r'(src|href)="(?!data:)', html)
     assert len(list((directory / "plushes").glob("*/*.jpg"))) == 24
 
@@ -28,7 +35,7 @@ def test_questions_have_the_answers_that_hold(tmp_path: Path) -> None:
     toys = demo.write_plushes(tmp_path, seeds=range(1, 41), side=16)
     of = {toy["id"]: toy for toy in toys}
     questions = demo._questions(toys, [Path(toy["id"]) for toy in toys])
-    assert {question.title for question in questions} == {"A photo", "A sentence", "A photo and a sentence"}
+    assert {question.title for question in questions} == {"A photo", "A sentence"}
     assert all(question.right for question in questions)
     for question in questions:
         match = re.fullmatch(r"an? ((?:(?! with )[a-z ])+) (\w+)", question.text or "")
@@ -36,6 +43,23 @@ def test_questions_have_the_answers_that_hold(tmp_path: Path) -> None:
             color, species = match[1].replace(" ", "_"), match[2]
             holds = {id for id in of if (of[id]["metadata"]["color"], of[id]["label"]) == (color, species)}
             assert question.right == holds
+
+
+def test_the_first_answer_to_each_question_is_right_and_the_picture_shows_these_answers(tmp_path: Path) -> None:
+    shown = demo.run(tmp_path / "demo")
+    assert [answer.hits[0].item in answer.question.right for answer in shown.answers] == [True] * 6
+    assert shown.figures[0].startswith("58 of 60 ")
+
+    script = runpy.run_path(str(ROOT / "scripts" / "demo_picture.py"))
+    now = script["facts"](shown)
+    told = json.loads((ROOT / "docs" / "demo.json").read_text(encoding="utf-8"))
+    picture = ROOT / "docs" / "demo.jpg"
+    assert told.pop("picture") == hashlib.sha256(picture.read_bytes()).hexdigest()
+    scores = [[hit.pop("score") for answer in facts["answers"] for hit in answer["hits"]] for facts in (now, told)]
+    assert now == told, "docs/demo.jpg shows another demo than today's: draw it anew with: make picture"
+    assert scores[0] == pytest.approx(scores[1], abs=0.011)  # processors may round the last digit differently
+    with Image.open(picture) as drawn:
+        assert script["draw"](shown).size == drawn.size
 
 
 def test_the_demo_leaves_other_folders_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

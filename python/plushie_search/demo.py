@@ -98,18 +98,35 @@ class Question:
     text: str | None
     right: frozenset[str]
 
-    def ask(self, engine: Engine, k: int) -> Results:
-        """The engine's answer."""
-        if self.text is None:
-            return engine.search_image(_path(self.image), k=k)
-        if self.image is None:
-            return engine.search_text(self.text, k=k)
-        return engine.search_hybrid(_path(self.image), self.text, k=k)
+
+@dataclass(frozen=True)
+class Answer:
+    """The hits of a question, and how long the search took in milliseconds."""
+
+    question: Question
+    hits: Results
+    milliseconds: float
 
 
-def _path(path: Path | None) -> Path:
-    assert path is not None
-    return path
+@dataclass(frozen=True)
+class Demo:
+    """A searched collection.
+
+    Attributes:
+        model: The name of the model that searched.
+        fingerprint: The fingerprint of that model.
+        items: How many plushes the catalog holds.
+        references: How many pictures of them.
+        figures: Sentences that say how often the right plush came first, over the whole collection.
+        answers: The questions that the page shows, in its order.
+    """
+
+    model: str
+    fingerprint: str
+    items: int
+    references: int
+    figures: tuple[str, ...]
+    answers: tuple[Answer, ...]
 
 
 def run(
@@ -124,10 +141,10 @@ def run(
     max_batch: int | None = None,
     accept_licence: bool = False,
     encoder: Remote | None = None,
-) -> Path:
-    """Makes a collection of plushes in ``directory``, searches it, and returns the page with the answers.
+) -> Demo:
+    """Makes a collection of plushes in ``directory``, searches it, and writes a page with the answers.
 
-    From ``threads`` on, the options are those of :class:`plushie_search.Engine`.
+    The page is ``directory/index.html``. From ``threads`` on, the options are those of :class:`plushie_search.Engine`.
 
     Raises:
         ValueError: The directory holds something else than an earlier demo.
@@ -161,22 +178,34 @@ def run(
         seconds = time.perf_counter() - begin
         print(f"added {report.items} items with {report.references} references in {seconds:.1f} s\n")
 
-        answers = engine.search_image(list(photos), k=1)
-        found = sum(len(hits) > 0 and hits[0].item == toy["id"] for hits, toy in zip(answers, toys, strict=True))
-        summary = f"{found} of {plushes} plushes found first from a photo in other light and from another side"
-        sections = []
+        answers = []
         for question in _questions(toys, photos):
             begin = time.perf_counter()
-            hits = question.ask(engine, 5)
-            milliseconds = 1000 * (time.perf_counter() - begin)
-            sections.append(_section(question, hits, milliseconds))
+            (hits,) = _ask(engine, [question], 5)
+            answers.append(Answer(question, hits, 1000 * (time.perf_counter() - begin)))
             print(f"{question.title}: {_asked(question)}")
             print(f"{str(hits).partition(chr(10))[2]}\n")
-    print(summary)
+        demo = Demo(
+            model=Path(model).name,
+            fingerprint=engine.stats()["fingerprint"],
+            items=report.items,
+            references=report.references,
+            figures=_figures(engine, toys, photos),
+            answers=tuple(answers),
+        )
+    print("\n".join(demo.figures))
     page = directory / "index.html"
-    page.write_text(_page(sections, summary, model, report.items, report.references), encoding="utf-8")
+    page.write_text(_page(demo), encoding="utf-8")
     print(f"the same with pictures: {page}")
-    return page
+    return demo
+
+
+def _ask(engine: Engine, questions: Sequence[Question], k: int) -> list[Results]:
+    """The engine's answers to questions that are all photos, or all sentences."""
+    images = [question.image for question in questions if question.image is not None]
+    if images:
+        return engine.search_image(images, k=k)
+    return engine.search_text([question.text for question in questions if question.text is not None], k=k)
 
 
 def _with_bar(verb: str, work: Callable[[ProgressBar], Any]) -> Any:
@@ -220,51 +249,68 @@ SAY = {
 }
 
 
-def _questions(toys: Sequence[Toy], photos: Sequence[Path]) -> list[Question]:
-    """Queries of every kind about this collection, with the items that are right."""
+def _photo(toy: Toy, photo: Path) -> Question:
+    return Question("A photo", photo, None, frozenset({toy["id"]}))
+
+
+def _color(toys: Sequence[Toy], toy: Toy, language: str) -> Question:
+    """Asks for a plush's color and kind; every plush that has both is right."""
+    species, color = toy["label"], toy["metadata"]["color"]
+    right = {other["id"] for other in toys if (other["label"], other["metadata"]["color"]) == (species, color)}
+    return Question("A sentence", None, _say(language, species, color), frozenset(right))
+
+
+def _dress(toys: Sequence[Toy], toy: Toy, language: str) -> Question:
+    """Asks for a plush's kind and the first thing that it wears; every plush that has both is right."""
+    species, worn = toy["label"], toy["metadata"]["wears"][0]
+    right = {other["id"] for other in toys if other["label"] == species and worn in other["metadata"]["wears"]}
+    return Question("A sentence", None, _say(language, species, *worn.split(" ")), frozenset(right))
+
+
+def _say(language: str, species: str, color: str, kind: str = "") -> str:
     words = _core.plush_words()
-    photo_of = {toy["id"]: photo for toy, photo in zip(toys, photos, strict=True)}
+    said = {"species": species, "color": color, "kind": kind}
+    pattern = SAY[language][1 if kind else 0]
+    text = pattern.format(**{name: words[name][value][language] for name, value in said.items() if value})
+    return re.sub(r"\ba (?=[aeiou])", "an ", text)
 
-    def say(language: str, species: str, color: str, kind: str = "") -> str:
-        said = {"species": species, "color": color, "kind": kind}
-        pattern = SAY[language][1 if kind else 0]
-        text = pattern.format(**{name: words[name][value][language] for name, value in said.items() if value})
-        return re.sub(r"\ba (?=[aeiou])", "an ", text)
 
-    def photo(toy: Toy) -> Question:
-        return Question("A photo", photo_of[toy["id"]], None, frozenset({toy["id"]}))
-
-    def color(toy: Toy, language: str, image_of: Toy | None = None) -> Question:
-        species, value = toy["label"], toy["metadata"]["color"]
-        right = {other["id"] for other in toys if (other["label"], other["metadata"]["color"]) == (species, value)}
-        text = say(language, species, value)
-        if image_of is None:
-            return Question("A sentence", None, text, frozenset(right))
-        return Question("A photo and a sentence", photo_of[image_of["id"]], text, frozenset(right))
-
-    def dress(toy: Toy, language: str) -> Question:
-        species, worn = toy["label"], toy["metadata"]["wears"][0]
-        right = {other["id"] for other in toys if other["label"] == species and worn in other["metadata"]["wears"]}
-        return Question("A sentence", None, say(language, species, *worn.split(" ")), frozenset(right))
-
+def _questions(toys: Sequence[Toy], photos: Sequence[Path]) -> list[Question]:
+    """Queries of every kind about this collection, with the items that are right: first in English, then in Chinese."""
+    # A color and a kind say all there is to a plain plush, but little about one with patches that wears a hat.
     bare = [toy for toy in toys if not toy["metadata"]["wears"]] or list(toys)
+    plain = [toy for toy in bare if toy["metadata"]["pattern"] == "plain"] or bare
     dressed = [toy for toy in toys if toy["metadata"]["wears"]]
-    pairs = [
-        (toy, other)
-        for toy in toys
-        for other in toys
-        if toy["label"] == other["label"] and toy["metadata"]["color"] != other["metadata"]["color"]
-    ]
     questions = []
-    for end, place, one, two in ((0, 1, "en", "zh-Hant"), (-1, 5, "zh-Hans", "en")):
-        questions += [photo(toys[len(toys) * place // 6]), color(bare[end], one)]
-        questions += [dress(toy, two) for toy in dressed[end:][:1]]
-        questions += [color(other, one, image_of=toy) for toy, other in pairs[end:][:1]]
+    for end, place, one, two in ((0, 1, "en", "en"), (-1, 5, "zh-Hans", "zh-Hant")):
+        number = len(toys) * place // 6
+        questions += [_photo(toys[number], photos[number]), _color(toys, plain[end], one)]
+        questions += [_dress(toys, toy, two) for toy in dressed[end:][:1]]
     return questions
 
 
+#: What the figures call the languages of sentences.
+LANGUAGES = {"en": "English", "zh-Hans": "simplified Chinese", "zh-Hant": "traditional Chinese"}
+
+
+def _figures(engine: Engine, toys: Sequence[Toy], photos: Sequence[Path]) -> tuple[str, ...]:
+    """How often a right plush comes first: from a photo of each, and from every color and kind in each language."""
+
+    def first(questions: Sequence[Question]) -> str:
+        answers = zip(questions, _ask(engine, questions, 1), strict=True)
+        found = sum(len(hits) > 0 and hits[0].item in question.right for question, hits in answers)
+        return f"{found} of {len(questions)}"
+
+    shots = [_photo(toy, photo) for toy, photo in zip(toys, photos, strict=True)]
+    figures = [f"{first(shots)} plushes found first from a photo in other light and from another side"]
+    for language, name in LANGUAGES.items():
+        questions = {question.text: question for question in (_color(toys, toy, language) for toy in toys)}
+        figures.append(f"{first(list(questions.values()))} found first from color and kind in {name}")
+    return tuple(figures)
+
+
 def _asked(question: Question) -> str:
-    return " + ".join(str(part) for part in (question.image, question.text) if part is not None)
+    return str(question.image or question.text)
 
 
 # The page
@@ -284,21 +330,23 @@ small { display: block; margin-top: 12px; opacity: .65 }
 """
 
 
-def _section(question: Question, hits: Results, milliseconds: float) -> str:
+def _section(answer: Answer) -> str:
+    question, hits = answer.question, answer.hits
     image = "" if question.image is None else thumbnail(os.fspath(question.image), side=220)
     text = "" if question.text is None else f"<blockquote>“{escape(question.text)}”</blockquote>"
     grid = picture_grid(hits, right=question.right)
     return (
         f"<section><div><h2>{escape(question.title)}</h2>{image}{text}"
-        f"<small>{len(hits)} hits in {milliseconds:.1f} ms</small></div>{grid}</section>"
+        f"<small>{len(hits)} hits in {answer.milliseconds:.1f} ms</small></div>{grid}</section>"
     )
 
 
-def _page(sections: Sequence[str], summary: str, model: str, items: int, references: int) -> str:
+def _page(demo: Demo) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>plushie_search demo</title><style>{STYLE}</style>"
-        f"<h1>Find the right plush</h1><p>{items} plush toys, {references} pictures, all rendered; "
-        f"model: {escape(Path(model).name)}. {summary}. ✓ marks what was looked for.</p>{''.join(sections)}</html>\n"
+        f"<h1>Find the right plush</h1><p>{demo.items} plush toys, {demo.references} pictures, all rendered; "
+        f"model: {escape(demo.model)}. {'; '.join(demo.figures)}. ✓ marks the right ones.</p>"
+        f"{''.join(map(_section, demo.answers))}</html>\n"
     )

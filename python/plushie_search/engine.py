@@ -465,7 +465,7 @@ class Engine:
         min_score: float | None = None,
         model: By | None = None,
     ) -> Results | list[Results]:
-        """The ``k`` items that look like ``image`` and fit ``text``: "this one, but in blue".
+        """The ``k`` items that look like ``image`` and fit ``text``.
 
         The query is ``image_weight`` of the picture's unit vector and the rest of the text's. Where one model looks up
         the picture and another the text, a score is ``image_weight`` of the picture's cosine and the rest of the
