@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from plushie_search import demo
+from plushie_search import Engine, demo
 from plushie_search.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +60,33 @@ def test_the_first_answer_to_each_question_is_right_and_the_picture_shows_these_
     assert scores[0] == pytest.approx(scores[1], abs=0.011)  # processors may round the last digit differently
     with Image.open(picture) as drawn:
         assert script["draw"](shown).size == drawn.size
+
+
+def test_the_readme_tells_what_words_change_in_a_photo(tmp_path: Path) -> None:
+    shown = demo.run(tmp_path / "demo")
+    toys = [json.loads(line) for line in (tmp_path / "demo" / "plushes" / "plushes.jsonl").read_text().splitlines()]
+    pairs = [
+        (toy, demo._color(toys, other, "en"))
+        for toy in toys
+        for other in toys
+        if toy["label"] == other["label"] and toy["metadata"]["color"] != other["metadata"]["color"]
+    ]
+    photos = [tmp_path / "demo" / "photos" / f"{toy['id']}.jpg" for toy, _ in pairs]
+    counts = []
+    with Engine(tmp_path / "demo" / "toys.catalog", create=False) as engine:
+        for weight in (0.6, 0.3):
+            texts = [question.text for _, question in pairs]
+            firsts = [hits[0].item for hits in engine.search_hybrid(photos, texts, image_weight=weight, k=1)]
+            right = sum(first in question.right for first, (_, question) in zip(firsts, pairs, strict=True))
+            same = sum(first == toy["id"] for first, (toy, _) in zip(firsts, pairs, strict=True))
+            counts.append((right, same))
+    assert (len(pairs), shown.items, counts[0][0]) == (180, 60, 0)
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    told = re.search(
+        r"of (\d+) such queries .* came first in none, the photographed one in (\d+) .* it is (\d+) and (\d+)\)", readme
+    )
+    assert told is not None
+    assert [int(number) for number in told.groups()] == [180, counts[0][1], *counts[1]]
 
 
 def test_the_demo_leaves_other_folders_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

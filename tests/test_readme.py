@@ -2,20 +2,29 @@
 
 ``python`` blocks run one after another in one namespace; lines that begin with ``>>>`` are checked as doctests.
 ``console`` blocks run their ``$`` lines in a shell; what follows each must be what it prints, where ``...`` stands for
-anything. Both happen in one empty folder, in the order of the README. ``sh`` blocks are for the reader alone.
+anything. Both happen in one folder, in the order of the README, which holds nothing but the virtual environment; each
+shell enters that as the README says. Of ``sh`` blocks, and of commands in the text, it is only checked that what they
+name is there and takes these arguments.
 """
 
+import ast
 import doctest
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from plushie_search import cli
+
 README = Path(__file__).parent.parent / "README.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TEXT = README.read_text(encoding="utf-8")
+#: The line by which a shell enters the environment.
+ENTER = re.search(r"^\. \S+/bin/activate", TEXT, re.MULTILINE)
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -31,9 +40,13 @@ def run_python(code: str, names: dict[str, object], line: int) -> None:
 
 
 def run_console(code: str) -> None:
+    assert ENTER is not None
+    here = str(Path(sys.executable).parent)
+    environment = dict(os.environ)
+    environment["PATH"] = ":".join(folder for folder in os.environ["PATH"].split(":") if folder != here)
     for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", code, re.MULTILINE):
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
+        shell = ["bash", "-c", f"{ENTER[0]}\n{command}"]
+        done = subprocess.run(shell, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"$ {command}\n{done.stderr}"
         same = doctest.OutputChecker().check_output(expected, done.stdout, SAME)
         assert same or not expected.strip(), f"$ {command}\nexpected:\n{expected}\nprinted:\n{done.stdout}"
@@ -41,12 +54,12 @@ def run_console(code: str) -> None:
 
 def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    text = README.read_text(encoding="utf-8")
+    Path(".venv").symlink_to(sys.prefix)
     names: dict[str, object] = {"__name__": "readme"}
     count = 0
-    for block in BLOCK.finditer(text):
+    for block in BLOCK.finditer(TEXT):
         language, code = block.groups()
-        line = text.count("\n", 0, block.start()) + 2
+        line = TEXT.count("\n", 0, block.start()) + 2
         if language == "python":
             run_python(code, names, line)
         elif language == "console":
@@ -56,13 +69,82 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_blocks_are_of_a_known_kind() -> None:
-    assert {block.group(1) for block in BLOCK.finditer(README.read_text(encoding="utf-8"))} <= {
+    assert {block.group(1) for block in BLOCK.finditer(TEXT)} <= {
         "python",
         "console",
         "sh",
     }
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:)([^)#]+)", README.read_text(encoding="utf-8")))
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:)([^)#]+)", TEXT))
 def test_links_lead_to_files(link: str) -> None:
     assert (README.parent / link).exists()
+
+
+# The commands that no block runs
+
+
+def commands() -> list[list[str]]:
+    """What the README's `sh` blocks and its text tell to type, in words."""
+    blocks = [line for kind, code in BLOCK.findall(TEXT) if kind == "sh" for line in code.splitlines() if line]
+    spans = re.findall(r"`([^`\n]+)`", BLOCK.sub("", TEXT))
+    return [words for line in blocks + spans if (words := shlex.split(line, comments=True))]
+
+
+def test_make_sets_up_the_environment_that_the_readme_enters() -> None:
+    assert ENTER is not None
+    dry = subprocess.run(["make", "-n", "-C", README.parent, "demo"], capture_output=True, text=True, check=True)
+    entered = README.parent / Path(ENTER[0].split()[1]).parent
+    assert f"{entered}/plushie-search demo demo\n" in dry.stdout
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`|; )make ([a-z][a-z-]*)", TEXT, re.MULTILINE))))
+def test_make_targets_are_there(target: str) -> None:
+    makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
+    assert target in re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
+
+
+#: The distributions that have the modules which programs in benches/ import.
+DISTRIBUTIONS = {"PIL": "pillow", "faiss": "faiss-cpu", "open_clip": "open_clip_torch"}
+#: What a program takes besides the package and `make bench-tools`, as the README tells.
+EXTRAS = dict(re.findall(r"`(\S+\.py)` also `pip install '\.\[(\S+)\]'`", TEXT))
+
+
+def listed(name: str) -> set[str]:
+    """The distributions of a list of pyproject.toml, without versions."""
+    project = (README.parent / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(rf"^{name} = (\[.*\])$", project, re.MULTILINE)
+    assert found is not None, f"no {name} in pyproject.toml"
+    return {re.split(r"[\[><=]", one)[0] for one in ast.literal_eval(found[1])}
+
+
+@pytest.mark.parametrize("program", sorted({words[1] for words in commands() if words[0] == "python"}))
+def test_programs_import_only_what_the_readme_tells_to_install(program: str) -> None:
+    path = README.parent / program
+    code = path.read_text(encoding="utf-8")
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            imported |= {one.name.partition(".")[0] for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            imported.add(str(node.module).partition(".")[0])
+    imported -= set(sys.stdlib_module_names) | {other.stem for other in path.parent.glob("*.py")} | {"plushie_search"}
+    imported -= set(re.findall(r'find_spec\("(\w+)"\)', code))  # used only where they happen to be installed
+    extras = [name for name in EXTRAS.get(path.name, "").split(",") if name]
+    installed = set.union(*(listed(name) for name in ("dependencies", "bench", *extras)))
+    assert {DISTRIBUTIONS.get(name, name) for name in imported} <= installed
+
+
+def test_extras_are_there() -> None:
+    named = {extra for words in commands() for word in words for extra in re.findall(r"^\.\[(.*)\]$", word)}
+    assert {"hub", "quantize"} <= named
+    assert all(listed(extra) for extra in ",".join(named).split(","))
+
+
+LINES = [words[1:] for words in commands() if words[0] == "plushie-search" and len(words) > 1]
+
+
+@pytest.mark.parametrize("arguments", LINES, ids=" ".join)
+def test_the_command_takes_these_arguments(arguments: list[str]) -> None:
+    if len(arguments) > 1 and "--help" not in arguments:
+        cli._parser().parse_args(arguments)
