@@ -1,4 +1,4 @@
-# make demo   set everything up and find plush toys by picture, text and both; open demo/index.html afterwards
+# make demo   set everything up and find plush toys by picture and text; open demo/index.html afterwards
 # make test   set everything up and pass every check and test
 # make test-torch   the tests that compare with PyTorch models, export and train them (installs 6 GB)
 # make test-kserve   the tests with KServe's own server

@@ -1,0 +1,121 @@
+"""The Makefile's wheel, with stand-ins for what it calls, and `scripts/quietly`, by which it builds."""
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "scripts" / "quietly"
+
+
+def quietly(log: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    whole = [sys.executable, str(SCRIPT), str(log), "building", *command]
+    return subprocess.run(whole, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def test_output_goes_to_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "new" / "build.log"
+    done = quietly(log, "sh", "-c", "echo one; echo two >&2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"building; its output goes to {log}\nbuilding: done in 0:00\n"
+    assert log.read_text() == "one\ntwo\n"
+
+
+def test_a_failure_shows_the_end_of_the_log_and_keeps_the_status(tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    done = quietly(log, "sh", "-c", "seq 100; exit 7")
+    assert done.returncode == 7
+    last = [*map(str, range(71, 101)), f"building failed with status 7; all its output is in {log}"]
+    assert done.stderr.splitlines() == last
+    assert quietly(log, "sh", "-c", "kill -9 $$").returncode == 137
+
+
+def test_a_command_that_is_not_there_fails_in_words(tmp_path: Path) -> None:
+    done = quietly(tmp_path / "build.log", "/no/such/program")
+    assert done.returncode == 127
+    assert done.stderr == "building failed: cannot run /no/such/program: No such file or directory\n"
+
+
+def test_a_terminal_sees_one_line_that_changes(tmp_path: Path) -> None:
+    command = ["sh", "-c", "echo compiling faiss; sleep 0.8"]
+    master, slave = pty.openpty()
+    whole = [sys.executable, str(SCRIPT), str(tmp_path / "build.log"), "building", *command]
+    with subprocess.Popen(
+        whole, stdout=slave, stdin=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "60"}
+    ) as process:
+        os.close(slave)
+        seen = b""
+        while True:
+            try:
+                seen += os.read(master, 4096)
+            except OSError:  # how Linux ends a terminal without a writer
+                break
+    os.close(master)
+    assert process.returncode == 0
+    assert seen.count(b"\n") == 1
+    lines = seen.decode().replace("\033[K", "").split("\r")
+    assert next(line for line in lines if "compiling" in line) in (
+        "building (0:00): compiling faiss",
+        "building (0:01): compiling faiss",
+    )
+    assert lines[-2].startswith("building: done in 0:0")
+
+
+# The wheel
+
+#: Stands in for maturin: needs patchelf on PATH, rewrites the library as repairing does, and fails if it is told to.
+MATURIN = """#!/bin/sh
+patchelf || exit 4
+while [ "$1" != --out ]; do shift; done
+echo repaired >target/release/deps/libplushie_search.so
+mkdir -p "$2" && echo "$WHEEL" >"$2/new.whl"
+exit "$STATUS"
+"""
+
+
+def program(path: Path, code: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(code)
+    path.chmod(0o755)
+
+
+def test_dist_changes_only_once_a_wheel_was_built_and_passed(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(SCRIPT, tmp_path / "scripts")
+    program(
+        tmp_path / "scripts" / "test-wheel",
+        "import pathlib, sys\nsys.exit('bad' in pathlib.Path(sys.argv[1]).read_text())",
+    )
+    for name in ("Cargo.toml", "Cargo.lock", "pyproject.toml", "scripts/install-system-packages"):
+        (tmp_path / name).touch()
+    for name in (".cargo", "src", "dist"):
+        (tmp_path / name).mkdir()
+    program(tmp_path / ".venv" / "bin" / "maturin", MATURIN)
+    program(tmp_path / ".venv" / "bin" / "patchelf", "#!/bin/sh\n")
+    (tmp_path / ".venv" / ".done").mkdir()
+    for name in ("venv", "package"):
+        (tmp_path / ".venv" / ".done" / name).touch()
+    library = tmp_path / "target" / "release" / "deps" / "libplushie_search.so"
+    library.parent.mkdir(parents=True)
+    library.write_text("built")
+    dist = tmp_path / "dist"
+    (dist / "old.whl").write_text("old")
+
+    def wheel(status: int, content: str) -> int:
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "CARGO_TARGET"))
+        }
+        environment |= {"STATUS": str(status), "WHEEL": content}
+        done = subprocess.run(
+            ["make", "wheel", f"PYTHON={sys.executable}"], cwd=tmp_path, env=environment, capture_output=True
+        )
+        assert library.read_text() == "built"
+        return done.returncode
+
+    assert (wheel(3, "good"), [one.name for one in dist.iterdir()]) == (2, ["old.whl"])
+    assert (wheel(0, "bad"), [one.name for one in dist.iterdir()]) == (2, ["old.whl"])
+    assert (wheel(0, "good"), [one.name for one in dist.iterdir()]) == (0, ["new.whl"])
