@@ -3,7 +3,7 @@
 # make test-torch   the tests that compare with PyTorch models, export and train them (installs 6 GB)
 # make test-kserve   the tests with KServe's own server
 # make lint   only the checks          make bench  measure against others
-# make bench-tools   install what the programs in benches/ import, to run them one by one
+# make bench-tools   install the modules that the programs in benches/ import, to run them one by one
 # make picture   draw docs/demo.jpg and the figures beside it anew, after the demo or its model has changed
 # make wheel  a self-contained wheel in dist/, tested in a clean environment          make clean  forget it all
 # Each target first installs what is missing and does nothing twice. The first build takes about ten minutes.

@@ -3,7 +3,7 @@
     python scripts/demo_picture.py docs/demo.jpg docs/demo.json
 
 Runs the demo with the built-in model and draws the first answers with Pillow alone, so that the same demo gives the
-same picture on every machine. The facts are what a test compares with the demo of today: the model, the figures, the
+same picture on every machine. A test compares the facts with the demo of today: the model, the figures, the
 hits and their scores, and the SHA-256 of the picture that belongs to them.
 """
 
@@ -31,7 +31,7 @@ PAPER, WHITE, INK, GREY, ROSE, GREEN, LINE = "#fbf7f4", "#ffffff", "#2d2328", "#
 
 
 def facts(shown: demo.Demo) -> dict[str, Any]:
-    """All that the picture says; scores as it writes them."""
+    """The contents of the picture, with scores as it writes them."""
     return {
         "model": shown.model,
         "fingerprint": shown.fingerprint,

@@ -62,7 +62,7 @@ def test_the_first_answer_to_each_question_is_right_and_the_picture_shows_these_
         assert script["draw"](shown).size == drawn.size
 
 
-def test_the_readme_tells_what_words_change_in_a_photo(tmp_path: Path) -> None:
+def test_the_readme_tells_how_words_change_the_hits_of_a_photo(tmp_path: Path) -> None:
     shown = demo.run(tmp_path / "demo")
     toys = [json.loads(line) for line in (tmp_path / "demo" / "plushes" / "plushes.jsonl").read_text().splitlines()]
     pairs = [

@@ -119,3 +119,15 @@ def test_dist_changes_only_once_a_wheel_was_built_and_passed(tmp_path: Path) -> 
     assert (wheel(3, "good"), [one.name for one in dist.iterdir()]) == (2, ["old.whl"])
     assert (wheel(0, "bad"), [one.name for one in dist.iterdir()]) == (2, ["old.whl"])
     assert (wheel(0, "good"), [one.name for one in dist.iterdir()]) == (0, ["new.whl"])
+
+
+def test_the_first_build_says_how_long_it_takes(tmp_path: Path) -> None:
+    def spoken() -> bool:
+        command = ["make", "-n", "-B", "demo", f"CARGO_TARGET_DIR={tmp_path}"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return "'building plushie_search, which takes about ten minutes the first time'" in done.stdout
+
+    assert spoken()
+    (tmp_path / "release" / "deps").mkdir(parents=True)
+    (tmp_path / "release" / "deps" / "libplushie_search.so").touch()
+    assert not spoken()

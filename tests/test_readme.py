@@ -3,8 +3,7 @@
 ``python`` blocks run one after another in one namespace; lines that begin with ``>>>`` are checked as doctests.
 ``console`` blocks run their ``$`` lines in a shell; what follows each must be what it prints, where ``...`` stands for
 anything. Both happen in one folder, in the order of the README, which holds nothing but the virtual environment; each
-shell enters that as the README says. Of ``sh`` blocks, and of commands in the text, it is only checked that what they
-name is there and takes these arguments.
+shell enters that as the README says. Of ``sh`` blocks and of commands in the text only names and arguments are checked.
 """
 
 import ast
@@ -85,7 +84,7 @@ def test_links_lead_to_files(link: str) -> None:
 
 
 def commands() -> list[list[str]]:
-    """What the README's `sh` blocks and its text tell to type, in words."""
+    """The commands in `sh` blocks and in the text, split into words."""
     blocks = [line for kind, code in BLOCK.findall(TEXT) if kind == "sh" for line in code.splitlines() if line]
     spans = re.findall(r"`([^`\n]+)`", BLOCK.sub("", TEXT))
     return [words for line in blocks + spans if (words := shlex.split(line, comments=True))]
@@ -106,7 +105,7 @@ def test_make_targets_are_there(target: str) -> None:
 
 #: The distributions that have the modules which programs in benches/ import.
 DISTRIBUTIONS = {"PIL": "pillow", "faiss": "faiss-cpu", "open_clip": "open_clip_torch"}
-#: What a program takes besides the package and `make bench-tools`, as the README tells.
+#: The extras that a program takes besides `make bench-tools`, as the README tells.
 EXTRAS = dict(re.findall(r"`(\S+\.py)` also `pip install '\.\[(\S+)\]'`", TEXT))
 
 
