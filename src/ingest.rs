@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::engine::{Draft, Engine, Prepared, shown};
 use crate::error::{Error, Result};
-use crate::picture::Source;
+use crate::picture::{self, Source};
 use crate::stop::{Job, Stop};
 
 /// Pictures that are stored in one transaction, at least: fewer would cost more for storing them.
@@ -286,30 +286,14 @@ fn has_ending(path: &Path) -> bool {
 fn starts_as_picture(path: &Path) -> bool {
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
-    read.is_ok() && sniff(&head).is_some()
+    read.is_ok() && (picture::sniff(&head).is_some() || is_unread(&head))
 }
 
-/// The format of a picture file by its first bytes, whether or not it can be read.
-fn sniff(head: &[u8]) -> Option<&'static str> {
+/// Whether it is a picture of a format that is not read at all, so that the report names it.
+fn is_unread(head: &[u8]) -> bool {
     let at = |place: usize, bytes: &[u8]| head.get(place..).is_some_and(|rest| rest.starts_with(bytes));
-    // Two letters alone begin many a text; the size of the header that follows is one of few.
-    let bmp =
-        || at(0, b"BM") && at(15, &[0; 3]) && matches!(head.get(14), Some(12 | 16 | 40 | 52 | 56 | 64 | 108 | 124));
-    Some(match head {
-        _ if at(0, b"\xff\xd8\xff") => "JPEG",
-        _ if at(0, b"\x89PNG\r\n\x1a\n") => "PNG",
-        _ if at(0, b"GIF87a") || at(0, b"GIF89a") => "GIF",
-        _ if at(0, b"RIFF") && at(8, b"WEBP") => "WebP",
-        _ if bmp() => "BMP",
-        _ if at(0, b"II*\0") || at(0, b"MM\0*") || at(0, b"II+\0") || at(0, b"MM\0+") => "TIFF",
-        _ if at(4, b"ftypavi") => "AVIF",
-        _ if [&b"hei"[..], b"hev", b"mif1", b"msf1"].iter().any(|brand| at(4, b"ftyp") && at(8, brand)) => "HEIC",
-        _ if at(4, b"ftypcrx ") => "CR3",
-        _ if at(0, b"\xff\x0a") || at(0, b"\0\0\0\x0cJXL \r\n\x87\n") => "JPEG XL",
-        _ if at(0, b"\0\0\0\x0cjP  \r\n\x87\n") => "JPEG 2000",
-        _ if at(0, b"8BPS") => "PSD",
-        _ => return None,
-    })
+    // A raw photo of Canon, JPEG 2000 and Photoshop.
+    at(4, b"ftypcrx ") || at(0, b"\0\0\0\x0cjP  \r\n\x87\n") || at(0, b"8BPS")
 }
 
 /// What is stored in one transaction.

@@ -242,9 +242,12 @@ impl Engine {
         let Some(dim) = vectors.len().checked_div(references.len()).filter(|dim| *dim > 0) else { return Ok(()) };
         for (reference, vector) in references.iter().zip(vectors.chunks_exact(dim)) {
             let square: f32 = vector.iter().map(|value| value * value).sum();
-            // NaN is not near 1 either.
-            if !((square - 1.0).abs() < UNIT) {
-                return Err(self.store.damaged(*reference, &format!("its length is {} instead of 1", square.sqrt()))?);
+            // NaN is near nothing.
+            let is_unit = (square - 1.0).abs() < UNIT;
+            if !is_unit {
+                return Err(self
+                    .store
+                    .damaged(*reference, &format!("its length is {} instead of 1", square.sqrt()))?);
             }
         }
         Ok(())

@@ -71,8 +71,8 @@ impl PyEngine {
     ) -> PyResult<Self> {
         let encoders = encoders.iter().map(|encoder| encoder.get().share()).collect();
         let patience = Duration::try_from_secs_f64(busy_timeout);
-        let patience =
-            patience.map_err(|_| PyValueError::new_err(format!("busy_timeout {busy_timeout}: give seconds, 0 or more")))?;
+        let patience = patience
+            .map_err(|_| PyValueError::new_err(format!("busy_timeout {busy_timeout}: give seconds, 0 or more")))?;
         let access = Access { create, read_only, patience };
         let engine = waiting(py, || Engine::open(&path, encoders, &access))?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })

@@ -185,8 +185,7 @@ pub(super) fn reader(directory: &Path, opened: Opened) -> Result<Connection> {
 /// A connection with our settings to the file, which must exist.
 pub(super) fn connect(directory: &Path, opened: Opened) -> Result<Connection> {
     // A catalog that vanished while it was open must not come back as an empty file: only `open` creates.
-    let access =
-        if opened.read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+    let access = if opened.read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
     let file = directory.join("catalog.sqlite");
     let connect = || -> rusqlite::Result<Connection> {
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -351,7 +350,9 @@ fn check_tables(directory: &Path, connection: &Connection, format: i64) -> Resul
         let ours = Connection::open_in_memory()?;
         ours.execute_batch(TABLES)?;
         if format < 2 {
-            ours.execute_batch("ALTER TABLE models DROP COLUMN probe_image; ALTER TABLE models DROP COLUMN probe_text;")?;
+            ours.execute_batch(
+                "ALTER TABLE models DROP COLUMN probe_image; ALTER TABLE models DROP COLUMN probe_text;",
+            )?;
         }
         tables(&ours)
     };
@@ -370,8 +371,7 @@ fn check_tables(directory: &Path, connection: &Connection, format: i64) -> Resul
 }
 
 /// Of a writer that did not get its turn.
-pub(super) const BUSY: &str =
-    "another process or thread is writing to it; try again when that has finished, or open it with a longer busy_timeout";
+pub(super) const BUSY: &str = "another process or thread is writing to it; try again when that has finished, or open it with a longer busy_timeout";
 
 /// Says in words of ours what SQLite could not do, and what to do about it.
 pub(super) fn sql_error(directory: &Path, error: &rusqlite::Error) -> Error {

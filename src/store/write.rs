@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::store::read::{select_held, select_models};
 use crate::store::patience::PAUSE;
+use crate::store::read::{select_held, select_models};
 use crate::store::{Added, Fault, ModelRow, NewItem, NewReference, Seen, Store, Stored, Update};
 
 const MAX_ID: usize = 512;
