@@ -313,7 +313,7 @@ fn the_largest_filter_is_one_that_sqlite_takes() {
 #[test]
 fn lists_are_asked_for_their_members() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     for (id, metadata) in [
         (
             "scarf",
@@ -350,7 +350,7 @@ fn lists_are_asked_for_their_members() {
 #[test]
 fn texts_are_found_in_either_spelling() {
     let home = tempfile::tempdir().unwrap();
-    let store = Store::open(home.path(), true).unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
     store.add(&NewItem { id: "café", label: Some("café"), ..NewItem::default() }).unwrap();
     store.add(&NewItem { id: "cafe\u{301} 2", ..NewItem::default() }).unwrap();
     let count = |filter: Value| store.select(&Filter::parse(&filter).unwrap()).unwrap().len();

@@ -1,7 +1,7 @@
 """Forks of this process: catalogs are closed before, and opened again after.
 
-SQLite's locks do not come along into a child (<https://www.sqlite.org/howtocorrupt.html>, section 2.6): with connections
-open at the fork, what the child writes is lost or damages the file.
+SQLite's locks do not come along into a child (<https://www.sqlite.org/howtocorrupt.html>, section 2.6): with a
+connection open at the fork, what the child writes is lost or damages the file.
 """
 
 from __future__ import annotations
@@ -27,6 +27,4 @@ def _child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_core.before_fork, after_in_parent=_core.after_fork_in_parent, after_in_child=_child
-    )
+    os.register_at_fork(before=_core.before_fork, after_in_parent=_core.after_fork_in_parent, after_in_child=_child)
