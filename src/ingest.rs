@@ -483,7 +483,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let png = b"\x89PNG\r\n\x1a\n".as_slice();
         let heic = b"\0\0\0\x18ftypheic".as_slice();
-        let bmp = b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".as_slice();
+        let bmp = &[b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".as_slice(), &[0; 36]].concat();
         let files = [
             ("a/scan", png),
             ("b/photo.JFIF", b"x"),
