@@ -36,9 +36,8 @@ def test_every_form_of_one_picture_is_the_same(tmp_path: Path) -> None:
     for form in forms:
         assert (_core.decode(form) == PIXELS).all(), type(form)
     with path.open("rb") as file:
-        assert (_core.decode(file) == PIXELS).all()
-        with pytest.raises(PictureError, match=r"picture\.png: the file is empty"):
-            _core.decode(file)  # It has been read to its end.
+        for _ in range(2):
+            assert (_core.decode(file) == PIXELS).all()
 
 
 def test_grey_and_alpha() -> None:
@@ -93,7 +92,7 @@ def test_pil_images_are_turned_upright_and_agree_with_their_file() -> None:
         (PIXELS.astype(float), ValueError, "floats of a picture are from 0 to 1, these are from 0 to 255"),
         (PIXELS / 255.0 * 2 - 1, ValueError, "from -1 to 1"),
         (np.full((2, 2), np.nan), ValueError, "NaN"),
-        (np.zeros((1, 20_000), np.uint8), ValueError, "beyond the limit"),
+        (np.zeros((1, 70_000), np.uint8), ValueError, "beyond the limit"),
         (np.broadcast_to(np.uint8(0), (16_000, 16_000)), ValueError, "beyond the limit"),
         (Image.fromarray(PIXELS.astype(np.float32)[..., 0]), ValueError, 'PIL mode "F"'),
         (Image.fromarray(PIXELS.astype(np.int32)[..., 0]), ValueError, 'PIL mode "I"'),

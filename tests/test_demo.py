@@ -15,6 +15,7 @@ from plushie_search.cli import main
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.filterwarnings("ignore::plushie_search.UnreadableTextWarning")  # The toy model knows few words.
 def test_the_demo_writes_a_page_that_needs_nothing_else(
     tmp_path: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

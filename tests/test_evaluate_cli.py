@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_leave_one_out(catalog: Path, capsys: pytest.CaptureFixture[str]) -> Non
     where = ["--where", '{"id": "red"}']
     assert main(["evaluate", "toys.catalog", "--leave-one-out", "--model", str(catalog), *where, "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert [outcome["query"] for outcome in data["outcomes"]] == ["items/red/0.png", "items/red/1.png"]
+    assert [outcome["query"] for outcome in data["outcomes"]] == [os.path.abspath(f"items/red/{n}.png") for n in (0, 1)]
 
 
 def test_a_bad_picture_is_listed(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:

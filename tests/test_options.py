@@ -190,6 +190,7 @@ def test_the_catalog_of_a_comparison_may_need_its_service_too(twins, capsys):
     assert "there is no model 'other' here, only " in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore::plushie_search.UnreadableTextWarning")  # The toy model knows few words.
 def test_plushbench_measures_models_wherever_they_run(twins, tmp_path, capsys):
     asked = ["--items", "6", "--queries", "6", "--splits", "clean,text-one", "--texts", "4", "--references", "1"]
     command = ["plushbench", "--model", "near", "far", *of_far(twins), *asked, "--threads", "2", "--json"]

@@ -601,7 +601,7 @@ with ThreadPoolExecutor(24) as pool:
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 900  # MiB; 24 at a time would be 2.7 GiB
+    assert int(done.stdout) < 1500  # MiB, with what the allocator keeps for threads; 24 at a time would be 2.7 GiB
 
 
 XMP = {

@@ -24,6 +24,9 @@ from plushie_search.plushbench.identities import FIRST, REFERENCES, SEEDS, SIDE,
 from plushie_search.plushbench.report import Question
 from plushie_search.plushbench.texts import texts
 
+# The toy model knows few words.
+pytestmark = pytest.mark.filterwarnings("ignore::plushie_search.UnreadableTextWarning")
+
 ITEMS, QUERIES, STRANGERS = 12, 7, 5
 SMALL = plushbench.Configuration(items=ITEMS, queries=QUERIES, unknown=STRANGERS, texts=4, seed=2)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from . import _core, hub
 from ._core import ModelError
-from .catalogue.check import ALIKE, PROBE, TEXTS, pictures
+from .catalogue.check import ALIKE, PROBE, TEXTS, encode, pictures
 from .paths import expanded
 from .quantize.directory import LICENCES, publish, settle, stage, write_manifest
 
@@ -117,10 +117,8 @@ def _likeness(encoder: _core.Encoder, directory: Path, manifest: Mapping[str, An
     try:
         reduced = _core.Encoder(directory, runtime=hub.runtime_library(), manifest=json.dumps(manifest))
         for tower in sorted(encoder.outputs):
-            one, other = (
-                each.encode_images(pictures()) if tower == "image" else each.encode_texts(list(TEXTS))
-                for each in (encoder, reduced)
-            )
+            subjects = list(pictures() if tower == "image" else TEXTS)
+            one, other = (encode(each, tower, subjects) for each in (encoder, reduced))
             likeness[tower] = float((one * other).sum(axis=1).min())
     except ModelError as error:
         raise ModelError(f"model {encoder.name} does not run in 16 bits, so nothing was written: {error}") from error

@@ -7,6 +7,7 @@ import json
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +167,7 @@ def check(
     for tower in outputs:
         subjects = _subjects(tower)
         compared = list(itertools.islice(subjects, COMPARED))
-        [vector] = _encode(opened, tower, compared[:1])
+        [vector] = encode(opened, tower, compared[:1])
         if not np.isfinite(vector).all() or abs(float(np.linalg.norm(vector)) - 1) > 1e-3:
             raise ModelError(
                 f"model {opened.name}: the {tower} tower gives a vector that is not finite and of length 1"
@@ -175,7 +176,7 @@ def check(
             likeness[tower] = _likeness(opened.name, tower, vector, probe[tower], strict=not whole)
         changed = tower in far or opened_on != ("cpu", None, None)
         if plain is not None and changed and tower in plain.outputs:
-            both = _encode(opened, tower, compared) * _encode(plain, tower, compared)
+            both = encode(opened, tower, compared) * encode(plain, tower, compared)
             agreement[tower] = float(both.sum(axis=1).min())
             if not whole and not agreement[tower] >= ALIKE:
                 by = outputs[tower][0] if tower in far else opened.device
@@ -188,7 +189,7 @@ def check(
         if size > 1:
             # The first may have to find out whether so many may go together.
             first, *rounds = [list(itertools.islice(subjects, size)) for _ in range(1 + BATCHES)]
-            _encode(opened, tower, first)
+            encode(opened, tower, first)
             batches[tower], batch_milliseconds[tower] = size, _milliseconds(opened, tower, rounds)
     here = len(far) < len(outputs)
     return Check(
@@ -230,8 +231,14 @@ def _subjects(tower: str) -> Iterator[Any]:
     return (" ".join([first, *words]) for words in itertools.permutations(others))
 
 
-def _encode(encoder: _core.Encoder, tower: str, subjects: list[Any]) -> NDArray[np.float32]:
-    return encoder.encode_images(subjects) if tower == "image" else encoder.encode_texts(subjects)
+def encode(encoder: _core.Encoder, tower: str, subjects: list[Any]) -> NDArray[np.float32]:
+    """Unit vectors of pictures or texts, of shape (n, dim), to compare two ways to compute them."""
+    if tower == "image":
+        return encoder.encode_images(subjects)
+    with warnings.catch_warnings():
+        # They can be compared whether or not the model knows a word of them.
+        warnings.simplefilter("ignore", _core.UnreadableTextWarning)
+        return encoder.encode_texts(subjects)
 
 
 def _milliseconds(encoder: _core.Encoder, tower: str, rounds: Sequence[list[Any]]) -> float:
@@ -239,7 +246,7 @@ def _milliseconds(encoder: _core.Encoder, tower: str, rounds: Sequence[list[Any]
     times = []
     for subjects in rounds:
         start = time.perf_counter()
-        _encode(encoder, tower, subjects)
+        encode(encoder, tower, subjects)
         times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times)
 
