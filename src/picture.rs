@@ -239,6 +239,11 @@ impl Source {
     }
 }
 
+/// Keeps every other thread from beginning to decode; see [`crate::store::fork`].
+pub(crate) fn hold() -> impl Sized {
+    budget::DECODERS.hold()
+}
+
 /// The picture format of a file by its first 64 bytes, whatever its name: one that is decoded here ("JPEG", "PNG",
 /// "WebP", "GIF", "BMP") or one that another program reads ("TIFF", "HEIC", "AVIF", "JPEG XL"). Shorter heads tell less.
 pub fn sniff(head: &[u8]) -> Option<&'static str> {

@@ -47,6 +47,11 @@ pub fn workers(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
     Ok(pool)
 }
 
+/// Keeps every other thread from starting or ending a pool, so that a fork does not copy a lock that is held.
+pub(crate) fn hold() -> impl Sized {
+    POOLS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ use crate::vectors::Vectors;
 /// Vectors that are read from the store at once while the index catches up.
 const STEP: usize = 16_384;
 /// Bytes of the entries of hits that are kept in memory.
-const REMEMBERED: usize = 64 << 20;
+const REMEMBERED: usize = 32 << 20;
 /// Bytes that an entry takes beside its texts, about.
 const ENTRY: usize = 256;
 /// How far the square of a vector's length may be from 1: rounding of 4,096 numbers to 32 bits stays far below.

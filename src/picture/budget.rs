@@ -34,6 +34,11 @@ impl Budget {
         Self { size, state: Mutex::new(state), changed: Condvar::new() }
     }
 
+    /// Keeps every other thread from taking a share, so that a fork does not copy a lock that is held.
+    pub(super) fn hold(&self) -> impl Sized + '_ {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until `bytes` are free, or all if that is less. A thread must not hold a share when it takes another.
     pub(super) fn take(&self, bytes: u64) -> Share<'_> {
         let bytes = bytes.min(self.size);

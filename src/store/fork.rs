@@ -5,14 +5,18 @@
 //! closes every connection; the parent opens them again at the next call. A fork that does not call it is noticed by the
 //! number of the process, and the catalogs of the parent are refused in the child.
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, Weak};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::thread;
 use std::time::Duration;
 
+use crate::picture;
 use crate::store::connections::{Connections, Identity};
 use crate::store::lock;
+use crate::workers;
 
 /// How long to sleep before looking again; a fork takes a few milliseconds.
 const STEP: Duration = Duration::from_millis(1);
@@ -25,6 +29,11 @@ static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 static FORKING: AtomicBool = AtomicBool::new(false);
 /// The open catalogs, and the process that opened each. Locked by active threads only, and so by none during a fork.
 static OPEN: Mutex<Vec<(u32, Identity, Weak<Connections>)>> = Mutex::new(Vec::new());
+
+thread_local! {
+    /// Locks that many threads take for an instant, held by the thread that forks.
+    static HELD: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
+}
 
 /// The right to use connections, until it is dropped. Do not ask for a second one meanwhile.
 #[derive(Debug)]
@@ -59,10 +68,10 @@ pub(super) fn pending() -> bool {
 }
 
 /// Notes that this process has a catalog open.
-pub(super) fn register(connections: &std::sync::Arc<Connections>) {
+pub(super) fn register(connections: &Arc<Connections>) {
     let mut open = lock(&OPEN);
     open.retain(|(_, _, connections)| connections.strong_count() > 0);
-    open.push((process::id(), connections.identity(), std::sync::Arc::downgrade(connections)));
+    open.push((process::id(), connections.identity(), Arc::downgrade(connections)));
 }
 
 /// Whether the process that this one was forked from had this file open, and forked without closing it.
@@ -76,8 +85,8 @@ pub(super) fn inherited(identity: Identity) -> bool {
     // A thread of the parent may have held the lock when it was copied.
     match OPEN.try_lock() {
         Ok(open) => open.iter().any(|(process, of, _)| *process != own && *of == identity),
-        Err(std::sync::TryLockError::WouldBlock) => false,
-        Err(std::sync::TryLockError::Poisoned(open)) => {
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Poisoned(open)) => {
             open.into_inner().iter().any(|(process, of, _)| *process != own && *of == identity)
         }
     }
@@ -100,15 +109,18 @@ pub fn before_fork() {
             connections.close();
         }
     }
+    HELD.set(Some(Box::new((workers::hold(), picture::hold()))));
 }
 
 /// Lets the threads of this process use its catalogs again.
 pub fn after_fork_in_parent() {
+    HELD.set(None);
     FORKING.store(false, Ordering::SeqCst);
 }
 
 /// Forgets the catalogs of the parent, whose connections were closed before the fork.
 pub fn after_fork_in_child() {
+    HELD.set(None);
     PROCESS.store(process::id(), Ordering::SeqCst);
     ACTIVE.store(0, Ordering::SeqCst);
     if FORKING.swap(false, Ordering::SeqCst) {
