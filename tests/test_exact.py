@@ -32,8 +32,6 @@ FAMILIES = {
     "dinov3": False,
     "resnet50": False,
 }
-#: Their small vocabularies do not know all texts, which is no matter here.
-pytestmark = pytest.mark.filterwarnings("ignore::plushie_search.UnreadableTextWarning")
 #: Sides that leave an odd number of rows or columns to cut off, among others.
 SIZES = [(320, 240), (241, 320), (233, 199), (64, 300), (300, 61), (57, 57), (41, 30)]
 
