@@ -550,3 +550,12 @@ def test_python_runs_on_while_a_long_call_works(engine: ps.Engine) -> None:
     thread.join()
     # With the GIL held, the counter could move only while the pictures are converted.
     assert during > 1000
+
+
+def test_a_misspelt_key_of_a_filter_is_told(toys: ps.Engine, recwarn: pytest.WarningsRecorder) -> None:
+    assert toys.items(where={"price": {"$gt": 100}}) == []
+    assert [item.id for item in toys.items(where={"$or": [{"prise": 8}, {"price": 8}]})] == ["fox"]
+    assert len(recwarn) == 0
+    with pytest.warns(UserWarning, match="no item has the key 'prise' in its metadata, which the filter names") as told:
+        assert toys.items(where={"prise": 8}) == []
+    assert told[0].filename == __file__

@@ -41,6 +41,8 @@ def test_python_takes_paths_in_the_home_directory(home: Path) -> None:
         engine.evaluate("~/photos").to_html("~/page.html")
     assert (home / "page.html").is_file()
     assert read_descriptions("~/toys.csv")[0].images == [home / "photos" / "red" / "0.png"]
+    (home / "here.csv").write_text("image\n~/photos/red/0.png\n", encoding="utf-8")
+    assert read_descriptions("~/here.csv")[0].images == [home / "photos" / "red" / "0.png"]
     assert ps.open_encoder("~/model", threads=1).encode_images("~/photos/red/0.png").shape[0] == 1
 
 

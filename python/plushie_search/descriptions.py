@@ -75,7 +75,7 @@ class Description:
 def read_descriptions(path: str | os.PathLike[str]) -> list[Description]:
     """The items that a CSV, JSON or JSON lines file describes.
 
-    Each record has an ``image`` (or ``images``: a list, in CSV separated by ``;``), seen from its folder,
+    Each record has an ``image`` (or ``images``: a list, in CSV separated by ``;``), seen from the file's folder,
     and may have an ``id`` (else it is the picture's path without its ending), a ``label``, a ``text`` (or
     ``description``) and ``metadata``. Every other field is metadata too. Records with the same id are one item. A JSON
     file is a list of records, or an object that gives each id its record.
@@ -307,7 +307,7 @@ def _description(record: dict[str, Any], place: str, folder: Path) -> Descriptio
         raise ValueError(f"{place}: metadata needs an object, not {json.dumps(metadata)[:60]}")
     return Description(
         id=os.path.splitext(images[0])[0] if id is None else id,
-        images=[folder / image for image in images],
+        images=[folder / expanded(image) for image in images],
         label=text(LABEL),
         text=text(TEXT),
         metadata={**rest, **(metadata or {})} or None,

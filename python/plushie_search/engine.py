@@ -322,13 +322,26 @@ class Engine:
     def items(self, *, where: Where | None = None, limit: int | None = None, offset: int = 0) -> list[Item]:
         """The items in the order in which they were added, ``limit`` of them from ``offset`` on.
 
+        Warns if there is none, and ``where`` names a key that the metadata of no item has.
+
         Raises:
             ValueError: ``limit`` or ``offset`` is negative, or ``where`` cannot be understood.
         """
         for name, number in (("limit", limit), ("offset", offset)):
             if number is not None and number < 0:
                 raise ValueError(f"{name} {number}: give 0 or more")
-        return [_item(row) for row in self._core.items(where=where, limit=limit, offset=offset)]
+        items = [_item(row) for row in self._core.items(where=where, limit=limit, offset=offset)]
+        if where and not items:
+            for note in self._unknown_keys(where):
+                warnings.warn(note, stacklevel=2)
+        return items
+
+    def _unknown_keys(self, where: Where) -> list[str]:
+        """What to say of a filter that fits nothing. One that fits something has no need to be doubted."""
+        return [
+            f"no item has the key {key!r} in its metadata, which the filter names: is it spelled so?"
+            for key in self._core.unknown_keys(where)
+        ]
 
     def __len__(self) -> int:
         return len(self._core)
@@ -678,13 +691,7 @@ class Engine:
         notes: Sequence[Sequence[str]] = (),
     ) -> Results | list[Results]:
         """The results of one query or many; ``models`` has the name of the model that was asked, or one for each."""
-        keys = []
-        if where and not all(batch):
-            # Only here: a filter that finds something has no need to be doubted.
-            keys = [
-                f"no item has the key {key!r} in its metadata, which the filter names: is it spelled so?"
-                for key in self._core.unknown_keys(where)
-            ]
+        keys = self._unknown_keys(where) if where and not all(batch) else []
         queries = [query] if single else query if isinstance(query, (list, tuple)) else [query] * len(batch)
         names = models if len(models) == len(batch) else models * len(batch)
         results = [
