@@ -691,6 +691,8 @@ class Engine:
         notes: Sequence[Sequence[str]] = (),
     ) -> Results | list[Results]:
         """The results of one query or many; ``models`` has the name of the model that was asked, or one for each."""
+        if single and not notes and (batch[0] or not where):
+            return Results(batch[0], query=query, model=models[0])
         keys = self._unknown_keys(where) if where and not all(batch) else []
         queries = [query] if single else query if isinstance(query, (list, tuple)) else [query] * len(batch)
         names = models if len(models) == len(batch) else models * len(batch)

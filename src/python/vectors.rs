@@ -76,6 +76,10 @@ fn numbers_of<T: numpy::Element + Copy>(
     dtype: &str,
     what: &str,
 ) -> PyResult<Vec<T>> {
+    // As most vectors come; to ask numpy would take longer than to search a small catalog.
+    if let Ok(array) = array.cast::<PyArrayDyn<T>>() {
+        return Ok(array.readonly().as_array().iter().copied().collect());
+    }
     let py = array.py();
     if matches!(array.dtype().kind(), b'f' | b'i' | b'u' | b'b' | b'O') {
         let array = py.import(intern!(py, "numpy"))?.call_method1(intern!(py, "ascontiguousarray"), (array, dtype));

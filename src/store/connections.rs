@@ -23,6 +23,8 @@ pub(super) type Identity = (u64, u64);
 #[derive(Debug)]
 pub(super) struct Connections {
     directory: PathBuf,
+    file: PathBuf,
+    log_file: PathBuf,
     opened: Opened,
     /// Of catalog.sqlite.
     identity: Identity,
@@ -42,9 +44,12 @@ pub(super) type Reader = (i64, Connection);
 impl Connections {
     /// Keeps `writer`, which has just been opened on the catalog in `directory`.
     pub(super) fn new(directory: PathBuf, opened: Opened, writer: Connection) -> Result<Self> {
-        let identity = identity(&directory.join("catalog.sqlite")).map_err(|error| gone(&directory, &error))?;
+        let (file, log_file) = (directory.join("catalog.sqlite"), directory.join("catalog.sqlite-wal"));
+        let identity = identity(&file).map_err(|error| gone(&directory, &error))?;
         let connections = Self {
             directory,
+            file,
+            log_file,
             opened,
             identity,
             log: Mutex::new(None),
@@ -73,7 +78,7 @@ impl Connections {
     /// next process that closes the catalog takes itself for the last one and removes the log. What was committed before
     /// is in catalog.sqlite then; [`close`](Self::close) before anything is written into a file without a name.
     pub(super) fn in_place(&self) -> Result<bool> {
-        match identity(&self.directory.join("catalog.sqlite")) {
+        match identity(&self.file) {
             Ok(found) if found == self.identity => {}
             Ok(_) => {
                 let reason = "catalog.sqlite was replaced by another file while it was open; close this engine and open \
@@ -85,7 +90,7 @@ impl Connections {
         if self.opened.immutable {
             return Ok(true);
         }
-        let found = identity(&self.directory.join("catalog.sqlite-wal")).ok();
+        let found = identity(&self.log_file).ok();
         let mut log = lock(&self.log);
         if log.is_none() {
             *log = found;
