@@ -32,6 +32,7 @@ use self::limits::check_size;
 
 pub use self::foreign::{Opened, Reader, set_foreign_reader};
 pub use self::limits::{MAX_FILE, MAX_PIXELS, MAX_SIDE};
+pub use self::orientation::Told;
 pub use self::samples::Samples;
 
 /// Of thumbnails: small, and no artefact that the eye sees at that size.
@@ -87,6 +88,11 @@ impl Picture {
     /// [`Error::Argument`] as for [`from_rgb`](Self::from_rgb), and when floats are NaN or not from 0 to 1.
     pub fn from_samples(width: u32, height: u32, channels: usize, samples: Samples) -> Result<Self> {
         Self::from_rgb(width, height, samples.into_rgb(channels).map_err(Error::Argument)?)
+    }
+
+    /// The picture turned as the texts of its file tell.
+    pub fn turned(self, told: &Told<'_>) -> Self {
+        told.orientation().unwrap_or_default().apply(self)
     }
 
     /// Pixels in a row.

@@ -10,6 +10,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -658,6 +659,66 @@ def test_orientation_is_pillows_wherever_it_is_told(name: str) -> None:
     assert_close(ours, by_pil(data), 2 if "jpeg" in name else 0)
 
 
+PACKET = '<?xpacket begin="\ufeff"?><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+BOUND = {
+    "apostrophes": b"<a xmlns:tiff='http://ns.adobe.com/tiff/1.0/' tiff:Orientation='6'/>",
+    "spaces": b'<a\n\ttiff:Orientation\n = " 6 "/>',
+    "padded element": b"<tiff:Orientation>\n  6\n</tiff:Orientation >",
+    "element with attributes": b'<tiff:Orientation xml:lang="x">6</tiff:Orientation>',
+    "another prefix": b'<a xmlns:t = "http://ns.adobe.com/tiff/1.0/" t:Orientation="6"/>',
+    "element of another prefix": b'<a xmlns:t="http://ns.adobe.com/tiff/1.0/"><t:Orientation>6</t:Orientation></a>',
+    "utf-16": PACKET.encode("utf-16-le"),
+    "utf-16 with a mark": b"\xfe\xff" + PACKET.encode("utf-16-be"),
+    "upright: a prefix that is not bound": b'<a xmlns:t="http://example.com/" t:Orientation="6"/>',
+    "upright: the end of another name": b"<a xmlns:x='http://ns.adobe.com/tiff/1.0/' fix:Orientation='6'/>",
+    "upright: no number": b"<a tiff:Orientation='six'/>",
+    "upright: no such number": b"<a tiff:Orientation='16'/>",
+}
+
+
+def bound_files() -> dict[str, bytes]:
+    files = {}
+    rows = scene()
+    for kind, xmp in BOUND.items():
+        plain = b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
+        packed = b"XML:com.adobe.xmp\0\1\0en\0\0" + zlib.compress(xmp)
+        files[f"png {kind}"] = png(rows, 8, 2, (b"iTXt", plain))
+        files[f"png packed {kind}"] = png(rows, 8, 2, (b"iTXt", packed))
+        files[f"webp {kind}"] = encoded(RGB, "WEBP", lossless=True, xmp=xmp)
+        files[f"jpeg {kind}"] = encoded(RGB, "JPEG", quality=95, xmp=xmp)
+        header = b"http://ns.adobe.com/xap/1.0/\0"
+        files[f"png raw APP1 {kind}"] = png(rows, 8, 2, (b"tEXt", profile("APP1", header + xmp)))
+        files[f"png raw xmp {kind}"] = png(rows, 8, 2, (b"tEXt", profile("xmp", xmp)))
+    files["png raw APP1 exif"] = png(rows, 8, 2, (b"tEXt", profile("APP1", exif(6))))
+    files["png raw APP1 upright: exif wins"] = png(
+        rows, 8, 2, (b"tEXt", profile("APP1", exif(6))), (b"eXIf", exif(1)[6:])
+    )
+    return files
+
+
+def profile(name: str, block: bytes) -> bytes:
+    """A block as ImageMagick writes it into a text of a PNG."""
+    lines = "\n".join(block.hex()[i : i + 72] for i in range(0, 2 * len(block), 72))
+    return f"Raw profile type {name}\0\n{name}\n{len(block):8}\n{lines}\n".encode()
+
+
+@pytest.mark.parametrize("name", bound_files())
+def test_orientation_in_any_valid_xmp_is_that_of_the_pil_image(name: str) -> None:
+    data = bound_files()[name]
+    ours = _core.decode(data)
+    expected = scene() if "upright" in name else np.rot90(scene(), -1)
+    assert_close(ours, expected if "jpeg" not in name else ours, 0)
+    assert ours.shape == expected.shape
+    assert_close(ours, by_pil(data), 2 if "jpeg" in name else 0)
+
+
+def test_a_pil_image_that_was_turned_is_not_turned_again() -> None:
+    data = encoded(RGB, "WEBP", lossless=True, xmp=BOUND["apostrophes"], exif=exif(6))
+    with Image.open(io.BytesIO(data)) as image:
+        upright = ImageOps.exif_transpose(image)
+    assert_close(_core.decode(upright), np.rot90(scene(), -1), 0)
+
+
 def bmp(bits: int, header: int, alpha: np.ndarray, masks: tuple[int, int, int, int]) -> tuple[bytes, np.ndarray]:
     """A BMP of pixels packed by masks, and the pixels that are in it without alpha."""
     rows = scene()
@@ -826,6 +887,75 @@ def test_a_file_object_is_a_whole_file_wherever_it_stands(tmp_path: Path) -> Non
             assert (_core.decode(file) == pixels).all()
             assert file.tell() == 5
     assert (_core.decode(Pipe(data)) == pixels).all()
+
+
+class Forgetful(io.BytesIO):
+    """A file that can go back and does not tell where it stands."""
+
+    tell = property()  # type: ignore[assignment]
+
+
+class Stuck(io.BytesIO):
+    """A file that says only when it is asked that it cannot go back."""
+
+    seekable = None  # type: ignore[assignment]
+
+    def seek(self, *place: int) -> int:
+        raise io.UnsupportedOperation("seek")
+
+
+class Lost(Stuck):
+    def tell(self) -> int:
+        raise io.UnsupportedOperation("tell")
+
+
+class Views(io.BytesIO):
+    def read(self, *size: int | None) -> Any:
+        return self.kind(super().read(*size))
+
+    def __init__(self, data: bytes, kind: type) -> None:
+        super().__init__(data)
+        self.kind = kind
+
+
+class Upload:
+    """As Starlette's."""
+
+    def __init__(self, data: bytes, filename: str | None) -> None:
+        self.file, self.filename = io.BytesIO(data), filename
+
+    async def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+    async def seek(self, place: int) -> None:
+        self.file.seek(place)
+
+
+def test_file_objects_of_other_libraries_are_read() -> None:
+    data, pixels = FILES["png-rgb"], scene()
+    forgetful = Forgetful(data)
+    forgetful.seek(7)
+    for file in (forgetful, Stuck(data), Lost(data), Views(data, bytearray), Views(data, memoryview)):
+        assert (_core.decode(file) == pixels).all()
+    upload = Upload(data, "bear.png")
+    for _ in range(2):
+        assert (_core.decode(upload) == pixels).all()
+    stuck = Stuck(b"rubbish" + data)
+    io.BytesIO.seek(stuck, 7)
+    assert (_core.decode(stuck) == pixels).all()
+
+
+def test_an_upload_has_the_name_that_its_sender_gave_it() -> None:
+    named = io.BytesIO(b"rubbish")
+    named.name, named.filename = "file", "bear.png"  # type: ignore[attr-defined]
+    for file, name in [
+        (named, "bear.png"),
+        (Upload(b"rubbish", "bear.png"), "bear.png"),
+        (Upload(b"rubbish", ""), r"image \(file\)"),
+        (Upload(b"rubbish", None), r"image \(file\)"),
+    ]:
+        with pytest.raises(PictureError, match=f"picture {name}: not a JPEG"):
+            _core.decode(file)
 
 
 def foreign_files() -> dict[str, tuple[bytes, np.ndarray, int]]:

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::orientation::Orientation;
+use super::orientation::{Orientation, Told, XMP};
 use super::png;
 
 /// The formats that are decoded here.
@@ -90,32 +90,28 @@ fn guess(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// How the file says that it is to be turned: in EXIF, or else in XMP. Anything unreadable means as it is: never an
+/// How the file says that it is to be turned: in EXIF, or else in texts. Anything unreadable means as it is: never an
 /// error.
 pub(super) fn orientation(format: Format, bytes: &[u8]) -> Orientation {
-    let (exif, xmp) = match format {
+    let (exif, told) = match format {
         Format::Jpeg => {
             let app1 = |start: &'static [u8]| {
                 let app1 = jpeg_segments(bytes).filter(|(marker, _)| *marker == 0xe1);
                 app1.filter_map(move |(_, payload)| payload.strip_prefix(start).map(Cow::Borrowed))
             };
-            (app1(b"Exif\0\0").next(), app1(b"http://ns.adobe.com/xap/1.0/\0").last())
+            (app1(b"Exif\0\0").next(), Told::of_xmp(app1(XMP).last()))
         }
-        Format::Png => (png::exif(bytes), png::xmp(bytes)),
+        Format::Png => (png::exif(bytes), png::told(bytes)),
         Format::WebP => {
             let chunk = |wanted: &[u8; 4]| {
                 let mut chunks = riff_chunks(bytes.get(12..).unwrap_or_default());
                 chunks.find(|(name, _)| name == wanted).map(|(_, payload)| Cow::Borrowed(payload))
             };
-            (chunk(b"EXIF"), chunk(b"XMP "))
+            (chunk(b"EXIF"), Told::of_xmp(chunk(b"XMP ")))
         }
-        Format::Gif | Format::Bmp => (None, None),
+        Format::Gif | Format::Bmp => (None, Told::default()),
     };
-    let in_exif = exif.and_then(|exif| {
-        // PNG and WebP want the bare TIFF structure, but some writers keep the prefix of JPEG.
-        Orientation::from_tiff(exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif))
-    });
-    in_exif.or_else(|| xmp.and_then(|xmp| Orientation::from_xmp(&xmp))).unwrap_or_default()
+    exif.and_then(|exif| Orientation::from_exif(&exif)).or_else(|| told.orientation()).unwrap_or_default()
 }
 
 /// The segments of a JPEG file up to the first scan: marker and payload.

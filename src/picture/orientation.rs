@@ -1,6 +1,100 @@
 //! The eight ways in which a camera may have been held.
 
+use std::borrow::Cow;
+
 use super::Picture;
+use super::png::raw_profile;
+
+/// How an EXIF block in a JPEG file begins.
+const EXIF: &[u8] = b"Exif\0\0";
+/// How XMP in a JPEG file begins.
+pub(super) const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+/// The namespace of the orientation in XMP.
+const TIFF: &str = "http://ns.adobe.com/tiff/1.0/";
+
+/// How many places of a text are looked at: more are an attack.
+const MOST: usize = 32;
+
+/// Texts beside the EXIF block of a file, of which the first that speaks of it tells how the picture is to be turned.
+#[derive(Debug, Clone, Default)]
+pub struct Told<'a> {
+    /// The XMP packet.
+    pub xmp: Option<Cow<'a, [u8]>>,
+    /// Of a PNG, the `Raw profile type APP1` of ImageMagick: what a JPEG file would have there.
+    pub app1: Option<Cow<'a, [u8]>>,
+    /// Of a PNG, the `Raw profile type xmp` of ImageMagick.
+    pub raw_xmp: Option<Cow<'a, [u8]>>,
+}
+
+impl<'a> Told<'a> {
+    /// By an XMP packet alone.
+    pub(super) fn of_xmp(xmp: Option<Cow<'a, [u8]>>) -> Self {
+        Self { xmp, ..Self::default() }
+    }
+
+    /// The orientation; `None` where none of them speaks of it.
+    pub(super) fn orientation(&self) -> Option<Orientation> {
+        let xmp = |xmp: &[u8]| Orientation::from_xmp(xmp.strip_prefix(XMP).unwrap_or(xmp));
+        let block = |profile: &Option<Cow<'_, [u8]>>| raw_profile(profile.as_deref()?);
+        let app1 = |block: Vec<u8>| Orientation::from_exif(&block).or_else(|| xmp(&block));
+        self.xmp
+            .as_deref()
+            .and_then(xmp)
+            .or_else(|| block(&self.app1).and_then(app1))
+            .or_else(|| block(&self.raw_xmp).and_then(|block| xmp(&block)))
+    }
+}
+
+/// The text of XML, in UTF-16 if it begins so, with a mark or with a character that has one byte in UTF-8.
+fn decoded(xml: &[u8]) -> Cow<'_, str> {
+    let unit: fn([u8; 2]) -> u16 = match xml {
+        [0xff, 0xfe, ..] | [1..=127, 0, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] | [0, 1..=127, ..] => u16::from_be_bytes,
+        _ => return String::from_utf8_lossy(xml),
+    };
+    let units: Vec<u16> = xml.as_chunks().0.iter().copied().map(unit).collect();
+    Cow::Owned(String::from_utf16_lossy(&units))
+}
+
+/// What follows each place where `name` stands.
+fn after<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    text.match_indices(name).map(|(at, found)| &text[at + found.len()..])
+}
+
+/// The number in a text without other white space than spaces, by any prefix that stands for the namespace.
+fn bound(text: &str) -> Option<u32> {
+    let others = after(text, "xmlns:").take(MOST).filter_map(|rest| {
+        let (prefix, rest) = rest.split_once('=')?;
+        (quoted(rest)? == TIFF).then(|| prefix.trim_end())
+    });
+    let names = std::iter::once("tiff")
+        .chain(others)
+        .flat_map(|prefix| [format!("<{prefix}:Orientation"), format!(" {prefix}:Orientation")]);
+    names.take(MOST).find_map(|name| after(text, &name).take(MOST).find_map(number))
+}
+
+/// The number that an attribute or an element has behind its name.
+fn number(rest: &str) -> Option<u32> {
+    let value = match rest.trim_start().strip_prefix('=') {
+        Some(rest) => quoted(rest)?,
+        None => {
+            let (tag, rest) = rest.split_once('>')?;
+            let opens = tag.is_empty() || tag.starts_with(' ') && !tag.ends_with('/');
+            if !opens {
+                return None;
+            }
+            rest.split('<').next()?
+        }
+    };
+    value.trim().parse().ok()
+}
+
+/// The text between the quotation marks with which this begins.
+fn quoted(text: &str) -> Option<&str> {
+    let text = text.trim_start();
+    let mark = text.chars().next().filter(|mark| matches!(mark, '"' | '\''))?;
+    text[1..].split_once(mark).map(|(value, _)| value)
+}
 
 /// An EXIF orientation, 1 to 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,16 +134,19 @@ impl Orientation {
         Some(Self::from_number(value))
     }
 
-    /// From XMP: an attribute or an element.
-    pub(super) fn from_xmp(xmp: &[u8]) -> Option<Self> {
-        const NAME: &[u8] = b"tiff:Orientation";
-        let after =
-            xmp.windows(NAME.len()).enumerate().filter(|(_, name)| *name == NAME).map(|(at, _)| at + NAME.len());
-        let number = after.filter_map(|at| match &xmp[at..] {
-            [b'=', b'"', digit @ b'0'..=b'9', ..] | [b'>', digit @ b'0'..=b'9', ..] => Some(digit - b'0'),
-            _ => None,
+    /// From an EXIF block. PNG and WebP want the bare TIFF structure, but some writers keep the prefix of JPEG.
+    pub(super) fn from_exif(exif: &[u8]) -> Option<Self> {
+        Self::from_tiff(exif.strip_prefix(EXIF).unwrap_or(exif))
+    }
+
+    /// From XMP: an attribute or an element, where Pillow finds it, or else wherever XML allows it.
+    fn from_xmp(xmp: &[u8]) -> Option<Self> {
+        let text = decoded(xmp);
+        let plain = after(&text, "tiff:Orientation").find_map(|rest| {
+            let digit = rest.strip_prefix("=\"").or_else(|| rest.strip_prefix('>'))?.chars().next()?;
+            digit.to_digit(10)
         });
-        number.map(|number| Self::from_number(number.into())).next()
+        plain.or_else(|| bound(&text.replace(char::is_whitespace, " "))).map(Self::from_number)
     }
 
     fn from_number(number: u32) -> Self {

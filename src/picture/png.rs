@@ -6,6 +6,8 @@ use std::io::Read;
 use flate2::Crc;
 use flate2::read::ZlibDecoder;
 
+use super::orientation::Told;
+
 /// More text than that is no orientation, and may be a bomb.
 const MAX_TEXT: u64 = 1 << 20;
 const END: [u8; 12] = *b"\0\0\0\0IEND\xae\x42\x60\x82";
@@ -67,19 +69,27 @@ pub(super) fn exif(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
     if let Some(chunk) = chunks(bytes).find(|chunk| chunk.name == b"eXIf") {
         return Some(Cow::Borrowed(chunk.data));
     }
-    let profile = text(bytes, b"Raw profile type exif", &[b"tEXt", b"zTXt", b"iTXt"])?;
-    // An empty line, the name and the length come first.
+    raw_profile(&text(bytes, b"Raw profile type exif", &[b"tEXt", b"zTXt", b"iTXt"])?).map(Cow::Owned)
+}
+
+/// The texts that may tell how it is to be turned.
+pub(super) fn told(bytes: &[u8]) -> Told<'_> {
+    let profile = |key| text(bytes, key, &[b"tEXt", b"zTXt", b"iTXt"]);
+    Told {
+        xmp: text(bytes, b"XML:com.adobe.xmp", &[b"iTXt"]),
+        app1: profile(b"Raw profile type APP1"),
+        raw_xmp: profile(b"Raw profile type xmp"),
+    }
+}
+
+/// The block in hexadecimal digits that ImageMagick writes, after an empty line, its name and its length.
+pub(super) fn raw_profile(profile: &[u8]) -> Option<Vec<u8>> {
     let digits = profile.splitn(4, |&byte| byte == b'\n').nth(3)?;
     let digits: Vec<u8> = digits.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let (pairs, rest) = digits.as_chunks::<2>();
     let block = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect::<Option<Vec<u8>>>()?;
-    rest.is_empty().then_some(Cow::Owned(block))
-}
-
-/// The XMP text.
-pub(super) fn xmp(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
-    text(bytes, b"XML:com.adobe.xmp", &[b"iTXt"])
+    rest.is_empty().then_some(block)
 }
 
 /// The last text of this name.

@@ -1,5 +1,6 @@
 //! What Python calls a picture or a text, as the core wants it.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString, PyTuple}
 
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
-use crate::picture::{Picture, Samples, Source};
+use crate::picture::{Picture, Samples, Source, Told};
 use crate::vectors::Vectors;
 
 use super::{detached, patient};
@@ -87,7 +88,15 @@ pub(super) fn texts(value: &Bound<'_, PyAny>) -> PyResult<(Vec<String>, bool)> {
     if let Ok(text) = value.cast::<PyString>() {
         return Ok((vec![text.to_str()?.to_owned()], true));
     }
-    let items = sequence(value).ok_or_else(|| {
+    let column = || match array_like(value)? {
+        Some(array) if array.ndim() == 1 => Ok(sequence(&array.call_method0(intern!(value.py(), "tolist"))?)),
+        _ => PyResult::Ok(None),
+    };
+    let items = match sequence(value) {
+        Some(items) => Some(items),
+        None => column()?,
+    };
+    let items = items.ok_or_else(|| {
         PyTypeError::new_err(format!("a text is a str, and many are a list of str; got {}", type_name(value)))
     })?;
     let texts = items.iter().enumerate().map(|(i, item)| match item.cast::<PyString>() {
@@ -119,15 +128,8 @@ fn type_name(value: &Bound<'_, PyAny>) -> String {
 pub(super) fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
     let py = value.py();
     let bytes = |kind: &str, bytes: &[u8]| Source::Bytes { name: format!("{name} ({kind})"), bytes: bytes.into() };
-    if let Ok(data) = value.cast::<PyBytes>() {
+    if let Some(data) = bytes_like(value)? {
         return Ok(bytes("bytes", data.as_bytes()));
-    }
-    if let Ok(data) = value.cast::<PyByteArray>() {
-        return Ok(bytes("bytes", &data.to_vec()));
-    }
-    if value.is_instance_of::<PyMemoryView>() {
-        let data = value.call_method0(intern!(py, "tobytes"))?;
-        return Ok(bytes("bytes", data.cast::<PyBytes>()?.as_bytes()));
     }
     if let Ok(text) = value.cast::<PyString>()
         && ["http://", "https://", "data:"]
@@ -146,37 +148,86 @@ pub(super) fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
         return pixels(&array, name);
     }
     if value.hasattr(intern!(py, "read"))? {
-        let data = read_file_object(value)?;
-        let data = data.cast::<PyBytes>().map_err(|_| {
+        let data = read_file_object(&open_file(value)?)?;
+        let data = bytes_like(&data)?.ok_or_else(|| {
             let got = type_name(&data);
             PyValueError::new_err(format!("{name}: read() gave {got}, not bytes; open the file with mode \"rb\""))
         })?;
-        let file = value.getattr(intern!(py, "name")).and_then(|file| file.extract::<String>());
-        return Ok(match file {
-            Ok(file) => Source::Bytes { name: file, bytes: data.as_bytes().into() },
-            Err(_) => bytes("file", data.as_bytes()),
+        return Ok(match file_name(value)? {
+            Some(file) => Source::Bytes { name: file, bytes: data.as_bytes().into() },
+            None => bytes("file", data.as_bytes()),
         });
     }
     Err(PyTypeError::new_err(format!("{name} is of type {}; {ACCEPTED}", type_name(value))))
 }
 
-/// The whole of an open file, wherever it stands, as PIL reads it; its position stays. One that cannot go back, such as
-/// a pipe, is read from where it stands.
+/// The bytes of a bytes, bytearray or memoryview.
+fn bytes_like<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let py = value.py();
+    if let Ok(data) = value.cast::<PyBytes>() {
+        return Ok(Some(data.clone()));
+    }
+    if let Ok(data) = value.cast::<PyByteArray>() {
+        return Ok(Some(PyBytes::new(py, &data.to_vec())));
+    }
+    if value.is_instance_of::<PyMemoryView>() {
+        return Ok(Some(value.call_method0(intern!(py, "tobytes"))?.cast_into()?));
+    }
+    Ok(None)
+}
+
+/// The open file itself: an upload that is only read asynchronously has it in `file`.
+fn open_file<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = value.py();
+    let read = value.getattr(intern!(py, "read"))?;
+    let asynchronous = py.import(intern!(py, "inspect"))?.call_method1(intern!(py, "iscoroutinefunction"), (read,))?;
+    match value.getattr_opt(intern!(py, "file"))? {
+        Some(file) if asynchronous.is_truthy()? => Ok(file),
+        _ => Ok(value.clone()),
+    }
+}
+
+/// What an open file is called: an upload by the name that its sender gave it, others by their own.
+fn file_name(file: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    let py = file.py();
+    for attribute in [intern!(py, "filename"), intern!(py, "name")] {
+        let name = file.getattr_opt(attribute)?.and_then(|name| name.extract::<String>().ok());
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// The whole of an open file, wherever it stands, as PIL reads it; its position stays if it tells that. One that cannot
+/// go back, such as a pipe, is read from where it stands.
 fn read_file_object<'py>(file: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = file.py();
     let (seek, tell) = (intern!(py, "seek"), intern!(py, "tell"));
     let read = || file.call_method0(intern!(py, "read"));
     let seekable = match file.getattr_opt(intern!(py, "seekable"))? {
         Some(seekable) if seekable.is_callable() => seekable.call0()?.is_truthy()?,
-        _ => file.hasattr(seek)? && file.hasattr(tell)?,
+        _ => file.hasattr(seek)?,
     };
     if !seekable {
         return read();
     }
-    let position = file.call_method0(tell)?;
-    file.call_method1(seek, (0,))?;
+    let unsupported = py.import(intern!(py, "io"))?.getattr(intern!(py, "UnsupportedOperation"))?;
+    let able = |done: PyResult<Bound<'py, PyAny>>| match done {
+        Err(error) if error.matches(py, &unsupported)? => Ok(None),
+        done => done.map(Some),
+    };
+    let position = match file.hasattr(tell)? {
+        true => able(file.call_method0(tell))?,
+        false => None,
+    };
+    if able(file.call_method1(seek, (0,)))?.is_none() {
+        return read();
+    }
     let data = read()?;
-    file.call_method1(seek, (position,))?;
+    if let Some(position) = position {
+        file.call_method1(seek, (position,))?;
+    }
     Ok(data)
 }
 
@@ -222,6 +273,11 @@ fn pil(image: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
     } else {
         py.import(intern!(py, "PIL.ImageOps"))?.call_method1(intern!(py, "exif_transpose"), (image,))?
     };
+    let told = match format.as_deref() {
+        // An image that has come from a file as it is: others may have been turned already.
+        Some("JPEG" | "MPO" | "PNG" | "WEBP") => told_in_texts(image)?,
+        _ => Told::default(),
+    };
     if mode == "La" {
         upright = upright.call_method1(intern!(py, "convert"), ("LA",))?; // PIL knows no shorter way to RGBA.
     }
@@ -247,7 +303,35 @@ fn pil(image: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
     } else {
         Samples::Bytes(data.to_vec())
     };
-    picture(py, width as usize, height as usize, channels, samples, format!("{name} (PIL image)"))
+    match picture(py, width as usize, height as usize, channels, samples, format!("{name} (PIL image)"))? {
+        Source::Pixels { name, picture } => {
+            let upright = detached(py, || Ok(Arc::unwrap_or_clone(picture).turned(&told)))?;
+            Ok(Source::Pixels { name, picture: Arc::new(upright) })
+        }
+        other => Ok(other),
+    }
+}
+
+/// The texts of a PIL image that may tell how it is to be turned, where PIL found nothing of that by itself.
+fn told_in_texts(image: &Bound<'_, PyAny>) -> PyResult<Told<'static>> {
+    let py = image.py();
+    let exif = image.call_method0(intern!(py, "getexif"))?;
+    if exif.contains(0x112)? {
+        return Ok(Told::default());
+    }
+    let info = image.getattr(intern!(py, "info"))?;
+    let text = |key: &str| -> PyResult<Option<Cow<'static, [u8]>>> {
+        let value = info.call_method1(intern!(py, "get"), (key,))?;
+        if let Ok(text) = value.cast::<PyString>() {
+            return Ok(Some(Cow::Owned(text.to_string_lossy().into_owned().into_bytes())));
+        }
+        Ok(bytes_like(&value)?.map(|bytes| Cow::Owned(bytes.as_bytes().to_vec())))
+    };
+    let xmp = match text("xmp")? {
+        Some(xmp) => Some(xmp),
+        None => text("XML:com.adobe.xmp")?,
+    };
+    Ok(Told { xmp, app1: text("Raw profile type APP1")?, raw_xmp: text("Raw profile type xmp")? })
 }
 
 /// An array, or what can be seen as one.
