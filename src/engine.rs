@@ -218,10 +218,11 @@ impl Engine {
     pub fn update(&self, id: &str, update: &Update<'_>) -> Result<()> {
         let form = |text: Option<&str>| text.map(|text| words::composed(text).into_owned());
         let (label, text) = (update.label.map(form), update.text.map(form));
+        let metadata = update.metadata.map(|metadata| metadata.map(words::composed_value));
         let update = Update {
             label: label.as_ref().map(Option::as_deref),
             text: text.as_ref().map(Option::as_deref),
-            metadata: update.metadata,
+            metadata: metadata.as_ref().map(Option::as_ref),
         };
         self.store.update(&self.spelling(id)?, &update)
     }

@@ -23,6 +23,10 @@ const OPERATORS: &str = "$eq $ne $lt $lte $gt $gte $in $nin $contains $not_conta
 ///
 /// A comparison holds only between two strings, two numbers, two booleans or two nulls. A missing field therefore
 /// fulfils no `$eq`, `$lt` or `$in`, and does fulfil `$ne`, `$nin` and `$not`. A missing label or text counts as null.
+/// An id, a label or a text equals a whole number if it is its digits.
+///
+/// In metadata, a date equals its midnight without a time zone (`2026-01-02`, `2026-01-02T00:00:00`), and `Z` is
+/// `+00:00` at the end of an instant; they are ordered so, too.
 ///
 /// Of a list, a comparison holds if it holds for a member: `{"tags": "red"}` finds `["red", "scarf"]`, and `$ne`, `$nin`
 /// and `$not_contains` are the exact opposites. Equality with a list means the whole list, in its order. `$all` takes
@@ -50,7 +54,8 @@ enum Field {
 #[derive(Debug, Clone, PartialEq)]
 enum Test {
     In(Vec<Scalar>),
-    Order(&'static str, Scalar),
+    /// The smallest spelling of what it compares with, and the other ones.
+    Order(&'static str, Scalar, Vec<Scalar>),
     /// The whole list, member by member.
     List(Vec<Scalar>),
     Contains(Scalar),
@@ -193,7 +198,11 @@ fn parse_test(
         Scalar::Null | Scalar::Bool(_) => {
             Err(Error::argument(format!("filter: {operator} of {key:?} takes a number or a string, not {value}")))
         }
-        scalar => Ok(is(Test::Order(sign, field.composed(scalar)))),
+        scalar => {
+            let mut spellings = field.instants(scalar.composed()).into_iter();
+            let smallest = spellings.next().expect("a value has a spelling");
+            Ok(is(Test::Order(sign, smallest, spellings.collect())))
+        }
     };
     let values = || match value {
         Value::Array(values) => Ok(values),
@@ -206,11 +215,11 @@ fn parse_test(
         ))),
         (Value::Array(values), _) => {
             values.iter().try_for_each(|_| count(left))?;
-            values.iter().map(scalar).collect::<Result<_>>().map(Test::List)
+            values.iter().map(|value| scalar(value).map(Scalar::composed)).collect::<Result<_>>().map(Test::List)
         }
         _ => text(value).map(Test::In),
     };
-    let contains = || scalar(value).map(|scalar| is(Test::Contains(field.composed(scalar))));
+    let contains = || scalar(value).map(|scalar| is(Test::Contains(scalar.composed())));
     Ok(match operator {
         "$eq" => is(equal(left)?),
         "$ne" => not(is(equal(left)?)),
@@ -294,7 +303,7 @@ impl Field {
                 return Err(Error::argument(format!("filter: {key:?} is no key; dots separate the keys of a path")));
             }
             _ => {
-                let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+                let path: Vec<String> = words::composed(key).split('.').map(str::to_owned).collect();
                 if path.len() > MAX_DEPTH {
                     return Err(Error::argument(format!("filter: a key of more than {MAX_DEPTH} parts")));
                 }
@@ -303,19 +312,43 @@ impl Field {
         })
     }
 
-    /// Ids, labels and texts are kept in composed form (NFC).
-    fn composed(&self, scalar: Scalar) -> Scalar {
-        match (self, scalar) {
-            (Self::Column(_), Scalar::Text(text)) => Scalar::Text(words::composed(&text).into_owned()),
+    /// The scalar, and its composed form if that is another: older catalogs have both. A date or an instant in each of
+    /// its spellings, and a whole number that a column can only have as its digits.
+    fn spellings(&self, scalar: Scalar) -> Vec<Scalar> {
+        let scalar = match (self, scalar) {
+            (Self::Column(_), Scalar::Integer(number)) => Scalar::Text(number.to_string()),
             (_, scalar) => scalar,
-        }
+        };
+        let composed = scalar.clone().composed();
+        if composed == scalar { self.instants(scalar) } else { vec![scalar, composed] }
     }
 
-    /// The scalar, and its composed form if that is another: older catalogs have ids in both.
-    fn spellings(&self, scalar: Scalar) -> Vec<Scalar> {
-        let composed = self.composed(scalar.clone());
-        if composed == scalar { vec![scalar] } else { vec![scalar, composed] }
+    /// The spellings of a date or an instant in metadata, the smallest one first; anything else is its only one.
+    fn instants(&self, scalar: Scalar) -> Vec<Scalar> {
+        match self {
+            Self::Column(_) => vec![scalar],
+            Self::Metadata(_) => scalar.instants(),
+        }
     }
+}
+
+/// Both spellings of a date, which is its midnight without a time zone, or of an instant in UTC.
+fn instants(text: &str) -> Option<[String; 2]> {
+    const MIDNIGHT: &str = "T00:00:00";
+    let form = |text: &str, form: &str| {
+        let fits = |(byte, wanted)| if wanted == b'0' { u8::is_ascii_digit(&byte) } else { byte == wanted };
+        text.len() == form.len() && text.bytes().zip(form.bytes()).all(fits)
+    };
+    let date = text.strip_suffix(MIDNIGHT).unwrap_or(text);
+    if form(date, "0000-00-00") {
+        return Some([date.to_owned(), format!("{date}{MIDNIGHT}")]);
+    }
+    let instant = text.strip_suffix("+00:00").or_else(|| text.strip_suffix('Z'))?;
+    let (seconds, digits) = instant.split_once('.').unwrap_or((instant, "0"));
+    let is_instant = form(seconds, "0000-00-00T00:00:00")
+        && !digits.is_empty()
+        && digits.bytes().all(|digit| digit.is_ascii_digit());
+    is_instant.then(|| [format!("{instant}+00:00"), format!("{instant}Z")])
 }
 
 impl Scalar {
@@ -335,6 +368,24 @@ impl Scalar {
                 )));
             }
         })
+    }
+}
+
+impl Scalar {
+    /// Texts are kept in composed form (NFC).
+    fn composed(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(words::composed(&text).into_owned()),
+            scalar => scalar,
+        }
+    }
+
+    /// Its spellings as a value of metadata, the smallest one first.
+    fn instants(&self) -> Vec<Self> {
+        match self {
+            Self::Text(text) => instants(text).map_or_else(|| vec![self.clone()], |texts| texts.map(Self::Text).into()),
+            scalar => vec![scalar.clone()],
+        }
     }
 }
 
@@ -407,7 +458,7 @@ impl Test {
             Self::Exists => return sql.push_str(&format!("({column} IS NOT NULL)")),
             Self::List(_) | Self::Size(_) => return sql.push('0'),
             Self::Contains(Scalar::Text(text)) => vec![contained(text, binder)],
-            Self::Order(_, Scalar::Text(_)) => self.wanted(binder),
+            Self::Order(_, Scalar::Text(_), _) => self.wanted(binder),
             Self::Contains(_) | Self::Order(..) => return sql.push('0'),
             // Others are never equal to a text, and SQLite counts each value that it gets against the `?`s.
             Self::In(scalars) => {
@@ -431,7 +482,7 @@ impl Test {
                 let members = list.iter().enumerate().map(|(place, scalar)| {
                     let at = format!("{path} || '[{place}]'");
                     let kind = format!("IFNULL(json_type(items.metadata, {at}), '')");
-                    let wanted = Self::In(vec![scalar.clone()]).wanted(binder);
+                    let wanted = Self::In(scalar.instants()).wanted(binder);
                     format!(" AND {}", is_one(&wanted, &kind, &format!("json_extract(items.metadata, {at})")))
                 });
                 let members: String = members.collect();
@@ -449,7 +500,7 @@ impl Test {
                 return sql.push_str(&any(terms));
             }
             Self::Contains(scalar) => {
-                let member = Self::In(vec![scalar.clone()]).wanted(binder);
+                let member = Self::In(scalar.instants()).wanted(binder);
                 match scalar {
                     Scalar::Text(text) => (vec![contained(text, binder)], member),
                     _ => (Wanted::new(), member),
@@ -479,9 +530,9 @@ impl Test {
 
     /// What a single value must be.
     fn wanted(&self, binder: &mut Binder<'_>) -> Wanted {
-        let (scalars, sign) = match self {
-            Self::In(scalars) => (&scalars[..], "="),
-            Self::Order(sign, scalar) => (std::slice::from_ref(scalar), *sign),
+        let (scalars, sign, others) = match self {
+            Self::In(scalars) => (&scalars[..], "=", &[][..]),
+            Self::Order(sign, scalar, others) => (std::slice::from_ref(scalar), *sign, &others[..]),
             _ => return Wanted::new(),
         };
         let (mut wanted, mut texts, mut numbers) = (Wanted::new(), Vec::new(), Vec::new());
@@ -507,7 +558,18 @@ impl Test {
         for (list, types) in [(texts, TEXTS), (numbers, NUMBERS)] {
             let compare = match &list[..] {
                 [] => continue,
-                [scalar] => format!("{{}} {sign} {}", binder.bind(scalar.parameter())),
+                [scalar] => {
+                    let mut compare = format!("{{}} {sign} {}", binder.bind(scalar.parameter()));
+                    // The other spellings are above the smallest one, but stand for the same.
+                    for other in others {
+                        match sign {
+                            ">" => compare += &format!(" AND {{}} != {}", binder.bind(other.parameter())),
+                            "<=" => compare += &format!(" OR {{}} = {}", binder.bind(other.parameter())),
+                            _ => {}
+                        }
+                    }
+                    format!("({compare})")
+                }
                 _ => {
                     let json = Value::from_iter(list.iter().filter_map(|scalar| scalar.json()));
                     format!("{{}} IN (SELECT value FROM json_each({}))", binder.bind(Parameter::Text(json.to_string())))

@@ -1,7 +1,8 @@
-//! The form in which ids, labels and texts are kept and looked up: two spellings that look alike are one.
+//! The form in which ids, labels, texts and metadata are kept and looked up: two spellings that look alike are one.
 
 use std::borrow::Cow;
 
+use serde_json::Value;
 use tokenizers::NormalizedString;
 
 /// The text in composed form (NFC): `é` is one character, however it was typed.
@@ -14,8 +15,20 @@ pub fn composed(text: &str) -> Cow<'_, str> {
     if normal.get() == text { Cow::Borrowed(text) } else { Cow::Owned(normal.get().to_owned()) }
 }
 
+/// JSON with all its texts and keys in composed form.
+pub fn composed_value(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::from(composed(text)),
+        Value::Array(list) => list.iter().map(composed_value).collect(),
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| (composed(key).into_owned(), composed_value(value))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
 /// The text in composed form, without the characters that have no shape of their own: marks of direction, places where
-/// a word may or may not be broken, and byte order marks, which come along with copied text and change its vector.
+/// a word may or may not be broken, byte order marks and tags, which come along with copied text and change its vector.
 ///
 /// Joiners stay: they choose between emoji, and between letters of Persian and Indian scripts.
 pub fn visible(text: &str) -> Cow<'_, str> {
@@ -29,7 +42,7 @@ fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'
-            ..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{feff}'
+            ..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
     )
 }
 
@@ -48,6 +61,7 @@ mod tests {
     #[test]
     fn characters_without_a_shape_are_left_out() {
         assert_eq!(visible("\u{feff}brown\u{200b} be\u{ad}ar\u{200f}\u{2060}"), "brown bear");
+        assert_eq!(visible("be\u{e0000}a\u{e0041}r\u{e007f}"), "bear");
         let family = "👨\u{200d}👩\u{200d}👧";
         assert_eq!(visible(family), family);
         assert_eq!(visible("می\u{200c}خواهم"), "می\u{200c}خواهم");

@@ -138,11 +138,12 @@ impl Engine {
         Ok(Prepared { drafts, bare, encoded, failed })
     }
 
-    /// A draft in the form in which ids, labels and texts are kept.
+    /// A draft in the form in which ids, labels, texts and metadata are kept.
     fn spelled(&self, draft: Draft) -> Result<Draft> {
         let form = |text: Option<String>| text.map(|text| words::composed(&text).into_owned());
         let id = self.spelling(&draft.id)?.into_owned();
-        Ok(Draft { id, label: form(draft.label), text: form(draft.text), ..draft })
+        let metadata = draft.metadata.as_ref().map(words::composed_value);
+        Ok(Draft { id, label: form(draft.label), text: form(draft.text), metadata, ..draft })
     }
 
     /// Stores items in one transaction. Pictures that cannot be used are reported; an item that has none left, and had
@@ -185,6 +186,9 @@ impl Engine {
     /// cannot be one: then nothing is stored; [`Error::Catalog`] when the catalog has other models besides;
     /// [`Error::Interrupted`] between two transactions.
     pub fn add_vectors(&self, ids: &[String], vectors: &[(Option<String>, Vectors)]) -> Result<Added> {
+        if ids.is_empty() && vectors.iter().all(|(_, vectors)| vectors.is_empty()) {
+            return Ok(Added::default());
+        }
         let vectors = self.by_model(ids.len(), vectors)?;
         let ids = ids.iter().map(|id| self.spelling(id)).collect::<Result<Vec<_>>>()?;
         ids.iter().try_for_each(|id| check_fields(id, None, None, None))?;
