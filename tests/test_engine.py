@@ -112,6 +112,23 @@ def test_text_and_hybrid_follow_their_vectors(toys: ps.Engine) -> None:
     assert len(toys.search_hybrid([plain(RED)] * 2, [word] * 2)) == 2
 
 
+def test_a_thing_without_a_weight_counts_one(toys: ps.Engine) -> None:
+    red, blue = plain(RED), plain(BLUE)
+    expected = toys.search(
+        ps.Query(image=[(red, 1.0), (blue, 1.0)], text=[("red", 1.0), ("bear", np.float32(0.5))]), k=3
+    )
+    for query in (
+        ps.Query(image=[red, blue], text=["red", ("bear", 0.5)]),
+        ps.Query(image=(red, blue), text=("red", ("bear", 0.5))),
+        ps.Query(image=[(red, 1), blue], text=["red", ["bear", 0.5]]),  # type: ignore[list-item]
+    ):
+        assert toys.search(query, k=3).to_dicts() == expected.to_dicts()
+    halves = [toys.search(ps.Query(text=text), k=3).to_dicts() for text in ("red", ("red", 0.5), [("red", 0.5)])]
+    assert halves[0] == halves[1] == halves[2]
+    with pytest.raises(TypeError, match="image is of type float"):
+        toys.search(ps.Query(image=[red, 0.5]))  # type: ignore[list-item]
+
+
 def test_a_negative_weight_subtracts(toys: ps.Engine) -> None:
     red, green = toys.encode_images([plain(RED), plain(GREEN)])
     expected = toys.search_vector(red - 0.5 * green, k=3)
@@ -329,7 +346,7 @@ def test_lists_of_images_with_descriptions(engine: ps.Engine, photos: Path) -> N
         (lambda e: e.add("x" * 10_000, images=[plain(RED)]), ValueError, "id"),
         (lambda e: e.add("new", images=[]), ValueError, "picture"),
         (lambda e: e.add("new", images=[plain(RED), b"junk"]), ps.PictureError, "picture"),
-        (lambda e: e.add("new", images=[plain(RED)], metadata={"price": float("nan")}), ValueError, "metadata"),
+        (lambda e: e.add("new", images=[plain(RED)], metadata={"price": float("inf")}), ValueError, "metadata"),
         (lambda e: e.add("new", images=[plain(RED)], metadata={"when": object()}), TypeError, "metadata"),
     ],
 )

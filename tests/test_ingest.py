@@ -397,7 +397,7 @@ def test_rows_that_cannot_be_used_are_told_by_number_and_item(near: ps.Engine) -
     rows: list[Any] = [
         {"id": "good", "images": [picture(1)], "label": np.str_("bear"), "text": None},
         {"id": "label", "images": [picture(2)], "label": 3.5},
-        {"id": "metadata", "images": [picture(3)], "metadata": {"price": float("nan")}},
+        {"id": "metadata", "images": [picture(3)], "metadata": {"price": float("inf")}},
         {"id": "x" * 600, "images": [picture(4)]},
         {"id": None, "images": [picture(5)]},
         {"id": np.int64(7), "images": [picture(6)], "label": float("nan")},

@@ -49,6 +49,7 @@ STORED = [
     (pd.NaT, None),
     (np.datetime64("NaT"), None),
     ([pd.NA, np.int8(1)], [None, 1]),
+    (pd.Timestamp("2026-01-02"), "2026-01-02T00:00:00"),
     (Level.HIGH, 3),
     (decimal.Decimal("12.50"), 12.5),
     (decimal.Decimal("12"), 12),
@@ -87,7 +88,7 @@ class Itself:
 @pytest.mark.parametrize(
     ("metadata", "error", "message"),
     [
-        ({"a": [0, {"b": float("nan")}]}, ValueError, r'metadata\["a"\]\[1\]\["b"\]: NaN is not a number'),
+        ({"a": [0, {"b": float("-inf")}]}, ValueError, r'metadata\["a"\]\[1\]\["b"\]: -inf is not a number'),
         ({"a": np.array([1, np.inf])}, ValueError, r'metadata\["a"\]\[1\]: inf is not a number'),
         ({"a": [1, 2**63]}, ValueError, r'metadata\["a"\]\[1\]: an integer that does not fit into 64 bits'),
         ({"a": decimal.Decimal("0.12345678901234567890")}, ValueError, r'metadata\["a"\]: .* more digits'),
@@ -118,8 +119,137 @@ def test_ids_and_labels_come_from_tables(engine: ps.Engine) -> None:
     assert engine.add_vectors(pd.Series([np.int64(7), "a"]), np.eye(2, dim)) == ps.Added(2, 0)
     engine.update("7", label=np.str_("bear"), text=pd.NA)
     assert (engine.get("7").label, engine.get("7").text, "a" in engine) == ("bear", None, True)
-    with pytest.raises(TypeError, match=r"ids\[1\] must be a str, got float"):
+    with pytest.raises(TypeError, match=r"the id ids\[1\] 1.5 is of type float: give a text or a whole number"):
         engine.add_vectors(["b", 1.5], np.eye(2, dim))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("number", [8, np.int64(8), np.uint8(8)])
+def test_a_whole_number_means_its_digits_everywhere(engine: ps.Engine, number: Any) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    assert engine.add(number, images=picture, label=number, text=number) == ps.Added(1, 0)
+    assert engine.add(number, label=float("nan"), text=pd.NA, metadata=np.nan) == ps.Added(0, 0)  # type: ignore[arg-type]
+    item = engine.get(number)
+    assert (item.id, item.label, item.text, item.metadata) == ("8", "8", "8", {})
+    assert number in engine
+    assert engine.vectors(number).shape[0] == 1
+    engine.update(number, label=np.int64(3), text=np.float32("nan"))  # type: ignore[arg-type]
+    assert (engine.get("8").label, engine.get("8").text) == ("3", None)
+    for where in (
+        {"id": number},
+        {"id": {"$in": [number, "x"]}, "label": 3},
+        {"label": {"$in": [3]}},
+        {"label": {"$nin": [4]}, "id": {"$nin": ["toy", "other"]}},
+    ):
+        assert [one.id for one in engine.items(where=where)] == ["8"]
+    assert engine.items(where={"id": {"$ne": number}, "label": 3}) == []
+    engine.remove([number])
+    assert number not in engine
+    engine.add_vectors([number], np.eye(1, engine.stats()["dimension"]))
+    engine.remove(number)
+    assert (number in engine, "toy" in engine) == (False, True)
+
+
+def test_other_ids_are_refused_by_their_field(engine: ps.Engine) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    for id in (True, np.bool_(True), 8.0, b"a"):
+        for call in (lambda id: engine.add(id, images=picture), engine.get, engine.vectors, engine.update):
+            with pytest.raises(TypeError, match=r"^the id .* is of type .*: give a text or a whole number$"):
+                call(id)  # type: ignore[operator]
+        with pytest.raises(TypeError, match=r"^the id ids\[1\] .* is of type "):
+            engine.remove(["toy", id])  # type: ignore[list-item]
+        assert id not in engine
+    with pytest.raises(ValueError, match=r"^the id is missing: give a text or a whole number$"):
+        engine.get(None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^the label True is of type bool"):
+        engine.update("toy", label=True)
+    with pytest.raises(TypeError, match=r"^the text 1.5 is of type float"):
+        engine.add("toy", text=1.5)  # type: ignore[arg-type]
+    assert len(engine) == 2
+
+
+def test_nan_in_metadata_is_none(engine: ps.Engine) -> None:
+    nan = float("nan")
+    values = {"a": nan, "b": [1, np.float32(nan)], "c": {"d": np.array([0.5, nan])}, "e": pd.Series([nan])}
+    engine.update("toy", metadata=values)
+    assert engine.get("toy").metadata == {"a": None, "b": [1, None], "c": {"d": [0.5, None]}, "e": [None]}
+    engine.add_items([("toy", None, None, nan, None)])
+    engine.add("toy", metadata=np.float64(nan))  # type: ignore[arg-type]
+    assert engine.get("toy").metadata["a"] is None
+    engine.update("toy", metadata=np.nan)  # type: ignore[arg-type]
+    assert engine.get("toy").metadata == {}
+    with pytest.raises(ValueError, match=r'where\["a"\]: NaN is not a number'):
+        engine.items(where={"a": nan})
+
+
+DAY, UTC = "2024-01-02", dt.timezone.utc
+MIDNIGHTS = [DAY, f"{DAY}T00:00:00"]
+INSTANTS = [f"{DAY}T10:00:00Z", f"{DAY}T10:00:00+00:00"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "same", "before", "after"),
+    [
+        (pd.Timestamp(DAY), MIDNIGHTS, ["2024-01-01T23:59:59.999"], [f"{DAY}T00:00:00.001", f"{DAY}T00:00:01"]),
+        (dt.date(2024, 1, 2), MIDNIGHTS, ["2024-01-01"], ["2024-01-03", f"{DAY}T00:00:01"]),
+        (
+            dt.datetime(2024, 1, 2, 10, tzinfo=UTC),
+            INSTANTS,
+            [f"{DAY}T09:59:59.5Z", f"{DAY}T09:59:59.5+00:00"],
+            [f"{DAY}T10:00:00.5Z", f"{DAY}T10:00:00.500000+00:00"],
+        ),
+        (pd.Timestamp("2024-01-02T12:00+02:00"), INSTANTS, ["2024-01-01"], ["2024-01-03"]),
+        (INSTANTS[0], INSTANTS, [], []),
+    ],
+)
+def test_dates_compare_in_all_spellings(
+    engine: ps.Engine, asked: Any, same: list[str], before: list[str], after: list[str]
+) -> None:
+    kept = [*same, *before, *after]
+    names = [f"n{place}" for place in range(len(kept))]
+    engine.add_vectors(names, np.random.default_rng(1).normal(size=(len(kept), engine.stats()["dimension"])))
+    for name, value in zip(names, kept, strict=True):
+        engine.update(name, metadata={"d": [value] if name == "n1" else value})
+    for operator, found in {
+        "$eq": same,
+        "$ne": [*before, *after],
+        "$in": same,
+        "$lt": before,
+        "$lte": [*same, *before],
+        "$gt": after,
+        "$gte": [*same, *after],
+    }.items():
+        where = {"d": {"$exists": True, operator: [asked] if operator == "$in" else asked}}
+        items = engine.items(where=where)
+        assert sorted(kept[names.index(item.id)] for item in items) == sorted(found), operator
+
+
+def test_dates_in_lists_compare_in_all_spellings(engine: ps.Engine) -> None:
+    engine.update("toy", metadata={"d": [dt.date(2024, 1, 2), INSTANTS[0]]})
+    asked = [dt.datetime(2024, 1, 2), dt.datetime(2024, 1, 2, 10, tzinfo=UTC)]
+    for test in (asked, {"$contains": asked[0]}, {"$contains": asked[1]}, {"$all": asked}, {"$in": asked[1:]}):
+        assert [item.id for item in engine.items(where={"d": test})] == ["toy"]
+
+
+def test_texts_that_are_no_dates_are_only_themselves(engine: ps.Engine) -> None:
+    engine.update("toy", metadata={"d": "Z+00:00", "e": f"{DAY}T10:00Z"})
+    assert engine.items(where={"d": "ZZ"}) == engine.items(where={"e": f"{DAY}T10:00+00:00"}) == []
+
+
+def test_metadata_is_composed(engine: ps.Engine) -> None:
+    engine.update("toy", metadata={"cafe\u0301": "e\u0301", "list": ["e\u0301", {"a": "e\u0301"}]})
+    engine.add("other", metadata={"name": "cafe\u0301"})
+    assert engine.get("toy").metadata == {"café": "é", "list": ["é", {"a": "é"}]}
+    for where, id in [
+        ({"name": "café"}, "other"),
+        ({"name": "cafe\u0301"}, "other"),
+        ({"name": {"$contains": "e\u0301"}}, "other"),
+        ({"cafe\u0301": {"$gte": "e\u0301"}}, "toy"),
+        ({"café": "é"}, "toy"),
+        ({"list.a": {"$in": ["e\u0301"]}}, "toy"),
+    ]:
+        assert [item.id for item in engine.items(where=where)] == [id], where
+    engine.update("toy", metadata={"list": ["e\u0301", "b"]})
+    assert [item.id for item in engine.items(where={"list": ["e\u0301", "b"]})] == ["toy"]
 
 
 FORMS = [
@@ -134,6 +264,9 @@ FORMS = [
     lambda rows: list(rows),
     lambda rows: np.asfortranarray(rows),
     lambda rows: np.repeat(rows, 2, axis=1)[:, ::2],
+    lambda rows: pd.Series(list(rows)),
+    lambda rows: pd.Series(rows.tolist()),
+    lambda rows: pd.Series(list(rows)).to_numpy(),
     pd.DataFrame,
 ]
 
@@ -159,6 +292,9 @@ def test_errors_about_vectors_give_shapes_rows_and_ids(engine: ps.Engine) -> Non
         (np.ones(dim), ValueError, r"vectors: shape \(\d+,\) is not \(n, dim\)"),
         (good * 1j, TypeError, r"vectors: an array of shape \(2, \d+\) and type complex128 is not numbers$"),
         ([[1.0, 2.0], [1.0]], ValueError, "vectors: not an array of numbers"),
+        (pd.Series([[1.0, 2.0], [1.0]]), ValueError, "vectors: not an array of numbers"),
+        (pd.Series([[1.0, 2.0], None]), ValueError, "vectors: not an array of numbers"),
+        (np.array(["a", "b"], object), TypeError, r"vectors: an array of shape \(2,\) and type .* is not numbers$"),
         (good * [[1], [0]], ValueError, r'vector 1 \(item "b"\) is all zeros'),
         (good * [[1], [np.nan]], ValueError, r'vector 1 \(item "b"\) has NaN'),
         (good * 1e300, ValueError, r'vector 0 \(item "a"\) has NaN or infinite'),
@@ -170,6 +306,13 @@ def test_errors_about_vectors_give_shapes_rows_and_ids(engine: ps.Engine) -> Non
     index = ps.Index(dim)
     with pytest.raises(TypeError, match="references: numbers of type float64 are not whole numbers"):
         index.add([0.5], np.ones((1, dim)))
+
+
+def test_no_vectors_add_nothing(engine: ps.Engine) -> None:
+    for rows in ([], np.empty((0, 256)), np.empty((0, engine.stats()["dimension"]), np.float32)):
+        assert engine.add_vectors([], rows) == ps.Added(0, 0)
+    with pytest.raises(ValueError, match="1 ids for 0 vectors"):
+        engine.add_vectors(["a"], [])
 
 
 def test_an_unknown_id_of_megabytes_is_shortened(engine: ps.Engine) -> None:

@@ -7,8 +7,10 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import toy
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -95,11 +97,25 @@ def test_the_command_tells_once(toy_model: Path, engine: ps.Engine, capsys: pyte
 
 def test_characters_without_a_shape_change_nothing(engine: ps.Engine) -> None:
     plain = engine.search_text(f"{KNOWN} {KNOWN}")
-    for text in (f"\ufeff{KNOWN}\u200b {KNOWN}", f"{KNOWN[:1]}\u00ad{KNOWN[1:]} \u200f{KNOWN}\u2060"):
+    tagged = f"{KNOWN[:2]}\U000e0041{KNOWN[2:]}\U000e007f {KNOWN}\U000e0001"
+    for text in (tagged, f"\ufeff{KNOWN}\u200b {KNOWN}", f"{KNOWN[:1]}\u00ad{KNOWN[1:]} \u200f{KNOWN}\u2060"):
         assert engine.search_text(text) == plain
         assert (engine.encode_texts([text]) == engine.encode_texts([f"{KNOWN} {KNOWN}"])).all()
     with pytest.raises(ValueError, match="the text is empty"):
         engine.search_text("\u200b")
+
+
+@pytest.mark.parametrize("form", [np.array, pd.Series, lambda texts: np.array(texts, object), tuple])
+def test_texts_come_in_columns(engine: ps.Engine, toy_encoder: ps.Encoder, form: Any) -> None:
+    texts = [KNOWN, f"{KNOWN} {KNOWN}"]
+    assert (engine.encode_texts(form(texts)) == engine.encode_texts(texts)).all()
+    assert (toy_encoder.encode_texts(form(texts)) == toy_encoder.encode_texts(texts)).all()
+    assert engine.search_text(form(texts)) == engine.search_text(texts)
+    assert [results.query for results in engine.search_text(form(texts))] == texts
+    pictures = [np.zeros((8, 8, 3), np.uint8)] * 2
+    assert engine.search_hybrid(pictures, form(texts)) == engine.search_hybrid(pictures, texts)
+    with pytest.raises(TypeError, match="text 1 is of type int, not a str"):
+        engine.encode_texts(form([KNOWN, 3]) if form is not np.array else [KNOWN, 3])  # type: ignore[list-item]
 
 
 def test_bytes_are_always_known(toy_model: Path, tmp_path: Path, runtime: Path) -> None:

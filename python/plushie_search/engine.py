@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import numbers
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import tee, zip_longest
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, overload
 
 from . import _core, forks, hub
 from .evaluate import evaluate
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[int, int | None, str], object]
 """Called with (pictures done, pictures in all or None if their number is not known, the item that comes next)."""
 
+Text: TypeAlias = str | SupportsIndex
+"""A text, or a whole number, which means its digits."""
+
 Where: TypeAlias = Mapping[str, Any]
 By: TypeAlias = str | Mapping[str, float]
 """The name of a model, or of several with how much each counts."""
@@ -38,15 +42,15 @@ By: TypeAlias = str | Mapping[str, float]
 class Query:
     """Pictures and texts, each with a weight; a negative weight means "and not like this".
 
-    ``image`` and ``text`` are each one thing, or a list of ``(thing, weight)`` pairs:
-    ``Query(image=[(a, 1.0), (b, 0.5)], text=[("scarf", 0.5), ("hat", -0.4)])``. What one model looks up is one vector:
-    the weighted sum of the unit vectors of its parts, scaled to length 1. Where one model looks up the pictures and
-    another the texts, a score is the mean of the two cosines, each weighted by the sum of its parts' weights without
-    their signs.
+    ``image`` and ``text`` are each one thing, or a list of things and of ``(thing, weight)`` pairs:
+    ``Query(image=[(a, 1.0), (b, 0.5)], text=[("scarf", 0.5), ("hat", -0.4)])``. A thing of a list without a weight has
+    weight 1: ``Query(image=[a, b])``. What one model looks up is one vector: the weighted sum of the unit vectors of
+    its parts, scaled to length 1. Where one model looks up the pictures and another the texts, a score is the mean of
+    the two cosines, each weighted by the sum of its parts' weights without their signs.
     """
 
-    image: ImageLike | Sequence[tuple[ImageLike, float]] | None = None
-    text: str | Sequence[tuple[str, float]] | None = None
+    image: ImageLike | Sequence[ImageLike | tuple[ImageLike, float]] | None = None
+    text: str | Sequence[str | tuple[str, float]] | None = None
 
     def _parts(self) -> tuple[list[tuple[Any, float]], list[tuple[str, float]]]:
         return _weighted(self.image), _weighted(self.text)
@@ -55,9 +59,19 @@ class Query:
 def _weighted(part: Any) -> list[tuple[Any, float]]:
     if part is None:
         return []
-    if isinstance(part, (list, tuple)):
-        return [(thing, float(weight)) for thing, weight in part]
-    return [(part, 1.0)]
+    if isinstance(part, list) or (isinstance(part, tuple) and not _is_pair(part)):
+        return [(one[0], float(one[1])) if _is_pair(one) else (one, 1.0) for one in part]
+    return [(part[0], float(part[1]))] if _is_pair(part) else [(part, 1.0)]
+
+
+def _texts(text: str | Sequence[str]) -> str | Sequence[str]:
+    """The texts of an array or a column as a list; anything else as it is."""
+    return list(text) if hasattr(text, "__array__") and not isinstance(text, str) else text
+
+
+def _is_pair(part: Any) -> bool:
+    """Whether it is a thing with its weight."""
+    return isinstance(part, (list, tuple)) and len(part) == 2 and isinstance(part[1], numbers.Real)
 
 
 @dataclass(frozen=True)
@@ -172,18 +186,19 @@ class Engine:
 
     def add(
         self,
-        id: str,
+        id: Text,
         *,
         images: ImageLike | Sequence[ImageLike] = (),
-        label: str | None = None,
+        label: Text | None = None,
         metadata: Mapping[str, Any] | None = None,
-        text: str | None = None,
+        text: Text | None = None,
     ) -> Added:
         """Adds an item, or adds to an item that is there.
 
         Each of the engine's models sees each picture. Everything is stored in one transaction, or nothing when one of
         them cannot use a picture. A picture that the item has already (by its content) adds nothing. ``label``,
-        ``metadata`` and ``text`` replace what is stored unless they are None.
+        ``metadata`` and ``text`` replace what is stored unless they are None. In every method an id, a label or a text
+        may be a whole number, which means its digits, and NaN and pandas's NA are None.
 
         Raises:
             PictureError: A picture cannot be decoded or is beyond the limits.
@@ -212,9 +227,9 @@ class Engine:
         self,
         images: Iterable[ImageLike],
         *,
-        ids: Iterable[str | int] | None = None,
-        descriptions: Iterable[str | None] | None = None,
-        labels: Iterable[str | int | None] | None = None,
+        ids: Iterable[Text] | None = None,
+        descriptions: Iterable[Text | None] | None = None,
+        labels: Iterable[Text | None] | None = None,
         metadata: Iterable[Mapping[str, Any] | None] | None = None,
         total: int | None = None,
         progress: Progress | None = None,
@@ -273,11 +288,11 @@ class Engine:
 
     def update(
         self,
-        id: str,
+        id: Text,
         *,
-        label: str | EllipsisType | None = ...,
+        label: Text | EllipsisType | None = ...,
         metadata: Mapping[str, Any] | EllipsisType | None = ...,
-        text: str | EllipsisType | None = ...,
+        text: Text | EllipsisType | None = ...,
     ) -> None:
         """Changes what is given; None clears it, what is left out stays.
 
@@ -287,7 +302,7 @@ class Engine:
         changes = {"label": label, "metadata": metadata, "text": text}
         self._core.update(id, {key: value for key, value in changes.items() if value is not ...})
 
-    def add_vectors(self, ids: Sequence[str], vectors: ArrayLike | Mapping[str, ArrayLike]) -> Added:
+    def add_vectors(self, ids: Sequence[Text], vectors: ArrayLike | Mapping[str, ArrayLike]) -> Added:
         """Adds vectors of this engine's model that were computed elsewhere: row ``i`` as a reference of ``ids[i]``.
 
         Args:
@@ -303,15 +318,15 @@ class Engine:
         references, duplicates = self._core.add_vectors(list(ids), parts)
         return Added(references, duplicates)
 
-    def remove(self, ids: str | Iterable[str]) -> None:
+    def remove(self, ids: Text | Iterable[Text]) -> None:
         """Removes items with their references: all of them, or none when one is not there.
 
         Raises:
             KeyError: There is no such item.
         """
-        self._core.remove([ids] if isinstance(ids, str) else list(ids))
+        self._core.remove(list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids])
 
-    def get(self, id: str) -> Item:
+    def get(self, id: Text) -> Item:
         """The item of that id.
 
         Raises:
@@ -347,7 +362,7 @@ class Engine:
         return len(self._core)
 
     def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and self._core.contains(id)
+        return self._core.contains(id)
 
     # Search. To a type checker a str is a sequence of str too: what is one query is asked first.
 
@@ -439,6 +454,7 @@ class Engine:
             ValueError: The text is empty or very long, k < 1, the filter cannot be read, or there is no such model.
             ModelError: No model reads texts; the message says how to have one.
         """
+        text = _texts(text)
         single, rows = self._core.search_text(text, k=k, where=where, min_score=min_score, model=model)
         notes = self._unread([[text]] if isinstance(text, str) else [[one] for one in text], model)
         return self._answered(single, rows, text, where, _names(model or self._reads), notes=notes)
@@ -485,6 +501,7 @@ class Engine:
         text's; with ``model`` that one looks up both. Lists of pictures and texts of the same length give a list.
         Where ``model`` has weights for several, each looks up what it can, as one vector, and counts its weight.
         """
+        text = _texts(text)
         single, rows = self._core.search_hybrid(
             image, text, image_weight=image_weight, k=k, where=where, min_score=min_score, model=model
         )
@@ -568,7 +585,7 @@ class Engine:
         """
         return self._core.encode_texts(texts, model=model)
 
-    def vectors(self, id: str, *, model: str | None = None) -> NDArray[np.float32]:
+    def vectors(self, id: Text, *, model: str | None = None) -> NDArray[np.float32]:
         """The stored unit vectors of an item's references, float32 (n, dim), of the first model or the one named.
 
         Raises:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from ._core import _Failed, _NewItem
     from ._core import _Image as ImageLike
+    from ._core import _NewItem
 
 Row: TypeAlias = tuple[Any, Any, Any, Any, Any] | Mapping[str, Any]
 """``(id, images, label, metadata, text)``, or a dict with these keys, of which only ``id`` must be there."""
@@ -19,39 +16,20 @@ Row: TypeAlias = tuple[Any, Any, Any, Any, Any] | Mapping[str, Any]
 FIELDS = ("id", "images", "label", "metadata", "text")
 
 
-def to_rows(items: Iterable[Row]) -> Iterator[_NewItem | _Failed]:
-    """Each row as the core takes it, or as one that cannot be used: its name, the reason, and how many pictures it has.
+def to_rows(items: Iterable[Row]) -> Iterator[_NewItem]:
+    """Each row as the core takes it.
 
     Raises:
         TypeError, ValueError: A row is neither a tuple of five nor a dict with the right keys.
     """
     for number, row in enumerate(items):
         id, images, label, metadata, text = _parts(row, number)
-        try:
-            name = _text(id, "id")
-            if name is None:
-                raise ValueError("the id is missing: give a text or a whole number")
-            yield (
-                name,
-                () if images is None else images,
-                _text(label, "label"),
-                None if is_missing(metadata) else metadata,
-                _text(text, "text"),
-            )
-        except (TypeError, ValueError) as error:
-            yield f"row {number} ({id!r:.80})", str(error), pictures([row])
+        yield id, () if images is None else images, label, metadata, text
 
 
 def pictures(items: Sequence[Row]) -> int:
     """How many pictures rows have."""
     return sum(_count(_parts(row, number)[1]) for number, row in enumerate(items))
-
-
-def is_missing(value: object) -> bool:
-    """Whether it is None, NaN, or what pandas has in cells without a value."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
 def _parts(row: Row, number: int) -> tuple[Any, Any, Any, Any, Any]:
@@ -77,14 +55,3 @@ def _count(images: ImageLike | Sequence[ImageLike] | None) -> int:
     if isinstance(images, (list, tuple)) or getattr(images, "ndim", None) == 4:
         return len(images)  # type: ignore[arg-type]
     return 1
-
-
-def _text(value: object, what: str) -> str | None:
-    """A text, or a whole number as its decimal digits, as they come from columns of identifiers."""
-    if isinstance(value, str):
-        return str(value)
-    if is_missing(value):
-        return None
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        return str(int(value))
-    raise TypeError(f"the {what} {value!r:.80} is of type {type(value).__name__}: give a text or a whole number")

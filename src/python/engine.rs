@@ -102,11 +102,11 @@ impl PyEngine {
     fn add(
         &self,
         py: Python<'_>,
-        id: String,
+        id: &Bound<'_, PyAny>,
         images: &Bound<'_, PyAny>,
-        label: Option<String>,
+        label: Option<&Bound<'_, PyAny>>,
         metadata: Option<&Bound<'_, PyAny>>,
-        text: Option<String>,
+        text: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<(usize, usize)> {
         let engine = self.open()?;
         let draft = draft(id, images, label, metadata, text)?;
@@ -135,8 +135,9 @@ impl PyEngine {
         ingest::add_rows(py, &*self.open()?, items, total, progress)?.into_pyobject(py)
     }
 
-    fn update(&self, py: Python<'_>, id: String, changes: &Bound<'_, PyDict>) -> PyResult<()> {
+    fn update(&self, py: Python<'_>, id: &Bound<'_, PyAny>, changes: &Bound<'_, PyDict>) -> PyResult<()> {
         let engine = self.open()?;
+        let id = json::to_text(id, "id")?;
         let text = |key| changes.get_item(key)?.map(|value| json::to_optional_text(&value, key)).transpose();
         let (label, description) = (text("label")?, text("text")?);
         let metadata = changes.get_item("metadata")?.map(|value| json::to_object(&value, "metadata")).transpose()?;
@@ -148,8 +149,9 @@ impl PyEngine {
         waiting(py, || engine.update(&id, &update))
     }
 
-    fn remove(&self, py: Python<'_>, ids: Vec<String>) -> PyResult<()> {
+    fn remove(&self, py: Python<'_>, ids: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
         let engine = self.open()?;
+        let ids = texts_of(&ids)?;
         waiting(py, || engine.remove(&ids))
     }
 
@@ -160,8 +162,7 @@ impl PyEngine {
         vectors: Vec<(Option<String>, Bound<'_, PyAny>)>,
     ) -> PyResult<(usize, usize)> {
         let engine = self.open()?;
-        let ids = ids.iter().enumerate().map(|(row, id)| json::to_text(id, &format!("ids[{row}]")));
-        let ids = ids.collect::<PyResult<Vec<_>>>()?;
+        let ids = texts_of(&ids)?;
         let parts = vectors.into_iter().map(|(model, array)| {
             let what = model.as_ref().map_or("vectors".to_owned(), |model| format!("vectors[{model:?}]"));
             Ok((model, many(&array, &what)?))
@@ -182,14 +183,21 @@ impl PyEngine {
         Ok((added.references, added.duplicates))
     }
 
-    fn get<'py>(&self, py: Python<'py>, id: String) -> PyResult<Bound<'py, PyTuple>> {
+    fn get<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
         let engine = self.open()?;
+        let id = json::to_text(id, "id")?;
         item_row(py, &detached(py, || engine.get(&id))?)
     }
 
     #[pyo3(signature = (id, *, model=None))]
-    fn vectors<'py>(&self, py: Python<'py>, id: String, model: Option<&str>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    fn vectors<'py>(
+        &self,
+        py: Python<'py>,
+        id: &Bound<'py, PyAny>,
+        model: Option<&str>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let engine = self.open()?;
+        let id = json::to_text(id, "id")?;
         convert::array(py, detached(py, || engine.vectors(&id, model))?)
     }
 
@@ -212,8 +220,10 @@ impl PyEngine {
         detached(py, || engine.len())
     }
 
-    fn contains(&self, py: Python<'_>, id: String) -> PyResult<bool> {
+    /// Of what can be no id, there is none.
+    fn contains(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
         let engine = self.open()?;
+        let Ok(id) = json::to_text(id, "id") else { return Ok(false) };
         detached(py, || engine.contains(&id))
     }
 
@@ -422,16 +432,28 @@ fn models(model: &Bound<'_, PyAny>) -> PyResult<Vec<(String, f32)>> {
     mapping.items()?.iter().map(|item| item.extract()).collect()
 }
 
+/// Ids, which errors call by their places.
+fn texts_of(ids: &[Bound<'_, PyAny>]) -> PyResult<Vec<String>> {
+    ids.iter().enumerate().map(|(place, id)| json::to_text(id, &format!("id ids[{place}]"))).collect()
+}
+
 fn draft(
-    id: String,
+    id: &Bound<'_, PyAny>,
     images: &Bound<'_, PyAny>,
-    label: Option<String>,
+    label: Option<&Bound<'_, PyAny>>,
     metadata: Option<&Bound<'_, PyAny>>,
-    text: Option<String>,
+    text: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Draft> {
-    let (sources, _) = convert::images(images)?;
-    let metadata = metadata.map(|object| json::to_object(object, "metadata")).transpose()?.flatten();
-    Ok(Draft { id, sources, label, metadata, text })
+    let optional = |value: Option<&Bound<'_, PyAny>>, what| {
+        value.map(|value| json::to_optional_text(value, what)).transpose().map(Option::flatten)
+    };
+    Ok(Draft {
+        id: json::to_text(id, "id")?,
+        label: optional(label, "label")?,
+        metadata: metadata.map(|object| json::to_object(object, "metadata")).transpose()?.flatten(),
+        text: optional(text, "text")?,
+        sources: convert::images(images)?.0,
+    })
 }
 
 fn rows<'py>(py: Python<'py>, batch: &[Vec<Hit>]) -> PyResult<Vec<Rows<'py>>> {

@@ -35,7 +35,7 @@ pub(super) fn add_folder(py: Python<'_>, engine: &Engine, folder: PathBuf, progr
     report(done, watcher.raised)
 }
 
-/// Adds rows as they come: `(id, images, label, metadata, text)`, or `(name, reason, pictures)` of what is no such row.
+/// Adds rows as they come: `(id, images, label, metadata, text)`.
 pub(super) fn add_rows(
     py: Python<'_>,
     engine: &Engine,
@@ -125,10 +125,6 @@ impl Rows {
             let row = row?.cast_into::<PyTuple>()?;
             let number = self.number;
             self.number += 1;
-            if row.len() == 3 {
-                let (name, reason, pictures): (String, String, usize) = row.extract()?;
-                return Ok(Some(Err(Failure { name, error: Error::Argument(reason), pictures })));
-            }
             let images = row.get_item(1)?;
             let many = convert::many(&images)?;
             let pictures = many.as_ref().map_or(1, Vec::len);
@@ -147,7 +143,8 @@ impl Rows {
                 }
                 Err(error) => {
                     let id = row.get_item(0)?.repr()?;
-                    let name = format!("row {number} ({})", id.to_string_lossy());
+                    let id: String = id.to_string_lossy().chars().take(80).collect();
+                    let name = format!("row {number} ({id})");
                     return Ok(Some(Err(Failure { name, error: reason(py, error)?, pictures })));
                 }
             }
@@ -184,10 +181,14 @@ impl Current {
 
 /// A row without its pictures.
 fn bare(row: &Bound<'_, PyTuple>) -> PyResult<Draft> {
-    type Row<'py> = (String, Bound<'py, PyAny>, Option<String>, Option<Bound<'py, PyAny>>, Option<String>);
-    let (id, _, label, metadata, text): Row<'_> = row.extract()?;
-    let metadata = metadata.map(|object| json::to_object(&object, "metadata")).transpose()?.flatten();
-    let draft = Draft { id, sources: Vec::new(), label, metadata, text };
+    let cell = |place| row.get_item(place);
+    let draft = Draft {
+        id: json::to_text(&cell(0)?, "id")?,
+        sources: Vec::new(),
+        label: json::to_optional_text(&cell(2)?, "label")?,
+        metadata: json::to_object(&cell(3)?, "metadata")?,
+        text: json::to_optional_text(&cell(4)?, "text")?,
+    };
     draft.check()?;
     Ok(draft)
 }

@@ -20,6 +20,8 @@ struct Place<'a> {
     within: Option<&'a Place<'a>>,
     step: Step<'a>,
     depth: usize,
+    /// Whether NaN stands for a value that is missing; else it is an error.
+    gaps: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -30,12 +32,12 @@ enum Step<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn of(name: &'a str) -> Self {
-        Self { within: None, step: Step::Name(name), depth: 0 }
+    fn of(name: &'a str, gaps: bool) -> Self {
+        Self { within: None, step: Step::Name(name), depth: 0, gaps }
     }
 
     fn at<'b>(&'b self, step: Step<'b>) -> Place<'b> {
-        Place { within: Some(self), step, depth: self.depth + 1 }
+        Place { within: Some(self), step, depth: self.depth + 1, gaps: self.gaps }
     }
 
     /// The same place, for another form of the value: no value may ask for that for ever.
@@ -57,32 +59,43 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// The JSON value of `object`; `what` names it in errors.
+/// The JSON value of `object`; `what` names it in errors. NaN is one.
 pub(super) fn to_value(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Value> {
-    convert(object, &Place::of(what))
+    convert(object, &Place::of(what, false))
 }
 
-/// The JSON object of a dict; `None` for Python's None.
+/// The JSON object of a dict, in which NaN is null; `None` for what stands for a missing value.
 pub(super) fn to_object(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Option<Value>> {
-    match to_value(object, what)? {
+    match convert(object, &Place::of(what, true))? {
         Value::Null => Ok(None),
         map @ Value::Object(_) => Ok(Some(map)),
         _ => Err(PyTypeError::new_err(format!("{what} must be a dict, got {}", object.get_type().name()?))),
     }
 }
 
-/// The text of a str, numpy's included, or of a whole number, as tables have them for ids; `what` names it in errors.
+/// A text, or a whole number as its decimal digits, as they come from columns of identifiers; `what` names it in errors.
 pub(super) fn to_text(object: &Bound<'_, PyAny>, what: &str) -> PyResult<String> {
-    match convert(object, &Place::of(what))? {
-        Value::String(text) => Ok(text),
-        Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
-        _ => Err(PyTypeError::new_err(format!("{what} must be a str, got {}", object.get_type().name()?))),
-    }
+    to_optional_text(object, what)?
+        .ok_or_else(|| PyValueError::new_err(format!("the {what} is missing: give a text or a whole number")))
 }
 
-/// As [`to_text`]; `None` for Python's None and for the missing values of pandas.
+/// As [`to_text`]; `None` for Python's None, NaN and the missing values of pandas.
 pub(super) fn to_optional_text(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Option<String>> {
-    if is_missing(object)? { Ok(None) } else { to_text(object, what).map(Some) }
+    let py = object.py();
+    if let Ok(text) = object.cast::<PyString>() {
+        return Ok(Some(text.to_str()?.to_owned()));
+    }
+    if is_missing(object)? || is_nan(object)? {
+        return Ok(None);
+    }
+    if !object.is_instance_of::<PyBool>()
+        && let Ok(whole) = py.import(intern!(py, "operator"))?.call_method1(intern!(py, "index"), (object,))
+    {
+        return Ok(Some(whole.str()?.to_str()?.to_owned()));
+    }
+    let got = object.repr()?.to_string_lossy().chars().take(80).collect::<String>();
+    let kind = object.get_type();
+    Err(PyTypeError::new_err(format!("the {what} {got} is of type {}: give a text or a whole number", kind.name()?)))
 }
 
 fn convert(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
@@ -147,6 +160,9 @@ fn entries<'py>(items: impl Iterator<Item = PyResult<Entry<'py>>>, place: &Place
 }
 
 fn real(value: f64, place: &Place<'_>) -> PyResult<Value> {
+    if value.is_nan() && place.gaps {
+        return Ok(Value::Null);
+    }
     Number::from_f64(value).map(Value::Number).ok_or_else(|| {
         PyValueError::new_err(format!(
             "{place}: {value} is not a number that JSON can hold; for a missing value use None"
@@ -162,6 +178,14 @@ fn is_missing(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     let kind = object.get_type();
     let name = kind.name()?;
     Ok((name == "NAType" || name == "NaTType") && kind.module()?.to_str()?.starts_with("pandas"))
+}
+
+/// Whether it is the NaN of Python's floats or of numpy's.
+fn is_nan(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = object.py();
+    let number = object.is_instance_of::<PyFloat>()
+        || object.is_instance(&py.import(intern!(py, "numpy"))?.getattr(intern!(py, "floating"))?)?;
+    Ok(number && object.extract::<f64>()?.is_nan())
 }
 
 /// What is no type of JSON, and has a plain form in it.

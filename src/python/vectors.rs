@@ -62,12 +62,21 @@ pub(super) fn numbers(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>
 
 fn as_array<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyUntypedArray>> {
     let py = value.py();
-    if let Ok(array) = value.cast::<PyUntypedArray>() {
-        return Ok(array.clone());
-    }
-    let array = py.import(intern!(py, "numpy"))?.call_method1(intern!(py, "asarray"), (value,));
+    let numpy = py.import(intern!(py, "numpy"))?;
     let refuse = |error: PyErr| PyValueError::new_err(format!("{what}: not an array of numbers: {}", error.value(py)));
-    Ok(array.map_err(refuse)?.cast_into::<PyUntypedArray>()?)
+    let array = match value.cast::<PyUntypedArray>() {
+        Ok(array) => array.clone(),
+        Err(_) => {
+            numpy.call_method1(intern!(py, "asarray"), (value,)).map_err(refuse)?.cast_into::<PyUntypedArray>()?
+        }
+    };
+    // A column of a table has each row as an object of its own.
+    let rows = array.dtype().kind() == b'O' && array.ndim() == 1 && array.len() > 0;
+    if rows && array.get_item(0)?.hasattr(intern!(py, "__len__"))? {
+        let rows = array.call_method0(intern!(py, "tolist"))?;
+        return Ok(numpy.call_method1(intern!(py, "asarray"), (rows,)).map_err(refuse)?.cast_into()?);
+    }
+    Ok(array)
 }
 
 /// A copy in C order and native byte order.
