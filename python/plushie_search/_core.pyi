@@ -23,6 +23,8 @@ class _Array(Protocol):
 
 _Image: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | _File | _Pil | NDArray[Any] | _Array
 
+_Texts: TypeAlias = Sequence[str] | _Array
+
 _Progress: TypeAlias = Callable[[int, int | None, str], object]
 _Text: TypeAlias = str | SupportsIndex
 _NewItem: TypeAlias = tuple[_Text, _Image | Sequence[_Image], _Text | None, Mapping[str, Any] | None, _Text | None]
@@ -171,7 +173,7 @@ class Encoder:
             ModelError: The model has no image tower.
         """
 
-    def encode_texts(self, texts: str | list[str] | tuple[str, ...]) -> NDArray[np.float32]:
+    def encode_texts(self, texts: str | list[str] | tuple[str, ...] | _Array) -> NDArray[np.float32]:
         """The unit vectors of one text or a sequence of them, one row for each. Recent texts are remembered.
 
         Texts of which the model knows no word have one vector, and an `UnreadableTextWarning` says so.
@@ -290,7 +292,7 @@ class Engine:
     ) -> tuple[bool, list[list[_HitRow]]]: ...
     def search_text(
         self,
-        text: str | Sequence[str],
+        text: str | _Texts,
         *,
         k: int = 5,
         where: Mapping[str, Any] | None = None,
@@ -300,7 +302,7 @@ class Engine:
     def search_hybrid(
         self,
         image: _Image | Sequence[_Image],
-        text: str | Sequence[str],
+        text: str | _Texts,
         *,
         image_weight: float = 0.6,
         k: int = 5,
@@ -327,7 +329,7 @@ class Engine:
         model: _By | None = None,
     ) -> tuple[bool, list[list[_HitRow]]]: ...
     def encode_images(self, images: _Image | Sequence[_Image], *, model: str | None = None) -> NDArray[np.float32]: ...
-    def encode_texts(self, texts: str | Sequence[str], *, model: str | None = None) -> NDArray[np.float32]: ...
+    def encode_texts(self, texts: str | _Texts, *, model: str | None = None) -> NDArray[np.float32]: ...
     def unreadable(self, texts: list[str], *, model: _By | None = None) -> list[bool]: ...
     def unknown_keys(self, where: Mapping[str, Any]) -> list[str]: ...
     def stats(self) -> dict[str, Any]: ...

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ._core import _Image as ImageLike
+    from ._core import _Texts as TextsLike
     from .evaluate import Pictures, Texts, Unknown
     from .evaluation import Evaluation
 
@@ -64,7 +65,7 @@ def _weighted(part: Any) -> list[tuple[Any, float]]:
     return [(part[0], float(part[1]))] if _is_pair(part) else [(part, 1.0)]
 
 
-def _texts(text: str | Sequence[str]) -> str | Sequence[str]:
+def _texts(text: Any) -> str | Sequence[str]:
     """The texts of an array or a column as a list; anything else as it is."""
     return list(text) if hasattr(text, "__array__") and not isinstance(text, str) else text
 
@@ -430,7 +431,7 @@ class Engine:
     @overload
     def search_text(
         self,
-        text: Sequence[str],
+        text: TextsLike,
         *,
         k: int = 5,
         where: Where | None = None,
@@ -439,7 +440,7 @@ class Engine:
     ) -> list[Results]: ...
     def search_text(
         self,
-        text: str | Sequence[str],
+        text: str | TextsLike,
         *,
         k: int = 5,
         where: Where | None = None,
@@ -475,7 +476,7 @@ class Engine:
     def search_hybrid(
         self,
         image: Sequence[ImageLike],
-        text: Sequence[str],
+        text: TextsLike,
         *,
         image_weight: float = 0.6,
         k: int = 5,
@@ -486,7 +487,7 @@ class Engine:
     def search_hybrid(
         self,
         image: ImageLike | Sequence[ImageLike],
-        text: str | Sequence[str],
+        text: str | TextsLike,
         *,
         image_weight: float = 0.6,
         k: int = 5,
@@ -578,7 +579,7 @@ class Engine:
         """Unit vectors of pictures: float32 (n, dim), of the model that looks them up, or the one named."""
         return self._core.encode_images(images, model=model)
 
-    def encode_texts(self, texts: Sequence[str], *, model: str | None = None) -> NDArray[np.float32]:
+    def encode_texts(self, texts: TextsLike, *, model: str | None = None) -> NDArray[np.float32]:
         """Unit vectors of texts: float32 (n, dim), of the model that looks them up, or the one named.
 
         Texts of which the model knows no word have one vector, and an :class:`UnreadableTextWarning` says so.
