@@ -32,17 +32,27 @@ const HEAD: u64 = 64;
 
 /// Endings of pictures in lower case, whether or not their format can be read: those that cannot are reported by the
 /// decoder. Any other file is a picture if its first bytes say so.
-const ENDINGS: [&str; 48] = [
+const ENDINGS: [&str; 71] = [
     "jpg", "jpeg", "jpe", "jfif", "jif", "pjpeg", "pjp", "png", "apng", "webp", "gif", "bmp", "dib", "heic", "heif",
     "hif", "avif", "tif", "tiff", "jxl", "jp2", "j2k", "jpx", "psd", "psb", "xcf", "svg", "tga", "exr", "dds", "dng",
     "cr2", "cr3", "crw", "nef", "nrw", "arw", "sr2", "srf", "orf", "rw2", "raf", "pef", "srw", "x3f", "3fr", "iiq",
-    "rwl",
+    "rwl", "ico", "cur", "icns", "ppm", "pgm", "pbm", "pnm", "pcx", "qoi", "jxr", "wdp", "hdp", "hdr", "wmf", "emf",
+    "heics", "avifs", "jpf", "jpm", "j2c", "jpc", "ras", "sgi",
 ];
 
 /// Folders that storage devices and operating systems keep for themselves: thumbnails, snapshots, bins.
-const SYSTEM: [&str; 13] = [
+const SYSTEM: [&str; 22] = [
     "@eaDir",
     "@tmp",
+    "@appstore",
+    "@database",
+    "@sharebin",
+    "@SynoResource",
+    "@SynoEAStream",
+    "Network Trash Folder",
+    "Temporary Items",
+    "Recycled",
+    "$Extend",
     "@Recycle",
     "@Recently-Snapshot",
     "@__thumb",
@@ -94,6 +104,8 @@ pub struct Report {
     pub renamed: usize,
     /// References that were removed, for their file holds another picture now.
     pub replaced: usize,
+    /// References that were taken out of other items, for their files are in these now.
+    pub moved: usize,
 }
 
 /// Something that cannot be added.
@@ -205,7 +217,7 @@ impl Walk<'_> {
             }
         };
         if found.is_dir() {
-            if SYSTEM.iter().any(|system| name.eq_ignore_ascii_case(system)) {
+            if is_system(&name.to_string_lossy()) {
                 if name.eq_ignore_ascii_case(LOST)
                     && let Err(error) = fs::read_dir(&path)
                 {
@@ -220,8 +232,17 @@ impl Walk<'_> {
             }
             return Some(if entry.file_type().is_ok_and(|kind| kind.is_symlink()) { Kind::Link } else { Kind::Folder });
         }
-        if has_ending(&path) || (found.is_file() && starts_as_picture(&path)) {
-            self.picture(folder, path);
+        // A pipe, which would be waited for, is no picture.
+        let picture = match has_ending(&path) || !found.is_file() {
+            true => Ok(has_ending(&path)),
+            false => starts_as_picture(&path),
+        };
+        match picture {
+            Ok(true) => self.picture(folder, path),
+            Ok(false) => {}
+            // A file with another ending is most likely no picture.
+            Err(error) if path.extension().is_none() => self.fail(&path, |path| Error::io(path)(error)),
+            Err(_) => {}
         }
         None
     }
@@ -283,10 +304,17 @@ fn has_ending(path: &Path) -> bool {
     ENDINGS.contains(&ending.as_str())
 }
 
-fn starts_as_picture(path: &Path) -> bool {
+/// Whether a system keeps a folder of this name for itself. Snapshots have a date in theirs, and found files a number.
+fn is_system(name: &str) -> bool {
+    let starts = |start: &str| name.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
+    let is_found = starts("FOUND.") && name.len() == 9 && name.bytes().skip(6).all(|byte| byte.is_ascii_digit());
+    SYSTEM.iter().any(|system| name.eq_ignore_ascii_case(system)) || starts("@GMT-") || is_found
+}
+
+fn starts_as_picture(path: &Path) -> std::io::Result<bool> {
     let mut head = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
-    read.is_ok() && (picture::sniff(&head).is_some() || is_unread(&head))
+    File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head))?;
+    Ok(picture::sniff(&head).is_some() || is_unread(&head))
 }
 
 /// Whether it is a picture of a format that is not read at all, so that the report names it.
@@ -336,7 +364,8 @@ pub fn run(
     let mut report = Report::default();
     let mut done = 0;
     let (stop, outer) = (Stop::default(), Stop::current());
-    thread::scope(|scope| {
+    let since = engine.newest()?;
+    let ended = thread::scope(|scope| {
         let begin = |Batch { drafts, failed, pictures }: Batch, item| {
             Ok(Begun { item, pictures, failed, job: Job::begin(scope, &stop, || engine.prepare(drafts))? })
         };
@@ -370,7 +399,11 @@ pub fn run(
         };
         // What is begun and will not be stored ends soon.
         work().inspect_err(|_| stop.call_off())
-    })?;
+    });
+    // Of what is stored, even if not all is: the next run would not know any more that it was new.
+    let moved = engine.settle_moved(since);
+    ended?;
+    report.moved = moved?;
     Ok(report)
 }
 
@@ -497,6 +530,12 @@ mod tests {
             ("$Recycle.bin/1.png", png),
             ("lost+found/1.png", png),
             ("bear/._1.png", png),
+            ("@sharebin/1.png", png),
+            ("network trash folder/1.png", png),
+            ("FOUND.012/1.png", png),
+            ("FOUND.fox/1.png", png),
+            ("@GMT-2026.01.02-03.04.05/1.png", png),
+            ("i/icon.ICO", b"x"),
         ];
         for (name, bytes) in files {
             touch(&root.path().join(name));
@@ -505,7 +544,7 @@ mod tests {
         let found = folder(root.path()).unwrap();
         assert_eq!(
             found.drafts.iter().map(|draft| draft.id.as_str()).collect::<Vec<_>>(),
-            ["a", "b", "c", "d", "e", "h"]
+            ["FOUND.fox", "a", "b", "c", "d", "e", "h", "i"]
         );
         assert!(found.failed.is_empty(), "{:?}", found.failed);
     }
@@ -522,6 +561,20 @@ mod tests {
         let names: Vec<&str> = found.failed.iter().map(|(name, _)| name.as_str()).collect();
         let root = root.path().display();
         assert_eq!(names, [format!("{root}/{long}"), format!("{root}/zebra\u{7}")]);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_unreadable_file_without_an_ending_is_reported() {
+        let root = tempfile::tempdir().unwrap();
+        touch(&root.path().join("bear/1.png"));
+        // It opens, but cannot be read at its start.
+        for name in ["bear/scan", "bear/notes.txt"] {
+            std::os::unix::fs::symlink("/proc/self/mem", root.path().join(name)).unwrap();
+        }
+        let found = folder(root.path()).unwrap();
+        let names: Vec<&str> = found.failed.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, [root.path().join("bear/scan").to_str().unwrap()]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod connections;
 pub mod fork;
+mod moved;
 mod open;
 mod patience;
 mod probe;

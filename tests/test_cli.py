@@ -39,7 +39,7 @@ def catalog(tmp_path: Path, toy_model: Path, photos: Path, capsys: pytest.Captur
 
 def test_adding_again_adds_nothing(catalog: list[str], photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["add", *catalog, str(photos), "--json"]) == 0
-    report = {"items": 0, "references": 0, "duplicates": 8, "failed": [], "renamed": 0, "replaced": 0}
+    report = {"items": 0, "references": 0, "duplicates": 8, "failed": [], "renamed": 0, "replaced": 0, "moved": 0}
     assert json.loads(capsys.readouterr().out) == report
 
 
@@ -258,4 +258,5 @@ def test_ctrl_c_stops_between_batches_and_running_again_continues(
         "failed": [],
         "renamed": 0,
         "replaced": 0,
+        "moved": 0,
     }

@@ -36,6 +36,12 @@ def picture(number: int) -> Picture:
     return np.full((8, 8, 3), (number % 256, number // 256, 77), np.uint8)
 
 
+def png(picture: Picture) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
 def rows(pictures: list[Picture]) -> list[tuple[str, list[Any], None, None, None]]:
     return [(f"{number:05}", [one], None, None, None) for number, one in enumerate(pictures)]
 
@@ -493,7 +499,7 @@ def test_pictures_in_memory_are_converted_when_their_turn_comes(near: ps.Engine)
     assert seen[0] <= 8
 
 
-@pytest.mark.parametrize("call", ["add_images", "add_items", "encode_images"])
+@pytest.mark.parametrize("call", ["add_images", "add_items", "add", "encode_images", "search_image", "search_hybrid"])
 def test_pictures_in_memory_take_memory_for_a_few(tmp_path: Path, toy_model: Path, call: str) -> None:
     program = (
         "import resource, sys\n"
@@ -508,10 +514,89 @@ def test_pictures_in_memory_take_memory_for_a_few(tmp_path: Path, toy_model: Pat
         "        engine.add_images([photo] * 40, ids=map(str, range(40)))\n"
         "    elif sys.argv[3] == 'add_items':\n"
         "        engine.add_items([('bear', [photo] * 40, None, None, None)])\n"
+        "    elif sys.argv[3] == 'add':\n"
+        "        engine.add('bear', images=[photo] * 40)\n"
+        "    elif sys.argv[3] == 'search_hybrid':\n"
+        "        engine.search_hybrid([photo] * 40, ['bear'] * 40)\n"
         "    else:\n"
-        "        engine.encode_images([photo] * 40)\n"
+        "        getattr(engine, sys.argv[3])([photo] * 40)\n"
         "    print(peak() - before)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "c"), str(toy_model), call]
     grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert grown < 300  # all of them are 687 MiB
+
+
+def test_many_searches_are_those_of_each(tmp_path: Path, toy_model: Path) -> None:
+    """In groups, of which each is converted when its turn comes: 40 pictures are three of them."""
+    large = [np.full((1500, 1500, 3), color, np.uint8) for color in range(0, 240, 6)]
+    with ps.Engine(tmp_path / "c", model=toy_model, threads=2) as engine:
+        engine.add_images([picture(number) for number in range(9)], ids=numbered(9))
+        both = engine.search_hybrid(large, ["bear"] * len(large), k=3)
+        for one, results, mixed in zip(large, engine.search_image(large, k=3), both, strict=True):
+            for found, alone in [
+                (results, engine.search_image(one, k=3)),
+                (mixed, engine.search_hybrid(one, "bear", k=3)),
+            ]:
+                assert [hit.item for hit in found] == [hit.item for hit in alone]
+                assert [hit.score for hit in found] == pytest.approx([hit.score for hit in alone], abs=1e-6)
+        with pytest.raises(ValueError, match="image 39 is an array of shape"):
+            engine.search_image([*large[:39], large[39][:0]])
+
+
+def test_an_item_of_many_large_pictures_is_added_as_a_whole_or_not(tmp_path: Path, toy_model: Path) -> None:
+    large = [np.full((2600, 2600, 3), color, np.uint8) for color in range(8)]
+    with ps.Engine(tmp_path / "c", model=toy_model, threads=2) as engine:
+        with pytest.raises(ValueError, match="image 8 is an array of shape"):
+            engine.add("bear", images=[*large, large[0][:0]])
+        assert len(engine) == 0
+        assert engine.add("bear", images=[*large, large[0]]) == ps.Added(8, 1)
+        names = [reference.name for reference in engine.get("bear").references]
+        assert names == [f"image {number} (array)" for number in range(8)]
+
+
+def test_pictures_of_one_list_are_told_by_their_place(tmp_path: Path, toy_model: Path) -> None:
+    good, bad = png(picture(1)), png(picture(2))[:40]
+    with ps.Engine(tmp_path / "c", model=toy_model, threads=1) as engine:
+        report = engine.add_images([good, bad, png(picture(3)), bad, ""], ids=["bear"] * 5)
+        assert [name for name, _ in report.failed] == [
+            "bear: image 4",
+            "bear: image 1 (bytes)",
+            "bear: image 3 (bytes)",
+        ]
+        assert "the path is empty" in report.failed[0][1]
+        assert [one.name for one in engine.get("bear").references] == ["image 0 (bytes)", "image 2 (bytes)"]
+
+
+def test_a_picture_that_cannot_be_used_is_told_as_often_as_it_comes(tmp_path: Path, toy_model: Path) -> None:
+    bad = png(picture(2))[:40]
+    with ps.Engine(tmp_path / "c", model=toy_model, threads=1) as engine:
+        report = engine.add_items([("a", [png(picture(1)), bad, bad], None, None, None)])
+        assert [name for name, _ in report.failed] == ["a: image 1 (bytes)", "a: image 2 (bytes)"]
+        assert all("damaged or cut off PNG data" in reason for _, reason in report.failed)
+
+
+def test_files_that_move_to_another_item_leave_the_old_one(tmp_path: Path, toy_model: Path) -> None:
+    photos = tmp_path / "photos"
+    for number, name in enumerate(["bear/1", "bear/2", "fox/1", "lone"]):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / f"{name}.png").write_bytes(png(picture(number)))
+    with ps.Engine(tmp_path / "c", model=toy_model, threads=1) as engine:
+        engine.add_folder(photos)
+        engine.update("bear", label="toys", text="brown", metadata={"price": 3})
+        (photos / "bear").rename(photos / "bruin")
+        (photos / "fox/1.png").rename(photos / "bruin/3.png")
+        (photos / "lone.png").rename(photos / "single.png")
+        report = engine.add_folder(photos)
+        assert (report.items, report.references, report.moved, report.failed) == (2, 4, 4, [])
+        assert sorted(ids(engine)) == ["bruin", "single"]
+        bruin = engine.get("bruin")
+        assert (bruin.label, bruin.text, bruin.metadata, len(bruin.references)) == ("toys", "brown", {"price": 3}, 3)
+        assert [hit.item for hit in engine.search_image(picture(2), k=5)] == ["bruin", "single"]
+        # A copy leaves the first where it is, and what was in memory never moves.
+        shutil.copytree(photos / "bruin", photos / "copy")
+        engine.add("memory", images=png(picture(3)))
+        (photos / "single.png").rename(photos / "again.png")
+        report = engine.add_folder(photos)
+        assert (report.items, report.moved) == (2, 1)
+        assert sorted(ids(engine)) == ["again", "bruin", "copy", "memory"]

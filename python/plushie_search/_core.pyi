@@ -28,7 +28,7 @@ _Texts: TypeAlias = Sequence[str] | _Array
 _Progress: TypeAlias = Callable[[int, int | None, str], object]
 _Text: TypeAlias = str | SupportsIndex
 _NewItem: TypeAlias = tuple[_Text, _Image | Sequence[_Image], _Text | None, Mapping[str, Any] | None, _Text | None]
-_Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int]
+_Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int, int]
 _ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str]]]
 _By: TypeAlias = str | Mapping[str, float]
 _HitRow: TypeAlias = tuple[str, float, str, str | None, dict[str, Any]]
@@ -269,7 +269,12 @@ class Engine:
     ) -> tuple[int, int]: ...
     def add_folder(self, folder: str, *, progress: _Progress | None = None) -> _Report: ...
     def add_items(
-        self, items: Iterable[_NewItem], *, total: int | None = None, progress: _Progress | None = None
+        self,
+        items: Iterable[_NewItem],
+        *,
+        listed: bool = False,
+        total: int | None = None,
+        progress: _Progress | None = None,
     ) -> _Report: ...
     def add_vectors(self, ids: list[_Text], vectors: Sequence[tuple[str | None, ArrayLike]]) -> tuple[int, int]: ...
     def update(self, id: _Text, changes: dict[str, Any]) -> None: ...

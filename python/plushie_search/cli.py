@@ -90,6 +90,8 @@ def _sentence(report: Report, total: int) -> str:
         parts.append(f"{report.renamed} of them by a new name")
     if report.replaced:
         parts.append(f"{report.replaced} replaced")
+    if report.moved:
+        parts.append(f"{report.moved} moved from other items")
     if report.failed:
         parts.append(f"{len(report.failed)} failed")
     return f"{', '.join(parts)}; {_count(total, 'item')} in the catalog"

@@ -216,7 +216,8 @@ class Engine:
         hidden files are left out, and folders that systems keep for themselves (``@eaDir``, ``$RECYCLE.BIN``).
         Pictures that cannot be used and folders that cannot be read are reported and stop nothing. Ctrl-C stops it, and
         running it again continues. Files that were moved, renamed or edited since the last time get their references
-        new names or new pictures.
+        new names or new pictures; if they have moved into another item, such as a renamed folder, they leave the old
+        one, and an item without pictures is removed.
 
         Raises:
             ValueError: There is no picture in it.
@@ -265,7 +266,8 @@ class Engine:
             if count is not None and isinstance(values, Sized) and len(values) != count:
                 raise ValueError(f"{count} images but {len(values)} {name}: give one for each image")
         rows = ((id, [image], label, meta, text) for image, id, label, meta, text in _together(columns))
-        return self.add_items(rows, total=count if total is None else total, progress=progress)
+        total = count if total is None else total
+        return Report(*self._core.add_items(to_rows(rows), listed=True, total=total, progress=progress))
 
     def add_items(self, items: Iterable[Row], *, total: int | None = None, progress: Progress | None = None) -> Report:
         """Adds many items in batches: ``(id, images, label, metadata, text)``, or dicts with these keys.

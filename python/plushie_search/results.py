@@ -73,6 +73,8 @@ class Report:
         failed: The pictures, files and rows that could not be used: name and reason.
         renamed: Of the duplicates, those whose file has moved or has another name now.
         replaced: References that were removed because their file holds another picture now.
+        moved: References that were taken out of other items, whose files are gone there and were added to these. An
+            item that has none left is removed, and its label, text and metadata go along.
     """
 
     items: int
@@ -81,6 +83,7 @@ class Report:
     failed: list[tuple[str, str]]
     renamed: int = 0
     replaced: int = 0
+    moved: int = 0
 
 
 class Results(Sequence[Hit]):

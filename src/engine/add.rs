@@ -80,6 +80,16 @@ pub struct Prepared {
     failed: Vec<(String, Error)>,
 }
 
+impl Prepared {
+    /// Adds what is to be stored in the same transaction.
+    pub fn extend(&mut self, more: Self) {
+        self.drafts.extend(more.drafts);
+        self.bare.extend(more.bare);
+        self.encoded.extend(more.encoded);
+        self.failed.extend(more.failed);
+    }
+}
+
 /// A picture that was read, and what came of it.
 struct Encoded {
     name: String,
@@ -112,14 +122,20 @@ impl Engine {
     /// # Errors
     /// The first picture's error; [`Error::Argument`] when the id cannot be one, or a new item has no picture.
     pub fn add(&self, draft: Draft) -> Result<Added> {
+        let prepared = self.prepare_whole(draft)?;
+        self.commit(prepared)
+    }
+
+    /// What [`add`](Self::add) takes before the item is stored: a part of an item whose pictures all can be used.
+    ///
+    /// # Errors
+    /// As those of [`add`](Self::add).
+    pub fn prepare_whole(&self, draft: Draft) -> Result<Prepared> {
         if draft.sources.is_empty() && !self.contains(&draft.id)? {
             return Err(pictureless(&draft.id));
         }
         let mut prepared = self.prepare(vec![draft])?;
-        if !prepared.failed.is_empty() {
-            return Err(prepared.failed.swap_remove(0).1);
-        }
-        self.commit(prepared)
+        if prepared.failed.is_empty() { Ok(prepared) } else { Err(prepared.failed.swap_remove(0).1) }
     }
 
     /// What adding many items takes before they are stored: their pictures are read and encoded, but for those that their
@@ -170,6 +186,23 @@ impl Engine {
             next = if lost.is_empty() { None } else { Some(self.prepare(lost)?) };
         }
         Ok(added)
+    }
+
+    /// The row of the newest reference, from which [`settle_moved`](Self::settle_moved) goes on.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn newest(&self) -> Result<i64> {
+        self.store.newest()
+    }
+
+    /// Takes references out of their items whose files were added to others since reference `since`, and are gone where
+    /// they were; returns how many. Items that have none left are removed.
+    ///
+    /// # Errors
+    /// Those of the store: then nothing has moved.
+    pub fn settle_moved(&self, since: i64) -> Result<usize> {
+        self.store.settle_moved(since)
     }
 
     /// How many pictures keep everything busy that this engine computes on.
@@ -280,13 +313,15 @@ impl Engine {
         let mut encoded: Vec<Vec<Encoded>> = Vec::with_capacity(drafts.len());
         let mut fresh: Vec<Source> = Vec::new();
         let mut places: Vec<(usize, usize, usize)> = Vec::new();
+        // Pictures that their draft has twice, with the place of the first.
+        let mut copies: Vec<(usize, usize, usize, usize)> = Vec::new();
         for (draft, read) in drafts.iter().zip(self.read(drafts)) {
             let mut pictures = Vec::with_capacity(read.len());
             let digests: Vec<[u8; 32]> =
                 read.iter().filter_map(|r| r.as_ref().ok().map(|(_, digest)| *digest)).collect();
             let mut known = self.store.holds(&draft.id, &digests, &self.models)?.into_iter();
             let mut names = self.store.names(&draft.id, &digests)?.into_iter();
-            let mut seen = HashSet::new();
+            let mut seen: HashMap<[u8; 32], usize> = HashMap::new();
             for (origin, (source, read)) in draft.sources.iter().zip(read).enumerate() {
                 // Each digest has its place in both lists.
                 let read =
@@ -299,7 +334,10 @@ impl Engine {
                             if let Some(old) = held.filter(|old| file && *old != name) {
                                 outcome = Outcome::Known { otherwise: true, gone: is_gone(&old, &digest) };
                             }
-                        } else if seen.insert(digest) {
+                        } else if let Some(first) = seen.get(&digest) {
+                            copies.push((encoded.len(), pictures.len(), origin, *first));
+                        } else {
+                            seen.insert(digest, pictures.len());
                             outcome = Outcome::Unusable; // until it is encoded, below
                             places.push((encoded.len(), pictures.len(), origin));
                             fresh.push(read);
@@ -312,11 +350,25 @@ impl Engine {
             encoded.push(pictures);
         }
         let encoders: Vec<&Encoder> = self.encoders.iter().map(|encoder| &**encoder).collect();
+        let mut reasons: HashMap<(usize, usize), String> = HashMap::new();
         for ((draft, place, origin), vectors) in places.into_iter().zip(Encoder::each_image_by(&encoders, &fresh)?) {
             let picture = &mut encoded[draft][place];
             match vectors {
                 Ok(vectors) => picture.outcome = Outcome::New(vectors.into_iter().map(Vectors::into_inner).collect()),
-                Err(error) => failed.push((told(&drafts[draft].id, &drafts[draft].sources[origin]), error)),
+                Err(error) => {
+                    if let Error::Picture { reason, .. } = &error {
+                        reasons.insert((draft, place), reason.clone());
+                    }
+                    failed.push((told(&drafts[draft].id, &drafts[draft].sources[origin]), error));
+                }
+            }
+        }
+        for (draft, place, origin, first) in copies {
+            // It cannot be used either.
+            if let Some(reason) = reasons.get(&(draft, first)) {
+                let source = &drafts[draft].sources[origin];
+                encoded[draft][place].outcome = Outcome::Unusable;
+                failed.push((told(&drafts[draft].id, source), Error::picture(source.name(), reason)));
             }
         }
         Ok((encoded, failed))

@@ -20,20 +20,27 @@ use crate::vectors::Vectors;
 use super::{detached, patient};
 
 /// How many bytes of pictures in memory are converted before they are encoded.
-const CONVERTED: u64 = 64 << 20;
+pub(super) const CONVERTED: u64 = 64 << 20;
 
 const ACCEPTED: &str = "a picture is a path, the bytes of a file, an open binary file, a PIL image, or an array of \
                         shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4)";
 
 /// One picture or many, and whether it was one.
 pub(super) fn images(value: &Bound<'_, PyAny>) -> PyResult<(Vec<Source>, bool)> {
-    match many(value)? {
+    let (items, single) = pictures(value)?;
+    let sources = items.iter().map(|(name, item)| source(item, name));
+    Ok((sources.collect::<PyResult<_>>()?, single))
+}
+
+/// One picture or many, not converted yet, with their names, and whether it was one.
+#[allow(clippy::type_complexity)] // a list of pairs
+pub(super) fn pictures<'py>(value: &Bound<'py, PyAny>) -> PyResult<(Vec<(String, Bound<'py, PyAny>)>, bool)> {
+    Ok(match many(value)? {
         Some(items) => {
-            let sources = items.iter().enumerate().map(|(i, item)| source(item, &format!("image {i}")));
-            Ok((sources.collect::<PyResult<_>>()?, false))
+            (items.into_iter().enumerate().map(|(place, item)| (format!("image {place}"), item)).collect(), false)
         }
-        None => Ok((vec![image(value)?], true)),
-    }
+        None => (vec![("image".to_owned(), value.clone())], true),
+    })
 }
 
 /// The vectors of one picture or many, of which no more are converted at a time than fit into memory well.
@@ -42,21 +49,15 @@ pub(super) fn encoded(
     value: &Bound<'_, PyAny>,
     encode: impl Fn(&[Source]) -> Result<Vectors> + Sync,
 ) -> PyResult<Vectors> {
-    let Some(items) = many(value)? else {
+    let (items, single) = pictures(value)?;
+    if single {
         let picture = image(value)?;
         return detached(py, || encode(&[picture]));
-    };
+    }
     let mut vectors: Option<Vectors> = None;
-    let mut items = items.into_iter().enumerate().peekable();
+    let mut items = items.into_iter().peekable();
     while vectors.is_none() || items.peek().is_some() {
-        let (mut sources, mut bytes) = (Vec::new(), 0);
-        while bytes < CONVERTED
-            && let Some((place, item)) = items.next()
-        {
-            let source = source(&item, &format!("image {place}"))?;
-            bytes += in_memory(&source);
-            sources.push(source);
-        }
+        let sources = group(&mut items)?;
         py.check_signals()?;
         let some = patient(py, sources.len(), || encode(&sources))?;
         match &mut vectors {
@@ -65,6 +66,19 @@ pub(super) fn encoded(
         }
     }
     Ok(vectors.expect("the first group is encoded even if it is empty"))
+}
+
+/// The next pictures, as many as fit into memory well.
+pub(super) fn group<'py>(items: &mut impl Iterator<Item = (String, Bound<'py, PyAny>)>) -> PyResult<Vec<Source>> {
+    let (mut sources, mut bytes) = (Vec::new(), 0);
+    while bytes < CONVERTED
+        && let Some((name, item)) = items.next()
+    {
+        let source = source(&item, &name)?;
+        bytes += in_memory(&source);
+        sources.push(source);
+    }
+    Ok(sources)
 }
 
 /// The elements of a value that is many pictures.
@@ -139,6 +153,9 @@ pub(super) fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
         return Err(PyValueError::new_err(format!("{name}: addresses are not fetched; give the bytes or a path")));
     }
     if let Ok(path) = value.extract::<PathBuf>() {
+        if path.as_os_str().is_empty() {
+            return Err(PyValueError::new_err(format!("{name}: the path is empty; give the path of a picture")));
+        }
         return Ok(Source::Path(at_home(py, path)?));
     }
     if is_pil(value)? {

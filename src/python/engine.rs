@@ -9,8 +9,10 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
 
-use crate::engine::{Draft, Engine, Hit, Search};
+use crate::engine::{Draft, Engine, Hit, Prepared, Search};
 use crate::error::{Error, Result};
+use crate::ingest::in_memory;
+use crate::picture::Source;
 use crate::query::Query;
 use crate::store::{Access, Item, Update};
 use crate::vectors::Vectors;
@@ -109,8 +111,20 @@ impl PyEngine {
         text: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<(usize, usize)> {
         let engine = self.open()?;
-        let draft = draft(id, images, label, metadata, text)?;
-        let added = waiting(py, || engine.add(draft))?;
+        let bare = draft(id, label, metadata, text)?;
+        let mut pictures = convert::pictures(images)?.0.into_iter().peekable();
+        let mut prepared: Option<Prepared> = None;
+        while prepared.is_none() || pictures.peek().is_some() {
+            py.check_signals()?;
+            let part = Draft { sources: convert::group(&mut pictures)?, ..bare.clone() };
+            let part = waiting(py, || engine.prepare_whole(part))?;
+            match &mut prepared {
+                Some(prepared) => prepared.extend(part),
+                None => prepared = Some(part),
+            }
+        }
+        let prepared = prepared.expect("the first group is prepared even if it is empty");
+        let added = waiting(py, || engine.commit(prepared))?;
         Ok((added.references, added.duplicates))
     }
 
@@ -124,15 +138,16 @@ impl PyEngine {
         ingest::add_folder(py, &*self.open()?, folder, progress)?.into_pyobject(py)
     }
 
-    #[pyo3(signature = (items, *, total=None, progress=None))]
+    #[pyo3(signature = (items, *, listed=false, total=None, progress=None))]
     fn add_items<'py>(
         &self,
         py: Python<'py>,
         items: &Bound<'py, PyAny>,
+        listed: bool,
         total: Option<usize>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        ingest::add_rows(py, &*self.open()?, items, total, progress)?.into_pyobject(py)
+        ingest::add_rows(py, &*self.open()?, items, listed, total, progress)?.into_pyobject(py)
     }
 
     fn update(&self, py: Python<'_>, id: &Bound<'_, PyAny>, changes: &Bound<'_, PyDict>) -> PyResult<()> {
@@ -237,8 +252,8 @@ impl PyEngine {
         min_score: Option<f32>,
         model: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(bool, Vec<Rows<'py>>)> {
-        let (sources, single) = convert::images(image)?;
-        let queries = sources.into_iter().map(Query::image).collect();
+        let (pictures, single) = convert::pictures(image)?;
+        let queries = pictures.iter().map(|(name, picture)| Ok(sized(convert::source(picture, name)?, Query::image)));
         Ok((single, self.answer(py, queries, search(k, r#where, min_score, model)?)?))
     }
 
@@ -253,7 +268,7 @@ impl PyEngine {
         model: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(bool, Vec<Rows<'py>>)> {
         let (texts, single) = convert::texts(text)?;
-        let queries = texts.into_iter().map(Query::text).collect();
+        let queries = texts.into_iter().map(|text| Ok((0, Query::text(text))));
         Ok((single, self.answer(py, queries, search(k, r#where, min_score, model)?)?))
     }
 
@@ -270,17 +285,20 @@ impl PyEngine {
         min_score: Option<f32>,
         model: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(bool, Vec<Rows<'py>>)> {
-        let (sources, single) = convert::images(image)?;
+        let (pictures, single) = convert::pictures(image)?;
         let (texts, single_text) = convert::texts(text)?;
-        if single != single_text || sources.len() != texts.len() {
+        if single != single_text || pictures.len() != texts.len() {
             return Err(PyValueError::new_err(format!(
                 "a hybrid search takes one picture and one text, or lists of the same length; got {} and {}",
-                if single { "one picture".to_owned() } else { format!("{} pictures", sources.len()) },
+                if single { "one picture".to_owned() } else { format!("{} pictures", pictures.len()) },
                 if single_text { "one text".to_owned() } else { format!("{} texts", texts.len()) },
             )));
         }
-        let pairs = sources.into_iter().zip(texts);
-        let queries = pairs.map(|(source, text)| Query::hybrid(source, text, image_weight)).collect::<Result<_>>()?;
+        let queries = pictures.iter().zip(texts).map(|((name, picture), text)| {
+            let (bytes, query) =
+                sized(convert::source(picture, name)?, |source| Query::hybrid(source, text, image_weight));
+            Ok((bytes, query?))
+        });
         Ok((single, self.answer(py, queries, search(k, r#where, min_score, model)?)?))
     }
 
@@ -297,9 +315,11 @@ impl PyEngine {
         let queries = queries.iter().map(|query| {
             let (images, texts): (Weighted<Bound<'_, PyAny>>, Weighted<String>) = query.extract()?;
             let images = images.iter().map(|(image, weight)| Ok((convert::image(image)?, *weight)));
-            Ok(Query::new(images.collect::<PyResult<_>>()?, texts)?)
+            let images = images.collect::<PyResult<Vec<_>>>()?;
+            let bytes = images.iter().map(|(image, _)| in_memory(image)).sum();
+            Ok((bytes, Query::new(images, texts)?))
         });
-        self.answer(py, queries.collect::<PyResult<_>>()?, search(k, r#where, min_score, model)?)
+        self.answer(py, queries, search(k, r#where, min_score, model)?)
     }
 
     #[pyo3(signature = (vector, *, k=5, r#where=None, min_score=None, model=None))]
@@ -403,10 +423,38 @@ impl PyEngine {
 }
 
 impl PyEngine {
-    fn answer<'py>(&self, py: Python<'py>, queries: Vec<Query>, search: Search) -> PyResult<Vec<Rows<'py>>> {
+    /// Answers queries, each given with the bytes of its pictures in memory, of which no more are converted at a time
+    /// than fit into memory well.
+    fn answer<'py>(
+        &self,
+        py: Python<'py>,
+        queries: impl Iterator<Item = PyResult<(u64, Query)>>,
+        search: Search,
+    ) -> PyResult<Vec<Rows<'py>>> {
         let engine = self.open()?;
-        rows(py, &patient(py, queries.len(), || engine.search(&queries, &search))?)
+        let mut queries = queries.peekable();
+        let mut answers = Vec::new();
+        loop {
+            let (mut group, mut bytes) = (Vec::new(), 0);
+            while bytes < convert::CONVERTED
+                && let Some(next) = queries.next()
+            {
+                let (size, query) = next?;
+                bytes += size;
+                group.push(query);
+            }
+            answers.extend(rows(py, &patient(py, group.len(), || engine.search(&group, &search))?)?);
+            if queries.peek().is_none() {
+                return Ok(answers);
+            }
+            py.check_signals()?;
+        }
     }
+}
+
+/// A query for a picture, and the bytes that this has in memory.
+fn sized<T>(source: Source, query: impl FnOnce(Source) -> T) -> (u64, T) {
+    (in_memory(&source), query(source))
 }
 
 fn search(
@@ -437,9 +485,9 @@ fn texts_of(ids: &[Bound<'_, PyAny>]) -> PyResult<Vec<String>> {
     ids.iter().enumerate().map(|(place, id)| json::to_text(id, &format!("id ids[{place}]"))).collect()
 }
 
+/// An item without its pictures.
 fn draft(
     id: &Bound<'_, PyAny>,
-    images: &Bound<'_, PyAny>,
     label: Option<&Bound<'_, PyAny>>,
     metadata: Option<&Bound<'_, PyAny>>,
     text: Option<&Bound<'_, PyAny>>,
@@ -452,7 +500,7 @@ fn draft(
         label: optional(label, "label")?,
         metadata: metadata.map(|object| json::to_object(object, "metadata")).transpose()?.flatten(),
         text: optional(text, "text")?,
-        sources: convert::images(images)?.0,
+        sources: Vec::new(),
     })
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::ingest::{self, Failure, Next};
 use crate::picture::Source;
 
-use super::{convert, detached, json};
+use super::{convert, detached, json, waiting};
 
 /// How many bytes of pictures in memory are converted at a time.
 const CHUNK: u64 = 4 << 20;
@@ -21,8 +21,8 @@ const CHUNK: u64 = 4 << 20;
 /// Told (pictures done, pictures in all or None, the item that comes next).
 type Callback = Option<Py<PyAny>>;
 
-/// (new items, new references, duplicates, [(name, reason)], renamed, replaced).
-type Report = (usize, usize, usize, Vec<(String, String)>, usize, usize);
+/// (new items, new references, duplicates, [(name, reason)], renamed, replaced, moved).
+type Report = (usize, usize, usize, Vec<(String, String)>, usize, usize, usize);
 
 /// Adds the pictures of a folder.
 pub(super) fn add_folder(py: Python<'_>, engine: &Engine, folder: PathBuf, progress: Callback) -> PyResult<Report> {
@@ -31,31 +31,33 @@ pub(super) fn add_folder(py: Python<'_>, engine: &Engine, folder: PathBuf, progr
     let failed = found.failed.into_iter().map(|(name, error)| Err(Failure { name, error, pictures: 0 }));
     let mut next = failed.chain(found.drafts.into_iter().map(Ok));
     let mut watcher = Watcher { progress, raised: None };
-    let done = py.detach(|| ingest::run(engine, || Ok(next.next()), Some(total), &mut watcher));
+    let done = waiting(py, || ingest::run(engine, || Ok(next.next()), Some(total), &mut watcher));
     report(done, watcher.raised)
 }
 
-/// Adds rows as they come: `(id, images, label, metadata, text)`.
+/// Adds rows as they come: `(id, images, label, metadata, text)`. If they are `listed`, row i has picture i of one list,
+/// and calls it so.
 pub(super) fn add_rows(
     py: Python<'_>,
     engine: &Engine,
     rows: &Bound<'_, PyAny>,
+    listed: bool,
     total: Option<usize>,
     progress: Callback,
 ) -> PyResult<Report> {
-    let mut rows = Rows { rows: rows.try_iter()?.unbind(), number: 0, current: None, raised: None };
+    let mut rows = Rows { rows: rows.try_iter()?.unbind(), listed, number: 0, current: None, raised: None };
     let mut watcher = Watcher { progress, raised: None };
-    let done = py.detach(|| ingest::run(engine, || rows.next(), total, &mut watcher));
+    let done = waiting(py, || ingest::run(engine, || rows.next(), total, &mut watcher));
     report(done, rows.raised.or(watcher.raised))
 }
 
-fn report(done: Result<ingest::Report>, raised: Option<PyErr>) -> PyResult<Report> {
+fn report(done: PyResult<ingest::Report>, raised: Option<PyErr>) -> PyResult<Report> {
     if let Some(raised) = raised {
         return Err(raised);
     }
     let done = done?;
     let failed = done.failed.into_iter().map(|(name, why)| (name, why.to_string())).collect();
-    Ok((done.items, done.references, done.duplicates, failed, done.renamed, done.replaced))
+    Ok((done.items, done.references, done.duplicates, failed, done.renamed, done.replaced, done.moved))
 }
 
 /// Asks Python.
@@ -90,6 +92,7 @@ impl ingest::Watch for Watcher {
 /// Rows that are converted one by one, so that no more than a few pictures are copied before they are encoded.
 struct Rows {
     rows: Py<PyIterator>,
+    listed: bool,
     number: usize,
     /// The row whose pictures are being converted.
     current: Option<Current>,
@@ -133,8 +136,10 @@ impl Rows {
                 Ok(bare) => {
                     let pictures = match many {
                         Some(items) => {
-                            let named =
-                                |(place, item): (usize, Bound<'_, PyAny>)| (format!("image {place}"), item.unbind());
+                            let first = if self.listed { number } else { 0 };
+                            let named = |(place, item): (usize, Bound<'_, PyAny>)| {
+                                (format!("image {}", first + place), item.unbind())
+                            };
                             items.into_iter().enumerate().map(named).collect()
                         }
                         None => [("image".to_owned(), images.unbind())].into(),

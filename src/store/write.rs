@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::store::moved::remove_reference;
 use crate::store::patience::PAUSE;
 use crate::store::read::{select_held, select_models};
 use crate::store::{Added, Fault, ModelRow, NewItem, NewReference, Seen, Store, Stored, Update};
@@ -338,11 +339,7 @@ fn replace(connection: &Connection, seen: &[Seen<'_>]) -> rusqlite::Result<usize
         }
     }
     for (item, reference) in &stale {
-        connection
-            .prepare_cached("DELETE FROM vectors WHERE reference = ? AND vector IS NOT NULL")?
-            .execute([reference])?;
-        connection.prepare_cached("INSERT INTO vectors (reference, item) VALUES (?, ?)")?.execute([reference, item])?;
-        connection.prepare_cached("DELETE FROM refs WHERE reference = ?")?.execute([reference])?;
+        remove_reference(connection, *item, *reference)?;
     }
     Ok(stale.len())
 }
