@@ -429,7 +429,17 @@ def writing(path: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_ctrl_c_ends_the_waiting_for_another_writer(toy_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"engine.add_vectors(['x'], np.eye(1, {toy.DIM}))",
+        "engine.add('x', images=np.zeros((8, 8, 3), np.uint8))",
+        "engine.add_images([np.zeros((8, 8, 3), np.uint8)], ids=['x'])",
+        "engine.update('a1', label='x')",
+        "engine.remove('a1')",
+    ],
+)
+def test_ctrl_c_ends_the_waiting_for_another_writer(change: str, toy_model: Path, tmp_path: Path) -> None:
     filled(tmp_path / "c", toy_model, 2)
     program = f"""
 import sys, time, numpy as np, plushie_search as ps
@@ -437,9 +447,9 @@ engine = ps.Engine({str(tmp_path / "c")!r}, model={str(toy_model)!r}, threads=1)
 print("ready", flush=True)
 begin = time.monotonic()
 try:
-    engine.add_vectors(["x"], np.eye(1, {toy.DIM}, dtype="f"))
+    {change}
 except KeyboardInterrupt:
-    print("interrupted", time.monotonic() - begin < 10, "x" in engine, flush=True)
+    print("interrupted", time.monotonic() - begin < 10, "x" in engine, engine.get("a1").label, flush=True)
 """
     holder = writing(tmp_path / "c")
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
@@ -447,7 +457,7 @@ except KeyboardInterrupt:
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=25)[0] == "interrupted True False\n"
+    assert process.communicate(timeout=25)[0] == "interrupted True False None\n"
     holder.communicate("")
 
 
