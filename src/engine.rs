@@ -15,7 +15,7 @@ pub use self::add::{Added, Draft, Prepared, shown};
 pub use self::search::{Hit, Search};
 
 use crate::encoder::{ALIKE, Encoder, Probe};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, short};
 use crate::filter::Filter;
 use crate::index::Index;
 use crate::store::{Access, Entry, Item, Store, Update, Version, fork};
@@ -201,7 +201,8 @@ impl Engine {
     /// The number of the model of that name.
     fn space(&self, name: &str) -> Result<usize> {
         self.names().iter().position(|known| *known == name).ok_or_else(|| {
-            Error::argument(format!("this engine has no model {name:?}, but {:?}: open it with that one", self.names()))
+            let (name, names) = (short(name), self.names());
+            Error::argument(format!("this engine has no model {name}, but {names:?}: open it with that one"))
         })
     }
 

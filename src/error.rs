@@ -81,7 +81,7 @@ pub fn said(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// An id as messages show it: whole, or how it begins if it is no id at all but some other text.
-fn short(id: &str) -> String {
+pub(crate) fn short(id: &str) -> String {
     match id.char_indices().nth(80) {
         Some((end, _)) if id.len() > 512 => format!("{:?}...", &id[..end]),
         _ => format!("{id:?}"),
@@ -118,6 +118,18 @@ impl Error {
     /// An [`Error::Runtime`].
     pub fn runtime(reason: impl Display) -> Self {
         Self::Runtime(reason.to_string())
+    }
+
+    /// The error of a step of a longer work, with what the steps before it have stored.
+    #[must_use]
+    pub fn after(self, stored: impl Display) -> Self {
+        match self {
+            Self::Catalog { path, reason } => Self::Catalog {
+                path,
+                reason: format!("{reason}; {stored} before it, and adding all again goes on there"),
+            },
+            other => other,
+        }
     }
 
     /// An [`Error::Catalog`].

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, short};
 use crate::words;
 
 /// How deep `$and`, `$or` and `$not` may be nested.
@@ -134,7 +134,8 @@ fn parse_condition(value: &Value, depth: usize, left: &mut usize) -> Result<Cond
             "$not" => Condition::Not(Box::new(parse_condition(value, depth + 1, left)?)),
             operator if operator.starts_with('$') => {
                 return Err(Error::argument(format!(
-                    "filter: {operator} cannot stand here; around fields use $and, $or or $not"
+                    "filter: {} cannot stand here; around fields use $and, $or or $not",
+                    short(operator)
                 )));
             }
             _ => parse_field(key, value, depth, left)?,
@@ -275,9 +276,10 @@ fn parse_test(
             let hint = if operator.starts_with('$') {
                 format!("operators are {OPERATORS}")
             } else {
-                format!("for a nested key write \"{key}.{operator}\"")
+                "for a nested key write the keys with dots between them, as \"size.height\"".to_owned()
             };
-            return Err(Error::argument(format!("filter: unknown operator {operator:?} of {key:?}; {hint}")));
+            let (operator, key) = (short(operator), short(key));
+            return Err(Error::argument(format!("filter: unknown operator {operator} of {key}; {hint}")));
         }
     })
 }

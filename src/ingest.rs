@@ -387,7 +387,10 @@ pub fn run(
                 let item = batch.item().to_owned();
                 begun.push_back(begin(batch, item)?);
             }
-            let added = engine.commit(prepared)?;
+            let added = engine.commit(prepared).map_err(|error| match done {
+                0 => error,
+                _ => error.after(format!("{} new references were stored", report.references)),
+            })?;
             done += pictures;
             report.items += added.items;
             report.references += added.references;

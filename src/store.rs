@@ -236,14 +236,25 @@ impl Store {
     /// # Errors
     /// [`Error::Catalog`] says what was found instead of a catalog that can be opened so; then nothing was changed.
     pub fn open(directory: &Path, access: &Access) -> Result<Self> {
-        let _active = fork::enter();
-        let patience = Patience::begin(access.patience, false);
-        let (opened, writer) = open::open(directory, access)?;
-        // So that a later change of the working directory does not lead the readers elsewhere.
-        let directory = directory.canonicalize().map_err(Error::io(directory))?;
-        let connections = Arc::new(Connections::new(directory.clone(), opened, writer)?);
+        let patience = Patience::begin(access.patience, true);
+        let (_active, directory, connections) = loop {
+            let active = fork::enter();
+            match open::open(directory, access) {
+                // A fork waits for this thread.
+                Err(error) if open::is_busy(&error) && !patience.is_over() => {
+                    drop(active);
+                    patience.step()?;
+                }
+                opened => {
+                    let (opened, writer) = opened?;
+                    // So that a later change of the working directory does not lead the readers elsewhere.
+                    let directory = directory.canonicalize().map_err(Error::io(directory))?;
+                    let connections = Connections::new(directory.clone(), opened, writer)?;
+                    break (active, directory, Arc::new(connections));
+                }
+            }
+        };
         fork::register(&connections);
-        drop(patience);
         Ok(Self { directory, access: *access, connections, process: std::process::id() })
     }
 
@@ -260,6 +271,10 @@ impl Store {
         let reader = self.connections.reader()?;
         let result = reader.1.unchecked_transaction().map_err(Fault::from).and_then(|snapshot| work(&snapshot));
         self.connections.put_back(reader);
+        if self.connections.opened().immutable && !self.connections.in_place()? {
+            // It was read without locks: whatever came of it may be half of one state and half of another.
+            return Err(self.fail("was changed by another process while it was read; try again"));
+        }
         result.map_err(|fault| self.error(fault))
     }
 

@@ -318,12 +318,33 @@ def test_a_catalog_that_is_not_there_any_more_acknowledges_nothing(
         lambda: engine.add_vectors(["x"], vectors(99)),
         lambda: engine.search_vector(vectors(3)[0], k=1),
         lambda: engine.remove("a1"),
+        lambda: len(engine),
+        lambda: engine.get("a1"),
+        lambda: engine.items(),
+        lambda: "a1" in engine,
+        lambda: engine.vectors("a1"),
+        engine.stats,
     ):
         with pytest.raises(ps.CatalogError, match=words):
             work()
     engine.close()
     if change == "made anew":
         assert ids(path, toy_model) == {f"new{n}" for n in range(20)}
+
+
+def test_a_catalog_made_anew_after_a_fork_is_not_taken_for_the_old_one(toy_model: Path, tmp_path: Path) -> None:
+    """The connections are closed then, and the system may give the number of the old file to the new one."""
+    path = tmp_path / "c"
+    engine = ps.Engine(path, model=toy_model, threads=1)
+    engine.add_vectors(["old"], vectors(1))
+    assert forked(lambda: len(engine))() == "1"
+    shutil.rmtree(path)
+    filled(path, toy_model, 1)
+    with pytest.raises(ps.CatalogError, match="replaced by another file"):
+        engine.search_vector(vectors(1)[0])
+    with pytest.raises(ps.CatalogError, match="replaced by another file"):
+        engine.add_vectors(["x"], vectors(2))
+    assert ids(path, toy_model) == {"a0"}
 
 
 def test_another_sqlite_in_the_same_process_costs_nothing(toy_model: Path, tmp_path: Path) -> None:
@@ -402,6 +423,13 @@ def test_flipped_bits_never_give_a_score_beyond_1(toy_model: Path, tmp_path: Pat
         "CREATE VIEW items AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
         " SELECT i AS item, i AS id, i AS label, i AS text, '{}' AS metadata, i AS added FROM n",
         "ALTER TABLE items ADD COLUMN more TEXT",
+        "DROP INDEX items_by_label; CREATE INDEX items_by_label ON items (label)",
+        "PRAGMA writable_schema = ON;"
+        "UPDATE sqlite_schema SET sql = replace(sql, 'metadata TEXT NOT NULL', 'metadata TEXT NOT NULL CHECK ("
+        "instr(hex(zeroblob(200000000)), hex(zeroblob(10000000)) || ''1'') = 0)') WHERE name = 'items'",
+        "PRAGMA writable_schema = ON;"
+        "UPDATE sqlite_schema SET sql = replace(sql, ' ON DELETE CASCADE', '') WHERE name = 'refs'",
+        "CREATE TABLE other (x)",
     ],
 )
 def test_tables_that_are_not_ours_are_refused_at_once(change: str, toy_model: Path, tmp_path: Path) -> None:
@@ -411,6 +439,24 @@ def test_tables_that_are_not_ours_are_refused_at_once(change: str, toy_model: Pa
     connection.close()
     with pytest.raises(ps.CatalogError, match="its tables are not those of format 2"):
         ps.Engine(tmp_path / "c", model=toy_model, threads=1)
+
+
+def test_an_entry_that_was_changed_is_told_with_its_item(toy_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    filled(path, toy_model, 3)
+    with sqlite3.connect(path / "catalog.sqlite") as connection:
+        connection.execute("UPDATE items SET metadata = '{' WHERE id = 'a1'")
+        connection.execute("UPDATE items SET label = CAST(x'ff' AS TEXT) WHERE id = 'a2'")
+    connection.close()
+    with ps.Engine(path, model=toy_model, threads=1) as engine:
+        for id, what in [("a1", "metadata"), ("a2", "label")]:
+            words = f'the {what} of item "{id}" is damaged .*; update or remove that item'
+            for look in (lambda id=id: engine.get(id), lambda id=id: engine.search_vector(vectors(int(id[1]))[0], k=1)):
+                with pytest.raises(ps.CatalogError, match=words):
+                    look()
+        engine.update("a1", metadata={"price": 3})
+        engine.remove("a2")
+        assert [item.metadata for item in engine.items()] == [{}, {"price": 3}]
 
 
 # Waiting for others
@@ -547,6 +593,43 @@ def test_a_read_only_catalog_can_be_searched(log: bool, as_reader: Any, toy_mode
             holder.close()
 
 
+@pytest.mark.skipif(not ROOT, reason="only an administrator may become another user")
+def test_a_reader_of_closed_files_sees_those_who_open_and_change_them(toy_model: Path, tmp_path: Path) -> None:
+    """Nothing can be locked by it, so that it must look whether the files have changed."""
+    path = tmp_path / "c"
+    filled(path, toy_model)
+    shutil.copytree(toy_model, tmp_path / "model")
+    for directory in (*tmp_path.parents, tmp_path):
+        if str(directory).startswith("/tmp/"):
+            directory.chmod(0o755)
+    go, ready = os.pipe(), os.pipe()
+
+    def reader() -> str:
+        os.setgid(65534)
+        os.setuid(65534)
+        engine = ps.Engine(path, model=tmp_path / "model", threads=1, read_only=True)
+        seen = []
+        for _ in range(3):
+            seen.append(f"{len(engine)} {engine.search_vector(vectors(999)[0], k=1)[0].item}")
+            os.write(ready[1], b"x")
+            os.read(go[0], 1)
+        return ", ".join(seen)
+
+    answer = forked(reader)
+    os.read(ready[0], 1)
+    with ps.Engine(path, model=toy_model, threads=1) as engine:
+        engine.add_vectors(["new"], vectors(999))
+        os.write(go[1], b"x")
+        os.read(ready[0], 1)
+        engine.remove([f"a{n}" for n in range(15)])
+    os.write(go[1], b"x")
+    os.read(ready[0], 1)
+    os.write(go[1], b"x")
+    first, *later = answer().split(", ")
+    assert first.startswith("20 a")
+    assert later == ["21 new", "6 new"]
+
+
 def test_reading_only_creates_nothing(toy_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ps.CatalogError, match="does not exist"):
         ps.Engine(tmp_path / "none", model=toy_model, read_only=True)
@@ -583,7 +666,7 @@ def test_a_full_disk_loses_nothing_and_opens_again(small_disk: Path, toy_model: 
             if len(refused) > 5:
                 break
     assert len(refused) == 6
-    assert all("the disk is full; nothing was changed" in text for text in refused)
+    assert all("the disk is full, so this change was not made" in text for text in refused)
     assert engine.search_vector(vectors(7)[0], k=1)[0].item == "a7"
     engine.close()
     assert ids(path, toy_model) == acknowledged
@@ -593,6 +676,18 @@ def test_a_full_disk_loses_nothing_and_opens_again(small_disk: Path, toy_model: 
         ps.Engine(small_disk / "new", model=toy_model, threads=1)
     assert list((small_disk / "new").iterdir()) == []
     (small_disk / "fill").unlink()
+
+
+def test_a_step_that_finds_the_disk_full_tells_what_the_steps_before_have_stored(
+    small_disk: Path, toy_model: Path
+) -> None:
+    rows = np.random.default_rng(1).standard_normal((60_000, toy.DIM)).astype(np.float32)
+    engine = ps.Engine(small_disk / "c", model=toy_model, threads=1)
+    with pytest.raises(ps.CatalogError, match="the disk is full, so this change was not made") as told:
+        engine.add_vectors([f"a{n}" for n in range(60_000)], rows)
+    stored = len(engine)
+    assert (f"; {stored} of 60000 rows were stored before it" in str(told.value)) == (stored > 0)
+    engine.close()
 
 
 def test_a_removal_is_not_called_undone_because_space_could_not_be_given_back(

@@ -237,7 +237,10 @@ impl Engine {
                 thread::sleep(PAUSE);
             }
             let rows = start..ids.len().min(start + ROWS);
-            let added = self.add_rows(&ids[rows.clone()], rows.start, &vectors, &order)?;
+            let added = self.add_rows(&ids[rows.clone()], start, &vectors, &order).map_err(|error| match start {
+                0 => error,
+                _ => error.after(format!("{start} of {} rows were stored", ids.len())),
+            })?;
             all.items += added.items;
             all.references += added.references;
             all.duplicates += added.duplicates;

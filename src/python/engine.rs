@@ -507,7 +507,8 @@ fn draft(
 fn rows<'py>(py: Python<'py>, batch: &[Vec<Hit>]) -> PyResult<Vec<Rows<'py>>> {
     let row = |hit: &Hit| {
         let entry = &hit.entry;
-        (&entry.id, hit.score, &entry.reference, &entry.label, json::from_text(py, &entry.metadata)?).into_pyobject(py)
+        (&entry.id, hit.score, &entry.reference, &entry.label, json::from_text(py, &entry.metadata, &entry.id)?)
+            .into_pyobject(py)
     };
     batch.iter().map(|hits| hits.iter().map(row).collect()).collect()
 }

@@ -320,10 +320,11 @@ pub(super) fn from_value<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<
     })
 }
 
-/// The Python value of JSON text.
-pub(super) fn from_text<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| CatalogError::new_err(format!("stored metadata is no JSON ({error}); update the item")))?;
+/// The Python value of the stored metadata of an item.
+pub(super) fn from_text<'py>(py: Python<'py>, text: &str, id: &str) -> PyResult<Bound<'py, PyAny>> {
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        CatalogError::new_err(format!("the metadata of item {id:?} is damaged ({error}); update or remove that item"))
+    })?;
     from_value(py, &value)
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use rusqlite::Connection;
 
@@ -17,15 +18,21 @@ use crate::store::{Version, lock};
 /// How many connections for reading are kept for the next readers.
 const SPARE_READERS: usize = 16;
 
-/// Tells a file from every other: its device and inode.
-pub(super) type Identity = (u64, u64);
+/// Tells a file from every other: its device, its inode, and when it was made, since an inode is used again.
+pub(super) type Identity = (u64, u64, Option<SystemTime>);
+
+/// What changes with every change of the files: length and time of catalog.sqlite, and whether there is a log.
+type Stamp = (u64, Option<SystemTime>, bool);
 
 #[derive(Debug)]
 pub(super) struct Connections {
     directory: PathBuf,
     file: PathBuf,
     log_file: PathBuf,
-    opened: Opened,
+    /// Another one if a catalog that is read without locks has got a writer.
+    opened: Mutex<Opened>,
+    /// Of a catalog that is read without locks, when its connections were opened.
+    stamp: Mutex<Option<Stamp>>,
     /// Of catalog.sqlite.
     identity: Identity,
     /// Of its log, as long as a connection is open. SQLite keeps it in place until the last connection closes.
@@ -50,7 +57,8 @@ impl Connections {
             directory,
             file,
             log_file,
-            opened,
+            opened: Mutex::new(opened),
+            stamp: Mutex::new(None),
             identity,
             log: Mutex::new(None),
             writer: Mutex::new(Some(writer)),
@@ -68,15 +76,16 @@ impl Connections {
     }
 
     pub(super) fn opened(&self) -> Opened {
-        self.opened
+        *lock(&self.opened)
     }
 
-    /// Refuses to go on if the catalog's path leads to another file than the one that was opened, and tells whether its
-    /// log is in place. Takes about a microsecond.
+    /// Refuses to go on if the catalog's path leads to another file than the one that was opened, and tells whether the
+    /// connections can be used. Takes about a microsecond.
     ///
     /// If another program opens catalog.sqlite in this process and closes it, the locks of this process are gone, and the
     /// next process that closes the catalog takes itself for the last one and removes the log. What was committed before
-    /// is in catalog.sqlite then; [`close`](Self::close) before anything is written into a file without a name.
+    /// is in catalog.sqlite then; [`close`](Self::close) before anything is written into a file without a name. Connections
+    /// that read without locks cannot be used any more as soon as the files change.
     pub(super) fn in_place(&self) -> Result<bool> {
         match identity(&self.file) {
             Ok(found) if found == self.identity => {}
@@ -87,8 +96,9 @@ impl Connections {
             }
             Err(error) => return Err(gone(&self.directory, &error)),
         }
-        if self.opened.immutable {
-            return Ok(true);
+        if self.opened().immutable {
+            let found = stamp(&self.file, &self.log_file);
+            return Ok(*lock(&self.stamp).get_or_insert(found) == found);
         }
         let found = identity(&self.log_file).ok();
         let mut log = lock(&self.log);
@@ -113,6 +123,9 @@ impl Connections {
 
     /// A connection for reading; give it to [`put_back`](Self::put_back) afterwards.
     pub(super) fn reader(&self) -> Result<Reader> {
+        if !self.in_place()? {
+            self.close();
+        }
         let closings = self.closings.load(Ordering::SeqCst);
         let mut readers = lock(&self.readers);
         while let Some((of, connection)) = readers.pop() {
@@ -126,7 +139,7 @@ impl Connections {
 
     fn connect(&self, connect: impl FnOnce(&Path, Opened) -> Result<Connection>) -> Result<Connection> {
         self.in_place()?;
-        let connection = connect(&self.directory, self.opened)?;
+        let connection = connect(&self.directory, self.opened())?;
         // Its name may have led to another file by then.
         self.in_place()?;
         Ok(connection)
@@ -163,6 +176,12 @@ impl Connections {
         *lock(&self.watcher) = None;
         *lock(&self.writer) = None;
         *lock(&self.log) = None;
+        *lock(&self.stamp) = None;
+        let mut opened = lock(&self.opened);
+        if opened.immutable {
+            // With locks if there is a log by now, and without if there is none. If neither works, the next call says so.
+            opened.immutable = open::is_immutable(&self.directory);
+        }
     }
 }
 
@@ -179,17 +198,23 @@ impl Drop for Connections {
     }
 }
 
-/// Device and inode of a file.
+/// Device, inode and birth of a file.
 #[cfg(unix)]
 pub(super) fn identity(file: &Path) -> io::Result<Identity> {
     use std::os::unix::fs::MetadataExt;
-    fs::metadata(file).map(|found| (found.dev(), found.ino()))
+    fs::metadata(file).map(|found| (found.dev(), found.ino(), found.created().ok()))
 }
 
 /// Other systems do not let an open file be replaced.
 #[cfg(not(unix))]
 pub(super) fn identity(file: &Path) -> io::Result<Identity> {
-    fs::metadata(file).map(|_| (0, 0))
+    fs::metadata(file).map(|found| (0, 0, found.created().ok()))
+}
+
+fn stamp(file: &Path, log: &Path) -> Stamp {
+    let found = fs::metadata(file);
+    let (length, changed) = found.map_or((0, None), |found| (found.len(), found.modified().ok()));
+    (length, changed, log.exists())
 }
 
 fn gone(directory: &Path, error: &io::Error) -> Error {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
@@ -136,7 +136,7 @@ fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened,
     check_format(directory, found.0, found.1)?;
     check_tables(directory, &connection, found.1)?;
     if !access.read_only {
-        use_wal(&connection, access.patience).map_err(|error| sql_error(directory, &error))?;
+        use_wal(&connection).map_err(|error| sql_error(directory, &error))?;
         if found.1 < FORMAT {
             migrate(&mut connection).map_err(|error| sql_error(directory, &error))?;
         }
@@ -173,6 +173,11 @@ fn for_reading(directory: &Path) -> Result<(Opened, Connection)> {
             ),
         )),
     }
+}
+
+/// Whether a catalog that may only be read has to be read without locks and without a log.
+pub(super) fn is_immutable(directory: &Path) -> bool {
+    for_reading(directory).is_ok_and(|(opened, _)| opened.immutable)
 }
 
 /// Another connection to a catalog that is open, for reading only.
@@ -321,53 +326,65 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// Turns to a write-ahead log. SQLite does not wait for other connections here, so we do.
-fn use_wal(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
-    let start = Instant::now();
+fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let mut tries = 0;
     loop {
         match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && start.elapsed() < patience => {
-                std::thread::sleep(Duration::from_millis(5));
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && patience::wait(tries) => {
+                tries += 1
             }
             done => return done.map(|_| ()),
         }
     }
 }
 
-/// The tables and indexes of a format, with the names of their columns.
-fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    // SQLite's own tables begin with sqlite_, which no other may.
-    let sql = "SELECT schema.type || ' ' || schema.name || ' of ' || schema.tbl_name || ': '
-                   || IFNULL((SELECT GROUP_CONCAT(name || ' ' || type || ' ' || hidden, ', ' ORDER BY cid)
-                              FROM pragma_table_xinfo(schema.name) WHERE schema.type = 'table'), '')
-               FROM sqlite_schema AS schema WHERE schema.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1";
-    connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+/// How the tables, indexes and whatever else there is were made: statements without comments and spaces.
+fn schema(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let rows = "SELECT type, name, IFNULL(sql, '') FROM sqlite_schema ORDER BY name";
+    let mut statement = connection.prepare(rows)?;
+    let mut rows = statement.query([])?;
+    let mut schema = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (kind, name, sql): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let of_sqlite = name == "sqlite_sequence"
+            || ["sqlite_autoindex_", "sqlite_stat"].iter().any(|start| name.starts_with(start));
+        if !(of_sqlite && (kind == "table" || kind == "index")) {
+            let lines = sql.lines().map(|line| line.split("--").next().unwrap_or_default());
+            schema.push(format!("{kind} {name}: {}", lines.flat_map(str::split_whitespace).collect::<String>()));
+        }
+    }
+    Ok(schema)
 }
 
-/// Refuses tables that are not ours: views, triggers and computed columns of a stranger's catalog would run on our
+/// Refuses tables that are not ours: views, triggers, conditions and defaults of a stranger's catalog would run on our
 /// queries, for ever if they are made so.
 fn check_tables(directory: &Path, connection: &Connection, format: i64) -> Result<()> {
     let expected = || -> rusqlite::Result<Vec<String>> {
         let ours = Connection::open_in_memory()?;
         ours.execute_batch(TABLES)?;
+        let mut expected = schema(&ours)?;
         if format < 2 {
-            ours.execute_batch(
-                "ALTER TABLE models DROP COLUMN probe_image; ALTER TABLE models DROP COLUMN probe_text;",
-            )?;
+            expected.iter_mut().for_each(|made| *made = made.replace(",probe_imageBLOB,probe_textBLOB", ""));
         }
-        tables(&ours)
+        Ok(expected)
     };
     let compare = || -> rusqlite::Result<Option<String>> {
-        let (found, expected) = (tables(connection)?, expected()?);
+        let (found, expected) = (schema(connection)?, expected()?);
         let differs = |one: &[String], other: &[String]| one.iter().find(|row| !other.contains(row)).cloned();
         Ok(differs(&found, &expected).or_else(|| differs(&expected, &found)))
     };
     let Some(row) = compare().map_err(|error| sql_error(directory, &error))? else { return Ok(()) };
-    let name: String = row.split(" of ").next().unwrap_or_default().chars().take(60).collect();
+    let name: String = row.split(": ").next().unwrap_or_default().chars().take(60).collect();
     let reason = format!(
         "its tables are not those of format {format} (the difference is in {name}), so another program has changed them; \
          use a copy from before that"
     );
     Err(Error::catalog(directory, reason))
+}
+
+/// Whether it is the error of one who did not get a turn.
+pub(super) fn is_busy(error: &Error) -> bool {
+    matches!(error, Error::Catalog { reason, .. } if reason == BUSY)
 }
 
 /// Of a writer that did not get its turn.
@@ -377,7 +394,9 @@ pub(super) const BUSY: &str = "another process or thread is writing to it; try a
 pub(super) fn sql_error(directory: &Path, error: &rusqlite::Error) -> Error {
     let cure = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return Error::catalog(directory, BUSY),
-        Some(ErrorCode::DiskFull) => "the disk is full; nothing was changed: free some space and try again".to_owned(),
+        Some(ErrorCode::DiskFull) => {
+            "the disk is full, so this change was not made; free some space and try again".to_owned()
+        }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             "it cannot be written; open it with read_only=True, or make its directory and files writable".to_owned()
         }
@@ -389,11 +408,13 @@ pub(super) fn sql_error(directory: &Path, error: &rusqlite::Error) -> Error {
             .to_owned(),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damage(directory),
         Some(ErrorCode::SystemIoFailure) => {
-            "the disk is full or has failed, or catalog.sqlite was replaced while it was open; nothing was changed: look \
-             at the disk and try again"
-                .to_owned()
+            "the disk is full or has failed, so this change was not made; look at the disk and try again".to_owned()
         }
-        _ => "an entry cannot be read as it was written; run `PRAGMA integrity_check` of sqlite3 on a copy".to_owned(),
+        _ => match error {
+            // Our own words about an entry.
+            rusqlite::Error::FromSqlConversionFailure(_, _, inner) => return Error::catalog(directory, inner),
+            _ => "an entry is not as it was written; another program may have changed it".to_owned(),
+        },
     };
     Error::catalog(directory, format!("{cure} ({})", plain(error)))
 }
@@ -406,7 +427,6 @@ fn plain(error: &rusqlite::Error) -> String {
             message.split(": file:").next().unwrap_or_default().to_owned()
         }
         rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
-        rusqlite::Error::FromSqlConversionFailure(_, _, error) => error.to_string(),
         rusqlite::Error::InvalidColumnType(_, name, kind) => format!("{name} is of type {kind}"),
         other => other.to_string(),
     }
@@ -420,8 +440,11 @@ fn too_many_files() -> bool {
 /// Looks again before a catalog is called damaged: SQLite may find it sound, as after a moment of a full disk.
 fn damage(directory: &Path) -> String {
     let check = || -> rusqlite::Result<String> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(directory.join("catalog.sqlite"), flags)?;
+        let file = directory.join("catalog.sqlite");
+        let read = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let write = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let connection =
+            Connection::open_with_flags(&file, write).or_else(|_| Connection::open_with_flags(&file, read))?;
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
     };
     match check() {

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use rusqlite::types::{ToSql, ToSqlOutput, Value as SqlValue, ValueRef};
+use rusqlite::types::{FromSql, ToSql, ToSqlOutput, Type, Value as SqlValue, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
-use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Parameter, Rows};
@@ -293,12 +292,12 @@ impl Store {
             )?;
             let entry = |row: &Row<'_>| {
                 Ok(Entry {
-                    id: row.get(0)?,
-                    label: row.get(1)?,
-                    text: row.get(2)?,
-                    metadata: row.get(3)?,
-                    reference: row.get(4)?,
-                    digest: row.get(5)?,
+                    id: field(row, 0, 0, "id")?,
+                    label: field(row, 1, 0, "label")?,
+                    text: field(row, 2, 0, "text")?,
+                    metadata: field(row, 3, 0, "metadata")?,
+                    reference: field(row, 4, 0, "name of a reference")?,
+                    digest: field(row, 5, 0, "digest of a reference")?,
                 })
             };
             let find = |&(item, reference)| statement.query_row([item, reference], entry).optional();
@@ -392,11 +391,12 @@ fn select_items(connection: &Connection, tail: &str, parameters: impl rusqlite::
     let item = |row: &Row<'_>| {
         Ok(Item {
             row: row.get(0)?,
-            id: row.get(1)?,
-            label: row.get(2)?,
-            text: row.get(3)?,
-            metadata: json(row, 4)?,
-            added: row.get(5)?,
+            id: field(row, 1, 1, "id")?,
+            label: field(row, 2, 1, "label")?,
+            text: field(row, 3, 1, "text")?,
+            metadata: serde_json::from_str(&field::<String>(row, 4, 1, "metadata")?)
+                .map_err(|error| damaged(row, 1, "metadata", error))?,
+            added: field(row, 5, 1, "time")?,
             references: Vec::new(),
         })
     };
@@ -412,11 +412,17 @@ fn select_items(connection: &Connection, tail: &str, parameters: impl rusqlite::
     Ok(items)
 }
 
-fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Value> {
-    let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
-    })
+/// A column of a row that tells of an item, whose id is in another one.
+fn field<T: FromSql>(row: &Row<'_>, column: usize, id: usize, what: &str) -> rusqlite::Result<T> {
+    row.get(column).map_err(|error| damaged(row, id, what, error))
+}
+
+/// The error for a column that is not as it was written.
+fn damaged(row: &Row<'_>, id: usize, what: &str, error: impl std::fmt::Display) -> rusqlite::Error {
+    let id = row.get_ref(id).ok().and_then(|id| id.as_bytes().ok()).map(String::from_utf8_lossy);
+    let id: String = id.unwrap_or_default().chars().take(80).collect();
+    let words = format!("the {what} of item {id:?} is damaged ({error}); update or remove that item");
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Null, words.into())
 }
 
 /// Appends a stored vector, unless it has another length.
