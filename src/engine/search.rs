@@ -16,6 +16,8 @@ use crate::vectors::Vectors;
 const STEP: usize = 16_384;
 /// Bytes of the entries of hits that are kept in memory.
 const REMEMBERED: usize = 32 << 20;
+/// The largest entry of them: to make Python's objects of a larger one takes longer than to read it again.
+const LARGEST: usize = 64 << 10;
 /// Bytes that an entry takes beside its texts, about.
 const ENTRY: usize = 256;
 /// How far the square of a vector's length may be from 1: rounding of 4,096 numbers to 32 bits stays far below.
@@ -258,6 +260,9 @@ impl Shown {
     fn keep(&mut self, row: (i64, i64), entry: &Arc<Entry>) {
         let texts = [&entry.label, &entry.text].into_iter().flatten().map(String::len).sum::<usize>();
         let bytes = ENTRY + texts + entry.id.len() + entry.metadata.len() + entry.reference.len();
+        if bytes > LARGEST {
+            return;
+        }
         if self.bytes + bytes > REMEMBERED {
             *self = Self::default();
         }
