@@ -447,7 +447,7 @@ fn write_joined(list: &[Condition], word: &str, empty: &str, sql: &mut String, b
     sql.push(')');
 }
 
-/// What a value must be: its JSON types, and how it compares in SQL with the `{}`.
+/// A condition on a value: its JSON types, and how it compares in SQL with the `{}`.
 type Wanted = Vec<(&'static str, Option<String>)>;
 
 const NUMBERS: &str = "'integer', 'real'";
@@ -530,7 +530,7 @@ impl Test {
         sql.push_str(&format!("(CASE {kind} {cases} ELSE {listed} END)"));
     }
 
-    /// What a single value must be.
+    /// The condition on a single value.
     fn wanted(&self, binder: &mut Binder<'_>) -> Wanted {
         let (scalars, sign, others) = match self {
             Self::In(scalars) => (&scalars[..], "=", &[][..]),

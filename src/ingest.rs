@@ -111,7 +111,7 @@ pub struct Report {
 /// Something that cannot be added.
 #[derive(Debug)]
 pub struct Failure {
-    /// What it is called: a path, an item's picture, or a row.
+    /// Its name: a path, an item's picture, or a row.
     pub name: String,
     /// Why it cannot be added.
     pub error: Error,
@@ -119,15 +119,15 @@ pub struct Failure {
     pub pictures: usize,
 }
 
-/// What an ingest takes next.
+/// The next input of an ingest.
 pub type Next = std::result::Result<Draft, Failure>;
 
-/// What a folder holds.
+/// The contents of a folder.
 #[derive(Debug, Default)]
 pub struct Folder {
     /// An item for each folder with pictures, sorted by id.
     pub drafts: Vec<Draft>,
-    /// What could not be listed, followed or named, sorted by path.
+    /// Entries that could not be listed, followed or named, sorted by path.
     pub failed: Vec<(String, Error)>,
 }
 
@@ -324,7 +324,7 @@ fn is_unread(head: &[u8]) -> bool {
     at(4, b"ftypcrx ") || at(0, b"\0\0\0\x0cjP  \r\n\x87\n") || at(0, b"8BPS")
 }
 
-/// What is stored in one transaction.
+/// Drafts that are stored in one transaction.
 #[derive(Default)]
 struct Batch {
     drafts: Vec<Draft>,
@@ -467,7 +467,7 @@ fn parts(mut draft: Draft, pictures: usize, bytes: u64) -> VecDeque<(Draft, u64)
     parts
 }
 
-/// What a picture counts towards the bytes of its batch.
+/// The share of a picture in the bytes of its batch.
 fn weight(source: &Source) -> u64 {
     match source {
         Source::Path(path) => fs::metadata(path).map_or(0, |file| file.len()),

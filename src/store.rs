@@ -114,7 +114,7 @@ pub struct Seen<'a> {
     pub renamed: bool,
 }
 
-/// What [`Store::add_seen`] did.
+/// The outcome of [`Store::add_seen`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stored {
     /// For each item, what was done with it.
@@ -370,7 +370,7 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
-/// What came of a try to write.
+/// The outcome of a try to write.
 enum Turn<T> {
     Done(T),
     /// Another thread or process writes.

@@ -1,4 +1,4 @@
-"""What must never be lost: catalogs that are opened, forked, killed, replaced, damaged and squeezed while in use.
+"""Catalogs that are opened, forked, killed, replaced, damaged and squeezed while in use: nothing may be lost.
 
 Short forms of longer trials; each runs the real processes, files and signals.
 """

@@ -289,7 +289,7 @@ def _questions(toys: Sequence[Toy], photos: Sequence[Path]) -> list[Question]:
     return questions
 
 
-#: What the figures call the languages of sentences.
+#: The names of the languages of sentences in the figures.
 LANGUAGES = {"en": "English", "zh-Hans": "simplified Chinese", "zh-Hant": "traditional Chinese"}
 
 

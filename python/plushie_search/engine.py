@@ -355,7 +355,7 @@ class Engine:
         return items
 
     def _unknown_keys(self, where: Where) -> list[str]:
-        """What to say of a filter that fits nothing. One that fits something has no need to be doubted."""
+        """Notes about a filter that fits nothing; one that fits something has no need to be doubted."""
         return [
             f"no item has the key {key!r} in its metadata, which the filter names: is it spelled so?"
             for key in self._core.unknown_keys(where)

@@ -126,7 +126,7 @@ impl Engine {
         self.commit(prepared)
     }
 
-    /// What [`add`](Self::add) takes before the item is stored: a part of an item whose pictures all can be used.
+    /// Encodes a part of an item for [`add`](Self::add), all of whose pictures must be usable.
     ///
     /// # Errors
     /// As those of [`add`](Self::add).
@@ -482,7 +482,7 @@ fn reference_name(source: &Source) -> Result<String> {
     })
 }
 
-/// What a report calls a picture that cannot be used.
+/// Names a picture that cannot be used, for the report.
 fn told(id: &str, source: &Source) -> String {
     match source {
         Source::Path(path) => shown(path),

@@ -56,7 +56,7 @@ fn decoded(xml: &[u8]) -> Cow<'_, str> {
     Cow::Owned(String::from_utf16_lossy(&units))
 }
 
-/// What follows each place where `name` stands.
+/// The text after each place where `name` stands.
 fn after<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices(name).map(|(at, found)| &text[at + found.len()..])
 }

@@ -204,7 +204,7 @@ fn open_file<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     }
 }
 
-/// What an open file is called: an upload by the name that its sender gave it, others by their own.
+/// Names an open file: an upload by the name that its sender gave it, others by their own.
 fn file_name(file: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     let py = file.py();
     for attribute in [intern!(py, "filename"), intern!(py, "name")] {

@@ -103,7 +103,7 @@ struct Current {
     bare: Draft,
     /// The pictures that are to come, with their names.
     pictures: VecDeque<(String, Py<PyAny>)>,
-    /// What could not be converted and is to be told.
+    /// A picture that could not be converted, to be reported next.
     failed: Option<Failure>,
 }
 

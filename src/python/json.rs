@@ -188,7 +188,7 @@ fn is_nan(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(number && object.extract::<f64>()?.is_nan())
 }
 
-/// What is no type of JSON, and has a plain form in it.
+/// Converts values that are of no JSON type and have a plain form in it.
 fn other(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
     let py = object.py();
     if object.hasattr(intern!(py, "isoformat"))? {

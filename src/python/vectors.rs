@@ -1,4 +1,4 @@
-//! What Python calls vectors and row numbers, as the core wants them.
+//! Converts Python's vectors and row numbers.
 
 use numpy::{PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};

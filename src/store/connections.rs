@@ -21,7 +21,7 @@ const SPARE_READERS: usize = 16;
 /// Tells a file from every other: its device, its inode, and when it was made, since an inode is used again.
 pub(super) type Identity = (u64, u64, Option<SystemTime>);
 
-/// What changes with every change of the files: length and time of catalog.sqlite, and whether there is a log.
+/// Changes with every change of the files: length and time of catalog.sqlite, and whether there is a log.
 type Stamp = (u64, Option<SystemTime>, bool);
 
 #[derive(Debug)]

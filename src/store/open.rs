@@ -262,7 +262,7 @@ fn check_header(directory: &Path, file: &Path, create: bool) -> Result<bool> {
     Ok(false)
 }
 
-/// What the file says of itself, read as if nothing could change it: no locks, nothing written.
+/// Reads the marks of the file as if nothing could change it: no locks, nothing written.
 fn peek(file: &Path) -> rusqlite::Result<(i64, i64, i64)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     known(&Connection::open_with_flags(immutable(file), flags)?)
