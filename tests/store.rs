@@ -558,17 +558,22 @@ const FORMAT_1: &str = "
 
 #[test]
 fn a_catalog_of_the_first_format_is_brought_up_to_date() {
-    let home = tempfile::tempdir().unwrap();
-    let file = home.path().join("catalog.sqlite");
-    let old = rusqlite::Connection::open(&file).unwrap();
-    old.execute_batch(FORMAT_1).unwrap();
-    drop(old);
-    // All who come at once find it so.
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| assert_eq!(Store::open(home.path(), &Access::existing()).unwrap().len().unwrap(), 1));
-        }
-    });
+    let old_catalog = || {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("catalog.sqlite");
+        rusqlite::Connection::open(&file).unwrap().execute_batch(FORMAT_1).unwrap();
+        (home, file)
+    };
+    // Threads that open it at once find it whole, whichever of them brings it up to date.
+    for _ in 0..30 {
+        let (home, _) = old_catalog();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert_eq!(Store::open(home.path(), &Access::existing()).unwrap().len().unwrap(), 1));
+            }
+        });
+    }
+    let (home, file) = old_catalog();
     let store = Store::open(home.path(), &Access::existing()).unwrap();
     assert_eq!(store.get("bear").unwrap().text.as_deref(), Some("brown"));
     let model = store.model("mini", "abc", 2).unwrap();

@@ -124,17 +124,22 @@ fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened,
             file.display()
         )));
     }
-    // In one transaction: between two reads another process may have created the tables.
-    let look = |connection: &Connection| known(&*connection.unchecked_transaction()?);
-    let mut found = look(&connection).map_err(|error| sql_error(directory, &error))?;
+    let look = |connection: &Connection| {
+        // In one transaction: between two reads another process may create the tables, or bring them up to date.
+        let transaction = connection.unchecked_transaction()?;
+        Ok((known(&transaction)?, schema(&transaction)?))
+    };
+    let look = |connection: &Connection| look(connection).map_err(|error| sql_error(directory, &error));
+    let (mut found, mut tables) = look(&connection)?;
     if found == EMPTY {
         if !create {
             return Err(fail("holds no catalog yet".into()));
         }
-        found = create_tables(&mut connection).map_err(|error| sql_error(directory, &error))?;
+        create_tables(&mut connection).map_err(|error| sql_error(directory, &error))?;
+        (found, tables) = look(&connection)?;
     }
     check_format(directory, found.0, found.1)?;
-    check_tables(directory, &connection, found.1)?;
+    check_tables(directory, &tables, found.1)?;
     if !access.read_only {
         use_wal(&connection).map_err(|error| sql_error(directory, &error))?;
         if found.1 < FORMAT {
@@ -301,7 +306,7 @@ fn known(connection: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
 }
 
 /// All tables and the marks that make the file a catalog, in one transaction; whoever comes second finds them there.
-fn create_tables(connection: &mut Connection) -> rusqlite::Result<(i64, i64, i64)> {
+fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
     // Rows of 1 to 4 KB waste little of such a page.
     connection.pragma_update(None, "page_size", 8192)?;
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -311,8 +316,7 @@ fn create_tables(connection: &mut Connection) -> rusqlite::Result<(i64, i64, i64
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
     }
-    transaction.commit()?;
-    known(connection)
+    transaction.commit()
 }
 
 /// Brings older tables up to date, in one transaction; whoever comes second finds them so.
@@ -358,7 +362,7 @@ fn schema(connection: &Connection) -> rusqlite::Result<Vec<String>> {
 
 /// Refuses tables that are not ours: views, triggers, conditions and defaults of a stranger's catalog would run on our
 /// queries, for ever if they are made so.
-fn check_tables(directory: &Path, connection: &Connection, format: i64) -> Result<()> {
+fn check_tables(directory: &Path, found: &[String], format: i64) -> Result<()> {
     let expected = || -> rusqlite::Result<Vec<String>> {
         let ours = Connection::open_in_memory()?;
         ours.execute_batch(TABLES)?;
@@ -369,9 +373,9 @@ fn check_tables(directory: &Path, connection: &Connection, format: i64) -> Resul
         Ok(expected)
     };
     let compare = || -> rusqlite::Result<Option<String>> {
-        let (found, expected) = (schema(connection)?, expected()?);
+        let expected = expected()?;
         let differs = |one: &[String], other: &[String]| one.iter().find(|row| !other.contains(row)).cloned();
-        Ok(differs(&found, &expected).or_else(|| differs(&expected, &found)))
+        Ok(differs(found, &expected).or_else(|| differs(&expected, found)))
     };
     let Some(row) = compare().map_err(|error| sql_error(directory, &error))? else { return Ok(()) };
     let name: String = row.split(": ").next().unwrap_or_default().chars().take(60).collect();
