@@ -618,17 +618,26 @@ def by_pil(data: bytes) -> np.ndarray:
         return _core.decode(image)
 
 
+def in_png(xmp: bytes) -> tuple[bytes, bytes]:
+    return b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
+
+
+def with_xmp(kind: str, xmp: bytes) -> dict[str, bytes]:
+    packed = b"XML:com.adobe.xmp\0\1\0en\0\0" + zlib.compress(xmp)
+    return {
+        f"png {kind}": png(scene(), 8, 2, in_png(xmp)),
+        f"png packed {kind}": png(scene(), 8, 2, (b"iTXt", packed)),
+        f"webp {kind}": encoded(RGB, "WEBP", lossless=True, xmp=xmp),
+        f"jpeg {kind}": encoded(RGB, "JPEG", quality=95, xmp=xmp),
+    }
+
+
 def turned_files() -> dict[str, bytes]:
-    files = {}
+    files: dict[str, bytes] = {}
     rows = scene()
     for kind, xmp in XMP.items():
-        plain = b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
-        packed = b"XML:com.adobe.xmp\0\1\0en\0\0" + zlib.compress(xmp)
-        files[f"png {kind}"] = png(rows, 8, 2, (b"iTXt", plain))
-        files[f"png packed {kind}"] = png(rows, 8, 2, (b"iTXt", packed))
-        files[f"webp {kind}"] = encoded(RGB, "WEBP", lossless=True, xmp=xmp)
-        files[f"jpeg {kind}"] = encoded(RGB, "JPEG", quality=95, xmp=xmp)
-    files["png exif wins"] = png(rows, 8, 2, (b"iTXt", plain), (b"eXIf", exif(3)[6:]))
+        files |= with_xmp(kind, xmp)
+    files["png exif wins"] = png(rows, 8, 2, in_png(XMP["attribute"]), (b"eXIf", exif(3)[6:]))
     files["jpeg exif wins"] = encoded(RGB, "JPEG", quality=95, xmp=XMP["attribute"], exif=exif(1))
     block = exif(8)
     lines = "\n".join(block.hex()[i : i + 72] for i in range(0, 2 * len(block), 72))
@@ -677,15 +686,10 @@ BOUND = {
 
 
 def bound_files() -> dict[str, bytes]:
-    files = {}
+    files: dict[str, bytes] = {}
     rows = scene()
     for kind, xmp in BOUND.items():
-        plain = b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
-        packed = b"XML:com.adobe.xmp\0\1\0en\0\0" + zlib.compress(xmp)
-        files[f"png {kind}"] = png(rows, 8, 2, (b"iTXt", plain))
-        files[f"png packed {kind}"] = png(rows, 8, 2, (b"iTXt", packed))
-        files[f"webp {kind}"] = encoded(RGB, "WEBP", lossless=True, xmp=xmp)
-        files[f"jpeg {kind}"] = encoded(RGB, "JPEG", quality=95, xmp=xmp)
+        files |= with_xmp(kind, xmp)
         header = b"http://ns.adobe.com/xap/1.0/\0"
         files[f"png raw APP1 {kind}"] = png(rows, 8, 2, (b"tEXt", profile("APP1", header + xmp)))
         files[f"png raw xmp {kind}"] = png(rows, 8, 2, (b"tEXt", profile("xmp", xmp)))
