@@ -36,21 +36,21 @@ def noise(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def photograph(width: int, height: int, seed: int) -> Image.Image:
-    """Light and dark at full size, colour at an eighth of it, then shapes, and a little grain on top."""
+    """Light and dark at full size, color at an eighth of it, then shapes, and a little grain on top."""
     rng = np.random.default_rng(seed)
     levels = []
     for _ in range(3):
         small = Image.fromarray(noise(width // 8, height // 8, rng).astype(np.float32))
         levels.append(np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)))
     light = noise(width, height, rng)
-    colours = np.stack([128 + 48 * light + 16 * level for level in levels], axis=-1)
-    image = Image.fromarray(np.clip(colours, 0, 255).astype(np.uint8))
+    colors = np.stack([128 + 48 * light + 16 * level for level in levels], axis=-1)
+    image = Image.fromarray(np.clip(colors, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
     for _ in range(24):
         x, y = rng.integers(0, width), rng.integers(0, height)
         radius = int(rng.integers(height // 40, height // 8))
-        colour = tuple(int(c) for c in rng.integers(0, 256, 3))
-        draw.ellipse((x - radius, y - radius // 2, x + radius, y + radius // 2), fill=colour)
+        color = tuple(int(c) for c in rng.integers(0, 256, 3))
+        draw.ellipse((x - radius, y - radius // 2, x + radius, y + radius // 2), fill=color)
     grain = rng.normal(0, GRAIN, (height, width, 1)).astype(np.float32)
     return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
 

@@ -2,7 +2,7 @@
 
     python benches/search.py            # 1 and 2 threads, 100,000 vectors of 256 and 512 numbers, k=10
 
-Candidate and reference take turns, so that a busy neighbour slows both; the ratio of the medians is what counts
+Candidate and reference take turns, so that a busy neighbor slows both; the ratio of the medians is what counts
 (above 1 means that ours is faster). Both must find the same ids.
 """
 
@@ -87,8 +87,8 @@ def compare(ours: tuple, theirs: tuple) -> None:
     (our_scores, our_ids), (their_scores, their_ids) = ours, theirs
     assert abs(our_scores - their_scores).max() < 1e-6, "the scores differ"
     for i, j in zip(*(our_ids != their_ids).nonzero(), strict=True):
-        neighbours = (abs(our_scores[i] - our_scores[i, j]) < 1e-6).sum() - 1
-        assert neighbours or j == K - 1, "the ids differ"
+        neighbors = (abs(our_scores[i] - our_scores[i, j]) < 1e-6).sum() - 1
+        assert neighbors or j == K - 1, "the ids differ"
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main() -> None:
     )
     parser.add_argument("--std", type=float, nargs="+", default=[0.229, 0.224, 0.225], help="(%(default)s)")
     parser.add_argument("--channels", choices=("rgb", "bgr"), default="rgb", help="(%(default)s)")
-    parser.add_argument("--licence", default="unknown", help="of the network")
+    parser.add_argument("--license", default="unknown", help="of the network")
     given = parser.parse_args()
     if not {len(given.mean), len(given.std)} <= {1, 3}:
         parser.error("--mean and --std take one number, or three")
@@ -46,7 +46,7 @@ def main() -> None:
         "name": given.directory.name,
         "version": "1",
         "dimension": math.prod(sizes),
-        "licence": given.licence,
+        "license": given.license,
         "description": f"the picture network {given.network.name}",
         "languages": [],
         "image": {

@@ -76,7 +76,7 @@ impl Model {
         match settings(&dir.join(MANIFEST)) {
             Ok(text) => Self::described(dir, &text, MANIFEST, None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let manifest = layout::recognised(dir).map_err(blame)?;
+                let manifest = layout::recognized(dir).map_err(blame)?;
                 Self::complete(dir, manifest, "the manifest made from its files", None)
             }
             Err(error) => Err(blame(format!("{MANIFEST} cannot be read: {error}"))),
@@ -212,7 +212,7 @@ impl Model {
 
     /// The manifest as JSON, with everything that was found out: saved as `model.json`, it describes the same model.
     pub fn manifest(&self) -> String {
-        serde_json::to_string_pretty(&self.manifest).expect("strings, numbers and enums always serialise")
+        serde_json::to_string_pretty(&self.manifest).expect("strings, numbers and enums always serialize")
     }
 
     /// The model's name.
@@ -251,9 +251,9 @@ impl Model {
         self.manifest.text.as_ref()
     }
 
-    /// Under which licence the model may be used, if it says so.
-    pub fn licence(&self) -> Option<&str> {
-        self.manifest.licence.as_deref()
+    /// Under which license the model may be used, if it says so.
+    pub fn license(&self) -> Option<&str> {
+        self.manifest.license.as_deref()
     }
 
     /// What the model is, in its makers' words.

@@ -35,7 +35,7 @@ pub use self::limits::{MAX_FILE, MAX_PIXELS, MAX_SIDE};
 pub use self::orientation::Told;
 pub use self::samples::Samples;
 
-/// Of thumbnails: small, and no artefact that the eye sees at that size.
+/// Of thumbnails: small, and no artifact that the eye sees at that size.
 const THUMBNAIL_QUALITY: i32 = 85;
 
 /// An upright picture: rows from top to bottom, each pixel three bytes: red, green, blue.
@@ -222,7 +222,7 @@ impl Source {
     }
 
     /// A small copy as a JPEG file, neither side longer than `side` and never enlarged; no metadata goes with it.
-    /// `quality` is libjpeg's, 1 to 100; without it no artefact can be seen.
+    /// `quality` is libjpeg's, 1 to 100; without it no artifact can be seen.
     ///
     /// # Errors
     /// As [`decode`](Self::decode); [`Error::Argument`] when `side` is 0 or `quality` is not from 1 to 100.

@@ -44,8 +44,8 @@ pub struct Preprocess {
     std: [f32; 3],
     fill: [u8; 3],
     channels: Channels,
-    #[serde(skip_serializing_if = "Centre::is_default")]
-    centre: Centre,
+    #[serde(skip_serializing_if = "Center::is_default")]
+    center: Center,
 }
 
 /// How a picture of any shape becomes one of the model's shape.
@@ -85,7 +85,7 @@ pub enum Channels {
 /// Where the middle of a picture is, when an odd number of rows or columns is cut off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Centre {
+pub enum Center {
     /// The odd one goes below or on the right: transformers' image processors.
     #[default]
     Down,
@@ -94,7 +94,7 @@ pub enum Centre {
     Even,
 }
 
-impl Centre {
+impl Center {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -130,11 +130,11 @@ impl FromStr for Filter {
     }
 }
 
-impl FromStr for Centre {
+impl FromStr for Center {
     type Err = Error;
 
     fn from_str(word: &str) -> Result<Self> {
-        parse("centre", word)
+        parse("center", word)
     }
 }
 
@@ -162,7 +162,7 @@ struct Fields {
     #[serde(default)]
     channels: Channels,
     #[serde(default)]
-    centre: Centre,
+    center: Center,
 }
 
 fn white() -> [u8; 3] {
@@ -173,8 +173,8 @@ impl TryFrom<Fields> for Preprocess {
     type Error = Error;
 
     fn try_from(fields: Fields) -> Result<Self> {
-        let Fields { resize, size, resize_to, filter, mean, std, fill, channels, centre } = fields;
-        Self { resize, size, resize_to, filter, mean, std, fill, channels, centre }.checked()
+        let Fields { resize, size, resize_to, filter, mean, std, fill, channels, center } = fields;
+        Self { resize, size, resize_to, filter, mean, std, fill, channels, center }.checked()
     }
 }
 
@@ -199,7 +199,7 @@ impl Preprocess {
     /// [`Error::Argument`] when a side is not from 1 to 4096, a number is not finite, or a `std` is 0.
     pub fn new(resize: Resize, size: [usize; 2], mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
         let (filter, fill, channels) = (Filter::default(), white(), Channels::default());
-        Self { resize, size, resize_to: None, filter, mean, std, fill, channels, centre: Centre::default() }.checked()
+        Self { resize, size, resize_to: None, filter, mean, std, fill, channels, center: Center::default() }.checked()
     }
 
     /// With another filter.
@@ -207,7 +207,7 @@ impl Preprocess {
         Self { filter, ..self }
     }
 
-    /// With another colour around a picture in a letterbox.
+    /// With another color around a picture in a letterbox.
     pub fn with_fill(self, fill: [u8; 3]) -> Self {
         Self { fill, ..self }
     }
@@ -218,8 +218,8 @@ impl Preprocess {
     }
 
     /// With another idea of the middle, where an odd number of rows or columns is cut off.
-    pub fn with_centre(self, centre: Centre) -> Self {
-        Self { centre, ..self }
+    pub fn with_center(self, center: Center) -> Self {
+        Self { center, ..self }
     }
 
     /// Scales the shorter side to `side` before the middle is cut out, as with 256 and then 224.
@@ -280,7 +280,7 @@ impl Preprocess {
         Ok(tensors)
     }
 
-    /// Decodes, resizes and normalises into `out`: three planes of rows.
+    /// Decodes, resizes and normalizes into `out`: three planes of rows.
     ///
     /// # Errors
     /// As [`Source::decode`]; [`Error::Argument`] when `out` has another length than [`tensor_len`](Self::tensor_len).
@@ -303,7 +303,7 @@ impl Preprocess {
         Ok(())
     }
 
-    /// Resizes and normalises a picture into `out`: three planes of rows.
+    /// Resizes and normalizes a picture into `out`: three planes of rows.
     ///
     /// # Errors
     /// [`Error::Argument`] when `out` has another length than [`tensor_len`](Self::tensor_len).
@@ -335,7 +335,7 @@ impl Preprocess {
 
     /// Whether another has the same pixels, whatever numbers they become.
     fn sees_as(&self, other: &Self) -> bool {
-        let seen = |by: &Self| (by.resize, by.size, by.resize_to, by.filter, by.centre);
+        let seen = |by: &Self| (by.resize, by.size, by.resize_to, by.filter, by.center);
         seen(self) == seen(other)
     }
 
@@ -359,7 +359,7 @@ impl Preprocess {
                 let (columns, rows) =
                     if w * cover_h <= h * cover_w { (cover_w, cover_w * h / w) } else { (cover_h * w / h, cover_h) };
                 let (across, down) = (w as f64 / columns as f64, h as f64 / rows as f64);
-                let (left, top) = (self.centre.before(columns - width), self.centre.before(rows - height));
+                let (left, top) = (self.center.before(columns - width), self.center.before(rows - height));
                 let from = [left as f64 * across, top as f64 * down, width as f64 * across, height as f64 * down];
                 Plan { from, to: [0, 0, self.size[1], self.size[0]] }
             }
@@ -420,7 +420,7 @@ mod tests {
         for (width, down, even) in [(299, 37.0, 38.0), (301, 38.0, 38.0)] {
             let settings = preprocess(Resize::Crop, [224, 224]);
             assert_eq!(settings.plan((width, 224)).from, [down, 0.0, 224.0, 224.0]);
-            assert_eq!(settings.with_centre(Centre::Even).plan((width, 224)).from, [even, 0.0, 224.0, 224.0]);
+            assert_eq!(settings.with_center(Center::Even).plan((width, 224)).from, [even, 0.0, 224.0, 224.0]);
         }
     }
 
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letterbox_is_centred_and_never_empty() {
+    fn a_letterbox_is_centerd_and_never_empty() {
         let settings = preprocess(Resize::Letterbox, [100, 200]);
         assert_eq!(settings.plan((50, 100)).to, [75, 0, 50, 100]);
         assert_eq!(settings.plan((1000, 100)).to, [0, 40, 200, 20]);

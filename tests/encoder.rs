@@ -79,13 +79,13 @@ fn open(threads: usize) -> Option<(tempfile::TempDir, Encoder)> {
     Some((dir, encoder))
 }
 
-fn plain(name: &str, colour: [u8; 3]) -> Source {
-    let picture = Picture::from_rgb(6, 5, colour.repeat(30)).unwrap();
+fn plain(name: &str, color: [u8; 3]) -> Source {
+    let picture = Picture::from_rgb(6, 5, color.repeat(30)).unwrap();
     Source::Pixels { name: name.into(), picture: Arc::new(picture) }
 }
 
-fn by_hand(colour: [u8; 3]) -> Vec<f32> {
-    let vector: Vec<f32> = (0..4).map(|i| (0..3).map(|c| f32::from(colour[c]) / 255.0 * WEIGHTS[c][i]).sum()).collect();
+fn by_hand(color: [u8; 3]) -> Vec<f32> {
+    let vector: Vec<f32> = (0..4).map(|i| (0..3).map(|c| f32::from(color[c]) / 255.0 * WEIGHTS[c][i]).sum()).collect();
     let length = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
     vector.iter().map(|v| v / length).collect()
 }
@@ -98,12 +98,12 @@ fn assert_close(left: &[f32], right: &[f32]) {
 #[test]
 fn vectors_are_as_computed_by_hand() {
     let Some((_dir, encoder)) = open(2) else { return };
-    let colours: Vec<[u8; 3]> = (0..20).map(|i| [255 - i * 3, i * 11, 7]).collect();
-    let sources: Vec<Source> = colours.iter().map(|&colour| plain("plain", colour)).collect();
+    let colors: Vec<[u8; 3]> = (0..20).map(|i| [255 - i * 3, i * 11, 7]).collect();
+    let sources: Vec<Source> = colors.iter().map(|&color| plain("plain", color)).collect();
     let vectors = encoder.images(&sources).unwrap();
     assert_eq!((vectors.len(), vectors.dim(), encoder.dim()), (20, 4, 4));
-    for (row, &colour) in vectors.rows().zip(&colours) {
-        assert_close(row, &by_hand(colour));
+    for (row, &color) in vectors.rows().zip(&colors) {
+        assert_close(row, &by_hand(color));
     }
     assert!(encoder.images(&[]).unwrap().is_empty());
 }
@@ -135,9 +135,9 @@ fn many_threads_share_an_encoder() {
             let encoder = &encoder;
             scope.spawn(move || {
                 for i in 0..50 {
-                    let colour = [seed * 30, i * 5, 200];
-                    let vectors = encoder.images(&[plain("one", colour), plain("two", [1, 2, 3])]).unwrap();
-                    assert_close(vectors.row(0), &by_hand(colour));
+                    let color = [seed * 30, i * 5, 200];
+                    let vectors = encoder.images(&[plain("one", color), plain("two", [1, 2, 3])]).unwrap();
+                    assert_close(vectors.row(0), &by_hand(color));
                     assert_close(vectors.row(1), &by_hand([1, 2, 3]));
                 }
             });
@@ -171,7 +171,7 @@ fn a_fingerprint_follows_content_and_settings() {
     assert_eq!(write(two.path(), &MANIFEST.replace("tiny", "other")).fingerprint(), model.fingerprint());
     assert_ne!(write(three.path(), &MANIFEST.replace("bilinear", "bicubic")).fingerprint(), model.fingerprint());
     assert_eq!((model.name(), model.version(), model.dim()), ("tiny", "1", 4));
-    assert!(model.text().is_none() && model.licence().is_none() && model.languages().is_empty());
+    assert!(model.text().is_none() && model.license().is_none() && model.languages().is_empty());
 }
 
 #[test]

@@ -329,7 +329,7 @@ def resnet50(directory):
         for name, parameter in model.named_parameters():
             if name.endswith("layer.2.normalization.weight"):
                 parameter.fill_(0.2)
-        # Batch normalisation has to know what is normal, or all pictures are alike: large patches of colour.
+        # Batch normalization has to know what is normal, or all pictures are alike: large patches of color.
         for seed in range(20):
             patches = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
             model(torch.nn.functional.interpolate(patches, size=112, mode="bicubic"))

@@ -37,7 +37,7 @@ fn pixels_are_the_same_on_every_machine() {
 }
 
 #[test]
-fn pixels_do_not_depend_on_threads_or_neighbours() {
+fn pixels_do_not_depend_on_threads_or_neighbors() {
     let (seeds, views) = ([5, 6, 7, 5], [1, 2, 3, 1]);
     let one = render_many(&seeds, &views, Scene::Everyday, 48, Some(1)).unwrap();
     assert_eq!(render_many(&seeds, &views, Scene::Everyday, 48, Some(3)).unwrap(), one);
@@ -88,7 +88,7 @@ fn every_value_is_reached_and_consistent() {
 }
 
 #[test]
-fn every_species_and_colour_looks_different() {
+fn every_species_and_color_looks_different() {
     let view = View::sample(0, Scene::Studio);
     let plain = Attributes {
         species: Species::Bear,

@@ -19,7 +19,7 @@ COLORS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230), "
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """photos/<colour>/1.png and 2.png, all different."""
+    """photos/<color>/1.png and 2.png, all different."""
     for name, color in COLORS.items():
         folder = tmp_path / "photos" / name
         folder.mkdir(parents=True)

@@ -18,7 +18,7 @@ def test_csv(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         "toys.csv",
-        "\ufeffid,images,label,description,price,code,sale,colour\r\n"
+        "\ufeffid,images,label,description,price,code,sale,color\r\n"
         'bear,a.jpg; b/c.jpg,bear,"brown, with\na scarf",12.5,007,true,\r\n'
         "小熊,d.jpg,,,,,,红色\r\n",
     )
@@ -30,7 +30,7 @@ def test_csv(tmp_path: Path) -> None:
             {"price": 12.5, "code": "007", "sale": True},
             "brown, with\na scarf",
         ),
-        Description("小熊", [tmp_path / "d.jpg"], None, {"colour": "红色"}, None),
+        Description("小熊", [tmp_path / "d.jpg"], None, {"color": "红色"}, None),
     ]
 
 

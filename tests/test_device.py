@@ -277,15 +277,15 @@ def test_casts_of_what_is_transposed_do_not_crash_the_runtime(kind, tmp_path):
     """Some versions of ONNX Runtime do by themselves, so that this is tried in a process of its own."""
     directory = toy.write(tmp_path / "model", text=None)
     weights = chain(kind, directory)
-    colour = np.array([200, 90, 30])
+    color = np.array([200, 90, 30])
     code = (
         "import sys, numpy as np; from plushie_search import hub\n"
         "encoder = hub.open_encoder(sys.argv[1], threads=1)\n"
-        f"print(*encoder.encode_images(np.full((8, 8, 3), {colour.tolist()}, np.uint8))[0])"
+        f"print(*encoder.encode_images(np.full((8, 8, 3), {color.tolist()}, np.uint8))[0])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(directory)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    values = (colour / 255 - toy.PREPROCESS["mean"]) / toy.PREPROCESS["std"]
+    values = (color / 255 - toy.PREPROCESS["mean"]) / toy.PREPROCESS["std"]
     values = values.astype(np.int64) if kind == TensorProto.INT64 else values
     expected = toy.unit((np.repeat(values[:, None], toy.SIDE**2, 1) @ weights["w"]).reshape(-1) @ weights["v"])
     assert np.array(done.stdout.split(), float) @ expected > 0.9999
@@ -380,8 +380,8 @@ def test_a_network_that_shares_a_scale_is_given_pictures_one_by_one(tmp_path):
     network = toy.model(
         [
             helper.make_node("Flatten", ["pixel_values"], ["pixels"]),
-            helper.make_node("DynamicQuantizeLinear", ["pixels"], ["quantised", "scale", "zero"]),
-            helper.make_node("DequantizeLinear", ["quantised", "scale", "zero"], ["rough"]),
+            helper.make_node("DynamicQuantizeLinear", ["pixels"], ["quantized", "scale", "zero"]),
+            helper.make_node("DequantizeLinear", ["quantized", "scale", "zero"], ["rough"]),
             helper.make_node("MatMul", ["rough", "weights"], ["image_embeds"]),
         ],
         [("pixel_values", TensorProto.FLOAT, ["batch", 3, toy.SIDE, toy.SIDE])],

@@ -10,7 +10,7 @@ from plushie_search.train import dictionary, words
 
 SYSTEM = Path("/usr/share/wordnet")
 ANNOTATIONS = Path("/usr/share/unicode/cldr/common/annotations")
-LICENCE = "  1 This software and database is being provided to you\n"
+LICENSE = "  1 This software and database is being provided to you\n"
 NOUNS = """\
 00000010 05 n 02 bear 0 bruin 0 001 ~ 00000020 n 0000 | massive mammals, with shaggy coats; "it growled"
 00000020 05 n 01 brown_bear 0 002 @ 00000010 n 0000 ~ 00000030 n 0000 | large ferocious bear of Eurasia
@@ -35,7 +35,7 @@ def wordnet(tmp_path, monkeypatch):
         ("data.adj", ADJECTIVES),
         ("index.adj", ADJECTIVE_INDEX),
     ):
-        (tmp_path / name).write_text(LICENCE + text, encoding="utf-8")
+        (tmp_path / name).write_text(LICENSE + text, encoding="utf-8")
     monkeypatch.setattr(dictionary, "SENSES", ({"bear": "bear n1"}, {"red": "red a1"}))
     return dictionary.WordNet(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Models of the catalogue: from a hub into its cache and from there into an engine, and all that can go wrong."""
+"""Models of the registry: from a hub into its cache and from there into an engine, and all that can go wrong."""
 
 import hashlib
 import json
@@ -50,7 +50,7 @@ def server(toy_model, tmp_path, monkeypatch):
 
 @pytest.fixture
 def publish(server, tmp_path, monkeypatch):
-    """Writes a catalogue with the toy model as the entry `published`, with changes."""
+    """Writes a registry with the toy model as the entry `published`, with changes."""
 
     def write(*, pinned=True, **changes):
         image = {**toy.manifest()["image"], "file": "onnx/image.onnx"}
@@ -61,8 +61,8 @@ def publish(server, tmp_path, monkeypatch):
         entry = {
             "description": "a toy",
             "good_at": "tests",
-            "licence": "MIT",
-            "licence_url": "https://example.org/licence",
+            "license": "MIT",
+            "license_url": "https://example.org/license",
             "dimension": toy.DIM,
             "languages": ["en"],
             "repository": server.repository,
@@ -71,9 +71,9 @@ def publish(server, tmp_path, monkeypatch):
             "manifest": {"image": image, "text": text},
             **changes,
         }
-        path = tmp_path / f"catalogue-{len(list(tmp_path.glob('catalogue-*')))}.json"
+        path = tmp_path / f"registry-{len(list(tmp_path.glob('registry-*')))}.json"
         path.write_text(json.dumps({"format": 1, "models": {"published": entry}}))
-        monkeypatch.setenv("PLUSHIE_CATALOGUE", str(path))
+        monkeypatch.setenv("PLUSHIE_REGISTRY", str(path))
 
     return write
 
@@ -343,7 +343,7 @@ def test_without_the_package_of_the_hub(publish, missing, monkeypatch):
         assert ps.pull_model("published") == directory
 
 
-def test_the_first_download_pins_what_the_catalogue_does_not(publish, server):
+def test_the_first_download_pins_what_the_registry_does_not(publish, server):
     publish(pinned=False)
     first = ps.pull_model("published")
     known = pins.read("published")
@@ -411,12 +411,12 @@ def test_damaged_pins_say_what_to_do(publish):
             ps.pull_model("published")
 
 
-def test_a_licence_that_asks_for_consent(publish, server, monkeypatch, capsys):
-    publish(licence="Toy-Research", consent="for research only")
+def test_a_license_that_asks_for_consent(publish, server, monkeypatch, capsys):
+    publish(license="Toy-Research", consent="for research only")
     refused = (
-        "model published is under the licence Toy-Research: for research only. Read it at https://example.org/licence; "
-        "if your use is within it, say so once: plushie-search models pull published --accept-licence, or "
-        "accept_licence=True in Python, or PLUSHIE_ACCEPT_LICENCE=Toy-Research in the environment"
+        "model published is under the license Toy-Research: for research only. Read it at https://example.org/license; "
+        "if your use is within it, say so once: plushie-search models pull published --accept-license, or "
+        "accept_license=True in Python, or PLUSHIE_ACCEPT_LICENSE=Toy-Research in the environment"
     )
     with pytest.raises(ModelError) as error:
         ps.pull_model("published")
@@ -425,25 +425,25 @@ def test_a_licence_that_asks_for_consent(publish, server, monkeypatch, capsys):
     assert capsys.readouterr().err == f"plushie-search: {refused}\n"
     assert server.log == []
     for word in ("another", "toy-research, another", "published"):
-        monkeypatch.setenv("PLUSHIE_ACCEPT_LICENCE", word)
+        monkeypatch.setenv("PLUSHIE_ACCEPT_LICENSE", word)
         if word == "another":
             with pytest.raises(ModelError, match="Toy-Research"):
                 ps.pull_model("published")
         else:
             ps.pull_model("published")
             pins.path_of("published").unlink()
-    monkeypatch.delenv("PLUSHIE_ACCEPT_LICENCE")
+    monkeypatch.delenv("PLUSHIE_ACCEPT_LICENSE")
     with pytest.raises(ModelError, match="Toy-Research"):
         hub.resolve("published")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     shutil.rmtree(cache.folder())
-    assert main(["models", "pull", "published", "--accept-licence"]) == 2
+    assert main(["models", "pull", "published", "--accept-license"]) == 2
     monkeypatch.delenv("HF_HUB_OFFLINE")
     hub.resolve("published")
-    publish(licence="Toy-Research-2", consent="for research only, and on Mondays")
+    publish(license="Toy-Research-2", consent="for research only, and on Mondays")
     with pytest.raises(ModelError, match="Toy-Research-2: for research only, and on Mondays"):
         hub.resolve("published")
-    hub.resolve("published", accept_licence=True)
+    hub.resolve("published", accept_license=True)
 
 
 def test_a_model_that_nobody_publishes_says_how_to_make_it(publish):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from plushie_search import ModelError, PictureError, _core
 
-COLOURS = [(255, 0, 0), (12, 200, 99), (0, 0, 255), (255, 255, 255), (90, 60, 30)]
+COLORS = [(255, 0, 0), (12, 200, 99), (0, 0, 255), (255, 255, 255), (90, 60, 30)]
 TEXTS = {
     "a pink rabbit": ["a", "pink", "rabbit"],
     "The TEDDY bear": ["the", "teddy", "bear"],
@@ -26,11 +26,11 @@ TEXTS = {
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Pictures of one colour each, of various sizes."""
+    """Pictures of one color each, of various sizes."""
     folder = tmp_path_factory.mktemp("pictures")
-    for i, colour in enumerate(COLOURS):
-        Image.new("RGB", (10 + 7 * i, 40 - 5 * i), colour).save(folder / f"{i}.png")
-    return [folder / f"{i}.png" for i in range(len(COLOURS))]
+    for i, color in enumerate(COLORS):
+        Image.new("RGB", (10 + 7 * i, 40 - 5 * i), color).save(folder / f"{i}.png")
+    return [folder / f"{i}.png" for i in range(len(COLORS))]
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def test_an_encoder_says_what_it_is(toy_encoder):
 def test_images_match_hand_computation(toy_encoder, pictures):
     vectors = toy_encoder.encode_images(pictures)
     assert vectors.dtype == np.float32
-    assert vectors.shape == (len(COLOURS), toy.DIM)
-    np.testing.assert_allclose(vectors, [toy.colour_vector(colour) for colour in COLOURS], atol=1e-6)
+    assert vectors.shape == (len(COLORS), toy.DIM)
+    np.testing.assert_allclose(vectors, [toy.color_vector(color) for color in COLORS], atol=1e-6)
 
 
 def test_a_picture_of_two_halves_is_the_mean_of_its_halves(toy_encoder, tmp_path):
@@ -75,7 +75,7 @@ def test_a_picture_of_two_halves_is_the_mean_of_its_halves(toy_encoder, tmp_path
     picture.paste((0, 100, 40), (0, 0, toy.SIDE, toy.SIDE // 2))
     picture.save(tmp_path / "halves.png")
     [vector] = toy_encoder.encode_images([tmp_path / "halves.png"])
-    np.testing.assert_allclose(vector, toy.colour_vector((100, 50, 20)), atol=1e-6)
+    np.testing.assert_allclose(vector, toy.color_vector((100, 50, 20)), atol=1e-6)
 
 
 def test_texts_match_hand_computation(toy_encoder):
@@ -107,12 +107,12 @@ def test_long_texts_lose_their_tail_but_keep_the_end_token(toy_encoder):
 
 
 def test_vectors_do_not_depend_on_the_batch(encoder, pictures):
-    """A quantised network shares one scale in a batch; alone or in any company, the bits must be the same."""
+    """A quantized network shares one scale in a batch; alone or in any company, the bits must be the same."""
     network = toy.model(
         [
             helper.make_node("Flatten", ["pixel_values"], ["pixels"]),
-            helper.make_node("DynamicQuantizeLinear", ["pixels"], ["quantised", "scale", "zero"]),
-            helper.make_node("DequantizeLinear", ["quantised", "scale", "zero"], ["rough"]),
+            helper.make_node("DynamicQuantizeLinear", ["pixels"], ["quantized", "scale", "zero"]),
+            helper.make_node("DequantizeLinear", ["quantized", "scale", "zero"], ["rough"]),
             helper.make_node("MatMul", ["rough", "weights"], ["image_embeds"]),
         ],
         [("pixel_values", TensorProto.FLOAT, ["batch", 3, toy.SIDE, toy.SIDE])],
@@ -205,9 +205,7 @@ def test_int32_ids_and_fixed_shapes(encoder):
 
 def test_half_precision_networks(encoder, pictures):
     made = encoder(image_network=toy.image_tower(floats=np.float16))
-    np.testing.assert_allclose(
-        made.encode_images(pictures), [toy.colour_vector(colour) for colour in COLOURS], atol=5e-3
-    )
+    np.testing.assert_allclose(made.encode_images(pictures), [toy.color_vector(color) for color in COLORS], atol=5e-3)
 
 
 def test_outputs_found_by_name_or_chosen(encoder, pictures):
@@ -412,7 +410,7 @@ def test_the_first_bad_picture_is_named(toy_encoder, pictures, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"missing\.jpg"):
         toy_encoder.encode_images([tmp_path / "missing.jpg"])
     # The encoder is as good as before.
-    np.testing.assert_allclose(toy_encoder.encode_images(pictures)[0], toy.colour_vector(COLOURS[0]), atol=1e-6)
+    np.testing.assert_allclose(toy_encoder.encode_images(pictures)[0], toy.color_vector(COLORS[0]), atol=1e-6)
 
 
 @pytest.mark.parametrize("threads", [0, 1025])

@@ -53,7 +53,7 @@ def shade(number: int) -> tuple[int, int, int]:
 
 @pytest.fixture
 def colors(engine: ps.Engine, tmp_path: Path) -> ps.Engine:
-    """One item for each colour."""
+    """One item for each color."""
     for name, color in COLORS.items():
         save(tmp_path / "items" / name, "1.png", color)
     engine.add_folder(tmp_path / "items")
@@ -129,12 +129,12 @@ def test_where_leaves_others_out(engine: ps.Engine) -> None:
 
 
 def test_a_folder_of_queries_against_a_naive_search(colors: ps.Engine, tmp_path: Path) -> None:
-    references = {name: toy.colour_vector(color) for name, color in COLORS.items()}
+    references = {name: toy.color_vector(color) for name, color in COLORS.items()}
     expected = {}
     for number in range(60):
         item = list(COLORS)[number % 4]
         path = save(tmp_path / "queries" / item, f"{number:02}.png", shade(number))
-        scores = {name: float(vector @ toy.colour_vector(shade(number))) for name, vector in references.items()}
+        scores = {name: float(vector @ toy.color_vector(shade(number))) for name, vector in references.items()}
         expected[str(path)] = item, sorted(scores, key=lambda name: -scores[name]).index(item) + 1, scores[item]
     steps: list[tuple[int, int]] = []
     found = colors.evaluate(tmp_path / "queries", k=2, progress=lambda done, total, name: steps.append((done, total)))
@@ -163,7 +163,7 @@ def test_pairs_of_pictures_and_items(colors: ps.Engine) -> None:
     assert found.metrics["mAP"].value == pytest.approx((1 / 3 + (1 / 2 + 2 / 4) / 2 + 1) / 3)
     assert found.metrics["recall@4"].value == 1
     assert [outcome.wrong for outcome in found.outcomes] == ["red", "red", order[1]]
-    # They are the very colours of the catalog, which is worth a warning.
+    # They are the very colors of the catalog, which is worth a warning.
     assert found.copies == 3
     assert "3 queries are most likely in the catalog" in str(found)
 
@@ -171,7 +171,7 @@ def test_pairs_of_pictures_and_items(colors: ps.Engine) -> None:
 def test_texts(colors: ps.Engine) -> None:
     words = "red teddy bear"
     vector = toy.words_vector(["red", "teddy", "bear"])
-    scores = {name: float(vector @ toy.colour_vector(color)) for name, color in COLORS.items()}
+    scores = {name: float(vector @ toy.color_vector(color)) for name, color in COLORS.items()}
     order = sorted(scores, key=lambda name: -scores[name])
     found = colors.evaluate(texts=[(words, "red"), (words, set(order[2:]))])
     assert [(o.query, o.rank) for o in found.outcomes] == [(words, order.index("red") + 1), (words, 3)]

@@ -26,7 +26,7 @@ def save(path: Path, color: tuple[int, ...]) -> None:
 def catalog(
     tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Path:
-    """toys.catalog of two pictures for each colour, in the current folder, with queries/ and unknown/ beside it."""
+    """toys.catalog of two pictures for each color, in the current folder, with queries/ and unknown/ beside it."""
     monkeypatch.chdir(tmp_path)
     for name, color in COLORS.items():
         for number in range(2):

@@ -143,8 +143,8 @@ def test_settings_of_texts_matter(made, runtime, name, keys):
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
-        ("laion_immich", {"centre": "down"}),
-        ("clip", {"centre": "even"}),
+        ("laion_immich", {"center": "down"}),
+        ("clip", {"center": "even"}),
         ("siglip2", {"filter": "bicubic"}),
         ("chinese_clip", {"resize": "crop"}),
         ("dinov2", {"resize_to": None}),

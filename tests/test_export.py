@@ -105,7 +105,7 @@ def test_transformers(make, tmp_path, runtime):
     if tokenizer is not None:
         tokenizer.save_pretrained(directory)
     out = tmp_path / "out"
-    likeness = write.export(f"transformers:{directory}", out, licence="MIT", languages=["en"])
+    likeness = write.export(f"transformers:{directory}", out, license="MIT", languages=["en"])
     assert min(likeness.values()) >= 0.9999
     encoder = _core.Encoder(out, runtime=runtime, threads=1)
     assert encoder.name == "tiny"
@@ -235,14 +235,14 @@ def test_an_export_has_the_vectors_of_its_original_for_later_checks(tiny_open_cl
     directory, out = tiny_open_clip(), tmp_path / "out"
     assert (
         main(
-            ["models", "export", f"open_clip:local-dir:{directory}", str(out), "--licence", "MIT", "--languages", "en"]
+            ["models", "export", f"open_clip:local-dir:{directory}", str(out), "--license", "MIT", "--languages", "en"]
         )
         == 0
     )
     assert capsys.readouterr().out.startswith(f"{out}: least cosine with the original: image 1.000000, text 1.000000")
     assert min(check_model(out).likeness.values()) >= 0.9999
     manifest = json.loads((out / "model.json").read_text())
-    assert (manifest["name"], manifest["licence"], manifest["languages"]) == ("tiny-open-clip", "MIT", ["en"])
+    assert (manifest["name"], manifest["license"], manifest["languages"]) == ("tiny-open-clip", "MIT", ["en"])
     manifest["image"]["preprocess"]["mean"] = [0.0, 0.0, 0.0]
     (out / "model.json").write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match="image tower's vector has the cosine"):
@@ -395,7 +395,7 @@ def test_without_torch_it_says_what_to_install(tmp_path, capsys, monkeypatch):
     assert "install them with: pip install 'plushie_search[export]'" in capsys.readouterr().err
 
 
-def test_the_names_of_the_catalogue_that_have_to_be_made_are_sources():
+def test_the_names_of_the_registry_that_have_to_be_made_are_sources():
     from plushie_search.catalogue.entry import entries
 
     made = [entry.export for entry in entries().values() if entry.export]

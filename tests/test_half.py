@@ -205,7 +205,7 @@ def test_a_directory_gets_networks_of_16_bits(turned, capsys):
 
 
 def test_a_copy_with_networks_of_16_bits(turned, tmp_path, monkeypatch):
-    """With weights beside the networks, licence and probe."""
+    """With weights beside the networks, license and probe."""
     monkeypatch.setattr(files, "WHOLE", 100)
     files.save(onnx.load(turned / "image.onnx"), turned / "image.onnx")
     assert (turned / "image.onnx_data").exists()

@@ -15,7 +15,7 @@ from PIL import Image
 
 from plushie_search import ModelError, _core, hub
 
-COLOUR = (200, 90, 40)
+COLOR = (200, 90, 40)
 SETTINGS = {
     "image_processor_type": "ViTImageProcessor",
     "size": {"height": toy.SIDE, "width": toy.SIDE},
@@ -35,9 +35,9 @@ OPEN_CLIP = {
 
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory):
-    """A picture of one colour."""
+    """A picture of one color."""
     path = tmp_path_factory.mktemp("pictures") / "plain.png"
-    Image.new("RGB", (30, 20), COLOUR).save(path)
+    Image.new("RGB", (30, 20), COLOR).save(path)
     return path
 
 
@@ -98,7 +98,7 @@ def found(encoder, side):
 
 def check_vectors(encoder, picture):
     """Against those computed by hand."""
-    np.testing.assert_allclose(encoder.encode_images(picture)[0], toy.colour_vector(COLOUR), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_images(picture)[0], toy.color_vector(COLOR), atol=1e-6)
     words = ["pink", "rabbit"]
     np.testing.assert_allclose(encoder.encode_texts("PINK rabbit")[0], toy.words_vector(words), atol=1e-6)
 
@@ -322,7 +322,7 @@ def test_models_for_pictures_alone(tmp_path, opened, picture, model_type, known)
         return
     encoder = opened(directory)
     assert (found(encoder, "image")["pool"], found(encoder, "text")) == ("cls", None)
-    np.testing.assert_allclose(encoder.encode_images(picture)[0], toy.colour_vector(COLOUR), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_images(picture)[0], toy.color_vector(COLOR), atol=1e-6)
     with pytest.raises(ModelError, match="has no text tower: it encodes pictures only"):
         encoder.encode_texts("bear")
 
@@ -341,7 +341,7 @@ def test_a_convolutional_network_leaves_ones_behind(tmp_path, opened, picture):
     files = {"onnx__vision_model_dot_onnx": None, "onnx__text_model_dot_onnx": None, "model_dot_onnx": network}
     encoder = opened(hub_layout(tmp_path / "m", "resnet", **files))
     assert encoder.dim == toy.DIM
-    np.testing.assert_allclose(encoder.encode_images(picture)[0], toy.colour_vector(COLOUR), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_images(picture)[0], toy.color_vector(COLOR), atol=1e-6)
 
 
 def combined_network(*, needs_picture=False):
@@ -388,7 +388,7 @@ def test_one_network_for_both(tmp_path, opened, picture, needs_picture):
 def test_a_matryoshka_is_cut_and_scaled_again(toy_model, opened, picture):
     manifest = toy.manifest(dimension=4, matryoshka=True)
     encoder = opened(toy_model, json.dumps(manifest))
-    expected = toy.unit(toy.colour_vector(COLOUR)[:4])
+    expected = toy.unit(toy.color_vector(COLOR)[:4])
     np.testing.assert_allclose(encoder.encode_images(picture)[0], expected, atol=1e-6)
     np.testing.assert_allclose(encoder.encode_texts("red")[0], toy.unit(toy.words_vector(["red"])[:4]), atol=1e-6)
     assert encoder.fingerprint != opened(toy_model).fingerprint
@@ -447,7 +447,7 @@ def test_what_is_missing_in_the_layout_of_immich(tmp_path, opened, files, messag
 def test_half_of_immich(tmp_path, opened, picture):
     directory = immich_layout(tmp_path / "m")
     shutil.rmtree(directory / "textual")
-    np.testing.assert_allclose(opened(directory).encode_images(picture)[0], toy.colour_vector(COLOUR), atol=1e-6)
+    np.testing.assert_allclose(opened(directory).encode_images(picture)[0], toy.color_vector(COLOR), atol=1e-6)
 
 
 def test_clip_as_service(tmp_path, opened):
@@ -459,7 +459,7 @@ def test_clip_as_service(tmp_path, opened):
     toy.tokenizer().save(str(directory / "tokenizer.json"))
     (directory / "tokenizer_config.json").write_text('{"pad_token": "[PAD]"}')
     image = found(opened(directory), "image")["preprocess"]
-    assert (image["size"], image["resize"], image["centre"], image["filter"]) == ([288, 288], "crop", "even", "bicubic")
+    assert (image["size"], image["resize"], image["center"], image["filter"]) == ([288, 288], "crop", "even", "bicubic")
     assert image["mean"] == pytest.approx([0.48145466, 0.4578275, 0.40821073])
     directory = directory.rename(tmp_path / "mine")
     with pytest.raises(ModelError, match=r'visual.onnx takes pictures of any size, .*"layout": "clip-as-service"'):

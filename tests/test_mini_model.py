@@ -16,7 +16,7 @@ def encoder():
 def test_it_is_small_and_says_what_it_is():
     directory = resolve("plushie-mini").directory
     manifest = json.loads((directory / "model.json").read_text(encoding="utf-8"))
-    assert manifest["licence"] == "Apache-2.0"
+    assert manifest["license"] == "Apache-2.0"
     assert manifest["languages"] == ["en", "zh-Hans", "zh-Hant"]
     assert (directory / "README.md").is_file()
     assert sum(file.stat().st_size for file in directory.iterdir()) <= 20_000_000

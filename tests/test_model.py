@@ -11,7 +11,7 @@ import toy
 
 from plushie_search import ModelError, _core
 
-#: A record of a quantisation that could be.
+#: A record of a quantization that could be.
 QUANTIZED = {
     "from": "0" * 64,
     "method": "mse",
@@ -57,7 +57,7 @@ def rewrite(directory, **changes):
         ({"version": "1\n2"}, "must be 1 to 200 bytes of plain text"),
         ({"dimension": 0}, "dimension must be 1 to 65536"),
         ({"dimension": -1}, "model.json: dimension: invalid value: integer `-1`, expected a whole number"),
-        ({"colour": "red"}, "model.json: unknown field `colour`"),
+        ({"color": "red"}, "model.json: unknown field `color`"),
         ({"precision": "int4"}, "model.json: precision: unknown variant `int4`"),
         ({"quantized": {}}, "model.json: quantized: missing field `from`"),
         ({"quantized": QUANTIZED | {"from": "x"}}, "quantized is not what `plushie-search models quantize` writes"),
@@ -159,7 +159,7 @@ def test_missing_and_damaged_files(directory, open_model, file):
         open_model(directory)
 
 
-def test_git_lfs_pointers_are_recognised(directory, open_model):
+def test_git_lfs_pointers_are_recognized(directory, open_model):
     (directory / "image.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(ModelError, match=r"image.onnx is a Git LFS pointer, not the file itself; run: git lfs pull"):
         open_model(directory)
@@ -171,7 +171,7 @@ def test_a_copy_has_the_same_fingerprint(toy_encoder, directory, open_model):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"licence": "MIT"}, {"description": "other"}, {"languages": ["fr"]}, {"name": "other"}, {"version": "2"}],
+    [{"license": "MIT"}, {"description": "other"}, {"languages": ["fr"]}, {"name": "other"}, {"version": "2"}],
 )
 def test_words_about_a_model_do_not_change_its_fingerprint(toy_encoder, directory, open_model, changes):
     rewrite(directory, **changes)

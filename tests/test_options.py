@@ -44,15 +44,15 @@ def encoders(models, *given):
 
 
 def test_flags_become_what_an_engine_is_told():
-    nothing = {"threads": None, "device": "cpu", "precision": None, "max_batch": None, "accept_licence": False}
+    nothing = {"threads": None, "device": "cpu", "precision": None, "max_batch": None, "accept_license": False}
     assert options.for_models(parsed(), ["a", "b"]) == {**nothing, "encoder": None}
     assert options.for_model(parsed(), "a") == {**nothing, "encoder": None}
     some = parsed("--threads", "3", "--device", "cuda:0,1", "--precision", "fp16", "--max-batch", "8")
     told = {"threads": 3, "device": "cuda:0,1", "precision": "fp16", "max_batch": 8}
     assert options.for_model(some, "a") == {**nothing, **told, "encoder": None}
-    assert options.for_model(parsed("--accept-licence", "--encoder", "oip://h/m"), "a") == {
+    assert options.for_model(parsed("--accept-license", "--encoder", "oip://h/m"), "a") == {
         **nothing,
-        "accept_licence": True,
+        "accept_license": True,
         "encoder": "oip://h/m",
     }
 
@@ -114,8 +114,8 @@ def test_every_command_that_opens_a_model_has_them_all(command, models, capsys):
         cli.main([*command.split(), "--help"])
     assert stopped.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
-    for flag in ("--threads", "--device", "--precision", "--max-batch", "--encoder", "--accept-licence"):
-        assert shown.count(f"{flag} ") == 2 - (flag == "--accept-licence" and f"[{flag}]" in shown), flag
+    for flag in ("--threads", "--device", "--precision", "--max-batch", "--encoder", "--accept-license"):
+        assert shown.count(f"{flag} ") == 2 - (flag == "--accept-license" and f"[{flag}]" in shown), flag
     assert ("MODEL=URL" in shown) == (models > 1)
 
 

@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 61, 43
 
 
 def scene(width: int = WIDTH, height: int = HEIGHT, channels: int = 3, seed: int = 7) -> np.ndarray:
-    """Smooth colours, an edge and a little noise: no symmetry under any turn."""
+    """Smooth colors, an edge and a little noise: no symmetry under any turn."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     waves = [127 + 90 * np.sin(x / (5 + c) + c) * np.cos(y / (7 - c)) + (x > width / 3) * 20 for c in range(channels)]
@@ -420,7 +420,7 @@ def test_a_thumbnail_is_a_small_jpeg_without_metadata() -> None:
     with Image.open(io.BytesIO(_core.thumbnail(data, 100))) as image:
         assert (image.format, image.size) == ("JPEG", (75, 100))
         assert not image.getexif()
-        small = np.asarray(image.convert("L")).astype(int)  # Such a file has half of the detail of colours.
+        small = np.asarray(image.convert("L")).astype(int)  # Such a file has half of the detail of colors.
     reference = Image.fromarray(by_pillow(data)).resize((75, 100), Image.Resampling.BICUBIC).convert("L")
     assert np.abs(small - np.asarray(reference)).mean() < 4
     with Image.open(io.BytesIO(_core.thumbnail(RGB, 1000))) as image:

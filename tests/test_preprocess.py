@@ -18,7 +18,7 @@ RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.
 
 
 def scene(width: int, height: int, seed: int = 1) -> Image.Image:
-    """Smooth colours with edges, as pictures have them, and some noise, as few have it."""
+    """Smooth colors with edges, as pictures have them, and some noise, as few have it."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / max(width, height)
     waves = [127 + 100 * np.sin(9 * x * (c + 1) + c) * np.cos(7 * y) + 60 * (x + y > 0.7) for c in range(3)]
@@ -123,7 +123,7 @@ def test_mean_std_and_channels() -> None:
     ours = _core.preprocess(image, **settings)
     assert ours.flags.c_contiguous
     np.testing.assert_allclose(ours, expected.transpose(2, 0, 1), rtol=1e-6, atol=1e-7)
-    # Mean and std go with the planes, not with the colours.
+    # Mean and std go with the planes, not with the colors.
     expected = (pixels[..., ::-1] / 255 - settings["mean"]) / settings["std"]
     ours = _core.preprocess(image, channels="bgr", **settings)
     np.testing.assert_allclose(ours, expected.transpose(2, 0, 1), rtol=1e-6, atol=1e-7)

@@ -134,7 +134,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def quantized(request, pictures, tmp_path_factory):
-    """A model, what quantising it gave, and the new model's directory."""
+    """A model, what quantizing it gave, and the new model's directory."""
     folder = tmp_path_factory.mktemp("models")
     source = write(folder / "source", NETWORKS[request.param]())
     made = quantize_model(source, folder / "new", pictures=pictures, sample=25, held_out=20, seed=4, threads=1)
@@ -455,7 +455,7 @@ def test_bad_options(tmp_path, pictures, options, message):
 def test_too_few_pictures(tmp_path, toy_model):
     for number in range(45):
         (tmp_path / f"{number}.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"0 pictures in .* can be used; to quantise takes at least 40"):
+    with pytest.raises(ValueError, match=r"0 pictures in .* can be used; to quantize takes at least 40"):
         quantize_model(toy_model, tmp_path / "out", pictures=tmp_path)
     for number in range(40):
         (tmp_path / f"{number}.png").unlink()
@@ -463,17 +463,17 @@ def test_too_few_pictures(tmp_path, toy_model):
         quantize_model(toy_model, tmp_path / "out", pictures=tmp_path)
 
 
-def test_networks_that_cannot_be_quantised(tmp_path, toy_model, pictures, quantized):
+def test_networks_that_cannot_be_quantized(tmp_path, toy_model, pictures, quantized):
     out = tmp_path / "out"
     with pytest.raises(ModelError, match=r"model toy: image.onnx: it has no layers with weights between the first and"):
         quantize_model(toy_model, out, pictures=pictures)
-    with pytest.raises(ModelError, match=r"image.int8.onnx: it is quantised already; take the file with 32-bit"):
+    with pytest.raises(ModelError, match=r"image.int8.onnx: it is quantized already; take the file with 32-bit"):
         quantize_model(quantized[2], out, pictures=pictures)
     half = toy.write(tmp_path / "half")
     onnx.save(toy.image_tower(floats=np.float16), half / "image.onnx")
     with pytest.raises(ModelError, match="it takes 16-bit numbers; take the file with 32-bit numbers"):
         quantize_model(half, out, pictures=pictures)
-    with pytest.raises(ModelError, match="has no image tower to quantise: it encodes texts only"):
+    with pytest.raises(ModelError, match="has no image tower to quantize: it encodes texts only"):
         quantize_model(toy.write(tmp_path / "texts", image=None), out, pictures=pictures)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith((".", "out"))]
 
@@ -547,7 +547,7 @@ def test_the_closest_range_has_the_least_error():
     assert found < 1.02 * min(error(-end, end) for end in np.linspace(5, 210, 83))
 
 
-def test_neighbours_are_compared_without_themselves(monkeypatch):
+def test_neighbors_are_compared_without_themselves(monkeypatch):
     monkeypatch.setattr(loss, "BLOCK", 5)
     before = toy.unit(np.random.default_rng(0).normal(size=(12, 3))).astype(np.float32)
     assert loss.overlap(before, before) == 1

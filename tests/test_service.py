@@ -245,7 +245,7 @@ def test_one_bad_picture_spoils_no_other(directory, service, tmp_path):
     with ps.Engine(tmp_path / "c", model=directory, encoder=service.urls()) as engine:
         rows = [(f"i{i}", [picture], None, None, None) for i, picture in enumerate(PICTURES[:20])]
         rows.insert(7, ("bad", [b"no picture"], None, None, None))
-        # The mean colour has a vector without a direction.
+        # The mean color has a vector without a direction.
         nowhere = np.uint8(np.round(np.array(toy.PREPROCESS["mean"]) * 255))
         service.alter = lambda output: np.where(np.abs(output).max(axis=1, keepdims=True) < 0.05, np.nan, output)
         rows.insert(9, ("nowhere", [np.full((5, 5, 3), nowhere, np.uint8)], None, None, None))
@@ -267,7 +267,7 @@ def test_requests_that_are_too_large_become_smaller(directory, service):
 
 
 def test_networks_whose_rows_touch_each_other_get_one_at_a_time(tmp_path):
-    """Each row is divided by the largest number of the batch: as if they shared the scale of a quantised network."""
+    """Each row is divided by the largest number of the batch: as if they shared the scale of a quantized network."""
     tower = toy.image_tower()
     tower.graph.output[0].name = "coarse"
     nodes = [

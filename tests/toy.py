@@ -40,7 +40,7 @@ def manifest(**changes):
         "name": "toy",
         "version": "1",
         "dimension": DIM,
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "description": "for tests",
         "languages": ["en", "zh-Hans"],
         "image": {"file": "image.onnx", "output": None, "preprocess": PREPROCESS},
@@ -127,8 +127,8 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def colour_vector(rgb):
-    """The vector of a picture that is all one colour, computed by hand."""
+def color_vector(rgb):
+    """The vector of a picture that is all one color, computed by hand."""
     mean, std = np.array(PREPROCESS["mean"]), np.array(PREPROCESS["std"])
     return unit((np.array(rgb) / 255 - mean) / std @ IMAGE_WEIGHTS)
 

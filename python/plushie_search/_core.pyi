@@ -209,7 +209,7 @@ def preprocess(
     std: tuple[float, float, float] = ...,
     fill: tuple[int, int, int] = ...,
     channels: Literal["rgb", "bgr"] = "rgb",
-    centre: Literal["down", "even"] = "down",
+    center: Literal["down", "even"] = "down",
 ) -> NDArray[np.float32]:
     """What a model sees: an array of shape (3, height, width) for one picture, (n, 3, height, width) for a list.
 
@@ -219,14 +219,14 @@ def preprocess(
     resize_to: with "crop", scale the shorter side to this length first, as in 256, then 224.
     filter: as Pillow's BICUBIC and BILINEAR, antialiased.
     mean, std: of values from 0 to 1, in the order of `channels`; CLIP's unless told.
-    centre: with "crop", where the odd one of the rows or columns goes that are cut off: "down" is below and on the
+    center: with "crop", where the odd one of the rows or columns goes that are cut off: "down" is below and on the
         right, as transformers does it; "even" rounds half to the even number, as torchvision and open_clip do.
     """
 
 def thumbnail(image: _Image, side: int = 256, *, quality: int | None = None) -> bytes:
     """A small copy as the bytes of a JPEG file, without metadata; no side is longer than `side`.
 
-    quality: libjpeg's, 1 to 100; without it no artefact can be seen.
+    quality: libjpeg's, 1 to 100; without it no artifact can be seen.
     """
 
 def folder_items(folder: str | os.PathLike[str]) -> list[tuple[str, list[Path]]]:

@@ -209,7 +209,7 @@ def _compare(options: argparse.Namespace, models: list[str], queries: str | None
     if not its_own:
         return compare_models(models, options.catalog, queries, **how)
     opened = for_models(options, its_own, besides=models)
-    plain = {name: opened[name] for name in ("threads", "accept_licence", "encoder")}
+    plain = {name: opened[name] for name in ("threads", "accept_license", "encoder")}
     with Engine(options.catalog, model=its_own, create=False, **plain) as engine:
         return compare_models(models, engine, queries, **how)
 
@@ -415,9 +415,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--html", metavar="FILE", help="write a page with pictures of the worst failures")
     evaluate.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")
 
-    catalogue = command("models", _models, "list, show, download, check and make models", catalog=False)
-    catalogue.intermixed = False
-    models.add_arguments(catalogue, _Command)
+    registry = command("models", _models, "list, show, download, check and make models", catalog=False)
+    registry.intermixed = False
+    models.add_arguments(registry, _Command)
 
     bench = command("plushbench", _plushbench, "measure models on plush toys that are rendered for it", catalog=False)
     plushbench.add_arguments(bench)

@@ -112,7 +112,7 @@ def compare_models(
     device: str = "cpu",
     precision: str | None = None,
     max_batch: int | None = None,
-    accept_licence: bool = False,
+    accept_license: bool = False,
     encoder: Sequence[Remote | None] | None = None,
     rounds: int = metrics.ROUNDS,
     seed: int = 0,
@@ -124,7 +124,7 @@ def compare_models(
         models: Names or directories of models; the others are compared with the first.
         items: A folder of ``<item>/<picture>``, or an engine whose items' pictures are where they were added from.
         queries, texts, unknown, k, rounds, seed: As for :meth:`plushie_search.Engine.evaluate`.
-        threads, device, precision, max_batch, accept_licence: As for :class:`plushie_search.Engine`, of every model.
+        threads, device, precision, max_batch, accept_license: As for :class:`plushie_search.Engine`, of every model.
         encoder: The service of each model, None for those that run here.
         progress: Called with how much of a hundred parts for each step is done; each model has two steps.
 
@@ -155,7 +155,7 @@ def compare_models(
                 device=device,
                 precision=precision,
                 max_batch=max_batch,
-                accept_licence=accept_licence,
+                accept_license=accept_license,
                 encoder=services[number],
             )
             with opened as engine:

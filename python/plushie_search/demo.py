@@ -139,7 +139,7 @@ def run(
     device: str = "cpu",
     precision: str | None = None,
     max_batch: int | None = None,
-    accept_licence: bool = False,
+    accept_license: bool = False,
     encoder: Remote | None = None,
 ) -> Demo:
     """Makes a collection of plushes in ``directory``, searches it, and writes a page with the answers.
@@ -157,7 +157,7 @@ def run(
         device=device,
         precision=precision,
         max_batch=max_batch,
-        accept_licence=accept_licence,
+        accept_license=accept_license,
         encoder=encoder,
     )
     with opened as engine:

@@ -111,7 +111,7 @@ class Engine:
             model is made of unless told.
         max_batch: The most pictures that go through the model together; 32 on GPUs, and elsewhere one, or four where
             that changes no bit.
-        accept_licence: Whether you consent to the model's licence, where that asks for it. Once is enough.
+        accept_license: Whether you consent to the model's license, where that asks for it. Once is enough.
         encoder: The server that runs the model's networks, if they do not run here: an address
             (``"oip://host:8080/model"``), one for each tower (``{"image": ..., "text": ...}``), or a :class:`Service`.
             Where it takes pictures and texts themselves (``"https://host/v1/embeddings?model=NAME"``), ``model`` only
@@ -119,7 +119,7 @@ class Engine:
 
     Raises:
         CatalogError: The directory is not a catalog, was made with other models, or cannot be written.
-        ModelError: A model or the ONNX Runtime library cannot be used, a model's licence needs consent, it cannot be
+        ModelError: A model or the ONNX Runtime library cannot be used, a model's license needs consent, it cannot be
             downloaded, it is one of several and sees no pictures, or its server cannot be asked or runs another model.
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
         ValueError: There is no model of that name, or there are two.
@@ -139,7 +139,7 @@ class Engine:
         create: bool = True,
         read_only: bool = False,
         busy_timeout: float = 30.0,
-        accept_licence: bool = False,
+        accept_license: bool = False,
         encoder: Remote | Sequence[Remote | None] | None = None,
     ) -> None:
         models = [model] if isinstance(model, (str, os.PathLike)) else list(model)
@@ -153,7 +153,7 @@ class Engine:
                     device=device,
                     precision=precision,
                     max_batch=max_batch,
-                    accept_licence=accept_licence,
+                    accept_license=accept_license,
                     encoder=place,
                 )
                 for one, place in zip(models, places, strict=True)

@@ -15,11 +15,11 @@ from . import _core, hub
 from ._core import ModelError
 from .catalogue.check import ALIKE, PROBE, TEXTS, encode, pictures
 from .paths import expanded
-from .quantize.directory import LICENCES, publish, settle, stage, write_manifest
+from .quantize.directory import LICENSES, publish, settle, stage, write_manifest
 
 
 def halve_model(
-    model: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, accept_licence: bool = False
+    model: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, accept_license: bool = False
 ) -> dict[str, float]:
     """Writes networks of 16 bits beside those of a model, for ``precision="fp16"``.
 
@@ -31,7 +31,7 @@ def halve_model(
         out: A directory to make, with a copy of the model and the new networks; it must not exist, and does only when
             all is in it. Unless told, the networks are put into the model's own directory: that works for a directory
             of yours, not for a model that is shared, as the built-in ones and downloads are.
-        accept_licence: Whether you consent to the model's licence, where that asks for it.
+        accept_license: Whether you consent to the model's license, where that asks for it.
 
     Returns:
         For each tower, the least cosine between vectors of the new network and the old one.
@@ -52,7 +52,7 @@ def halve_model(
     target = None if out is None else Path(expanded(out))
     if target is not None and (target.exists() or target.is_symlink()):
         raise FileExistsError(f"{target} exists already; give the name of a directory that does not")
-    directory, description = hub.resolve(model, accept_licence=accept_licence)
+    directory, description = hub.resolve(model, accept_license=accept_license)
     encoder = _core.Encoder(directory, runtime=hub.runtime_library(), manifest=description)
     manifest: dict[str, Any] = json.loads(encoder.manifest)
     if manifest.get("precision") not in (None, "fp32"):
@@ -76,7 +76,7 @@ def _copy(directory: Path, made: Path, manifest: Mapping[str, Any], files: Any) 
     networks = [tower["file"] for tower in towers]
     wanted = [*networks, *(tower["tokenizer"] for tower in towers if "tokenizer" in tower)]
     wanted += [str(Path(file).parent / place) for file in networks for place in files.locations(directory / file)]
-    wanted += [path.name for pattern in (*LICENCES, PROBE) for path in directory.glob(pattern) if path.is_file()]
+    wanted += [path.name for pattern in (*LICENSES, PROBE) for path in directory.glob(pattern) if path.is_file()]
     for file in dict.fromkeys(wanted):
         (made / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(directory / file, made / file)

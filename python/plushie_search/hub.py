@@ -52,21 +52,21 @@ class Located(NamedTuple):
 
 
 def resolve(
-    model: str | os.PathLike[str], *, accept_licence: bool = False, networks: bool = True, thorough: bool = False
+    model: str | os.PathLike[str], *, accept_license: bool = False, networks: bool = True, thorough: bool = False
 ) -> Located:
-    """The directory of a model: of a built-in one or one of the catalogue by its name, or any directory by its path.
+    """The directory of a model: of a built-in one or one of the registry by its name, or any directory by its path.
 
-    A model of the catalogue is downloaded if it is not on this disk.
+    A model of the registry is downloaded if it is not on this disk.
 
     Args:
         model: The name or path; a directory that is called like a model is given as ``./name``.
-        accept_licence: Whether one consents to the model's licence, where that asks for it. Once is enough.
+        accept_license: Whether one consents to the model's license, where that asks for it. Once is enough.
         networks: Whether the networks are wanted; without them only the files that they do not run on are downloaded.
-        thorough: Whether the files of a model of the catalogue are read again, even if nothing was seen to change.
+        thorough: Whether the files of a model of the registry are read again, even if nothing was seen to change.
 
     Raises:
         ValueError: There is no such model; the message says what there is.
-        ModelError: The model's licence needs consent, or it cannot be downloaded; the message says what to do.
+        ModelError: The model's license needs consent, or it cannot be downloaded; the message says what to do.
         ImportError: It would have to be downloaded and ``huggingface_hub`` is not installed.
     """
     name = os.fspath(model)
@@ -77,7 +77,7 @@ def resolve(
             wanted = found
             if not networks and not is_here(found):
                 wanted = replace(found, files=tuple(file for file in found.files if not file.is_network))
-            directory, revision = locate(wanted, accept_licence=accept_licence, thorough=thorough)
+            directory, revision = locate(wanted, accept_license=accept_license, thorough=thorough)
             return Located(directory, found.manifest_at(revision))
     directory = Path(expanded(name))
     try:
@@ -98,7 +98,7 @@ def open_encoder(
     device: str = "cpu",
     precision: str | None = None,
     max_batch: int | None = None,
-    accept_licence: bool = False,
+    accept_license: bool = False,
     encoder: Remote | None = None,
 ) -> _core.Encoder:
     """What turns pictures and texts into unit vectors, for those who keep these themselves.
@@ -116,13 +116,13 @@ def open_encoder(
             model is made of unless told.
         max_batch: The most pictures, or texts of one length, that go through the model together, 1 to 1024. 32 on GPUs
             unless told; elsewhere one, and four where that changes no bit of a vector.
-        accept_licence: Whether you consent to the model's licence, where that asks for it.
+        accept_license: Whether you consent to the model's license, where that asks for it.
         encoder: The service that runs the model's networks, if they do not run here: its address, the address of each
             tower (``{"image": ..., "text": ...}``), or a :class:`plushie_search.Service`. Where it runs the whole model
             (``http://``), ``model`` only names it.
 
     Raises:
-        ModelError: The model or ONNX Runtime cannot be used, the licence needs consent, a file cannot be downloaded,
+        ModelError: The model or ONNX Runtime cannot be used, the license needs consent, a file cannot be downloaded,
             the device is missing, or the service cannot be asked or runs another model; the message says what to do.
         ImportError: ONNX Runtime is not installed, or the model would have to be downloaded and ``huggingface_hub`` is
             not.
@@ -139,7 +139,7 @@ def open_encoder(
         name = None if model == DEFAULT_MODEL else os.fspath(model)
         return _core.Encoder.of_service(service, name=name, threads=threads)
     near = service is None or not service.is_everything
-    directory, manifest = resolve(model, accept_licence=accept_licence, networks=near)
+    directory, manifest = resolve(model, accept_license=accept_license, networks=near)
     facts = None if service is None or manifest is None else entry(os.fspath(model)).facts
     library = runtime_library(device)
     if device.partition(":")[0] in RUNTIMES["onnxruntime-gpu"]:
@@ -179,7 +179,7 @@ def _alike(name: str) -> str:
 
 
 def models() -> list[str]:
-    """The names that ``Engine(model=...)`` knows: the built-in models first, then those of the catalogue."""
+    """The names that ``Engine(model=...)`` knows: the built-in models first, then those of the registry."""
     built_in = built_in_models()
     return built_in + [name for name in entries() if name not in built_in]
 
@@ -196,10 +196,10 @@ def built_in_manifest(name: str) -> dict[str, Any]:
 
 
 def entry(name: str) -> Entry:
-    """A model of the catalogue.
+    """A model of the registry.
 
     Raises:
-        ValueError: The catalogue has none of that name.
+        ValueError: The registry has none of that name.
     """
     try:
         return entries()[name]
@@ -207,8 +207,8 @@ def entry(name: str) -> Entry:
         raise ValueError(f"unknown model {name!r}; {_alike(name)}see `plushie-search models list`") from None
 
 
-def pull_model(name: str, *, accept_licence: bool = False) -> Path:
-    """Downloads a model of the catalogue unless it is on this disk, verifies it, and returns its directory.
+def pull_model(name: str, *, accept_license: bool = False) -> Path:
+    """Downloads a model of the registry unless it is on this disk, verifies it, and returns its directory.
 
     The files lie in the model hub's cache, which ``HF_HOME`` and ``HF_HUB_CACHE`` place; ``HF_ENDPOINT`` names a
     mirror, ``HF_TOKEN`` an access token, and with ``HF_HUB_OFFLINE=1`` no call is made at all. An interrupted download
@@ -216,17 +216,17 @@ def pull_model(name: str, *, accept_licence: bool = False) -> Path:
 
     Args:
         name: A name that :func:`models` lists.
-        accept_licence: Whether you consent to the model's licence, where that asks for it. Once is enough.
+        accept_license: Whether you consent to the model's license, where that asks for it. Once is enough.
 
     Raises:
         ValueError: There is no such model.
-        ModelError: The licence needs consent, or a file cannot be had or is not what it should be; the message says
+        ModelError: The license needs consent, or a file cannot be had or is not what it should be; the message says
             what to do.
         ImportError: ``huggingface_hub`` is not installed.
     """
     if name in built_in_models():
         return BUILT_IN / name
-    return locate(entry(name), accept_licence=accept_licence)[0]
+    return locate(entry(name), accept_license=accept_license)[0]
 
 
 def runtime_library(device: str = "cpu") -> Path:

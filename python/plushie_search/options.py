@@ -48,8 +48,8 @@ def add_threads(parser: argparse._ActionsContainer, usual: str = "all cores") ->
 
 
 def add_consent(parser: argparse._ActionsContainer) -> None:
-    """The flag that consents to a licence."""
-    parser.add_argument("--accept-licence", action="store_true", help="consent to what the model's licence asks")
+    """The flag that consents to a license."""
+    parser.add_argument("--accept-license", action="store_true", help="consent to what the model's license asks")
 
 
 def for_model(options: argparse.Namespace, model: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def for_models(options: argparse.Namespace, models: Sequence[str], *, besides: I
         "device": options.device,
         "precision": options.precision,
         "max_batch": options.max_batch,
-        "accept_licence": options.accept_licence,
+        "accept_license": options.accept_license,
         "encoder": [encoders.get(model) for model in models] if encoders else None,
     }
 

@@ -57,7 +57,7 @@ pub(super) fn image_plan(tower: &ImageTower) -> Plan<'_> {
     Plan {
         output: tower.output.as_deref(),
         pool: tower.pool,
-        favourites: IMAGE_OUTPUTS,
+        favorites: IMAGE_OUTPUTS,
         takes: Takes::Pixels(height, width),
         other_pixels: (height, width),
     }

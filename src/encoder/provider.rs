@@ -172,7 +172,7 @@ fn cache() -> Option<PathBuf> {
 }
 
 /// For networks whose numbers are of several sizes. Where a `Transpose` leads to a `MatMul` through a `Cast`, which the
-/// processor needs for numbers of 16 bits, this optimisation swaps the two for new nodes even if it then fuses nothing, and
+/// processor needs for numbers of 16 bits, this optimization swaps the two for new nodes even if it then fuses nothing, and
 /// leaves these without what the next one looks at: ONNX Runtime 1.23 to 1.31, and perhaps others, crash in opening
 /// such a network.
 pub(super) fn unfused(builder: SessionBuilder) -> ort::Result<SessionBuilder> {

@@ -7,7 +7,7 @@ use crate::tokenize::Tokens;
 
 /// What goes into a network: pictures or texts.
 ///
-/// A network may round differently, or choose other scales when it is quantised, for another number of rows, and then
+/// A network may round differently, or choose other scales when it is quantized, for another number of rows, and then
 /// a vector would depend on what it happened to be encoded with. The caller makes sure that it does not.
 #[derive(Clone, Copy)]
 pub(super) enum Feed<'a> {
@@ -73,7 +73,7 @@ pub(super) struct Plan<'a> {
     pub(super) output: Option<&'a str>,
     pub(super) pool: Option<Pool>,
     /// Output names to look for, best first.
-    pub(super) favourites: &'a [&'a str],
+    pub(super) favorites: &'a [&'a str],
     pub(super) takes: Takes,
     /// Height and width of the pictures of the model, for a network that wants pixels with its tokens.
     pub(super) other_pixels: (usize, usize),
@@ -261,8 +261,8 @@ fn unfit(name: &str, shape: &[i64], takes: &Takes) -> String {
 /// Finds the output that has the vectors.
 fn find_output(ports: &[Port], plan: &Plan<'_>, dim: usize, matryoshka: bool) -> Result<String, String> {
     let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
-    let favourite = plan.favourites.iter().copied().find(|favourite| names.contains(favourite));
-    let name = match (plan.output, favourite, &names[..]) {
+    let favorite = plan.favorites.iter().copied().find(|favorite| names.contains(favorite));
+    let name = match (plan.output, favorite, &names[..]) {
         (Some(name), ..) if names.contains(&name) => name,
         (Some(name), ..) => return Err(format!("has no output {name:?}; it has {names:?}")),
         (None, Some(name), _) => name,

@@ -36,7 +36,7 @@ pub(super) fn text_plan<'a>(model: &Model, tower: &'a TextTower) -> Plan<'a> {
     Plan {
         output: tower.output.as_deref(),
         pool: tower.pool,
-        favourites: TEXT_OUTPUTS,
+        favorites: TEXT_OUTPUTS,
         takes: Takes::Tokens((tower.padding == Padding::Fixed).then_some(tower.max_length)),
         other_pixels: model.image().map_or((224, 224), |image| image.preprocess.shape()),
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// The content of a model directory's `probe.json`, or what a catalogue says instead.
+/// The content of a model directory's `probe.json`, or what a registry says instead.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Facts {
     /// The original's vector of the fixed picture that every model is given.

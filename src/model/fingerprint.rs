@@ -92,7 +92,9 @@ pub(super) fn of_service(asked: &str, dim: usize) -> String {
 }
 
 fn describe(recipe: &mut String, tower: &str, settings: &impl Serialize) {
-    let settings = serde_json::to_string(settings).expect("strings, numbers and enums always serialise");
+    let settings = serde_json::to_string(settings).expect("strings, numbers and enums always serialize");
+    // The key's first spelling stays in the recipe: catalogs hold fingerprints that were made with it.
+    let settings = settings.replace(r#""center":"#, r#""centre":"#);
     let _ = writeln!(recipe, "{tower} {settings}");
 }
 

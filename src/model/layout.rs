@@ -62,7 +62,7 @@ pub(super) fn read(dir: &Path, text: &str) -> Result<Manifest, String> {
 }
 
 /// The manifest of a directory that has none, by the names of its files.
-pub(super) fn recognised(dir: &Path) -> Result<Manifest, String> {
+pub(super) fn recognized(dir: &Path) -> Result<Manifest, String> {
     let has = |names: &[&str]| names.iter().any(|name| dir.join(name).is_file());
     let layout = if has(&["visual/model.onnx", "textual/model.onnx"]) {
         Layout::Immich
@@ -156,7 +156,7 @@ fn typed(whole: &Value) -> Result<Manifest, String> {
     Manifest::deserialize(whole).map_err(|error| {
         let reason = error.to_string();
         if !["invalid ", "unknown ", "missing "].iter().any(|start| reason.starts_with(start)) {
-            return reason; // not a deserialiser's, and names the key
+            return reason; // not a deserializer's, and names the key
         }
         let lacks = reason.starts_with("missing field");
         let mut path: Vec<&str> = Vec::new();
@@ -180,7 +180,7 @@ fn typed(whole: &Value) -> Result<Manifest, String> {
     })
 }
 
-/// What a deserialiser expected, in the words of JSON instead of Rust.
+/// What a deserializer expected, in the words of JSON instead of Rust.
 fn in_words(reason: &str) -> String {
     let reason = match reason.split_once("expected struct ") {
         // A list is read as one, and found too short.
@@ -208,11 +208,11 @@ fn declared_dimension(dir: &Path, made: &Manifest) -> Result<usize, String> {
     let text = made.text.as_ref().map(|tower| (&tower.file, &tower.output, TEXT_OUTPUTS));
     let nothing = Map::new();
     let directory = Directory::new(dir, &nothing);
-    for (file, output, favourites) in image.into_iter().chain(text) {
+    for (file, output, favorites) in image.into_iter().chain(text) {
         let signature = directory.signature(file)?;
         let port = match output {
             Some(output) => signature.output(&[output.as_str()]),
-            None => signature.output(favourites).or(signature.outputs.first()),
+            None => signature.output(favorites).or(signature.outputs.first()),
         };
         let sizes = port.map_or(&[][..], |port| &port.shape);
         // Convolutional networks leave ones for height and width.
@@ -254,8 +254,8 @@ mod tests {
                 json!({"text": {"pad_id": -1}}),
                 "text.pad_id: invalid value: integer `-1`, expected a whole number, 0 or more",
             ),
-            (json!({"text": {"colour": 1}}), "text: unknown field `colour`, expected one of"),
-            (json!({"colour": 1}), "unknown field `colour`, expected one of"),
+            (json!({"text": {"color": 1}}), "text: unknown field `color`, expected one of"),
+            (json!({"color": 1}), "unknown field `color`, expected one of"),
             (json!({"image": {"preprocess": {"std": [0, 1, 1]}}}), "preprocess: std [0.0, 1.0, 1.0] must be three"),
         ] {
             let mut wrong = whole.clone();

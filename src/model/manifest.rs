@@ -23,7 +23,7 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) matryoshka: bool,
     #[serde(default)]
-    pub(super) licence: Option<String>,
+    pub(super) license: Option<String>,
     #[serde(default)]
     pub(super) description: Option<String>,
     #[serde(default)]
@@ -174,7 +174,7 @@ impl Manifest {
             version: "1".into(),
             dimension,
             matryoshka: false,
-            licence: None,
+            license: None,
             description: None,
             languages: Vec::new(),
             precision: None,

@@ -88,7 +88,7 @@ fn decode_once(
     let color = decoder.get(TJPARAM_TJPARAM_COLORSPACE) as u32;
     let (channels, format) = match color {
         TJCS_TJCS_CMYK | TJCS_TJCS_YCCK => (4, TJPF_TJPF_CMYK),
-        // Of lossless files the library converts no colours.
+        // Of lossless files the library converts no colors.
         TJCS_TJCS_GRAY if lossless => (1, TJPF_TJPF_GRAY),
         TJCS_TJCS_RGB => (3, TJPF_TJPF_RGB),
         _ if lossless => return Err("lossless JPEG in YCbCr is not read; save it as a PNG".to_string()),

@@ -42,7 +42,7 @@ fn plain(bytes: &[u8]) -> Option<&'static str> {
     }
     match format {
         Format::Jpeg => Some("image/jpeg"),
-        // Eight bits of red, green and blue, and no colour that stands for transparency.
+        // Eight bits of red, green and blue, and no color that stands for transparency.
         Format::Png if bytes.get(24..26) == Some(&[8, 2]) && !bytes.windows(4).any(|word| word == b"tRNS") => {
             Some("image/png")
         }

@@ -96,7 +96,7 @@ named! {
 }
 
 named! {
-    /// A colour of fur or cloth.
+    /// A color of fur or cloth.
     Color {
         White = "white": "white", "白色", "白色";
         Grey = "grey": "grey", "灰色", "灰色";
@@ -116,7 +116,7 @@ named! {
 }
 
 named! {
-    /// How the second colour is laid out.
+    /// How the second color is laid out.
     Pattern {
         Plain = "plain": "plain", "纯色", "純色";
         Belly = "belly": "belly", "肚皮", "肚皮";
@@ -164,7 +164,7 @@ named! {
 }
 
 named! {
-    /// Colour of the eyes.
+    /// Color of the eyes.
     EyeColor {
         Black = "black": "black", "黑色", "黑色";
         Brown = "brown": "brown", "棕色", "棕色";
@@ -235,7 +235,7 @@ impl Color {
         v3(r, g, b)
     }
 
-    /// One shade of this colour, linear.
+    /// One shade of this color, linear.
     pub fn shade(self, random: &mut Random) -> V3 {
         let c = self.display();
         let bright = 1.0 + 0.07 * random.bell().clamp(-1.6, 1.6);
@@ -245,12 +245,12 @@ impl Color {
     }
 }
 
-/// An accessory and its colour.
+/// An accessory and its color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Accessory {
     /// What it is.
     pub kind: Kind,
-    /// Its colour.
+    /// Its color.
     pub color: Color,
 }
 
@@ -260,11 +260,11 @@ pub struct Accessory {
 pub struct Attributes {
     /// What it is.
     pub species: Species,
-    /// Main colour of the fur.
+    /// Main color of the fur.
     pub color: Color,
-    /// Colour of the pattern; none if the pattern is plain.
+    /// Color of the pattern; none if the pattern is plain.
     pub second_color: Option<Color>,
-    /// How the second colour is laid out.
+    /// How the second color is laid out.
     pub pattern: Pattern,
     /// What it wears, carries and holds: at most three, each in its own slot.
     pub accessories: Vec<Accessory>,
@@ -272,7 +272,7 @@ pub struct Attributes {
     pub pose: Pose,
     /// Kind of fur.
     pub fur: Fur,
-    /// Colour of the eyes.
+    /// Color of the eyes.
     pub eyes: EyeColor,
     /// What use has done to it.
     pub wear: Wear,
@@ -413,7 +413,7 @@ fn fits(worn: &[Accessory], next: Kind, species: Species, pattern: Pattern) -> b
         }
 }
 
-/// The colours in which one expects a species.
+/// The colors in which one expects a species.
 fn natural(species: Species) -> &'static [Color] {
     match species {
         Species::Bear | Species::Monkey | Species::Dog => &[Color::Brown, Color::Beige],

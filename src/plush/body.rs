@@ -48,9 +48,9 @@ pub struct Stir {
 
 /// Sews a plush.
 pub fn sew(seed: u64, attributes: &Attributes, stir: Stir) -> Sewn {
-    let colours = &mut Random::new(seed, 2);
+    let colors = &mut Random::new(seed, 2);
     let (mut main, mut second) =
-        (attributes.color.shade(colours), attributes.second_color.unwrap_or(Color::White).shade(colours));
+        (attributes.color.shade(colors), attributes.second_color.unwrap_or(Color::White).shade(colors));
     if attributes.wear == Wear::Faded {
         let dust = linear(v3(0.72, 0.70, 0.67));
         (main, second) = (main.mix(dust, 0.38), second.mix(dust, 0.38));
@@ -130,9 +130,9 @@ impl Sewing<'_> {
         self.material(self.main, self.second, paint, finish, size)
     }
 
-    pub fn material(&mut self, colour: V3, second: V3, paint: Paint, finish: Finish, size: V3) -> u16 {
+    pub fn material(&mut self, color: V3, second: V3, paint: Paint, finish: Finish, size: V3) -> u16 {
         let seed = (self.random.bits() >> 32) as u32;
-        self.materials.push(Material { colour, second, paint, finish, mouth: None, size, seed });
+        self.materials.push(Material { color, second, paint, finish, mouth: None, size, seed });
         (self.materials.len() - 1) as u16
     }
 
@@ -167,7 +167,7 @@ impl Sewing<'_> {
     }
 
     fn torso(&mut self) {
-        let (centre, radii) = self.body;
+        let (center, radii) = self.body;
         let paint = match self.attributes.pattern {
             Pattern::Belly => Paint::Oval(0.0, -0.08, 0.62, 0.74),
             _ => self.coat(),
@@ -175,31 +175,31 @@ impl Sewing<'_> {
         let material = self.fur(radii, paint);
         let place = self.place(material, 16, false);
         let bend = Bend { taper: self.form.pear, ..self.lumps() };
-        self.surface.ellipsoid(place, centre, Basis::IDENTITY, radii, bend);
+        self.surface.ellipsoid(place, center, Basis::IDENTITY, radii, bend);
         if self.attributes.wear == Wear::Mended {
             let side = if self.random.chance(0.5) { 1.0 } else { -1.0 };
-            let colour = self.random.pick(Color::ALL).shade(&mut self.random);
-            let material = self.material(colour, colour, Paint::Square(0.0, 0.0, 0.82), Finish::Cloth, V3::splat(0.3));
+            let color = self.random.pick(Color::ALL).shade(&mut self.random);
+            let material = self.material(color, color, Paint::Square(0.0, 0.0, 0.82), Finish::Cloth, V3::splat(0.3));
             let place = self.place(material, 8, false);
             let way = v3(0.45 * side, -0.12, 0.9);
-            let at = centre + way.unit().scale(radii) * 0.99;
+            let at = center + way.unit().scale(radii) * 0.99;
             let flat = Bend { boxy: 1.0, ..Bend::default() };
             self.surface.ellipsoid(place, at, Basis::facing(way), v3(0.12, 0.12, 0.035), flat);
         }
     }
 
     fn limbs(&mut self, pose: Pose, sway: [f32; 4]) {
-        let (centre, radii) = self.body;
+        let (center, radii) = self.body;
         let form = self.form;
         let holds = self.attributes.accessories.iter().any(|one| one.kind == Kind::Heart);
         let raise = self.random.range(-0.12, 0.16);
         self.arm_radius = form.arm;
         for side in [1.0f32, -1.0] {
             let index = usize::from(side < 0.0);
-            let shoulder = centre + v3(side * radii.x * 0.72, radii.y * 0.52, radii.z * 0.05);
+            let shoulder = center + v3(side * radii.x * 0.72, radii.y * 0.52, radii.z * 0.05);
             let lift = raise + sway[index];
             let (length, lying) = (form.reach, pose == Pose::Lying);
-            let hand = centre
+            let hand = center
                 + if holds {
                     v3(side * 0.24, radii.y * 0.02, radii.z + 0.16)
                 } else if lying {
@@ -240,7 +240,7 @@ impl Sewing<'_> {
         }
         for side in [1.0f32, -1.0] {
             let index = 2 + usize::from(side < 0.0);
-            let hip_y = centre.y - radii.y * 0.62;
+            let hip_y = center.y - radii.y * 0.62;
             let (hip, foot) = if pose == Pose::Sitting {
                 let spread = form.spread + sway[index];
                 let hip = v3(side * radii.x * 0.5, form.thigh * 1.02, radii.z * 0.25);
@@ -308,8 +308,8 @@ impl Sewing<'_> {
     }
 
     fn tail(&mut self) {
-        let (centre, radii) = self.body;
-        let root = centre + v3(0.0, -radii.y * 0.45, -radii.z * 0.88);
+        let (center, radii) = self.body;
+        let root = center + v3(0.0, -radii.y * 0.45, -radii.z * 0.88);
         let paint = self.tips();
         let side = if self.random.chance(0.5) { 1.0 } else { -1.0 };
         match self.form.tail {

@@ -86,7 +86,7 @@ fn chinese(a: &Attributes, language: Language) -> String {
     if with.is_empty() { text } else { text + "，有" + &with.join("和") }
 }
 
-/// Accessories by what one does with them: the verb, then each with its colour.
+/// Accessories by what one does with them: the verb, then each with its color.
 fn groups(a: &Attributes, language: Language) -> Vec<(&'static str, Vec<(Kind, &'static str)>)> {
     let mut groups: Vec<(&'static str, Vec<(Kind, &'static str)>)> = Vec::new();
     for one in &a.accessories {

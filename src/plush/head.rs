@@ -11,7 +11,7 @@ const DARK: V3 = v3(0.012, 0.010, 0.010);
 
 impl Sewing<'_> {
     pub(super) fn skull(&mut self) {
-        let (centre, axes, radii) = self.head;
+        let (center, axes, radii) = self.head;
         let paint = match (self.form.muzzle, self.attributes.pattern) {
             (Muzzle::Mask, _) => Paint::Oval(0.0, -0.12, 0.66, 0.68),
             (_, Pattern::Belly) if self.attributes.species == Species::Penguin => Paint::Ovals(0.34, -0.05, 0.42, 0.62),
@@ -19,26 +19,26 @@ impl Sewing<'_> {
             _ => self.coat(),
         };
         let finish = if self.attributes.species == Species::Sheep { Finish::Fur(0.03) } else { self.finish };
-        let colour = if self.form.dark_face { self.main.mix(DARK, 0.25) } else { self.main };
+        let color = if self.form.dark_face { self.main.mix(DARK, 0.25) } else { self.main };
         let second = if self.form.muzzle == Muzzle::Mask { self.accent } else { self.second };
-        let material = self.material(colour, second, paint, finish, radii);
+        let material = self.material(color, second, paint, finish, radii);
         if matches!(self.form.muzzle, Muzzle::None | Muzzle::Mask) {
             let (y, wide) = if self.attributes.species == Species::Frog { (-0.02, 1.05) } else { (-0.30, 0.36) };
             self.materials[material as usize].mouth = Some(Mouth { y, arc: wide, line: 0.0, smile: true });
         }
         let place = self.place(material, 18, true);
         let bend = Bend { taper: self.form.jowl, ..self.lumps() };
-        self.surface.ellipsoid(place, centre, axes, radii, bend);
+        self.surface.ellipsoid(place, center, axes, radii, bend);
     }
 
     /// A point on the head: direction in the head's frame to position and normal.
     pub fn on_head(&self, way: V3) -> (V3, V3) {
-        let (centre, axes, radii) = self.head;
+        let (center, axes, radii) = self.head;
         let way = way.unit();
         let taper = 1.0 + self.form.jowl * way.y;
         let local = v3(way.x * taper, way.y, way.z * taper);
         let normal = v3(way.x / radii.x, way.y / radii.y, way.z / radii.z);
-        (centre + axes.apply(local.scale(radii)), axes.apply(normal.unit()))
+        (center + axes.apply(local.scale(radii)), axes.apply(normal.unit()))
     }
 
     pub(super) fn ears(&mut self) {
@@ -92,16 +92,16 @@ impl Sewing<'_> {
             let x = stand.cross(across).unit();
             let frame = Basis { x, y: stand, z: x.cross(stand) };
             let deep = if matches!(form.ear, Ear::Big(_) | Ear::Side(_) | Ear::Round(_)) { 0.62 } else { 0.80 };
-            let centre = root + stand * (size.y * r * deep);
+            let center = root + stand * (size.y * r * deep);
             let size = size * r;
             let material = self.fur(size, tips);
             let place = self.place(material, 11, true);
-            self.surface.ellipsoid(place, centre, frame, size, bend);
+            self.surface.ellipsoid(place, center, frame, size, bend);
             if !matches!(form.ear, Ear::Flop(_)) {
                 let material = self.material(pink, pink, Paint::Plain, Finish::Felt, size);
                 let place = self.place(material, 8, true);
                 let inner = v3(size.x * 0.62, size.y * 0.70, size.z * 0.55);
-                let at = centre + frame.z * (size.z * 0.55) - stand * (size.y * 0.06);
+                let at = center + frame.z * (size.z * 0.55) - stand * (size.y * 0.06);
                 self.surface.ellipsoid(place, at, frame, inner, bend);
             }
         }
@@ -110,17 +110,17 @@ impl Sewing<'_> {
 
     /// Mane, horn, spikes, wool.
     fn crest(&mut self) {
-        let (centre, axes, radii) = self.head;
+        let (center, axes, radii) = self.head;
         match self.attributes.species {
             Species::Lion => {
-                let colour = match self.attributes.second_color {
+                let color = match self.attributes.second_color {
                     Some(_) => self.second,
                     None => self.main.scale(v3(0.42, 0.30, 0.22)),
                 };
-                let material = self.material(colour, colour, Paint::Plain, Finish::Fur(0.15), radii);
+                let material = self.material(color, color, Paint::Plain, Finish::Fur(0.15), radii);
                 let place = self.place(material, 18, true);
                 let stand = axes.times(Basis::turn(90.0, 0.0, 0.0));
-                let at = centre - axes.z * (radii.z * 0.12);
+                let at = center - axes.z * (radii.z * 0.12);
                 let wave = |a: f32| noise_ring(a);
                 self.surface.ring(place, at, stand, |a| {
                     (radii.x * (0.98 + 0.04 * wave(a)), 0.0, radii.x * (0.34 + 0.05 * wave(a + 40.0)))
@@ -139,12 +139,12 @@ impl Sewing<'_> {
                 let hues = [Color::Pink, Color::Purple, Color::SkyBlue, Color::Turquoise, Color::Yellow];
                 let first = self.random.below(hues.len());
                 for i in 0..7 {
-                    let colour = hues[(first + i / 2) % hues.len()].shade(&mut self.random);
+                    let color = hues[(first + i / 2) % hues.len()].shade(&mut self.random);
                     let (s, c) = sin_cos(-32.0 + 32.0 * i as f32);
                     let aside = 0.16 * if i % 2 == 0 { 1.0 } else { -1.0 };
                     let (at, _) = self.on_head(v3(aside, c, -s));
                     let size = v3(0.20, 0.23, 0.19) * (1.0 - 0.04 * i as f32);
-                    let material = self.material(colour, colour, Paint::Plain, Finish::Fur(0.09), size);
+                    let material = self.material(color, color, Paint::Plain, Finish::Fur(0.09), size);
                     let place = self.place(material, 9, true);
                     self.surface.ellipsoid(place, at, axes, size, Bend::default());
                 }
@@ -163,7 +163,7 @@ impl Sewing<'_> {
                 }
             }
             Species::Dinosaur => {
-                let colour = if self.attributes.second_color.is_some() {
+                let color = if self.attributes.second_color.is_some() {
                     self.second
                 } else {
                     self.main.scale(v3(0.45, 0.5, 0.6))
@@ -180,7 +180,7 @@ impl Sewing<'_> {
                         (body + v3(0.0, c * size.y, -s * size.z), v3(0.0, c, -s), 0.17 - 0.03 * t, false)
                     };
                     let size = v3(0.045, r, r * 0.75);
-                    let material = self.material(colour, colour, Paint::Plain, Finish::Felt, size);
+                    let material = self.material(color, color, Paint::Plain, Finish::Felt, size);
                     let place = self.place(material, 8, head);
                     let x = axes.x;
                     let frame = Basis { x, y: way, z: x.cross(way) };
@@ -236,7 +236,7 @@ impl Sewing<'_> {
         };
         let accent = self.accent;
         let orange = linear(v3(0.96, 0.58, 0.13));
-        let nose_colour = match self.attributes.species {
+        let nose_color = match self.attributes.species {
             Species::Rabbit | Species::Cat | Species::Mouse => linear(v3(0.86, 0.45, 0.50)),
             Species::Pig => self.main.scale(v3(0.85, 0.55, 0.6)),
             _ => linear(v3(0.11, 0.08, 0.08)),
@@ -296,29 +296,29 @@ impl Sewing<'_> {
                 return;
             }
             let big = if self.attributes.species == Species::Koala { v3(0.22, 0.34, 0.2) * r } else { nose };
-            let material = self.material(nose_colour, nose_colour, Paint::Plain, Finish::Felt, big);
+            let material = self.material(nose_color, nose_color, Paint::Plain, Finish::Felt, big);
             let place = self.place(material, 9, true);
             self.surface.ellipsoid(place, at, axes, big, Bend { taper: 0.2, ..Bend::default() });
             return;
         }
         let size = snout * r;
         let own = matches!(self.form.muzzle, Muzzle::Snout(_) | Muzzle::Long(_));
-        let colour = if own && self.attributes.species != Species::Fox { self.main.mix(accent, 0.35) } else { accent };
-        let material = self.material(colour, colour, Paint::Plain, finish, size);
+        let color = if own && self.attributes.species != Species::Fox { self.main.mix(accent, 0.35) } else { accent };
+        let material = self.material(color, color, Paint::Plain, finish, size);
         let nostrils = matches!(self.form.muzzle, Muzzle::Snout(_)) || self.attributes.species == Species::Unicorn;
         if !nostrils {
             self.materials[material as usize].mouth = Some(Mouth { y: -0.38, arc: 0.44, line: 0.65, smile: false });
         }
-        let centre = at + axes.z * (size.z * (out - 0.25));
+        let center = at + axes.z * (size.z * (out - 0.25));
         let place = self.place(material, 11, true);
-        self.surface.ellipsoid(place, centre, axes, size, Bend::default());
+        self.surface.ellipsoid(place, center, axes, size, Bend::default());
         if self.attributes.species == Species::Pig {
             let disc = v3(size.x * 0.72, size.y * 0.72, size.z * 0.35);
-            let material = self.material(nose_colour, DARK, Paint::Ovals(0.36, 0.0, 0.15, 0.26), Finish::Felt, disc);
+            let material = self.material(nose_color, DARK, Paint::Ovals(0.36, 0.0, 0.15, 0.26), Finish::Felt, disc);
             let place = self.place(material, 8, true);
             self.surface.ellipsoid(
                 place,
-                centre + axes.z * (size.z * 0.86),
+                center + axes.z * (size.z * 0.86),
                 axes,
                 disc,
                 Bend { boxy: 0.4, ..Bend::default() },
@@ -327,13 +327,13 @@ impl Sewing<'_> {
             for side in [1.0f32, -1.0] {
                 let material = self.material(DARK, DARK, Paint::Plain, Finish::Felt, size);
                 let place = self.place(material, 6, true);
-                let at = centre + axes.apply(v3(side * 0.36 * size.x, 0.3 * size.y, 0.86 * size.z));
+                let at = center + axes.apply(v3(side * 0.36 * size.x, 0.3 * size.y, 0.86 * size.z));
                 self.surface.ellipsoid(place, at, axes, V3::splat(0.05 * r), Bend::default());
             }
         } else {
-            let material = self.material(nose_colour, nose_colour, Paint::Plain, Finish::Felt, nose * r);
+            let material = self.material(nose_color, nose_color, Paint::Plain, Finish::Felt, nose * r);
             let place = self.place(material, 9, true);
-            let at = centre + axes.apply(v3(0.0, 0.42 * size.y, 0.88 * size.z));
+            let at = center + axes.apply(v3(0.0, 0.42 * size.y, 0.88 * size.z));
             self.surface.ellipsoid(place, at, axes, nose * r, Bend { taper: 0.25, ..Bend::default() });
         }
     }

@@ -1,4 +1,4 @@
-//! A seed becomes a plush toy: a coloured mesh, its attributes and its captions.
+//! A seed becomes a plush toy: a colored mesh, its attributes and its captions.
 //!
 //! A [`Plush`] is made of numbers, so there are as many as one needs, each with known truth about it. A [`View`] is
 //! made of numbers too: the same pair always gives the same pixels.

@@ -17,7 +17,7 @@ pub enum Scene {
     Studio,
     /// A photo somebody takes: any side but the back, other light, other backgrounds, sometimes things around.
     Everyday,
-    /// Like studio, but the light is strong, coloured, from anywhere, too dark or too bright.
+    /// Like studio, but the light is strong, colored, from anywhere, too dark or too bright.
     Light,
     /// Like studio, but the camera goes around and above, and the limbs are moved.
     Pose,
@@ -152,13 +152,13 @@ impl View {
         let occluder = (scene == Scene::Occluded || (scene == Scene::Everyday && random.chance(0.12))).then(|| {
             let shape = random.pick(&[Shape::Hand, Shape::Box, Shape::Cloth]);
             let tone = random.unit();
-            let colour = match shape {
+            let color = match shape {
                 Shape::Hand => linear(v3(0.93, 0.74, 0.62).mix(v3(0.42, 0.27, 0.19), tone * tone)),
                 _ => random.pick(Color::ALL).shade(random),
             };
             let fraction = if scene == Scene::Occluded { random.range(0.23, 0.57) } else { random.range(0.05, 0.25) };
             let side = if shape == Shape::Hand { random.range(160.0, 380.0) } else { random.range(0.0, 360.0) };
-            Occluder { shape, fraction, side, colour, seed: random.bits() as u32 }
+            Occluder { shape, fraction, side, color, seed: random.bits() as u32 }
         });
         let stir = Stir {
             seed: random.bits(),
@@ -204,7 +204,7 @@ impl View {
         let radius = 0.5 * (high.x - low.x).max(high.z - low.z);
         let (ds, dc) = sin_cos(self.camera.azimuth);
         for _ in 0..self.clutter {
-            let colour = random.pick(Color::ALL).shade(random);
+            let color = random.pick(Color::ALL).shade(random);
             let second = random.pick(Color::ALL).shade(random);
             // Beside and behind, as the camera sees it; low things may stand in front.
             let front = random.chance(0.2);
@@ -220,7 +220,7 @@ impl View {
             let paint =
                 random.pick(&[Paint::Plain, Paint::Plain, Paint::Bands(5.0), Paint::Spots(5.0), Paint::Above(0.2)]);
             let seed = random.bits() as u32;
-            materials.push(Material { colour, second, paint, finish, mouth: None, size, seed });
+            materials.push(Material { color, second, paint, finish, mouth: None, size, seed });
             let place = Place { material: (materials.len() - 1) as u16, detail: 11, head: false, seed };
             let at = v3(aside * dc - back * ds, size.y, -aside * ds - back * dc);
             let axes = Basis::turn(0.0, random.range(0.0, 360.0), 0.0);
@@ -239,17 +239,17 @@ impl View {
 fn studio(random: &mut Random, camera: &Camera) -> Backdrop {
     let light = random.range(0.80, 0.97);
     let tint = v3(light * random.range(0.97, 1.0), light * random.range(0.97, 1.0), light * random.range(0.96, 1.0));
-    let colour = linear(tint);
-    let plain = Surround { texture: Texture::Plain, first: colour, second: colour, scale: 1.0, seed: 0 };
+    let color = linear(tint);
+    let plain = Surround { texture: Texture::Plain, first: color, second: color, scale: 1.0, seed: 0 };
     let table = (camera.elevation > 3.0).then_some(plain);
     Backdrop { wall: plain, table, depth: 4.0, room: Basis::turn(0.0, camera.azimuth, 0.0) }
 }
 
 fn room(random: &mut Random, camera: &Camera) -> Backdrop {
     let mut tone = |muted: f32| {
-        let colour = random.pick(Color::ALL).shade(random);
+        let color = random.pick(Color::ALL).shade(random);
         let grey = linear(V3::splat(random.range(0.25, 0.9)));
-        colour.mix(grey, muted)
+        color.mix(grey, muted)
     };
     let (a, b) = (tone(0.45), tone(0.5));
     let (c, d) = (tone(0.5), tone(0.45));

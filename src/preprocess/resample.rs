@@ -56,10 +56,10 @@ impl Side {
         let stretch = scale.max(1.0);
         let reach = filter.support() * stretch;
         (0..self.count).map(move |i| {
-            let centre = self.start + (i as f64 + 0.5) * scale;
-            let first = ((centre - reach).floor().max(0.0) as usize).max(self.seen[0]);
-            let last = ((centre + reach).ceil() as usize).min(self.seen[1]);
-            let weight = |pixel: usize| filter.kernel((pixel as f64 + 0.5 - centre) / stretch);
+            let center = self.start + (i as f64 + 0.5) * scale;
+            let first = ((center - reach).floor().max(0.0) as usize).max(self.seen[0]);
+            let last = ((center + reach).ceil() as usize).min(self.seen[1]);
+            let weight = |pixel: usize| filter.kernel((pixel as f64 + 0.5 - center) / stretch);
             let sum: f64 = (first..last).map(weight).sum();
             (first, (first..last).map(|pixel| (weight(pixel) / sum) as f32).collect())
         })

@@ -87,7 +87,7 @@ impl Shared {
         &self.source
     }
 
-    /// Decodes, resizes and normalises for `by` into `out`: three planes of rows.
+    /// Decodes, resizes and normalizes for `by` into `out`: three planes of rows.
     ///
     /// # Errors
     /// As [`Preprocess::load`].
@@ -134,7 +134,7 @@ impl Kept {
 mod tests {
     use super::*;
     use crate::picture::Picture;
-    use crate::preprocess::{Centre, Filter, Resize};
+    use crate::preprocess::{Center, Filter, Resize};
 
     fn preprocess(resize: Resize, side: usize, mean: f32) -> Preprocess {
         Preprocess::new(resize, [side, side], [mean; 3], [0.5; 3]).unwrap()
@@ -177,7 +177,7 @@ mod tests {
             preprocess(Resize::Crop, 17, 0.5),
             preprocess(Resize::Letterbox, 16, 0.5),
             preprocess(Resize::Crop, 16, 0.5).with_filter(Filter::Bilinear),
-            preprocess(Resize::Crop, 17, 0.5).with_centre(Centre::Even),
+            preprocess(Resize::Crop, 17, 0.5).with_center(Center::Even),
         ];
         assert_eq!(served(&jpeg(100, 70), &all), 4);
     }

@@ -25,7 +25,7 @@ fn decode<'py>(
 /// The pixel tensor of one picture, (3, height, width), or of a list, (n, 3, height, width).
 #[pyfunction]
 #[pyo3(signature = (image, *, resize="crop", size=(224, 224), resize_to=None, filter="bicubic", mean=CLIP_MEAN,
-                    std=CLIP_STD, fill=[255, 255, 255], channels="rgb", centre="down"))]
+                    std=CLIP_STD, fill=[255, 255, 255], channels="rgb", center="down"))]
 #[allow(clippy::too_many_arguments)] // Python's keywords
 fn preprocess<'py>(
     py: Python<'py>,
@@ -38,13 +38,13 @@ fn preprocess<'py>(
     std: [f32; 3],
     fill: [u8; 3],
     channels: &str,
-    centre: &str,
+    center: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
     let settings = Preprocess::new(resize.parse()?, [size.0, size.1], mean, std)?
         .with_filter(filter.parse()?)
         .with_fill(fill)
         .with_channels(channels.parse()?)
-        .with_centre(centre.parse()?);
+        .with_center(center.parse()?);
     let settings = match resize_to {
         Some(side) => settings.with_resize_to(side)?,
         None => settings,

@@ -5,9 +5,9 @@ use crate::render::math::{Basis, V3, flat_cells, flat_noise, floor, smooth, unit
 /// The look of a wall or a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Texture {
-    /// One colour.
+    /// One color.
     Plain,
-    /// From the first colour below to the second above.
+    /// From the first color below to the second above.
     Gradient,
     /// Boards with grain.
     Wood,
@@ -28,9 +28,9 @@ pub enum Texture {
 pub struct Surround {
     /// The look.
     pub texture: Texture,
-    /// First colour, linear.
+    /// First color, linear.
     pub first: V3,
-    /// Second colour, linear.
+    /// Second color, linear.
     pub second: V3,
     /// Pattern repeats for each unit of length.
     pub scale: f32,
@@ -53,8 +53,8 @@ pub struct Backdrop {
 
 /// What a ray meets.
 pub struct Hit {
-    /// Colour before light.
-    pub colour: V3,
+    /// Color before light.
+    pub color: V3,
     /// Position on the table, if it is the table.
     pub table: Option<V3>,
 }
@@ -70,19 +70,19 @@ impl Backdrop {
             let t = -from.y / ray.y;
             let p = from + ray * t;
             if p.z > -self.depth || ray.z >= 0.0 {
-                let colour = table.colour(p.x, p.z, 0.5);
-                return Hit { colour, table: Some(eye + way * t) };
+                let color = table.color(p.x, p.z, 0.5);
+                return Hit { color, table: Some(eye + way * t) };
             }
         }
         let t = if ray.z < -1e-4 { ((-self.depth - from.z) / ray.z).min(50.0) } else { 50.0 };
         let p = from + ray * t;
-        Hit { colour: self.wall.colour(p.x, p.y, 0.25 + 0.15 * p.y), table: None }
+        Hit { color: self.wall.color(p.x, p.y, 0.25 + 0.15 * p.y), table: None }
     }
 }
 
 impl Surround {
-    /// The colour at (u, v); `height` is where a gradient stands.
-    fn colour(&self, u: f32, v: f32, height: f32) -> V3 {
+    /// The color at (u, v); `height` is where a gradient stands.
+    fn color(&self, u: f32, v: f32, height: f32) -> V3 {
         let p = v3(u * self.scale, v * self.scale, 0.0);
         let two = |t: f32| self.first.mix(self.second, t);
         match self.texture {

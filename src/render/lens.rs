@@ -30,7 +30,7 @@ pub struct Lens {
     /// Pixels for each unit at distance 1.
     pub scale: f32,
     axes: Basis,
-    centre: (f32, f32),
+    center: (f32, f32),
     half: (f32, f32),
 }
 
@@ -44,12 +44,12 @@ impl Lens {
         let axes = Basis::turn(0.0, camera.azimuth, 0.0).times(turned).times(Basis::turn(0.0, 0.0, camera.roll));
         let eye = middle + axes.z * (camera.distance.max(0.8) * size.max(1e-3));
         let half = (0.5 * width as f32, 0.5 * height as f32);
-        let mut lens = Self { eye, axes, centre: (0.0, 0.0), scale: 1.0, half };
+        let mut lens = Self { eye, axes, center: (0.0, 0.0), scale: 1.0, half };
         let [left, top, right, bottom] = lens.extent(surface, camera.head);
         let wide = ((right - left) / width as f32).max((bottom - top) / height as f32);
         lens.scale = camera.zoom / wide.max(1e-6);
         let frame = width.min(height) as f32 / lens.scale;
-        lens.centre = (
+        lens.center = (
             0.5 * (left + right) - half.0 - camera.offset.0 * frame,
             -(0.5 * (top + bottom) - half.1) - camera.offset.1 * frame,
         );
@@ -64,8 +64,8 @@ impl Lens {
             return None;
         }
         let inverse = 1.0 / depth;
-        let x = self.half.0 + (v.x * inverse - self.centre.0) * self.scale;
-        let y = self.half.1 - (v.y * inverse - self.centre.1) * self.scale;
+        let x = self.half.0 + (v.x * inverse - self.center.0) * self.scale;
+        let y = self.half.1 - (v.y * inverse - self.center.1) * self.scale;
         Some((x, y, inverse))
     }
 
@@ -77,8 +77,8 @@ impl Lens {
     /// Direction of the ray through a position in pixels, 1 long along the camera's axis.
     pub fn ray(&self, x: f32, y: f32) -> V3 {
         let inverse = 1.0 / self.scale;
-        let u = (x - self.half.0) * inverse + self.centre.0;
-        let v = (self.half.1 - y) * inverse + self.centre.1;
+        let u = (x - self.half.0) * inverse + self.center.0;
+        let v = (self.half.1 - y) * inverse + self.center.1;
         self.axes.x * u + self.axes.y * v - self.axes.z
     }
 

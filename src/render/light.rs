@@ -6,7 +6,7 @@ use crate::render::surface::{Part, Surface, Vertex};
 /// An ellipsoid as a shadow caster.
 struct Caster {
     part: usize,
-    centre: V3,
+    center: V3,
     // Rows of the map into the space in which it is the unit sphere.
     rows: [V3; 3],
     reach: f32,
@@ -40,7 +40,7 @@ impl Shadows {
             if caster.part == own {
                 continue;
             }
-            let away = point - caster.centre;
+            let away = point - caster.center;
             let along = away.dot(self.key);
             let distance2 = away.dot(away);
             let aside2 = distance2 - along * along;
@@ -91,7 +91,7 @@ fn caster(index: usize, part: &Part, key: V3) -> Caster {
         [part.axes.x * (1.0 / r.x.max(1e-3)), part.axes.y * (1.0 / r.y.max(1e-3)), part.axes.z * (1.0 / r.z.max(1e-3))];
     Caster {
         part: index,
-        centre: part.centre,
+        center: part.center,
         rows,
         reach: r.x.max(r.y).max(r.z),
         key: V3 { x: rows[0].dot(key), y: rows[1].dot(key), z: rows[2].dot(key) }.unit(),

@@ -6,7 +6,7 @@
 use std::ops::{Add, Mul, Neg, Sub};
 use std::sync::OnceLock;
 
-/// A vector, a point or a linear colour.
+/// A vector, a point or a linear color.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct V3 {
     /// Right (red).
@@ -370,13 +370,13 @@ pub fn flat_cells(u: f32, v: f32, seed: u32) -> (f32, u32) {
     (best.0.sqrt(), best.1)
 }
 
-/// A linear colour from display (sRGB) values in 0..=1.
+/// A linear color from display (sRGB) values in 0..=1.
 pub fn linear(display: V3) -> V3 {
     let f = |c: f32| c * (c * (c * 0.305_306_01 + 0.682_171_1) + 0.012_522_878);
     v3(f(display.x), f(display.y), f(display.z))
 }
 
-/// Three bytes of a display (sRGB) picture from a linear colour.
+/// Three bytes of a display (sRGB) picture from a linear color.
 pub fn display(linear: V3) -> [u8; 3] {
     static BYTES: OnceLock<Box<[u8; STEPS * 4 + 1]>> = OnceLock::new();
     let bytes = BYTES.get_or_init(|| Box::new(std::array::from_fn(|i| encoded(i as f32 / STEPS as f32))));

@@ -1,4 +1,4 @@
-//! Coloured triangles, a camera and a light become an RGB view, the same on every machine.
+//! Colored triangles, a camera and a light become an RGB view, the same on every machine.
 //!
 //! A [`Scene`] is drawn in three steps: triangles and hairs go to a buffer of depths and triangle numbers with four
 //! samples for each pixel; every part seen in a pixel is shaded once; what covers the subject comes last. All of it is
@@ -148,12 +148,12 @@ fn hair(material: &Material) -> (f32, bool) {
 
 /// Samples for each unit of the scene where a part is.
 fn samples(lens: &Lens, part: &Part) -> f32 {
-    2.0 * lens.scale / larger((part.centre - lens.eye).length(), 0.1)
+    2.0 * lens.scale / larger((part.center - lens.eye).length(), 0.1)
 }
 
 /// What is behind, at every second pixel: a lens that is sharp on the subject is not sharp there.
 struct Behind {
-    colours: Vec<V3>,
+    colors: Vec<V3>,
     // The same as bytes of the picture.
     bytes: Vec<u8>,
     columns: usize,
@@ -162,23 +162,23 @@ struct Behind {
 impl Behind {
     fn new(scene: &Scene, lens: &Lens, table: &Table, width: usize, height: usize) -> Self {
         let (columns, rows) = (width / 2 + 2, height / 2 + 2);
-        let mut colours = Vec::with_capacity(columns * rows);
+        let mut colors = Vec::with_capacity(columns * rows);
         for row in 0..rows {
             for column in 0..columns {
                 let way = lens.ray((column * 2) as f32, (row * 2) as f32);
-                colours.push(table.behind(scene, lens.eye, way));
+                colors.push(table.behind(scene, lens.eye, way));
             }
         }
-        let bytes = colours.iter().flat_map(|&colour| display(colour * scene.exposure)).collect();
-        Self { colours, bytes, columns }
+        let bytes = colors.iter().flat_map(|&color| display(color * scene.exposure)).collect();
+        Self { colors, bytes, columns }
     }
 
-    /// The colour at a pixel's centre, between its four neighbours.
+    /// The color at a pixel's center, between its four neighbors.
     fn at(&self, column: usize, row: usize) -> V3 {
         let share = |i: usize| if i.is_multiple_of(2) { 0.25 } else { 0.75 };
         let (s, t) = (share(column), share(row));
         let at = row / 2 * self.columns + column / 2;
-        let (above, below) = (&self.colours[at..at + 2], &self.colours[at + self.columns..at + self.columns + 2]);
+        let (above, below) = (&self.colors[at..at + 2], &self.colors[at + self.columns..at + self.columns + 2]);
         above[0].mix(above[1], s).mix(below[0].mix(below[1], s), t)
     }
 
@@ -224,19 +224,19 @@ fn finish(pixels: &mut Pixels, buffer: &Buffer, width: usize, height: usize) -> 
             if column.is_multiple_of(8) {
                 near = cover.as_ref().is_some_and(|cover| cover.near(x + 3.5, y, 4.0));
             }
-            let colour = if near && let Some(cover) = &cover {
+            let color = if near && let Some(cover) = &cover {
                 let (share, front) = cover.at(x, y, &scene.light);
                 covered[row * width + column] = share > 0.5;
                 let left = if share < 1.0 { (1.0 - share) * cover.dim(x, y) } else { 0.0 };
-                let seen = if left > 0.0 { pixels.colour(ids, column, row) } else { V3::default() };
+                let seen = if left > 0.0 { pixels.color(ids, column, row) } else { V3::default() };
                 front * share + seen * left
             } else if ids == [NONE; 4] {
                 continue;
             } else {
                 subject[row * width + column] = pixels.is_subject(ids[0]);
-                pixels.colour(ids, column, row)
+                pixels.color(ids, column, row)
             };
-            out.copy_from_slice(&display(colour * scene.exposure));
+            out.copy_from_slice(&display(color * scene.exposure));
         }
     }
     View { width, height, rgb, subject, covered, head: pixels.lens.extent(&scene.surface, true) }

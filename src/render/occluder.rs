@@ -23,8 +23,8 @@ pub struct Occluder {
     pub fraction: f32,
     /// The side from which it comes, in degrees: 0 from the right, 90 from above.
     pub side: f32,
-    /// Its colour, linear.
-    pub colour: V3,
+    /// Its color, linear.
+    pub color: V3,
     /// Seed of its form.
     pub seed: u32,
 }
@@ -32,7 +32,7 @@ pub struct Occluder {
 /// An occluder in its place on the screen.
 pub struct Placed {
     occluder: Occluder,
-    centre: (f32, f32),
+    center: (f32, f32),
     size: f32,
     way: (f32, f32),
     reach: f32,
@@ -56,7 +56,7 @@ impl Occluder {
         let (sin, cos) = sin_cos(self.side);
         let mut placed = Placed {
             occluder: *self,
-            centre: (0.5 * (low.0 + high.0), 0.5 * (low.1 + high.1)),
+            center: (0.5 * (low.0 + high.0), 0.5 * (low.1 + high.1)),
             size: 0.5 * (high.0 - low.0).max(high.1 - low.1).max(1.0),
             way: (cos, -sin),
             reach: 0.0,
@@ -79,7 +79,7 @@ impl Occluder {
 impl Placed {
     /// Distance to the shape's edge in units of the subject's half-size, negative inside.
     fn distance(&self, x: f32, y: f32) -> f32 {
-        let (dx, dy) = ((x - self.centre.0) / self.size, (y - self.centre.1) / self.size);
+        let (dx, dy) = ((x - self.center.0) / self.size, (y - self.center.1) / self.size);
         // u runs outwards, towards the side from which it comes; v along its edge.
         let u = dx * self.way.0 + dy * self.way.1 - 1.0 + self.reach;
         let v = -dx * self.way.1 + dy * self.way.0;
@@ -116,7 +116,7 @@ impl Placed {
         self.distance(x, y) < 0.15 + 2.5 * (0.08 + away / self.size)
     }
 
-    /// Share of a pixel that is covered, and the colour there.
+    /// Share of a pixel that is covered, and the color there.
     pub fn at(&self, x: f32, y: f32, light: &Light) -> (f32, V3) {
         let d = self.distance(x, y);
         let share = 1.0 - smooth(-0.5, 0.5, d * self.size);
@@ -141,7 +141,7 @@ impl Placed {
         let toward = ((normal.dot(light.towards) + 0.3) / 1.3).max(0.0);
         let texture = 1.0 + grain * flat_noise(x / self.size * 24.0, y / self.size * 24.0, self.occluder.seed);
         let lit = light.floor.mix(light.sky, 0.5 + 0.5 * normal.y) + light.key * toward;
-        (share, self.occluder.colour.scale(lit) * texture)
+        (share, self.occluder.color.scale(lit) * texture)
     }
 
     /// How much light is left at a pixel beside it: its soft shadow.

@@ -1,4 +1,4 @@
-//! The colour of a pixel: every part seen in it is shaded once.
+//! The color of a pixel: every part seen in it is shaded once.
 //!
 //! A soft surface changes its light slowly, so that it is computed at the corners of triangles, where a pixel asks for
 //! it, and blended between them.
@@ -50,7 +50,7 @@ impl<'a> Pixels<'a> {
         let mut grain = Vec::with_capacity(surface.parts.len());
         for (index, part) in surface.parts.iter().enumerate() {
             owner[part.triangles.0..part.triangles.1].fill(index as u16);
-            let pixel = (part.centre - lens.eye).length() / lens.scale;
+            let pixel = (part.center - lens.eye).length() / lens.scale;
             grain.push(scene.materials[part.material as usize].grain(pixel));
         }
         let lit = vec![Lit { open: -1.0, lit: 0.0, radiance: Radiance::default() }; surface.vertices.len()];
@@ -68,8 +68,8 @@ impl<'a> Pixels<'a> {
         if id == NONE { NONE } else { self.owner[(id & !HAIR) as usize].into() }
     }
 
-    /// Colour of one pixel, whose four samples show `ids`, without what covers it.
-    pub fn colour(&mut self, ids: [u32; 4], column: usize, row: usize) -> V3 {
+    /// Color of one pixel, whose four samples show `ids`, without what covers it.
+    pub fn color(&mut self, ids: [u32; 4], column: usize, row: usize) -> V3 {
         if ids == [NONE; 4] {
             return self.behind.at(column, row);
         }
@@ -92,17 +92,17 @@ impl<'a> Pixels<'a> {
                     hairs += hair(j);
                 }
             }
-            let colour = if ids[i] == NONE {
+            let color = if ids[i] == NONE {
                 self.behind.at(column, row)
             } else {
                 self.shade(ids[i] & !HAIR, hairs / weight, column, row)
             };
-            sum = sum + colour * weight;
+            sum = sum + color * weight;
         }
         sum
     }
 
-    /// Colour of a triangle in a pixel.
+    /// Color of a triangle in a pixel.
     fn shade(&mut self, triangle: u32, hair: f32, column: usize, row: usize) -> V3 {
         let (scene, own) = (self.scene, self.owner[triangle as usize] as usize);
         let surface = &scene.surface;
@@ -116,7 +116,7 @@ impl<'a> Pixels<'a> {
         let (dx, dy) = ((2 * column + 1) as f32 - a[0], (2 * row + 1) as f32 - a[1]);
         let u = larger((dx * (c[1] - a[1]) - dy * (c[0] - a[0])) * inverse, 0.0);
         let v = larger((dy * (b[0] - a[0]) - dx * (b[1] - a[1])) * inverse, 0.0);
-        // A pixel's centre may lie outside of the triangle that covers one of its samples.
+        // A pixel's center may lie outside of the triangle that covers one of its samples.
         let sum = u + v;
         let (u, v, w) = if sum > 1.0 { (u / sum, v / sum, 0.0) } else { (u, v, 1.0 - sum) };
         let part = &surface.parts[own];

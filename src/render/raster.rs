@@ -169,12 +169,12 @@ impl Buffer {
     }
 }
 
-/// First and last sample centre between the least and the greatest of three coordinates.
+/// First and last sample center between the least and the greatest of three coordinates.
 fn samples(a: f32, b: f32, c: f32, limit: usize) -> (i32, i32) {
     between(a.min(b).min(c), a.max(b).max(c), limit)
 }
 
-/// First and last sample centre from `low` to `high`; the last is before the first if there is none.
+/// First and last sample center from `low` to `high`; the last is before the first if there is none.
 fn between(low: f32, high: f32, limit: usize) -> (i32, i32) {
     let first = (low + 0.5).max(0.0) as i32;
     let last = (high + 0.5).min(limit as f32) - 1.0;
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_leave_no_gap_and_the_nearer_wins() {
+    fn neighbors_leave_no_gap_and_the_nearer_wins() {
         let (a, b, c, d) = ([0.0, 0.0, 0.5], [16.0, 0.3, 0.5], [15.8, 16.0, 0.5], [0.1, 15.7, 0.5]);
         let middle = [7.3, 8.9, 0.5];
         let fan = [[a, b, middle], [b, c, middle], [c, d, middle], [d, a, middle]];

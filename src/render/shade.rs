@@ -1,15 +1,15 @@
-//! What a surface is made of, and the colour it has under the light.
+//! What a surface is made of, and the color it has under the light.
 
 use crate::render::math::{V3, cells, floor, larger, mix, noise, sin_cos, smooth, v3};
 
-/// Where the second colour goes; coordinates are those of the part's unit sphere.
+/// Where the second color goes; coordinates are those of the part's unit sphere.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Paint {
     /// Nowhere.
     Plain,
     /// Everywhere.
     Full,
-    /// An ellipse in front: centre (x, y), half-width and half-height.
+    /// An ellipse in front: center (x, y), half-width and half-height.
     Oval(f32, f32, f32, f32),
     /// The same twice, mirrored at x = 0.
     Ovals(f32, f32, f32, f32),
@@ -27,7 +27,7 @@ pub enum Paint {
     Bands(f32),
     /// A button's thread cross or an eye's pupil: a disc of this radius in front.
     Disc(f32),
-    /// A square patch sewn on in front: centre and half-side.
+    /// A square patch sewn on in front: center and half-side.
     Square(f32, f32, f32),
 }
 
@@ -62,11 +62,11 @@ pub struct Mouth {
 /// What a part is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Material {
-    /// First colour, linear.
-    pub colour: V3,
-    /// Second colour, linear.
+    /// First color, linear.
+    pub color: V3,
+    /// Second color, linear.
     pub second: V3,
-    /// Where the second colour goes.
+    /// Where the second color goes.
     pub paint: Paint,
     /// How it takes the light.
     pub finish: Finish,
@@ -83,11 +83,11 @@ pub struct Material {
 pub struct Light {
     /// Unit vector towards the key light.
     pub towards: V3,
-    /// Colour and strength of the key light.
+    /// Color and strength of the key light.
     pub key: V3,
-    /// Colour and strength of the light from above.
+    /// Color and strength of the light from above.
     pub sky: V3,
-    /// Colour and strength of the light from below.
+    /// Color and strength of the light from below.
     pub floor: V3,
 }
 
@@ -103,7 +103,7 @@ pub struct Point {
     pub lit: f32,
 }
 
-/// What a point of a soft surface sends to the camera: `of_albedo` times its colour, and `always` whatever its colour.
+/// What a point of a soft surface sends to the camera: `of_albedo` times its color, and `always` whatever its color.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Radiance {
     /// For each unit of albedo.
@@ -161,7 +161,7 @@ impl Material {
         };
         let facing = point.normal.dot(point.view).clamp(0.0, 1.0);
         let diffuse = larger((point.normal.dot(light.towards) + wrap) / (1.0 + wrap), 0.0) * point.lit;
-        // Light that grazes soft fibres comes out again at the edge, a part of it without their colour.
+        // Light that grazes soft fibres comes out again at the edge, a part of it without their color.
         let soft = (1.0 - facing) * (1.0 - facing) * sheen;
         let glow = light.sky * (soft * point.open * 0.5) + light.key * (soft * diffuse);
         Radiance {
@@ -170,7 +170,7 @@ impl Material {
         }
     }
 
-    /// The colour of a point at `local` of this material, not being glossy; `hair` of it are hairs that stand off.
+    /// The color of a point at `local` of this material, not being glossy; `hair` of it are hairs that stand off.
     pub fn soft(&self, local: V3, hair: f32, grain: Grain, radiance: Radiance) -> V3 {
         let rest = local.scale(self.size);
         let grain = match grain {
@@ -187,7 +187,7 @@ impl Material {
         albedo.scale(radiance.of_albedo) + radiance.always
     }
 
-    /// The colour of a `point` at `local` of this material, being glossy, under `light`.
+    /// The color of a `point` at `local` of this material, being glossy, under `light`.
     pub fn gloss(&self, local: V3, point: &Point, light: &Light) -> V3 {
         let albedo = self.albedo(local, local.scale(self.size));
         let half = (light.towards + point.view).unit();
@@ -205,13 +205,13 @@ impl Material {
         light.floor.mix(light.sky, 0.5 + 0.5 * point.normal.y) * point.open
     }
 
-    /// The colour at a point before light.
+    /// The color at a point before light.
     fn albedo(&self, local: V3, rest: V3) -> V3 {
         let share = self.share(local, rest);
-        if share > 0.0 { self.colour.mix(self.second, share) } else { self.colour }
+        if share > 0.0 { self.color.mix(self.second, share) } else { self.color }
     }
 
-    /// How much of the second colour is at a point.
+    /// How much of the second color is at a point.
     fn share(&self, local: V3, rest: V3) -> f32 {
         let inside = |x: f32, y: f32, a: f32, b: f32| {
             let (u, v) = ((local.x - x) / a, (local.y - y) / b);

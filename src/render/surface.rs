@@ -26,8 +26,8 @@ pub struct Part {
     pub head: bool,
     /// Whether it is part of the subject (not of the clutter around it).
     pub subject: bool,
-    /// Centre of the ellipsoid.
-    pub centre: V3,
+    /// Center of the ellipsoid.
+    pub center: V3,
     /// Axes of the ellipsoid, unit vectors.
     pub axes: Basis,
     /// Half-lengths of the axes.
@@ -82,16 +82,16 @@ pub struct Surface {
 }
 
 impl Surface {
-    /// An ellipsoid (or what `bend` makes of it) at `centre`, its axes turned by `axes`.
-    pub fn ellipsoid(&mut self, place: Place, centre: V3, axes: Basis, radii: V3, bend: Bend) {
+    /// An ellipsoid (or what `bend` makes of it) at `center`, its axes turned by `axes`.
+    pub fn ellipsoid(&mut self, place: Place, center: V3, axes: Basis, radii: V3, bend: Bend) {
         let rings = place.detail.max(4);
         let around = rings + rings / 2;
         let circle: Vec<(f32, f32)> = (0..around).map(|i| sin_cos(360.0 * i as f32 / around as f32)).collect();
         let heights: Vec<(f32, f32)> = (0..=rings).map(|i| sin_cos(180.0 * i as f32 / rings as f32)).collect();
-        self.grid(place, rings, around, (centre, axes, radii), |i, j| {
+        self.grid(place, rings, around, (center, axes, radii), |i, j| {
             let (s, c) = heights[i];
             let local = v3(circle[j].0 * s, c, circle[j].1 * s);
-            (axes.apply(bent(local, bend, place.seed).scale(radii)) + centre, local)
+            (axes.apply(bent(local, bend, place.seed).scale(radii)) + center, local)
         });
     }
 
@@ -105,8 +105,8 @@ impl Surface {
         let axes = Basis::along(end - start);
         let sag = (middle - (start + end) * 0.5).length();
         let wide = 0.5 * (r0 + r1) + 0.5 * sag;
-        let centre = (start + end) * 0.25 + middle * 0.5;
-        let proxy = (centre, axes, v3(wide, 0.5 * (end - start).length(), wide * flat));
+        let center = (start + end) * 0.25 + middle * 0.5;
+        let proxy = (center, axes, v3(wide, 0.5 * (end - start).length(), wide * flat));
         let frames: Vec<(V3, Basis, f32)> = (0..=rings)
             .map(|i| {
                 // Rings stand closer at the two rounded ends.
@@ -127,7 +127,7 @@ impl Surface {
     }
 
     /// A ring (torus) in the plane of `axes.x` and `axes.z`; `shape(degrees)` gives its radius, height and thickness.
-    pub fn ring(&mut self, place: Place, centre: V3, axes: Basis, shape: impl Fn(f32) -> (f32, f32, f32)) {
+    pub fn ring(&mut self, place: Place, center: V3, axes: Basis, shape: impl Fn(f32) -> (f32, f32, f32)) {
         let around = place.detail.max(8) * 2;
         let across = (place.detail / 2).max(5);
         let (first, first_triangle) = (self.vertices.len(), self.triangles.len());
@@ -141,7 +141,7 @@ impl Surface {
                 let (ts, tc) = sin_cos(360.0 * j as f32 / across as f32);
                 let out = radius + thick * tc;
                 let local = v3(s, ts, c);
-                let position = centre + axes.apply(v3(out * s, height + thick * ts, out * c));
+                let position = center + axes.apply(v3(out * s, height + thick * ts, out * c));
                 self.vertices.push(Vertex { position, normal: V3::default(), local });
             }
         }
@@ -153,7 +153,7 @@ impl Surface {
             }
         }
         let radii = v3(wide, shape(0.0).2, wide);
-        self.finish(place, (first, first_triangle), (centre, axes, radii), false);
+        self.finish(place, (first, first_triangle), (center, axes, radii), false);
     }
 
     /// A grid of points from pole to pole, closed around.
@@ -227,7 +227,7 @@ impl Surface {
             triangles: (first_triangle, self.triangles.len()),
             head: place.head,
             subject: self.subject,
-            centre: proxy.0,
+            center: proxy.0,
             axes: proxy.1,
             radii: proxy.2,
             shades,
@@ -255,7 +255,7 @@ impl Surface {
             vertex.normal = by.apply(vertex.normal);
         }
         for part in &mut self.parts {
-            part.centre = by.apply(part.centre);
+            part.center = by.apply(part.center);
             part.axes = by.times(part.axes);
         }
     }
@@ -266,7 +266,7 @@ impl Surface {
             vertex.position = vertex.position + by;
         }
         for part in &mut self.parts {
-            part.centre = part.centre + by;
+            part.center = part.center + by;
         }
     }
 }

@@ -34,15 +34,15 @@ impl Table {
         Self { light, shares: (share(sky), share(key)), from: scene.backdrop.room.back(eye) }
     }
 
-    /// Colour of the backdrop along a ray.
+    /// Color of the backdrop along a ray.
     pub fn behind(&self, scene: &Scene, eye: V3, way: V3) -> V3 {
         let hit = scene.backdrop.hit(eye, self.from, way);
-        let Some(p) = hit.table else { return hit.colour };
+        let Some(p) = hit.table else { return hit.color };
         let at = |k: f32| (k * (0.5 / Self::HALF) + 0.5) * Self::CELLS as f32;
         let (x, z) = (at(p.x), at(p.z));
         let limit = Self::CELLS as f32 - 1e-3;
         if !(x > 0.0 && z > 0.0 && x < limit && z < limit) {
-            return hit.colour;
+            return hit.color;
         }
         let (i, j) = (floor(x), floor(z));
         let (s, t) = (x - i, z - j);
@@ -56,6 +56,6 @@ impl Table {
         let (open, lit) = (blend(|l| l.0), blend(|l| l.1));
         let edge = smooth(0.8, 1.0, (p.x.abs().max(p.z.abs())) / Self::HALF);
         let ratio = self.shares.0 * open + self.shares.1 * lit;
-        hit.colour.scale(ratio.mix(V3::splat(1.0), edge))
+        hit.color.scale(ratio.mix(V3::splat(1.0), edge))
     }
 }

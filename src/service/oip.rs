@@ -150,7 +150,7 @@ fn request(inputs: &[Tensor<'_>], wanted: &str, binary: bool) -> (Vec<u8>, Optio
     });
     let outputs = [RequestOutput { name: wanted, parameters: BinaryData { binary_data: binary } }];
     let request = Request { id: ID, inputs: inputs_in_json.collect(), outputs };
-    let mut bytes = serde_json::to_vec(&request).expect("strings and numbers always serialise");
+    let mut bytes = serde_json::to_vec(&request).expect("strings and numbers always serialize");
     if !binary {
         return (bytes, None);
     }

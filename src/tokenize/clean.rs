@@ -139,7 +139,7 @@ fn is_control(c: char) -> bool {
     )
 }
 
-/// Without what colours text on a terminal: escape, bracket, digits and semicolons, a letter.
+/// Without what colors text on a terminal: escape, bracket, digits and semicolons, a letter.
 fn without_terminal_escapes(text: &str) -> String {
     let (mut made, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(start) = rest.find("\u{1b}[") {

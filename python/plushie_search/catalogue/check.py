@@ -114,7 +114,7 @@ def check(
     device: str = "cpu",
     precision: str | None = None,
     max_batch: int | None = None,
-    accept_licence: bool = False,
+    accept_license: bool = False,
     encoder: Remote | None = None,
 ) -> Check:
     """Opens a model, reads all its files again, encodes pictures and texts, and compares.
@@ -124,7 +124,7 @@ def check(
     Args:
         model: A name or directory, as for :class:`plushie_search.Engine`.
         threads: The most threads that compute; None is all cores.
-        device, precision, max_batch, accept_licence, encoder: As for :func:`plushie_search.open_encoder`.
+        device, precision, max_batch, accept_license, encoder: As for :func:`plushie_search.open_encoder`.
 
     Raises:
         ModelError: The model cannot be used, a file is not what it should be, a vector is not finite and of length 1,
@@ -138,7 +138,7 @@ def check(
     place = None
     if not whole or _is_here(model, entry):
         near = server is None or whole or not server.is_everything
-        place = hub.resolve(model, accept_licence=accept_licence, networks=near, thorough=True)
+        place = hub.resolve(model, accept_license=accept_license, networks=near, thorough=True)
     probe = (entry.probe if entry is not None else {}) or ({} if place is None else _probe(place.directory))
     opened = hub.open_encoder(
         model,
@@ -146,7 +146,7 @@ def check(
         device=device,
         precision=precision,
         max_batch=max_batch,
-        accept_licence=accept_licence,
+        accept_license=accept_license,
         encoder=server,
     )
     plain, opened_on = None, (opened.device, opened.precision, opened.max_batch)

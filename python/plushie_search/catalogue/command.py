@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[argparse.ArgumentP
     make.add_argument("source", metavar="SOURCE", help="open_clip:ARCHITECTURE/PRETRAINED, or transformers:NAME")
     make.add_argument("out", metavar="DIRECTORY", help="where; it must not exist")
     make.add_argument("--name", help="what the model is called (after SOURCE)")
-    make.add_argument("--licence", help="under which licence it may be used")
+    make.add_argument("--license", help="under which license it may be used")
     make.add_argument("--half", action="store_true", help="write networks of 16 bits, too, for --precision fp16")
     make.add_argument("--languages", default="", metavar="TAGS", help="of its texts, separated by commas: en,zh")
     for sub, names in ((show, None), (pull, "+"), (verify, None)):
@@ -92,16 +92,16 @@ def _list(options: argparse.Namespace) -> tuple[Any, str]:
         elif entry is not None:
             here = is_here(entry)
             where = "yes" if here else "" if entry.repository else "export"
-            licence = f"{entry.licence}, asks for consent" if entry.consent else entry.licence
-            summary = (licence, _languages(entry.languages), entry.good_at)
+            license = f"{entry.license}, asks for consent" if entry.consent else entry.license
+            summary = (license, _languages(entry.languages), entry.good_at)
             rows.append((name, str(entry.dimension), _megabytes(entry.size), where, *summary))
             facts.append({**_facts(entry), "here": here})
-    text = table(["model", "numbers", "size", "here", "licence", "languages", "good at"], rows, widest=100)
+    text = table(["model", "numbers", "size", "here", "license", "languages", "good at"], rows, widest=100)
     return facts, text
 
 
 def _summary(manifest: dict[str, Any]) -> tuple[str, str, str]:
-    return manifest.get("licence", ""), _languages(manifest.get("languages", [])), manifest.get("description", "")
+    return manifest.get("license", ""), _languages(manifest.get("languages", [])), manifest.get("description", "")
 
 
 def _show(options: argparse.Namespace) -> tuple[Any, str]:
@@ -116,10 +116,10 @@ def _show(options: argparse.Namespace) -> tuple[Any, str]:
         "good at": entry.good_at,
         "numbers in a vector": entry.dimension,
         "languages": _languages(entry.languages) or "none: pictures only",
-        "licence": f"{entry.licence}, {entry.licence_url}",
+        "license": f"{entry.license}, {entry.license_url}",
     }
     if entry.consent:
-        given = "given" if known.accepted == entry.licence else "not given yet, see --accept-licence"
+        given = "given" if known.accepted == entry.license else "not given yet, see --accept-license"
         shown["consent"] = f"{entry.consent} ({given})"
     if entry.export:
         shown["made by"] = f"plushie-search models export {entry.export} DIRECTORY"
@@ -152,7 +152,7 @@ def _pull(options: argparse.Namespace) -> tuple[Any, str]:
             lines.append(f"{name} is built in")
             continue
         entry = hub.entry(name)
-        directory, revision = locate(entry, accept_licence=options.accept_licence)
+        directory, revision = locate(entry, accept_license=options.accept_license)
         facts.append({"name": name, "directory": str(directory), "revision": revision})
         lines.append(f"{name}: {_megabytes(_size(entry, directory))} in {printable(str(directory))}, verified")
     return facts, "\n".join(lines)
@@ -201,7 +201,7 @@ def _export(options: argparse.Namespace) -> tuple[Any, str]:
         options.source,
         options.out,
         name=options.name,
-        licence=options.licence,
+        license=options.license,
         languages=languages,
         half=options.half,
     )
@@ -209,7 +209,7 @@ def _export(options: argparse.Namespace) -> tuple[Any, str]:
 
 
 def _halve(options: argparse.Namespace) -> tuple[Any, str]:
-    likeness = halve_model(options.model, options.out, accept_licence=options.accept_licence)
+    likeness = halve_model(options.model, options.out, accept_license=options.accept_license)
     return _made(options.out or options.model, likeness)
 
 
@@ -220,7 +220,7 @@ def _made(directory: str, likeness: dict[str, float]) -> tuple[Any, str]:
 
 
 def _quantize(options: argparse.Namespace) -> tuple[Any, str]:
-    with closing(ProgressBar("quantising")) as progress:
+    with closing(ProgressBar("quantizing")) as progress:
         made = quantize_model(
             options.model,
             options.out,
@@ -231,7 +231,7 @@ def _quantize(options: argparse.Namespace) -> tuple[Any, str]:
             weight_bits=options.weight_bits,
             threads=options.threads,
             name=options.name,
-            accept_licence=options.accept_licence,
+            accept_license=options.accept_license,
             progress=progress,
         )
     unread = [f"not read: {printable(reason)}" for _, reason in made.failed]
@@ -250,7 +250,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
 
 def _pinned(ours: str | None, first: str | None) -> str:
     if ours is not None:
-        return f"{ours} (pinned by the catalogue)"
+        return f"{ours} (pinned by the registry)"
     return f"{first} (pinned by the first download)" if first is not None else "of the first download, which pins it"
 
 

@@ -1,4 +1,4 @@
-"""The catalogue: one entry for each published model, read from ``models/catalogue.json``."""
+"""The registry: one entry for each published model, read from ``models/registry.json``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 
 from ..paths import expanded
 
-#: The catalogue that comes with this package.
-CATALOGUE = Path(__file__).parent.parent / "models" / "catalogue.json"
+#: The registry that comes with this package.
+REGISTRY = Path(__file__).parent.parent / "models" / "registry.json"
 
-#: An environment variable that names another catalogue, whose entries come in addition and win.
-OWN_CATALOGUE = "PLUSHIE_CATALOGUE"
+#: An environment variable that names another registry, whose entries come in addition and win.
+OWN_REGISTRY = "PLUSHIE_REGISTRY"
 
-#: The format of a catalogue, and that of the manifests in it.
+#: The format of a registry, and that of the manifests in it.
 FORMAT = 1
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,99}")
@@ -50,9 +50,9 @@ class Entry:
         name: What it is called here.
         description: What it is.
         good_at: What it is good at, and what it is not.
-        licence: Its licence, as an SPDX identifier where there is one.
-        licence_url: Where the licence can be read.
-        consent: What the licence asks of you before you may use it, None if nothing.
+        license: Its license, as an SPDX identifier where there is one.
+        license_url: Where the license can be read.
+        consent: What the license asks of you before you may use it, None if nothing.
         dimension: Numbers in a vector.
         languages: The languages of its text tower, as BCP 47 tags; empty if it has none.
         repository: The repository on the model hub, None if the model has to be made by ``export``.
@@ -67,8 +67,8 @@ class Entry:
     name: str
     description: str
     good_at: str
-    licence: str
-    licence_url: str
+    license: str
+    license_url: str
     consent: str | None
     dimension: int
     languages: tuple[str, ...]
@@ -82,7 +82,7 @@ class Entry:
 
     @property
     def pinned(self) -> bool:
-        """Whether the catalogue says the SHA-256 of every file; otherwise the first download pins the rest."""
+        """Whether the registry says the SHA-256 of every file; otherwise the first download pins the rest."""
         return self.revision is not None and all(file.sha256 is not None for file in self.files)
 
     @cached_property
@@ -104,7 +104,7 @@ class Entry:
             "format": FORMAT,
             "name": self.name,
             "version": revision[:12],
-            "licence": self.licence,
+            "license": self.license,
             "description": self.description,
             "languages": list(self.languages),
             "dimension": self.dimension,
@@ -114,13 +114,13 @@ class Entry:
 
 
 def entries() -> Mapping[str, Entry]:
-    """The entries of the catalogue and of your own one, by name, in their order.
+    """The entries of the registry and of your own one, by name, in their order.
 
     Raises:
-        ValueError: A catalogue cannot be read; the message says which entry is wrong.
+        ValueError: A registry cannot be read; the message says which entry is wrong.
     """
-    own = os.environ.get(OWN_CATALOGUE)
-    found = dict(_read(CATALOGUE))
+    own = os.environ.get(OWN_REGISTRY)
+    found = dict(_read(REGISTRY))
     if own:
         found.update(_read(Path(expanded(own))))
     return found
@@ -131,16 +131,16 @@ def _read(path: Path) -> Mapping[str, Entry]:
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"catalogue {path} cannot be read: {error}") from error
+        raise ValueError(f"registry {path} cannot be read: {error}") from error
     if not isinstance(whole, dict) or whole.get("format") != FORMAT or not isinstance(whole.get("models"), dict):
-        raise ValueError(f'catalogue {path}: it must be {{"format": {FORMAT}, "models": {{name: entry}}}}')
+        raise ValueError(f'registry {path}: it must be {{"format": {FORMAT}, "models": {{name: entry}}}}')
     found = {}
     for name, values in whole["models"].items():
         try:
             found[name] = _entry(name, values)
         except (KeyError, TypeError, ValueError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"catalogue {path}, model {name!r}: {reason}") from error
+            raise ValueError(f"registry {path}, model {name!r}: {reason}") from error
     return found
 
 
@@ -164,8 +164,8 @@ def _entry(name: str, values: Any) -> Entry:
         name=name,
         description=_of(str, values.pop("description"), "description"),
         good_at=_of(str, values.pop("good_at"), "good_at"),
-        licence=_of(str, values.pop("licence"), "licence"),
-        licence_url=_of(str, values.pop("licence_url"), "licence_url"),
+        license=_of(str, values.pop("license"), "license"),
+        license_url=_of(str, values.pop("license_url"), "license_url"),
         consent=_optional(values.pop("consent", None), "consent"),
         dimension=_count(values.pop("dimension"), "dimension"),
         languages=tuple(_of(str, tag, "a language") for tag in _of(list, values.pop("languages"), "languages")),

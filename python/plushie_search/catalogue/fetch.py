@@ -148,13 +148,13 @@ def _reason(hub: Any, endpoint: str, entry: Entry, error: Exception) -> str:
             "account's settings, and give it as HF_TOKEN or by `hf auth login`"
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return f"cannot be had: {page} has no revision {entry.revision}; update plushie_search, whose catalogue pins it"
+        return f"cannot be had: {page} has no revision {entry.revision}; update plushie_search, whose registry pins it"
     if isinstance(error, errors.RepositoryNotFoundError):
         return (
             f"cannot be had: {page} does not exist, or only for those whose access token it knows; give one as HF_TOKEN"
         )
     if isinstance(error, errors.EntryNotFoundError):
-        return "is not in the repository (any more); update plushie_search, whose catalogue names it"
+        return "is not in the repository (any more); update plushie_search, whose registry names it"
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
         return f"cannot be had: {endpoint} answered with the status {status}; what has come is kept, try again later"

@@ -1,4 +1,4 @@
-"""A catalogue's model on this disk: found in the hub's cache or downloaded into it, and verified."""
+"""A registry's model on this disk: found in the hub's cache or downloaded into it, and verified."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from pathlib import Path
 
 from plushie_search._core import ModelError
 
-from . import cache, licence, pins
+from . import cache, license, pins
 from .entry import Entry
 from .fetch import fetch
 
 
-def locate(entry: Entry, *, accept_licence: bool = False, thorough: bool = False) -> tuple[Path, str]:
+def locate(entry: Entry, *, accept_license: bool = False, thorough: bool = False) -> tuple[Path, str]:
     """The directory with the files of a model, and their revision; what is missing is downloaded.
 
     Files whose digest was computed before and that have not changed since are not read again, unless ``thorough``.
 
     Raises:
-        ModelError: The licence needs consent, a file cannot be had, or one is not what it should be.
+        ModelError: The license needs consent, a file cannot be had, or one is not what it should be.
         ImportError: Something is missing and ``huggingface_hub`` is not installed.
     """
     known = pins.read(entry.name)
-    accepted = licence.check(entry, accept=accept_licence, accepted=known.accepted)
+    accepted = license.check(entry, accept=accept_license, accepted=known.accepted)
     if accepted != known.accepted:
         known.accepted = accepted
         known.write(entry.name)  # whatever comes of the rest

@@ -1,4 +1,4 @@
-"""What the first download of a model pins: revision, digests, and the consent to its licence."""
+"""What the first download of a model pins: revision, digests, and the consent to its license."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Pins:
     """One model's pins; they lie in the user's cache.
 
     Attributes:
-        repository: Where the model came from. A catalogue that names another one is not bound by these pins.
+        repository: Where the model came from. A registry that names another one is not bound by these pins.
         revision: The commit that was downloaded first.
         sha256: The digest of each file.
         seen: Size and time of change (ns) of each file when its digest was last computed.
-        accepted: The licence to which the user has consented.
+        accepted: The license to which the user has consented.
     """
 
     repository: str | None = None

@@ -177,7 +177,7 @@ def preprocess(settings: dict[str, Any]) -> dict[str, Any]:
         "std": list(settings.get("std", defaults.std)),
     }
     if mode == "shortest":
-        described["centre"] = "even"
+        described["center"] = "even"
     if mode == "longest":
         described["fill"] = [int(settings.get("fill_color", defaults.fill_color))] * 3
     return described

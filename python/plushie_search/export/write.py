@@ -40,7 +40,7 @@ def export(
     out: str | os.PathLike[str],
     *,
     name: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
     languages: Sequence[str] = (),
     half: bool = False,
 ) -> dict[str, float]:
@@ -51,7 +51,7 @@ def export(
             ``transformers:NAME``, where a directory may stand for a name.
         out: The directory; it is made, and must not exist.
         name: What the model is called; after its source unless told.
-        licence: Under which licence it may be used.
+        license: Under which license it may be used.
         languages: The languages of its texts, as BCP 47 tags.
         half: Whether to write networks of 16 bits, too, for ``precision="fp16"``; their cosines are in the result as
             ``"image_fp16"`` and ``"text_fp16"``.
@@ -70,7 +70,7 @@ def export(
     draft = target.with_name(f".{target.name}-{os.getpid()}")
     draft.mkdir()
     try:
-        _write(original, draft, name or original.name, licence, list(languages))
+        _write(original, draft, name or original.name, license, list(languages))
         likeness = _compare(original, draft)
         if half:
             for network in sorted(draft.glob("*.onnx")):
@@ -100,9 +100,9 @@ def load(source: str) -> Original:
     raise ValueError(f"{source!r} is neither open_clip:ARCHITECTURE/PRETRAINED nor transformers:NAME")
 
 
-def _write(original: Original, out: Path, name: str, licence: str | None, languages: list[str]) -> None:
+def _write(original: Original, out: Path, name: str, license: str | None, languages: list[str]) -> None:
     probe: dict[str, list[float]] = {}
-    manifest: dict[str, Any] = {"format": 1, "name": name, "version": "1", "licence": licence, "languages": languages}
+    manifest: dict[str, Any] = {"format": 1, "name": name, "version": "1", "license": license, "languages": languages}
     if original.image is not None:
         pixels = original.image.pixels(Image.fromarray(picture()))
         _trace(

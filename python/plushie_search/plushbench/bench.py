@@ -83,7 +83,7 @@ def run(
     device: str = "cpu",
     precision: str | None = None,
     max_batch: int | None = None,
-    accept_licence: bool = False,
+    accept_license: bool = False,
     encoder: Sequence[Remote | None] | None = None,
     work: Path | None = None,
     grocery: Path | None = None,
@@ -96,7 +96,7 @@ def run(
         models: Names or directories of models.
         configuration: What is measured.
         threads: The most threads that render and encode; all cores unless told.
-        device, precision, max_batch, accept_licence: As for :func:`plushie_search.open_encoder`, of every model.
+        device, precision, max_batch, accept_license: As for :func:`plushie_search.open_encoder`, of every model.
         encoder: The service of each model, None for those that run here.
         work: A folder that remembers how far it is: the next run with the same configuration goes on there.
         grocery, emoji: Folders of real photographs to measure as well; see `photos`.
@@ -118,7 +118,7 @@ def run(
             device=device,
             precision=precision,
             max_batch=max_batch,
-            accept_licence=accept_licence,
+            accept_license=accept_license,
             encoder=service,
         )
         for model, service in zip(models, one_each(encoder, len(models)), strict=True)

@@ -22,7 +22,7 @@ Every item of the catalog has one, two, three reference pictures: a plain studio
 limbs moved, one taken at home. Every query is another picture of an item:
 
   clean       a studio photo from a slightly other side
-  light       strong, coloured, too dark or too bright light
+  light       strong, colored, too dark or too bright light
   pose        any side but the back, limbs and head moved
   occluded    20 to 60 % of the toy hidden by a hand, a box or a cloth, at home
   head-only   only the head in the picture, at home

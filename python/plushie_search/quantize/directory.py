@@ -15,23 +15,23 @@ from plushie_search import _core, hub
 from plushie_search._core import ModelError
 
 #: What goes where the model goes.
-LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
+LICENSES = ("LICENSE*", "LICENSE*", "NOTICE*")
 
 
 class Original:
-    """A model whose picture tower is to be quantised.
+    """A model whose picture tower is to be quantized.
 
     Raises:
         ModelError: It has no picture tower.
         ValueError: There is no such model.
     """
 
-    def __init__(self, model: str | os.PathLike[str], *, accept_licence: bool) -> None:
-        self.directory, self._description = hub.resolve(model, accept_licence=accept_licence)
+    def __init__(self, model: str | os.PathLike[str], *, accept_license: bool) -> None:
+        self.directory, self._description = hub.resolve(model, accept_license=accept_license)
         encoder = self.encoder(1)
         self.fingerprint = encoder.fingerprint
         if "image" not in encoder.outputs:
-            raise ModelError(f"model {encoder.name} has no image tower to quantise: it encodes texts only")
+            raise ModelError(f"model {encoder.name} has no image tower to quantize: it encodes texts only")
         self.name = encoder.name
         self.manifest: dict[str, Any] = json.loads(encoder.manifest)
         file, self.output = encoder.outputs["image"]
@@ -57,7 +57,7 @@ class Original:
         return {**{key: value for key, value in self.manifest.items() if key != "text"}, "image": image}
 
     def complete(self, directory: Path, changes: Mapping[str, Any], locations: Callable[[Path], list[str]]) -> None:
-        """Adds the text tower and the licences to a directory with the new network, and the whole manifest.
+        """Adds the text tower and the licenses to a directory with the new network, and the whole manifest.
 
         Args:
             directory: Where the new network lies.
@@ -70,7 +70,7 @@ class Original:
             files = [text["tokenizer"], text["file"]]
             places = locations(self.directory / text["file"])
             files += [str(Path(text["file"]).parent / place) for place in places]
-        files += [path.name for pattern in LICENCES for path in self.directory.glob(pattern) if path.is_file()]
+        files += [path.name for pattern in LICENSES for path in self.directory.glob(pattern) if path.is_file()]
         for file in dict.fromkeys(files):
             target = directory / file
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How near the vectors of a faster model are to those of the original: cosines, same neighbours, time."""
+"""How near the vectors of a faster model are to those of the original: cosines, same neighbors, time."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 #: Pictures that are encoded at a time; Ctrl-C works after each time.
 BATCH = 32
 
-#: Neighbours that are compared.
-NEIGHBOURS = 10
+#: Neighbors that are compared.
+NEIGHBORS = 10
 
 #: How often models are timed.
 ROUNDS = 20
@@ -51,14 +51,14 @@ def overlap(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
     for start in range(0, len(before), BLOCK):
         near = [_nearest(rows, slice(start, start + BLOCK)) for rows in (before, after)]
         same += sum(len(np.intersect1d(one, other)) for one, other in zip(*near, strict=True))
-    return same / (NEIGHBOURS * len(before))
+    return same / (NEIGHBORS * len(before))
 
 
 def _nearest(rows: NDArray[np.float32], which: slice) -> NDArray[np.int64]:
     scores = rows[which] @ rows.T
     numbers = np.arange(len(rows))[which]
     scores[np.arange(len(numbers)), numbers] = -np.inf
-    nearest: NDArray[np.int64] = np.argsort(-scores, axis=1, kind="stable")[:, :NEIGHBOURS]
+    nearest: NDArray[np.int64] = np.argsort(-scores, axis=1, kind="stable")[:, :NEIGHBORS]
     return nearest
 
 

@@ -17,7 +17,7 @@ from plushie_search._core import ModelError
 
 from ..paths import expanded
 from .directory import Original, publish, stage, write_manifest
-from .loss import NEIGHBOURS, ROUNDS, milliseconds, overlap, vectors
+from .loss import NEIGHBORS, ROUNDS, milliseconds, overlap, vectors
 from .ranges import METHODS, Histogram
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: Fewer pictures say too little about ranges and about what is lost.
 FEWEST = 40
 
-#: So much less of the neighbours is chance: about the standard error on some hundred pictures.
+#: So much less of the neighbors is chance: about the standard error on some hundred pictures.
 NOTICEABLE = 0.002
 
 _Progress = Callable[[int, int, str], object]
@@ -35,7 +35,7 @@ _Vectors = Mapping[Path, "NDArray[np.float32]"]
 
 @dataclass(frozen=True, kw_only=True)
 class Quantization:
-    """What quantising a model gave.
+    """What quantizing a model gave.
 
     Attributes:
         directory: Where the new model lies.
@@ -86,7 +86,7 @@ def quantize_model(
     weight_bits: int = 8,
     threads: int | None = None,
     name: str | None = None,
-    accept_licence: bool = False,
+    accept_license: bool = False,
     progress: _Progress | None = None,
 ) -> Quantization:
     """Makes a model directory whose picture tower computes with 8-bit integers, which is two to three times as fast.
@@ -94,7 +94,7 @@ def quantize_model(
     Weights become 8 bits, with a scale for each output. Activations become 8 bits too, in ranges that are found on
     pictures of yours and then stay as they are: a vector never depends on what else is encoded. The ranges are found in
     several ways, and the way is kept that best keeps the ten nearest pictures. The projection at the end,
-    normalisations and attention stay in 32 bits; so do the text tower and, unless nothing is lost by it, the first
+    normalizations and attention stay in 32 bits; so do the text tower and, unless nothing is lost by it, the first
     layer. What a network computes after its last attention for tokens that are not read is left out.
 
     The new model is another model: a catalog holds vectors of it or of the original, never both. What is lost depends
@@ -110,13 +110,13 @@ def quantize_model(
         weight_bits: 8, or 7 for processors without VNNI, whose 8-bit arithmetic overflows.
         threads: The most threads to use; all cores unless told.
         name: What the model is called; the original's name and "-int8" unless told.
-        accept_licence: Whether you consent to the model's licence, where that asks for it.
+        accept_license: Whether you consent to the model's license, where that asks for it.
         progress: Called with how many steps are done, how many there are, and what is being done.
 
     Raises:
         ValueError: There are too few pictures, an option is out of range, or there is no such model.
         FileExistsError: ``out`` exists.
-        ModelError: The model cannot be used or quantised; the message says why.
+        ModelError: The model cannot be used or quantized; the message says why.
         ImportError: The package ``onnx`` is missing.
     """
     if weight_bits not in (7, 8):
@@ -130,14 +130,14 @@ def quantize_model(
     paths = [path for _, paths in _core.folder_items(expanded(pictures)) for path in paths]
     if len(paths) < FEWEST:
         raise _too_few(len(paths), pictures)
-    original = Original(model, accept_licence=accept_licence)
+    original = Original(model, accept_license=accept_license)
     random.Random(seed).shuffle(paths)
     half = min(held_out, len(paths) // 2)
     tried, others = paths[:-half][:sample], paths[-half:]
     steps = _Steps(progress, (len(METHODS) + 3) * len(tried) + 2 * len(others) + ROUNDS)
     before, failed = _encode(original.encoder(threads), [*tried, *others], steps, "the original's vectors")
     tried, others = ([path for path in some if path in before] for some in (tried, others))
-    if len(before) < FEWEST or len(tried) < FEWEST // 4 or len(others) <= NEIGHBOURS:
+    if len(before) < FEWEST or len(tried) < FEWEST // 4 or len(others) <= NEIGHBORS:
         raise _too_few(len(before), pictures)
     with stage(out) as folder:
         try:
@@ -182,14 +182,14 @@ def _module(name: str) -> Any:
         return import_module(f"plushie_search.{name}")
     except ImportError as error:
         raise ImportError(
-            f"to quantise a model takes a package that is not installed ({error}); install it with: "
+            f"to quantize a model takes a package that is not installed ({error}); install it with: "
             "pip install 'plushie_search[quantize]'"
         ) from error
 
 
 def _too_few(found: int, folder: str | os.PathLike[str]) -> ValueError:
     return ValueError(
-        f"{found} pictures in {os.fspath(folder)} can be used; to quantise takes at least {FEWEST}, and some hundreds "
+        f"{found} pictures in {os.fspath(folder)} can be used; to quantize takes at least {FEWEST}, and some hundreds "
         "are better: some to find ranges, others to measure what is lost"
     )
 
@@ -262,7 +262,7 @@ def _encode(
 
 
 def _alike(before: _Vectors, after: _Vectors, paths: Sequence[Path]) -> tuple[float, float, float]:
-    """How many neighbours are the same, and the mean and the least cosine."""
+    """How many neighbors are the same, and the mean and the least cosine."""
     one, other = (np.stack([rows[path] for path in paths]) for rows in (before, after))
     cosines = (one * other).sum(axis=1)
     return overlap(one, other), float(cosines.mean()), float(cosines.min())

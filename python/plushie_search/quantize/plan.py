@@ -23,7 +23,7 @@ WEIGHTED = ("Conv", "Gemm", "MatMul")
 #: Since this version of the operators each column of weights may have its own scale, and LayerNormalization is one.
 OPSET = 17
 
-#: Operators of networks that are quantised already.
+#: Operators of networks that are quantized already.
 QUANTIZED = (
     "DequantizeLinear",
     "DynamicQuantizeLinear",
@@ -69,11 +69,11 @@ def layered(path: Path, output: str, work: Path, pixels: NDArray[np.float32]) ->
         pixels: What the network may take, on which its simpler form is tried.
 
     Raises:
-        ValueError: It is quantised already, or takes other than pixels.
+        ValueError: It is quantized already, or takes other than pixels.
     """
     model = onnx.load(path)
     if any(node.op_type in QUANTIZED for node in model.graph.node):
-        raise ValueError("it is quantised already; take the file with 32-bit numbers")
+        raise ValueError("it is quantized already; take the file with 32-bit numbers")
     if any(value.type.tensor_type.elem_type == TensorProto.FLOAT16 for value in model.graph.input):
         raise ValueError("it takes 16-bit numbers; take the file with 32-bit numbers")
     if next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")) < OPSET:

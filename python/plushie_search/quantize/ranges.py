@@ -75,13 +75,13 @@ class Histogram:
 
     def closest(self) -> tuple[float, float]:
         """The range in which 8 bits have the least mean squared error: of rounding inside, of clipping outside."""
-        centres = (np.arange(BINS) + 0.5) * (2 * self._limit / BINS) - self._limit
+        centers = (np.arange(BINS) + 0.5) * (2 * self._limit / BINS) - self._limit
         seen = self._counts > 0
-        counts, centres = self._counts[seen], centres[seen]
+        counts, centers = self._counts[seen], centers[seen]
 
         def error(low: float, high: float) -> float:
             rounding = ((high - low) / (LEVELS - 1)) ** 2 / 12
-            outside = centres - np.clip(centres, low, high)
+            outside = centers - np.clip(centers, low, high)
             return float(counts @ np.where(outside == 0, rounding, outside**2))
 
         def shorter(end: float) -> list[float]:

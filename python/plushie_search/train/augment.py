@@ -69,7 +69,7 @@ def _place(x: Tensor, size: int, uniform, *, mirror: bool, strength: float) -> T
 
 
 def _cover(x: Tensor, uniform, some) -> Tensor:  # type: ignore[no-untyped-def]
-    """Something in the way of a third of the pictures: a box of one colour, or a piece of another picture."""
+    """Something in the way of a third of the pictures: a box of one color, or a piece of another picture."""
     size = x.shape[-1]
     line = torch.linspace(0.0, 1.0, size)
     left, top = uniform(-0.15, 0.95), uniform(-0.15, 0.95)

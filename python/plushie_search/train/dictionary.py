@@ -140,7 +140,7 @@ def _annotations(file: Path) -> Mapping[str, list[str]]:
 
 def _lines(file: Path) -> Iterator[str]:
     with file.open(encoding="utf-8") as lines:
-        yield from (line for line in lines if not line.startswith("  "))  # the licence is indented
+        yield from (line for line in lines if not line.startswith("  "))  # the license is indented
 
 
 def _synset(line: str, part: str) -> tuple[str, _Synset]:

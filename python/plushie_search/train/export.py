@@ -97,7 +97,7 @@ def _manifest(side: int, version: str) -> dict[str, object]:
         "name": "plushie-mini",
         "version": version,
         "dimension": DIMENSION,
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "description": "A small picture and text model for plush toys and everyday things",
         "languages": ["en", "zh-Hans", "zh-Hant"],
         "image": {

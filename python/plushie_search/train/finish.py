@@ -63,17 +63,17 @@ def finish(
     """Trains `text` for so many minutes on the vectors of pictures."""
     reader = _Reader(image, text, tokens, about, side)
     text.train()
-    optimiser = torch.optim.AdamW(text.parameters(), 1e-3, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(text.parameters(), 1e-3, weight_decay=0.05)
     start, step = time.monotonic(), 0
     while (progress := (time.monotonic() - start) / (60.0 * minutes)) < 1.0:
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = 1e-3 * (1.0 - progress) * min(1.0, (step + 1) / 20)
         chance, dice = np.random.default_rng((seed, 3, step)), random.Random(f"{seed} words {step}")
         losses = reader.losses(chance, dice, step)
         loss = torch.stack(losses).sum()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         step += 1
         if step % 100 == 0:
             print(f"words: step {step}, {progress:.0%}, losses", *(f"{float(one):.3f}" for one in losses), flush=True)

@@ -60,7 +60,7 @@ class PlushLesson(nn.Module):
         return loss + 1.5 * self._read(self.facts(seen), facts[clear])
 
     def _read(self, guess: Tensor, truth: Tensor) -> Tensor:
-        """How badly facts are read off the vectors: what it is, what it wears, and in what colours."""
+        """How badly facts are read off the vectors: what it is, what it wears, and in what colors."""
         loss = guess.new_zeros(())
         for columns in self.choices:
             told = truth[:, columns].any(1)

@@ -48,7 +48,7 @@ RESTING = 4
 KEPT = 0.2
 """This share of the picture tower's first weights is mixed into its last ones."""
 HARD_SHARE = 0.5
-"""So many batches of plushes are all of one species or one colour."""
+"""So many batches of plushes are all of one species or one color."""
 
 
 @dataclass(frozen=True)
@@ -209,42 +209,42 @@ def teach(course: Course, checkpoint: Path) -> nn.ModuleDict:
     mature = [one for one in course.image.parameters() if one.requires_grad]
     young = [one for name, part in course.parts.items() if name != "image" for one in part.parameters()]
     groups = [{"params": mature, "share": 0.3}, {"params": young, "share": 1.0}]
-    optimiser = torch.optim.AdamW(groups, settings.rate, weight_decay=0.02)
+    optimizer = torch.optim.AdamW(groups, settings.rate, weight_decay=0.02)
     average = AveragedModel(course.parts, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING), use_buffers=True)
     step, spent, shown, mean = 0, 0.0, 0.0, 0.0
     kept = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint.exists() else None
     if kept:
         course.parts.load_state_dict(kept["parts"])
         average.load_state_dict(kept["average"])
-        optimiser.load_state_dict(kept["optimiser"])
+        optimizer.load_state_dict(kept["optimizer"])
         step, spent = kept["step"], kept["spent"]
     course.parts.train()
     saved = clock = time.monotonic()
     workers = ThreadPoolExecutor(settings.threads, initializer=torch.set_num_threads, initargs=(1,))
     while (progress := spent / (60.0 * settings.minutes)) < 1.0:
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             rate = settings.rate * group["share"]
             group["lr"] = rate * min(1.0, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * progress))
         side = settings.side if progress >= COARSE_SHARE else min(settings.side, COARSE_SIDE)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses = list(workers.map(partial(_learn, course, side), range(step, step + settings.threads)))
         learning = [one for one in course.parts.parameters() if one.grad is not None]
         for parameter in learning:
             parameter.grad /= len(losses)
         torch.nn.utils.clip_grad_norm_(learning, 5.0)
-        optimiser.step()
+        optimizer.step()
         average.update_parameters(course.parts)
         step += len(losses)
         mean = 0.98 * mean + 0.02 * sum(losses) / len(losses) if mean else losses[0]
         now = time.monotonic()
         spent, clock = spent + now - clock, now
         if now - saved > CHECKPOINT_SECONDS:
-            _save(checkpoint, course, average, optimiser, step, spent)
+            _save(checkpoint, course, average, optimizer, step, spent)
             saved = now
         if now - shown > 30.0:
             shown = now
             print(f"step {step}, {spent / 60:.1f} of {settings.minutes:g} min, loss {mean:.3f}", flush=True)
-    _save(checkpoint, course, average, optimiser, step, spent)
+    _save(checkpoint, course, average, optimizer, step, spent)
     learnt = average.module
     assert isinstance(learnt, nn.ModuleDict)
     return learnt
@@ -278,7 +278,7 @@ def _save(
     checkpoint: Path,
     course: Course,
     average: AveragedModel,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     step: int,
     spent: float,
 ) -> None:
@@ -287,7 +287,7 @@ def _save(
         "spent": spent,
         "parts": course.parts.state_dict(),
         "average": average.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "optimizer": optimizer.state_dict(),
     }
     unfinished = checkpoint.with_suffix(".partial")
     torch.save(state, unfinished)

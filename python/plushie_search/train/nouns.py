@@ -82,7 +82,7 @@ washing machine, washer=洗衣机 | toilet=马桶 | bathtub=浴缸 | sink=水槽
 drum=鼓 | trumpet=小号 | flute=长笛 | football, soccer ball=足球 | basketball=篮球 | tennis ball=网球 | baseball=棒球
 volleyball=排球 | skateboard=滑板 | ski, skis=滑雪板 | flag=旗,旗帜 | gift, present=礼物 | christmas tree=圣诞树
 fireworks=烟花 | bell=铃铛 | gun, rifle=枪 | sword=剑 | shield=盾牌 | gear=齿轮 | part, component=零件 | model=模型
-box=盒子 | red=红色 | orange colour=橙色 | yellow=黄色 | green=绿色 | blue=蓝色 | purple=紫色 | pink=粉色 | brown=棕色
+box=盒子 | red=红色 | orange color=橙色 | yellow=黄色 | green=绿色 | blue=蓝色 | purple=紫色 | pink=粉色 | brown=棕色
 white=白色 | black=黑色 | grey, gray=灰色 | striped=条纹 | spotted=斑点 | big=大 | small=小 | old=旧 | new=新
 cute=可爱
 """

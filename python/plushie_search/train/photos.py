@@ -155,10 +155,10 @@ def _even(raw: NDArray[np.float32]) -> NDArray[np.float32]:
     standard = (raw - raw.mean((0, 1))) / (raw.std((0, 1)) + 1e-3)
     standard /= np.linalg.norm(standard, axis=-1, keepdims=True)
     rows = standard.reshape(-1, standard.shape[-1]).astype(np.float64)
-    centred = rows - rows.mean(0)
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    centerd = rows - rows.mean(0)
+    values, vectors = np.linalg.eigh(centerd.T @ centerd / len(centerd))
     some = slice(-min(EVEN, int((values > 1e-9).sum())), None)
-    even = centred @ (vectors[:, some] / values[some] ** EVENNESS)
+    even = centerd @ (vectors[:, some] / values[some] ** EVENNESS)
     even /= np.linalg.norm(even, axis=1, keepdims=True)
     return even.reshape(*standard.shape[:-1], -1).astype(np.float32)
 

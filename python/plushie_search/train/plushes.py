@@ -56,7 +56,7 @@ class Plushes:
         return np.stack([self._pictures[row // size][row % size, view] for row, view in zip(rows, views, strict=True)])
 
     def alike(self, count: int, chance: np.random.Generator) -> NDArray[np.int64]:
-        """So many pairs of one species or of one colour, which are hard to tell apart."""
+        """So many pairs of one species or of one color, which are hard to tell apart."""
         name = ("species", "color")[int(chance.integers(2))]
         wanted = self.attributes[2 * int(chance.integers(len(self) // 2))][name]
         pairs = np.array([n for n in range(len(self) // 2) if self.attributes[2 * n][name] == wanted])

@@ -24,7 +24,7 @@ _MIDDLE_LAYERS = 14
 
 
 class _Convolution(nn.Module):
-    """A convolution whose batch normalisation is folded into its weights, so that no batch changes a vector."""
+    """A convolution whose batch normalization is folded into its weights, so that no batch changes a vector."""
 
     def __init__(self, inputs: int, outputs: int, size: int, *, stride: int = 1, groups: int = 1, cut: bool = True):
         super().__init__()
@@ -91,7 +91,7 @@ class ImageTower(nn.Module):
         return torch.cat(pooled, 1).flatten(1).float()
 
     def rest(self, layers: int) -> None:
-        """The first so many layers learn nothing: edges and colours are the same everywhere."""
+        """The first so many layers learn nothing: edges and colors are the same everywhere."""
         for layer in list(self.fine)[:layers]:
             layer.requires_grad_(False)
 

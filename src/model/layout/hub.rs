@@ -165,7 +165,7 @@ fn shared_output(signature: &Signature, file: &str, family: Family, side: &str) 
 /// The output of a model for pictures alone, and how it becomes one vector.
 fn features(signature: &Signature, file: &str, model_type: &str) -> Result<(String, Option<&'static str>), String> {
     let tokens = signature.output(&["last_hidden_state"]);
-    // Their poolers normalise the first token, but that of a plain ViT goes on to another layer, rarely trained.
+    // Their poolers normalize the first token, but that of a plain ViT goes on to another layer, rarely trained.
     let first_token = ["dinov2", "dinov2_with_registers", "dinov3_vit", "vit", "deit", "ijepa"].contains(&model_type);
     let pooled = match model_type {
         "vit" | "deit" => signature.output(&["image_embeds"]),
@@ -257,11 +257,11 @@ fn text_tower(
 fn is_plain_clip(config: &Value, preprocess: Option<&Value>) -> bool {
     let kinds = [&config["model_type"], &config["text_config"]["model_type"]];
     let described = kinds.iter().any(|kind| kind.as_str().is_some_and(|kind| kind.starts_with("clip_text_model")));
-    let normalised = preprocess.is_none_or(|preprocess| {
+    let normalized = preprocess.is_none_or(|preprocess| {
         let means = preprocess["mean"].as_array().map_or(&[][..], Vec::as_slice);
         means.iter().any(|mean| mean.as_f64().is_some_and(|mean| mean.abs() > 1e-6))
     });
-    described && normalised
+    described && normalized
 }
 
 /// How many tokens a text may have.

@@ -126,7 +126,7 @@ pub(super) fn preprocess(settings: &Value) -> Result<Value, String> {
     });
     match resize {
         // torchvision's way, which transformers does not share.
-        "crop" => made["centre"] = "even".into(),
+        "crop" => made["center"] = "even".into(),
         "letterbox" => {
             let fill = setting(settings, "fill_color", Value::as_u64)?.unwrap_or(0);
             made["fill"] = json!([fill, fill, fill]);
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!((&longest["resize"], &longest["fill"]), (&json!("letterbox"), &json!([7, 7, 7])));
         let crop = preprocess(&json!({"size": 8, "interpolation": "random"})).unwrap();
         assert_eq!(
-            (&crop["resize"], &crop["centre"], &crop["filter"]),
+            (&crop["resize"], &crop["center"], &crop["filter"]),
             (&json!("crop"), &json!("even"), &json!("bicubic"))
         );
         for (settings, says) in [

@@ -1,4 +1,4 @@
-"""The entries of the catalogue: what they promise, and that each manifest opens networks like the published."""
+"""The entries of the registry: what they promise, and that each manifest opens networks like the published."""
 
 import json
 import re
@@ -12,12 +12,12 @@ from onnx import TensorProto, helper
 
 import plushie_search as ps
 from plushie_search import ModelError, _core, hub
-from plushie_search.catalogue.entry import CATALOGUE, entries
+from plushie_search.catalogue.entry import REGISTRY, entries
 from plushie_search.cli import main
 
 ENTRIES = {name: entry for name, entry in entries().items() if entry.repository is not None}
 
-#: Entries whose revision and digests are all in the catalogue, so that the first download is verified too.
+#: Entries whose revision and digests are all in the registry, so that the first download is verified too.
 PINNED = {
     "ViT-B-32::openai",
     "chinese-clip-vit-base-patch16",
@@ -46,10 +46,10 @@ def test_what_is_pinned_is_said():
     assert {name for name, entry in ENTRIES.items() if entry.pinned} == PINNED
 
 
-def test_licences_that_restrict_ask_for_consent():
-    asking = {entry.licence for entry in entries().values() if entry.consent}
+def test_licenses_that_restrict_ask_for_consent():
+    asking = {entry.license for entry in entries().values() if entry.consent}
     assert asking == {"Apple-AMLR", "CC-BY-NC-4.0", "DINOv3"}
-    assert {entry.licence for entry in entries().values()} - asking == {"Apache-2.0", "MIT"}
+    assert {entry.license for entry in entries().values()} - asking == {"Apache-2.0", "MIT"}
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
@@ -122,9 +122,9 @@ def test_a_manifest_opens_networks_like_the_published(entry, tmp_path, runtime):
     encoder = _core.Encoder(tmp_path, runtime=runtime, threads=1, manifest=entry.manifest_at("0" * 40))
     assert (encoder.name, encoder.dim) == (entry.name, entry.dimension)
     preprocess = entry.manifest["image"]["preprocess"]
-    colour = np.array([200, 30, 90])
-    pixels = (colour / 255 - preprocess["mean"]) / preprocess["std"]
-    [vector] = encoder.encode_images(np.full((50, 60, 3), colour, np.uint8))
+    color = np.array([200, 30, 90])
+    pixels = (color / 255 - preprocess["mean"]) / preprocess["std"]
+    [vector] = encoder.encode_images(np.full((50, 60, 3), color, np.uint8))
     np.testing.assert_allclose(vector, toy.unit(pixels @ weights), atol=1e-4)
     if text := entry.manifest.get("text"):
         ids = [toy.BOS, *map(toy.WORDS.index, ["pink", "rabbit"]), toy.EOS]
@@ -140,7 +140,7 @@ def test_a_manifest_opens_networks_like_the_published(entry, tmp_path, runtime):
         ({"dimension": "512"}, "dimension must be a whole number of at least 1, not '512'"),
         ({"dimension": True}, "dimension must be a whole number of at least 1, not True"),
         ({"about_bytes": -5}, "about_bytes must be a whole number of at least 1, not -5"),
-        ({"licence": None}, "licence must be a str, not None"),
+        ({"license": None}, "license must be a str, not None"),
         ({"repository": "a/b/c"}, "repository 'a/b/c' is not of the form owner/name"),
         ({"repository": "../b"}, "is not of the form owner/name"),
         ({"revision": "main"}, "revision 'main' is no commit of 40 hexadecimal digits"),
@@ -148,37 +148,37 @@ def test_a_manifest_opens_networks_like_the_published(entry, tmp_path, runtime):
         ({"files": {"/etc/passwd": {}}}, "file '/etc/passwd' must be a path inside the repository"),
         ({"files": {"a": {"sha256": "abc"}}}, "file 'a': sha256 must be 64 hexadecimal digits, or null"),
         ({"files": {}}, "it needs a repository with files, or an export"),
-        ({"colour": "pink"}, "'colour' is no key of an entry"),
+        ({"color": "pink"}, "'color' is no key of an entry"),
     ],
 )
-def test_a_catalogue_of_ones_own_that_is_wrong(change, reason, tmp_path, monkeypatch):
-    whole = json.loads(CATALOGUE.read_text(encoding="utf-8"))
+def test_a_registry_of_ones_own_that_is_wrong(change, reason, tmp_path, monkeypatch):
+    whole = json.loads(REGISTRY.read_text(encoding="utf-8"))
     entry = {**whole["models"]["resnet50"], **change}
     own = tmp_path / "own.json"
     own.write_text(json.dumps({"format": 1, "models": {"mine": entry}}))
-    monkeypatch.setenv("PLUSHIE_CATALOGUE", str(own))
-    with pytest.raises(ValueError, match=r"catalogue .*own\.json, model 'mine': ") as error:
+    monkeypatch.setenv("PLUSHIE_REGISTRY", str(own))
+    with pytest.raises(ValueError, match=r"registry .*own\.json, model 'mine': ") as error:
         ps.models()
     assert reason in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 2, "models": {}}', '{"format": 1, "models": []}'])
-def test_what_is_no_catalogue(text, tmp_path, monkeypatch):
+def test_what_is_no_registry(text, tmp_path, monkeypatch):
     own = tmp_path / "own.json"
     own.write_text(text)
-    monkeypatch.setenv("PLUSHIE_CATALOGUE", str(own))
-    with pytest.raises(ValueError, match=r"catalogue .*own\.json"):
+    monkeypatch.setenv("PLUSHIE_REGISTRY", str(own))
+    with pytest.raises(ValueError, match=r"registry .*own\.json"):
         ps.models()
-    monkeypatch.setenv("PLUSHIE_CATALOGUE", str(tmp_path / "gone.json"))
+    monkeypatch.setenv("PLUSHIE_REGISTRY", str(tmp_path / "gone.json"))
     with pytest.raises(ValueError, match=r"gone\.json cannot be read"):
         ps.models()
 
 
-def test_the_catalogue_in_the_documentation(tmp_path, monkeypatch, capsys):
+def test_the_registry_in_the_documentation(tmp_path, monkeypatch, capsys):
     page = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
-    [example] = re.findall(r"^```json\n(.*?)^```$", page.partition("## A catalogue of your own")[2], re.M | re.S)
+    [example] = re.findall(r"^```json\n(.*?)^```$", page.partition("## A registry of your own")[2], re.M | re.S)
     (tmp_path / "own.json").write_text(example)
-    monkeypatch.setenv("PLUSHIE_CATALOGUE", str(tmp_path / "own.json"))
+    monkeypatch.setenv("PLUSHIE_REGISTRY", str(tmp_path / "own.json"))
     entry = entries()["our-clip"]
     assert (entry.consent, entry.dimension, entry.pinned) == ("no commercial use", 512, False)
     assert main(["models", "list"]) == 0
@@ -196,12 +196,12 @@ def test_a_name_that_is_nearly_right(tmp_path, capsys):
     assert "did you mean dinov2-" in capsys.readouterr().err
 
 
-def test_the_list_shows_every_model_and_licence(capsys):
+def test_the_list_shows_every_model_and_license(capsys):
     assert main(["models", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == ps.models()
     for name, entry in entries().items():
-        assert entry.licence in next(line for line in lines if line.startswith(f"{name} "))
+        assert entry.license in next(line for line in lines if line.startswith(f"{name} "))
     assert main(["models", "list", "--json"]) == 0
     facts = {fact["name"]: fact for fact in json.loads(capsys.readouterr().out)}
     assert list(facts) == ps.models()
