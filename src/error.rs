@@ -61,14 +61,27 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// A catalog that others write to for longer than this one may wait.
+    #[error("catalog {}: {reason}", path.display())]
+    Busy {
+        /// The catalog's directory.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// A stored entry that is not as it was written.
     #[error("catalog {}: {reason}", path.display())]
     Damaged {
         /// The catalog's directory.
         path: PathBuf,
+        /// The id of its item, if it could be read.
+        item: Option<String>,
         /// Which one, and what to do.
         reason: String,
     },
+    /// A failure of this program or of a library in it, for which the caller gave no cause.
+    #[error("{0}")]
+    Internal(String),
     /// The caller stopped a long operation (Ctrl-C); everything finished before that is kept.
     #[error("interrupted")]
     Interrupted,
@@ -92,6 +105,54 @@ impl Error {
     /// An [`Error::Argument`].
     pub fn argument(reason: impl Display) -> Self {
         Self::Argument(reason.to_string())
+    }
+
+    /// An [`Error::Internal`].
+    pub fn internal(reason: impl Display) -> Self {
+        Self::Internal(reason.to_string())
+    }
+
+    /// Returns a word for the kind of error, which later versions keep.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Argument(_) => "argument",
+            Self::UnknownItem(_) => "unknown_item",
+            Self::Io { .. } => "file",
+            Self::Picture { .. } => "picture",
+            Self::Mesh { .. } => "mesh",
+            Self::Runtime(_) => "runtime",
+            Self::Model { .. } => "model",
+            Self::Catalog { .. } => "catalog",
+            Self::Busy { .. } => "busy",
+            Self::Damaged { .. } => "damaged",
+            Self::Internal(_) => "internal",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Returns the id of the item that the error is about, if it is about one.
+    pub fn item(&self) -> Option<&str> {
+        match self {
+            Self::UnknownItem(id) => Some(id),
+            Self::Damaged { item, .. } => item.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Returns the file or directory that the error is about, if it is about one. Pictures that came as bytes have a
+    /// name instead of a path.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Io { path, .. }
+            | Self::Catalog { path, .. }
+            | Self::Busy { path, .. }
+            | Self::Damaged { path, .. } => Some(path),
+            Self::Picture { name, .. } | Self::Mesh { name, .. } => {
+                let path = Path::new(name);
+                path.exists().then_some(path)
+            }
+            _ => None,
+        }
     }
 
     /// An [`Error::Io`] about `path`; use as `.map_err(Error::io(path))`.
@@ -123,13 +184,19 @@ impl Error {
     /// The error of a step of a longer work, with what the steps before it have stored.
     #[must_use]
     pub fn after(self, stored: impl Display) -> Self {
+        let longer = |reason: String| format!("{reason}; {stored} before it, and adding all again goes on there");
         match self {
-            Self::Catalog { path, reason } => Self::Catalog {
-                path,
-                reason: format!("{reason}; {stored} before it, and adding all again goes on there"),
-            },
+            Self::Catalog { path, reason } => Self::Catalog { path, reason: longer(reason) },
+            Self::Busy { path, reason } => Self::Busy { path, reason: longer(reason) },
             other => other,
         }
+    }
+
+    /// An [`Error::Busy`].
+    pub fn busy(path: impl AsRef<Path>) -> Self {
+        let reason = "another process or thread is writing to it; try again when that has finished, or open it with a \
+                      longer busy_timeout";
+        Self::Busy { path: path.as_ref().to_path_buf(), reason: reason.to_owned() }
     }
 
     /// An [`Error::Catalog`].
@@ -150,6 +217,18 @@ mod tests {
         assert_eq!(why(|| panic!("broken")), "broken");
         assert_eq!(why(|| panic!("broken {}", 1 + 1)), "broken 2");
         assert_eq!(why(|| std::panic::panic_any(3)), "a panic without a message");
+    }
+
+    #[test]
+    fn errors_name_their_item_and_path() {
+        let told = |error: &Error| (error.code(), error.item().map(str::to_owned), error.path().map(Path::to_path_buf));
+        assert_eq!(told(&Error::UnknownItem("a".into())), ("unknown_item", Some("a".into()), None));
+        let (path, item) = (PathBuf::from("toys"), Some("bear".to_owned()));
+        let damaged = Error::Damaged { path: path.clone(), item: item.clone(), reason: String::new() };
+        assert_eq!(told(&damaged), ("damaged", item, Some(path.clone())));
+        assert_eq!(told(&Error::busy("toys").after("3 rows")), ("busy", None, Some(path)));
+        assert_eq!(told(&Error::picture("image 0 (bytes)", "cut short")), ("picture", None, None));
+        assert_eq!(told(&Error::picture("src", "a directory")).2, Some("src".into()));
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl Index {
     /// Removes references; those that are not there are passed over. Returns how many were there.
     ///
     /// # Errors
-    /// [`Error::Argument`] when faiss fails, which it has no reason to.
+    /// [`Error::Internal`] when faiss fails, which it has no reason to.
     pub fn remove(&mut self, references: &[i64]) -> Result<usize> {
         let mut gaps: HashMap<u32, Vec<usize>> = HashMap::new();
         let mut removed = 0;

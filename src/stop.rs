@@ -77,7 +77,7 @@ impl<'scope, T: Send + 'scope> Job<'scope, T> {
     /// Begins `work` under `stop`.
     ///
     /// # Errors
-    /// [`Error::Argument`] when the system starts no more threads.
+    /// [`Error::Internal`] when the system starts no more threads.
     pub fn begin(
         scope: &'scope Scope<'scope, '_>,
         stop: &Stop,
@@ -91,7 +91,7 @@ impl<'scope, T: Send + 'scope> Job<'scope, T> {
             let _ = sender.send(work());
         };
         let thread = Builder::new().name("plushie-job".into()).spawn_scoped(scope, run);
-        let thread = thread.map_err(|error| Error::argument(format!("cannot start another thread: {error}")))?;
+        let thread = thread.map_err(|error| Error::internal(format!("cannot start another thread: {error}")))?;
         Ok(Self { thread, done, stop: stop.clone() })
     }
 

@@ -241,7 +241,7 @@ impl Store {
             let active = fork::enter();
             match open::open(directory, access) {
                 // A fork waits for this thread.
-                Err(error) if open::is_busy(&error) && !patience.is_over() => {
+                Err(Error::Busy { .. }) if !patience.is_over() => {
                     drop(active);
                     patience.step()?;
                 }
@@ -299,7 +299,7 @@ impl Store {
             match turn {
                 Turn::Done(value) => return Ok(value),
                 Turn::LogGone => self.connections.close(),
-                Turn::Busy if patience.is_over() => return Err(self.fail(open::BUSY)),
+                Turn::Busy if patience.is_over() => return Err(Error::busy(&self.directory)),
                 Turn::Busy => {
                     // A fork may wait for this thread.
                     drop(active);

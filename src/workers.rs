@@ -25,7 +25,7 @@ static POOLS: LazyLock<Mutex<Pools>> = LazyLock::new(Mutex::default);
 /// As many threads as asked for, or as this machine has cores, shared by everybody in this process who wants as many.
 ///
 /// # Errors
-/// [`Error::Argument`] when there would be none or too many, or the system starts no more.
+/// [`Error::Argument`] when there would be none or too many, [`Error::Internal`] when the system starts no more.
 pub fn workers(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
     let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MOST));
     if !(1..=MOST).contains(&threads) {
@@ -41,7 +41,7 @@ pub fn workers(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
         .num_threads(threads)
         .thread_name(|i| format!("plushie-{i}"))
         .build()
-        .map_err(|error| Error::argument(format!("cannot start {threads} threads: {error}; ask for fewer")))?;
+        .map_err(|error| Error::internal(format!("cannot start {threads} threads: {error}; ask for fewer")))?;
     let pool = Arc::new(pool);
     pools.insert(key, Arc::downgrade(&pool));
     Ok(pool)

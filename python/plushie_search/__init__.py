@@ -10,7 +10,20 @@ _cpu.check()
 # Whoever wants that says so by the value 0. The library reads it when it is opened.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from ._core import CatalogError, Encoder, Index, ModelError, PictureError, UnreadableTextWarning, __version__  # noqa: E402
+from ._core import (  # noqa: E402
+    ArgumentError,
+    CatalogError,
+    Encoder,
+    FileError,
+    Index,
+    InternalError,
+    ModelError,
+    PictureError,
+    PlushieError,
+    UnknownItemError,
+    UnreadableTextWarning,
+    __version__,
+)
 from .catalogue.check import Check  # noqa: E402
 from .catalogue.check import check as check_model  # noqa: E402
 from .comparison import Comparison, compare_models  # noqa: E402
@@ -24,23 +37,28 @@ from .service import Service  # noqa: E402
 
 __all__ = [
     "Added",
+    "ArgumentError",
     "CatalogError",
     "Check",
     "Comparison",
     "Encoder",
     "Engine",
     "Evaluation",
+    "FileError",
     "Hit",
     "Index",
+    "InternalError",
     "Item",
     "ModelError",
     "PictureError",
+    "PlushieError",
     "Quantization",
     "Query",
     "Reference",
     "Report",
     "Results",
     "Service",
+    "UnknownItemError",
     "UnreadableTextWarning",
     "__version__",
     "check_model",

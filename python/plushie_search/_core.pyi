@@ -33,14 +33,46 @@ _ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tu
 _By: TypeAlias = str | Mapping[str, float]
 _HitRow: TypeAlias = tuple[str, float, str, str | None, dict[str, Any]]
 
-class PictureError(ValueError):
+class PlushieError(Exception):
+    """The root of this package's errors. Each is a built-in error, too: a `CatalogError` is a `RuntimeError`.
+
+    Attributes:
+        code: A word for the kind of error, which later versions keep: "argument", "unknown_item", "file", "picture",
+            "mesh", "runtime", "model", "catalog", "busy", "damaged" or "internal".
+        item: The id of the item that it is about, or None.
+        path: The file or directory that it is about, or None.
+    """
+
+    code: str
+    item: str | None
+    path: str | None
+
+class ArgumentError(PlushieError, ValueError):
+    """An argument that no catalog or model accepts."""
+
+class UnknownItemError(PlushieError, KeyError):
+    """An item that is not in the catalog."""
+
+class FileError(PlushieError, OSError):
+    """A file that cannot be read or written."""
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A file that does not exist."""
+
+class ForbiddenFileError(FileError, PermissionError):
+    """A file that this user may not read or write."""
+
+class PictureError(PlushieError, ValueError):
     """A picture or mesh that cannot be read: damaged, of an unknown format, or beyond the limits."""
 
-class ModelError(RuntimeError):
+class ModelError(PlushieError, RuntimeError):
     """A model or runtime library that cannot be used."""
 
-class CatalogError(RuntimeError):
+class CatalogError(PlushieError, RuntimeError):
     """A catalog that cannot be opened or changed."""
+
+class InternalError(PlushieError, RuntimeError):
+    """A failure of this package or of a library in it, such as a lack of memory or threads."""
 
 class UnreadableTextWarning(UserWarning):
     """A text of which the model knows no word: its vector is that of any such text, and means nothing."""

@@ -273,5 +273,5 @@ fn single_threaded<T>(work: impl FnOnce() -> T) -> T {
 }
 
 fn faiss_error(error: impl Display) -> Error {
-    Error::argument(format!("faiss: {error}"))
+    Error::internal(format!("faiss: {error}"))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use numpy::{
     IntoPyArray, PyArray2, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods,
 };
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString, PyTuple};
@@ -17,6 +17,7 @@ use crate::ingest::in_memory;
 use crate::picture::{Picture, Samples, Source, Told};
 use crate::vectors::Vectors;
 
+use super::error::argument;
 use super::{detached, patient};
 
 /// How many bytes of pictures in memory are converted before they are encoded.
@@ -150,11 +151,11 @@ pub(super) fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
             .iter()
             .any(|scheme| text.to_str().is_ok_and(|text| text.starts_with(scheme)))
     {
-        return Err(PyValueError::new_err(format!("{name}: addresses are not fetched; give the bytes or a path")));
+        return Err(argument(format!("{name}: addresses are not fetched; give the bytes or a path")));
     }
     if let Ok(path) = value.extract::<PathBuf>() {
         if path.as_os_str().is_empty() {
-            return Err(PyValueError::new_err(format!("{name}: the path is empty; give the path of a picture")));
+            return Err(argument(format!("{name}: the path is empty; give the path of a picture")));
         }
         return Ok(Source::Path(at_home(py, path)?));
     }
@@ -168,7 +169,7 @@ pub(super) fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
         let data = read_file_object(&open_file(value)?)?;
         let data = bytes_like(&data)?.ok_or_else(|| {
             let got = type_name(&data);
-            PyValueError::new_err(format!("{name}: read() gave {got}, not bytes; open the file with mode \"rb\""))
+            argument(format!("{name}: read() gave {got}, not bytes; open the file with mode \"rb\""))
         })?;
         return Ok(match file_name(value)? {
             Some(file) => Source::Bytes { name: file, bytes: data.as_bytes().into() },
@@ -278,7 +279,7 @@ fn pil(image: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
     check_size(width, height, &format!("{name} (PIL image)"))?;
     let mode: String = image.getattr(intern!(py, "mode"))?.extract()?;
     if mode == "I" || mode == "F" {
-        return Err(PyValueError::new_err(format!(
+        return Err(argument(format!(
             "{name}: PIL mode {mode:?} does not say which number is white; convert it to \"L\" or \"RGB\" first"
         )));
     }
@@ -368,9 +369,7 @@ fn pixels(array: &Bound<'_, PyUntypedArray>, name: &str) -> PyResult<Source> {
     let py = array.py();
     let refuse = |reason: &str| {
         let (shape, dtype) = (array.getattr(intern!(py, "shape"))?, array.dtype());
-        Err(PyValueError::new_err(format!(
-            "{name} is an array of shape {shape:?} and type {dtype}: {reason}; {ACCEPTED}"
-        )))
+        Err(argument(format!("{name} is an array of shape {shape:?} and type {dtype}: {reason}; {ACCEPTED}")))
     };
     let (height, width, channels) = match *array.shape() {
         [height, width] => (height, width, 1),

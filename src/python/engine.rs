@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use numpy::PyArray2;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
 
@@ -19,7 +19,7 @@ use crate::vectors::Vectors;
 
 use super::convert;
 use super::encoder::PyEncoder;
-use super::error::warn_unread;
+use super::error::{argument, warn_unread};
 use super::ingest;
 use super::json;
 use super::vectors::{Matrix, many, matrix};
@@ -41,7 +41,7 @@ impl PyEngine {
             ));
         }
         let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
-        engine.clone().ok_or_else(|| PyValueError::new_err("this engine is closed: open the catalog again"))
+        engine.clone().ok_or_else(|| argument("this engine is closed: open the catalog again"))
     }
 }
 
@@ -73,8 +73,8 @@ impl PyEngine {
     ) -> PyResult<Self> {
         let encoders = encoders.iter().map(|encoder| encoder.get().share()).collect();
         let patience = Duration::try_from_secs_f64(busy_timeout);
-        let patience = patience
-            .map_err(|_| PyValueError::new_err(format!("busy_timeout {busy_timeout}: give seconds, 0 or more")))?;
+        let patience =
+            patience.map_err(|_| argument(format!("busy_timeout {busy_timeout}: give seconds, 0 or more")))?;
         let access = Access { create, read_only, patience };
         let engine = waiting(py, || Engine::open(&path, encoders, &access))?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
@@ -288,7 +288,7 @@ impl PyEngine {
         let (pictures, single) = convert::pictures(image)?;
         let (texts, single_text) = convert::texts(text)?;
         if single != single_text || pictures.len() != texts.len() {
-            return Err(PyValueError::new_err(format!(
+            return Err(argument(format!(
                 "a hybrid search takes one picture and one text, or lists of the same length; got {} and {}",
                 if single { "one picture".to_owned() } else { format!("{} pictures", pictures.len()) },
                 if single_text { "one text".to_owned() } else { format!("{} texts", texts.len()) },

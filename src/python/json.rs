@@ -3,13 +3,13 @@
 use std::fmt;
 
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 use serde_json::{Map, Number, Value};
 
-use super::error::CatalogError;
+use super::error::{argument, damaged};
 
 /// How deep dicts and lists may be nested; deeper ones are a mistake or an attack on the stack.
 const MAX_DEPTH: usize = 64;
@@ -76,7 +76,7 @@ pub(super) fn to_object(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Optio
 /// A text, or a whole number as its decimal digits, as they come from columns of identifiers; `what` names it in errors.
 pub(super) fn to_text(object: &Bound<'_, PyAny>, what: &str) -> PyResult<String> {
     to_optional_text(object, what)?
-        .ok_or_else(|| PyValueError::new_err(format!("the {what} is missing: give a text or a whole number")))
+        .ok_or_else(|| argument(format!("the {what} is missing: give a text or a whole number")))
 }
 
 /// As [`to_text`]; `None` for Python's None, NaN and the missing values of pandas.
@@ -105,7 +105,7 @@ fn convert(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
         while let Some(within) = root.within {
             root = *within;
         }
-        return Err(PyValueError::new_err(format!("{root} is nested more than {MAX_DEPTH} levels deep")));
+        return Err(argument(format!("{root} is nested more than {MAX_DEPTH} levels deep")));
     }
     if let Ok(value) = object.cast::<PyBool>() {
         return Ok(Value::Bool(value.is_true()));
@@ -114,9 +114,9 @@ fn convert(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
         return Ok(Value::String(value.to_str()?.to_owned()));
     }
     if object.is_instance_of::<PyInt>() {
-        let number = object.extract::<i64>().map_err(|_| {
-            PyValueError::new_err(format!("{place}: an integer that does not fit into 64 bits; store it as a str"))
-        })?;
+        let number = object
+            .extract::<i64>()
+            .map_err(|_| argument(format!("{place}: an integer that does not fit into 64 bits; store it as a str")))?;
         return Ok(Value::Number(number.into()));
     }
     if object.is_instance_of::<PyFloat>() {
@@ -164,9 +164,7 @@ fn real(value: f64, place: &Place<'_>) -> PyResult<Value> {
         return Ok(Value::Null);
     }
     Number::from_f64(value).map(Value::Number).ok_or_else(|| {
-        PyValueError::new_err(format!(
-            "{place}: {value} is not a number that JSON can hold; for a missing value use None"
-        ))
+        argument(format!("{place}: {value} is not a number that JSON can hold; for a missing value use None"))
     })
 }
 
@@ -247,7 +245,7 @@ fn decimal(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
             return convert(&float, place);
         }
     }
-    Err(PyValueError::new_err(format!("{place}: {object} has more digits than a number of JSON; store it as a str")))
+    Err(argument(format!("{place}: {object} has more digits than a number of JSON; store it as a str")))
 }
 
 /// The members of an array, or what an array without dimensions holds.
@@ -323,7 +321,7 @@ pub(super) fn from_value<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<
 /// The Python value of the stored metadata of an item.
 pub(super) fn from_text<'py>(py: Python<'py>, text: &str, id: &str) -> PyResult<Bound<'py, PyAny>> {
     let value: Value = serde_json::from_str(text).map_err(|error| {
-        CatalogError::new_err(format!("the metadata of item {id:?} is damaged ({error}); update or remove that item"))
+        damaged(py, id, format!("the metadata of item {id:?} is damaged ({error}); update or remove that item"))
     })?;
     from_value(py, &value)
 }

@@ -16,24 +16,23 @@ mod vectors;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::error::{Result, said};
+use crate::error::{Error, Result, said};
 use crate::stop::{interruptible, listening};
 use crate::store::fork;
 
 /// Runs `work` without the GIL and turns its error into a Python exception.
 ///
-/// A panic becomes a RuntimeError: PyO3's own class for it is none that `except Exception` catches, so that one such
+/// A panic becomes an InternalError: PyO3's own class for it is none that `except Exception` catches, so that one such
 /// call would end a server.
 fn detached<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> Result<T>) -> PyResult<T> {
     match py.detach(|| catch_unwind(AssertUnwindSafe(work))) {
         Ok(done) => done.map_err(PyErr::from),
-        Err(panic) => Err(PyRuntimeError::new_err(format!(
+        Err(panic) => Err(PyErr::from(Error::internal(format!(
             "this is a bug in plushie_search: {}; report it with the call that led here",
             said(&*panic)
-        ))),
+        )))),
     }
 }
 

@@ -1,9 +1,11 @@
 //! Converts Python's vectors and row numbers.
 
 use numpy::{PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
+
+use super::error::argument;
 
 /// Rows of numbers, and whether they were one row alone.
 pub(super) struct Matrix {
@@ -21,7 +23,7 @@ pub(super) fn matrix(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Matrix> {
         [rows, dim] => (false, rows, dim),
         _ => {
             let shape = array.getattr(intern!(value.py(), "shape"))?;
-            return Err(PyValueError::new_err(format!("{what}: shape {shape} is not (dim,) or (n, dim)")));
+            return Err(argument(format!("{what}: shape {shape} is not (dim,) or (n, dim)")));
         }
     };
     let (kind, size) = (array.dtype().kind(), array.dtype().itemsize());
@@ -40,10 +42,7 @@ pub(super) fn many(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Matrix> {
         false => Ok(matrix),
         // What has no rows is as empty as (0, dim).
         true if matrix.dim == 0 => Ok(Matrix { rows: 0, ..matrix }),
-        true => Err(PyValueError::new_err(format!(
-            "{what}: shape ({},) is not (n, dim); one vector is [vector]",
-            matrix.dim
-        ))),
+        true => Err(argument(format!("{what}: shape ({},) is not (n, dim); one vector is [vector]", matrix.dim))),
     }
 }
 
@@ -52,7 +51,7 @@ pub(super) fn numbers(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>
     let array = as_array(value, what)?;
     let shape = array.getattr(intern!(value.py(), "shape"))?;
     if array.ndim() != 1 {
-        return Err(PyValueError::new_err(format!("{what}: shape {shape} is not (n,)")));
+        return Err(argument(format!("{what}: shape {shape} is not (n,)")));
     }
     if array.len() > 0 && !matches!(array.dtype().kind(), b'i' | b'u') {
         return Err(PyTypeError::new_err(format!("{what}: numbers of type {} are not whole numbers", array.dtype())));
@@ -63,7 +62,7 @@ pub(super) fn numbers(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>
 fn as_array<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyUntypedArray>> {
     let py = value.py();
     let numpy = py.import(intern!(py, "numpy"))?;
-    let refuse = |error: PyErr| PyValueError::new_err(format!("{what}: not an array of numbers: {}", error.value(py)));
+    let refuse = |error: PyErr| argument(format!("{what}: not an array of numbers: {}", error.value(py)));
     let array = match value.cast::<PyUntypedArray>() {
         Ok(array) => array.clone(),
         Err(_) => {

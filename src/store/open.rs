@@ -386,18 +386,10 @@ fn check_tables(directory: &Path, found: &[String], format: i64) -> Result<()> {
     Err(Error::catalog(directory, reason))
 }
 
-/// Whether it is the error of one who did not get a turn.
-pub(super) fn is_busy(error: &Error) -> bool {
-    matches!(error, Error::Catalog { reason, .. } if reason == BUSY)
-}
-
-/// Of a writer that did not get its turn.
-pub(super) const BUSY: &str = "another process or thread is writing to it; try again when that has finished, or open it with a longer busy_timeout";
-
 /// Says in words of ours what SQLite could not do, and what to do about it.
 pub(super) fn sql_error(directory: &Path, error: &rusqlite::Error) -> Error {
     let cure = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return Error::catalog(directory, BUSY),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return Error::busy(directory),
         Some(ErrorCode::DiskFull) => {
             "the disk is full, so this change was not made; free some space and try again".to_owned()
         }

@@ -245,12 +245,12 @@ impl Store {
         let named = connection
             .prepare_cached("SELECT id, refs.name FROM refs JOIN items USING (item) WHERE reference = ?")
             .and_then(|mut s| s.query_row([reference], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))));
-        let of = match named {
-            Ok((item, name)) => format!("item {item:?}, reference {name:?}"),
-            Err(_) => format!("reference number {reference}"),
+        let (of, item) = match named {
+            Ok((item, name)) => (format!("item {item:?}, reference {name:?}"), Some(item)),
+            Err(_) => (format!("reference number {reference}"), None),
         };
         let reason = format!("the stored vector of {of} is damaged ({found}); remove that item and add it again");
-        Error::Damaged { path: self.directory.clone(), reason }
+        Error::Damaged { path: self.directory.clone(), item, reason }
     }
 
     /// The vectors of `model` that an item's references have, in the order of the references, with their rows.
