@@ -19,7 +19,7 @@ R = TypeVar("R")
 def _awaited(
     method: Callable[Concatenate[Engine, P], R],
 ) -> Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, R]]:
-    async def call(self: AsyncEngine, *args: P.args, **options: P.kwargs) -> R:
+    async def call(self: AsyncEngine, /, *args: P.args, **options: P.kwargs) -> R:
         return await self._run(functools.partial(method, self.engine, *args, **options))
 
     functools.update_wrapper(call, method)
