@@ -19,7 +19,8 @@ const OPERATORS: &str = "$eq $ne $lt $lte $gt $gte $in $nin $contains $not_conta
 /// Each key names a field: `id`, `label`, `text`, or else a key of the item's metadata, where dots lead into nested
 /// objects (`"size.height"`). Its value is what the field must equal, or an object of operators which must all hold:
 /// `$eq $ne $lt $lte $gt $gte $in $nin $contains $not_contains $all $size $exists $not`. Several keys must all hold;
-/// `$and`, `$or` and `$not` combine whole conditions.
+/// `$and`, `$or` and `$not` combine whole conditions. `{"$key": {"label": "x", "a.b": 3}}` asks for keys of the metadata
+/// that are spelled so.
 ///
 /// A comparison holds only between two strings, two numbers, two booleans or two nulls. A missing field therefore
 /// fulfils no `$eq`, `$lt` or `$in`, and does fulfil `$ne`, `$nin` and `$not`. A missing label or text counts as null.
@@ -132,9 +133,10 @@ fn parse_condition(value: &Value, depth: usize, left: &mut usize) -> Result<Cond
             "$and" => Condition::All(parse_list(key, value, depth, left)?),
             "$or" => Condition::Any(parse_list(key, value, depth, left)?),
             "$not" => Condition::Not(Box::new(parse_condition(value, depth + 1, left)?)),
+            "$key" => parse_keys(value, depth, left)?,
             operator if operator.starts_with('$') => {
                 return Err(Error::argument(format!(
-                    "filter: {} cannot stand here; around fields use $and, $or or $not",
+                    "filter: {} cannot stand here; around fields use $and, $or, $not or $key",
                     short(operator)
                 )));
             }
@@ -160,11 +162,29 @@ fn parse_list(operator: &str, value: &Value, depth: usize, left: &mut usize) -> 
     }
 }
 
+/// Reads conditions on keys of the metadata that are taken as they are: `label` is no column, and dots lead nowhere.
+fn parse_keys(value: &Value, depth: usize, left: &mut usize) -> Result<Condition> {
+    let Value::Object(keys) = value else {
+        return Err(Error::argument(format!(
+            "filter: $key takes an object of keys and conditions, such as {{\"a.b\": 3}}, not {}",
+            kind(value)
+        )));
+    };
+    let field = |(key, value): (&String, &Value)| match key.contains('\0') {
+        true => Err(Error::argument(format!("filter: {key:?} is no key; leave out the character of value 0"))),
+        false => parse_on(key, &Field::Metadata(vec![words::composed(key).into_owned()]), value, depth, left),
+    };
+    keys.iter().map(field).collect::<Result<_>>().map(Condition::All)
+}
+
 fn parse_field(key: &str, value: &Value, depth: usize, left: &mut usize) -> Result<Condition> {
-    let field = Field::parse(key)?;
+    parse_on(key, &Field::parse(key)?, value, depth, left)
+}
+
+fn parse_on(key: &str, field: &Field, value: &Value, depth: usize, left: &mut usize) -> Result<Condition> {
     match value {
-        Value::Object(tests) => parse_tests(key, &field, tests, depth, left),
-        _ => parse_test(key, &field, "$eq", value, depth, left),
+        Value::Object(tests) => parse_tests(key, field, tests, depth, left),
+        _ => parse_test(key, field, "$eq", value, depth, left),
     }
 }
 

@@ -22,6 +22,14 @@ fn holds(toy: &Toy, filter: &Value) -> bool {
         "$and" => value.as_array().unwrap().iter().all(|part| holds(toy, part)),
         "$or" => value.as_array().unwrap().iter().any(|part| holds(toy, part)),
         "$not" => !holds(toy, value),
+        "$key" => value.as_object().unwrap().iter().all(|(key, value)| {
+            let direct = toy.metadata.get(key);
+            let found: Vec<Value> = direct.cloned().into_iter().collect();
+            match value {
+                Value::Object(tests) => all(direct, &found, direct.is_some(), tests),
+                _ => equal(direct, &found, value),
+            }
+        }),
         _ => {
             let column = |text: &Option<String>| text.as_ref().map_or(Value::Null, |text| json!(text));
             let (direct, found, exists) = match key.as_str() {
@@ -137,7 +145,8 @@ fn compare(a: &Value, b: &Value) -> Option<Ordering> {
 }
 
 /// Few keys, so that filters meet them; some that would break a naive quotation.
-const KEYS: [&str; 10] = ["price", "size", "a b", "quo\"te", "it's", "back\\slash", "ключ", "[0]", "$.x", "a\nb"];
+const KEYS: [&str; 12] =
+    ["price", "size", "a b", "quo\"te", "it's", "back\\slash", "ключ", "[0]", "$.x", "a\nb", "label", "size.price"];
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -187,7 +196,7 @@ impl std::fmt::Debug for Toy {
 
 fn key() -> impl Strategy<Value = String> {
     let plain =
-        prop::sample::select(KEYS.to_vec()).prop_filter("$ starts an operator", |key| !key.contains(['$', '.']));
+        prop::sample::select(KEYS[..10].to_vec()).prop_filter("$ starts an operator", |key| !key.contains(['$', '.']));
     let path = prop::collection::vec(plain, 1..3).prop_map(|keys| keys.join("."));
     prop_oneof![1 => Just("id".to_owned()), 1 => Just("label".to_owned()), 1 => Just("text".to_owned()), 6 => path]
 }
@@ -213,7 +222,11 @@ fn tests() -> impl Strategy<Value = Value> {
 }
 
 fn filter() -> impl Strategy<Value = Value> {
-    let field = (key(), prop_oneof![scalar(), tests()]).prop_map(|(key, value)| json!({key: value}));
+    let spelled = (prop::sample::select(KEYS.to_vec()), prop_oneof![scalar(), tests()]);
+    let field = prop_oneof![
+        5 => (key(), prop_oneof![scalar(), tests()]).prop_map(|(key, value)| json!({key: value})),
+        1 => spelled.prop_map(|(key, value)| json!({"$key": {key: value}})),
+    ];
     field.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             (prop::sample::select(vec!["$and", "$or"]), prop::collection::vec(inner.clone(), 1..4))
@@ -299,6 +312,8 @@ fn errors_name_the_key_and_the_operator() {
         (json!({"price": {"$not": 1}}), vec!["$not", "price", "$ne"]),
         (json!({"a..b": 1}), vec!["a..b", "dots"]),
         (json!({"": 1}), vec!["no key"]),
+        (json!({"$key": "label"}), vec!["$key", "object", "string"]),
+        (json!({"$key": {"label": {"$less": 1}}}), vec!["$less", "label", "$lt"]),
     ] {
         let text = Filter::parse(&filter).unwrap_err().to_string();
         assert!(words.iter().all(|word| text.contains(word)), "{filter}: {text}");
