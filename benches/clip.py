@@ -36,8 +36,8 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPImag
 from transformers.utils.logging import disable_progress_bar
 
 from plushie_search import _core, hub, quantize_model
-from plushie_search.demo import write_plushes
-from plushie_search.export.write import export
+from plushie_search.convert.export.write import export
+from plushie_search.plush.pictures import write_plushes
 from preprocess import photograph, pillow
 
 #: Width, height, and the quality that makes a file as dense as a camera's.

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from plushie_search.plushbench import facts
+from plushie_search.plush import facts
 from plushie_search.train import captions, words
 
 BEAR = {

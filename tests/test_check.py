@@ -12,8 +12,8 @@ from fake_service import FakeService
 
 import plushie_search as ps
 from plushie_search import ModelError, Service, _core, hub
-from plushie_search.catalogue import check
 from plushie_search.cli import main
+from plushie_search.hub import check
 
 MINI = hub.BUILT_IN / "plushie-mini"
 

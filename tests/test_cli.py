@@ -12,7 +12,7 @@ from PIL import Image
 
 import plushie_search
 from plushie_search.cli import main
-from plushie_search.progress import ProgressBar
+from plushie_search.show.progress import ProgressBar
 
 COLORS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230), "yellow": (220, 210, 20)}
 
@@ -238,7 +238,7 @@ def test_ctrl_c_stops_between_batches_and_running_again_continues(
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
     try:
         with monkeypatch.context() as patch:
-            patch.setattr("plushie_search.cli.ProgressBar", Impatient)
+            patch.setattr(sys.modules["plushie_search.cli.add"], "ProgressBar", Impatient)
             assert main(["add", *catalog, str(photos)]) == 130
     finally:
         signal.signal(signal.SIGINT, before)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from plushie_search.descriptions import Description, read_descriptions
+from plushie_search.interop.descriptions import Description, read_descriptions
 
 
 def written(folder: Path, name: str, text: str) -> Path:

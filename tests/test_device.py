@@ -18,17 +18,8 @@ import toy
 from onnx import TensorProto, helper
 from PIL import Image
 
-from plushie_search import (
-    Engine,
-    ModelError,
-    PictureError,
-    _core,
-    _cuda,
-    check_model,
-    cli,
-    compare_models,
-    hub,
-)
+from plushie_search import Engine, ModelError, PictureError, _core, check_model, cli, compare_models, hub
+from plushie_search.hub import cuda as _cuda
 
 
 def has(package):
@@ -515,8 +506,8 @@ def test_the_runtime_of_the_package_for_the_device_is_taken(monkeypatch, tmp_pat
             raise PackageNotFoundError(name)
         return installed[name]
 
-    monkeypatch.setattr(hub, "find_spec", lambda name: Spec)
-    monkeypatch.setattr(hub, "version", installed_version)
+    monkeypatch.setattr(hub.runtime, "find_spec", lambda name: Spec)
+    monkeypatch.setattr(hub.runtime, "version", installed_version)
     (tmp_path / "capi").mkdir()
     for name in ("libonnxruntime.so.1.24.1", "libonnxruntime.so.1.31.1"):
         (tmp_path / "capi" / name).touch()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from plushie_search.plushbench.facts import WORDS
+from plushie_search.plush.facts import WORDS
 from plushie_search.train import dictionary, words
 
 SYSTEM = Path("/usr/share/wordnet")

@@ -18,8 +18,8 @@ from fake_service import FakeService
 
 import plushie_search as ps
 from plushie_search import ModelError, hub
-from plushie_search.catalogue import cache, pins
 from plushie_search.cli import main
+from plushie_search.hub import cache, pins
 
 pytest.importorskip("huggingface_hub", reason="downloads take huggingface_hub")
 

@@ -19,8 +19,8 @@ torch = pytest.importorskip("torch", reason="exports take torch")
 open_clip = pytest.importorskip("open_clip", reason="exports take open_clip")
 transformers = pytest.importorskip("transformers", reason="exports take transformers")
 
-from plushie_search.export import write  # noqa: E402
-from plushie_search.graph import files  # noqa: E402
+from plushie_search.convert.export import write  # noqa: E402
+from plushie_search.convert.graph import files  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -358,7 +358,7 @@ def test_large_weights_lie_beside_the_network(tiny_open_clip, tmp_path, monkeypa
 
 @pytest.mark.parametrize("wrong", [{"mean": [0.0, 0.0, 0.0]}, {"filter": "bilinear"}, {"resize": "squash"}])
 def test_an_export_with_other_pixels_is_not_written(wrong, tiny_open_clip, tmp_path, monkeypatch):
-    from plushie_search.export import from_open_clip
+    from plushie_search.convert.export import from_open_clip
 
     right = from_open_clip.preprocess
     monkeypatch.setattr(from_open_clip, "preprocess", lambda settings: {**right(settings), **wrong})
@@ -408,13 +408,13 @@ def test_an_export_replaces_nothing(tmp_path):
 
 
 def test_without_torch_it_says_what_to_install(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "plushie_search.export.write", None)
+    monkeypatch.setitem(sys.modules, "plushie_search.convert.export.write", None)
     assert main(["models", "export", "open_clip:ViT-B-32/openai", str(tmp_path / "out")]) == 2
     assert "install them with: pip install 'plushie_search[export]'" in capsys.readouterr().err
 
 
 def test_the_names_of_the_registry_that_have_to_be_made_are_sources():
-    from plushie_search.catalogue.entry import entries
+    from plushie_search.hub.registry import entries
 
     made = [entry.export for entry in entries().values() if entry.export]
     assert made

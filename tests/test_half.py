@@ -15,8 +15,8 @@ from test_layouts import combined_network, hub_layout, immich_layout
 
 from plushie_search import ModelError, _core, halve_model, hub
 from plushie_search.cli import main
-from plushie_search.graph import files
-from plushie_search.graph.half import halved
+from plushie_search.convert.graph import files
+from plushie_search.convert.graph.half import halved
 
 node = helper.make_node
 
@@ -315,7 +315,7 @@ def test_the_built_in_model_in_16_bits(tmp_path):
 
 
 def test_without_onnx_it_says_what_to_install(turned, monkeypatch):
-    monkeypatch.setitem(sys.modules, "plushie_search.graph.half", None)
+    monkeypatch.setitem(sys.modules, "plushie_search.convert.graph.half", None)
     with pytest.raises(ImportError, match=r"pip install 'plushie_search\[quantize\]'"):
         halve_model(turned)
     assert not Path(turned / "image_fp16.onnx").exists()

@@ -23,7 +23,7 @@ def test_models_are_found_by_path(toy_model, monkeypatch):
 def test_built_in_models_are_found_by_name_before_directories(toy_model, monkeypatch, tmp_path):
     shutil.copytree(toy_model, tmp_path / "built-in" / "toy")
     (tmp_path / "built-in" / "no-model").mkdir()
-    monkeypatch.setattr(hub, "BUILT_IN", tmp_path / "built-in")
+    monkeypatch.setattr(hub.names, "BUILT_IN", tmp_path / "built-in")
     monkeypatch.chdir(toy_model.parent)
     assert hub.built_in_models() == ["toy"]
     assert hub.resolve("toy").directory == tmp_path / "built-in" / "toy"
@@ -56,13 +56,13 @@ def test_the_runtime_is_found_without_importing_it(runtime):
 
 
 def test_a_missing_runtime_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(hub, "find_spec", lambda name: None)
+    monkeypatch.setattr(hub.runtime, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"not installed; install it with: pip install .*'onnxruntime>=1.23'"):
         hub.runtime_library()
 
 
 def test_an_old_runtime_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(hub, "version", lambda name: "1.9.0")
+    monkeypatch.setattr(hub.runtime, "version", lambda name: "1.9.0")
     with pytest.raises(ImportError, match=r"onnxruntime 1.9.0 is too old; update it with: pip install"):
         hub.runtime_library()
 
@@ -71,7 +71,7 @@ def test_a_runtime_without_a_library(monkeypatch, tmp_path):
     class Spec:
         submodule_search_locations = (str(tmp_path),)
 
-    monkeypatch.setattr(hub, "find_spec", lambda name: Spec)
+    monkeypatch.setattr(hub.runtime, "find_spec", lambda name: Spec)
     with pytest.raises(ImportError, match=r"no ONNX Runtime library in .*; install one with: pip install"):
         hub.runtime_library()
     (tmp_path / "capi").mkdir()

@@ -12,7 +12,8 @@ from fake_service import FakeService
 from PIL import Image
 
 import plushie_search as ps
-from plushie_search import Service, cli, demo, hub, options, plushbench, service
+from plushie_search import Service, cli, demo, hub, plushbench, service
+from plushie_search.cli import options
 
 COLORS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230), "yellow": (220, 210, 20)}
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import plushie_search as ps
 from plushie_search import cli
-from plushie_search.descriptions import read_descriptions
+from plushie_search.interop.descriptions import read_descriptions
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from PIL import Image
 
 from plushie_search import _core, metrics, plushbench
 from plushie_search.cli import main
+from plushie_search.plush.facts import LANGUAGES
 from plushie_search.plushbench import bench, photos
 from plushie_search.plushbench.degrade import degrade, gaussian_blur, motion_blur
-from plushie_search.plushbench.facts import LANGUAGES
 from plushie_search.plushbench.identities import FIRST, REFERENCES, SEEDS, SIDE, SPAN, SPLITS, UNKNOWN, Identities, view
 from plushie_search.plushbench.report import Question
 from plushie_search.plushbench.texts import texts

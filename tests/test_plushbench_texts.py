@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from plushie_search import _core
+from plushie_search.plush.facts import FACTS, KINDS, LANGUAGES, WORDS, facts_of, holds, table
 from plushie_search.plushbench import paraphrases
-from plushie_search.plushbench.facts import FACTS, KINDS, LANGUAGES, WORDS, facts_of, holds, table
 from plushie_search.plushbench.identities import FIRST
 from plushie_search.plushbench.texts import TEXT_KINDS, plainly, texts
 from plushie_search.train import nouns, words

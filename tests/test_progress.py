@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from plushie_search.progress import ProgressBar
-from plushie_search.results import columns
+from plushie_search.show.progress import ProgressBar
+from plushie_search.show.table import columns
 
 
 class Terminal(io.StringIO):
@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr("plushie_search.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("plushie_search.show.progress.time.monotonic", lambda: now[0])
     return now
 
 
@@ -38,7 +38,7 @@ def test_rate_and_time_left(clock: list[float], begin: int, done: int, seconds: 
 
 
 def test_one_line_no_wider_than_the_terminal(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plushie_search.progress.shutil.get_terminal_size", lambda: os.terminal_size((60, 24)))
+    monkeypatch.setattr("plushie_search.show.progress.shutil.get_terminal_size", lambda: os.terminal_size((60, 24)))
     stream = Terminal()
     progress = ProgressBar("adding", stream=stream)
     progress(3, 4, "小熊\n" * 50)

@@ -16,10 +16,10 @@ from PIL import Image
 
 from plushie_search import ModelError, _core, quantize_model
 from plushie_search.cli import main
-from plushie_search.graph import files
-from plushie_search.quantize import integers, loss
-from plushie_search.quantize import plan as planning
-from plushie_search.quantize.ranges import LEVELS, TAIL, Histogram
+from plushie_search.convert.graph import files
+from plushie_search.convert.quantize import integers, loss
+from plushie_search.convert.quantize import plan as planning
+from plushie_search.convert.quantize.ranges import LEVELS, TAIL, Histogram
 
 PICTURES = 44
 WIDTH = 16
@@ -479,7 +479,8 @@ def test_networks_that_cannot_be_quantized(tmp_path, toy_model, pictures, quanti
 
 
 def test_what_is_missing_is_named(tmp_path, toy_model, pictures, monkeypatch):
-    monkeypatch.delitem(sys.modules, "plushie_search.quantize.plan")
+    for module in ("make", "plan", "integers"):
+        monkeypatch.delitem(sys.modules, f"plushie_search.convert.quantize.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"install it with: pip install 'plushie_search\[quantize\]'"):
         quantize_model(toy_model, tmp_path / "out", pictures=pictures)

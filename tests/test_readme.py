@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from plushie_search import cli
+from plushie_search.cli.main import _parser
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -146,4 +146,4 @@ LINES = [words[1:] for words in commands() if words[0] == "plushie-search" and l
 @pytest.mark.parametrize("arguments", LINES, ids=" ".join)
 def test_the_command_takes_these_arguments(arguments: list[str]) -> None:
     if len(arguments) > 1 and "--help" not in arguments:
-        cli._parser().parse_args(arguments)
+        _parser().parse_args(arguments)

@@ -12,8 +12,8 @@ from onnx import TensorProto, helper
 
 import plushie_search as ps
 from plushie_search import ModelError, _core, hub
-from plushie_search.catalogue.entry import REGISTRY, entries
 from plushie_search.cli import main
+from plushie_search.hub.registry import REGISTRY, entries
 
 ENTRIES = {name: entry for name, entry in entries().items() if entry.repository is not None}
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from plushie_search import Hit, Item, Reference, Report, Results
-from plushie_search.results import columns, picture_grid, printable, table
+from plushie_search.show.grid import picture_grid
+from plushie_search.show.table import columns, printable, table
 
 ROWS = [
     ("bear-1", 0.9125, "photos/bear-1/a.jpg", "bear", {"price": 12.5}),

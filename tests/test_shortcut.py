@@ -7,8 +7,8 @@ import pytest
 import toy
 from onnx import TensorProto, helper
 
-from plushie_search.graph import simplify
-from plushie_search.graph.shortcut import one_token
+from plushie_search.convert.graph import simplify
+from plushie_search.convert.graph.shortcut import one_token
 
 TOKENS, WIDTH = 5, 8
 

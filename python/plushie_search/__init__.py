@@ -25,14 +25,15 @@ from ._core import (  # noqa: E402
     UnreadableTextWarning,
     __version__,
 )
-from .catalogue.check import Check  # noqa: E402
-from .catalogue.check import check as check_model  # noqa: E402
-from .comparison import Comparison, compare_models  # noqa: E402
+from .compare import compare_models  # noqa: E402
+from .convert.fp16 import halve_model  # noqa: E402
+from .convert.quantize.model import Quantization, quantize_model  # noqa: E402
 from .engine import Added, Engine, Query  # noqa: E402
-from .evaluation import Evaluation  # noqa: E402
-from .halve import halve_model  # noqa: E402
+from .evaluate.comparison import Comparison  # noqa: E402
+from .evaluate.result import Evaluation  # noqa: E402
 from .hub import models, open_encoder, pull_model  # noqa: E402
-from .quantize.model import Quantization, quantize_model  # noqa: E402
+from .hub.check import Check  # noqa: E402
+from .hub.check import check as check_model  # noqa: E402
 from .results import Hit, Item, Reference, Report, Results  # noqa: E402
 from .service import Service  # noqa: E402
 

@@ -6,17 +6,18 @@ import functools
 import numbers
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import tee, zip_longest
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, overload
 
 from . import _core, forks, hub
-from .evaluate import evaluate
+from .evaluate.run import evaluate
 from .paths import expanded
 from .results import Item, Reference, Report, Results
 from .rows import Row, pictures, to_rows
+from .searcher import By, Progress, Where
 from .service import Remote, one_each
 
 if TYPE_CHECKING:
@@ -25,18 +26,11 @@ if TYPE_CHECKING:
 
     from ._core import _Image as ImageLike
     from ._core import _Texts as TextsLike
-    from .evaluate import Pictures, Texts, Unknown
-    from .evaluation import Evaluation
-
-Progress: TypeAlias = Callable[[int, int | None, str], object]
-"""Called with (pictures done, pictures in all or None if their number is not known, the item that comes next)."""
+    from .evaluate.result import Evaluation
+    from .evaluate.run import Pictures, Texts, Unknown
 
 Text: TypeAlias = str | SupportsIndex
 """A text, or a whole number, which means its digits."""
-
-Where: TypeAlias = Mapping[str, Any]
-By: TypeAlias = str | Mapping[str, float]
-"""The name of a model, or of several with how much each counts."""
 
 
 @dataclass(frozen=True, kw_only=True)

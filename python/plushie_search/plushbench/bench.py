@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plushie_search import _core, metrics
-from plushie_search.hub import open_encoder
-from plushie_search.service import Remote, one_each
-
+from .. import _core, metrics
+from ..hub import open_encoder
 from ..paths import expanded
+from ..plush.facts import LANGUAGES
+from ..service import Remote, one_each
 from . import photos
 from .encoding import Encoder, Vectors, reads_texts
-from .facts import LANGUAGES
 from .identities import REFERENCES, SPLITS, UNKNOWN, Identities
 from .ranks import Ranks, best_of_first, save, stream
 from .report import Figure, Question, Report, measured

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from plushie_search import _core
+from .. import _core
 
 #: Of a Gaussian blur and of a motion blur, in pixels of a picture of 224; the share of the side kept; libjpeg's scale.
 SIGMA, LENGTH, SENT, QUALITY = (1.0, 3.0), (6, 18), (0.45, 0.8), (10, 30)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from plushie_search import _core
+from .. import _core
 
 Vectors = NDArray[np.float32]
 

@@ -12,8 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from plushie_search import _core
-
+from .. import _core
 from .degrade import degrade
 
 FIRST, SPAN, UNKNOWN = 200_000_000, 2_000_000, 1_000_000

@@ -14,7 +14,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from .facts import LANGUAGES, Fact, Language
+from ..plush.facts import LANGUAGES, Fact, Language
 
 #: For each value the alternatives in English, simplified and traditional Chinese, separated by `|`.
 _Words = dict[str, tuple[str, str, str]]

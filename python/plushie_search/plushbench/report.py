@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plushie_search import metrics
-from plushie_search.comparison import short_names, signed
-from plushie_search.evaluation import markdown
-from plushie_search.metrics import Interval
-from plushie_search.results import table
+from .. import metrics
+from ..evaluate.comparison import short_names, signed
+from ..metrics import Interval
+from ..show import markdown
+from ..show.table import table
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Report:
 
     def to_markdown(self) -> str:
         """The figures as a Markdown table."""
-        return f"{self._head()}.\n\n{markdown(self._columns(), self._rows())}\n"
+        return f"{self._head()}.\n\n{markdown.table(self._columns(), self._rows())}\n"
 
     def __repr__(self) -> str:
         return f"{self._head()}\n{table(self._columns(), self._rows(), widest=40)}"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .facts import HATS, KINDS, WORDS, Fact, Language, facts_of, holds, table
+from ..plush.facts import HATS, KINDS, WORDS, Fact, Language, facts_of, holds, table
 from .paraphrases import paraphrase, sayable, spoken
 
 Kind = Literal["one", "several", "negated", "paraphrased"]

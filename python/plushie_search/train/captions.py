@@ -6,8 +6,8 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plushie_search.plushbench.facts import HATS, Fact, Language, facts_of
-from plushie_search.train import words
+from ..plush.facts import HATS, Fact, Language, facts_of
+from . import words
 
 
 def choose(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from plushie_search.train.words import More
+from .words import More
 
 SENSES = (
     {

@@ -12,7 +12,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from plushie_search.train.towers import DIMENSION, MAX_LENGTH, MEAN, SCALE, ImageTower, TextTower
+from .towers import DIMENSION, MAX_LENGTH, MEAN, SCALE, ImageTower, TextTower
 
 
 def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, side: int, version: str = "3") -> None:

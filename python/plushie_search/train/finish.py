@@ -15,12 +15,12 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plushie_search.plushbench import facts as truth
-from plushie_search.train import captions, words
-from plushie_search.train.lessons import geometry
-from plushie_search.train.photos import Photos
-from plushie_search.train.plushes import Plushes
-from plushie_search.train.towers import pixels
+from ..plush import facts as truth
+from . import captions, words
+from .lessons import geometry
+from .photos import Photos
+from .plushes import Plushes
+from .towers import pixels
 
 TEXTS, GALLERY = 128, 2000
 LENGTHS = 4

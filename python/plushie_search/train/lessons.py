@@ -7,8 +7,8 @@ from pytorch_metric_learning.losses import SupConLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plushie_search.plushbench import facts as sayable
-from plushie_search.train.towers import DIMENSION
+from ..plush import facts as sayable
+from .towers import DIMENSION
 
 
 class PhotoLesson(nn.Module):

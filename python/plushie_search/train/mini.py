@@ -27,15 +27,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from plushie_search import _core, hub
-from plushie_search.plushbench import facts as truth
-from plushie_search.train import captions, dictionary, names, nouns, plushes, sentences, tokenizer, words
-from plushie_search.train.augment import augment, compress
-from plushie_search.train.export import export
-from plushie_search.train.finish import NEGATIONS, Language, Lessons, finish
-from plushie_search.train.lessons import PhotoLesson, PlushLesson
-from plushie_search.train.photos import Photos, prepare
-from plushie_search.train.towers import MAX_LENGTH, ImageTower, TextTower, pixels
+from .. import _core, hub
+from ..plush import facts as truth
+from . import captions, dictionary, names, nouns, plushes, sentences, tokenizer, words
+from .augment import augment, compress
+from .export import export
+from .finish import NEGATIONS, Language, Lessons, finish
+from .lessons import PhotoLesson, PlushLesson
+from .photos import Photos, prepare
+from .towers import MAX_LENGTH, ImageTower, TextTower, pixels
 
 CHECKPOINT_SECONDS = 120.0
 AVERAGING = 0.995

@@ -21,7 +21,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from plushie_search.plushbench.photos import keyworded_emoji
+from ..plushbench.photos import keyworded_emoji
 
 SIDE = 160
 REGIONS = 3

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from plushie_search import _core
-from plushie_search.plushbench import facts as truth
+from .. import _core
+from ..plush import facts as truth
 
 CHUNK = 250
 """Pairs in one file."""

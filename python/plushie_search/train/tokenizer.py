@@ -13,7 +13,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import WordPieceTrainer
 
-from plushie_search.train import words
+from . import words
 
 PAD, UNKNOWN, START = 0, 1, 2
 

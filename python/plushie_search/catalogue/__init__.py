@@ -1,1 +1,0 @@
-"""Published models by name: what they are, where their files lie, and how they come here."""

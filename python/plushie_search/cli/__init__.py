@@ -1,0 +1,5 @@
+"""The command `plushie-search`."""
+
+from .main import main
+
+__all__ = ["main"]

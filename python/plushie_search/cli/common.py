@@ -1,0 +1,136 @@
+"""Parts that several commands share: their parser, the catalog that they open, and how they print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from ..engine import Engine
+from ..hub import DEFAULT_MODEL
+from ..show.table import printable
+from .options import add_options, for_models
+
+#: Exit statuses: all went well; something could not be used; nothing could be done; Ctrl-C.
+DONE, SOME_FAILED, ERROR, INTERRUPTED = 0, 1, 2, 130
+
+Run: TypeAlias = Callable[[argparse.Namespace], int]
+
+MODEL = (
+    f"a model's name or directory ({DEFAULT_MODEL}); given several times, each sees every picture that is added, the "
+    "first looks up pictures, and the first that reads texts those"
+)
+WEIGHT = "how much a --model counts, given once for each: then all of them look up what they can"
+
+
+class Command(argparse.ArgumentParser):
+    """A command whose options may stand before, between and after what it is about."""
+
+    #: A command of commands leaves that to them.
+    intermixed = True
+    _intermixed = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._intermixed or not self.intermixed:  # some versions of Python come back here
+            return super().parse_known_args(args, namespace)
+        self._intermixed = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixed = False
+
+
+class Commands:
+    """The commands of a parser."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._group = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Command)
+
+    def add(self, name: str, run: Run, help: str) -> Command:
+        """Adds a command, which ``run`` does."""
+        command: Command = self._group.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        command.set_defaults(run=run)
+        return command
+
+
+def add_catalog(command: argparse.ArgumentParser, *, nargs: str | None = None) -> None:
+    """Adds the argument CATALOG and the options of the models that open it."""
+    command.add_argument("catalog", metavar="CATALOG", nargs=nargs, help="the catalog's directory")
+    command.add_argument("--model", action="append", help=MODEL)
+    add_options(command, several=True)
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """Adds the flag that prints JSON."""
+    command.add_argument("--json", action="store_true", help="print JSON, for machines")
+
+
+def add_where(command: argparse.ArgumentParser, help: str) -> None:
+    """Adds the option for a filter."""
+    command.add_argument("--where", type=_where, metavar="JSON", help=help)
+
+
+def add_weight(command: argparse.ArgumentParser) -> None:
+    """Adds the option for the models' weights."""
+    command.add_argument("--weight", type=float, action="append", metavar="W", help=WEIGHT)
+
+
+def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: bool = False) -> Engine:
+    models = catalog_models(options)
+    only = not changes and not _is_writable(options.catalog)
+    return Engine(options.catalog, model=models, create=create, read_only=only, **for_models(options, models))
+
+
+def _is_writable(catalog: str) -> bool:
+    """Whether a catalog may be written: on read-only media it can still be searched and shown."""
+    file = os.path.join(catalog, "catalog.sqlite")
+    return not os.path.isfile(file) or (os.access(catalog, os.W_OK) and os.access(file, os.W_OK))
+
+
+def catalog_models(options: argparse.Namespace) -> list[str]:
+    return options.model or [DEFAULT_MODEL]
+
+
+def weights(options: argparse.Namespace, engine: Engine) -> dict[str, float] | None:
+    """How much each model counts, if that was said."""
+    if not options.weight:
+        return None
+    if len(options.weight) != len(engine.models):
+        raise ValueError(f"--weight stands once for each --model, so {len(engine.models)} times")
+    return dict(zip(engine.models, options.weight, strict=True))
+
+
+def say(message: str) -> None:
+    print(f"plushie-search: {printable(message)}", file=sys.stderr)
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def plain(value: Any) -> str:
+    return value if isinstance(value, str) else as_json(value)
+
+
+def print_json(value: Any) -> None:
+    print(as_json(value))
+
+
+def seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"needs a number from 0 to {2**63 - 1}")
+    return number
+
+
+def _where(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError('needs a JSON object, like {"label": "bear"}')
+    return value

@@ -1,0 +1,109 @@
+"""The command `plushie-search evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ..compare import compare_models
+from ..engine import Engine
+from ..evaluate.comparison import Comparison
+from ..evaluate.result import Evaluation
+from ..paths import expanded
+from ..show.progress import ProgressBar
+from .common import (
+    DONE,
+    SOME_FAILED,
+    Commands,
+    add_catalog,
+    add_json,
+    add_weight,
+    add_where,
+    catalog_models,
+    open_catalog,
+    print_json,
+    say,
+    weights,
+)
+from .options import for_models, positive
+
+
+def add_command(commands: Commands) -> None:
+    """Adds the command."""
+    evaluate = commands.add("evaluate", run, "measure how often the right item is found")
+    add_catalog(evaluate, nargs="?")
+    add_json(evaluate)
+    evaluate.add_argument("queries", metavar="QUERIES", nargs="?", help="a folder of <item>/<picture>")
+    evaluate.add_argument("--leave-one-out", action="store_true", help="each stored reference is a query, in turn")
+    evaluate.add_argument("--unknown", metavar="FOLDER", help="pictures of things that are not in the catalog")
+    evaluate.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="MODEL",
+        help="put models side by side, each in a catalog that is thrown away; CATALOG may then be a folder of "
+        "<item>/<picture>",
+    )
+    add_where(evaluate, "search only among items that fit this filter")
+    add_weight(evaluate)
+    evaluate.add_argument("-k", "--k", type=positive, default=10, help="look at so many items (%(default)s)")
+    evaluate.add_argument("--html", metavar="FILE", help="write a page with pictures of the worst failures")
+    evaluate.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the command and returns the exit status."""
+    places, models = _places_and_models(options)
+    queries = None if options.leave_one_out else places[1]
+    evaluation: Evaluation | Comparison
+    with closing(ProgressBar("evaluating")) as progress:
+        how: dict[str, Any] = {"unknown": options.unknown, "k": options.k, "progress": progress}
+        if not models:
+            with open_catalog(options) as engine:
+                evaluation = engine.evaluate(queries, where=options.where, model=weights(options, engine), **how)
+        elif options.where is not None:
+            raise ValueError("--where asks one catalog, and --compare makes its own: give one of them")
+        else:
+            evaluation = _compare(options, models, queries, how)
+    if options.html is not None:
+        evaluation.to_html(options.html)
+    if options.markdown is not None:
+        Path(expanded(options.markdown)).write_text(
+            evaluation.to_markdown(), encoding="utf-8", errors="backslashreplace"
+        )
+    if options.json:
+        print_json(evaluation.to_dict())
+    else:
+        print(evaluation)
+    for name, reason in evaluation.failed:
+        say(reason if name in reason else f"{name}: {reason}")
+    return SOME_FAILED if evaluation.failed else DONE
+
+
+def _compare(options: argparse.Namespace, models: list[str], queries: str | None, how: dict[str, Any]) -> Comparison:
+    """Models side by side, on what a folder or a catalog holds; the model of that computes nothing."""
+    its_own = (
+        catalog_models(options) if os.path.isfile(os.path.join(expanded(options.catalog), "catalog.sqlite")) else []
+    )
+    how = {**how, **for_models(options, models, besides=its_own)}
+    if not its_own:
+        return compare_models(models, options.catalog, queries, **how)
+    opened = for_models(options, its_own, besides=models)
+    plain = {name: opened[name] for name in ("threads", "accept_license", "encoder")}
+    with Engine(options.catalog, model=its_own, create=False, **plain) as engine:
+        return compare_models(models, engine, queries, **how)
+
+
+def _places_and_models(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """CATALOG and QUERIES, and the models to compare: `--compare A B CATALOG QUERIES` takes all four for models."""
+    places = [place for place in (options.catalog, options.queries) if place is not None]
+    models = list(options.compare or [])
+    needed = 1 if options.leave_one_out else 2
+    while len(places) < needed and len(models) > 2:
+        places.insert(0, models.pop())
+    if len(places) != needed:
+        raise ValueError("evaluate needs a CATALOG and either QUERIES or --leave-one-out")
+    options.catalog = places[0]
+    return places, models

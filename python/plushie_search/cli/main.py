@@ -1,0 +1,55 @@
+"""The command `plushie-search`: its commands, and the exit status of each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from .._core import __version__
+from . import add, demo, evaluate, models, plush, plushbench, remove, search, show, stats
+from .common import DONE, ERROR, INTERRUPTED, Commands, say
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit status."""
+    # A file name may hold bytes that are no text in any encoding; they are printed as escapes, never as an error.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    options = _parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            # Who types a command has no use for the line of code that a warning is about.
+            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+            status: int = options.run(options)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough. What is left in the buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyError as error:
+        say(str(error.args[0] if error.args else error))
+    except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
+        say(str(error) or type(error).__name__)
+    return ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="plushie-search",
+        description="Find the right thing from a picture, a sentence, or both.",
+        epilog="Exit status: 0 all went well, 1 some pictures or items could not be used, 2 nothing could be done, "
+        "130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"plushie-search {__version__}")
+    commands = Commands(parser)
+    for module in (add, search, show, remove, stats, evaluate, models, plushbench, demo, plush):
+        module.add_command(commands)
+    return parser

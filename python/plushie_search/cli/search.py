@@ -1,0 +1,52 @@
+"""The command `plushie-search search`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from typing import Any
+
+from .._core import UnreadableTextWarning
+from ..paths import expanded
+from .common import DONE, Commands, add_catalog, add_json, add_weight, add_where, open_catalog, print_json, say, weights
+
+
+def add_command(commands: Commands) -> None:
+    """Adds the command."""
+    search = commands.add("search", run, "find items by a picture, a text, or both")
+    add_catalog(search)
+    add_json(search)
+    search.add_argument("image", metavar="IMAGE", nargs="?", help="the picture to look for")
+    search.add_argument("--text", help="what to look for in words, or how it differs from IMAGE")
+    search.add_argument("--image-weight", type=float, default=0.6, metavar="W", help="IMAGE's share (%(default)s)")
+    add_weight(search)
+    search.add_argument("-k", type=int, default=5, help="how many items (%(default)s)")
+    search.add_argument("--min-score", type=float, metavar="S", help="only hits with at least this cosine")
+    add_where(search, """a filter: '{"price": {"$lt": 20}}'""")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the command and returns the exit status."""
+    if options.image is None and options.text is None:
+        raise ValueError("search needs an IMAGE, a --text, or both")
+    if options.image is not None and not os.path.exists(expanded(options.image)):
+        raise FileNotFoundError(f"there is no picture {options.image!r}; give words by --text")
+    how: dict[str, Any] = {"k": options.k, "where": options.where, "min_score": options.min_score}
+    with open_catalog(options) as engine, warnings.catch_warnings():
+        # The results tell it, too, with the hits.
+        warnings.simplefilter("ignore", UnreadableTextWarning)
+        how["model"] = weights(options, engine)
+        if options.text is None:
+            results = engine.search_image(options.image, **how)
+        elif options.image is None:
+            results = engine.search_text(options.text, **how)
+        else:
+            results = engine.search_hybrid(options.image, options.text, image_weight=options.image_weight, **how)
+    if options.json:
+        print_json(results.to_dicts())
+        for warning in results.warnings:
+            say(f"warning: {warning}")
+    else:
+        print(results)
+    return DONE

@@ -1,0 +1,121 @@
+"""Evaluates several models on the same items and queries, each in a catalog that is thrown away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
+
+from . import _core, metrics
+from .engine import Engine
+from .evaluate.comparison import Comparison, difference
+from .evaluate.run import Pictures, Texts, Unknown, evaluate, items_of
+from .paths import expanded
+from .searcher import Progress
+from .service import Remote, one_each
+
+
+def compare_models(
+    models: Sequence[str | os.PathLike[str]],
+    items: str | os.PathLike[str] | Engine,
+    queries: Pictures | None = None,
+    *,
+    texts: Texts | None = None,
+    unknown: Unknown | None = None,
+    k: int = 10,
+    threads: int | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+    max_batch: int | None = None,
+    accept_license: bool = False,
+    encoder: Sequence[Remote | None] | None = None,
+    rounds: int = metrics.ROUNDS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Evaluates several models on the same items and queries, each in a catalog of its own that is thrown away.
+
+    Args:
+        models: Names or directories of models; the others are compared with the first.
+        items: A folder of ``<item>/<picture>``, or an engine whose items' pictures are where they were added from.
+        queries, texts, unknown, k, rounds, seed: As for :meth:`plushie_search.Engine.evaluate`.
+        threads, device, precision, max_batch, accept_license: As for :class:`plushie_search.Engine`, of every model.
+        encoder: The service of each model, None for those that run here.
+        progress: Called with how much of a hundred parts for each step is done; each model has two steps.
+
+    Raises:
+        ValueError: There are fewer than two models, a picture of an item is no longer there, there are not as many
+            encoders as models, or as :meth:`plushie_search.Engine.evaluate`.
+    """
+    items = items if isinstance(items, Engine) else expanded(items)
+    names = tuple(os.fspath(model) for model in models)
+    if len(names) < 2:
+        raise ValueError("a comparison needs two or more models")
+    services = one_each(encoder, len(names))
+    rows = _rows_of(items) if isinstance(items, Engine) else _rows_in(items)
+    title = Path(items.path if isinstance(items, Engine) else items).resolve().name or "items"
+    steps = 2 * len(names)
+    evaluations = []
+    failed: dict[tuple[str, str], None] = {}
+    with TemporaryDirectory(prefix="plushie-search-") as directory:
+        for number, name in enumerate(names):
+            catalog = Path(directory) / str(number) / title
+            catalog.parent.mkdir()
+            opened = Engine(
+                catalog,
+                model=models[number],
+                threads=threads,
+                device=device,
+                precision=precision,
+                max_batch=max_batch,
+                accept_license=accept_license,
+                encoder=services[number],
+            )
+            with opened as engine:
+                report = engine.add_items(rows, progress=_step(progress, 2 * number, steps, name))
+                failed.update(dict.fromkeys(report.failed))
+                evaluation = evaluate(
+                    engine,
+                    queries,
+                    texts=texts,
+                    unknown=unknown,
+                    k=k,
+                    rounds=rounds,
+                    seed=seed,
+                    progress=_step(progress, 2 * number + 1, steps, name),
+                )
+            evaluations.append(evaluation)
+            failed.update(dict.fromkeys(evaluation.failed))
+    differences = tuple(difference(evaluations[0], other, rounds, seed) for other in evaluations[1:])
+    return Comparison(models=names, evaluations=tuple(evaluations), differences=differences, failed=tuple(failed))
+
+
+_NewItem: TypeAlias = "tuple[str, list[Path], str | None, Mapping[str, Any] | None, str | None]"
+
+
+def _rows_in(folder: str | os.PathLike[str]) -> list[_NewItem]:
+    return [(item, paths, None, None, None) for item, paths in _core.folder_items(folder)]
+
+
+def _rows_of(engine: Engine) -> list[_NewItem]:
+    rows: list[_NewItem] = []
+    for item in items_of(engine):
+        paths = [Path(reference.name) for reference in item.references]
+        lost = next((path for path in paths if not path.is_file()), None)
+        if lost is not None:
+            raise ValueError(
+                f"item {item.id!r}: its picture {str(lost)!r} is no file any more, so no other model can see it: "
+                "give a folder of items instead"
+            )
+        rows.append((item.id, paths, item.label, item.metadata, item.text))
+    return rows
+
+
+def _step(progress: Progress | None, step: int, steps: int, model: str) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda done, total, name: progress(
+        100 * step + (100 * done // total if total else 100), 100 * steps, f"{Path(model).name}: {name}"
+    )

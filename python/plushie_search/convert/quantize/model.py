@@ -1,0 +1,124 @@
+"""A model whose picture tower computes in 8 bits, and how near its vectors are to those of the original."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...paths import expanded
+from .loss import FEWEST
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization:
+    """What quantizing a model gave.
+
+    Attributes:
+        directory: Where the new model lies.
+        fingerprint: The new model's.
+        method: How the ranges of activations were found: "minmax", "percentile" or "mse".
+        pictures: How many pictures gave the ranges.
+        held_out: How many others the vectors of both models were compared on.
+        overlap_at_10: The mean share of the ten nearest of these pictures that are the same in both models.
+        cosine_mean: The mean cosine between both vectors of a picture.
+        cosine_min: The least.
+        milliseconds: From a picture file to its vector, in processor time, median of both models by turns: before, now.
+        bytes: Of the network: before, now.
+        failed: Pictures that could not be read, and why.
+    """
+
+    directory: str
+    fingerprint: str
+    method: str
+    pictures: int
+    held_out: int
+    overlap_at_10: float
+    cosine_mean: float
+    cosine_min: float
+    milliseconds: tuple[float, float]
+    bytes: tuple[int, int]
+    failed: list[tuple[str, str]]
+
+    def __str__(self) -> str:
+        (slow, fast), (large, small) = self.milliseconds, self.bytes
+        return (
+            f"{self.directory}: 8 bits, in ranges from {self.pictures} pictures ({self.method})\n"
+            f"on {self.held_out} other pictures {100 * self.overlap_at_10:.1f} % of the ten nearest are the same; "
+            f"cosine {self.cosine_mean:.4f} on average, {self.cosine_min:.4f} at least\n"
+            f"a picture file to a vector: {slow:.1f} ms before, {fast:.1f} ms now: "
+            f"{slow / fast:.2f} times as fast\n"
+            f"network: {large / 1e6:.1f} MB before, {small / 1e6:.1f} MB now"
+        )
+
+
+def quantize_model(
+    model: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    pictures: str | os.PathLike[str],
+    sample: int = 256,
+    held_out: int = 500,
+    seed: int = 0,
+    weight_bits: int = 8,
+    threads: int | None = None,
+    name: str | None = None,
+    accept_license: bool = False,
+    progress: Callable[[int, int, str], object] | None = None,
+) -> Quantization:
+    """Makes a model directory whose picture tower computes with 8-bit integers, which is two to three times as fast.
+
+    Weights become 8 bits, with a scale for each output. Activations become 8 bits too, in ranges that are found on
+    pictures of yours and then stay as they are: a vector never depends on what else is encoded. The ranges are found in
+    several ways, and the way is kept that best keeps the ten nearest pictures. The projection at the end,
+    normalizations and attention stay in 32 bits; so do the text tower and, unless nothing is lost by it, the first
+    layer. What a network computes after its last attention for tokens that are not read is left out.
+
+    The new model is another model: a catalog holds vectors of it or of the original, never both. What is lost depends
+    on model and pictures; it is measured on pictures that had no part in the making, and stored in ``model.json``.
+
+    Args:
+        model: A name or directory, as for :class:`plushie_search.Engine`. It is not changed.
+        out: The directory to make. It must not exist, and does only when the whole model is in it.
+        pictures: A folder of pictures like those that will be searched, at any depth; at least 40.
+        sample: From how many pictures the ranges are found, at most.
+        held_out: On how many others the loss is measured, at most; not more than half of all.
+        seed: Chooses the pictures.
+        weight_bits: 8, or 7 for processors without VNNI, whose 8-bit arithmetic overflows.
+        threads: The most threads to use; all cores unless told.
+        name: What the model is called; the original's name and "-int8" unless told.
+        accept_license: Whether you consent to the model's license, where that asks for it.
+        progress: Called with how many steps are done, how many there are, and what is being done.
+
+    Raises:
+        ValueError: There are too few pictures, an option is out of range, or there is no such model.
+        FileExistsError: ``out`` exists.
+        ModelError: The model cannot be used or quantized; the message says why.
+        ImportError: The package ``onnx`` is missing.
+    """
+    if weight_bits not in (7, 8):
+        raise ValueError(f"weights of {weight_bits} bits: give 7 or 8")
+    if min(sample, held_out) < FEWEST // 2:
+        raise ValueError(f"{sample} pictures for ranges, {held_out} held out: give at least {FEWEST // 2} of each")
+    try:
+        from .make import make
+    except ImportError as error:
+        raise ImportError(
+            f"to quantize a model takes a package that is not installed ({error}); install it with: "
+            "pip install 'plushie_search[quantize]'"
+        ) from error
+    made = make(
+        model,
+        Path(expanded(out)),
+        pictures=Path(expanded(pictures)),
+        sample=sample,
+        held_out=held_out,
+        seed=seed,
+        weight_bits=weight_bits,
+        threads=threads or len(os.sched_getaffinity(0)),
+        name=name,
+        accept_license=accept_license,
+        progress=progress,
+    )
+    return Quantization(**made)

@@ -1,0 +1,169 @@
+"""Which layers of a network can compute in 8 bits, and what passes between these."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+from onnx import TensorProto, helper
+
+from ..graph.simplify import prune, simplified
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Layers with weights, which is where the time goes.
+WEIGHTED = ("Conv", "Gemm", "MatMul")
+
+#: Since this version of the operators each column of weights may have its own scale, and LayerNormalization is one.
+OPSET = 17
+
+#: Operators of networks that are quantized already.
+QUANTIZED = (
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "MatMulInteger",
+    "MatMulNBits",
+    "QLinearConv",
+    "QLinearMatMul",
+)
+
+#: What the runtime computes together with the convolution before it.
+FUSED = ("Clip", "Relu")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What of a network becomes 8 bits.
+
+    Attributes:
+        layers: The outputs of the layers.
+        read: The tensors that they read.
+        written: The tensors that exist in 8 bits only: what convolutions give, and the sums of that.
+        channels: The axis of the channels of those that are read.
+    """
+
+    layers: frozenset[str]
+    read: frozenset[str]
+    written: frozenset[str]
+    channels: Mapping[str, int]
+
+    @property
+    def tensors(self) -> list[str]:
+        """The tensors whose ranges must be known."""
+        return sorted(self.read | self.written)
+
+
+def layered(path: Path, output: str, work: Path, pixels: NDArray[np.float32]) -> Any:
+    """The simplified network that computes one output of a file from pixels.
+
+    Args:
+        path: The file.
+        output: The name of the output.
+        work: A folder for files meanwhile.
+        pixels: What the network may take, on which its simpler form is tried.
+
+    Raises:
+        ValueError: It is quantized already, or takes other than pixels.
+    """
+    model = onnx.load(path)
+    if any(node.op_type in QUANTIZED for node in model.graph.node):
+        raise ValueError("it is quantized already; take the file with 32-bit numbers")
+    if any(value.type.tensor_type.elem_type == TensorProto.FLOAT16 for value in model.graph.input):
+        raise ValueError("it takes 16-bit numbers; take the file with 32-bit numbers")
+    if next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")) < OPSET:
+        model = onnx.version_converter.convert_version(model, OPSET)
+    prune(model.graph, output)
+    if len(model.graph.input) != 1:
+        raise ValueError(f"it takes {len(model.graph.input)} inputs; a network for pictures takes their pixels")
+    return simplified(model, output, work, {model.graph.input[0].name: pixels})
+
+
+def plan(model: Any, single: Collection[str] = (), *, first: bool = False) -> Plan:
+    """Chooses what becomes 8 bits: all layers with weights but those that are most sensitive and cost least.
+
+    These are the first, which reads the pixels, and the last if it works on the vector of the whole picture.
+
+    Args:
+        model: The network that :func:`layered` gives.
+        single: The tensors that hold one vector for each picture.
+        first: Whether the first layer becomes 8 bits after all.
+    """
+    graph = model.graph
+    constants = {value.name: value for value in graph.initializer}
+    layers = [node for node in graph.node if _has_weights(node, constants)]
+    outputs = {node.output[0] for node in layers}
+    pixels = set() if first else outputs - _reached(graph.node, outputs)
+    last = outputs - _leading(graph.node, outputs)
+    last &= {node.output[0] for node in layers if node.input[0] in single}
+    chosen = [node for node in layers if node.output[0] not in pixels | last]
+    read = {node.input[0] for node in chosen}
+    return Plan(
+        layers=frozenset(node.output[0] for node in chosen),
+        read=frozenset(read),
+        written=frozenset(_written(graph.node, chosen)),
+        channels={node.input[0]: 1 if node.op_type == "Conv" else -1 for node in chosen},
+    )
+
+
+def _has_weights(node: Any, constants: Mapping[str, Any]) -> bool:
+    if node.op_type not in WEIGHTED or node.input[0] in constants:
+        return False
+    weights = constants.get(node.input[1])
+    bias = node.input[2] if len(node.input) > 2 else ""
+    if weights is None or weights.data_type != TensorProto.FLOAT or (bias and bias not in constants):
+        return False
+    if node.op_type == "Conv":
+        return True
+    if bias and prod(constants[bias].dims) not in (1, max(constants[bias].dims, default=1)):
+        return False
+    numbers = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    plain = numbers.get("alpha", 1) == numbers.get("beta", 1) == 1 and not numbers.get("transA")
+    return plain and len(weights.dims) == 2
+
+
+def _reached(nodes: Any, outputs: set[str]) -> set[str]:
+    """The outputs that depend on others of them."""
+    behind: set[str] = set()
+    found = set()
+    for node in nodes:
+        if behind.intersection(node.input):
+            behind.update(node.output)
+            found.update(outputs.intersection(node.output))
+        elif outputs.intersection(node.output):
+            behind.update(node.output)
+    return found
+
+
+def _leading(nodes: Any, outputs: set[str]) -> set[str]:
+    """The outputs on which others of them depend."""
+    before: set[str] = set()
+    found = set()
+    for node in reversed(nodes):
+        found.update(outputs.intersection(node.output) & before)
+        if before.intersection(node.output) or outputs.intersection(node.output):
+            before.update(node.input)
+    return found
+
+
+def _written(nodes: Any, chosen: list[Any]) -> set[str]:
+    readers: dict[str, list[Any]] = {}
+    for node in nodes:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    written = set()
+    for node in chosen:
+        if node.op_type == "Conv":
+            name = node.output[0]
+            after = readers.get(name, [])
+            # The runtime leaves out an activation that the range of its 8 bits says as well.
+            written.add(after[0].output[0] if len(after) == 1 and after[0].op_type in FUSED else name)
+    for node in nodes:
+        if node.op_type == "Add" and all(name in written for name in node.input):
+            written.add(node.output[0])
+    return written

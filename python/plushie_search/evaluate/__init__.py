@@ -1,0 +1,1 @@
+"""Asks a catalog for known items and judges its answers."""

@@ -1,0 +1,257 @@
+"""What evaluating a catalog came to: figures with intervals, what became of each query, and what is taken for what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..metrics import Confusion, Interval, OpenSet
+from ..paths import written
+from ..show import markdown, page
+from ..show.table import counted, printable, table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+#: How many confusions are printed.
+PRINTED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one query for items of the catalog.
+
+    Attributes:
+        query: The picture's path or number, the text, or the name of the reference that was left out.
+        items: The right items.
+        rank: The rank of the best right item, from 1; None if none is among the first ``depth``.
+        score: Its cosine.
+        reference: Its reference that matched best; where none was found, the first one of a right item.
+        wrong: The best wrong item; None if nothing wrong was found.
+        wrong_score: Its cosine.
+        wrong_reference: Its reference that matched best.
+    """
+
+    query: str
+    items: tuple[str, ...]
+    rank: int | None
+    score: float | None
+    reference: str | None
+    wrong: str | None
+    wrong_score: float | None
+    wrong_reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """What was found for a query whose item is not in the catalog: the best item, its cosine, and its reference."""
+
+    query: str
+    item: str | None
+    score: float
+    reference: str | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Evaluation:
+    """How well a catalog answers queries whose items are known.
+
+    Prints as a table, shows its worst failures as pictures in a notebook, and converts with :meth:`to_dict`,
+    :meth:`to_pandas`, :meth:`to_markdown` and :meth:`to_html`.
+
+    Attributes:
+        catalog: The catalog's directory.
+        model: The model's name.
+        metrics: Each figure with its 95 % interval: ``hit@1``, ``hit@k``, ``precision@k``, ``recall@k`` and ``nDCG@k``;
+            ``mAP`` and ``MRR``, for which what is not among the first ``depth`` counts as not found; with unknown
+            queries ``AUROC`` and the share of them accepted, ``false accepts``.
+        k, depth: How many items the figures look at.
+        items: For how many different items there were queries. The intervals draw them with all their queries.
+        outcomes: What became of each query.
+        confusions: Which items are taken for which others, the most frequent first.
+        unknown: What was found for the unknown queries.
+        open_set: The threshold behind AUROC and false accepts; None without unknown queries.
+        failed: Pictures that could not be used, and why.
+        copies: How many picture queries match a reference with cosine 1. They are most likely in the catalog, and their
+            success says nothing.
+    """
+
+    catalog: str
+    model: str
+    metrics: dict[str, Interval]
+    k: int
+    depth: int
+    items: int
+    outcomes: tuple[Outcome, ...]
+    confusions: tuple[Confusion, ...]
+    unknown: tuple[Stranger, ...]
+    open_set: OpenSet | None
+    failed: tuple[tuple[str, str], ...]
+    copies: int
+    #: The figures of each query, and what is needed to show those that failed.
+    _values: Mapping[str, NDArray[np.float64]]
+    _subjects: Mapping[int, Any]
+
+    @property
+    def queries(self) -> int:
+        """How many queries there were for items of the catalog."""
+        return len(self.outcomes)
+
+    def failures(self) -> list[int]:
+        """The places in ``outcomes`` of queries that did not find a right item first, the worst first: those that the
+        wrong item beats by most, after those that found no right item at all."""
+
+        def margin(place: int) -> tuple[bool, float]:
+            outcome = self.outcomes[place]
+            return outcome.score is not None, (outcome.score or 0.0) - (outcome.wrong_score or 0.0)
+
+        return sorted((i for i, outcome in enumerate(self.outcomes) if outcome.rank != 1), key=margin)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain dicts and lists, ready for JSON."""
+        return {
+            "catalog": self.catalog,
+            "model": self.model,
+            "queries": self.queries,
+            "items": self.items,
+            "k": self.k,
+            "depth": self.depth,
+            "copies": self.copies,
+            "metrics": {name: interval._asdict() for name, interval in self.metrics.items()},
+            "threshold": None if self.open_set is None else self.open_set.threshold,
+            "confusions": [confusion._asdict() for confusion in self.confusions],
+            "outcomes": [asdict(outcome) for outcome in self.outcomes],
+            "unknown": [asdict(stranger) for stranger in self.unknown],
+            "failed": [{"query": name, "reason": reason} for name, reason in self.failed],
+        }
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The outcomes as a data frame, one row for each query, with its figures.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("Evaluation.to_pandas needs pandas; install it with: pip install pandas") from error
+        frame = pd.DataFrame(map(asdict, self.outcomes), columns=list(Outcome.__dataclass_fields__))
+        return frame.assign(**self._values)
+
+    def to_markdown(self) -> str:
+        """The figures and the worst confusions as Markdown tables."""
+        notes = (markdown.line(note) for note in self._notes())
+        parts = [f"{markdown.line(self._head())}.", markdown.table(FIGURES, self._rows()), *notes]
+        if self.confusions:
+            parts += ["Found instead:", markdown.table(CONFUSIONS, self._confused())]
+        return "\n\n".join(parts) + "\n"
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, worst: int = 24) -> str:
+        """A page that needs nothing but itself: figures, confusions, and the ``worst`` failures in pictures.
+
+        Args:
+            path: Where to write it, if anywhere.
+            worst: How many failures to show, and how many unknown queries that were accepted.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        return written(page.document(self._head(), self._page(worst)), path)
+
+    def __repr__(self) -> str:
+        lines = [self._head(), table(FIGURES, self._rows(), widest=80), *self._notes()]
+        if self.confusions:
+            lines += ["found instead:", table(CONFUSIONS, self._confused())]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return self._page(8)
+
+    def _page(self, worst: int) -> str:
+        """The figures, confusions and failures in HTML."""
+        parts = [page.paragraph(self._head()), page.table(FIGURES, self._rows())]
+        parts += map(page.paragraph, self._notes())
+        if self.confusions:
+            parts += [page.heading("What was found instead"), page.table(CONFUSIONS, self._confused())]
+        failures = self.failures()
+        if failures:
+            parts.append(page.heading(f"The worst of {counted(len(failures), 'failure')}"))
+            parts += [_failure(self.outcomes[i], self._subjects.get(i)) for i in failures[:worst]]
+        bar = float("inf") if self.open_set is None else self.open_set.threshold
+        accepted = sorted((one for one in self.unknown if one.score >= bar), key=lambda one: -one.score)
+        if accepted:
+            parts.append(page.heading(f"{counted(len(accepted), 'unknown query', 'unknown queries')} accepted"))
+            parts += [_accepted(stranger) for stranger in accepted[:worst]]
+        return "".join(parts)
+
+    def _head(self) -> str:
+        model, catalog = printable(self.model), printable(Path(self.catalog).name)
+        return f"{counted(self.queries, 'query', 'queries')} for {counted(self.items, 'item')} in {catalog} ({model})"
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [(name, *cells(interval)) for name, interval in self.metrics.items()]
+
+    def _confused(self) -> list[tuple[str, ...]]:
+        return [(row.item, row.instead, str(row.times), str(row.queries)) for row in self.confusions[:PRINTED]]
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if self.metrics["hit@1"].value == 1:
+            # The rule of three (Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?", 1983).
+            least = max(0.0, 1 - 3 / self.items)
+            notes.append(
+                f"Where nothing failed the interval has no width, but with {counted(self.items, 'item')} the true rate "
+                f"may be as low as {least:.2%}."
+            )
+        if self.open_set is not None:
+            bar = self.open_set.threshold
+            accepted = sum(stranger.score >= bar for stranger in self.unknown)
+            unknown = counted(len(self.unknown), "unknown query", "unknown queries")
+            notes.append(
+                f"The threshold {bar:.3f} turns away {self.open_set.false_reject_rate:.1%} of the known queries and "
+                f"accepts {accepted} of {unknown}."
+            )
+        if self.copies:
+            verb = "is" if self.copies == 1 else "are"
+            notes.append(
+                f"{counted(self.copies, 'query', 'queries')} {verb} most likely in the catalog, with cosine 1, and "
+                "prove nothing."
+            )
+        if self.failed:
+            notes.append(f"{counted(len(self.failed), 'picture')} could not be used.")
+        return notes
+
+
+FIGURES = ["figure", "value", "95 % from", "to"]
+CONFUSIONS = ["item", "found instead", "times", "of queries"]
+
+
+def cells(interval: Interval) -> tuple[str, str, str]:
+    """An interval as three cells of a table."""
+    return f"{interval.value:.3f}", f"{interval.low:.3f}", f"{interval.high:.3f}"
+
+
+def _failure(outcome: Outcome, subject: Any) -> str:
+    place = "not found" if outcome.rank is None else f"found at {outcome.rank}"
+    right = " | ".join(outcome.items)
+    return page.pictures(
+        page.Picture("query", outcome.query, outcome.query, subject),
+        page.Picture(f"right, {place}{_score(outcome.score)}", right, outcome.reference),
+        page.Picture(f"instead{_score(outcome.wrong_score)}", outcome.wrong or "nothing", outcome.wrong_reference),
+    )
+
+
+def _accepted(stranger: Stranger) -> str:
+    return page.pictures(
+        page.Picture("unknown", stranger.query, stranger.query),
+        page.Picture(f"taken for{_score(stranger.score)}", stranger.item or "nothing", stranger.reference),
+    )
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None else f", {score:.3f}"

@@ -1,0 +1,384 @@
+"""Asks a catalog for items that are known and judges the answers."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from .. import _core, metrics
+from ..paths import expanded
+from ..results import Item, Results
+from ..searcher import By, Progress, Searcher
+from .result import Evaluation, Outcome, Stranger
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .._core import _Image as ImageLike
+
+#: Queries that are computed at once, and stored vectors.
+BATCH, VECTORS = 64, 256
+#: Items that are read from the catalog at once.
+PAGE = 4096
+#: How many items are looked at for the figures that ask how far down the right one is.
+DEPTH = 100
+#: From this cosine on, a query is most likely a picture of the catalog: float32 is off by less.
+SAME = 1 - 2e-6
+
+Right: TypeAlias = "str | Collection[str]"
+"""The item that a query is for, or several of which any is right."""
+Pictures: TypeAlias = "str | os.PathLike[str] | Sequence[tuple[ImageLike, Right]]"
+Texts: TypeAlias = "Sequence[tuple[str, Right]]"
+Unknown: TypeAlias = "str | os.PathLike[str] | Sequence[ImageLike]"
+#: Item, cosine and reference.
+_Found: TypeAlias = tuple[str, float, str]
+NOTHING = (None, None, None)
+_Kind: TypeAlias = Literal["picture", "text", "reference"]
+
+
+@dataclass(frozen=True)
+class _Question:
+    name: str
+    subject: Any
+    items: frozenset[str]
+
+
+@dataclass
+class _Judge:
+    """What all batches came to."""
+
+    k: int
+    depth: int
+    outcomes: list[Outcome] = field(default_factory=list)
+    columns: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
+    subjects: dict[int, Any] = field(default_factory=dict)
+    copies: int = 0
+
+    def add(self, questions: Sequence[_Question], lists: Sequence[Sequence[_Found]], kind: _Kind) -> None:
+        lists = [found[: self.depth] for found in lists]
+        rankings = metrics.Rankings([[item for item, *_ in found] for found in lists], [q.items for q in questions])
+        for name, column in _figures(rankings, self.k).items():
+            self.columns.setdefault(name, []).append(column)
+        for question, found, rank in zip(questions, lists, rankings.ranks.tolist(), strict=True):
+            _, score, reference = found[rank - 1] if rank else NOTHING
+            wrong, wrong_score, wrong_reference = next((hit for hit in found if hit[0] not in question.items), NOTHING)
+            if rank != 1:
+                self.subjects[len(self.outcomes)] = None if kind == "text" else question.subject
+            self.copies += kind == "picture" and bool(found) and found[0][1] >= SAME
+            items = tuple(sorted(question.items))
+            self.outcomes.append(
+                Outcome(question.name, items, rank or None, score, reference, wrong, wrong_score, wrong_reference)
+            )
+
+
+def _figures(rankings: metrics.Rankings, k: int) -> dict[str, NDArray[np.float64]]:
+    return {
+        "hit@1": rankings.hit(1),
+        f"hit@{k}": rankings.hit(k),
+        f"precision@{k}": rankings.precision(k),
+        f"recall@{k}": rankings.recall(k),
+        f"nDCG@{k}": rankings.ndcg(k),
+        "mAP": rankings.average_precision(),
+        "MRR": rankings.reciprocal_rank(),
+    }
+
+
+def evaluate(
+    engine: Searcher,
+    queries: Pictures | None = None,
+    *,
+    texts: Texts | None = None,
+    unknown: Unknown | None = None,
+    k: int = 10,
+    depth: int | None = None,
+    where: Mapping[str, Any] | None = None,
+    model: By | None = None,
+    false_reject_rate: float = 0.05,
+    rounds: int = metrics.ROUNDS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Does what :meth:`plushie_search.Engine.evaluate` says."""
+    if k < 1:
+        raise ValueError("k must be at least 1")
+    for name in [model] if isinstance(model, str) else model or ():
+        if name not in engine.models:
+            raise ValueError(f"{engine.path} is not open with a model {name!r}, but with {', '.join(engine.models)}")
+    how = {"where": where, "model": model}
+    judge = _Judge(k, max(k, DEPTH) if depth is None else depth)
+    if judge.depth < k:
+        raise ValueError(f"depth must be at least k, which is {k}, and not {depth}")
+    pictures = [] if queries is None else _pictures(queries)
+    words = [_Question(text, text, _right(right)) for text, right in texts or ()]
+    strangers = [] if unknown is None else _strangers(unknown)
+    left_out = _leave_one_out(engine, where) if queries is None and texts is None else []
+    weights = model if isinstance(model, Mapping) else {model or engine.models[0]: 1.0}
+
+    _check(engine, [*pictures, *words])
+    if where is not None:
+        fitting = {item.id for item in items_of(engine, where)}
+        pictures, words = _only(pictures, fitting), _only(words, fitting)
+    total = len(pictures) + len(words) + len(strangers) + sum(len(names) for _, names in left_out)
+    done = 0
+    failed: list[tuple[str, str]] = []
+    found: list[Stranger] = []
+
+    def told(batch: Sequence[Any], name: str) -> None:
+        nonlocal done
+        if progress is not None:
+            progress(done, total, name)
+        done += len(batch)
+
+    for questions in _batches(pictures):
+        told(questions, questions[0].name)
+        answers = list(_answers(engine.search_image, questions, judge.depth, how, failed))
+        judge.add([question for question, _ in answers], [hits for _, hits in answers], "picture")
+    unread: list[str] = []
+    for questions in _batches(words):
+        told(questions, questions[0].name)
+        with warnings.catch_warnings():
+            # One for all texts follows.
+            warnings.simplefilter("ignore", _core.UnreadableTextWarning)
+            results = engine.search_text(
+                [question.subject for question in questions], k=judge.depth, where=where, model=model
+            )
+        unread += [question.name for question, hits in zip(questions, results, strict=True) if hits.warnings]
+        judge.add(questions, list(map(_rows, results)), "text")
+    for part in _parts(left_out):
+        told([name for _, names in part for name in names], part[0][0])
+        questions, lists = _without_themselves(engine, part, judge.depth, where, weights)
+        judge.add(questions, lists, "reference")
+    for questions in _batches(strangers):
+        told(questions, questions[0].name)
+        for question, hits in _answers(engine.search_image, questions, 1, how, failed):
+            found.append(Stranger(question.name, *hits[0]) if hits else Stranger(question.name, None, -1.0, None))
+    if progress is not None:
+        progress(total, total, "")
+
+    if unread:
+        model_name = _asked(engine, model, image=False, text=True)
+        warnings.warn(
+            f"{len(unread)} of {len(words)} texts have no word that {model_name} knows, the first is {unread[0]!r}: "
+            "their answers mean nothing; leave them out, or name a model that reads their language",
+            _core.UnreadableTextWarning,
+            stacklevel=3,
+        )
+    if not judge.outcomes:
+        reason = f": {failed[0][1]}" if failed else ""
+        raise ValueError(f"there is no query to evaluate {engine.path} with{reason}")
+    asked = _asked(engine, model, image=bool(pictures or left_out or strangers), text=bool(words))
+    return _evaluation(
+        engine, judge, found, failed, model=asked or "", false_reject_rate=false_reject_rate, rounds=rounds, seed=seed
+    )
+
+
+def _asked(engine: Searcher, model: By | None, *, image: bool, text: bool) -> str | None:
+    """Returns the names of the models that look up pictures and texts."""
+    if model:
+        return model if isinstance(model, str) else " + ".join(model)
+    used = ((engine.image_model, image), (engine.text_model, text))
+    return " + ".join(dict.fromkeys(name for name, asked in used if asked and name is not None)) or None
+
+
+def _evaluation(
+    engine: Searcher,
+    judge: _Judge,
+    unknown: list[Stranger],
+    failed: list[tuple[str, str]],
+    *,
+    model: str,
+    false_reject_rate: float,
+    rounds: int,
+    seed: int,
+) -> Evaluation:
+    values = {name: np.concatenate(columns) for name, columns in judge.columns.items()}
+    groups = [outcome.items for outcome in judge.outcomes]
+    figures = {name: metrics.mean(column, groups=groups, rounds=rounds, seed=seed) for name, column in values.items()}
+    open_set = None
+    if unknown:
+        open_set = metrics.open_set(
+            [max(outcome.score or -1.0, outcome.wrong_score or -1.0) for outcome in judge.outcomes],
+            [stranger.score for stranger in unknown],
+            false_reject_rate=false_reject_rate,
+            groups=groups,
+            rounds=rounds,
+            seed=seed,
+        )
+        figures |= {"AUROC": open_set.auroc, "false accepts": open_set.false_accept_rate}
+    return Evaluation(
+        catalog=engine.path,
+        model=model,
+        metrics=figures,
+        k=judge.k,
+        depth=judge.depth,
+        items=len(set(groups)),
+        outcomes=tuple(_with_reference(engine, outcome) for outcome in judge.outcomes),
+        confusions=tuple(
+            metrics.confusions(
+                [" | ".join(outcome.items) for outcome in judge.outcomes],
+                [None if outcome.rank == 1 else outcome.wrong for outcome in judge.outcomes],
+            )
+        ),
+        unknown=tuple(unknown),
+        open_set=open_set,
+        failed=tuple(failed),
+        copies=judge.copies,
+        _values=values,
+        _subjects=judge.subjects,
+    )
+
+
+def _with_reference(engine: Searcher, outcome: Outcome) -> Outcome:
+    """The outcome, with a reference of its item to show even if none was found."""
+    if outcome.rank is not None or outcome.items[0] not in engine:
+        return outcome
+    references = engine.get(outcome.items[0]).references
+    return replace(outcome, reference=references[0].name if references else None)
+
+
+# Queries
+
+
+def _pictures(queries: Pictures) -> list[_Question]:
+    if isinstance(queries, (str, os.PathLike)):
+        folder = _core.folder_items(expanded(queries))
+        return [_Question(str(path), path, frozenset([item])) for item, paths in folder for path in paths]
+    return [_Question(_name(image, number), image, _right(right)) for number, (image, right) in enumerate(queries)]
+
+
+def _strangers(unknown: Unknown) -> list[_Question]:
+    if isinstance(unknown, (str, os.PathLike)):
+        paths = [path for _, paths in _core.folder_items(expanded(unknown)) for path in paths]
+        return [_Question(str(path), path, frozenset()) for path in paths]
+    return [_Question(_name(image, number), image, frozenset()) for number, image in enumerate(unknown)]
+
+
+def _name(image: Any, number: int) -> str:
+    return str(os.fspath(image)) if isinstance(image, (str, os.PathLike)) else f"image {number}"
+
+
+def _right(right: Right) -> frozenset[str]:
+    items = frozenset([right] if isinstance(right, str) else right)
+    if not items:
+        raise ValueError("a query without a right item: leave it out, or give its picture as unknown=")
+    return items
+
+
+def _check(engine: Searcher, questions: Sequence[_Question]) -> None:
+    absent = sorted(item for item in {item for question in questions for item in question.items} if item not in engine)
+    if absent:
+        names = ", ".join(map(repr, absent[:5])) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+        raise ValueError(
+            f"there are queries for what is not in the catalog {engine.path}: {names}; "
+            "name them as its items are named, or give their pictures as unknown"
+        )
+
+
+def _only(questions: Sequence[_Question], items: Collection[str]) -> list[_Question]:
+    """The questions with those of their right items that are among ``items``, without questions that have none."""
+    kept = (_Question(q.name, q.subject, q.items.intersection(items)) for q in questions)
+    return [question for question in kept if question.items]
+
+
+def _batches(questions: Sequence[_Question]) -> Iterator[Sequence[_Question]]:
+    for start in range(0, len(questions), BATCH):
+        yield questions[start : start + BATCH]
+
+
+def _answers(
+    search: Callable[..., list[Results]],
+    questions: Sequence[_Question],
+    k: int,
+    how: Mapping[str, Any],
+    failed: list[tuple[str, str]],
+) -> Iterator[tuple[_Question, list[_Found]]]:
+    """Each question with its answer. One that fails is reported, after the others were asked without it."""
+    try:
+        answers = search([question.subject for question in questions], k=k, **how)
+    except (_core.PictureError, OSError) as error:
+        if len(questions) == 1:
+            failed.append((questions[0].name, str(error)))
+            return
+        half = len(questions) // 2
+        for part in (questions[:half], questions[half:]):
+            yield from _answers(search, part, k, how, failed)
+        return
+    yield from zip(questions, map(_rows, answers), strict=True)
+
+
+def _rows(results: Results) -> list[_Found]:
+    return [(hit.item, hit.score, hit.reference) for hit in results]
+
+
+# Leave one out
+
+
+def items_of(engine: Searcher, where: Mapping[str, Any] | None = None) -> Iterator[Item]:
+    """The items of a catalog, read page by page."""
+    offset = 0
+    while page := engine.items(where=where, limit=PAGE, offset=offset):
+        yield from page
+        offset += len(page)
+
+
+def _leave_one_out(engine: Searcher, where: Mapping[str, Any] | None) -> list[tuple[str, list[str]]]:
+    """The items that can spare a reference, with the names of all."""
+    items = ((item.id, [reference.name for reference in item.references]) for item in items_of(engine, where))
+    found = [(id, names) for id, names in items if len(names) > 1]
+    if not found:
+        raise ValueError(
+            f"no item of {engine.path} has two references, so none can be left out: give queries to evaluate it with"
+        )
+    return found
+
+
+def _parts(items: Sequence[tuple[str, list[str]]]) -> Iterator[list[tuple[str, list[str]]]]:
+    part: list[tuple[str, list[str]]] = []
+    for item in items:
+        part.append(item)
+        if sum(len(names) for _, names in part) >= VECTORS:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _without_themselves(
+    engine: Searcher,
+    items: Sequence[tuple[str, list[str]]],
+    depth: int,
+    where: Mapping[str, Any] | None,
+    weights: Mapping[str, float],
+) -> tuple[list[_Question], list[list[_Found]]]:
+    """Each reference as a query, answered as if it were not there.
+
+    Its own item would come first with the reference itself, so that the item's place among the others is computed from
+    its other references. Where another item scores the same, it comes before.
+    """
+    questions: list[_Question] = []
+    own: list[_Found] = []
+    vectors: dict[str, list[NDArray[np.float32]]] = {model: [] for model in weights}
+    for item, names in items:
+        cosines = np.zeros((len(names), len(names)), np.float32)
+        for model, weight in weights.items():
+            stored = engine.vectors(item, model=model)
+            cosines += weight / sum(weights.values()) * (stored @ stored.T)
+            vectors[model].append(stored)
+        np.fill_diagonal(cosines, -np.inf)
+        for name, others in zip(names, cosines, strict=True):
+            best = int(others.argmax())
+            questions.append(_Question(name, name, frozenset([item])))
+            own.append((item, float(others[best]), names[best]))
+    together = {model: np.concatenate(rows) for model, rows in vectors.items()}
+    answers = engine.search_vector(together, k=depth + 1, where=where, model=weights)
+    lists = []
+    for (item, score, reference), results in zip(own, answers, strict=True):
+        rest = [hit for hit in _rows(results) if hit[0] != item]  # type: ignore[arg-type]
+        place = sum(hit[1] >= score for hit in rest)
+        lists.append([*rest[:place], (item, score, reference), *rest[place:]])
+    return questions, lists

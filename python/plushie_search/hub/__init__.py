@@ -1,0 +1,31 @@
+"""Models by name: where their files lie, how they come here and are opened, and the library that runs them."""
+
+from .names import (
+    BUILT_IN,
+    DEFAULT_MODEL,
+    MANIFEST,
+    Located,
+    built_in_manifest,
+    built_in_models,
+    entry,
+    models,
+    pull_model,
+    resolve,
+)
+from .open import open_encoder
+from .runtime import runtime_library
+
+__all__ = [
+    "BUILT_IN",
+    "DEFAULT_MODEL",
+    "MANIFEST",
+    "Located",
+    "built_in_manifest",
+    "built_in_models",
+    "entry",
+    "models",
+    "open_encoder",
+    "pull_model",
+    "resolve",
+    "runtime_library",
+]

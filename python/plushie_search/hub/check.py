@@ -1,0 +1,282 @@
+"""Whether a model works here, or on its server: what it makes of fixed pictures and texts, and how fast."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import statistics
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _core
+from .._core import ModelError
+from ..paths import expanded
+from ..service import SCHEME, TOWERS, Remote, as_service
+from .locate import is_here
+from .names import built_in_models, resolve
+from .open import open_encoder
+from .registry import Entry, entries
+from .runtime import runtime_library
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: The picture and the text that every model is given; the picture is the same on every machine.
+PLUSH, SIDE = 7, 320
+TEXT = "a brown teddy bear with a red scarf"
+
+#: Texts on which networks are compared: ordinary, with capitals and punctuation, Chinese, too long.
+TEXTS = (TEXT, "A Pink RABBIT, with 2 scarves!", "粉色的兔子", "toy " * 100)
+
+#: The file of a model directory with the vectors of the original: ``{"image": [...], "text": [...]}``.
+PROBE = "probe.json"
+
+#: The least cosine between a vector and the original's, or the processor's.
+ALIKE = 0.999
+
+#: How often each tower is timed, with one and with many.
+ROUNDS, BATCHES = 5, 3
+
+#: How many pictures and texts are compared with what the processor makes of them.
+COMPARED = 8
+
+#: What ONNX Runtime calls what computes.
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What a check of a model found.
+
+    Attributes:
+        model: Its name.
+        directory: Where its files lie; None if nothing of it is here.
+        dimension: Numbers in a vector.
+        fingerprint: SHA-256 of everything that changes vectors.
+        outputs: For each tower, the file or the server's address, and the output that is read.
+        device: What computes the networks that run here, never ``"auto"``; None if none does.
+        provider: What ONNX Runtime calls that.
+        runtime: The ONNX Runtime library.
+        precision: The numbers that the device was asked to compute in; None is what the model is made of.
+        fallback: Why the device ``"auto"`` is not a GPU, or computes in other numbers.
+        threads: How many threads computed.
+        milliseconds: For each tower, the median time of one picture of 320 x 320 or one short text.
+        batches: For each tower that takes several at a time, how many were then timed together: ``max_batch`` of a
+            device, and ``batch`` of a server, for which they are one request.
+        batch_milliseconds: For each of these, the median time of all of them.
+        likeness: For each tower, the cosine between its vector and the original's, where that is known.
+        agreement: For each tower that a device or a server computes, the least cosine of 8 of its vectors with those
+            that the networks give on the processor, where they are here.
+    """
+
+    model: str
+    directory: str | None
+    dimension: int
+    fingerprint: str
+    outputs: Mapping[str, tuple[str, str]]
+    device: str | None
+    provider: str | None
+    runtime: str | None
+    precision: str | None
+    fallback: str | None
+    threads: int
+    milliseconds: Mapping[str, float]
+    batches: Mapping[str, int]
+    batch_milliseconds: Mapping[str, float]
+    likeness: Mapping[str, float]
+    agreement: Mapping[str, float]
+
+
+def picture() -> NDArray[np.uint8]:
+    """The picture that every model is given: a plush toy, shape (320, 320, 3)."""
+    return _core.Plush(PLUSH).render(size=SIDE)
+
+
+def pictures() -> tuple[NDArray[np.uint8], ...]:
+    """Pictures on which networks are compared; a wide one shows whether it is cropped or squashed."""
+    return picture(), picture()[60:240]
+
+
+def check(
+    model: str | os.PathLike[str],
+    *,
+    threads: int | None = 1,
+    device: str = "cpu",
+    precision: str | None = None,
+    max_batch: int | None = None,
+    accept_license: bool = False,
+    encoder: Remote | None = None,
+) -> Check:
+    """Opens a model, reads all its files again, encodes pictures and texts, and compares.
+
+    What a device or a server computes is compared with what the processor does, if the networks are here.
+
+    Args:
+        model: A name or directory, as for :class:`plushie_search.Engine`.
+        threads: The most threads that compute; None is all cores.
+        device, precision, max_batch, accept_license, encoder: As for :func:`plushie_search.open_encoder`.
+
+    Raises:
+        ModelError: The model cannot be used, a file is not what it should be, a vector is not finite and of length 1,
+            or it is not the original's or the processor's: a cosine is below 0.999. Of servers that take pictures and
+            texts themselves cosines are only told, because they prepare them in their own way.
+        ValueError: There is no such model or device.
+    """
+    server = as_service(encoder)
+    whole = server is not None and server.is_whole
+    entry = entries().get(model) if isinstance(model, str) and model not in built_in_models() else None
+    place = None
+    if not whole or _is_here(model, entry):
+        near = server is None or whole or not server.is_everything
+        place = resolve(model, accept_license=accept_license, networks=near, thorough=True)
+    probe = (entry.probe if entry is not None else {}) or ({} if place is None else _probe(place.directory))
+    opened = open_encoder(
+        model,
+        threads=threads,
+        device=device,
+        precision=precision,
+        max_batch=max_batch,
+        accept_license=accept_license,
+        encoder=server,
+    )
+    plain, opened_on = None, (opened.device, opened.precision, opened.max_batch)
+    usual = server is None and opened_on == ("cpu", None, None)
+    if place is not None and not usual and (whole or _has_networks(place.directory, opened)):
+        # A process runs one ONNX Runtime, and that of every device computes on the processor, too.
+        library = runtime_library("cpu" if whole else device)
+        plain = _core.Encoder(place.directory, runtime=library, threads=threads, manifest=place.manifest)
+        if plain.dim != opened.dim:
+            raise ModelError(
+                f"model {plain.name} has {plain.dim} numbers in a vector, and what the service gives has {opened.dim}: "
+                "it runs another model; call that otherwise to check it by itself"
+            )
+
+    milliseconds, batches, batch_milliseconds, likeness, agreement = {}, {}, {}, {}, {}
+    outputs = {tower: opened.outputs[tower] for tower in TOWERS if tower in opened.outputs}
+    far = [tower for tower, (file, _) in outputs.items() if SCHEME.match(file)]
+    for tower in outputs:
+        subjects = _subjects(tower)
+        compared = list(itertools.islice(subjects, COMPARED))
+        [vector] = encode(opened, tower, compared[:1])
+        if not np.isfinite(vector).all() or abs(float(np.linalg.norm(vector)) - 1) > 1e-3:
+            raise ModelError(
+                f"model {opened.name}: the {tower} tower gives a vector that is not finite and of length 1"
+            )
+        if tower in probe:
+            likeness[tower] = _likeness(opened.name, tower, vector, probe[tower], strict=not whole)
+        changed = tower in far or opened_on != ("cpu", None, None)
+        if plain is not None and changed and tower in plain.outputs:
+            both = encode(opened, tower, compared) * encode(plain, tower, compared)
+            agreement[tower] = float(both.sum(axis=1).min())
+            if not whole and not agreement[tower] >= ALIKE:
+                by = outputs[tower][0] if tower in far else opened.device
+                raise ModelError(
+                    f"model {opened.name}: by {by} a vector of the {tower} tower has the cosine {agreement[tower]:.4f} "
+                    f"with the processor's, not {ALIKE}: catalogs that one has filled, the other could not search"
+                )
+        milliseconds[tower] = _milliseconds(opened, tower, [list(itertools.islice(subjects, 1)) for _ in range(ROUNDS)])
+        size = server.batch if server is not None and tower in far else opened.max_batch or 1
+        if size > 1:
+            # The first may have to find out whether so many may go together.
+            first, *rounds = [list(itertools.islice(subjects, size)) for _ in range(1 + BATCHES)]
+            encode(opened, tower, first)
+            batches[tower], batch_milliseconds[tower] = size, _milliseconds(opened, tower, rounds)
+    here = len(far) < len(outputs)
+    return Check(
+        model=opened.name,
+        directory=None if place is None else str(place.directory),
+        dimension=opened.dim,
+        fingerprint=opened.fingerprint,
+        outputs=outputs,
+        device=opened.device if here else None,
+        provider=PROVIDERS[opened.device.partition(":")[0]] if here else None,
+        runtime=str(runtime_library(device)) if here else None,
+        precision=opened.precision,
+        fallback=opened.fallback,
+        threads=opened.threads,
+        milliseconds=milliseconds,
+        batches=batches,
+        batch_milliseconds=batch_milliseconds,
+        likeness=likeness,
+        agreement=agreement,
+    )
+
+
+def _is_here(model: str | os.PathLike[str], entry: Entry | None) -> bool:
+    """Whether the model is on this disk, so that nothing has to be downloaded to compare with it."""
+    return is_here(entry) if entry is not None else model in built_in_models() or Path(expanded(model)).is_dir()
+
+
+def _has_networks(directory: Path, opened: _core.Encoder) -> bool:
+    manifest = json.loads(opened.manifest)
+    return all((directory / manifest[tower]["file"]).is_file() for tower in TOWERS if manifest.get(tower))
+
+
+def _subjects(tower: str) -> Iterator[Any]:
+    """Pictures or texts for a tower, those of the probe first. Texts are remembered, so that none comes twice."""
+    if tower == "image":
+        return itertools.cycle([_core.Plush(PLUSH + number).render(size=SIDE) for number in range(COMPARED)])
+    first, *others = TEXT.split()
+    # As many tokens each, so that they can go together.
+    return (" ".join([first, *words]) for words in itertools.permutations(others))
+
+
+def encode(encoder: _core.Encoder, tower: str, subjects: list[Any]) -> NDArray[np.float32]:
+    """Unit vectors of pictures or texts, of shape (n, dim), to compare two ways to compute them."""
+    if tower == "image":
+        return encoder.encode_images(subjects)
+    with warnings.catch_warnings():
+        # They can be compared whether or not the model knows a word of them.
+        warnings.simplefilter("ignore", _core.UnreadableTextWarning)
+        return encoder.encode_texts(subjects)
+
+
+def _milliseconds(encoder: _core.Encoder, tower: str, rounds: Sequence[list[Any]]) -> float:
+    """The median time of several lists."""
+    times = []
+    for subjects in rounds:
+        start = time.perf_counter()
+        encode(encoder, tower, subjects)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def _probe(directory: Path) -> Mapping[str, Any]:
+    path = directory / PROBE
+    try:
+        probe = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    if not isinstance(probe, dict):
+        raise ModelError(f'{path} must be {{"image": [...], "text": [...]}}')
+    return probe
+
+
+def _likeness(model: str, tower: str, vector: NDArray[np.float32], probe: Any, *, strict: bool) -> float:
+    try:
+        original = np.asarray(probe, dtype=np.float64)
+    except (TypeError, ValueError):
+        original = np.empty(0)
+    if original.shape != vector.shape:
+        raise ModelError(f"model {model}: the stored vector of the {tower} tower is not {vector.size} numbers")
+    likeness = float(original @ vector / np.linalg.norm(original))
+    if strict and not likeness >= ALIKE:
+        raise ModelError(
+            f"model {model}: the {tower} tower's vector has the cosine {likeness:.4f} with the original's, not "
+            f"{ALIKE}: its manifest or a file is wrong"
+        )
+    return likeness

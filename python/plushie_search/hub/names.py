@@ -1,0 +1,127 @@
+"""Names of models and the directories that they stand for."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..paths import expanded
+from .locate import is_here, locate
+from .registry import Entry, entries
+
+#: The models that come with this package, one directory for each.
+BUILT_IN = Path(__file__).parents[1] / "models"
+
+#: The model that is used unless another is named.
+DEFAULT_MODEL = "plushie-mini"
+
+#: The manifest of a built-in model; other directories may tell by their files what it would say.
+MANIFEST = "model.json"
+
+
+class Located(NamedTuple):
+    """Where a model lies, and what describes it if that is nothing in its directory."""
+
+    directory: Path
+    manifest: str | None
+
+
+def resolve(
+    model: str | os.PathLike[str], *, accept_license: bool = False, networks: bool = True, thorough: bool = False
+) -> Located:
+    """The directory of a model: of a built-in one or one of the registry by its name, or any directory by its path.
+
+    A model of the registry is downloaded if it is not on this disk.
+
+    Args:
+        model: The name or path; a directory that is called like a model is given as ``./name``.
+        accept_license: Whether one consents to the model's license, where that asks for it. Once is enough.
+        networks: Whether the networks are wanted; without them only the files that they do not run on are downloaded.
+        thorough: Whether the files of a model of the registry are read again, even if nothing was seen to change.
+
+    Raises:
+        ValueError: There is no such model; the message says what there is.
+        ModelError: The model's license needs consent, or it cannot be downloaded; the message says what to do.
+        ImportError: It would have to be downloaded and ``huggingface_hub`` is not installed.
+    """
+    name = os.fspath(model)
+    if isinstance(model, str):
+        if name in built_in_models():
+            return Located(BUILT_IN / name, None)
+        if found := entries().get(name):
+            wanted = found
+            if not networks and not is_here(found):
+                wanted = replace(found, files=tuple(file for file in found.files if not file.is_network))
+            directory, revision = locate(wanted, accept_license=accept_license, thorough=thorough)
+            return Located(directory, found.manifest_at(revision))
+    directory = Path(expanded(name))
+    try:
+        if name and directory.is_dir():
+            return Located(directory, None)
+    except OSError as error:
+        raise ValueError(f"model {name!r} cannot be looked up among the directories: {error}") from error
+    raise ValueError(
+        f"unknown model {name!r}; {_alike(name)}give the path of a model directory, the built-in model "
+        f"{', '.join(built_in_models())}, or another name that `plushie-search models list` shows"
+    )
+
+
+def _alike(name: str) -> str:
+    names = {known.casefold(): known for known in (*built_in_models(), *entries())}
+    alike = [names[known] for known in get_close_matches(name.casefold(), names, n=3)]
+    return f"did you mean {' or '.join(alike)}? Otherwise " if alike else ""
+
+
+def models() -> list[str]:
+    """The names that ``Engine(model=...)`` knows: the built-in models first, then those of the registry."""
+    built_in = built_in_models()
+    return built_in + [name for name in entries() if name not in built_in]
+
+
+def built_in_models() -> list[str]:
+    """The names of the models that come with this package, in alphabetical order."""
+    return sorted(manifest.parent.name for manifest in BUILT_IN.glob(f"*/{MANIFEST}"))
+
+
+def built_in_manifest(name: str) -> dict[str, Any]:
+    """The manifest of a built-in model."""
+    manifest: dict[str, Any] = json.loads((BUILT_IN / name / MANIFEST).read_text(encoding="utf-8"))
+    return manifest
+
+
+def entry(name: str) -> Entry:
+    """A model of the registry.
+
+    Raises:
+        ValueError: The registry has none of that name.
+    """
+    try:
+        return entries()[name]
+    except KeyError:
+        raise ValueError(f"unknown model {name!r}; {_alike(name)}see `plushie-search models list`") from None
+
+
+def pull_model(name: str, *, accept_license: bool = False) -> Path:
+    """Downloads a model of the registry unless it is on this disk, verifies it, and returns its directory.
+
+    The files lie in the model hub's cache, which ``HF_HOME`` and ``HF_HUB_CACHE`` place; ``HF_ENDPOINT`` names a
+    mirror, ``HF_TOKEN`` an access token, and with ``HF_HUB_OFFLINE=1`` no call is made at all. An interrupted download
+    goes on where it was.
+
+    Args:
+        name: A name that :func:`models` lists.
+        accept_license: Whether you consent to the model's license, where that asks for it. Once is enough.
+
+    Raises:
+        ValueError: There is no such model.
+        ModelError: The license needs consent, or a file cannot be had or is not what it should be; the message says
+            what to do.
+        ImportError: ``huggingface_hub`` is not installed.
+    """
+    if name in built_in_models():
+        return BUILT_IN / name
+    return locate(entry(name), accept_license=accept_license)[0]

@@ -1,0 +1,97 @@
+"""Opens an encoder of a model, by its name or directory."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+from .. import _core
+from ..service import Remote, as_service
+from . import cuda
+from .names import DEFAULT_MODEL, entry, resolve
+from .runtime import RUNTIMES, runtime_library
+
+#: The directory of the package.
+PACKAGE = os.path.dirname(os.path.dirname(__file__))
+
+
+def open_encoder(
+    model: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+    max_batch: int | None = None,
+    accept_license: bool = False,
+    encoder: Remote | None = None,
+) -> _core.Encoder:
+    """What turns pictures and texts into unit vectors, for those who keep these themselves.
+
+    ``open_encoder("ViT-B-32::openai").encode_images(paths)`` is an array of shape (pictures, dimension), float32; any
+    number of threads may share an encoder. For what a name may be, see :func:`plushie_search.models`.
+
+    Args:
+        model: The name or path.
+        threads: The most threads that compute, 1 to 1024; all cores unless told.
+        device: What computes: ``"cpu"``; ``"cuda"``, ``"cuda:1"`` or ``"cuda:0,1"``, NVIDIA GPUs by their numbers,
+            which share a batch; ``"tensorrt"``, the same through TensorRT; ``"openvino"`` or ``"openvino:GPU"``; or
+            ``"auto"``, the first NVIDIA GPU, or with a warning that says why, the processor.
+        precision: ``"fp32"``, ``"fp16"`` or ``"bf16"``: the numbers to compute in, where the device has them. What the
+            model is made of unless told.
+        max_batch: The most pictures, or texts of one length, that go through the model together, 1 to 1024. 32 on GPUs
+            unless told; elsewhere one, and four where that changes no bit of a vector.
+        accept_license: Whether you consent to the model's license, where that asks for it.
+        encoder: The service that runs the model's networks, if they do not run here: its address, the address of each
+            tower (``{"image": ..., "text": ...}``), or a :class:`plushie_search.Service`. Where it runs the whole model
+            (``http://``), ``model`` only names it.
+
+    Raises:
+        ModelError: The model or ONNX Runtime cannot be used, the license needs consent, a file cannot be downloaded,
+            the device is missing, or the service cannot be asked or runs another model; the message says what to do.
+        ImportError: ONNX Runtime is not installed, or the model would have to be downloaded and ``huggingface_hub`` is
+            not.
+        ValueError: There is no such model or device, the device has no such precision, or a number is out of range.
+    """
+    for option, number in (("threads", threads), ("max_batch", max_batch)):
+        if number is not None and number < 0:
+            raise ValueError(f"{option} {number}: give 1 to 1024")
+    service = as_service(encoder)
+    if service is not None and service.is_whole:
+        for option, value in (("device", device), ("precision", precision), ("max_batch", max_batch)):
+            if value not in (None, "auto", "cpu"):
+                raise ValueError(f"{option} {value!r}: a service that runs a whole model decides that; leave it out")
+        name = None if model == DEFAULT_MODEL else os.fspath(model)
+        return _core.Encoder.of_service(service, name=name, threads=threads)
+    near = service is None or not service.is_everything
+    directory, manifest = resolve(model, accept_license=accept_license, networks=near)
+    facts = None if service is None or manifest is None else entry(os.fspath(model)).facts
+    library = runtime_library(device)
+    if device.partition(":")[0] in RUNTIMES["onnxruntime-gpu"]:
+        cuda.preload(library.parent)
+    opened = _core.Encoder(
+        directory,
+        runtime=library,
+        threads=threads,
+        manifest=manifest,
+        device=device,
+        precision=precision,
+        max_batch=max_batch,
+        service=service,
+        facts=facts,
+    )
+    if opened.fallback is not None:
+        _warn(f"device auto computes on {opened.device}: {opened.fallback}")
+    return opened
+
+
+def _warn(message: str) -> None:
+    """Warns at the line that called this package, however much of it lies between."""
+    inside = PACKAGE + os.sep
+    if sys.version_info >= (3, 12):
+        warnings.warn(message, RuntimeWarning, skip_file_prefixes=(inside,))
+        return
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, RuntimeWarning, stacklevel=level)

@@ -1,0 +1,1 @@
+"""Items of other forms: files that describe them."""

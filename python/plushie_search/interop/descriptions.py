@@ -1,0 +1,314 @@
+"""Files that describe items (CSV, JSON, JSON lines) → what `Engine.add_items` takes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..paths import expanded
+
+#: The file endings that are read.
+SUFFIXES = (".csv", ".json", ".jsonl")
+
+#: The names of the fields with a meaning of their own; every other field is metadata.
+ID, IMAGES, LABEL, TEXT = ("id", "item"), ("image", "images"), ("label",), ("text", "description")
+
+#: Numbers that are written as Python would write them: "007" and "2310009E13" stay text.
+WHOLE = re.compile(r"0|-?[1-9]\d*", re.ASCII)
+DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.(\d+)([eE][+-]?\d+)?", re.ASCII)
+#: A float keeps so many digits of any number.
+DIGITS = 15
+
+#: Last words of column names whose numbers are names: they are not computed with, and a digit must not change.
+CODES = frozenset(
+    {
+        "asin",
+        "barcode",
+        "code",
+        "ean",
+        "gtin",
+        "hash",
+        "id",
+        "isbn",
+        "mobile",
+        "mpn",
+        "phone",
+        "plz",
+        "postcode",
+        "serial",
+        "sku",
+        "tel",
+        "telephone",
+        "upc",
+        "zip",
+    }
+)
+
+#: The characters that may separate the cells of a CSV file, the most usual first.
+SEPARATORS = ",;\t|"
+
+
+@dataclass
+class Description:
+    """One item as a file describes it."""
+
+    id: str
+    images: list[Path] = field(default_factory=list)
+    label: str | None = None
+    metadata: dict[str, Any] | None = None
+    text: str | None = None
+
+    def row(self) -> tuple[str, list[Path], str | None, dict[str, Any] | None, str | None]:
+        """The item in the order that `Engine.add_items` takes."""
+        return self.id, self.images, self.label, self.metadata, self.text
+
+
+def read_descriptions(path: str | os.PathLike[str]) -> list[Description]:
+    """The items that a CSV, JSON or JSON lines file describes.
+
+    Each record has an ``image`` (or ``images``: a list, in CSV separated by ``;``), seen from the file's folder,
+    and may have an ``id`` (else it is the picture's path without its ending), a ``label``, a ``text`` (or
+    ``description``) and ``metadata``. Every other field is metadata too. Records with the same id are one item. A JSON
+    file is a list of records, or an object that gives each id its record.
+
+    A column of CSV is text, unless all its cells are truth values (true or false), or all are numbers that lose nothing
+    by it: without leading zeros, an exponent without a point, or digits that 64 bits cannot hold. ``1.50`` is a number
+    where all cells have as many decimals. Columns whose names end as those of codes do (``sku``, ``ean``,
+    ``product_id``, ``zip code``) stay text. Cells are separated by a comma, semicolon, tab or bar, and the text is in
+    UTF-8, UTF-16 or GBK; a warning says which if not by a comma and in UTF-8.
+
+    Raises:
+        ValueError: The file is not of these formats, or a record has no picture; the message names file, record and
+            field.
+    """
+    path = Path(expanded(path))
+    items: dict[str, Description] = {}
+    for place, record in _records(path):
+        new = _description(record, place, path.parent)
+        item = items.setdefault(new.id, new)
+        if item is not new:
+            item.images += [image for image in new.images if image not in item.images]
+            item.label = item.label if new.label is None else new.label
+            item.text = item.text if new.text is None else new.text
+            if new.metadata:
+                item.metadata = {**(item.metadata or {}), **new.metadata}
+    if not items:
+        raise ValueError(f"{path}: describes no item")
+    return list(items.values())
+
+
+def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each record of a file with the place that an error names."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: needs a folder of pictures or a file that ends in {', '.join(SUFFIXES)}")
+    text, encoding = _text(path)
+    notes = [] if encoding == "UTF-8" else [f"text in {encoding}"]
+    if suffix == ".csv":
+        text, separator = _separator(text)
+        if separator != ",":
+            notes.append(f"cells separated by {separator!r}")
+    if notes:
+        warnings.warn(f"{path}: read as {' with '.join(notes)}", stacklevel=3)
+    if suffix == ".csv":
+        yield from _csv(path, text, separator)
+    elif suffix == ".jsonl":
+        lines = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+        yield from _objects((f"{path} line {number}", _json(f"{path} line {number}", line)) for number, line in lines)
+    else:
+        value = _json(str(path), text)
+        if isinstance(value, dict):
+            value = [{"id": id, **record} if isinstance(record, dict) else record for id, record in value.items()]
+        if not isinstance(value, list):
+            raise ValueError(f"{path}: needs a list of records, or an object that gives each id its record")
+        yield from _objects((f"{path} record {number}", record) for number, record in enumerate(value, 1))
+
+
+def _text(path: Path) -> tuple[str, str]:
+    """The text of a file, and the name of its encoding."""
+    data = path.read_bytes()
+    # Of text in ASCII, every other byte of UTF-16 is zero.
+    wide = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else None
+    if wide is None and len(data) % 2 == 0 and b"\0" in data[:2]:
+        wide = "UTF-16-LE" if data[1] == 0 else "UTF-16-BE"
+    try:
+        if wide is not None:
+            return data.decode(wide), "UTF-16"
+        return data.decode("utf-8-sig"), "UTF-8"
+    except UnicodeDecodeError as error:
+        if wide is None and _is_gbk(data):
+            return data.decode("gb18030"), "GBK"
+        raise ValueError(
+            f"{path}: not {wide or 'UTF-8'} text: {error.reason} at byte {error.start}; save it as UTF-8"
+        ) from error
+
+
+def _is_gbk(data: bytes) -> bool:
+    """Whether text that is not UTF-8 is Chinese: nearly all that is not ASCII are common characters in pairs of bytes.
+
+    In European encodings letters with accents stand alone among others.
+    """
+    try:
+        characters = [character.encode("gb18030") for character in data.decode("gb18030") if not character.isascii()]
+    except UnicodeDecodeError:
+        return False
+    # Rows B0 to D7 have the 3,755 characters of daily use, A1 to A3 punctuation and wide letters.
+    common = [c for c in characters if len(c) == 2 and c[1] >= 0xA1 and (0xB0 <= c[0] <= 0xD7 or c[0] <= 0xA3)]
+    return len(common) >= 0.8 * len(characters)
+
+
+def _separator(text: str) -> tuple[str, str]:
+    """The text of a CSV file, and the separator of its cells: the one by which its first line names pictures."""
+    told = re.match(r"sep=(.)\r?\n", text)  # Excel's own way to say it
+    if told:
+        return text[told.end() :], told[1]
+    for separator in SEPARATORS:
+        try:
+            head = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+        except csv.Error:
+            continue
+        if any(name.strip() in IMAGES for name in head):
+            return text, separator
+    return text, ","
+
+
+def _csv(path: Path, text: str, separator: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows: list[tuple[str, dict[str, str]]] = []
+    names: list[str] | None = None
+    try:
+        for cells in reader:
+            place = f"{path} line {reader.line_num}"
+            if not any(cell.strip() for cell in cells):
+                continue
+            if names is None:
+                names = [name.strip() for name in cells]
+                for number, name in enumerate(names):
+                    if name in names[:number]:
+                        raise ValueError(f"{place}: has two columns {name!r}; rename one of them")
+                continue
+            if len(cells) != len(names):
+                raise ValueError(
+                    f"{place}: has {len(cells)} cells, and the first line has {len(names)} names; quote cells that "
+                    f"hold {separator!r}"
+                )
+            rows.append((place, {name: cell for name, cell in zip(names, cells, strict=True) if cell.strip()}))
+    except csv.Error as error:
+        raise ValueError(f"{path} line {reader.line_num}: {error}") from error
+    plain = {*ID, *IMAGES, *LABEL, *TEXT, "metadata"}
+    kinds = {
+        name: _kind(name, [cells[name] for _, cells in rows if name in cells])
+        for name in names or []
+        if name not in plain
+    }
+    for place, row in rows:
+        record: dict[str, Any] = {name: kinds[name](cell) if name in kinds else cell for name, cell in row.items()}
+        if "images" in record:
+            record["images"] = [part.strip() for part in row["images"].split(";") if part.strip()]
+        yield place, record
+
+
+def _kind(name: str, cells: list[str]) -> Any:
+    """Turns each cell of a column into a value, all into one kind."""
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    if words and words[-1] in CODES:
+        return str
+    if all(cell.lower() in ("true", "false") for cell in cells):
+        return lambda cell: cell.lower() == "true"
+    decimals = {len(match[2]) for match in map(DECIMAL.fullmatch, cells) if match}
+    even = len(decimals) == 1 and not any(WHOLE.fullmatch(cell) for cell in cells)
+    return _number if all(_loses_nothing(cell, even=even) for cell in cells) else str
+
+
+def _loses_nothing(cell: str, *, even: bool) -> bool:
+    """Whether a cell is a number with all its digits; where all cells have as many decimals, the last may be zeros."""
+    if WHOLE.fullmatch(cell):
+        return len(cell) < 20 and -(2**63) <= int(cell) < 2**63
+    match = DECIMAL.fullmatch(cell)
+    if match is None or (match[2].endswith("0") and not even):
+        return False
+    value = float(cell)
+    digits = re.sub(r"\D", "", cell[: match.end(2)]).lstrip("0")
+    return len(digits) <= DIGITS and math.isfinite(value) and (value != 0 or not digits)
+
+
+def _number(cell: str) -> int | float:
+    return int(cell) if WHOLE.fullmatch(cell) else float(cell)
+
+
+def _json(place: str, text: str) -> Any:
+    """JSON, where a number that no number of 64 bits can be stays the text that it is."""
+
+    def whole(digits: str) -> int | str:
+        return int(digits) if len(digits) < 20 and -(2**63) <= int(digits) < 2**63 else digits
+
+    def real(digits: str) -> float | str:
+        value = float(digits)
+        return value if math.isfinite(value) else digits
+
+    try:
+        return json.loads(text, parse_int=whole, parse_float=real)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place}: not JSON: {error}") from error
+
+
+def _objects(records: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for place, record in records:
+        if not isinstance(record, dict):
+            raise ValueError(f"{place}: needs an object, not {json.dumps(record)[:60]}")
+        _check(record, place, "")
+        yield place, record
+
+
+def _check(value: Any, place: str, key: str) -> None:
+    """Refuses NaN and the infinities, which Python reads and JSON has not."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{place}: {key} is {value}, which is no number of JSON; for a missing value write null")
+    if isinstance(value, dict):
+        for name, part in value.items():
+            _check(part, place, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            _check(part, place, f"{key}[{number}]")
+
+
+def _description(record: dict[str, Any], place: str, folder: Path) -> Description:
+    rest = dict(record)
+
+    def take(names: tuple[str, ...]) -> Any:
+        found = [name for name in names if rest.get(name) is not None]
+        if len(found) > 1:
+            raise ValueError(f"{place}: has both {found[0]!r} and {found[1]!r}, which mean the same")
+        values = [rest.pop(name, None) for name in names]
+        return next((value for value in values if value is not None), None)
+
+    def text(names: tuple[str, ...]) -> str | None:
+        value = take(names)
+        if isinstance(value, (dict, list, bool)):
+            raise ValueError(f"{place}: {names[0]} needs a text, not {json.dumps(value)[:60]}")
+        return None if value is None else str(value)
+
+    images = take(IMAGES)
+    images = [images] if isinstance(images, str) else images
+    if not isinstance(images, list) or not images or not all(isinstance(image, str) and image for image in images):
+        raise ValueError(f"{place}: needs an 'image', the path of a picture, or 'images', a list of them")
+    id = text(ID)
+    metadata = rest.pop("metadata", None)
+    if metadata is not None and not isinstance(metadata, dict):
+        raise ValueError(f"{place}: metadata needs an object, not {json.dumps(metadata)[:60]}")
+    return Description(
+        id=os.path.splitext(images[0])[0] if id is None else id,
+        images=[folder / expanded(image) for image in images],
+        label=text(LABEL),
+        text=text(TEXT),
+        metadata={**rest, **(metadata or {})} or None,
+    )

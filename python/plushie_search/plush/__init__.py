@@ -1,0 +1,1 @@
+"""Plush toys that are drawn from a seed: their pictures, and what is true of them."""

@@ -1,0 +1,1 @@
+"""Tables, picture grids, pages and progress: the only place that writes HTML."""

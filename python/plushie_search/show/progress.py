@@ -1,0 +1,68 @@
+"""How far a long work has come, with rate and time left, on one line of a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import TextIO
+
+from .table import columns, printable
+
+#: The width of the bar, and how often it is drawn at most, in seconds.
+BAR, PAUSE = 24, 0.1
+
+
+class ProgressBar:
+    """A callback for `progress=` that draws ``adding [####----] 120/500  85/s  0:04 left  bear-001``.
+
+    Draws nothing if `stream` is no terminal. Call `close` to take the line away.
+    """
+
+    def __init__(self, verb: str, *, stream: TextIO | None = None) -> None:
+        self._verb = verb
+        self._stream = sys.stderr if stream is None else stream
+        self._on = self._stream.isatty()
+        self._start: tuple[float, int] | None = None
+        self._drawn = 0.0
+
+    def __call__(self, done: int, total: int | None, name: str) -> None:
+        """Draws how far it is, unless it was drawn a moment ago."""
+        if not self._on:
+            return
+        now = time.monotonic()
+        if self._start is None:
+            self._start = now, done
+        if now - self._drawn < PAUSE and (total is None or done < total):
+            return
+        self._drawn = now
+        line = f"{self.line(done, total, now)}  {printable(name)}"
+        room = shutil.get_terminal_size().columns - 1
+        while columns(line) > room:
+            line = line[:-1]
+        self._stream.write(f"\r{line}\x1b[K")
+        self._stream.flush()
+
+    def line(self, done: int, total: int | None, now: float) -> str:
+        """The line at a time, without the name; without a total it has neither bar nor time left."""
+        begin, before = self._start if self._start is not None else (now, done)
+        if total is None:
+            text = f"{self._verb} {done}"
+        else:
+            filled = BAR * done // total if total else BAR
+            text = f"{self._verb} [{'#' * filled}{'-' * (BAR - filled)}] {done}/{total}"
+        if done == before or now <= begin:
+            return text
+        rate = (done - before) / (now - begin)
+        if total is None:
+            return f"{text}  {rate:.{0 if rate >= 10 else 1}f}/s"
+        minutes, seconds = divmod(round((total - done) / rate), 60)
+        hours, minutes = divmod(minutes, 60)
+        left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        return f"{text}  {rate:.{0 if rate >= 10 else 1}f}/s  {left} left"
+
+    def close(self) -> None:
+        """Takes the line away."""
+        if self._on and self._drawn:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
