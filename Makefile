@@ -2,35 +2,51 @@
 # make test   set everything up and pass every check and test
 # make test-torch   the tests that compare with PyTorch models, export and train them (installs 6 GB)
 # make test-kserve   the tests with KServe's own server
-# make lint   only the checks          make bench  measure against others
+# make tests  only the tests           make lint   only the checks          make format  write code as the checks want it
+# make bench  measure against others
 # make bench-tools   install the modules that the programs in benches/ import, to run them one by one
 # make picture   draw docs/demo.jpg and the figures beside it anew, after the demo or its model has changed
-# make wheel  a self-contained wheel in dist/, tested in a clean environment          make clean  forget it all
+# make wheel  a self-contained wheel in dist/, tested in a clean environment; BASELINE=1 for processors without AVX2
+# make sdist  the sources in dist/, built and tested in a clean environment          make clean  forget it all
+# make check-tag TAG=v1.2.3   compare a tag with the version
 # Each target first installs what is missing and does nothing twice. The first build takes about ten minutes.
 
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
-BIN := $(VENV)/bin
+WINDOWS := $(filter Windows_NT,$(OS))
+BIN := $(VENV)/$(if $(WINDOWS),Scripts,bin)
 DONE := $(VENV)/.done
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # maturin sets this one; without it cargo's own runs below would build PyO3 anew each time.
 export PYO3_BUILD_EXTENSION_MODULE := 1
 # ONNX Runtime is not to report to its makers; the Python package says so by itself.
 export ORT_DISABLE_TELEMETRY ?= 1
-LIBRARY := $(CARGO_TARGET_DIR)/release/deps/libplushie_search.so
+# .cargo/config.toml compiles C++ for x86-64-v3; on other processors the compiler's own default is right.
+ifeq ($(filter x86_64 amd64,$(shell uname -m)),)
+export CXXFLAGS ?=
+endif
+# The wheel for every x86-64 processor has other objects, and its version ends in +baseline.
+ifdef BASELINE
+export CXXFLAGS := -march=x86-64
+override CARGO_TARGET_DIR := $(CARGO_TARGET_DIR)/baseline
+endif
+FILE := $(if $(WINDOWS),plushie_search.dll,libplushie_search.$(if $(filter Darwin,$(shell uname -s)),dylib,so))
+LIBRARY := $(CARGO_TARGET_DIR)/release/deps/$(FILE)
 CARGO := cargo --locked
 # How the build begins to speak: only the first one, which compiles faiss and 300 crates, needs patience.
 BUILDING = building plushie_search$(if $(wildcard $(LIBRARY)),,, which takes about ten minutes the first time)
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
-.PHONY: demo test test-torch test-kserve lint bench bench-tools picture wheel clean
+.PHONY: demo test tests test-torch test-kserve lint format bench bench-tools picture wheel sdist check-tag clean
 
 demo: $(DONE)/package
 	$(BIN)/plushie-search demo demo
 	@echo "to go on, enter the environment with: . .venv/bin/activate"
 
-test: lint $(DONE)/test-tools
+test: lint tests
+
+tests: $(DONE)/package $(DONE)/test-tools
 	PLUSHIE_ONNXRUNTIME=$$($(BIN)/python -c 'from plushie_search import hub; print(hub.runtime_library())') \
 		$(CARGO) test --release
 	$(BIN)/python -m pytest
@@ -53,6 +69,11 @@ lint: $(DONE)/package $(DONE)/test-tools
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt \
 		plushie_search._core
 
+format: $(DONE)/venv $(DONE)/test-tools
+	cargo fmt
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
 # These need more: python benches/photos.py ITEMS QUERIES; python benches/clip.py WORK, with PyTorch
 MORE := benches/clip.py benches/photos.py
 bench: $(DONE)/package $(DONE)/bench-tools
@@ -65,16 +86,27 @@ picture: $(DONE)/package $(DONE)/bench-tools
 
 # Repairing rewrites the library in place, which cargo would then take for what it has built: it gets its own back.
 # Repairing also runs patchelf, found on PATH alone. dist/ changes only once its successor has passed.
-wheel: $(DONE)/package
+wheel: $(DONE)/$(if $(BASELINE),venv,package)
 	rm -rf $(VENV)/wheel
-	cp -a $(LIBRARY) $(LIBRARY).kept
-	trap 'mv $(LIBRARY).kept $(LIBRARY)' EXIT; export PATH="$(BIN):$$PATH"; \
+	$(if $(BASELINE),,cp -a $(LIBRARY) $(LIBRARY).kept)
+	trap '$(if $(BASELINE),rm -f $(LIBRARY),mv $(LIBRARY).kept $(LIBRARY))' EXIT; export PATH="$(BIN):$$PATH"; \
 		scripts/quietly $(VENV)/wheel.log 'building the wheel' \
 		maturin build --release --locked --auditwheel repair --interpreter $(BIN)/python --out $(VENV)/wheel
+	$(if $(BASELINE),$(BIN)/python scripts/label-wheel $(VENV)/wheel/*.whl baseline)
 	$(PYTHON) scripts/test-wheel $(VENV)/wheel/*.whl
 	rm -rf dist
 	mv $(VENV)/wheel dist
 	@echo "the wheel is in dist: $$(cd dist && ls)"
+
+sdist: $(DONE)/venv
+	rm -rf $(VENV)/sdist
+	$(BIN)/maturin sdist --out $(VENV)/sdist
+	$(PYTHON) scripts/test-wheel $(VENV)/sdist/*.tar.gz
+	mkdir -p dist && mv $(VENV)/sdist/*.tar.gz dist
+
+check-tag:
+	@[ "$(TAG)" = "v$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" ] || \
+		{ echo "the tag $(TAG) is not the version in Cargo.toml: tag v and that version"; exit 1; }
 
 clean:
 	rm -rf $(VENV) target dist demo python/plushie_search/_core.abi3.so

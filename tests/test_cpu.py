@@ -25,7 +25,10 @@ def test_a_text_without_flags_says_nothing() -> None:
 def test_an_old_processor_gets_an_import_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr("builtins.open", lambda *_, **__: io.StringIO("flags : fpu sse2 movbe abm"))
-    with pytest.raises(ImportError, match="lacks avx, avx2, bmi1, bmi2, f16c, fma: build it"):
+    with pytest.raises(ImportError, match=r"lacks avx, avx2, bmi1, bmi2, f16c, fma: install the wheel .* \+baseline$"):
+        _cpu.check()
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.metadata.version", {"plushie_search": "1.2.3+baseline"}.__getitem__)
         _cpu.check()
     monkeypatch.setenv("PLUSHIE_SEARCH_ANY_CPU", "1")
     _cpu.check()

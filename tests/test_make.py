@@ -1,11 +1,17 @@
-"""The Makefile's wheel, with stand-ins for what it calls, and `scripts/quietly`, by which it builds."""
+"""The Makefile's wheel, with stand-ins for its programs, and the scripts `quietly`, `label-wheel` and others."""
 
+import base64
+import hashlib
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "quietly"
@@ -131,3 +137,76 @@ def test_the_first_build_says_how_long_it_takes(tmp_path: Path) -> None:
     (tmp_path / "release" / "deps").mkdir(parents=True)
     (tmp_path / "release" / "deps" / "libplushie_search.so").touch()
     assert not spoken()
+
+
+def test_a_label_becomes_part_of_a_wheels_version(tmp_path: Path) -> None:
+    wheel, about = tmp_path / "toy-1.2.3-cp310-abi3-manylinux_2_28_x86_64.whl", "toy-1.2.3.dist-info"
+    written = {
+        "toy/__init__.py": "Version = 1\n",
+        f"{about}/METADATA": "Metadata-Version: 2.4\nName: toy\nVersion: 1.2.3\n\nVersion: 1.2.3\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: cp310-abi3-manylinux_2_28_x86_64\n",
+        f"{about}/licenses/LICENSE-MIT": "do as you like\n",
+    }
+    record = "".join(
+        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip('=')},{len(text)}\n"
+        for name, text in written.items()
+    )
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in [*written.items(), (f"{about}/RECORD", record + f"{about}/RECORD,,\n")]:
+            archive.writestr(name, text)
+    subprocess.run([sys.executable, ROOT / "scripts" / "label-wheel", wheel, "baseline"], check=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["toy-1.2.3+baseline-cp310-abi3-manylinux_2_28_x86_64.whl"]
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:
+        names = set(archive.namelist())
+        metadata = archive.read("toy-1.2.3+baseline.dist-info/METADATA").decode()
+    assert names == {name.replace("1.2.3.dist", "1.2.3+baseline.dist") for name in [*written, f"{about}/RECORD"]}
+    assert metadata == written[f"{about}/METADATA"].replace("1.2.3\n", "1.2.3+baseline\n", 1)
+
+
+# The system's packages
+
+#: A machine of the Red Hat family: cc links blas only by links that dnf's packages do not make.
+STANDINS = {
+    "dnf": 'echo "dnf $*" >>"$LOG"; touch "$BIN/installed"',
+    "ln": 'echo "ln $*" >>"$LOG"; touch "$BIN/linked"',
+    "cc": 'cat >/dev/null; [ -e "$BIN/linked" ]',
+    "g++": '[ -e "$BIN/installed" ]',
+    "nasm": '[ -e "$BIN/installed" ]',
+    "cmake": "exit 0",
+    "make": "exit 0",
+    "python3": "exit 0",
+    "cargo": "exit 0",
+    "rustc": "echo rustc 1.95.0",
+    "id": 'echo "$WHO"',
+    "sudo": "exit 1",
+}
+
+
+@pytest.mark.parametrize(("who", "status"), [("0", 0), ("1000", 1)])
+def test_packages_of_the_red_hat_family_are_installed_or_named(tmp_path: Path, who: str, status: int) -> None:
+    for name, code in STANDINS.items():
+        program(tmp_path / "bin" / name, f"#!/bin/bash\n{code}\n")
+    for name in ("bash", "cat", "touch", "cut", "sort", "head"):
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+    environment = {"PATH": f"{tmp_path}/bin", "BIN": f"{tmp_path}/bin", "LOG": f"{tmp_path}/log", "WHO": who}
+    script = ["bash", str(ROOT / "scripts" / "install-system-packages")]
+    done = subprocess.run(script, env=environment, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    if status:
+        assert done.stderr == (
+            "needs the system packages gcc-c++ nasm openblas-devel; "
+            "install them with: sudo dnf install gcc-c++ nasm openblas-devel\n"
+        )
+        return
+    assert (tmp_path / "log").read_text().splitlines() == [
+        "dnf install -q -y gcc-c++ nasm openblas-devel",
+        "ln -s /usr/lib64/libopenblas.so /usr/local/lib64/libblas.so",
+        "ln -s /usr/lib64/libopenblas.so /usr/local/lib64/liblapack.so",
+    ]
+
+
+def test_a_tag_is_the_version() -> None:
+    version = re.findall(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)
+    for tag, status in ((f"v{version[0]}", 0), ("v0.0.0", 2), (version[0], 2)):
+        done = subprocess.run(["make", "check-tag", f"TAG={tag}"], cwd=ROOT, capture_output=True)
+        assert (len(version), done.returncode) == (1, status)
