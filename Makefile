@@ -2,7 +2,8 @@
 # make test   set everything up and pass every check and test
 # make test-torch   the tests that compare with PyTorch models, export and train them (installs 6 GB)
 # make test-kserve   the tests with KServe's own server
-# make tests  only the tests           make lint   only the checks          make format  write code as the checks want it
+# make build  only the extension        make tests  only the tests           make lint   only the checks
+# make format  write code as the checks want it
 # make bench  measure against others
 # make bench-tools   install the modules that the programs in benches/ import, to run them one by one
 # make picture   draw docs/demo.jpg and the figures beside it anew, after the demo or its model has changed
@@ -38,11 +39,13 @@ CARGO := cargo --locked
 BUILDING = building plushie_search$(if $(wildcard $(LIBRARY)),,, which takes about ten minutes the first time)
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
-.PHONY: demo test tests test-torch test-kserve lint format bench bench-tools picture wheel sdist check-tag clean
+.PHONY: demo build test tests test-torch test-kserve lint format bench bench-tools picture wheel sdist check-tag clean
 
 demo: $(DONE)/package
 	$(BIN)/plushie-search demo demo
 	@echo "to go on, enter the environment with: . .venv/bin/activate"
+
+build: $(DONE)/package
 
 test: lint tests
 

@@ -1,78 +1,35 @@
 """Every example of the README runs, and prints what the README says it prints.
 
-``python`` blocks run one after another in one namespace; lines that begin with ``>>>`` are checked as doctests.
-``console`` blocks run their ``$`` lines in a shell; what follows each must be what it prints, where ``...`` stands for
-anything. Both happen in one folder, in the order of the README, which holds nothing but the virtual environment; each
-shell enters that as the README says. Of ``sh`` blocks and of commands in the text only names and arguments are checked.
+They run as :mod:`pages` says, in one folder that holds nothing but the virtual environment; each shell enters that as
+the README says. Of ``sh`` blocks and of commands in the text only names and arguments are checked.
 """
 
 import ast
-import doctest
-import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 
 from plushie_search.cli.main import _parser
 
 README = Path(__file__).parent.parent / "README.md"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TEXT = README.read_text(encoding="utf-8")
 #: The line by which a shell enters the environment.
 ENTER = re.search(r"^\. \S+/bin/activate", TEXT, re.MULTILINE)
-SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-
-
-def run_python(code: str, names: dict[str, object], line: int) -> None:
-    if ">>>" not in code:
-        exec(compile(code, f"README.md, block at line {line}", "exec"), names)
-        return
-    example = doctest.DocTestParser().get_doctest(code, names, "README", "README.md", line)
-    example.globs = names  # not the copy that doctest makes: later blocks see what this one defines
-    runner = doctest.DocTestRunner(optionflags=SAME)
-    runner.run(example, clear_globs=False)
-    assert runner.summarize(verbose=False).failed == 0
-
-
-def run_console(code: str) -> None:
-    assert ENTER is not None
-    here = str(Path(sys.executable).parent)
-    environment = dict(os.environ)
-    environment["PATH"] = ":".join(folder for folder in os.environ["PATH"].split(":") if folder != here)
-    for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", code, re.MULTILINE):
-        shell = ["bash", "-c", f"{ENTER[0]}\n{command}"]
-        done = subprocess.run(shell, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"$ {command}\n{done.stderr}"
-        same = doctest.OutputChecker().check_output(expected, done.stdout, SAME)
-        assert same or not expected.strip(), f"$ {command}\nexpected:\n{expected}\nprinted:\n{done.stdout}"
 
 
 def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path(".venv").symlink_to(sys.prefix)
-    names: dict[str, object] = {"__name__": "readme"}
-    count = 0
-    for block in BLOCK.finditer(TEXT):
-        language, code = block.groups()
-        line = TEXT.count("\n", 0, block.start()) + 2
-        if language == "python":
-            run_python(code, names, line)
-        elif language == "console":
-            run_console(code)
-        count += language in ("python", "console")
-    assert count >= 5
+    assert ENTER is not None
+    assert pages.run("README.md", TEXT, ENTER[0]) >= 5
 
 
 def test_blocks_are_of_a_known_kind() -> None:
-    assert {block.group(1) for block in BLOCK.finditer(TEXT)} <= {
-        "python",
-        "console",
-        "sh",
-    }
+    assert {block.language for block in pages.blocks(TEXT)} <= {"python", "console", "sh"}
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:)([^)#]+)", TEXT))
@@ -81,13 +38,6 @@ def test_links_lead_to_files(link: str) -> None:
 
 
 # The commands that no block runs
-
-
-def commands() -> list[list[str]]:
-    """The commands in `sh` blocks and in the text, split into words."""
-    blocks = [line for kind, code in BLOCK.findall(TEXT) if kind == "sh" for line in code.splitlines() if line]
-    spans = re.findall(r"`([^`\n]+)`", BLOCK.sub("", TEXT))
-    return [words for line in blocks + spans if (words := shlex.split(line, comments=True))]
 
 
 def test_make_sets_up_the_environment_that_the_readme_enters() -> None:
@@ -117,7 +67,7 @@ def listed(name: str) -> set[str]:
     return {re.split(r"[\[><=]", one)[0] for one in ast.literal_eval(found[1])}
 
 
-@pytest.mark.parametrize("program", sorted({words[1] for words in commands() if words[0] == "python"}))
+@pytest.mark.parametrize("program", sorted({words[1] for words in pages.commands(TEXT) if words[0] == "python"}))
 def test_programs_import_only_what_the_readme_tells_to_install(program: str) -> None:
     path = README.parent / program
     code = path.read_text(encoding="utf-8")
@@ -135,12 +85,12 @@ def test_programs_import_only_what_the_readme_tells_to_install(program: str) -> 
 
 
 def test_extras_are_there() -> None:
-    named = {extra for words in commands() for word in words for extra in re.findall(r"^\.\[(.*)\]$", word)}
+    named = {extra for words in pages.commands(TEXT) for word in words for extra in re.findall(r"^\.\[(.*)\]$", word)}
     assert {"hub", "quantize"} <= named
     assert all(listed(extra) for extra in ",".join(named).split(","))
 
 
-LINES = [words[1:] for words in commands() if words[0] == "plushie-search" and len(words) > 1]
+LINES = [words[1:] for words in pages.commands(TEXT) if words[0] == "plushie-search" and len(words) > 1]
 
 
 @pytest.mark.parametrize("arguments", LINES, ids=" ".join)
