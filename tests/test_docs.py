@@ -69,12 +69,33 @@ def test_blocks_are_of_a_known_kind(page: Path) -> None:
 
 
 def test_a_block_that_is_not_run_says_why() -> None:
-    page = "<!-- not run: needs a GPU -->\n```python\n1 / 0\n```\n\n- a list\n\n  ```python\n  x = 2\n  assert x == 2\n  ```\n"
+    page = "<!-- not run: needs a GPU -->\n```python\n1 / 0\n```\n\n- a list\n\n  ```python\n  x = 2\n  x += 0\n  ```\n"
     first, second = pages.blocks(page)
-    assert (first.why, first.line, second.why, second.code) == ("needs a GPU", 3, None, "x = 2\nassert x == 2\n")
+    assert (first.why, first.line, second.why, second.code) == ("needs a GPU", 3, None, "x = 2\nx += 0\n")
     assert pages.run("page", page, "true") == 1
     with pytest.raises(ZeroDivisionError):
         pages.run("page", page.partition("\n")[2], "true")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "```python\nassert 1 == 2\n```\n",
+        "```python\n>>> 1 + 1\n3\n```\n",
+        "```console\n$ echo one \\\n      two\none\n```\n",
+        "```console\n$ false\n```\n",
+    ],
+)
+def test_a_wrong_example_is_seen(block: str) -> None:
+    with pytest.raises(AssertionError):
+        pages.run("page", block, "true")
+    right = (
+        block.replace("== 2", "== 1")
+        .replace("\n3\n", "\n2\n")
+        .replace("\none\n", "\none two\n")
+        .replace("false", "true")
+    )
+    assert pages.run("page", right, "true") == 1
 
 
 def calls(code: str) -> Iterator[tuple[str, list[str]]]:
@@ -158,7 +179,7 @@ def named_paths(text: str) -> set[str]:
 
 
 def drawn_paths(code: str) -> set[str]:
-    """The paths of a tree: a line starts with names, two spaces end them, and deeper lines are inside the line above."""
+    """The paths of a tree: lines begin with names, which two spaces end, and deeper lines are inside the line above."""
     found, above = set(), list[tuple[int, str]]()
     for line in code.splitlines():
         depth = len(line) - len(line.lstrip())
@@ -229,6 +250,27 @@ def test_workflows_name_jobs_and_steps_that_they_have(path: Path) -> None:
         assert set(re.findall(r"matrix\.([\w-]+)", str(job))) <= variables
 
 
+def test_the_oldest_versions_are_tried_and_told() -> None:
+    python = re.findall(r'^requires-python = ">=(.*)"', text_of(ROOT / "pyproject.toml"), re.MULTILINE)
+    rust = re.findall(r'^rust-version = "(.*)"', text_of(ROOT / "Cargo.toml"), re.MULTILINE)
+    jobs = yaml.safe_load(text_of(ROOT / ".github" / "workflows" / "checks.yml"))["jobs"]
+    tried = jobs["tests"]["strategy"]["matrix"]["include"]
+    assert {"python": python[0], "rust": f"{rust[0]}.0"} in tried
+    install = text_of(ROOT / "docs" / "install.md")
+    assert f"CPython from {python[0]} on" in install
+    assert f"Rust {rust[0]}," in install
+
+
+def test_every_extra_is_explained() -> None:
+    section = re.search(r"^\[project.optional-dependencies\]\n(.*?)\n\[", text_of(ROOT / "pyproject.toml"), re.M | re.S)
+    assert section is not None
+    table = re.search(r"^## Extras\n(.*?)^## ", text_of(ROOT / "docs" / "install.md"), re.M | re.S)
+    assert table is not None
+    extras = re.findall(r"^([\w-]+) = ", section[1], re.MULTILINE)
+    rows = [row.split("|")[1] for row in table[1].splitlines() if row.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(extras)
+
+
 def test_the_release_takes_artifacts_that_are_uploaded() -> None:
     built, release = (
         yaml.safe_load(text_of(ROOT / ".github" / "workflows" / f"{name}.yml"))["jobs"]
@@ -255,8 +297,8 @@ def test_notebooks_are_stored_without_output(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:
-        assert not cell.get("outputs") and cell.get("execution_count") is None, cell["source"]
-        assert cell["metadata"] == {}
+        stored = (cell.get("outputs") or None, cell.get("execution_count"), cell["metadata"])
+        assert stored == (None, None, {}), cell["source"]
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
 
 

@@ -30,6 +30,6 @@ def check() -> None:
         return
     if missing and not metadata.version("plushie_search").endswith("+baseline"):
         raise ImportError(
-            f"plushie_search is compiled for x86-64-v3 and this processor lacks {', '.join(missing)}: install the wheel "
-            "of the release whose version ends in +baseline"
+            f"plushie_search is compiled for x86-64-v3 and this processor lacks {', '.join(missing)}: install the "
+            "wheel of the release whose version ends in +baseline"
         )
