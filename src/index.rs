@@ -14,9 +14,9 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::filter::Rows;
 use crate::index::flat::Flat;
 use crate::index::scan::{Place, Probe, Search, each};
+use crate::selection::Rows;
 use crate::vectors::Vectors;
 
 /// Rows in a segment: few enough to share 100 000 vectors among several threads.

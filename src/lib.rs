@@ -7,7 +7,9 @@
 pub mod error;
 pub mod workers;
 pub mod stop;
+pub mod selection;
 pub mod vectors;
+pub mod evaluate;
 pub mod picture;
 pub mod mesh;
 pub mod render;
@@ -24,7 +26,6 @@ pub mod index;
 pub mod query;
 pub mod engine;
 pub mod ingest;
-pub mod evaluate;
 
 #[cfg(feature = "python")]
 mod python;

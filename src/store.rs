@@ -5,6 +5,7 @@
 //! whoever remembers the last number it has seen catches up with [`Store::changes`].
 
 mod connections;
+mod filter_sql;
 pub mod fork;
 mod moved;
 mod open;

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use plushie_search::filter::{Filter, Rows};
+use plushie_search::filter::Filter;
+use plushie_search::selection::Rows;
 use plushie_search::store::{Access, NewItem, Store};
 use plushie_search::words;
 use proptest::prelude::*;

@@ -6,9 +6,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::filter::Rows;
 use crate::index::flat::{Best, Flat};
 use crate::index::{Found, Segment};
+use crate::selection::Rows;
 
 /// The queries of a batch in one space.
 #[derive(Clone, Copy)]

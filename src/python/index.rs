@@ -6,8 +6,8 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 
 use crate::error::Error;
-use crate::filter::Rows;
 use crate::index::{Found, Index};
+use crate::selection::Rows;
 use crate::vectors::Vectors;
 
 use super::detached;

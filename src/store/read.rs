@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use rusqlite::types::{FromSql, ToSql, ToSqlOutput, Type, Value as SqlValue, ValueRef};
+use rusqlite::types::{FromSql, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use crate::error::{Error, Result};
-use crate::filter::{Filter, Parameter, Rows};
+use crate::filter::Filter;
+use crate::selection::Rows;
+use crate::store::filter_sql::{self, Parameter};
 use crate::store::patience::Patience;
 use crate::store::{Changes, Entry, Fault, Item, ModelRow, Reference, Stats, Store, Version, fork, open};
 
@@ -97,7 +99,7 @@ impl Store {
     /// # Errors
     /// [`Error::Catalog`] when the catalog cannot be read.
     pub fn items(&self, filter: Option<&Filter>, offset: usize, limit: Option<usize>) -> Result<Vec<Item>> {
-        let (condition, mut parameters) = filter.map_or_else(|| ("1".to_owned(), Vec::new()), Filter::sql);
+        let (condition, mut parameters) = filter.map_or_else(|| ("1".to_owned(), Vec::new()), filter_sql::sql);
         let number = |n: usize| Parameter::Integer(i64::try_from(n).unwrap_or(i64::MAX));
         parameters.extend([limit.map_or(Parameter::Integer(-1), number), number(offset)]);
         self.read(|connection| {
@@ -111,7 +113,7 @@ impl Store {
     /// # Errors
     /// [`Error::Catalog`] when the catalog cannot be read.
     pub fn select(&self, filter: &Filter) -> Result<Rows> {
-        let (condition, parameters) = filter.sql();
+        let (condition, parameters) = filter_sql::sql(filter);
         self.read(|connection| {
             let mut statement = connection.prepare_cached(&format!("SELECT item FROM items WHERE {condition}"))?;
             let rows = statement.query_map(params_from_iter(&parameters), |row| row.get::<_, i64>(0))?;
@@ -430,14 +432,4 @@ fn read_vector(value: ValueRef<'_>, dim: usize, vectors: &mut Vec<f32>) -> Optio
     let bytes = value.as_blob().ok().filter(|bytes| bytes.len() == 4 * dim)?;
     vectors.extend(bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])));
     Some(())
-}
-
-impl ToSql for Parameter {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match self {
-            Self::Integer(value) => ToSqlOutput::Owned(SqlValue::Integer(*value)),
-            Self::Real(value) => ToSqlOutput::Owned(SqlValue::Real(*value)),
-            Self::Text(value) => ToSqlOutput::Borrowed(ValueRef::Text(value.as_bytes())),
-        })
-    }
 }
