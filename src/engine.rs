@@ -1,12 +1,12 @@
 //! An open catalog: add, remove, search.
 
 mod add;
+mod live;
 mod search;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 use rayon::ThreadPool;
 use serde_json::{Map, Value, json};
@@ -15,10 +15,10 @@ pub use self::add::{Added, Draft, Prepared, shown};
 pub use self::search::{Hit, Search};
 
 use crate::encoder::{ALIKE, Encoder, Probe};
+use crate::engine::live::{Live, State, check_units};
 use crate::error::{Error, Result, short};
 use crate::filter::Filter;
-use crate::index::Index;
-use crate::store::{Access, Entry, Item, Store, Update, Version, fork};
+use crate::store::{Access, Item, Store, Update, fork};
 use crate::vectors::Vectors;
 use crate::words;
 
@@ -32,26 +32,7 @@ pub struct Engine {
     store: Store,
     /// The models' numbers in the store.
     models: Vec<i64>,
-    live: RwLock<Live>,
-    catching_up: Mutex<()>,
-}
-
-/// What searching needs in memory. Everything that was committed up to the store's `version` is in it.
-struct Live {
-    /// A space for each model, so that they cannot answer from two states.
-    index: Index,
-    /// The sequence number that the index has reached.
-    sequence: i64,
-    /// None before the first look.
-    version: Option<Version>,
-    shown: Mutex<Shown>,
-}
-
-/// Entries that were shown since the last change, by item and reference.
-#[derive(Default)]
-struct Shown {
-    entries: HashMap<(i64, i64), Arc<Entry>>,
-    bytes: usize,
+    live: Live,
 }
 
 impl Engine {
@@ -90,8 +71,7 @@ impl Engine {
         let models = encoders.iter().map(number).collect::<Result<Vec<_>>>()?;
         encoders.iter().zip(&models).try_for_each(|(encoder, &model)| check_probe(&store, encoder, model))?;
         let dims: Vec<usize> = encoders.iter().map(|encoder| encoder.dim()).collect();
-        let live = Live { index: Index::new(&dims)?, sequence: 0, version: None, shown: Mutex::default() };
-        let engine = Self { encoders, store, models, live: RwLock::new(live), catching_up: Mutex::new(()) };
+        let engine = Self { encoders, store, models, live: Live::new(&dims)? };
         // A damaged vector is told by the searches: its item can still be removed.
         match engine.current() {
             Ok(_) | Err(Error::Damaged { .. }) => {}
@@ -206,6 +186,11 @@ impl Engine {
         })
     }
 
+    /// The state of the catalog with everything that any process has committed before this call.
+    fn current(&self) -> Result<Arc<State>> {
+        self.live.current(&self.store, &self.models)
+    }
+
     fn workers(&self) -> &ThreadPool {
         self.encoders[0].workers()
     }
@@ -296,7 +281,7 @@ impl Engine {
         let id = self.spelling(id)?;
         let mut rows = Vec::new();
         for (reference, vector) in self.store.vectors(&id, self.models[space])? {
-            self.check_units(&[reference], &vector)?;
+            check_units(&self.store, &[reference], &vector)?;
             rows.extend(vector);
         }
         Vectors::normalize(self.encoders[space].dim(), rows)

@@ -9,6 +9,7 @@ pub mod workers;
 pub mod stop;
 pub mod selection;
 pub mod vectors;
+pub mod fusion;
 pub mod evaluate;
 pub mod picture;
 pub mod mesh;

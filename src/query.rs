@@ -1,85 +1,102 @@
-//! Pictures, texts and weights become one unit vector for each model that looks them up.
+//! Encodes queries: their pictures, texts, items and vectors become one unit vector for each model.
 
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
-use crate::index;
 use crate::picture::Source;
 use crate::vectors::Vectors;
 use crate::words;
 
-/// What to look for: pictures and texts, each with a weight. A negative weight means "and not like this".
+/// What a query is made of, each part with a weight. A negative weight means "and not like this".
 #[derive(Clone, Default)]
-pub struct Query {
-    images: Vec<(Source, f32)>,
-    texts: Vec<(String, f32)>,
+pub struct Parts {
+    /// Pictures.
+    pub images: Vec<(Source, f32)>,
+    /// Texts.
+    pub texts: Vec<(String, f32)>,
+    /// Ids of items: each is the mean of its references' vectors.
+    pub items: Vec<(String, f32)>,
+    /// Vectors.
+    pub vectors: Vec<(Given, f32)>,
 }
+
+/// A vector of any length above 0.
+#[derive(Clone)]
+pub struct Given {
+    /// The name of its model.
+    pub model: Option<String>,
+    /// Its numbers.
+    pub values: Vec<f32>,
+}
+
+/// What to look for.
+#[derive(Clone, Default)]
+pub struct Query(Parts);
 
 impl Query {
     /// A query of several weighted parts.
     ///
     /// # Errors
     /// [`Error::Argument`] when there is no part, or a weight is zero, NaN or infinite.
-    pub fn new(images: Vec<(Source, f32)>, texts: Vec<(String, f32)>) -> Result<Self> {
+    pub fn new(mut parts: Parts) -> Result<Self> {
+        let Parts { images, texts, items, vectors } = &mut parts;
         let weights = || images.iter().map(|(_, w)| *w).chain(texts.iter().map(|(_, w)| *w));
+        let weights = || weights().chain(items.iter().map(|(_, w)| *w)).chain(vectors.iter().map(|(_, w)| *w));
         if weights().next().is_none() {
-            return Err(Error::argument("a query needs at least one picture or text"));
+            return Err(Error::argument("a query needs at least one picture, text, item or vector"));
         }
         if let Some(bad) = weights().find(|w| !w.is_finite() || *w == 0.0) {
             return Err(Error::argument(format!("a query's weights must be finite and not zero, got {bad}")));
         }
-        let texts = texts.into_iter().map(|(text, weight)| (words::visible(&text).into_owned(), weight)).collect();
-        Ok(Self { images, texts })
-    }
-
-    /// Things that look like this picture.
-    pub fn image(source: Source) -> Self {
-        Self { images: vec![(source, 1.0)], texts: Vec::new() }
-    }
-
-    /// Things that fit these words.
-    pub fn text(text: impl AsRef<str>) -> Self {
-        Self { images: Vec::new(), texts: vec![(words::visible(text.as_ref()).into_owned(), 1.0)] }
-    }
-
-    /// Things that look like this picture and fit these words: `image_weight` of the one, the rest of the other.
-    /// At 1 the text counts for nothing, at 0 the picture.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when `image_weight` is not within 0 to 1.
-    pub fn hybrid(source: Source, text: impl AsRef<str>, image_weight: f32) -> Result<Self> {
-        if !(0.0..=1.0).contains(&image_weight) {
-            return Err(Error::argument(format!("image_weight must be between 0 and 1, got {image_weight}")));
-        }
-        if image_weight == 1.0 {
-            Ok(Self::image(source))
-        } else if image_weight == 0.0 {
-            Ok(Self::text(text))
-        } else {
-            Self::new(vec![(source, image_weight)], vec![(text.as_ref().to_owned(), 1.0 - image_weight)])
-        }
+        texts.iter_mut().for_each(|(text, _)| *text = words::visible(text).into_owned());
+        Ok(Self(parts))
     }
 
     /// Whether there is a picture in it.
     pub fn has_images(&self) -> bool {
-        !self.images.is_empty()
+        !self.0.images.is_empty()
     }
 
     /// Whether there is a text in it.
     pub fn has_texts(&self) -> bool {
-        !self.texts.is_empty()
+        !self.0.texts.is_empty()
     }
 
-    /// What queries are to the models that look them up. What one model looks up of a query becomes one vector: the
-    /// weighted sum of its parts' unit vectors, scaled to length 1. Unless told, that vector counts as much as those parts'
-    /// weights do without their signs; all models of a query together count 1. All pictures of all queries are encoded
-    /// together, and so are all texts.
+    /// The ids of its items.
+    pub fn items(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.items.iter().map(|(id, _)| id.as_str())
+    }
+
+    /// Whether there is a vector in it that names no model.
+    pub fn has_unnamed(&self) -> bool {
+        self.0.vectors.iter().any(|(given, _)| given.model.is_none())
+    }
+
+    /// The models that its vectors name.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        self.0.vectors.iter().filter_map(|(given, _)| given.model.as_deref())
+    }
+
+    /// Whether it is made of vectors alone that each name a model.
+    pub fn is_named_vectors(&self) -> bool {
+        let alone = !self.has_images() && !self.has_texts() && self.0.items.is_empty();
+        alone && !self.has_unnamed()
+    }
+
+    /// Encodes each query to one unit vector per model: the weighted sum of the unit vectors of the parts that the model
+    /// looks up, scaled to length 1. A model's share of the score is the sum of the absolute weights of these parts, unless
+    /// [`Lookup::weight`] sets it; the shares of a query sum to 1. All pictures of all queries are encoded together, and so
+    /// are all texts. `stored` returns the mean vector of an item in a space.
     ///
     /// # Errors
-    /// Those of the encoders, and [`Error::Argument`] when the parts that one model looks up cancel each other out, or no
-    /// model looks up any part of a query.
-    pub fn encode(queries: &[Self], lookups: &[Lookup<'_>]) -> Result<Vec<Batch>> {
-        let sources: Vec<Source> = queries.iter().flat_map(|q| q.images.iter().map(|(s, _)| s.clone())).collect();
-        let words: Vec<&str> = queries.iter().flat_map(|q| q.texts.iter().map(|(t, _)| t.as_str())).collect();
+    /// Those of the encoders and of `stored`, and [`Error::Argument`] when the parts that one model looks up cancel each
+    /// other out, no model looks up any part of a query, or a vector is of another dimension or has no direction.
+    pub fn encode(
+        queries: &[Self],
+        lookups: &[Lookup<'_>],
+        stored: impl Fn(&str, usize) -> Result<Vec<f32>>,
+    ) -> Result<Vec<Batch>> {
+        let sources: Vec<Source> = queries.iter().flat_map(|q| q.0.images.iter().map(|(s, _)| s.clone())).collect();
+        let words: Vec<&str> = queries.iter().flat_map(|q| q.0.texts.iter().map(|(t, _)| t.as_str())).collect();
         let none = |by: &Lookup<'_>| Vectors::new(by.encoder.dim());
         let read =
             |by: &Lookup<'_>| if by.texts && !words.is_empty() { by.encoder.texts(&words) } else { Ok(none(by)) };
@@ -95,15 +112,14 @@ impl Query {
 
         let mut batches: Vec<Batch> = Vec::new();
         for (number, query) in queries.iter().enumerate() {
-            let sums = lookups.iter().zip(&mut rows).filter_map(|(by, (seen, read))| query.sum(by, seen, read));
-            let sums: Vec<Sum> = sums.collect();
+            let sum = |(by, (seen, read)): (&Lookup<'_>, &mut (_, _))| {
+                let given = query.given(by, number, &stored)?;
+                query.sum(by, number, seen, read, given)
+            };
+            let sums = lookups.iter().zip(&mut rows).map(sum).filter_map(Result::transpose);
+            let sums: Vec<Sum> = sums.collect::<Result<_>>()?;
             if sums.is_empty() {
                 return Err(Error::argument(format!("no model looks up any part of query {number}")));
-            }
-            if sums.iter().any(Sum::is_nothing) {
-                return Err(Error::argument(format!(
-                    "the parts of query {number} cancel each other out: nothing is left"
-                )));
             }
             let same = |batch: &Batch| batch.parts.iter().map(|part| part.space).eq(sums.iter().map(|sum| sum.space));
             let place = batches.iter().position(same).unwrap_or_else(|| {
@@ -113,31 +129,82 @@ impl Query {
             let all: f32 = sums.iter().map(|sum| sum.weight).sum();
             batches[place].queries.push(number);
             for (part, sum) in batches[place].parts.iter_mut().zip(sums) {
-                part.vectors.extend(&Vectors::normalize(sum.vector.len(), sum.vector)?);
+                part.vectors.extend(&sum.vector);
                 part.weights.push(sum.weight / all);
             }
         }
         Ok(batches)
     }
 
-    /// What one model looks up of it, from the next rows of its pictures and texts; nothing if there is no such part.
+    /// The items and vectors of it that one model looks up, each with its weight and what errors call it.
+    fn given(
+        &self,
+        by: &Lookup<'_>,
+        number: usize,
+        stored: &impl Fn(&str, usize) -> Result<Vec<f32>>,
+    ) -> Result<Vec<(Vec<f32>, f32, String)>> {
+        let mut given = Vec::new();
+        for (id, weight) in self.0.items.iter().filter(|_| by.items) {
+            given.push((stored(id, by.space)?, *weight, format!("the mean vector of item {id:?}")));
+        }
+        let looks_up = |model: &Option<String>| model.as_ref().map_or(by.unnamed, |model| *model == by.name);
+        for (Given { values, .. }, weight) in self.0.vectors.iter().filter(|(given, _)| looks_up(&given.model)) {
+            if values.len() != by.encoder.dim() {
+                return Err(Error::argument(format!(
+                    "queries of {} numbers cannot be compared with vectors of {}",
+                    values.len(),
+                    by.encoder.dim()
+                )));
+            }
+            given.push((values.clone(), *weight, format!("vector {number}")));
+        }
+        Ok(given)
+    }
+
+    /// What one model looks up of it, from the next rows of its pictures and texts and from what is `given`; nothing if
+    /// there is no such part.
     fn sum<'a>(
         &self,
         by: &Lookup<'_>,
+        number: usize,
         seen: &mut impl Iterator<Item = &'a [f32]>,
         read: &mut impl Iterator<Item = &'a [f32]>,
-    ) -> Option<Sum> {
-        let images = self.images.iter().map(|(_, weight)| *weight).filter(|_| by.images).zip(seen);
-        let texts = self.texts.iter().map(|(_, weight)| *weight).filter(|_| by.texts).zip(read);
-        let mut sum: Option<Sum> = None;
-        for (weight, row) in images.chain(texts) {
-            let sum = sum.get_or_insert_with(|| Sum { space: by.space, vector: vec![0.0; row.len()], weight: 0.0 });
-            sum.weight += weight.abs();
-            sum.vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
-        }
-        let mut sum = sum?;
-        sum.weight = by.weight.unwrap_or(sum.weight);
-        Some(sum)
+        mut given: Vec<(Vec<f32>, f32, String)>,
+    ) -> Result<Option<Sum>> {
+        let images = self.0.images.iter().map(|(_, weight)| *weight).filter(|_| by.images).zip(seen);
+        let texts = self.0.texts.iter().map(|(_, weight)| *weight).filter(|_| by.texts).zip(read);
+        let encoded: Vec<(f32, &[f32])> = images.chain(texts).collect();
+        let dim = by.encoder.dim();
+        let weights = encoded.iter().map(|(weight, _)| weight).chain(given.iter().map(|(_, weight, _)| weight));
+        let weights: f32 = weights.map(|weight| weight.abs()).sum();
+        let vector = match (&encoded[..], &mut given[..]) {
+            ([], []) => return Ok(None),
+            // Scaled once, so that not a bit of it changes.
+            ([], [(values, weight, name)]) => {
+                if *weight < 0.0 {
+                    values.iter_mut().for_each(|value| *value = -*value);
+                }
+                Vectors::normalize_named(dim, std::mem::take(values), |_| name.clone())?
+            }
+            (encoded, given) => {
+                let mut sum = vec![0.0; dim];
+                let mut add = |weight: f32, row: &[f32]| {
+                    sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
+                };
+                encoded.iter().for_each(|(weight, row)| add(*weight, row));
+                for (values, weight, name) in given {
+                    let unit = Vectors::normalize_named(dim, std::mem::take(values), |_| name.clone())?;
+                    add(*weight, unit.as_slice());
+                }
+                if sum.iter().map(|value| value * value).sum::<f32>() < 1e-12 {
+                    return Err(Error::argument(format!(
+                        "the parts of query {number} cancel each other out: nothing is left"
+                    )));
+                }
+                Vectors::normalize(dim, sum)?
+            }
+        };
+        Ok(Some(Sum { space: by.space, vector, weight: by.weight.unwrap_or(weights) }))
     }
 }
 
@@ -146,12 +213,18 @@ impl Query {
 pub struct Lookup<'a> {
     /// What makes vectors of them.
     pub encoder: &'a Encoder,
+    /// Its name.
+    pub name: &'a str,
     /// Its number among the models of an engine.
     pub space: usize,
     /// Whether it looks up their pictures.
     pub images: bool,
     /// Whether it looks up their texts.
     pub texts: bool,
+    /// Whether it looks up their items.
+    pub items: bool,
+    /// Whether it looks up their vectors that name no model.
+    pub unnamed: bool,
     /// How much it counts beside other models, whatever it looks up.
     pub weight: Option<f32>,
 }
@@ -176,28 +249,17 @@ pub struct Part {
     pub weights: Vec<f32>,
 }
 
-impl Part {
-    /// The same for a search of the index.
-    pub fn borrowed(&self) -> index::Part<'_> {
-        index::Part { space: self.space, vectors: &self.vectors, weights: &self.weights }
-    }
-}
-
 /// The weighted sum of what one model looks up of a query.
 struct Sum {
     space: usize,
-    vector: Vec<f32>,
+    vector: Vectors,
     weight: f32,
 }
 
 impl Sum {
     /// What its model looks up, without queries yet.
     fn part(&self) -> Part {
-        Part { space: self.space, vectors: Vectors::new(self.vector.len()), weights: Vec::new() }
-    }
-
-    fn is_nothing(&self) -> bool {
-        self.vector.iter().map(|value| value * value).sum::<f32>() < 1e-12
+        Part { space: self.space, vectors: Vectors::new(self.vector.dim()), weights: Vec::new() }
     }
 }
 
@@ -211,22 +273,11 @@ mod tests {
 
     #[test]
     fn weights_must_mean_something() {
-        assert!(Query::new(vec![], vec![]).is_err());
+        let images = |weight| Parts { images: vec![(picture(), weight)], ..Parts::default() };
+        assert!(Query::new(Parts::default()).is_err());
         for bad in [0.0, f32::NAN, f32::INFINITY] {
-            assert!(Query::new(vec![(picture(), bad)], vec![]).is_err(), "{bad}");
+            assert!(Query::new(images(bad)).is_err(), "{bad}");
         }
-        for bad in [-0.1, 1.1, f32::NAN] {
-            let error = Query::hybrid(picture(), "hat", bad).err().unwrap().to_string();
-            assert!(error.starts_with("image_weight must be between 0 and 1"), "{error}");
-        }
-        assert!(Query::new(vec![(picture(), 1.0)], vec![("hat".into(), -0.4)]).is_ok());
-    }
-
-    #[test]
-    fn a_hybrid_at_its_ends_is_a_plain_query() {
-        let all_image = Query::hybrid(picture(), "hat", 1.0).unwrap();
-        assert_eq!((all_image.images.len(), all_image.texts.len()), (1, 0));
-        let all_text = Query::hybrid(picture(), "hat", 0.0).unwrap();
-        assert_eq!((all_text.images.len(), all_text.texts.len()), (0, 1));
+        assert!(Query::new(Parts { texts: vec![("hat".into(), -0.4)], ..images(1.0) }).is_ok());
     }
 }

@@ -16,6 +16,7 @@ from ._core import (  # noqa: E402
     CatalogError,
     Encoder,
     FileError,
+    Hit,
     Index,
     InternalError,
     ModelError,
@@ -28,13 +29,14 @@ from ._core import (  # noqa: E402
 from .compare import compare_models  # noqa: E402
 from .convert.fp16 import halve_model  # noqa: E402
 from .convert.quantize.model import Quantization, quantize_model  # noqa: E402
-from .engine import Added, Engine, Query  # noqa: E402
+from .engine import Added, Engine  # noqa: E402
 from .evaluate.comparison import Comparison  # noqa: E402
 from .evaluate.result import Evaluation  # noqa: E402
 from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
-from .results import Hit, Item, Reference, Report, Results  # noqa: E402
+from .query import Query, SearchOptions  # noqa: E402
+from .results import Item, Reference, Report, Results  # noqa: E402
 from .service import Service  # noqa: E402
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ __all__ = [
     "Reference",
     "Report",
     "Results",
+    "SearchOptions",
     "Service",
     "UnknownItemError",
     "UnreadableTextWarning",

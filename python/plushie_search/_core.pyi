@@ -31,7 +31,12 @@ _NewItem: TypeAlias = tuple[_Text, _Image | Sequence[_Image], _Text | None, Mapp
 _Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int, int]
 _ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str]]]
 _By: TypeAlias = str | Mapping[str, float]
-_HitRow: TypeAlias = tuple[str, float, str, str | None, dict[str, Any]]
+_QueryRow: TypeAlias = tuple[
+    list[tuple[_Image, float]],
+    list[tuple[str, float]],
+    list[tuple[_Text, float]],
+    list[tuple[tuple[str | None, ArrayLike], float]],
+]
 
 class PlushieError(Exception):
     """The root of this package's errors. Each is a built-in error, too: a `CatalogError` is a `RuntimeError`.
@@ -270,6 +275,83 @@ def folder_items(folder: str | os.PathLike[str]) -> list[tuple[str, list[Path]]]
     """
 
 @final
+class Hit:
+    """One item that a search has found, and the reference of it that matched best.
+
+    Attributes:
+        rank: 1 for the best.
+        item: The item's id.
+        score: By default the cosine between query and reference, from -1 to 1; if several models looked up the query,
+            the mean of their cosines, each weighted as in the query or search. With `fusion="rrf"` a sum of weight /
+            (60 + rank), which is no cosine; with another `aggregate` that of all references of the item. Scores of
+            different models cannot be compared.
+        scores: For each model that looked up the query the cosine between query and reference.
+        probability: How likely the hit is right; None if the engine is not calibrated for such queries.
+        reference: The name of the matching reference: the picture's path, if it was added by one.
+        digest: The SHA-256 of the reference's content, 64 hexadecimal digits.
+        label: The item's class, if it has one.
+        text: The item's text, if it has one.
+        metadata: The item's metadata.
+        vectors: For each model that looked up the query the unit vector of the reference, float32 (dim,); None unless
+            the search asked for vectors.
+
+    Raises:
+        ValueError: The digest is not 64 hexadecimal digits, or `vectors` has other models than `scores`.
+    """
+
+    def __new__(
+        cls,
+        rank: int,
+        item: str,
+        score: float,
+        *,
+        reference: str = "",
+        digest: str | None = None,
+        label: str | None = None,
+        text: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        scores: dict[str, float] | None = None,
+        probability: float | None = None,
+        vectors: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> Hit: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def item(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def scores(self) -> dict[str, float]: ...
+    @property
+    def probability(self) -> float | None: ...
+    @property
+    def reference(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def text(self) -> str | None: ...
+    @property
+    def metadata(self) -> dict[str, Any]: ...
+    @property
+    def vectors(self) -> dict[str, NDArray[np.float32]] | None: ...
+    def to_dict(self) -> dict[str, Any]:
+        """Returns a plain dict of the attributes, ready for JSON; `vectors` only if there are any."""
+
+    def __eq__(self, other: object) -> bool: ...
+    def __reduce__(self) -> tuple[Callable[[], Hit], tuple[()]]: ...
+
+def each_image(images: _Image | Sequence[_Image]) -> tuple[list[Any], bool]:
+    """Returns one picture or many as a list, and whether it was one."""
+
+def each_text(texts: str | _Texts) -> tuple[list[str], bool]:
+    """Returns one text or many as a list, and whether it was one."""
+
+def each_vector(vectors: ArrayLike, name: str) -> tuple[NDArray[np.float32], bool]:
+    """Returns one vector or many as rows, (n, dim), and whether it was one. `name` is what errors call them."""
+
+@final
 class Engine:
     """An open catalog; `plushie_search.Engine` is its public face and has the documentation."""
 
@@ -318,56 +400,22 @@ class Engine:
     ) -> list[_ItemRow]: ...
     def __len__(self) -> int: ...
     def contains(self, id: object) -> bool: ...
-    def search_image(
-        self,
-        image: _Image | Sequence[_Image],
-        *,
-        k: int = 5,
-        where: Mapping[str, Any] | None = None,
-        min_score: float | None = None,
-        model: _By | None = None,
-    ) -> tuple[bool, list[list[_HitRow]]]: ...
-    def search_text(
-        self,
-        text: str | _Texts,
-        *,
-        k: int = 5,
-        where: Mapping[str, Any] | None = None,
-        min_score: float | None = None,
-        model: _By | None = None,
-    ) -> tuple[bool, list[list[_HitRow]]]: ...
-    def search_hybrid(
-        self,
-        image: _Image | Sequence[_Image],
-        text: str | _Texts,
-        *,
-        image_weight: float = 0.6,
-        k: int = 5,
-        where: Mapping[str, Any] | None = None,
-        min_score: float | None = None,
-        model: _By | None = None,
-    ) -> tuple[bool, list[list[_HitRow]]]: ...
     def search(
         self,
-        queries: list[tuple[list[tuple[_Image, float]], list[tuple[str, float]]]],
+        queries: list[_QueryRow],
         *,
         k: int = 5,
         where: Mapping[str, Any] | None = None,
         min_score: float | None = None,
-        model: _By | None = None,
-    ) -> list[list[_HitRow]]: ...
-    def search_vector(
-        self,
-        vector: ArrayLike | Mapping[str, ArrayLike],
-        *,
-        k: int = 5,
-        where: Mapping[str, Any] | None = None,
-        min_score: float | None = None,
-        model: _By | None = None,
-    ) -> tuple[bool, list[list[_HitRow]]]: ...
+        models: _By | None = None,
+        fusion: str = "sum",
+        aggregate: str = "max",
+        temperature: float = 0.1,
+        vectors: bool = False,
+    ) -> list[list[Hit]]: ...
     def encode_images(self, images: _Image | Sequence[_Image], *, model: str | None = None) -> NDArray[np.float32]: ...
     def encode_texts(self, texts: str | _Texts, *, model: str | None = None) -> NDArray[np.float32]: ...
-    def unreadable(self, texts: list[str], *, model: _By | None = None) -> list[bool]: ...
+    def unreadable(self, texts: list[str], *, models: _By | None = None) -> list[bool]: ...
     def unknown_keys(self, where: Mapping[str, Any]) -> list[str]: ...
     def stats(self) -> dict[str, Any]: ...
     def close(self) -> None: ...

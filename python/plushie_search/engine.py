@@ -3,70 +3,34 @@
 from __future__ import annotations
 
 import functools
-import numbers
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import tee, zip_longest
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from . import _core, forks, hub
 from .evaluate.run import evaluate
 from .paths import expanded
+from .query import Query, hybrid
 from .results import Item, Reference, Report, Results
 from .rows import Row, pictures, to_rows
-from .searcher import By, Progress, Where
 from .service import Remote, one_each
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Unpack
 
     from ._core import _Image as ImageLike
+    from ._core import _QueryRow
     from ._core import _Texts as TextsLike
     from .evaluate.result import Evaluation
     from .evaluate.run import Pictures, Texts, Unknown
-
-Text: TypeAlias = str | SupportsIndex
-"""A text, or a whole number, which means its digits."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Query:
-    """Pictures and texts, each with a weight; a negative weight means "and not like this".
-
-    ``image`` and ``text`` are each one thing, or a list of things and of ``(thing, weight)`` pairs:
-    ``Query(image=[(a, 1.0), (b, 0.5)], text=[("scarf", 0.5), ("hat", -0.4)])``. A thing of a list without a weight has
-    weight 1: ``Query(image=[a, b])``. What one model looks up is one vector: the weighted sum of the unit vectors of
-    its parts, scaled to length 1. Where one model looks up the pictures and another the texts, a score is the mean of
-    the two cosines, each weighted by the sum of its parts' weights without their signs.
-    """
-
-    image: ImageLike | Sequence[ImageLike | tuple[ImageLike, float]] | None = None
-    text: str | Sequence[str | tuple[str, float]] | None = None
-
-    def _parts(self) -> tuple[list[tuple[Any, float]], list[tuple[str, float]]]:
-        return _weighted(self.image), _weighted(self.text)
-
-
-def _weighted(part: Any) -> list[tuple[Any, float]]:
-    if part is None:
-        return []
-    if isinstance(part, list) or (isinstance(part, tuple) and not _is_pair(part)):
-        return [(one[0], float(one[1])) if _is_pair(one) else (one, 1.0) for one in part]
-    return [(part[0], float(part[1]))] if _is_pair(part) else [(part, 1.0)]
-
-
-def _texts(text: Any) -> str | Sequence[str]:
-    """The texts of an array or a column as a list; anything else as it is."""
-    return list(text) if hasattr(text, "__array__") and not isinstance(text, str) else text
-
-
-def _is_pair(part: Any) -> bool:
-    """Whether it is a thing with its weight."""
-    return isinstance(part, (list, tuple)) and len(part) == 2 and isinstance(part[1], numbers.Real)
+    from .query import By, SearchOptions, Text, Where
+    from .searcher import Progress
 
 
 @dataclass(frozen=True)
@@ -365,108 +329,53 @@ class Engine:
 
     @overload
     def search_image(  # type: ignore[overload-overlap]
-        self,
-        image: ImageLike,
-        *,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
+        self, image: ImageLike, **options: Unpack[SearchOptions]
     ) -> Results: ...
     @overload
+    def search_image(self, image: Sequence[ImageLike], **options: Unpack[SearchOptions]) -> list[Results]: ...
     def search_image(
-        self,
-        image: Sequence[ImageLike],
-        *,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
-    ) -> list[Results]: ...
-    def search_image(
-        self,
-        image: ImageLike | Sequence[ImageLike],
-        *,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
+        self, image: ImageLike | Sequence[ImageLike], **options: Unpack[SearchOptions]
     ) -> Results | list[Results]:
-        """The ``k`` items whose references look most like ``image``, each with the reference that matched best.
+        """Returns the items whose references look most like ``image``, each with the reference that matched best.
 
         Args:
             image: A path, bytes, file object, PIL image, numpy array (HWC uint8, or float in 0..1); or a list of
                 them, which is computed as one batch and gives a list.
-            k: How many items; a catalog with fewer gives fewer.
-            where: Only items that fit: ``{"label": "bear", "price": {"$lt": 20}}``, with ``$eq $ne $lt $lte $gt
-                $gte $in $nin $contains $not_contains $all $size $exists $and $or $not``; keys are ``id``, ``label``,
-                ``text`` or those of the metadata. Of a list a comparison holds if it does for a member.
-            min_score: Only hits with at least this score.
-            model: The name of the model that looks it up, of those in :attr:`models`; the first that sees pictures
-                unless told. Or several, each with a weight: ``{"dinov2-small": 0.6, "ViT-B-32::openai": 0.4}``. Then a
-                score is the mean of their cosines with these weights.
+            options: Those of :class:`SearchOptions`, as every search takes them: ``k``, ``where``, ``min_score``,
+                ``models``, ``fusion``, ``aggregate``, ``temperature``, ``vectors``.
 
         Raises:
             PictureError: The picture cannot be decoded.
             ValueError: k < 1, the filter cannot be read, or there is no such model.
             ModelError: The model sees no pictures.
         """
-        single, rows = self._core.search_image(image, k=k, where=where, min_score=min_score, model=model)
-        return self._answered(single, rows, image, where, _names(model or self._sees))
+        images, single = _core.each_image(image)
+        shown = [image] if single else list(image) if isinstance(image, (list, tuple)) else [image] * len(images)
+        rows: list[_QueryRow] = [([(one, 1.0)], [], [], []) for one in images]
+        return self._search(single, rows, shown, options, self._sees)
 
     @overload
     def search_text(  # type: ignore[overload-overlap]
-        self,
-        text: str,
-        *,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
+        self, text: str, **options: Unpack[SearchOptions]
     ) -> Results: ...
     @overload
-    def search_text(
-        self,
-        text: TextsLike,
-        *,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
-    ) -> list[Results]: ...
-    def search_text(
-        self,
-        text: str | TextsLike,
-        *,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
-    ) -> Results | list[Results]:
-        """The ``k`` items whose references fit ``text`` best; a list of texts gives a list.
+    def search_text(self, text: TextsLike, **options: Unpack[SearchOptions]) -> list[Results]: ...
+    def search_text(self, text: str | TextsLike, **options: Unpack[SearchOptions]) -> Results | list[Results]:
+        """Returns the items whose references fit ``text`` best; a list of texts gives a list.
 
-        The first model that reads texts looks it up, unless ``model`` names another or several with weights.
+        ``options`` are those of :class:`SearchOptions`. The first model that reads texts looks it up by default.
 
         Raises:
             ValueError: The text is empty or very long, k < 1, the filter cannot be read, or there is no such model.
             ModelError: No model reads texts; the message says how to have one.
         """
-        text = _texts(text)
-        single, rows = self._core.search_text(text, k=k, where=where, min_score=min_score, model=model)
-        notes = self._unread([[text]] if isinstance(text, str) else [[one] for one in text], model)
-        return self._answered(single, rows, text, where, _names(model or self._reads), notes=notes)
+        texts, single = _core.each_text(text)
+        rows: list[_QueryRow] = [([], [(one, 1.0)], [], []) for one in texts]
+        return self._search(single, rows, texts, options, self._reads)
 
     @overload
     def search_hybrid(  # type: ignore[overload-overlap]
-        self,
-        image: ImageLike,
-        text: str,
-        *,
-        image_weight: float = 0.6,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
+        self, image: ImageLike, text: str, *, image_weight: float = 0.6, **options: Unpack[SearchOptions]
     ) -> Results: ...
     @overload
     def search_hybrid(
@@ -475,10 +384,7 @@ class Engine:
         text: TextsLike,
         *,
         image_weight: float = 0.6,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
+        **options: Unpack[SearchOptions],
     ) -> list[Results]: ...
     def search_hybrid(
         self,
@@ -486,88 +392,114 @@ class Engine:
         text: str | TextsLike,
         *,
         image_weight: float = 0.6,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
+        **options: Unpack[SearchOptions],
     ) -> Results | list[Results]:
-        """The ``k`` items that look like ``image`` and fit ``text``.
+        """Returns the items that look like ``image`` and fit ``text``.
 
-        The query is ``image_weight`` of the picture's unit vector and the rest of the text's. Where one model looks up
-        the picture and another the text, a score is ``image_weight`` of the picture's cosine and the rest of the
-        text's; with ``model`` that one looks up both. Lists of pictures and texts of the same length give a list.
-        Where ``model`` has weights for several, each looks up what it can, as one vector, and counts its weight.
+        The query is ``image_weight`` of the picture's unit vector and the rest of the text's; at 1 the text counts for
+        nothing, at 0 the picture. If one model looks up the picture and another the text, a score is ``image_weight``
+        of the picture's cosine and the rest of the text's. Lists of pictures and texts of the same length give a list.
+        ``options`` are those of :class:`SearchOptions`: with a name as ``models`` that model looks up both; with
+        weights for several, each looks up what it can, as one vector, and counts its weight.
+
+        Raises:
+            ValueError: ``image_weight`` is not between 0 and 1, or as in :meth:`search_image` and :meth:`search_text`.
         """
-        text = _texts(text)
-        single, rows = self._core.search_hybrid(
-            image, text, image_weight=image_weight, k=k, where=where, min_score=min_score, model=model
-        )
-        notes = self._unread([[text]] if isinstance(text, str) else [[one] for one in text], model)
-        return self._answered(single, rows, text, where, self._asked(model, image=True, text=True), notes=notes)
+        images, single = _core.each_image(image)
+        texts, single_text = _core.each_text(text)
+        if single != single_text or len(images) != len(texts):
+            one, many = f"{len(images)} pictures", f"{len(texts)} texts"
+            raise ValueError(
+                "a hybrid search takes one picture and one text, or lists of the same length; got "
+                f"{'one picture' if single else one} and {'one text' if single_text else many}"
+            )
+        queries = [hybrid(picture, words, image_weight) for picture, words in zip(images, texts, strict=True)]
+        rows = [query._row() for query in queries]
+        return self._search(single, rows, texts, options, self._asked(None, image=True, text=True), texts=texts)
 
     def search_vector(
-        self,
-        vector: ArrayLike | Mapping[str, ArrayLike],
-        *,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
+        self, vector: ArrayLike | Mapping[str, ArrayLike], **options: Unpack[SearchOptions]
     ) -> Results | list[Results]:
-        """The ``k`` items nearest to a vector of this engine's model: (dim,), or (n, dim) for a list of results.
+        """Returns the items nearest to a vector of this engine's model: (dim,), or (n, dim) for a list of results.
 
-        Numbers of any kind are taken, in an array or in lists, and rounded to float32.
-
-        Of several models it is the first one's, unless ``model`` names another. A dict with a vector of each of several
-        models, by name, goes with a dict of their weights as ``model``.
+        Numbers of any kind are taken, float16, float32 or float64, in an array or in lists, and rounded to float32.
+        ``options`` are those of :class:`SearchOptions`. The vector is one of the first model, unless ``models`` names
+        another. A dict with a vector of each of several models, by name, goes with a dict of their weights as
+        ``models``; by default each counts as much.
 
         Raises:
             ValueError: The numbers or models do not fit, or a vector has NaN or no length.
         """
-        single, rows = self._core.search_vector(vector, k=k, where=where, min_score=min_score, model=model)
-        return self._answered(single, rows, "vector", where, _names(model or self._models[0]))
+        if not isinstance(vector, Mapping):
+            array, single = _core.each_vector(vector, "vector")
+            rows: list[_QueryRow] = [([], [], [], [((None, row), 1.0)]) for row in array]
+            return self._search(single, rows, ["vector"] * len(rows), options, self._models[0])
+        columns = {name: _core.each_vector(array, f"vector[{name!r}]") for name, array in vector.items()}
+        lengths = {len(array) for array, _ in columns.values()}
+        if len(lengths) > 1:
+            raise ValueError("each part of a search needs a vector for each query: the arrays differ in length")
+        rows = [
+            ([], [], [], [((name, array[number]), 1.0) for name, (array, _) in columns.items()])
+            for number in range(max(lengths, default=0))
+        ]
+        single = all(single for _, single in columns.values())
+        return self._search(single, rows, ["vector"] * len(rows), options, " + ".join(columns))
 
     @overload
-    def search(
-        self,
-        query: Query,
-        *,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
-    ) -> Results: ...
+    def search(self, query: Query, **options: Unpack[SearchOptions]) -> Results: ...
     @overload
-    def search(
-        self,
-        query: Sequence[Query],
-        *,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
-    ) -> list[Results]: ...
-    def search(
-        self,
-        query: Query | Sequence[Query],
-        *,
-        k: int = 5,
-        where: Where | None = None,
-        min_score: float | None = None,
-        model: By | None = None,
-    ) -> Results | list[Results]:
-        """The ``k`` items nearest to a :class:`Query` of several weighted parts; a list gives a list.
+    def search(self, query: Sequence[Query], **options: Unpack[SearchOptions]) -> list[Results]: ...
+    def search(self, query: Query | Sequence[Query], **options: Unpack[SearchOptions]) -> Results | list[Results]:
+        """Returns the items nearest to a :class:`Query` of several weighted parts; a list gives a list.
 
-        With ``model``, that one looks up pictures and texts. Where it has weights for several, each looks up what it
-        can, as one vector, and counts its weight.
+        ``options`` are those of :class:`SearchOptions`: with a name as ``models`` that model looks up all parts; with
+        weights for several, each looks up what it can, as one vector, and counts its weight.
+
+        Raises:
+            KeyError: There is no such item.
+            ValueError: A query has no part, its parts cancel each other out, or as in the other searches.
         """
         single = isinstance(query, Query)
         queries: Sequence[Query] = [query] if isinstance(query, Query) else query
-        parts = [q._parts() for q in queries]
-        rows = self._core.search(parts, k=k, where=where, min_score=min_score, model=model)
-        asked = [self._asked(model, image=q.image is not None, text=q.text is not None) for q in queries]
-        notes = self._unread([[text for text, _ in texts] for _, texts in parts], model)
-        return self._answered(single, rows, query, where, *asked, notes=notes)
+        rows = [one._row() for one in queries]
+        asked = [
+            self._asked(None, image=bool(images), text=bool(texts), first=bool(items or vectors))
+            for images, texts, items, vectors in rows
+        ]
+        return self._search(single, rows, queries, options, *asked)
+
+    def _search(
+        self,
+        single: bool,
+        rows: list[_QueryRow],
+        shown: Sequence[Any],
+        options: SearchOptions,
+        *asked: str | None,
+        texts: Sequence[str] = (),
+    ) -> Results | list[Results]:
+        """Searches for queries that are ``shown`` so.
+
+        ``asked`` has the models that look them up by default, for all of them or for each. ``texts`` has the text of
+        each query, which it may weigh with 0; by default they are those in ``rows``.
+        """
+        found = self._core.search(rows, **options)
+        where, models = options.get("where"), options.get("models")
+        words = [[text] for text in texts] if texts else [[text for text, _ in row[1]] for row in rows]
+        notes = self._unread(words, models) if any(words) else []
+        names = [_names(models)] if models else asked
+        if single and not notes and (found[0] or not where):
+            return Results(found[0], query=shown[0], model=names[0])
+        keys = self._unknown_keys(where) if where and not all(found) else []
+        results = [
+            Results(
+                hits,
+                query=shown[number],
+                model=names[number if len(names) > 1 else 0],
+                warnings=[*(notes[number] if notes else ()), *(keys if not hits else ())],
+            )
+            for number, hits in enumerate(found)
+        ]
+        return results[0] if single else results
 
     # Vectors
 
@@ -677,13 +609,13 @@ class Engine:
         """The name of the model that looks up texts unless a search names another; None if none reads any."""
         return self._reads
 
-    def _unread(self, texts: Sequence[Sequence[str]], model: By | None) -> list[list[str]]:
+    def _unread(self, texts: Sequence[Sequence[str]], models: By | None) -> list[list[str]]:
         """For each query, a warning for each of its texts of which no model knows a word. One for all is issued."""
         flat = [text for part in texts for text in part]
-        unread = {text for text, bad in zip(flat, self._core.unreadable(flat, model=model), strict=True) if bad}
+        unread = {text for text, bad in zip(flat, self._core.unreadable(flat, models=models), strict=True) if bad}
         if not unread:
             return [[] for _ in texts]
-        name = _names(model or self._reads)
+        name = _names(models or self._reads)
         note = {text: f"{name} knows no word of {_beginning(text)}, so the hits do not depend on it" for text in unread}
         first = next(text for text in flat if text in unread)
         more = f", and of {len(unread) - 1} more" if len(unread) > 1 else ""
@@ -691,40 +623,14 @@ class Engine:
             f"{name} knows no word of {_beginning(first)}{more}, so the hits do not depend on it; use words of its "
             "languages, which stats() tells, or a model that reads this one",
             _core.UnreadableTextWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return [[note[text] for text in dict.fromkeys(part) if text in unread] for part in texts]
 
-    def _answered(
-        self,
-        single: bool,
-        batch: list[list[tuple[Any, ...]]],
-        query: Any,
-        where: Where | None,
-        *models: str | None,
-        notes: Sequence[Sequence[str]] = (),
-    ) -> Results | list[Results]:
-        """The results of one query or many; ``models`` has the name of the model that was asked, or one for each."""
-        if single and not notes and (batch[0] or not where):
-            return Results(batch[0], query=query, model=models[0])
-        keys = self._unknown_keys(where) if where and not all(batch) else []
-        queries = [query] if single else query if isinstance(query, (list, tuple)) else [query] * len(batch)
-        names = models if len(models) == len(batch) else models * len(batch)
-        results = [
-            Results(
-                rows,
-                query=one,
-                model=name,
-                warnings=[*(notes[number] if notes else ()), *(keys if not rows else ())],
-            )
-            for number, (rows, one, name) in enumerate(zip(batch, queries, names, strict=False))
-        ]
-        return results[0] if single else results
-
-    def _asked(self, model: By | None, *, image: bool, text: bool) -> str | None:
-        """The names of what looks up pictures and texts."""
-        default = {name: 1.0 for name, used in ((self._sees, image), (self._reads, text)) if used and name is not None}
-        return _names(model or default)
+    def _asked(self, models: By | None, *, image: bool, text: bool, first: bool = False) -> str | None:
+        """The names of what looks up pictures, texts, and items or vectors."""
+        asked = ((self._sees, image), (self._reads, text), (self._models[0], first))
+        return _names(models or {name: 1.0 for name, used in asked if used and name is not None})
 
     @property
     def path(self) -> str:

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
+from ._core import Hit
 from .show.grid import answer
 from .show.table import counted, printable, shortened, shorter_path, table
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One item that was found, and the reference of it that matched best.
-
-    Attributes:
-        rank: 1 for the best.
-        item: The item's id.
-        score: The cosine between query and reference, from -1 to 1; where two models looked up a picture and a text,
-            the mean of two, weighted as the query's parts are. Scores of different models cannot be compared.
-        reference: The name of the matching reference: the picture's path, if it was added by one.
-        label: The item's class, if it has one.
-        metadata: The item's metadata.
-    """
-
-    rank: int
-    item: str
-    score: float
-    reference: str
-    label: str | None
-    metadata: dict[str, Any]
+#: The columns of a table of hits.
+COLUMNS = (
+    "rank",
+    "item",
+    "score",
+    "scores",
+    "probability",
+    "reference",
+    "digest",
+    "label",
+    "text",
+    "metadata",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +85,11 @@ class Results(Sequence[Hit]):
         warnings: Why the hits may not be those that were meant: words that the model does not know, or a key of the
             filter that no item has.
 
-    Prints as a table, shows as a grid of pictures in a notebook, and converts with :meth:`to_dicts` and
-    :meth:`to_pandas`. A slice of it is a `Results` again, whose hits keep their ranks.
+    Prints as a table, shows as a grid of pictures in a notebook, and converts with :meth:`to_dicts`,
+    :meth:`to_pandas` and :meth:`to_arrow`. A slice of it is a `Results` again, whose hits keep their ranks.
 
-    >>> results = Results([("bear", 0.9, "bear.jpg", "toy", {}), ("cat", 0.5, "cat.jpg", None, {})], query="a bear")
+    >>> hits = [Hit(1, "bear", 0.9, reference="bear.jpg", label="toy"), Hit(2, "cat", 0.5, reference="cat.jpg")]
+    >>> results = Results(hits, query="a bear")
     >>> results[0].item
     'bear'
     >>> results
@@ -102,26 +99,18 @@ class Results(Sequence[Hit]):
     2  cat   0.500         cat.jpg
     """
 
-    __slots__ = ("_ranks", "_rows", "model", "query", "warnings")
+    __slots__ = ("_hits", "model", "query", "warnings")
 
     def __init__(
-        self,
-        rows: Sequence[tuple[Any, ...]],
-        *,
-        query: object = None,
-        ranks: Sequence[int] | None = None,
-        model: str | None = None,
-        warnings: Sequence[str] = (),
+        self, hits: Sequence[Hit], *, query: object = None, model: str | None = None, warnings: Sequence[str] = ()
     ) -> None:
-        # Hits are made when asked for: a search costs no more Python than this.
-        self._rows = rows
-        self._ranks = range(1, len(rows) + 1) if ranks is None else ranks
+        self._hits = hits
         self.query = query
         self.model = model
         self.warnings = tuple(warnings)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._hits)
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...
@@ -129,18 +118,11 @@ class Results(Sequence[Hit]):
     def __getitem__(self, index: slice) -> Results: ...
     def __getitem__(self, index: int | slice) -> Hit | Results:
         if isinstance(index, slice):
-            return Results(
-                self._rows[index],
-                query=self.query,
-                ranks=self._ranks[index],
-                model=self.model,
-                warnings=self.warnings,
-            )
-        return Hit(self._ranks[index], *self._rows[index])
+            return Results(self._hits[index], query=self.query, model=self.model, warnings=self.warnings)
+        return self._hits[index]
 
     def __iter__(self) -> Iterator[Hit]:
-        for rank, row in zip(self._ranks, self._rows, strict=True):
-            yield Hit(rank, *row)
+        return iter(self._hits)
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, Results) else NotImplemented
@@ -148,11 +130,11 @@ class Results(Sequence[Hit]):
     __hash__ = None  # type: ignore[assignment]
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The hits as plain dicts, ready for JSON."""
-        return [asdict(hit) for hit in self]
+        """Returns the hits as plain dicts, ready for JSON; ``vectors`` is a key if the search asked for vectors."""
+        return [hit.to_dict() for hit in self]
 
     def to_pandas(self) -> pd.DataFrame:
-        """The hits as a data frame with a hit's attributes as columns.
+        """Returns the hits as a data frame with a hit's attributes as columns.
 
         Raises:
             ImportError: pandas is not installed.
@@ -161,12 +143,42 @@ class Results(Sequence[Hit]):
             import pandas as pd
         except ImportError as error:
             raise ImportError("Results.to_pandas needs pandas; install it with: pip install pandas") from error
-        return pd.DataFrame(self.to_dicts(), columns=list(Hit.__dataclass_fields__))
+        rows = self.to_dicts()
+        return pd.DataFrame(rows, columns=list(rows[0] if rows else COLUMNS))
+
+    def to_arrow(self) -> pa.Table:
+        """Returns the hits as an Arrow table with a hit's attributes as columns.
+
+        ``scores`` is a map of float64 by model, ``vectors`` (if the search asked for them) one of lists of float32,
+        and ``metadata`` a JSON text.
+
+        Raises:
+            ImportError: pyarrow is not installed.
+        """
+        try:
+            import pyarrow as pa
+        except ImportError as error:
+            raise ImportError("Results.to_arrow needs pyarrow; install it with: pip install pyarrow") from error
+        rows = self.to_dicts()
+        for row in rows:
+            row["metadata"] = json.dumps(row["metadata"], ensure_ascii=False)
+            row["scores"] = list(row["scores"].items())
+            if "vectors" in row:
+                row["vectors"] = list(row["vectors"].items())
+        kinds = {
+            "rank": pa.int64(),
+            "score": pa.float64(),
+            "scores": pa.map_(pa.string(), pa.float64()),
+            "probability": pa.float64(),
+            "vectors": pa.map_(pa.string(), pa.list_(pa.float32())),
+        }
+        names = list(rows[0] if rows else COLUMNS)
+        return pa.Table.from_pylist(rows, schema=pa.schema([(name, kinds.get(name, pa.string())) for name in names]))
 
     def __repr__(self) -> str:
         head = f"{len(self)} hit{'' if len(self) == 1 else 's'}{_for(self.query)}"
         head = "\n".join([head, *(f"warning: {printable(warning)}" for warning in self.warnings)])
-        if not self._rows:
+        if not self._hits:
             return head
         rows = [
             (str(hit.rank), hit.item, f"{hit.score:.3f}", hit.label or "", shorter_path(hit.reference)) for hit in self

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from .query import By, Where
 from .results import Item, Results
 
 if TYPE_CHECKING:
@@ -15,12 +16,6 @@ if TYPE_CHECKING:
 
 Progress: TypeAlias = Callable[[int, int | None, str], object]
 """Called with (pictures done, pictures in all or None if their number is not known, the item that comes next)."""
-
-Where: TypeAlias = Mapping[str, Any]
-"""A filter of items by their metadata."""
-
-By: TypeAlias = str | Mapping[str, float]
-"""The name of a model, or of several with how much each counts."""
 
 
 class Searcher(Protocol):
@@ -55,12 +50,12 @@ class Searcher(Protocol):
         """Returns the unit vectors of an item's references, of shape (references, dimension)."""
 
     def search_image(
-        self, image: list[ImageLike], /, *, k: int, where: Where | None = None, model: By | None = None
+        self, image: list[ImageLike], /, *, k: int, where: Where | None = None, models: By | None = None
     ) -> list[Results]:
         """Finds items by each of several pictures."""
 
     def search_text(
-        self, text: list[str], /, *, k: int, where: Where | None = None, model: By | None = None
+        self, text: list[str], /, *, k: int, where: Where | None = None, models: By | None = None
     ) -> list[Results]:
         """Finds items by each of several texts."""
 
@@ -71,6 +66,6 @@ class Searcher(Protocol):
         *,
         k: int,
         where: Where | None = None,
-        model: By | None = None,
+        models: By | None = None,
     ) -> Sequence[Results] | Results:
         """Finds items by vectors of shape (queries, dimension) for each model."""

@@ -1,27 +1,19 @@
-//! Searching: encode, catch up, scan, show.
+//! Searching: plan, encode, find candidates, show them as hits.
 
-use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::engine::{Engine, Live, Shown, reads};
+use crate::engine::live::State;
+use crate::engine::{Engine, reads};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::index::{self, Found};
-use crate::query::{Batch, Lookup, Part, Query};
+use crate::fusion::{Aggregate, Candidate, Fusion};
+use crate::index::{Part, Request};
+use crate::query::{self, Batch, Lookup, Query};
+use crate::selection::Rows;
 use crate::store::Entry;
-use crate::vectors::Vectors;
-
-/// Vectors that are read from the store at once while the index catches up.
-const STEP: usize = 16_384;
-/// Bytes of the entries of hits that are kept in memory.
-const REMEMBERED: usize = 32 << 20;
-/// The largest entry of them: to make Python's objects of a larger one takes longer than to read it again.
-const LARGEST: usize = 64 << 10;
-/// Bytes that an entry takes beside its texts, about.
-const ENTRY: usize = 256;
-/// How far the square of a vector's length may be from 1: rounding of 4,096 numbers to 32 bits stays far below.
-const UNIT: f32 = 1e-3;
 
 /// What a search returns.
 #[derive(Debug, Clone)]
@@ -32,9 +24,15 @@ pub struct Search {
     pub filter: Option<Value>,
     /// Only hits with at least this score.
     pub min_score: Option<f32>,
-    /// The models that look everything up that they can, each with how much it counts. Where none is named, pictures are
-    /// looked up by the first one that sees pictures and texts by the first one that reads texts.
+    /// Models to search with, and their weights. If empty, pictures use the first model with an image tower, texts the
+    /// first with a text tower, items and vectors the first model.
     pub models: Vec<(String, f32)>,
+    /// Combines the scores of several models.
+    pub fusion: Fusion,
+    /// Combines the scores of an item's references.
+    pub aggregate: Aggregate,
+    /// Whether hits have the vectors of their references.
+    pub vectors: bool,
 }
 
 /// An item that was found.
@@ -42,91 +40,109 @@ pub struct Search {
 pub struct Hit {
     /// The item, and the reference that matched best.
     pub entry: Arc<Entry>,
-    /// The cosine between the query and that reference; where two models have looked up its parts, the mean of their
-    /// cosines, each weighted as its parts are.
+    /// The item's score: by default the cosine between the query and that reference, or the weighted mean of the cosines
+    /// of several models.
     pub score: f32,
+    /// The models that were asked.
+    pub models: Arc<[String]>,
+    /// For each of them the cosine between the query and that reference.
+    pub scores: Vec<f32>,
+    /// For each of them the vector of that reference, if the search asks for vectors.
+    pub vectors: Vec<Vec<f32>>,
+}
+
+/// Candidates of one query: row `row` of a batch that these models look up.
+struct Found<'a> {
+    batch: &'a Batch,
+    models: Arc<[String]>,
+    row: usize,
+    candidates: Vec<Candidate>,
 }
 
 impl Engine {
-    /// The best items for each query, best first.
+    /// The best items for each query, best first. The items of a query are not among them.
     ///
     /// # Errors
-    /// Those of the encoders; [`Error::Model`] when no model can look up a query,
-    /// [`Error::Argument`] when k is 0 or the filter cannot be understood.
+    /// Those of the encoders; [`Error::Model`] when no model can look up a query, [`Error::UnknownItem`] for an item of a
+    /// query, [`Error::Argument`] when k is 0, the models or vectors do not fit, or the filter cannot be understood.
     pub fn search(&self, queries: &[Query], search: &Search) -> Result<Vec<Vec<Hit>>> {
-        let batches = Query::encode(queries, &self.lookups(queries, &search.models)?)?;
+        if search.k == 0 {
+            return Err(Error::argument("k must be at least 1"));
+        }
+        let lookups = self.lookups(queries, &search.models)?;
+        let batches = Query::encode(queries, &lookups, |id, space| self.item_vector(id, space))?;
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
-        let live = self.current()?;
+        let state = self.current()?;
         let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
-        let mut found = vec![Vec::new(); queries.len()];
-        for Batch { queries, parts } in &batches {
-            let dims = parts.iter().map(|part| part.vectors.dim()).sum();
-            let scan = || match &parts[..] {
-                [part] => live.index.search(part.space, &part.vectors, search.k, allowed.as_ref(), search.min_score),
-                parts => {
-                    let parts: Vec<index::Part<'_>> = parts.iter().map(Part::borrowed).collect();
-                    live.index.search_sum(&parts, search.k, allowed.as_ref(), search.min_score)
-                }
-            };
-            for (number, hits) in queries.iter().zip(self.scan(&live, queries.len(), dims, scan)?) {
-                found[*number] = hits;
+        let mut found: Vec<Option<Found<'_>>> = queries.iter().map(|_| None).collect();
+        for batch in &batches {
+            let models: Arc<[String]> = batch.parts.iter().map(|part| self.names()[part.space].to_owned()).collect();
+            // A query's own items are taken out of what was found.
+            let items = batch.queries.iter().map(|number| queries[*number].items().len()).max().unwrap_or_default();
+            let candidates =
+                self.candidates(&state, batch, search, search.k.saturating_add(items), allowed.as_ref())?;
+            for (row, (number, candidates)) in batch.queries.iter().zip(candidates).enumerate() {
+                found[*number] = Some(Found { batch, models: Arc::clone(&models), row, candidates });
             }
         }
-        self.hits(&live, &found)
+        self.hits(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)
     }
 
-    /// The best items for each vector of one of this engine's models, the first unless the search names another; best
-    /// first.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when k is 0, the dimension is another, there is no such model or the
-    /// filter cannot be understood.
-    pub fn search_vectors(&self, queries: &Vectors, search: &Search) -> Result<Vec<Vec<Hit>>> {
-        let space = match &search.models[..] {
-            [] => 0,
-            [(name, _)] => self.space(name)?,
-            _ => return Err(Error::argument("a vector belongs to one model: name it, or give a vector of each model")),
-        };
-        let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
-        let live = self.current()?;
-        let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
-        let scan = || live.index.search(space, queries, search.k, allowed.as_ref(), search.min_score);
-        let found = self.scan(&live, queries.len(), queries.dim(), scan)?;
-        self.hits(&live, &found)
-    }
-
-    /// The best items for queries of which there is a vector for each model that the search names, best first.
-    ///
-    /// # Errors
-    /// Those of [`Engine::search_vectors`]; [`Error::Argument`] when there are not as many vectors of each model, or a model
-    /// has vectors but no weight or the reverse.
-    pub fn search_vectors_of_each(&self, queries: &[(String, Vectors)], search: &Search) -> Result<Vec<Vec<Hit>>> {
-        let weights = self.weights(&search.models)?;
-        let all: f32 = weights.iter().map(|(_, weight)| weight).sum();
-        let count = queries.first().map_or(0, |(_, vectors)| vectors.len());
-        let mut shares = Vec::with_capacity(weights.len());
-        for (name, _) in queries {
-            let space = self.space(name)?;
-            let weight = weights.iter().find(|(of, _)| *of == space);
-            let (_, weight) =
-                weight.ok_or_else(|| Error::argument(format!("model {name:?} has vectors, but no weight")))?;
-            shares.push((space, vec![weight / all; count]));
-        }
-        if let Some((space, _)) = weights.iter().find(|(space, _)| shares.iter().all(|(of, _)| of != space)) {
-            return Err(Error::argument(format!("model {:?} has a weight, but no vectors", self.names()[*space])));
-        }
-        let parts: Vec<index::Part<'_>> = queries
+    /// The best `k` candidates for each query of a batch.
+    fn candidates(
+        &self,
+        state: &State,
+        batch: &Batch,
+        search: &Search,
+        k: usize,
+        allowed: Option<&Rows>,
+    ) -> Result<Vec<Vec<Candidate>>> {
+        let parts: Vec<Part<'_>> = batch
+            .parts
             .iter()
-            .zip(&shares)
-            .map(|((_, vectors), (space, weights))| index::Part { space: *space, vectors, weights })
+            .map(|part| Part { space: part.space, vectors: &part.vectors, weights: &part.weights })
             .collect();
-        let dims = parts.iter().map(|part| part.vectors.dim()).sum();
-        let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
-        let live = self.current()?;
-        let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
-        let scan = || live.index.search_sum(&parts, search.k, allowed.as_ref(), search.min_score);
-        let found = self.scan(&live, count, dims, scan)?;
-        self.hits(&live, &found)
+        state.index.search(&Request {
+            parts: &parts,
+            k,
+            allowed,
+            min_score: search.min_score,
+            fusion: search.fusion,
+            aggregate: search.aggregate,
+            pool: Some(self.workers()),
+        })
+    }
+
+    /// What candidates are to people. One that was removed since the scan is left out.
+    fn hits(&self, state: &State, queries: &[Query], found: &[Found<'_>], search: &Search) -> Result<Vec<Vec<Hit>>> {
+        let rows: Vec<(i64, i64)> =
+            found.iter().flat_map(|found| &found.candidates).map(|found| (found.item, found.reference)).collect();
+        let mut entries = state.entries(&self.store, &rows)?.into_iter();
+        let mut answers = Vec::with_capacity(found.len());
+        for (query, found) in queries.iter().zip(found) {
+            let own: Vec<Cow<'_, str>> = query.items().map(|id| self.spelling(id)).collect::<Result<_>>()?;
+            let mut hits = Vec::with_capacity(found.candidates.len().min(search.k));
+            for candidate in &found.candidates {
+                let Some(entry) = entries.next().flatten() else { continue };
+                if hits.len() < search.k && !own.iter().any(|id| **id == entry.id) {
+                    hits.push(hit(state, found, candidate, entry, search));
+                }
+            }
+            answers.push(hits);
+        }
+        Ok(answers)
+    }
+
+    /// The mean of an item's vectors of a model.
+    fn item_vector(&self, id: &str, space: usize) -> Result<Vec<f32>> {
+        let name = self.names()[space].to_owned();
+        let vectors = self.vectors(id, Some(&name))?;
+        let mut sum = vec![0.0_f64; vectors.dim()];
+        for row in vectors.rows() {
+            sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+        }
+        let count = vectors.len().max(1) as f64;
+        Ok(sum.into_iter().map(|sum| (sum / count) as f32).collect())
     }
 
     /// Models by their numbers, each with its weight.
@@ -145,129 +161,88 @@ impl Engine {
         Ok(weights)
     }
 
-    /// Who looks up what of the queries.
+    /// Plans which model looks up what of the queries.
     fn lookups(&self, queries: &[Query], models: &[(String, f32)]) -> Result<Vec<Lookup<'_>>> {
-        let (images, texts) = (queries.iter().any(Query::has_images), queries.iter().any(Query::has_texts));
-        let by = |space: usize, images, texts, weight| {
-            let encoder = &self.encoders[space];
-            Lookup { encoder, space, images, texts, weight }
+        let weights = self.weights(models)?;
+        let mut lookups: Vec<Lookup<'_>> = Vec::new();
+        let by = |space: usize, weight| Lookup {
+            encoder: &self.encoders[space],
+            name: self.encoders[space].model().name(),
+            space,
+            images: false,
+            texts: false,
+            items: false,
+            unnamed: false,
+            weight,
         };
-        if let [] | [_] = models {
-            let model = models.first().map(|(name, _)| name.as_str());
-            let seeing = images.then(|| self.seeing(model)).transpose()?;
-            let reading = texts.then(|| self.reading(model)).transpose()?;
-            if seeing.is_some() && seeing == reading {
-                return Ok(seeing.map(|space| by(space, true, true, None)).into_iter().collect());
+        let images = queries.iter().any(Query::has_images);
+        let texts = queries.iter().any(Query::has_texts);
+        let (items, unnamed) =
+            (queries.iter().any(|query| query.items().len() > 0), queries.iter().any(Query::has_unnamed));
+        if weights.len() > 1 {
+            let several = |&(space, weight): &(usize, f32)| Lookup {
+                images: true,
+                texts: reads(&self.encoders[space]),
+                items: true,
+                ..by(space, Some(weight))
+            };
+            lookups = weights.iter().map(several).collect();
+            if texts && !lookups.iter().any(|by| by.texts) {
+                self.reading(Some(&models[0].0))?;
             }
-            let seeing = seeing.map(|space| by(space, true, false, None));
-            return Ok(seeing.into_iter().chain(reading.map(|space| by(space, false, true, None))).collect());
+            if unnamed {
+                return Err(Error::argument("a vector belongs to one model: name it, or give a vector of each model"));
+            }
+        } else {
+            let model = models.first().map(|(name, _)| name.as_str());
+            let mut place = |space: usize| {
+                lookups.iter().position(|by| by.space == space).unwrap_or_else(|| {
+                    lookups.push(by(space, None));
+                    lookups.len() - 1
+                })
+            };
+            let seeing = images.then(|| self.seeing(model)).transpose()?.map(&mut place);
+            let reading = texts.then(|| self.reading(model)).transpose()?.map(&mut place);
+            let first = (items || unnamed).then(|| place(weights.first().map_or(0, |(space, _)| *space)));
+            match weights.first() {
+                Some((space, _)) => _ = place(*space),
+                None => {
+                    queries.iter().flat_map(Query::named).try_for_each(|name| self.space(name).map(|s| _ = place(s)))?
+                }
+            }
+            seeing.into_iter().for_each(|place| lookups[place].images = true);
+            reading.into_iter().for_each(|place| lookups[place].texts = true);
+            first.into_iter().for_each(|place| (lookups[place].items, lookups[place].unnamed) = (items, unnamed));
         }
-        let several = self.weights(models)?.into_iter();
-        let lookups: Vec<Lookup<'_>> =
-            several.map(|(space, weight)| by(space, true, reads(&self.encoders[space]), Some(weight))).collect();
-        if texts && !lookups.iter().any(|by| by.texts) {
-            self.reading(Some(&models[0].0))?;
-        }
+        self.check_vectors(queries, &lookups, &weights)?;
         Ok(lookups)
     }
 
-    /// Here if it is little work, otherwise on the workers.
-    fn scan(
-        &self,
-        live: &Live,
-        queries: usize,
-        dims: usize,
-        scan: impl FnOnce() -> Result<Vec<Vec<Found>>> + Send,
-    ) -> Result<Vec<Vec<Found>>> {
-        if live.index.is_small(queries, dims) { scan() } else { self.workers().install(scan) }
-    }
-
-    fn hits(&self, live: &Live, found: &[Vec<Found>]) -> Result<Vec<Vec<Hit>>> {
-        let shown = || live.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows: Vec<(i64, i64)> = found.iter().flatten().map(|found| (found.item, found.reference)).collect();
-        let mut entries: Vec<Option<Arc<Entry>>> = {
-            let shown = shown();
-            rows.iter().map(|row| shown.entries.get(row).cloned()).collect()
-        };
-        let missing: Vec<usize> = (0..rows.len()).filter(|&i| entries[i].is_none()).collect();
-        if !missing.is_empty() {
-            let read = self.store.entries(&missing.iter().map(|&i| rows[i]).collect::<Vec<_>>())?;
-            let mut shown = shown();
-            for (i, entry) in missing.into_iter().zip(read) {
-                // An entry that is missing now was removed by somebody else since the scan.
-                let Some(entry) = entry.map(Arc::new) else { continue };
-                shown.keep(rows[i], &entry);
-                entries[i] = Some(entry);
+    /// Checks that the models which have vectors in the queries, and those that have weights, are the same.
+    fn check_vectors(&self, queries: &[Query], lookups: &[Lookup<'_>], weights: &[(usize, f32)]) -> Result<()> {
+        for name in queries.iter().flat_map(Query::named) {
+            let space = self.space(name)?;
+            if lookups.iter().all(|by| by.space != space) {
+                return Err(Error::argument(format!("model {name:?} has vectors, but no weight")));
             }
         }
-        let mut entries = entries.into_iter();
-        let mut hit = |found: &Found| Some(Hit { entry: entries.next()??, score: found.score });
-        Ok(found.iter().map(|found| found.iter().filter_map(&mut hit).collect()).collect())
-    }
-
-    /// The index with everything that any process has committed before this call.
-    pub(super) fn current(&self) -> Result<RwLockReadGuard<'_, Live>> {
-        let read = || self.live.read().unwrap_or_else(PoisonError::into_inner);
-        // Read before the changes are: what is committed in between is found again at the next call.
-        let version = self.store.version()?;
-        let live = read();
-        if live.version == Some(version) {
-            return Ok(live);
-        }
-        drop(live);
-        // One thread reads the changes, without keeping the others from searching; those that must see them wait here.
-        let _turn = self.catching_up.lock().unwrap_or_else(PoisonError::into_inner);
-        self.store.check_search(&self.models)?;
-        let mut since = read().sequence;
-        loop {
-            let changes = self.store.changes(&self.models, since, STEP)?;
-            for vectors in &changes.vectors {
-                self.check_units(&changes.references, vectors)?;
-            }
-            since = changes.sequence;
-            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-            live.index.add(&changes.references, &changes.items, &changes.vectors)?;
-            live.index.remove(&changes.removed)?;
-            live.sequence = since;
-            if !changes.more {
-                live.version = Some(version);
-                live.shown = Default::default();
-                break;
-            }
-        }
-        Ok(read())
-    }
-
-    /// Refuses stored vectors that are not of length 1, as all are when they are written: their scores would be no
-    /// cosines, and come first.
-    pub(super) fn check_units(&self, references: &[i64], vectors: &[f32]) -> Result<()> {
-        let Some(dim) = vectors.len().checked_div(references.len()).filter(|dim| *dim > 0) else { return Ok(()) };
-        for (reference, vector) in references.iter().zip(vectors.chunks_exact(dim)) {
-            let square: f32 = vector.iter().map(|value| value * value).sum();
-            // NaN is near nothing.
-            let is_unit = (square - 1.0).abs() < UNIT;
-            if !is_unit {
-                return Err(self
-                    .store
-                    .damaged(*reference, &format!("its length is {} instead of 1", square.sqrt()))?);
+        for query in queries.iter().filter(|query| query.is_named_vectors()) {
+            let lacks = |(space, _): &&(usize, f32)| query.named().all(|name| name != self.names()[*space]);
+            if let Some((space, _)) = weights.iter().find(lacks) {
+                return Err(Error::argument(format!("model {:?} has a weight, but no vectors", self.names()[*space])));
             }
         }
         Ok(())
     }
 }
 
-impl Shown {
-    fn keep(&mut self, row: (i64, i64), entry: &Arc<Entry>) {
-        let texts = [&entry.label, &entry.text].into_iter().flatten().map(String::len).sum::<usize>();
-        let bytes = ENTRY + texts + entry.id.len() + entry.metadata.len() + entry.reference.len();
-        if bytes > LARGEST {
-            return;
-        }
-        if self.bytes + bytes > REMEMBERED {
-            *self = Self::default();
-        }
-        if self.entries.insert(row, Arc::clone(entry)).is_none() {
-            self.bytes += bytes;
-        }
-    }
+fn hit(state: &State, found: &Found<'_>, candidate: &Candidate, entry: Arc<Entry>, search: &Search) -> Hit {
+    let parts = &found.batch.parts;
+    let rescore = |part: &query::Part| state.index.rescore(candidate, part.space, part.vectors.row(found.row));
+    let vector = |part: &query::Part| state.index.vector(candidate, part.space).to_vec();
+    // Of one model, the best score of an item is its reference's cosine.
+    let is_cosine = parts.len() == 1 && search.fusion == Fusion::Sum && search.aggregate == Aggregate::Max;
+    let scores = if is_cosine { vec![candidate.score] } else { parts.iter().map(rescore).collect() };
+    let vectors = if search.vectors { parts.iter().map(vector).collect() } else { Vec::new() };
+    Hit { entry, score: candidate.score, models: Arc::clone(&found.models), scores, vectors }
 }

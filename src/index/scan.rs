@@ -1,32 +1,29 @@
 //! One search: what it sees of each segment, and when it has seen enough.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::index::flat::{Best, Flat};
-use crate::index::{Found, Segment};
+use crate::fusion::{self, Aggregate, Candidate, Fusion};
+use crate::index::faiss::Best;
+use crate::index::segment::{Probe, Segment};
+use crate::index::snapshot::{Request, Snapshot};
 use crate::selection::Rows;
+use crate::stop::Stop;
 
-/// The queries of a batch in one space.
-#[derive(Clone, Copy)]
-pub(super) struct Probe<'a> {
-    pub(super) space: usize,
-    pub(super) dim: usize,
-    /// One after another.
-    pub(super) queries: &'a [f32],
-}
-
-impl<'a> Probe<'a> {
-    fn part(&self, queries: Range<usize>) -> &'a [f32] {
-        &self.queries[queries.start * self.dim..queries.end * self.dim]
-    }
-}
+/// Queries that are searched as one matrix.
+const BLOCK: usize = 256;
+/// The same where all scores of a segment are kept before the best are chosen: these are 4 MB.
+const SUM_BLOCK: usize = 64;
+/// Scores that are kept of a block where every reference counts.
+const SCORES: usize = 8 << 20;
+/// From this many queries on, the vectors that a filter allows are copied together and searched as one matrix.
+const GATHER_QUERIES: usize = 8;
 
 /// `work` on each of `things`, here or shared among the pool's threads.
-pub(super) fn each<'a, T: Sync, R: Send>(
+fn each<'a, T: Sync, R: Send>(
     here: bool,
     things: &'a [T],
     work: impl Fn(&'a T) -> Result<R> + Sync + Send,
@@ -35,8 +32,9 @@ pub(super) fn each<'a, T: Sync, R: Send>(
 }
 
 /// What a search sees of a segment.
-pub(super) struct Place<'a> {
-    segment: &'a Segment,
+struct Place<'a> {
+    number: u32,
+    segment: &'a dyn Segment,
     /// How many rows may be found.
     len: usize,
     select: Select,
@@ -46,97 +44,178 @@ enum Select {
     All,
     /// One bit for each row.
     Bits(Vec<u8>),
-    /// A copy of the rows for each probe, and their numbers in the segment.
-    Copied(Vec<Flat>, Vec<u32>),
+    /// A copy of the rows, and their numbers in the segment.
+    Gathered(Box<dyn Segment>, Vec<u32>),
 }
 
 impl<'a> Place<'a> {
-    pub(super) fn new(
-        segment: &'a Segment,
+    fn new(
+        number: usize,
+        segment: &'a dyn Segment,
         probes: &[Probe<'_>],
         allowed: Option<&Rows>,
         gather: bool,
     ) -> Result<Option<Self>> {
-        let all = segment.items.len();
+        let number = number as u32;
+        let all = segment.items().len();
         if all == 0 {
             return Ok(None);
         }
         let Some(allowed) = allowed else {
-            return Ok(Some(Self { segment, len: all, select: Select::All }));
+            return Ok(Some(Self { number, segment, len: all, select: Select::All }));
         };
-        let rows = segment.items.iter().enumerate().filter(|&(_, &item)| allowed.contains(item));
+        let rows = segment.items().iter().enumerate().filter(|&(_, &item)| allowed.contains(item));
         let rows: Vec<u32> = rows.map(|(row, _)| row as u32).collect();
         let len = rows.len();
         let select = if len == all {
             Select::All
         } else if gather {
-            let copies = probes.iter().map(|probe| segment.flats[probe.space].copied(&rows));
-            Select::Copied(copies.collect::<Result<_>>()?, rows)
+            let spaces: Vec<usize> = probes.iter().map(|probe| probe.space).collect();
+            Select::Gathered(segment.gather(&rows, &spaces)?, rows)
         } else {
             let mut bits = vec![0; all.div_ceil(8)];
             rows.iter().for_each(|row| bits[*row as usize / 8] |= 1 << (row % 8));
             Select::Bits(bits)
         };
-        Ok((len > 0).then_some(Self { segment, len, select }))
+        Ok((len > 0).then_some(Self { number, segment, len, select }))
+    }
+
+    /// The segment to look into.
+    fn seen(&self) -> &dyn Segment {
+        if let Select::Gathered(copy, _) = &self.select { copy.as_ref() } else { self.segment }
+    }
+
+    fn bits(&self) -> Option<&[u8]> {
+        if let Select::Bits(bits) = &self.select { Some(bits) } else { None }
     }
 
     /// The best `width` rows for each of the queries.
     fn search(&self, probes: &[Probe<'_>], queries: Range<usize>, width: usize) -> Result<Best> {
-        let flat = |number: usize| match &self.select {
-            Select::Copied(copies, _) => &copies[number],
-            _ => &self.segment.flats[probes[number].space],
-        };
-        let bits = if let Select::Bits(bits) = &self.select { Some(bits.as_slice()) } else { None };
-        if let [probe] = probes {
-            return flat(0).search(probe.part(queries), width, bits);
+        self.seen().candidates(probes, queries, width, self.bits())
+    }
+
+    /// The candidate in a row of the segment that is looked into.
+    fn candidate(&self, row: usize, score: f32) -> Candidate {
+        let row = if let Select::Gathered(_, rows) = &self.select { rows[row] as usize } else { row };
+        Candidate {
+            item: self.segment.items()[row],
+            reference: self.segment.references()[row],
+            score,
+            segment: self.number,
+            row: row as u32,
         }
-        let rows = flat(0).len();
-        let mut scores = vec![0.0; queries.len() * rows];
-        for (number, probe) in probes.iter().enumerate() {
-            flat(number).add_products(probe.part(queries.clone()), &mut scores);
-        }
-        Ok(Best::of(&scores, rows, width, bits))
     }
 
     /// The best rows of query number `query`, best first.
-    fn found<'b>(&'b self, best: &'b Best, query: usize, width: usize) -> impl Iterator<Item = Found> + 'b {
+    fn found<'b>(&'b self, best: &'b Best, query: usize, width: usize) -> impl Iterator<Item = Candidate> + 'b {
         let range = query * width..(query + 1) * width;
         let pairs = best.scores[range.clone()].iter().zip(&best.rows[range]);
-        pairs.filter_map(|(&score, row)| {
-            let row = row.get()? as usize;
-            let row = if let Select::Copied(_, rows) = &self.select { rows[row] as usize } else { row };
-            Some(Found { item: self.segment.items[row], reference: self.segment.references[row], score })
-        })
+        pairs.filter_map(|(&score, row)| Some(self.candidate(row.get()? as usize, score)))
+    }
+
+    /// The rows that may be found, in the segment that is looked into.
+    fn rows(&self) -> impl Iterator<Item = usize> + '_ {
+        let bits = self.bits();
+        let allowed = move |row: &usize| bits.is_none_or(|bits| bits[row / 8] & (1 << (row % 8)) != 0);
+        (0..self.seen().items().len()).filter(allowed)
     }
 }
 
+/// A search that is prepared for all its queries.
 pub(super) struct Search<'a> {
-    pub(super) k: usize,
-    pub(super) min_score: f32,
-    pub(super) small: bool,
-    pub(super) probes: &'a [Probe<'a>],
-    pub(super) places: &'a [Place<'a>],
+    request: &'a Request<'a>,
+    min_score: f32,
+    /// Whether it stays on the caller's thread.
+    small: bool,
+    probes: &'a [Probe<'a>],
+    places: Vec<Place<'a>>,
+    /// How many rows of each segment are looked at first.
+    width: usize,
 }
 
 impl Search<'_> {
-    pub(super) fn block(&self, queries: Range<usize>, width: usize) -> Result<Vec<Vec<Found>>> {
-        let search = |place: &Place<'_>| place.search(self.probes, queries.clone(), width.min(place.len));
-        let bests = each(self.small, self.places, search)?;
+    /// Searches for the `count` queries of a request.
+    pub(super) fn run(
+        snapshot: &Snapshot,
+        request: &Request<'_>,
+        count: usize,
+        small: bool,
+    ) -> Result<Vec<Vec<Candidate>>> {
+        let by_sum = request.fusion == Fusion::Sum;
+        let queries: Vec<Cow<'_, [f32]>> = (request.parts.iter())
+            .map(|part| match by_sum {
+                true => fusion::weighted(part.vectors, part.weights),
+                false => Cow::Borrowed(part.vectors.as_slice()),
+            })
+            .collect();
+        let probes = request.parts.iter().zip(&queries);
+        let probes: Vec<Probe<'_>> =
+            probes.map(|(part, queries)| Probe { space: part.space, dim: part.vectors.dim(), queries }).collect();
+        let segments: Vec<(usize, &dyn Segment)> =
+            snapshot.segments.iter().map(|segment| segment.as_ref()).enumerate().collect();
+        let gather = count >= GATHER_QUERIES;
+        let place = |(number, segment): &(usize, _)| Place::new(*number, *segment, &probes, request.allowed, gather);
+        let places = shared(request, small, || each(small, &segments, place))?.into_iter().flatten().collect();
+        // Enough items even if each brings all its references, unless some have far more than most.
+        let references = snapshot.len().div_ceil(snapshot.items().max(1)).min(4);
+        let width = request.k.saturating_mul(references).saturating_add(1);
+        let min_score = request.min_score.unwrap_or(f32::NEG_INFINITY);
+        Search { request, min_score, small, probes: &probes, places, width }.blocks(count)
+    }
+
+    /// Searches block by block. Threads that wait for the same pool get their turn after every round of blocks.
+    fn blocks(&self, count: usize) -> Result<Vec<Vec<Candidate>>> {
+        if self.small {
+            return self.block(0..count);
+        }
+        let threads = self.request.pool.map_or_else(rayon::current_num_threads, |pool| pool.current_num_threads());
+        let most = if !self.is_certain() {
+            let lists = if self.request.fusion == Fusion::Sum { 1 } else { self.probes.len() };
+            let rows: usize = self.places.iter().map(|place| place.seen().items().len()).sum();
+            (SCORES / (rows * lists).max(1)).clamp(1, SUM_BLOCK)
+        } else if self.probes.len() == 1 {
+            BLOCK
+        } else {
+            SUM_BLOCK
+        };
+        let block = if self.places.len() >= threads { most } else { count.div_ceil(threads).clamp(1, most) };
+        let starts: Vec<usize> = (0..count).step_by(block).collect();
+        let mut found = Vec::with_capacity(count);
+        for starts in starts.chunks(threads) {
+            Stop::current().check()?;
+            let work = |start: &usize| self.block(*start..count.min(start + block));
+            found.extend(shared(self.request, false, || each(false, starts, work))?.into_iter().flatten());
+        }
+        Ok(found)
+    }
+
+    /// Whether the best rows of each segment can make an answer certain.
+    fn is_certain(&self) -> bool {
+        self.request.fusion == Fusion::Sum && self.request.aggregate == Aggregate::Max
+    }
+
+    fn block(&self, queries: Range<usize>) -> Result<Vec<Vec<Candidate>>> {
+        if !self.is_certain() {
+            return self.all(queries);
+        }
+        let search = |place: &Place<'_>| place.search(self.probes, queries.clone(), self.width.min(place.len));
+        let bests = each(self.small, &self.places, search)?;
         let numbers: Vec<usize> = queries.clone().collect();
-        each(self.small, &numbers, |&number| self.settle(number, number - queries.start, width, &bests))
+        each(self.small, &numbers, |&number| self.settle(number, number - queries.start, &bests))
     }
 
     /// Groups what the places have found for query `number`, the one at `row` in `bests`. A place whose worst row could
     /// still be surpassed by one that it has not shown is asked for more, until the answer is certain.
-    fn settle(&self, number: usize, row: usize, width: usize, bests: &[Best]) -> Result<Vec<Found>> {
-        let mut widths: Vec<usize> = self.places.iter().map(|place| width.min(place.len)).collect();
-        let mut lists: Vec<Vec<Found>> = (self.places.iter().zip(bests).zip(&widths))
+    fn settle(&self, number: usize, row: usize, bests: &[Best]) -> Result<Vec<Candidate>> {
+        let Request { k, aggregate, .. } = *self.request;
+        let mut widths: Vec<usize> = self.places.iter().map(|place| self.width.min(place.len)).collect();
+        let mut lists: Vec<Vec<Candidate>> = (self.places.iter().zip(bests).zip(&widths))
             .map(|((place, best), &width)| place.found(best, row, width).collect())
             .collect();
         loop {
-            let top = self.top(&lists);
-            let bar = top.get(self.k - 1).map_or(self.min_score, |last| last.score);
-            let certain = |list: &[Found]| list.last().is_none_or(|last| last.score < bar);
+            let top = fusion::group(lists.concat(), k, self.min_score, aggregate);
+            let bar = top.get(k - 1).map_or(self.min_score, |last| last.score);
+            let certain = |list: &[Candidate]| list.last().is_none_or(|last| last.score < bar);
             let mut settled = true;
             for ((place, width), list) in self.places.iter().zip(&mut widths).zip(&mut lists) {
                 if *width < place.len && !certain(list) {
@@ -151,23 +230,48 @@ impl Search<'_> {
         }
     }
 
-    /// The best `k` items in `lists`.
-    fn top(&self, lists: &[Vec<Found>]) -> Vec<Found> {
-        let mut all: Vec<Found> =
-            lists.iter().flatten().filter(|found| found.score >= self.min_score).copied().collect();
-        all.sort_unstable_by(|a, b| {
-            b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)).then(a.reference.cmp(&b.reference))
-        });
-        let mut top: Vec<Found> = Vec::with_capacity(self.k.min(all.len()));
-        let mut seen = HashSet::new();
-        for found in all {
-            if top.len() == self.k {
-                break;
+    /// Scores every allowed reference for each query, fuses the scores and groups them.
+    fn all(&self, queries: Range<usize>) -> Result<Vec<Vec<Candidate>>> {
+        let by_sum = self.request.fusion == Fusion::Sum;
+        // For each list and place, the scores of all its rows, query after query.
+        let lists: Vec<&[Probe<'_>]> = if by_sum { vec![self.probes] } else { self.probes.chunks(1).collect() };
+        let score = |probes: &[Probe<'_>], place: &Place<'_>| {
+            let mut scores = vec![0.0; queries.len() * place.seen().items().len()];
+            probes.iter().for_each(|probe| place.seen().add_scores(probe, queries.clone(), &mut scores));
+            scores
+        };
+        let of_places = |probes: &&[Probe<'_>]| each(self.small, &self.places, |place| Ok(score(probes, place)));
+        let scores: Vec<Vec<Vec<f32>>> = lists.iter().map(of_places).collect::<Result<_>>()?;
+        let of = |number: usize| {
+            let row = number - queries.start;
+            let mut candidates = Vec::new();
+            let mut fused: Vec<Vec<f32>> = vec![Vec::new(); lists.len()];
+            for (place_number, place) in self.places.iter().enumerate() {
+                let rows = place.seen().items().len();
+                let at = |list: usize, of: usize| scores[list][place_number][row * rows + of];
+                for of in place.rows() {
+                    candidates.push(place.candidate(of, at(0, of)));
+                    if !by_sum {
+                        fused.iter_mut().enumerate().for_each(|(list, scores)| scores.push(at(list, of)));
+                    }
+                }
             }
-            if seen.insert(found.item) {
-                top.push(found);
+            if !by_sum {
+                let weighted = fused.iter().zip(self.request.parts);
+                let lists: Vec<(&[f32], f32)> =
+                    weighted.map(|(scores, part)| (scores.as_slice(), part.weights[number])).collect();
+                fusion::reciprocal_ranks(&mut candidates, &lists);
             }
-        }
-        top
+            fusion::group(candidates, self.request.k, self.min_score, self.request.aggregate)
+        };
+        Ok(queries.clone().map(of).collect())
+    }
+}
+
+/// Does `work` in the pool of a request, or on this thread if it is small.
+fn shared<T: Send>(request: &Request<'_>, small: bool, work: impl FnOnce() -> T + Send) -> T {
+    match request.pool {
+        Some(pool) if !small => pool.install(work),
+        _ => work(),
     }
 }

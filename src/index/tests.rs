@@ -3,6 +3,50 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::Error;
+use crate::fusion::{Aggregate, Fusion};
+use crate::selection::Rows;
+use crate::vectors::Vectors;
+
+/// What a search has found of an item.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Found {
+    item: i64,
+    reference: i64,
+    score: f32,
+}
+
+impl Index {
+    fn with_segment_rows(dims: &[usize], segment_rows: usize) -> Result<Self> {
+        let (ledger, snapshot) = Ledger::with_segment_rows(dims, segment_rows)?;
+        Ok(Self { ledger, snapshot })
+    }
+
+    /// Searches one space.
+    fn alone(
+        &self,
+        space: usize,
+        queries: &Vectors,
+        k: usize,
+        allowed: Option<&Rows>,
+        min_score: Option<f32>,
+    ) -> Result<Vec<Vec<Found>>> {
+        self.sum(&[Part { space, vectors: queries, weights: &vec![1.0; queries.len()] }], k, allowed, min_score)
+    }
+
+    /// Searches by the weighted sum of several spaces.
+    fn sum(
+        &self,
+        parts: &[Part<'_>],
+        k: usize,
+        allowed: Option<&Rows>,
+        min_score: Option<f32>,
+    ) -> Result<Vec<Vec<Found>>> {
+        let found = self.search(&Request { allowed, min_score, ..Request::new(parts, k) })?;
+        let of = |found: Candidate| Found { item: found.item, reference: found.reference, score: found.score };
+        Ok(found.into_iter().map(|found| found.into_iter().map(of).collect()).collect())
+    }
+}
 
 /// Scores this close may stand in either order: f32 sums differ in their last bits.
 const NEAR: f64 = 1e-5;
@@ -84,7 +128,7 @@ fn search_and_check(
     allowed: Option<&Rows>,
     min_score: Option<f32>,
 ) {
-    let dims = index.dims();
+    let dims = index.snapshot().dims();
     let of = |seed: u64| -> Vec<Vec<f32>> {
         let mut vectors = vectors_of(dims, seed);
         weights.iter().map(|&(space, _)| std::mem::take(&mut vectors[space])).collect()
@@ -96,13 +140,13 @@ fn search_and_check(
     let queries: Vec<Vectors> =
         weights.iter().enumerate().map(|(part, &(space, _))| queries(part, dims[space])).collect();
     let (answers, weights) = match weights {
-        [(space, _)] => (index.search(*space, &queries[0], k, allowed, min_score).unwrap(), vec![1.0]),
+        [(space, _)] => (index.alone(*space, &queries[0], k, allowed, min_score).unwrap(), vec![1.0]),
         _ => {
             let all: Vec<Vec<f32>> = weights.iter().map(|(_, weight)| vec![*weight; seeds.len()]).collect();
             let part = |((&(space, _), vectors), weights)| Part { space, vectors, weights };
             let parts: Vec<Part<'_>> =
                 weights.iter().zip(&queries).zip(all.iter().map(Vec::as_slice)).map(part).collect();
-            (index.search_sum(&parts, k, allowed, min_score).unwrap(), weights.iter().map(|(_, w)| *w).collect())
+            (index.sum(&parts, k, allowed, min_score).unwrap(), weights.iter().map(|(_, w)| *w).collect())
         }
     };
     let weighted = |number: usize| -> Vec<f32> {
@@ -176,7 +220,7 @@ proptest! {
                 }
             }
             let items: std::collections::BTreeSet<i64> = live.values().map(|(item, _)| *item).collect();
-            prop_assert_eq!((index.len(), index.items()), (live.len(), items.len()));
+            prop_assert_eq!((index.snapshot().len(), index.snapshot().items()), (live.len(), items.len()));
         }
     }
 }
@@ -193,7 +237,7 @@ fn the_default_segments_and_blocks_answer_like_a_scan() {
         vectors.iter_mut().zip(of).for_each(|(all, vector)| all.extend(vector));
     }
     index.add(&references, &items, &vectors).unwrap();
-    assert_eq!(index.segments.len(), 2);
+    assert_eq!(index.snapshot().segments.len(), 2);
     let live: BTreeMap<i64, (i64, u64)> =
         references.iter().zip(&items).map(|(&reference, &item)| (reference, (item, reference as u64))).collect();
     let odd: Rows = items.iter().copied().filter(|item| item % 2 == 1).collect();
@@ -212,7 +256,7 @@ fn equal_vectors_come_in_order_of_their_items() {
     let references: Vec<i64> = (0..100).rev().collect();
     index.add(&references, &references, &[[0.6, 0.8].repeat(100)]).unwrap();
     let query = Vectors::normalize(2, vec![1.0, 0.0]).unwrap();
-    let found = index.search(0, &query, 5, None, None).unwrap().remove(0);
+    let found = index.alone(0, &query, 5, None, None).unwrap().remove(0);
     assert_eq!(found.iter().map(|hit| hit.item).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
     assert!(found.iter().all(|hit| hit.score == 0.6 && hit.reference == hit.item));
 }
@@ -226,10 +270,10 @@ fn an_item_with_most_references_hides_nobody() {
     vectors.extend([0.8, 0.6, 0.6, 0.8, 0.0, 1.0]);
     index.add(&references, &items, &[&vectors]).unwrap();
     let query = Vectors::normalize(2, vec![1.0, 0.0]).unwrap();
-    let found = index.search(0, &query, 3, None, None).unwrap().remove(0);
+    let found = index.alone(0, &query, 3, None, None).unwrap().remove(0);
     let expected = [(7, 0, 1.0), (200, 200, 0.8), (201, 201, 0.6)];
     assert_eq!(found.iter().map(|hit| (hit.item, hit.reference, hit.score)).collect::<Vec<_>>(), expected);
-    let found = index.search(0, &query, 3, None, Some(0.7)).unwrap().remove(0);
+    let found = index.alone(0, &query, 3, None, Some(0.7)).unwrap().remove(0);
     assert_eq!(found.iter().map(|hit| hit.item).collect::<Vec<_>>(), [7, 200]);
 }
 
@@ -247,16 +291,16 @@ fn bad_input_changes_nothing() {
     }
     let query = Vectors::normalize(2, vec![1.0, 0.0]).unwrap();
     let hit = Found { item: 1, reference: 1, score: 1.0 };
-    assert_eq!(index.search(0, &query, 9, None, None).unwrap(), [[hit]]);
-    assert!(index.search(0, &query, 0, None, None).is_err());
-    assert!(index.search(0, &Vectors::new(3), 1, None, None).is_err());
+    assert_eq!(index.alone(0, &query, 9, None, None).unwrap(), [[hit]]);
+    assert!(index.alone(0, &query, 0, None, None).is_err());
+    assert!(index.alone(0, &Vectors::new(3), 1, None, None).is_err());
     assert!(Index::new(&[0]).is_err() && Index::new(&[]).is_err());
     let part = |space, weights| Part { space, vectors: &query, weights };
-    let refused = |parts: &[Part<'_>]| index.search_sum(parts, 1, None, None).unwrap_err().to_string();
+    let refused = |parts: &[Part<'_>]| index.sum(parts, 1, None, None).unwrap_err().to_string();
     assert!(refused(&[]).contains("a vector and a weight for each query"));
     assert!(refused(&[part(0, &[1.0]), part(0, &[])]).contains("a vector and a weight for each query"));
     assert!(refused(&[part(0, &[1.0]), part(1, &[1.0])]).contains("cannot be compared"));
-    assert!(index.search(0, &Vectors::new(2), 1, None, None).unwrap().is_empty());
+    assert!(index.alone(0, &Vectors::new(2), 1, None, None).unwrap().is_empty());
 }
 
 #[test]
@@ -268,7 +312,7 @@ fn searches_run_side_by_side() {
     index.add(&references, &references, &[&vectors]).unwrap();
     let search = |seed| {
         let query = Vectors::normalize(dim, vector(dim, seed)).unwrap();
-        index.search(0, &query, 5, None, None).unwrap().remove(0)
+        index.alone(0, &query, 5, None, None).unwrap().remove(0)
     };
     let expected: Vec<_> = (0..50).map(search).collect();
     std::thread::scope(|scope| {

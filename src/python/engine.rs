@@ -5,14 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use numpy::PyArray2;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::engine::{Draft, Engine, Hit, Prepared, Search};
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
-use crate::picture::Source;
 use crate::query::Query;
 use crate::store::{Access, Item, Update};
 use crate::vectors::Vectors;
@@ -20,9 +19,11 @@ use crate::vectors::Vectors;
 use super::convert;
 use super::encoder::PyEncoder;
 use super::error::{argument, warn_unread};
+use super::hit::PyHit;
 use super::ingest;
 use super::json;
-use super::vectors::{Matrix, many, matrix};
+use super::query;
+use super::vectors::{Matrix, many};
 use super::{detached, patient, waiting};
 
 /// An open catalog; `plushie_search.Engine` is its public face.
@@ -53,11 +54,6 @@ impl Drop for PyEngine {
         }
     }
 }
-
-/// The rows of one result: (item, score, reference, label, metadata).
-type Rows<'py> = Vec<Bound<'py, PyTuple>>;
-/// The parts of a query, each with its weight.
-type Weighted<T> = Vec<(T, f32)>;
 
 #[pymethods]
 impl PyEngine {
@@ -242,116 +238,54 @@ impl PyEngine {
         detached(py, || engine.contains(&id))
     }
 
-    #[pyo3(signature = (image, *, k=5, r#where=None, min_score=None, model=None))]
-    fn search_image<'py>(
-        &self,
-        py: Python<'py>,
-        image: &Bound<'py, PyAny>,
-        k: i64,
-        r#where: Option<&Bound<'py, PyAny>>,
-        min_score: Option<f32>,
-        model: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(bool, Vec<Rows<'py>>)> {
-        let (pictures, single) = convert::pictures(image)?;
-        let queries = pictures.iter().map(|(name, picture)| Ok(sized(convert::source(picture, name)?, Query::image)));
-        Ok((single, self.answer(py, queries, search(k, r#where, min_score, model)?)?))
-    }
-
-    #[pyo3(signature = (text, *, k=5, r#where=None, min_score=None, model=None))]
-    fn search_text<'py>(
-        &self,
-        py: Python<'py>,
-        text: &Bound<'py, PyAny>,
-        k: i64,
-        r#where: Option<&Bound<'py, PyAny>>,
-        min_score: Option<f32>,
-        model: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(bool, Vec<Rows<'py>>)> {
-        let (texts, single) = convert::texts(text)?;
-        let queries = texts.into_iter().map(|text| Ok((0, Query::text(text))));
-        Ok((single, self.answer(py, queries, search(k, r#where, min_score, model)?)?))
-    }
-
-    #[pyo3(signature = (image, text, *, image_weight=0.6, k=5, r#where=None, min_score=None, model=None))]
+    #[pyo3(signature = (queries, *, k=5, r#where=None, min_score=None, models=None, fusion="sum", aggregate="max", temperature=0.1, vectors=false))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
-    fn search_hybrid<'py>(
+    fn search(
         &self,
-        py: Python<'py>,
-        image: &Bound<'py, PyAny>,
-        text: &Bound<'py, PyAny>,
-        image_weight: f32,
+        py: Python<'_>,
+        queries: &Bound<'_, PyList>,
         k: i64,
-        r#where: Option<&Bound<'py, PyAny>>,
+        r#where: Option<&Bound<'_, PyAny>>,
         min_score: Option<f32>,
-        model: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(bool, Vec<Rows<'py>>)> {
-        let (pictures, single) = convert::pictures(image)?;
-        let (texts, single_text) = convert::texts(text)?;
-        if single != single_text || pictures.len() != texts.len() {
-            return Err(argument(format!(
-                "a hybrid search takes one picture and one text, or lists of the same length; got {} and {}",
-                if single { "one picture".to_owned() } else { format!("{} pictures", pictures.len()) },
-                if single_text { "one text".to_owned() } else { format!("{} texts", texts.len()) },
-            )));
-        }
-        let queries = pictures.iter().zip(texts).map(|((name, picture), text)| {
-            let (bytes, query) =
-                sized(convert::source(picture, name)?, |source| Query::hybrid(source, text, image_weight));
-            Ok((bytes, query?))
-        });
-        Ok((single, self.answer(py, queries, search(k, r#where, min_score, model)?)?))
-    }
-
-    #[pyo3(signature = (queries, *, k=5, r#where=None, min_score=None, model=None))]
-    fn search<'py>(
-        &self,
-        py: Python<'py>,
-        queries: &Bound<'py, PyList>,
-        k: i64,
-        r#where: Option<&Bound<'py, PyAny>>,
-        min_score: Option<f32>,
-        model: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Vec<Rows<'py>>> {
-        let queries = queries.iter().map(|query| {
-            let (images, texts): (Weighted<Bound<'_, PyAny>>, Weighted<String>) = query.extract()?;
-            let images = images.iter().map(|(image, weight)| Ok((convert::image(image)?, *weight)));
-            let images = images.collect::<PyResult<Vec<_>>>()?;
-            let bytes = images.iter().map(|(image, _)| in_memory(image)).sum();
-            Ok((bytes, Query::new(images, texts)?))
-        });
-        self.answer(py, queries, search(k, r#where, min_score, model)?)
-    }
-
-    #[pyo3(signature = (vector, *, k=5, r#where=None, min_score=None, model=None))]
-    fn search_vector<'py>(
-        &self,
-        py: Python<'py>,
-        vector: &Bound<'py, PyAny>,
-        k: i64,
-        r#where: Option<&Bound<'py, PyAny>>,
-        min_score: Option<f32>,
-        model: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(bool, Vec<Rows<'py>>)> {
-        let engine = self.open()?;
-        let search = search(k, r#where, min_score, model)?;
-        let Ok(mapping) = vector.cast::<PyMapping>() else {
-            let Matrix { single, dim, data, .. } = matrix(vector, "vector")?;
-            let hits = detached(py, || engine.search_vectors(&Vectors::normalize(dim, data)?, &search))?;
-            return Ok((single, rows(py, &hits)?));
+        models: Option<&Bound<'_, PyAny>>,
+        fusion: &str,
+        aggregate: &str,
+        temperature: f32,
+        vectors: bool,
+    ) -> PyResult<Vec<Vec<PyHit>>> {
+        let k = usize::try_from(k).ok().filter(|k| *k > 0);
+        let search = Search {
+            k: k.ok_or_else(|| Error::argument("k must be at least 1"))?,
+            filter: r#where.map(|object| json::to_value(object, "where")).transpose()?,
+            min_score,
+            models: models.map(query::models).transpose()?.unwrap_or_default(),
+            fusion: query::fusion(fusion)?,
+            aggregate: query::aggregate(aggregate, temperature)?,
+            vectors,
         };
-        let mut single = true;
-        let mut parts = Vec::new();
-        for item in mapping.items()? {
-            let (name, array): (String, Bound<'_, PyAny>) = item.extract()?;
-            let part = matrix(&array, &format!("vector[{name:?}]"))?;
-            single &= part.single;
-            parts.push((name, part.dim, part.data));
+        let engine = self.open()?;
+        let count = queries.len();
+        let mut queries = queries.iter().enumerate().peekable();
+        let mut answers = Vec::with_capacity(count);
+        loop {
+            // No more pictures are converted at a time than fit into memory well.
+            let (mut group, mut bytes) = (Vec::new(), 0);
+            while bytes < convert::CONVERTED
+                && let Some((number, query)) = queries.next()
+            {
+                let parts = query::parts(&query, if count == 1 { None } else { Some(number) })?;
+                bytes += parts.images.iter().map(|(image, _)| in_memory(image)).sum::<u64>();
+                group.push(Query::new(parts)?);
+            }
+            let found = patient(py, group.len(), || engine.search(&group, &search))?;
+            let hits =
+                |hits: Vec<Hit>| hits.into_iter().enumerate().map(|(place, hit)| PyHit::new(place, hit)).collect();
+            answers.extend(found.into_iter().map(hits));
+            if queries.peek().is_none() {
+                return Ok(answers);
+            }
+            py.check_signals()?;
         }
-        let hits = detached(py, || {
-            let unit = |(name, dim, data)| Ok((name, Vectors::normalize(dim, data)?));
-            engine.search_vectors_of_each(&parts.into_iter().map(unit).collect::<Result<Vec<_>>>()?, &search)
-        })?;
-        Ok((single, rows(py, &hits)?))
     }
 
     #[pyo3(signature = (images, *, model=None))]
@@ -387,10 +321,10 @@ impl PyEngine {
     }
 
     /// For each text, whether all models that look it up know no word of it.
-    #[pyo3(signature = (texts, *, model=None))]
-    fn unreadable(&self, py: Python<'_>, texts: Vec<String>, model: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<bool>> {
+    #[pyo3(signature = (texts, *, models=None))]
+    fn unreadable(&self, py: Python<'_>, texts: Vec<String>, models: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<bool>> {
         let engine = self.open()?;
-        let models = model.map(models).transpose()?.unwrap_or_default();
+        let models = models.map(query::models).transpose()?.unwrap_or_default();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         detached(py, || engine.unreadable(&texts, &models))
     }
@@ -422,64 +356,6 @@ impl PyEngine {
     }
 }
 
-impl PyEngine {
-    /// Answers queries, each given with the bytes of its pictures in memory, of which no more are converted at a time
-    /// than fit into memory well.
-    fn answer<'py>(
-        &self,
-        py: Python<'py>,
-        queries: impl Iterator<Item = PyResult<(u64, Query)>>,
-        search: Search,
-    ) -> PyResult<Vec<Rows<'py>>> {
-        let engine = self.open()?;
-        let mut queries = queries.peekable();
-        let mut answers = Vec::new();
-        loop {
-            let (mut group, mut bytes) = (Vec::new(), 0);
-            while bytes < convert::CONVERTED
-                && let Some(next) = queries.next()
-            {
-                let (size, query) = next?;
-                bytes += size;
-                group.push(query);
-            }
-            answers.extend(rows(py, &patient(py, group.len(), || engine.search(&group, &search))?)?);
-            if queries.peek().is_none() {
-                return Ok(answers);
-            }
-            py.check_signals()?;
-        }
-    }
-}
-
-/// A query for a picture, and the bytes that this has in memory.
-fn sized<T>(source: Source, query: impl FnOnce(Source) -> T) -> (u64, T) {
-    (in_memory(&source), query(source))
-}
-
-fn search(
-    k: i64,
-    filter: Option<&Bound<'_, PyAny>>,
-    min_score: Option<f32>,
-    model: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Search> {
-    let k = usize::try_from(k).ok().filter(|k| *k > 0);
-    let k = k.ok_or_else(|| Error::argument("k must be at least 1"))?;
-    let filter = filter.map(|object| json::to_value(object, "where")).transpose()?;
-    Ok(Search { k, filter, min_score, models: model.map(models).transpose()?.unwrap_or_default() })
-}
-
-/// A name, or weights by name.
-fn models(model: &Bound<'_, PyAny>) -> PyResult<Vec<(String, f32)>> {
-    if let Ok(name) = model.extract::<String>() {
-        return Ok(vec![(name, 1.0)]);
-    }
-    let Ok(mapping) = model.cast::<PyMapping>() else {
-        return Err(PyTypeError::new_err("model takes a name, or a dict with a weight for each name"));
-    };
-    mapping.items()?.iter().map(|item| item.extract()).collect()
-}
-
 /// Ids, which errors call by their places.
 fn texts_of(ids: &[Bound<'_, PyAny>]) -> PyResult<Vec<String>> {
     ids.iter().enumerate().map(|(place, id)| json::to_text(id, &format!("id ids[{place}]"))).collect()
@@ -502,15 +378,6 @@ fn draft(
         text: optional(text, "text")?,
         sources: Vec::new(),
     })
-}
-
-fn rows<'py>(py: Python<'py>, batch: &[Vec<Hit>]) -> PyResult<Vec<Rows<'py>>> {
-    let row = |hit: &Hit| {
-        let entry = &hit.entry;
-        (&entry.id, hit.score, &entry.reference, &entry.label, json::from_text(py, &entry.metadata, &entry.id)?)
-            .into_pyobject(py)
-    };
-    batch.iter().map(|hits| hits.iter().map(row).collect()).collect()
 }
 
 /// (id, label, text, metadata, [(name, digest)]).

@@ -6,7 +6,8 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 
 use crate::error::Error;
-use crate::index::{Found, Index};
+use crate::fusion::Candidate;
+use crate::index::{Index, Part, Request};
 use crate::selection::Rows;
 use crate::vectors::Vectors;
 
@@ -43,8 +44,8 @@ impl PyIndex {
             }
             let vectors = Vectors::normalize(dim, data)?;
             let mut index = self.write();
-            if vectors.dim() != index.dims()[0] {
-                let (given, wanted) = (vectors.dim(), index.dims()[0]);
+            let (given, wanted) = (vectors.dim(), index.snapshot().dims()[0]);
+            if given != wanted {
                 return Err(Error::argument(format!("vectors of {given} numbers in an index of {wanted}")));
             }
             index.add(&references, &items, &[vectors.as_slice()])
@@ -70,8 +71,11 @@ impl PyIndex {
         let (width, found) = detached(py, || {
             let queries = Vectors::normalize(dim, data)?;
             let allowed: Option<Rows> = allowed.map(Rows::from_iter);
+            let weights = vec![1.0; queries.len()];
+            let parts = [Part { space: 0, vectors: &queries, weights: &weights }];
             let index = self.read();
-            Ok((k.min(index.items()), index.search(0, &queries, k, allowed.as_ref(), min_score)?))
+            let request = Request { allowed: allowed.as_ref(), min_score, ..Request::new(&parts, k) };
+            Ok((k.min(index.snapshot().items()), index.search(&request)?))
         })?;
         let scores = padded(&found, width, f32::NEG_INFINITY, |hit| hit.score);
         let items = padded(&found, width, -1, |hit| hit.item);
@@ -86,15 +90,16 @@ impl PyIndex {
 
     #[getter]
     fn dim(&self) -> usize {
-        self.read().dims()[0]
+        self.read().snapshot().dims()[0]
     }
 
     fn __len__(&self) -> usize {
-        self.read().len()
+        self.read().snapshot().len()
     }
 
     fn __repr__(&self) -> String {
         let index = self.read();
+        let index = index.snapshot();
         format!("Index(dim={}, references={}, items={})", index.dims()[0], index.len(), index.items())
     }
 }
@@ -110,9 +115,10 @@ impl PyIndex {
 }
 
 /// One value of each hit, with `gap` where a query has fewer than `width`.
-fn padded<T: Copy>(found: &[Vec<Found>], width: usize, gap: T, value: impl Fn(&Found) -> T) -> Vec<T> {
-    let row =
-        |hits: &Vec<Found>| -> Vec<T> { hits.iter().map(&value).chain(std::iter::repeat(gap)).take(width).collect() };
+fn padded<T: Copy>(found: &[Vec<Candidate>], width: usize, gap: T, value: impl Fn(&Candidate) -> T) -> Vec<T> {
+    let row = |hits: &Vec<Candidate>| -> Vec<T> {
+        hits.iter().map(&value).chain(std::iter::repeat(gap)).take(width).collect()
+    };
     found.iter().flat_map(row).collect()
 }
 

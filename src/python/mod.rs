@@ -6,11 +6,13 @@ mod engine;
 mod error;
 mod evaluate;
 mod formats;
+mod hit;
 mod index;
 mod ingest;
 mod json;
 mod plush;
 mod preprocess;
+mod query;
 mod vectors;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -105,6 +107,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     index::register(module)?;
     ingest::register(module)?;
     encoder::register(module)?;
+    hit::register(module)?;
+    query::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     module.add_function(wrap_pyfunction!(before_fork, module)?)?;
     module.add_function(wrap_pyfunction!(after_fork_in_parent, module)?)?;

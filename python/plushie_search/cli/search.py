@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     with open_catalog(options) as engine, warnings.catch_warnings():
         # The results tell it, too, with the hits.
         warnings.simplefilter("ignore", UnreadableTextWarning)
-        how["model"] = weights(options, engine)
+        how["models"] = weights(options, engine)
         if options.text is None:
             results = engine.search_image(options.image, **how)
         elif options.image is None:

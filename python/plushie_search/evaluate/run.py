@@ -12,8 +12,9 @@ import numpy as np
 
 from .. import _core, metrics
 from ..paths import expanded
+from ..query import By
 from ..results import Item, Results
-from ..searcher import By, Progress, Searcher
+from ..searcher import Progress, Searcher
 from .result import Evaluation, Outcome, Stranger
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def evaluate(
     for name in [model] if isinstance(model, str) else model or ():
         if name not in engine.models:
             raise ValueError(f"{engine.path} is not open with a model {name!r}, but with {', '.join(engine.models)}")
-    how = {"where": where, "model": model}
+    how = {"where": where, "models": model}
     judge = _Judge(k, max(k, DEPTH) if depth is None else depth)
     if judge.depth < k:
         raise ValueError(f"depth must be at least k, which is {k}, and not {depth}")
@@ -145,7 +146,7 @@ def evaluate(
             # One for all texts follows.
             warnings.simplefilter("ignore", _core.UnreadableTextWarning)
             results = engine.search_text(
-                [question.subject for question in questions], k=judge.depth, where=where, model=model
+                [question.subject for question in questions], k=judge.depth, where=where, models=model
             )
         unread += [question.name for question, hits in zip(questions, results, strict=True) if hits.warnings]
         judge.add(questions, list(map(_rows, results)), "text")
@@ -375,7 +376,7 @@ def _without_themselves(
             questions.append(_Question(name, name, frozenset([item])))
             own.append((item, float(others[best]), names[best]))
     together = {model: np.concatenate(rows) for model, rows in vectors.items()}
-    answers = engine.search_vector(together, k=depth + 1, where=where, model=weights)
+    answers = engine.search_vector(together, k=depth + 1, where=where, models=weights)
     lists = []
     for (item, score, reference), results in zip(own, answers, strict=True):
         rest = [hit for hit in _rows(results) if hit[0] != item]  # type: ignore[arg-type]

@@ -57,31 +57,6 @@ pub(super) struct Best {
     pub(super) rows: Vec<Idx>,
 }
 
-impl Best {
-    /// The best `width` of `rows` scores for each query, of all or of those whose bit is set in `selected`, of which there
-    /// are as many; equal scores by row.
-    pub(super) fn of(scores: &[f32], rows: usize, width: usize, selected: Option<&[u8]>) -> Self {
-        let mut best = Self { scores: Vec::new(), rows: Vec::new() };
-        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        let mut pairs: Vec<(u32, f32)> = Vec::with_capacity(rows);
-        for scores in scores.chunks_exact(rows) {
-            pairs.clear();
-            pairs.extend((0..).zip(scores.iter().copied()));
-            if let Some(bits) = selected {
-                pairs.retain(|(row, _)| bits[*row as usize / 8] & (1 << (row % 8)) != 0);
-            }
-            if pairs.len() > width {
-                pairs.select_nth_unstable_by(width, order);
-                pairs.truncate(width);
-            }
-            pairs.sort_unstable_by(order);
-            best.scores.extend(pairs.iter().map(|(_, score)| *score));
-            best.rows.extend(pairs.iter().map(|(row, _)| Idx::new(u64::from(*row))));
-        }
-        best
-    }
-}
-
 impl Flat {
     pub(super) fn new(dim: usize) -> Result<Self> {
         set_up();
@@ -121,6 +96,11 @@ impl Flat {
     /// All rows, one after another.
     pub(super) fn data(&self) -> &[f32] {
         if self.len() == 0 { &[] } else { self.index.xb() }
+    }
+
+    /// One row.
+    pub(super) fn row(&self, row: usize) -> &[f32] {
+        &self.data()[row * self.dim..(row + 1) * self.dim]
     }
 
     /// The best `width` rows for each query, of all or of those whose bit is set in `selected`.

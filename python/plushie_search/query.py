@@ -1,0 +1,131 @@
+"""Queries, and what a search may be told about them."""
+
+from __future__ import annotations
+
+import numbers
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, TypedDict
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from ._core import _Image as ImageLike
+    from ._core import _QueryRow
+
+Text: TypeAlias = str | SupportsIndex
+"""A text, or a whole number, which means its digits."""
+
+Where: TypeAlias = Mapping[str, Any]
+By: TypeAlias = str | Mapping[str, float]
+"""The name of a model, or of several with how much each counts."""
+
+
+class SearchOptions(TypedDict, total=False):
+    """The options that every search of an :class:`Engine` takes, all of them by keyword.
+
+    Attributes:
+        k: How many items, 5 by default; a catalog with fewer gives fewer.
+        where: Only items that fit: ``{"label": "bear", "price": {"$lt": 20}}``, with ``$eq $ne $lt $lte $gt $gte $in
+            $nin $contains $not_contains $all $size $exists $and $or $not``; keys are ``id``, ``label``, ``text`` or
+            those of the metadata. Of a list a comparison holds if it does for a member.
+        min_score: Only hits with at least this score.
+        models: The name of the model to search with, of those in :attr:`Engine.models`; or several, each with a weight:
+            ``{"dinov2-small": 0.6, "ViT-B-32::openai": 0.4}``. By default pictures are looked up by the first model
+            that sees pictures, texts by the first that reads texts, and items and vectors by the first.
+        fusion: How the scores of several models become one. ``"sum"``, the default, is the mean of their cosines with
+            the models' weights. ``"rrf"`` is reciprocal rank fusion (Cormack et al. 2009): the sum of weight / (60 +
+            rank) over the models, with weights that sum to 1 and the references' ranks from 1.
+        aggregate: How the scores of an item's references become its score. ``"max"``, the default, takes the best one;
+            ``"mean"`` the mean of all; ``"softmax"`` the mean of all scores s with the weights exp(s / temperature).
+        temperature: That of ``aggregate="softmax"``, above 0; 0.1 by default. A low one comes near ``"max"``, a high
+            one near ``"mean"``.
+        vectors: Whether hits have the vectors of their references; False by default.
+    """
+
+    k: int
+    where: Where | None
+    min_score: float | None
+    models: By | None
+    fusion: Literal["sum", "rrf"]
+    aggregate: Literal["max", "mean", "softmax"]
+    temperature: float
+    vectors: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """Pictures, texts, items and vectors, each with a weight; a negative weight means "and not like this".
+
+    Each is one thing, or a list of things and of ``(thing, weight)`` pairs:
+    ``Query(image=[(a, 1.0), (b, 0.5)], text=[("scarf", 0.5), ("hat", -0.4)])``. A thing without a weight has weight 1:
+    ``Query(image=[a, b])``. What one model looks up is one vector: the weighted sum of the unit vectors of its parts,
+    scaled to length 1. If several models look up parts of a query, its score is the mean of their cosines, each
+    weighted by the sum of its parts' absolute weights, unless the search gives the models' weights.
+
+    Attributes:
+        image: Pictures.
+        text: Texts.
+        item: Ids of items of the catalog, "more like this": an item is the mean of its references' vectors. It is not
+            among the hits.
+        vector: Vectors of shape (dim,), of any kind of number and any length above 0; or a dict with a vector of each
+            model by its name.
+    """
+
+    image: ImageLike | Sequence[ImageLike | tuple[ImageLike, float]] | None = None
+    text: str | Sequence[str | tuple[str, float]] | None = None
+    item: Text | Sequence[Text | tuple[Text, float]] | None = None
+    vector: ArrayLike | Mapping[str, ArrayLike] | Sequence[ArrayLike | tuple[ArrayLike, float]] | None = None
+
+    def _row(self) -> _QueryRow:
+        """The query as the core takes it."""
+        return _weighted(self.image), _weighted(self.text), _weighted(self.item), _vectors(self.vector)
+
+
+def hybrid(image: ImageLike, text: str, image_weight: float) -> Query:
+    """A picture with this weight and a text with the rest of 1; at 1 the text counts for nothing, at 0 the picture.
+
+    Raises:
+        ValueError: ``image_weight`` is not between 0 and 1.
+    """
+    if not 0 <= image_weight <= 1:
+        raise ValueError(f"image_weight must be between 0 and 1, got {image_weight}")
+    # The rest of what 32 bits hold.
+    weight = array("f", [image_weight])[0]
+    return Query(
+        image=[(image, weight)] if weight > 0 else None,
+        text=[(text, 1 - weight)] if weight < 1 else None,
+    )
+
+
+def _weighted(part: Any) -> list[tuple[Any, float]]:
+    if part is None:
+        return []
+    if isinstance(part, list) or (isinstance(part, tuple) and not _is_pair(part)):
+        return [(one[0], float(one[1])) if _is_pair(one) else (one, 1.0) for one in part]
+    return [(part[0], float(part[1]))] if _is_pair(part) else [(part, 1.0)]
+
+
+def _vectors(part: Any) -> list[tuple[tuple[str | None, Any], float]]:
+    """Each vector with the name of its model, and its weight."""
+    if isinstance(part, (list, tuple)) and part and isinstance(part[0], numbers.Real):
+        part = [part]  # one vector in a list
+        pairs = [(part[0], 1.0)]
+    else:
+        pairs = _weighted(part)
+    vectors: list[tuple[tuple[str | None, Any], float]] = []
+    for one, weight in pairs:
+        named = one.items() if isinstance(one, Mapping) else [(None, one)]
+        vectors += [((model, vector), weight) for model, vector in named]
+    return vectors
+
+
+def _is_pair(part: Any) -> bool:
+    """Whether it is a thing with its weight."""
+    return (
+        isinstance(part, (list, tuple))
+        and len(part) == 2
+        and isinstance(part[1], numbers.Real)
+        and not isinstance(part[0], numbers.Real)
+    )

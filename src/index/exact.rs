@@ -1,0 +1,141 @@
+//! Exact segments: every vector as it is, in a flat faiss index for each space.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use faiss::Idx;
+
+use crate::error::Result;
+use crate::index::faiss::{Best, Flat};
+use crate::index::segment::{Probe, Segment};
+
+/// References whose vectors are compared one by one.
+#[derive(Debug)]
+pub(super) struct Exact {
+    /// The vectors in each space, in the same order.
+    flats: Vec<Flat>,
+    references: Vec<i64>,
+    items: Vec<i64>,
+}
+
+impl Exact {
+    /// An empty segment for vectors of `dims[i]` numbers in space `i`.
+    pub(super) fn new(dims: &[usize]) -> Result<Self> {
+        let flats = dims.iter().map(|dim| Flat::new(*dim)).collect::<Result<_>>()?;
+        Ok(Self { flats, references: Vec::new(), items: Vec::new() })
+    }
+
+    fn of_rows(&self, rows: &[u32], spaces: &[usize]) -> Result<Self> {
+        let flat = |(space, flat): (usize, &Flat)| flat.copied(if spaces.contains(&space) { rows } else { &[] });
+        let pick = |of: &[i64]| rows.iter().map(|row| of[*row as usize]).collect();
+        Ok(Self {
+            flats: self.flats.iter().enumerate().map(flat).collect::<Result<_>>()?,
+            references: pick(&self.references),
+            items: pick(&self.items),
+        })
+    }
+}
+
+impl Segment for Exact {
+    fn references(&self) -> &[i64] {
+        &self.references
+    }
+
+    fn items(&self) -> &[i64] {
+        &self.items
+    }
+
+    fn add(&mut self, references: &[i64], items: &[i64], vectors: &[&[f32]]) -> Result<()> {
+        self.flats.iter_mut().zip(vectors).try_for_each(|(flat, vectors)| flat.add(vectors))?;
+        self.references.extend(references);
+        self.items.extend(items);
+        Ok(())
+    }
+
+    fn seal(&mut self) {
+        self.flats.iter().for_each(Flat::use_huge_pages);
+    }
+
+    fn remove(&mut self, references: &[(i64, u32)]) -> Result<Vec<(i64, u32)>> {
+        let mut moved: HashMap<i64, u32> = HashMap::new();
+        let mut gaps = Vec::with_capacity(references.len());
+        for (reference, row) in references {
+            let row = moved.remove(reference).unwrap_or(*row);
+            self.references.swap_remove(row as usize);
+            self.items.swap_remove(row as usize);
+            if let Some(last) = self.references.get(row as usize) {
+                moved.insert(*last, row);
+            }
+            gaps.push(row as usize);
+        }
+        self.flats.iter_mut().try_for_each(|flat| flat.swap_remove(&gaps))?;
+        Ok(moved.into_iter().collect())
+    }
+
+    fn duplicate(&self) -> Result<Arc<dyn Segment>> {
+        let rows: Vec<u32> = (0..self.items.len() as u32).collect();
+        let spaces: Vec<usize> = (0..self.flats.len()).collect();
+        Ok(Arc::new(self.of_rows(&rows, &spaces)?))
+    }
+
+    fn gather(&self, rows: &[u32], spaces: &[usize]) -> Result<Box<dyn Segment>> {
+        Ok(Box::new(self.of_rows(rows, spaces)?))
+    }
+
+    fn candidates(
+        &self,
+        probes: &[Probe<'_>],
+        queries: Range<usize>,
+        width: usize,
+        selected: Option<&[u8]>,
+    ) -> Result<Best> {
+        if let [probe] = probes {
+            return self.flats[probe.space].search(probe.part(queries), width, selected);
+        }
+        let rows = self.items.len();
+        let mut scores = vec![0.0; queries.len() * rows];
+        probes.iter().for_each(|probe| self.add_scores(probe, queries.clone(), &mut scores));
+        Ok(best(&scores, rows, width, selected))
+    }
+
+    fn add_scores(&self, probe: &Probe<'_>, queries: Range<usize>, scores: &mut [f32]) {
+        self.flats[probe.space].add_products(probe.part(queries), scores);
+    }
+
+    fn vector(&self, space: usize, row: usize) -> &[f32] {
+        self.flats[space].row(row)
+    }
+
+    fn rescore(&self, space: usize, row: usize, query: &[f32]) -> f32 {
+        self.vector(space, row).iter().zip(query).map(|(a, b)| a * b).sum()
+    }
+
+    fn bytes(&self) -> usize {
+        let vectors: usize = self.flats.iter().map(|flat| size_of_val(flat.data())).sum();
+        vectors + size_of_val(&self.references[..]) + size_of_val(&self.items[..])
+    }
+}
+
+/// The best `width` of `rows` scores for each query, of all or of those whose bit is set in `selected`; equal scores by
+/// row.
+fn best(scores: &[f32], rows: usize, width: usize, selected: Option<&[u8]>) -> Best {
+    let mut best = Best { scores: Vec::new(), rows: Vec::new() };
+    let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    let mut pairs: Vec<(u32, f32)> = Vec::with_capacity(rows);
+    for scores in scores.chunks_exact(rows) {
+        pairs.clear();
+        pairs.extend((0..).zip(scores.iter().copied()));
+        if let Some(bits) = selected {
+            pairs.retain(|(row, _)| bits[*row as usize / 8] & (1 << (row % 8)) != 0);
+        }
+        if pairs.len() > width {
+            pairs.select_nth_unstable_by(width, order);
+            pairs.truncate(width);
+        }
+        pairs.sort_unstable_by(order);
+        best.scores.extend(pairs.iter().map(|(_, score)| *score));
+        best.rows.extend(pairs.iter().map(|(row, _)| Idx::new(u64::from(*row))));
+    }
+    best
+}

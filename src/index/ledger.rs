@@ -1,0 +1,157 @@
+//! Where each reference lies, and how a change is made to the segments.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::index::exact::Exact;
+use crate::index::segment::Segment;
+use crate::index::snapshot::Snapshot;
+
+/// Rows in a segment: few enough to share 100 000 vectors among several threads.
+const SEGMENT_ROWS: usize = 16_384;
+
+/// The writer's side of an index. All changes of a [`Snapshot`] and its copies go through one ledger, one after another.
+#[derive(Debug)]
+pub struct Ledger {
+    segment_rows: usize,
+    /// Segment and row of each reference.
+    places: HashMap<i64, (u32, u32)>,
+    /// How many references each item has.
+    counts: HashMap<i64, u32>,
+}
+
+impl Ledger {
+    /// Begins with an empty snapshot of `dims[i]` numbers in space `i`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is no space, or one of 0 or more than 65 536 numbers.
+    pub fn new(dims: &[usize]) -> Result<(Self, Snapshot)> {
+        Self::with_segment_rows(dims, SEGMENT_ROWS)
+    }
+
+    pub(super) fn with_segment_rows(dims: &[usize], segment_rows: usize) -> Result<(Self, Snapshot)> {
+        if dims.is_empty() {
+            return Err(Error::argument("an index needs at least one kind of vectors"));
+        }
+        Exact::new(dims)?;
+        Ok((Self { segment_rows, places: HashMap::new(), counts: HashMap::new() }, Snapshot::new(dims)))
+    }
+
+    /// Adds references, each with its item and its vectors (`vectors` has for each space one after another); a reference
+    /// that is there already is replaced. Segments that other snapshots share are copied first.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the lengths do not fit, a reference is given twice, or a vector has NaN or infinity.
+    /// Then nothing is changed.
+    pub fn add<V: AsRef<[f32]>>(
+        &mut self,
+        snapshot: &mut Snapshot,
+        references: &[i64],
+        items: &[i64],
+        vectors: &[V],
+    ) -> Result<()> {
+        let vectors: Vec<&[f32]> = vectors.iter().map(AsRef::as_ref).collect();
+        check(&snapshot.dims, references, items, &vectors)?;
+        self.remove(snapshot, references)?;
+        let mut start = 0;
+        while start < references.len() {
+            let number = self.segment_with_room(snapshot)?;
+            let segment = self.own(&mut snapshot.segments[number])?;
+            let first = segment.items().len();
+            let end = references.len().min(start + self.segment_rows - first);
+            let parts: Vec<&[f32]> =
+                vectors.iter().zip(&snapshot.dims).map(|(vectors, dim)| &vectors[start * dim..end * dim]).collect();
+            segment.add(&references[start..end], &items[start..end], &parts)?;
+            if segment.items().len() == self.segment_rows {
+                segment.seal();
+            }
+            for (row, (&reference, &item)) in references[start..end].iter().zip(&items[start..end]).enumerate() {
+                self.places.insert(reference, (number as u32, (first + row) as u32));
+                *self.counts.entry(item).or_default() += 1;
+            }
+            start = end;
+        }
+        self.count(snapshot);
+        Ok(())
+    }
+
+    /// Removes references; those that are not there are passed over. Returns how many were there. Segments that other
+    /// snapshots share are copied first.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when faiss fails, which it has no reason to.
+    pub fn remove(&mut self, snapshot: &mut Snapshot, references: &[i64]) -> Result<usize> {
+        let mut gone: BTreeMap<u32, Vec<(i64, u32)>> = BTreeMap::new();
+        for reference in references {
+            let Some((number, row)) = self.places.remove(reference) else { continue };
+            let item = snapshot.segments[number as usize].items()[row as usize];
+            if let Some(count) = self.counts.get_mut(&item) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(&item);
+                }
+            }
+            gone.entry(number).or_default().push((*reference, row));
+        }
+        for (number, gone) in &gone {
+            let segment = self.own(&mut snapshot.segments[*number as usize])?;
+            for (reference, row) in segment.remove(gone)? {
+                self.places.insert(reference, (*number, row));
+            }
+        }
+        self.count(snapshot);
+        Ok(gone.values().map(Vec::len).sum())
+    }
+
+    fn segment_with_room(&self, snapshot: &mut Snapshot) -> Result<usize> {
+        let room = |segment: &Arc<dyn Segment>| segment.items().len() < self.segment_rows;
+        if let Some(number) = snapshot.segments.iter().position(room) {
+            return Ok(number);
+        }
+        snapshot.segments.push(Arc::new(Exact::new(&snapshot.dims)?));
+        Ok(snapshot.segments.len() - 1)
+    }
+
+    /// A segment to change: a copy of it if another snapshot shares it.
+    fn own<'a>(&self, segment: &'a mut Arc<dyn Segment>) -> Result<&'a mut dyn Segment> {
+        if Arc::get_mut(segment).is_none() {
+            *segment = segment.duplicate()?;
+        }
+        Ok(Arc::get_mut(segment).expect("nothing else knows the copy"))
+    }
+
+    fn count(&self, snapshot: &mut Snapshot) {
+        snapshot.references = self.places.len();
+        snapshot.items = self.counts.len();
+    }
+}
+
+fn check(dims: &[usize], references: &[i64], items: &[i64], vectors: &[&[f32]]) -> Result<()> {
+    let numbers: Vec<usize> = vectors.iter().map(|vectors| vectors.len()).collect();
+    let wanted: Vec<usize> = dims.iter().map(|dim| references.len() * dim).collect();
+    if references.len() != items.len() || numbers != wanted {
+        let sum = |numbers: &[usize]| numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(" + ");
+        return Err(Error::argument(format!(
+            "{} references, {} items and {} numbers do not make vectors of {}",
+            references.len(),
+            items.len(),
+            sum(&numbers),
+            sum(dims)
+        )));
+    }
+    for (vectors, dim) in vectors.iter().zip(dims) {
+        if let Some(bad) = vectors.iter().position(|value| !value.is_finite()) {
+            return Err(Error::argument(format!("vector {} has NaN or infinite values", bad / dim)));
+        }
+    }
+    // References that come from a catalog grow.
+    if !references.is_sorted_by(|a, b| a < b) {
+        let mut sorted = references.to_vec();
+        sorted.sort_unstable();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::argument(format!("reference {} is given twice", pair[0])));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! A bounded part of an index: some references with their vectors in each space.
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::index::faiss::Best;
+
+/// The queries of a search in one space.
+#[derive(Clone, Copy)]
+pub(super) struct Probe<'a> {
+    pub(super) space: usize,
+    pub(super) dim: usize,
+    /// One after another.
+    pub(super) queries: &'a [f32],
+}
+
+impl<'a> Probe<'a> {
+    pub(super) fn part(&self, queries: Range<usize>) -> &'a [f32] {
+        &self.queries[queries.start * self.dim..queries.end * self.dim]
+    }
+}
+
+/// References in rows numbered from 0. Searches share a segment; a change needs it alone.
+pub(super) trait Segment: Debug + Send + Sync {
+    /// The reference in each row.
+    fn references(&self) -> &[i64];
+
+    /// The item of each row.
+    fn items(&self) -> &[i64];
+
+    /// Appends references with their items and, for each space, their vectors.
+    fn add(&mut self, references: &[i64], items: &[i64], vectors: &[&[f32]]) -> Result<()>;
+
+    /// Finishes a segment that grows no more.
+    fn seal(&mut self);
+
+    /// Removes references one after another, each given with its present row; the last row moves into each gap. Returns
+    /// the references that have moved, with their new rows.
+    fn remove(&mut self, references: &[(i64, u32)]) -> Result<Vec<(i64, u32)>>;
+
+    /// Copies all of it.
+    fn duplicate(&self) -> Result<Arc<dyn Segment>>;
+
+    /// Copies some rows, whose numbers grow, with their vectors in some spaces.
+    fn gather(&self, rows: &[u32], spaces: &[usize]) -> Result<Box<dyn Segment>>;
+
+    /// Finds the best `width` rows for each query by the sum of its inner products in the probed spaces; among all rows,
+    /// or those whose bit is set in `selected`.
+    fn candidates(
+        &self,
+        probes: &[Probe<'_>],
+        queries: Range<usize>,
+        width: usize,
+        selected: Option<&[u8]>,
+    ) -> Result<Best>;
+
+    /// Adds each query's inner product with each row to `scores`, query after query.
+    fn add_scores(&self, probe: &Probe<'_>, queries: Range<usize>, scores: &mut [f32]);
+
+    /// The vector of a row in a space.
+    fn vector(&self, space: usize, row: usize) -> &[f32];
+
+    /// The exact inner product of a row's vector in a space with a query.
+    fn rescore(&self, space: usize, row: usize, query: &[f32]) -> f32;
+
+    /// Bytes of memory that its vectors and row numbers take.
+    fn bytes(&self) -> usize;
+}

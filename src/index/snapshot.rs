@@ -1,0 +1,144 @@
+//! One state of an index, which searches share and nothing changes.
+
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+
+use crate::error::{Error, Result};
+use crate::fusion::{Aggregate, Candidate, Fusion};
+use crate::index::scan::Search;
+use crate::index::segment::Segment;
+use crate::selection::Rows;
+use crate::vectors::Vectors;
+
+/// Up to this many multiplications a search is done sooner on the caller's thread than handed to others.
+const SMALL: usize = 4 << 20;
+
+/// What each query of a batch is in one space: a unit vector, and how much it counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// The number of the space.
+    pub space: usize,
+    /// One vector for each query.
+    pub vectors: &'a Vectors,
+    /// One weight for each query.
+    pub weights: &'a [f32],
+}
+
+/// A search for the best items of each query of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The queries in each space that is searched.
+    pub parts: &'a [Part<'a>],
+    /// How many items, at least 1.
+    pub k: usize,
+    /// Only these items.
+    pub allowed: Option<&'a Rows>,
+    /// Only items with at least this score.
+    pub min_score: Option<f32>,
+    /// Combines the scores of the parts.
+    pub fusion: Fusion,
+    /// Combines the scores of an item's references.
+    pub aggregate: Aggregate,
+    /// The threads that share the work if it is much; by default those of the rayon pool that the caller is in.
+    pub pool: Option<&'a ThreadPool>,
+}
+
+impl<'a> Request<'a> {
+    /// The best `k` items by the weighted sum of cosines, each by its best reference.
+    pub fn new(parts: &'a [Part<'a>], k: usize) -> Self {
+        Self { parts, k, allowed: None, min_score: None, fusion: Fusion::Sum, aggregate: Aggregate::Max, pool: None }
+    }
+}
+
+/// References with their vectors, in segments of bounded size. A copy shares the segments.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub(super) dims: Vec<usize>,
+    pub(super) segments: Vec<Arc<dyn Segment>>,
+    pub(super) references: usize,
+    pub(super) items: usize,
+}
+
+impl Snapshot {
+    pub(super) fn new(dims: &[usize]) -> Self {
+        Self { dims: dims.into(), segments: Vec::new(), references: 0, items: 0 }
+    }
+
+    /// Numbers in each vector, for each space.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// How many references there are.
+    pub fn len(&self) -> usize {
+        self.references
+    }
+
+    /// Whether there are no references.
+    pub fn is_empty(&self) -> bool {
+        self.references == 0
+    }
+
+    /// How many items have references.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// Bytes of memory that the vectors and their row numbers take.
+    pub fn bytes(&self) -> usize {
+        self.segments.iter().map(|segment| segment.bytes()).sum()
+    }
+
+    /// Returns for each query the best items, best first, each with its best reference; equal scores go by smaller row.
+    ///
+    /// The sum of cosines with the best reference of each item looks only at as many references as make the answer
+    /// certain; any other fusion or aggregate scores every allowed reference.
+    ///
+    /// A query alone and the same query in a batch are summed in another order, so that their scores may differ in the
+    /// last bits.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `k` is 0, a space is not there or of another dimension, there is no part, the parts have
+    /// not as many queries, or a temperature is not a finite number above 0; [`Error::Interrupted`] when it is called off.
+    pub fn search(&self, request: &Request<'_>) -> Result<Vec<Vec<Candidate>>> {
+        let count = request.parts.first().map_or(0, |part| part.weights.len());
+        let uneven = |part: &Part<'_>| part.vectors.len() != count || part.weights.len() != count;
+        if request.parts.is_empty() || request.parts.iter().any(uneven) {
+            return Err(Error::argument("each part of a search needs a vector and a weight for each query"));
+        }
+        if request.k == 0 {
+            return Err(Error::argument("k must be at least 1"));
+        }
+        if let Aggregate::Softmax { temperature } = request.aggregate
+            && !(temperature.is_finite() && temperature > 0.0)
+        {
+            return Err(Error::argument(format!("temperature {temperature}: give a finite number above 0")));
+        }
+        request.parts.iter().try_for_each(|part| self.check(part))?;
+        let dims: usize = request.parts.iter().map(|part| part.vectors.dim()).sum();
+        let small = count.saturating_mul(self.len()).saturating_mul(dims) <= SMALL;
+        Search::run(self, request, count, small)
+    }
+
+    /// The cosine between a candidate of this snapshot and a unit vector in a space.
+    pub fn rescore(&self, candidate: &Candidate, space: usize, query: &[f32]) -> f32 {
+        self.segments[candidate.segment as usize].rescore(space, candidate.row as usize, query)
+    }
+
+    /// The vector of a candidate of this snapshot in a space.
+    pub fn vector(&self, candidate: &Candidate, space: usize) -> &[f32] {
+        self.segments[candidate.segment as usize].vector(space, candidate.row as usize)
+    }
+
+    fn check(&self, part: &Part<'_>) -> Result<()> {
+        match self.dims.get(part.space) {
+            Some(&dim) if dim == part.vectors.dim() => Ok(()),
+            dim => Err(Error::argument(format!(
+                "queries of {} numbers cannot be compared with vectors of {}",
+                part.vectors.dim(),
+                dim.copied().unwrap_or_default()
+            ))),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Converts Python's queries, and what a search may be told.
+
+use numpy::{PyArray1, PyArray2, PyArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyMapping;
+
+use crate::fusion::{Aggregate, Fusion};
+use crate::query::{Given, Parts};
+
+use super::convert;
+use super::json;
+use super::vectors::{Matrix, matrix};
+
+/// The parts of a query, each with its weight.
+type Weighted<T> = Vec<(T, f32)>;
+/// Pictures, texts, ids of items, and vectors with the names of their models.
+type Row<'py> = (
+    Weighted<Bound<'py, PyAny>>,
+    Weighted<String>,
+    Weighted<Bound<'py, PyAny>>,
+    Weighted<(Option<String>, Bound<'py, PyAny>)>,
+);
+
+/// The parts of the query in place `number`, or of a query alone.
+pub(super) fn parts(query: &Bound<'_, PyAny>, number: Option<usize>) -> PyResult<Parts> {
+    let (images, texts, items, vectors): Row<'_> = query.extract()?;
+    let name = number.map_or("image".to_owned(), |number| format!("image {number}"));
+    let images = images.iter().map(|(image, weight)| Ok((convert::source(image, &name)?, *weight)));
+    let items = items.iter().map(|(id, weight)| Ok((json::to_text(id, "item")?, *weight)));
+    let vectors = vectors.into_iter().map(|((model, vector), weight)| {
+        let what = model.as_ref().map_or("vector".to_owned(), |model| format!("vector[{model:?}]"));
+        let Matrix { single, rows, dim, data } = matrix(&vector, &what)?;
+        if !single {
+            return Err(PyValueError::new_err(format!("{what}: shape ({rows}, {dim}) is not (dim,)")));
+        }
+        Ok((Given { model, values: data }, weight))
+    });
+    Ok(Parts {
+        images: images.collect::<PyResult<_>>()?,
+        texts,
+        items: items.collect::<PyResult<_>>()?,
+        vectors: vectors.collect::<PyResult<_>>()?,
+    })
+}
+
+/// A name, or weights by name.
+pub(super) fn models(models: &Bound<'_, PyAny>) -> PyResult<Vec<(String, f32)>> {
+    if let Ok(name) = models.extract::<String>() {
+        return Ok(vec![(name, 1.0)]);
+    }
+    let Ok(mapping) = models.cast::<PyMapping>() else {
+        return Err(PyTypeError::new_err("models takes a name, or a dict with a weight for each name"));
+    };
+    mapping.items()?.iter().map(|item| item.extract()).collect()
+}
+
+pub(super) fn fusion(name: &str) -> PyResult<Fusion> {
+    match name {
+        "sum" => Ok(Fusion::Sum),
+        "rrf" => Ok(Fusion::ReciprocalRank),
+        _ => Err(PyValueError::new_err(format!("fusion {name:?}: give \"sum\" or \"rrf\""))),
+    }
+}
+
+pub(super) fn aggregate(name: &str, temperature: f32) -> PyResult<Aggregate> {
+    match name {
+        "max" => Ok(Aggregate::Max),
+        "mean" => Ok(Aggregate::Mean),
+        "softmax" => Ok(Aggregate::Softmax { temperature }),
+        _ => Err(PyValueError::new_err(format!("aggregate {name:?}: give \"max\", \"mean\" or \"softmax\""))),
+    }
+}
+
+/// One picture or many as a list, and whether it was one.
+#[pyfunction]
+fn each_image<'py>(images: &Bound<'py, PyAny>) -> PyResult<(Vec<Bound<'py, PyAny>>, bool)> {
+    let (pictures, single) = convert::pictures(images)?;
+    Ok((pictures.into_iter().map(|(_, picture)| picture).collect(), single))
+}
+
+/// One text or many as a list, and whether it was one.
+#[pyfunction]
+fn each_text(texts: &Bound<'_, PyAny>) -> PyResult<(Vec<String>, bool)> {
+    convert::texts(texts)
+}
+
+/// One vector or many as rows, and whether it was one.
+#[pyfunction]
+fn each_vector<'py>(vectors: &Bound<'py, PyAny>, name: &str) -> PyResult<(Bound<'py, PyArray2<f32>>, bool)> {
+    let Matrix { single, rows, dim, data } = matrix(vectors, name)?;
+    Ok((PyArray1::from_vec(vectors.py(), data).reshape([rows, dim])?, single))
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(each_image, module)?)?;
+    module.add_function(wrap_pyfunction!(each_text, module)?)?;
+    module.add_function(wrap_pyfunction!(each_vector, module)?)
+}
