@@ -53,7 +53,7 @@ def main() -> None:
             kinds = {"picture": found}
             if options.weights:
                 by = dict(zip(engine.models, options.weights, strict=True))
-                kinds[f"picture ({by})"] = _items(engine.search_image(paths, k=5, model=by))
+                kinds[f"picture ({by})"] = _items(engine.search_image(paths, k=5, models=by))
             if options.words:
                 with options.words.open(newline="", encoding="utf-8") as file:
                     words = {row["item"]: row["words"] for row in csv.DictReader(file)}

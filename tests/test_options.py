@@ -161,7 +161,7 @@ def test_a_catalog_of_two_models_one_of_which_runs_elsewhere(twins, capsys):
     assert hits[0]["item"] == "blue"
     assert len(twins.asked) > asked
     with ps.Engine("toys", model=["near", "far"], encoder=[None, twins.urls()], create=False) as engine:
-        found = engine.search_image("queries/blue/1.png", model={"toy": 0.5, "far": 0.5}).to_dicts()
+        found = engine.search_image("queries/blue/1.png", models={"toy": 0.5, "far": 0.5}).to_dicts()
     assert found == hits
     # The networks of `far` are not here.
     assert cli.main(["search", "toys", "queries/blue/1.png", "--model", "near", "--model", "far"]) == 2

@@ -116,10 +116,10 @@ def test_another_model_may_be_named(toys: ps.Engine, models: list[Path], tmp_pat
             alone.add(id, images=pictures, metadata=toys.get(id).metadata)
         query = ps.Query(image=picture, text=[(text, 0.5)])
         for there, here in [
-            (toys.search_image(picture, model="toy"), alone.search_image(picture)),
-            (toys.search_text(text, model="toy"), alone.search_text(text)),
-            (toys.search_hybrid(picture, text, model="toy"), alone.search_hybrid(picture, text)),
-            (toys.search(query, model="toy"), alone.search(query)),
+            (toys.search_image(picture, models="toy"), alone.search_image(picture)),
+            (toys.search_text(text, models="toy"), alone.search_text(text)),
+            (toys.search_hybrid(picture, text, models="toy"), alone.search_hybrid(picture, text)),
+            (toys.search(query, models="toy"), alone.search(query)),
         ]:
             found, expected = ([(h.item, h.metadata) for h in hits] for hits in (there, here))
             assert found == expected
@@ -128,8 +128,8 @@ def test_another_model_may_be_named(toys: ps.Engine, models: list[Path], tmp_pat
         vector = alone.encode_images([picture])[0]
         assert np.array_equal(toys.encode_images([picture], model="toy")[0], vector)
         for by_name, by_itself in [
-            (toys.search_vector(vector, model="toy"), alone.search_vector(vector)),
-            (toys.search_vector(vector[None], model="toy")[0], alone.search_vector(vector[None])[0]),
+            (toys.search_vector(vector, models="toy"), alone.search_vector(vector)),
+            (toys.search_vector(vector[None], models="toy")[0], alone.search_vector(vector[None])[0]),
         ]:
             assert isinstance(by_name, ps.Results)
             assert isinstance(by_itself, ps.Results)
@@ -184,42 +184,41 @@ def test_several_models_look_up_the_same_picture(toys: ps.Engine) -> None:
     read = toys.encode_texts([text])[0]
     for weights in ({"eye": 0.6, "toy": 0.4}, {"toy": 1, "eye": 0.25}):
         a, b = weights["eye"] / sum(weights.values()), weights["toy"] / sum(weights.values())
-        hits = toys.search_image(picture, k=9, model=weights)
+        hits = toys.search_image(picture, k=9, models=weights)
         assert same(hits, brute_force(toys, {"eye": (eye, a), "toy": (by_toy, b)})[:9])
         assert hits.model == " + ".join(weights)
         # What each can look up: words count only for the one that reads.
-        hybrid = toys.search_hybrid(picture, text, image_weight=0.7, k=9, model=weights)
+        hybrid = toys.search_hybrid(picture, text, image_weight=0.7, k=9, models=weights)
         assert same(hybrid, brute_force(toys, {"eye": (eye, a), "toy": (0.7 * by_toy + 0.3 * read, b)})[:9])
-        assert toys.search_text(text, model=weights).to_dicts() == toys.search_text(text).to_dicts()
-        batch = toys.search([ps.Query(text=text), ps.Query(image=picture)], k=9, model=weights)
+        assert toys.search_text(text, models=weights).to_dicts() == toys.search_text(text).to_dicts()
+        batch = toys.search([ps.Query(text=text), ps.Query(image=picture)], k=9, models=weights)
         assert same(batch[1], [(hit.item, hit.score) for hit in hits])
         vectors = {"toy": by_toy, "eye": eye}
-        by_vectors = toys.search_vector(vectors, k=9, model=weights)
+        by_vectors = toys.search_vector(vectors, k=9, models=weights)
         assert isinstance(by_vectors, ps.Results)
         assert same(by_vectors, [(hit.item, hit.score) for hit in hits])
         rows = {name: np.stack([vector, -vector]) for name, vector in vectors.items()}
-        first, second = toys.search_vector(rows, k=9, model=weights)
+        first, second = toys.search_vector(rows, k=9, models=weights)
         assert isinstance(first, ps.Results)
         assert isinstance(second, ps.Results)
         assert same(first, [(hit.item, hit.score) for hit in hits])
         assert same(second, brute_force(toys, {"eye": (-eye, a), "toy": (-by_toy, b)})[:9])
-    assert toys.search_image(picture, model={"toy": 3}).to_dicts() == toys.search_image(picture, model="toy").to_dicts()
+    assert toys.search_image(picture, models={"toy": 3}).to_dicts() == toys.search_image(picture, models="toy").to_dicts()
     evaluation = toys.evaluate([(ITEMS["item-4"][0], "item-4")], model={"eye": 1, "toy": 1})
     assert (evaluation.model, evaluation.metrics["hit@1"].value) == ("eye + toy", 1)
     for call, message in [
-        (lambda: toys.search_image(picture, model={"eye": 1, "toy": 0}), 'model "toy" cannot count 0'),
-        (lambda: toys.search_image(picture, model={"eye": 1, "toy": float("nan")}), 'model "toy" cannot count NaN'),
-        (lambda: toys.search_image(picture, model={"eye": 1, "nose": 1}), 'no model "nose"'),
-        (lambda: toys.search_vector(eye, model={"eye": 1, "toy": 1}), "a vector belongs to one model"),
-        (lambda: toys.search_vector(vectors, model={"eye": 1}), 'model "toy" has vectors, but no weight'),
-        (lambda: toys.search_vector({"eye": eye}, model={"eye": 1, "toy": 1}), 'model "toy" has a weight, but no vec'),
-        (lambda: toys.search_vector({"eye": eye}), 'model "eye" has vectors, but no weight'),
-        (lambda: toys.search_vector({**vectors, "eye": rows["eye"]}, model=weights), "a vector and a weight for each"),
+        (lambda: toys.search_image(picture, models={"eye": 1, "toy": 0}), 'model "toy" cannot count 0'),
+        (lambda: toys.search_image(picture, models={"eye": 1, "toy": float("nan")}), 'model "toy" cannot count NaN'),
+        (lambda: toys.search_image(picture, models={"eye": 1, "nose": 1}), 'no model "nose"'),
+        (lambda: toys.search_vector(eye, models={"eye": 1, "toy": 1}), "a vector belongs to one model"),
+        (lambda: toys.search_vector(vectors, models={"eye": 1}), 'model "toy" has vectors, but no weight'),
+        (lambda: toys.search_vector({"eye": eye}, models={"eye": 1, "toy": 1}), 'model "toy" has a weight, but no vec'),
+        (lambda: toys.search_vector({**vectors, "eye": rows["eye"]}, models=weights), "a vector and a weight for each"),
     ]:
         with pytest.raises(ValueError, match=message):
             call()
     with pytest.raises(TypeError, match="a dict with a weight for each name"):
-        toys.search_image(picture, model=7)  # type: ignore[call-overload]
+        toys.search_image(picture, models=7)  # type: ignore[call-overload]
 
 
 def test_a_batch_mixes_all_kinds_of_queries(toys: ps.Engine) -> None:
@@ -287,7 +286,7 @@ def test_vectors_of_ones_own(engine: ps.Engine) -> None:
     assert engine.add_vectors(ids, {"eye": seen, "toy": read}) == ps.Added(0, 3)
     for model, rows in {"eye": seen, "toy": read}.items():
         assert engine.vectors("a", model=model) == pytest.approx(toy.unit(rows[[0, 2]]), abs=1e-6)
-        hits = engine.search_vector(rows[1], k=1, model=model)
+        hits = engine.search_vector(rows[1], k=1, models=model)
         assert isinstance(hits, ps.Results)
         assert hits[0].item == "b"
     for bad, message in [
@@ -328,7 +327,7 @@ def test_a_folder_goes_on_where_it_stopped(engine: ps.Engine, models: list[Path]
 def test_with_some_of_its_models_a_catalog_can_be_searched(toys: ps.Engine, models: list[Path], pen: Path) -> None:
     for model, name in zip(models, toys.models, strict=True):
         with ps.Engine(toys.path, model=model) as part:
-            assert part.search_image(shade(9)).to_dicts() == toys.search_image(shade(9), model=name).to_dicts()
+            assert part.search_image(shade(9)).to_dicts() == toys.search_image(shade(9), models=name).to_dicts()
             assert part.stats()["other_models"] == [other for other in toys.models if other != name]
             with pytest.raises(ps.CatalogError, match=r'model=\["eye", "toy"\] to add to it'):
                 part.add("new", images=[plain(RED)])
@@ -405,7 +404,7 @@ def test_without_a_text_tower_it_is_said_how_to_have_one(eye: Path, toys: ps.Eng
         assert engine.search(ps.Query(image=plain(RED)))[0].item == "a"
         assert engine.evaluate([(plain(RED), "a")]).model == "eye"
     with pytest.raises(ps.ModelError, match=r'model eye: has no text tower.*looked up by "toy"'):
-        toys.search_text("red", model="eye")
+        toys.search_text("red", models="eye")
 
 
 def test_without_an_image_tower_it_is_said_what_to_do(pen: Path, toy_model: Path, tmp_path: Path) -> None:
@@ -432,11 +431,11 @@ def test_models_must_be_some_and_tell_apart(toys: ps.Engine, models: list[Path],
     with pytest.raises(ValueError, match='two models are called "eye"'):
         ps.Engine(tmp_path / "c", model=[*models, models[0]])
     for call in (
-        lambda: toys.search_image(plain(RED), model="nose"),
-        lambda: toys.search_text("red", model="nose"),
-        lambda: toys.search_hybrid(plain(RED), "red", model="nose"),
-        lambda: toys.search(ps.Query(text="red"), model="nose"),
-        lambda: toys.search_vector(np.ones(EYE_DIM, np.float32), model="nose"),
+        lambda: toys.search_image(plain(RED), models="nose"),
+        lambda: toys.search_text("red", models="nose"),
+        lambda: toys.search_hybrid(plain(RED), "red", models="nose"),
+        lambda: toys.search(ps.Query(text="red"), models="nose"),
+        lambda: toys.search_vector(np.ones(EYE_DIM, np.float32), models="nose"),
         lambda: toys.vectors("item-1", model="nose"),
         lambda: toys.encode_images([plain(RED)], model="nose"),
         lambda: toys.evaluate([(plain(RED), "item-1")], model="nose"),
@@ -465,7 +464,7 @@ def test_evaluating_each_model(toys: ps.Engine) -> None:
     pictures = [(pictures[0], id) for id, pictures in ITEMS.items()]
     for model, name in [(None, "eye"), ("eye", "eye"), ("toy", "toy")]:
         evaluation = toys.evaluate(pictures, model=model)
-        first = [toys.search_image(picture, k=1, model=name)[0].item == id for picture, id in pictures]
+        first = [toys.search_image(picture, k=1, models=name)[0].item == id for picture, id in pictures]
         assert (evaluation.model, evaluation.metrics["hit@1"].value) == (name, pytest.approx(np.mean(first)))
         left_out = toys.evaluate(model=model)
         for outcome in left_out.outcomes[:9]:
@@ -481,7 +480,7 @@ def test_evaluating_each_model(toys: ps.Engine) -> None:
             share * (rows @ rows.T) for share, rows in ((0.75, toys.vectors(id)), (0.25, toys.vectors(id, model="toy")))
         ) - 9 * np.eye(len(names))
         assert any(abs(float(row.max()) - (outcome.score or 0)) < 1e-5 for row in cosines)
-        better = {h.item for h in toys.search_image(ITEMS[id][0], k=99, model={"eye": 3, "toy": 1})} - {id}
+        better = {h.item for h in toys.search_image(ITEMS[id][0], k=99, models={"eye": 3, "toy": 1})} - {id}
         assert outcome.wrong in better
     assert both.model == "eye + toy"
     assert toys.evaluate(texts=[("red", "item-1")]).model == "toy"
@@ -508,7 +507,7 @@ def test_the_command_line_takes_several_models(
             assert json.loads(capsys.readouterr().out) == hits.to_dicts()
     weighted = ["--weight", "3", "--weight", "1"]
     with ps.Engine(catalog, model=models) as engine:
-        hits = engine.search_image(photo, model={"eye": 3, "toy": 1})
+        hits = engine.search_image(photo, models={"eye": 3, "toy": 1})
     assert main(["search", catalog, *both, *weighted, photo, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == hits.to_dicts()
     assert main(["evaluate", catalog, str(tmp_path / "photos"), *both, *weighted, "--json"]) == 0

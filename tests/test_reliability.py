@@ -405,8 +405,9 @@ def test_flipped_bits_never_give_a_score_beyond_1(toy_model: Path, tmp_path: Pat
         (path / "catalog.sqlite").write_bytes(bad)
         try:
             engine = ps._core.Engine(str(path), [encoder], create=False)
-            _, found = engine.search_vector(vectors(*range(0, 200, 20)), k=3)
-            assert all(abs(hit[1]) < 1.001 for hits in found for hit in hits)
+            rows: list[Any] = [([], [], [], [((None, row), 1.0)]) for row in vectors(*range(0, 200, 20))]
+            found = engine.search(rows, k=3)
+            assert all(abs(hit.score) < 1.001 for hits in found for hit in hits)
             engine.close()
         except ps.CatalogError as error:
             told.append(str(error))

@@ -143,11 +143,11 @@ def test_pictures_that_are_looked_up(
     for id, picture in pictures.items():
         engine.add(id, images=[picture])
     weights = {name: 0.5 + number for number, name in enumerate(engine.models)}
-    together = engine.search_image(list(pictures.values()), k=5, model=weights)
+    together = engine.search_image(list(pictures.values()), k=5, models=weights)
     for id, picture, found in zip(pictures, pictures.values(), together, strict=True):
         vectors = {name: alone[name][id][0] for name in engine.models}
-        expected = engine.search_vector(vectors, k=5, model=weights)
-        for hits in (found, engine.search_image(picture, k=5, model=weights)):
+        expected = engine.search_vector(vectors, k=5, models=weights)
+        for hits in (found, engine.search_image(picture, k=5, models=weights)):
             assert [hit.item for hit in hits] == [hit.item for hit in expected]
             assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], abs=1e-6)
 
@@ -162,7 +162,7 @@ def test_a_bad_picture_spoils_no_other(
     assert "cut" not in engine
     check(engine, alone)
     with pytest.raises(PictureError):
-        engine.search_image(cut, model={"small": 0.5, "large": 0.5})
+        engine.search_image(cut, models={"small": 0.5, "large": 0.5})
 
 
 def test_a_model_on_a_server(

@@ -46,7 +46,7 @@ def test_every_way_to_give_a_text_tells(engine: ps.Engine) -> None:
     for search in (
         lambda: engine.search_hybrid(picture, "くま"),
         lambda: engine.search(ps.Query(image=picture, text=[("くま", 1.0), (KNOWN, 0.5)])),
-        lambda: engine.search_text("くま", model={engine.models[0]: 1}),
+        lambda: engine.search_text("くま", models={engine.models[0]: 1}),
     ):
         with pytest.warns(ps.UnreadableTextWarning):
             assert len(search().warnings) == 1

@@ -321,3 +321,130 @@ fn searches_run_side_by_side() {
         }
     });
 }
+
+#[test]
+fn every_fusion_and_aggregate_answers_like_a_scan() {
+    let (dims, count) = ([5, 3], 90_i64);
+    let mut index = Index::with_segment_rows(&dims, 17).unwrap();
+    let references: Vec<i64> = (0..count).collect();
+    let items: Vec<i64> = references.iter().map(|reference| reference * reference % 23).collect();
+    let mut vectors = [Vec::new(), Vec::new()];
+    for &reference in &references {
+        let of = vectors_of(&dims, reference as u64);
+        vectors.iter_mut().zip(of).for_each(|(all, vector)| all.extend(vector));
+    }
+    index.add(&references, &items, &vectors).unwrap();
+    index.remove(&[3, 50, 51]).unwrap();
+    let rows: Vec<(i64, i64)> = references.iter().zip(&items).map(|(r, i)| (*r, *i)).collect();
+    let rows: Vec<(i64, i64)> = rows.into_iter().filter(|(reference, _)| ![3, 50, 51].contains(reference)).collect();
+    let weights = [0.3_f32, 0.7];
+    for queries in [1, 5, 12] {
+        let seeds: Vec<u64> = (0..queries).map(|seed| 500 + seed).collect();
+        let of = |space: usize| seeds.iter().flat_map(|seed| vectors_of(&dims, *seed)[space].clone()).collect();
+        let asked = [Vectors::normalize(5, of(0)).unwrap(), Vectors::normalize(3, of(1)).unwrap()];
+        let all = weights.map(|weight| vec![weight; seeds.len()]);
+        let parts: Vec<Part<'_>> =
+            (0..2).map(|space| Part { space, vectors: &asked[space], weights: &all[space] }).collect();
+        for allowed in [None, Some(items.iter().copied().filter(|item| item % 3 > 0).collect::<Rows>())] {
+            for fusion in [Fusion::Sum, Fusion::ReciprocalRank] {
+                for aggregate in [Aggregate::Max, Aggregate::Mean, Aggregate::Softmax { temperature: 0.2 }] {
+                    let request = Request { allowed: allowed.as_ref(), fusion, aggregate, ..Request::new(&parts, 6) };
+                    let answers = index.search(&request).unwrap();
+                    for (number, found) in answers.iter().enumerate() {
+                        let rows: Vec<(i64, i64)> = (rows.iter().copied())
+                            .filter(|(_, item)| allowed.as_ref().is_none_or(|rows| rows.contains(*item)))
+                            .collect();
+                        let scores = fused(&rows, &dims, &asked, number, &weights, fusion);
+                        let expected = by_item(&rows, &scores, aggregate);
+                        assert_eq!(found.len(), 6);
+                        for (hit, (score, item)) in found.iter().zip(&expected) {
+                            let near = (f64::from(hit.score) - score).abs() < NEAR;
+                            assert!(near && hit.item == *item, "{fusion:?} {aggregate:?}: {hit:?} {score} {item}");
+                            let place = rows.iter().position(|row| *row == (hit.reference, hit.item)).unwrap();
+                            let best = rows.iter().zip(&scores).filter(|((_, of), _)| of == item);
+                            let best = best.map(|(_, score)| *score).fold(f64::NEG_INFINITY, f64::max);
+                            assert!(scores[place] > best - NEAR, "{hit:?} has not its best reference");
+                            let vector = index.snapshot().vector(hit, 1);
+                            assert_eq!(vector, vectors_of(&dims, hit.reference as u64)[1]);
+                            let cosine: f32 = vector.iter().zip(asked[1].row(number)).map(|(a, b)| a * b).sum();
+                            assert_eq!(index.snapshot().rescore(hit, 1, asked[1].row(number)), cosine);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The fused score of each row, in f64.
+fn fused(
+    rows: &[(i64, i64)],
+    dims: &[usize],
+    asked: &[Vectors; 2],
+    query: usize,
+    weights: &[f32; 2],
+    fusion: Fusion,
+) -> Vec<f64> {
+    let mut sums = vec![0.0; rows.len()];
+    for space in 0..2 {
+        let dot = |(reference, _): &(i64, i64)| -> f64 {
+            let vector = vectors_of(dims, *reference as u64).swap_remove(space);
+            vector.iter().zip(asked[space].row(query)).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+        };
+        let scores: Vec<f64> = rows.iter().map(dot).collect();
+        for (place, sum) in sums.iter_mut().enumerate() {
+            // Equal vectors do not occur here.
+            let rank = 1 + scores.iter().filter(|score| **score > scores[place]).count();
+            *sum += f64::from(weights[space])
+                * match fusion {
+                    Fusion::Sum => scores[place],
+                    Fusion::ReciprocalRank => 1.0 / (60 + rank) as f64,
+                };
+        }
+    }
+    sums
+}
+
+/// The score of each item, best first.
+fn by_item(rows: &[(i64, i64)], scores: &[f64], aggregate: Aggregate) -> Vec<(f64, i64)> {
+    let mut all: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+    rows.iter().zip(scores).for_each(|((_, item), score)| all.entry(*item).or_default().push(*score));
+    let one = |(item, scores): (i64, Vec<f64>)| {
+        let weight = |score: &f64| match aggregate {
+            Aggregate::Softmax { temperature } => (score / f64::from(temperature)).exp(),
+            _ => 1.0,
+        };
+        let mean =
+            scores.iter().map(|score| weight(score) * score).sum::<f64>() / scores.iter().map(weight).sum::<f64>();
+        let best = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        (if aggregate == Aggregate::Max { best } else { mean }, item)
+    };
+    let mut list: Vec<(f64, i64)> = all.into_iter().map(one).collect();
+    list.sort_by(|a, b| b.0.total_cmp(&a.0));
+    list
+}
+
+#[test]
+fn a_copy_of_a_snapshot_stays_as_it_is() {
+    let mut index = Index::with_segment_rows(&[2], 4).unwrap();
+    let references: Vec<i64> = (0..10).collect();
+    index.add(&references, &references, &[[0.6, 0.8].repeat(10)]).unwrap();
+    let copy = index.snapshot().clone();
+    index.remove(&[0, 5]).unwrap();
+    index.add(&[20], &[20], &[[1.0, 0.0]]).unwrap();
+    let query = Vectors::normalize(2, vec![1.0, 0.0]).unwrap();
+    let parts = [Part { space: 0, vectors: &query, weights: &[1.0] }];
+    let items = |snapshot: &Snapshot| -> Vec<i64> {
+        let found = snapshot.search(&Request::new(&parts, 20)).unwrap().remove(0);
+        found.iter().map(|found| found.item).collect()
+    };
+    assert_eq!(items(&copy), references);
+    assert_eq!(items(index.snapshot()), [20, 1, 2, 3, 4, 6, 7, 8, 9]);
+    assert_eq!((copy.len(), copy.items(), index.snapshot().len()), (10, 10, 9));
+    assert_eq!(copy.bytes(), 10 * (2 * 4 + 2 * 8));
+    for temperature in [0.0, -1.0, f32::NAN] {
+        let request = Request { aggregate: Aggregate::Softmax { temperature }, ..Request::new(&parts, 1) };
+        let error = index.search(&request).unwrap_err().to_string();
+        assert!(error.ends_with("give a finite number above 0"), "{error}");
+    }
+}
