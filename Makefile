@@ -55,10 +55,10 @@ tests: $(DONE)/package $(DONE)/test-tools
 	$(BIN)/python -m pytest
 
 test-torch: $(DONE)/package $(DONE)/test-tools $(DONE)/torch-tools
-	$(BIN)/python -m pytest $$(grep -lE 'importorskip."(torch|open_clip)"' tests/test_*.py)
+	$(BIN)/python -m pytest $$(grep -rlE --include='test_*.py' 'importorskip."(torch|open_clip)"' tests)
 
 test-kserve: $(DONE)/package $(DONE)/test-tools $(DONE)/kserve-tools
-	$(BIN)/python -m pytest tests/test_kserve.py
+	$(BIN)/python -m pytest tests/service/test_kserve.py
 
 lint: $(DONE)/package $(DONE)/test-tools
 	cargo fmt --check

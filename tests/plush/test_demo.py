@@ -12,7 +12,7 @@ from PIL import Image
 from plushie_search import Engine, demo
 from plushie_search.cli import main
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.filterwarnings("ignore::plushie_search.UnreadableTextWarning")  # The toy model knows few words.

@@ -175,7 +175,7 @@ def test_what_is_no_registry(text, tmp_path, monkeypatch):
 
 
 def test_the_registry_in_the_documentation(tmp_path, monkeypatch, capsys):
-    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
     [example] = re.findall(r"^```json\n(.*?)^```$", page.partition("## A registry of your own")[2], re.M | re.S)
     (tmp_path / "own.json").write_text(example)
     monkeypatch.setenv("PLUSHIE_REGISTRY", str(tmp_path / "own.json"))

@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 import pytest
 import toy
+from layouts import combined_network, hub_layout, immich_layout
 from onnx import TensorProto, helper, numpy_helper
-from test_layouts import combined_network, hub_layout, immich_layout
 
 from plushie_search import ModelError, _core, halve_model, hub
 from plushie_search.cli import main

@@ -22,7 +22,7 @@ from plushie_search import ModelError, Service, _core, hub
 pytest.importorskip("kserve", reason="needs the package kserve: pip install --group kserve")
 grpc = pytest.importorskip("grpc")
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "kserve_server.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "kserve_server.py"
 TEXTS = ["a brown bear", "a pink rabbit with a hat", "粉色兔子", "a toy"]
 TEXTS += [f"a bear of {number} pieces" for number in range(20)]
 

@@ -372,7 +372,7 @@ def test_emoji(toy_encoder: Any, tmp_path: Path) -> None:
 
 def test_a_plain_network_becomes_a_model(runtime: Path, toy_encoder: Any, tmp_path: Path) -> None:
     onnx.save(toy.image_tower(), tmp_path / "plain.onnx")
-    script = Path(__file__).parents[1] / "scripts" / "model_directory.py"
+    script = Path(__file__).parents[2] / "scripts" / "model_directory.py"
     how = ["--size", str(toy.SIDE), "--mean", "0.5", "0.4", "0.3", "--std", "0.25", "0.5", "1.0"]
     command = [sys.executable, str(script), str(tmp_path / "plain.onnx"), str(tmp_path / "made")]
     subprocess.run([*command, *how], check=True)
