@@ -1,7 +1,14 @@
-"""Rule 1 of the design: each Rust module uses only modules above it in lib.rs; Python stays in src/python."""
+"""Rule 1 of the design: each Rust module uses only modules above it in lib.rs; Python stays in src/python.
 
+Each Python module imports only modules of rooms below its own, and of its own room without a circle.
+"""
+
+import ast
+import functools
+import graphlib
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +97,212 @@ def test_the_crate_without_features_builds_no_pyo3() -> None:
     names = {line.split()[0] for line in tree.stdout.splitlines() if line}
     assert "faiss" in names
     assert not names & {"pyo3", "numpy"}
+
+
+# Python
+
+PACKAGE = ROOT / "python" / "plushie_search"
+
+#: Modules and rooms, bottom to top: each imports only those above it in this list.
+ROOMS = [
+    "_cpu",
+    "_core",
+    "_formats",
+    "paths",
+    "metrics",
+    "show",
+    "results",
+    "service",
+    "hub",
+    "searcher",
+    "evaluate",
+    "rows",
+    "forks",
+    "engine",
+    "compare",
+    "convert",
+    "interop",
+    "plush",
+    "plushbench",
+    "train",
+    "demo",
+    "__init__",
+    "cli",
+    "__main__",
+]
+
+#: The names by which packages of the extras are imported; all others are imported at the top of a file.
+OPTIONAL = {
+    "PIL",
+    "huggingface_hub",
+    "onnx",
+    "open_clip",
+    "pandas",
+    "pillow_heif",
+    "pillow_jxl",
+    "pytorch_metric_learning",
+    "timm",
+    "tokenizers",
+    "torch",
+    "transformers",
+}
+
+#: A tag of HTML.
+TAG = re.compile(r"</?(a|b|body|br|div|figure|h\d|html|img|p|section|small|span|style|table|td|th|tr)\b[^<]*>")
+
+PYTHON = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))} | {
+    "_core": PACKAGE / "_core.pyi"
+}
+
+
+def room_of(module: str) -> str:
+    """Returns the room of a module: `hub` for `hub.open`."""
+    return module.partition(".")[0]
+
+
+def nodes(tree: ast.AST, *, inner: bool = False) -> list[tuple[ast.stmt, bool]]:
+    """Returns the imports of a file, and whether each stands in a function."""
+    found = []
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, (ast.Import, ast.ImportFrom)):
+            found.append((child, inner))
+        found += nodes(child, inner=inner or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
+    return found
+
+
+def own_modules(module: str, node: ast.ImportFrom) -> list[str]:
+    """Returns the modules of the package that a relative import names."""
+    *package, _ = module.split(".")
+    base = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
+    found = []
+    for alias in node.names:
+        for parts in ([*base, alias.name], base):
+            name = next((one for one in (".".join(parts), ".".join([*parts, "__init__"])) if one in PYTHON), None)
+            if name is not None:
+                found.append(name)
+                break
+        else:
+            found.append(".".join([*base, alias.name]))
+    return found
+
+
+def imports(module: str, text: str, *, inside: bool = True) -> list[str]:
+    """Returns the modules of the package that a module imports, in functions, too, if ``inside``."""
+    return [
+        name
+        for node, inner in nodes(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and node.level and (inside or not inner)
+        for name in own_modules(module, node)
+    ]
+
+
+def outside(node: ast.stmt) -> list[str]:
+    """Returns the packages of others that an import names."""
+    if isinstance(node, ast.Import):
+        return [alias.name.partition(".")[0] for alias in node.names]
+    return [node.module.partition(".")[0]] if isinstance(node, ast.ImportFrom) and not node.level else []
+
+
+@functools.cache
+def needs_an_extra(module: str) -> bool:
+    """Returns whether importing a module imports a package of an extra."""
+    text = PYTHON[module].read_text()
+    own = {name for node, inner in nodes(ast.parse(text)) if not inner for name in outside(node)}
+    return bool(own & OPTIONAL) or any(needs_an_extra(name) for name in imports(module, text, inside=False))
+
+
+def breaches(module: str, text: str) -> list[str]:
+    """Returns the rules that the text of a module breaks."""
+    tree, room, broken = ast.parse(text), room_of(module), []
+    for node, inner in nodes(tree):
+        line = ast.unparse(node)
+        if "plushie_search" in outside(node):
+            broken.append(f"`{line}`: write a relative import")
+        if isinstance(node, ast.ImportFrom) and node.level:
+            for name in own_modules(module, node):
+                if name not in PYTHON:
+                    broken.append(f"`{line}`: there is no module {name}")
+                elif ROOMS.index(room_of(name)) > ROOMS.index(room):
+                    broken.append(f"`{line}`: {room_of(name)} stands above {room}")
+                elif inner and not needs_an_extra(name):
+                    broken.append(f"`{line}`: import it at the top of the file")
+        elif inner and not set(outside(node)) <= OPTIONAL:
+            broken.append(f"`{line}`: import it at the top of the file")
+    for node in ast.walk(tree):
+        name = getattr(node, "id", getattr(node, "attr", None))
+        if name in ("__import__", "import_module"):
+            broken.append(f"`{name}`: import by a statement")
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if room != "show" and is_text and TAG.search(node.value):
+            broken.append(f"{node.value[:40]!r}: HTML is written in show/")
+    return broken
+
+
+def test_each_python_module_has_a_room() -> None:
+    assert {room_of(module) for module in PYTHON} == set(ROOMS)
+
+
+@pytest.mark.parametrize("module", PYTHON)
+def test_a_python_module_imports_only_those_below_it(module: str) -> None:
+    assert breaches(module, PYTHON[module].read_text()) == []
+
+
+def test_no_python_modules_import_each_other() -> None:
+    graph = {module: imports(module, path.read_text()) for module, path in PYTHON.items()}
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert len(order) == len(PYTHON)
+
+
+@pytest.mark.parametrize(
+    ("module", "code"),
+    [
+        ("hub.open", "from ..engine import Engine"),
+        ("hub.open", "from .. import engine"),
+        ("engine", "from .cli import main"),
+        ("engine", "from . import Engine"),
+        ("engine", "from plushie_search.hub import models"),
+        ("engine", "import plushie_search.hub"),
+        ("engine", "def f():\n    from .hub import models"),
+        ("engine", "def f():\n    import json"),
+        ("engine", "from importlib import import_module\nonnx = import_module('onnx')"),
+        ("engine", "import importlib\nonnx = importlib.import_module('onnx')"),
+        ("engine", "title = '<p>Hits</p>'"),
+        ("engine", "title = f'<p>{1}'"),
+    ],
+)
+def test_a_breach_in_python_is_seen(module: str, code: str) -> None:
+    assert len(breaches(module, code)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "code"),
+    [
+        ("engine", "from . import _core, hub"),
+        ("engine", "def f():\n    import pandas as pd"),
+        ("cli.models", "def f():\n    from ..convert.export.write import export"),
+        ("show.page", "title = '<p>Hits</p>'"),
+        ("engine", "name = 'a folder of <item>/<picture>'"),
+    ],
+)
+def test_the_rules_of_python_allow(module: str, code: str) -> None:
+    assert breaches(module, code) == []
+
+
+def test_importing_the_package_imports_no_extra() -> None:
+    code = "import sys, plushie_search; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & OPTIONAL
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("plushie_search.")}
+    assert not rooms & {"cli", "demo", "interop", "plushbench", "train"}
+    assert "onnxruntime" not in loaded
+
+
+def test_every_extra_is_known_by_its_modules() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = project.partition("[project.optional-dependencies]\n")[2].partition("\n\n")[0]
+    modules = {"open_clip_torch": "open_clip", "pillow": "PIL", "pillow-heif": "pillow_heif"}
+    modules |= {"pillow-jxl-plugin": "pillow_jxl", "pytorch-metric-learning": "pytorch_metric_learning"}
+    named = {name for name in re.findall(r'"([\w-]+)', extras) if not name.startswith("onnxruntime")}
+    assert {"onnx", "torch"} < named
+    assert {modules.get(name, name) for name in named} <= OPTIONAL

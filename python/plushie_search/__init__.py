@@ -27,7 +27,7 @@ from ._core import (  # noqa: E402
     __version__,
 )
 from .compare import compare_models  # noqa: E402
-from .convert.fp16 import halve_model  # noqa: E402
+from .convert.fp16 import convert_to_fp16  # noqa: E402
 from .convert.quantize.model import Quantization, quantize_model  # noqa: E402
 from .engine import Added, Engine  # noqa: E402
 from .evaluate.comparison import Comparison  # noqa: E402
@@ -72,7 +72,7 @@ __all__ = [
     "__version__",
     "check_model",
     "compare_models",
-    "halve_model",
+    "convert_to_fp16",
     "models",
     "open_encoder",
     "pull_model",

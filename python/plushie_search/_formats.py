@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import warnings
 from typing import Any
 
-# The plugins that Pillow needs: their module, and the function in it that registers them, if importing does not.
-_PLUGINS = {"HEIC": ("pillow_heif", "register_heif_opener"), "JPEG XL": ("pillow_jxl", None)}
 # Pillow's own names, so that no other of its decoders is tried.
 _NAMES = {"TIFF": ["TIFF"], "AVIF": ["AVIF"], "HEIC": ["HEIF"], "JPEG XL": ["JXL"]}
 
 
 def open_picture(format: str, data: bytes) -> Any:
-    """The PIL image of a file, of which only the header has been read.
+    """Returns the PIL image of a file, of which only the header has been read.
 
-    Raises ImportError if the extra is not installed, and ValueError or OSError if the file is damaged.
+    Raises:
+        ImportError: The extra is not installed.
+        ValueError, OSError: The file is damaged.
     """
-    cure = f"{format} is read by an extra: pip install 'plushie_search[formats]'"
     try:
-        image = importlib.import_module("PIL.Image")
-        if format in _PLUGINS:
-            module, register = _PLUGINS[format]
-            plugin = importlib.import_module(module)
-            if register is not None:
-                getattr(plugin, register)()
+        import PIL.Image
+
+        _register(format)
     except ImportError as error:
-        raise ImportError(cure) from error
-    if format == "AVIF" and not importlib.import_module("PIL.features").check("avif"):
-        raise ImportError(cure)
+        raise ImportError(f"{format} is read by an extra: pip install 'plushie_search[formats]'") from error
     with warnings.catch_warnings():
         # The core has limits of its own.
-        warnings.simplefilter("ignore", image.DecompressionBombWarning)
-        return image.open(io.BytesIO(data), formats=_NAMES[format])
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        return PIL.Image.open(io.BytesIO(data), formats=_NAMES[format])
+
+
+def _register(format: str) -> None:
+    """Makes Pillow read a format.
+
+    Raises:
+        ImportError: The format's plugin is not installed.
+    """
+    if format == "HEIC":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    elif format == "JPEG XL":
+        import pillow_jxl  # noqa: F401  (importing it registers it)
+    elif format == "AVIF":
+        import PIL.features
+
+        if not PIL.features.check("avif"):
+            raise ImportError("this Pillow was built without AVIF")

@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from .hub import DEFAULT_MODEL
 from .plush.pictures import Toy, write_plushes
 from .results import Results
 from .service import Remote
-from .show.grid import picture_grid, thumbnail
+from .show.demo import Section, page
 from .show.progress import ProgressBar
 
 #: A file that says that a directory was made by the demo, which may then make it anew.
@@ -132,9 +131,9 @@ def run(
             answers=tuple(answers),
         )
     print("\n".join(demo.figures))
-    page = directory / "index.html"
-    page.write_text(_page(demo), encoding="utf-8")
-    print(f"the same with pictures: {page}")
+    target = directory / "index.html"
+    target.write_text(_page(demo), encoding="utf-8")
+    print(f"the same with pictures: {target}")
     return demo
 
 
@@ -251,40 +250,17 @@ def _asked(question: Question) -> str:
     return str(question.image or question.text)
 
 
-# The page
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #2d2328; --paper: #fbf7f4; --card: #ffffff; --rose: #c2476a }
-@media (prefers-color-scheme: dark) { :root { --ink: #f2e9ec; --paper: #1d181b; --card: #2a2327; --rose: #f08fab } }
-body { margin: 0 auto; max-width: 1480px; padding: 40px 24px 80px; background: var(--paper); color: var(--ink);
-       font: 16px/1.5 system-ui, sans-serif }
-h1 { font-size: 34px; margin: 0 } h1 + p { margin: 4px 0 0; opacity: .75 }
-section { display: grid; grid-template-columns: 250px 1fr; gap: 24px; margin-top: 28px; padding: 20px;
-          background: var(--card); border-radius: 16px; box-shadow: 0 1px 4px #0002 }
-h2 { font-size: 13px; letter-spacing: .06em; text-transform: uppercase; color: var(--rose); margin: 0 0 10px }
-blockquote { margin: 12px 0 0; font-size: 21px; line-height: 1.35 }
-small { display: block; margin-top: 12px; opacity: .65 }
-@media (max-width: 800px) { section { grid-template-columns: 1fr } }
-"""
-
-
-def _section(answer: Answer) -> str:
-    question, hits = answer.question, answer.hits
-    image = "" if question.image is None else thumbnail(os.fspath(question.image), side=220)
-    text = "" if question.text is None else f"<blockquote>“{escape(question.text)}”</blockquote>"
-    grid = picture_grid(hits, right=question.right)
-    return (
-        f"<section><div><h2>{escape(question.title)}</h2>{image}{text}"
-        f"<small>{len(hits)} hits in {answer.milliseconds:.1f} ms</small></div>{grid}</section>"
-    )
-
-
 def _page(demo: Demo) -> str:
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>plushie_search demo</title><style>{STYLE}</style>"
-        f"<h1>Find the right plush</h1><p>{demo.items} plush toys, {demo.references} pictures, all rendered; "
-        f"model: {escape(demo.model)}. {'; '.join(demo.figures)}. ✓ marks the right ones.</p>"
-        f"{''.join(map(_section, demo.answers))}</html>\n"
+    return page(
+        items=demo.items,
+        references=demo.references,
+        model=demo.model,
+        figures=demo.figures,
+        sections=[_section(answer) for answer in demo.answers],
     )
+
+
+def _section(answer: Answer) -> Section:
+    question = answer.question
+    image = None if question.image is None else os.fspath(question.image)
+    return Section(question.title, image, question.text, answer.hits, question.right, answer.milliseconds)

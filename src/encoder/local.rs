@@ -44,7 +44,7 @@ fn reduced(model: &Model, setting: &Setting, wanted: [bool; 2], precision: Preci
         true => Some(model.half()?.ok_or_else(|| {
             blame(
                 "there is no network of 16 bits beside its own (image_fp16.onnx for image.onnx); make it with \
-                 plushie-search models halve (models export --half), use device tensorrt, which needs none, or leave the \
+                 plushie-search models fp16 (models export --fp16), use device tensorrt, which needs none, or leave the \
                  precision out"
                     .into(),
             )

@@ -282,9 +282,9 @@ def test_networks_of_16_bits_of_transformers(make, tmp_path, runtime):
     processor.save_pretrained(directory)
     if tokenizer is not None:
         tokenizer.save_pretrained(directory)
-    likeness = write.export(f"transformers:{directory}", out, half=True)
+    likeness = write.export(f"transformers:{directory}", out, fp16=True)
     assert min(likeness.values()) >= 0.999
-    assert_halved(out, runtime, {tower.removesuffix("_fp16") for tower in likeness})
+    assert_fp16(out, runtime, {tower.removesuffix("_fp16") for tower in likeness})
 
 
 @pytest.mark.parametrize(
@@ -299,11 +299,11 @@ def test_networks_of_16_bits_of_open_clip(tower, tiny_open_clip, tmp_path, runti
     """Vision transformers, which turn their pictures; ResNets, MobileCLIP."""
     changes = {"vision_cfg": tower, "custom_text": True} if tower else {}
     out, source = tmp_path / "out", f"open_clip:local-dir:{tiny_open_clip(**changes)}"
-    assert main(["models", "export", source, str(out), "--half"]) == 0
-    assert_halved(out, runtime, {"image", "text"})
+    assert main(["models", "export", source, str(out), "--fp16"]) == 0
+    assert_fp16(out, runtime, {"image", "text"})
 
 
-def assert_halved(out, runtime, towers):
+def assert_fp16(out, runtime, towers):
     """The networks of 16 bits are half as large and give nearly the vectors of the others."""
     for tower in towers:
         whole, half = out / f"{tower}.onnx", out / f"{tower}_fp16.onnx"
@@ -327,7 +327,7 @@ def assert_halved(out, runtime, towers):
 def test_large_weights_of_16_bits(tiny_open_clip, tmp_path, monkeypatch, runtime):
     source = f"open_clip:local-dir:{tiny_open_clip()}"
     monkeypatch.setattr(files, "WHOLE", 1000)
-    write.export(source, tmp_path / "out", half=True)
+    write.export(source, tmp_path / "out", fp16=True)
     for tower in ("image", "text"):
         whole, half = (tmp_path / "out" / f"{tower}{ending}.onnx_data" for ending in ("", "_fp16"))
         assert half.stat().st_size < 0.6 * whole.stat().st_size

@@ -203,7 +203,9 @@ def test_several_models_look_up_the_same_picture(toys: ps.Engine) -> None:
         assert isinstance(second, ps.Results)
         assert same(first, [(hit.item, hit.score) for hit in hits])
         assert same(second, brute_force(toys, {"eye": (-eye, a), "toy": (-by_toy, b)})[:9])
-    assert toys.search_image(picture, models={"toy": 3}).to_dicts() == toys.search_image(picture, models="toy").to_dicts()
+    assert (
+        toys.search_image(picture, models={"toy": 3}).to_dicts() == toys.search_image(picture, models="toy").to_dicts()
+    )
     evaluation = toys.evaluate([(ITEMS["item-4"][0], "item-4")], model={"eye": 1, "toy": 1})
     assert (evaluation.model, evaluation.metrics["hit@1"].value) == ("eye + toy", 1)
     for call, message in [

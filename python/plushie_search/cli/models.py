@@ -1,4 +1,4 @@
-"""The command `plushie-search models`: list, show, pull, check, export, halve, quantize."""
+"""The command `plushie-search models`: list, show, pull, check, export, fp16, quantize."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import hub
-from ..convert.fp16 import halve_model
+from ..convert.fp16 import convert_to_fp16
 from ..convert.quantize.model import quantize_model
 from ..hub import pins
 from ..hub.check import ALIKE, COMPARED, check
@@ -47,12 +47,12 @@ def add_command(commands: Commands) -> None:
     make.add_argument("out", metavar="DIRECTORY", help="where; it must not exist")
     make.add_argument("--name", help="what the model is called (after SOURCE)")
     make.add_argument("--license", help="under which license it may be used")
-    make.add_argument("--half", action="store_true", help="write networks of 16 bits, too, for --precision fp16")
+    make.add_argument("--fp16", action="store_true", help="write networks of 16 bits, too, for --precision fp16")
     make.add_argument("--languages", default="", metavar="TAGS", help="of its texts, separated by commas: en,zh")
     for sub, names in ((show, None), (pull, "+"), (verify, None)):
         directory = "" if sub is pull else " or directory"
         sub.add_argument("model", metavar="NAME", nargs=names, help=f"a model's name{directory}")
-    smaller = action("halve", _halve, "add networks of 16 bits to a model, for --precision fp16")
+    smaller = action("fp16", _fp16, "add networks of 16 bits to a model, for --precision fp16")
     smaller.add_argument("model", metavar="NAME", help="a model's name or directory")
     smaller.add_argument(
         "out",
@@ -208,13 +208,13 @@ def _export(options: argparse.Namespace) -> tuple[Any, str]:
         name=options.name,
         license=options.license,
         languages=languages,
-        half=options.half,
+        fp16=options.fp16,
     )
     return _made(options.out, likeness)
 
 
-def _halve(options: argparse.Namespace) -> tuple[Any, str]:
-    likeness = halve_model(options.model, options.out, accept_license=options.accept_license)
+def _fp16(options: argparse.Namespace) -> tuple[Any, str]:
+    likeness = convert_to_fp16(options.model, options.out, accept_license=options.accept_license)
     return _made(options.out or options.model, likeness)
 
 

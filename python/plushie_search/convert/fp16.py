@@ -20,7 +20,7 @@ _Locations: TypeAlias = Callable[[Path], list[str]]
 _Write: TypeAlias = Callable[[Path, Path], None]
 
 
-def halve_model(
+def convert_to_fp16(
     model: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, accept_license: bool = False
 ) -> dict[str, float]:
     """Writes networks of 16 bits beside those of a model, for ``precision="fp16"``.
@@ -46,10 +46,10 @@ def halve_model(
     """
     try:
         from .graph import files
-        from .graph.half import SUFFIX, write
+        from .graph.fp16 import SUFFIX, write
     except ImportError as error:
         raise ImportError(
-            f"to halve a model takes a package that is not installed ({error}); install it with: "
+            f"converting a model to fp16 takes a package that is not installed ({error}); install it with: "
             "pip install 'plushie_search[quantize]'"
         ) from error
     target = None if out is None else Path(expanded(out))
@@ -59,17 +59,19 @@ def halve_model(
     encoder = _core.Encoder(directory, runtime=hub.runtime_library(), manifest=description)
     manifest: dict[str, Any] = json.loads(encoder.manifest)
     if manifest.get("precision") not in (None, "fp32"):
-        raise ModelError(f"model {encoder.name} computes in {manifest['precision']}: halve the one that it was made of")
+        raise ModelError(
+            f"model {encoder.name} computes in {manifest['precision']}: convert the one that it was made of"
+        )
     if target is None:
         if directory != Path(expanded(model)) or any(
             (directory / file).is_symlink() for file, _ in encoder.outputs.values()
         ):
             raise ValueError(f"the files of model {encoder.name} are shared with others: give a directory for a copy")
-        return _halve(directory, manifest, encoder, SUFFIX, write)
+        return _convert(directory, manifest, encoder, SUFFIX, write)
     with stage(target) as folder:
         made = folder / "model"
         _copy(directory, made, manifest, files.locations)
-        likeness = _halve(made, manifest, encoder, SUFFIX, write)
+        likeness = _convert(made, manifest, encoder, SUFFIX, write)
         publish(made, target)
     return likeness
 
@@ -86,7 +88,7 @@ def _copy(directory: Path, made: Path, manifest: Mapping[str, Any], locations: _
     write_manifest(made, manifest)
 
 
-def _halve(
+def _convert(
     directory: Path,
     manifest: Mapping[str, Any],
     encoder: _core.Encoder,
@@ -99,14 +101,14 @@ def _halve(
     for path in named.values():
         if (directory / path).exists():
             raise FileExistsError(f"{directory / path} exists already; remove it to make it anew")
-    draft = Path(tempfile.mkdtemp(dir=directory, prefix=".half-"))
+    draft = Path(tempfile.mkdtemp(dir=directory, prefix=".fp16-"))
     try:
         for file, path in named.items():
             (draft / path).parent.mkdir(parents=True, exist_ok=True)
             try:
                 write(directory / file, draft / path)
             except ValueError as error:
-                raise ModelError(f"model {encoder.name}: {file} cannot be halved: {error}") from error
+                raise ModelError(f"model {encoder.name}: {file} cannot be converted to fp16: {error}") from error
         for side, (file, _) in encoder.outputs.items():
             changed[side] = {**manifest[side], "file": str(draft.name / named[file])}
         likeness = _likeness(encoder, directory, changed)

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from ... import _core, hub
 from ..._core import ModelError
 from ...hub import cache
-from ...hub.check import ALIKE as ALIKE_IN_HALF
+from ...hub.check import ALIKE as ALIKE_IN_FP16
 from ...hub.check import PROBE, TEXT, TEXTS, picture, pictures
 from ...paths import expanded
 from ..graph.files import save
-from ..graph.half import SUFFIX
-from ..graph.half import write as write_half
+from ..graph.fp16 import SUFFIX
+from ..graph.fp16 import write as write_fp16
 from ..graph.simplify import simplified
 from .original import ImagePart, Original
 
@@ -48,7 +48,7 @@ def export(
     name: str | None = None,
     license: str | None = None,
     languages: Sequence[str] = (),
-    half: bool = False,
+    fp16: bool = False,
 ) -> dict[str, float]:
     """Writes a model directory, and returns for each tower the least cosine between its vectors and the original's.
 
@@ -59,7 +59,7 @@ def export(
         name: What the model is called; after its source unless told.
         license: Under which license it may be used.
         languages: The languages of its texts, as BCP 47 tags.
-        half: Whether to write networks of 16 bits, too, for ``precision="fp16"``; their cosines are in the result as
+        fp16: Whether to write networks of 16 bits, too, for ``precision="fp16"``; their cosines are in the result as
             ``"image_fp16"`` and ``"text_fp16"``.
 
     Raises:
@@ -78,10 +78,10 @@ def export(
     try:
         _write(original, draft, name or original.name, license, list(languages))
         likeness = _compare(original, draft)
-        if half:
+        if fp16:
             for network in sorted(draft.glob("*.onnx")):
-                write_half(network, network.with_stem(network.stem + SUFFIX))
-            likeness |= _compare(original, draft, half=True)
+                write_fp16(network, network.with_stem(network.stem + SUFFIX))
+            likeness |= _compare(original, draft, fp16=True)
         draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -191,13 +191,13 @@ def _compare_pixels(name: str, part: ImagePart, views: Sequence[Image.Image]) ->
             )
 
 
-def _compare(original: Original, directory: Path, *, half: bool = False) -> dict[str, float]:
-    precision, ending, alike = ("fp16", SUFFIX, ALIKE_IN_HALF) if half else (None, "", ALIKE)
+def _compare(original: Original, directory: Path, *, fp16: bool = False) -> dict[str, float]:
+    precision, ending, alike = ("fp16", SUFFIX, ALIKE_IN_FP16) if fp16 else (None, "", ALIKE)
     encoder = _core.Encoder(directory, runtime=hub.runtime_library(), threads=1, precision=precision)
     likeness: dict[str, float] = {}
     if original.image is not None:
         views: list[Any] = [Image.fromarray(pixels) for pixels in (*pictures(), sharp())]
-        if not half:
+        if not fp16:
             _compare_pixels(original.name, original.image, views)
         wanted = np.stack([original.image_vector(one).numpy() for one in views])
         likeness[f"image{ending}"] = float((encoder.encode_images(views) * wanted).sum(axis=1).min())
@@ -207,8 +207,8 @@ def _compare(original: Original, directory: Path, *, half: bool = False) -> dict
     for tower, least in likeness.items():
         if not least >= alike:
             why = (
-                "its numbers may be too great for 16 bits: export it without half"
-                if half
+                "its numbers may be too great for 16 bits: export it without fp16"
+                if fp16
                 else "it may need other packages, or preprocessing that a manifest cannot say"
             )
             raise ModelError(

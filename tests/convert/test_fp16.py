@@ -1,4 +1,4 @@
-"""Networks of 16 bits beside those of 32: what halving leaves as it is, what it refuses, and whether they open."""
+"""Networks of 16 bits beside those of 32: what is left as it is, what is refused, and whether they open."""
 
 import hashlib
 import json
@@ -13,10 +13,10 @@ import toy
 from layouts import combined_network, hub_layout, immich_layout
 from onnx import TensorProto, helper, numpy_helper
 
-from plushie_search import ModelError, _core, halve_model, hub
+from plushie_search import ModelError, _core, convert_to_fp16, hub
 from plushie_search.cli import main
 from plushie_search.convert.graph import files
-from plushie_search.convert.graph.half import halved
+from plushie_search.convert.graph.fp16 import in_fp16
 
 node = helper.make_node
 
@@ -40,7 +40,7 @@ def types(model):
 def both(model, x):
     """What it gives in 32 bits and in 16."""
     whole = run(model, x)
-    small = halved(files.copied(model))
+    small = in_fp16(files.copied(model))
     onnx.checker.check_model(small, full_check=True)
     half = run(small, x)
     assert (whole.dtype, half.dtype) == (np.float32, np.float16)
@@ -50,7 +50,7 @@ def both(model, x):
 X = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
 
 
-def test_weights_and_values_are_halved():
+def test_weights_and_values_are_converted():
     weights = np.random.default_rng(2).normal(size=(4, 5)).astype(np.float32)
     nodes = [
         node("Constant", [], ["two"], value_float=2.0),
@@ -102,7 +102,7 @@ def test_what_onnx_defines_in_32_bits_stays_so():
     assert sorted(casts) == sorted(["count", "end", "steps/32", "large", "scale/32", "scale", "near/32"])
 
 
-def test_branches_are_halved_with_what_they_read_outside():
+def test_branches_are_converted_with_what_they_read_outside():
     def branch(name, operator):
         value = helper.make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, None)
         weights = numpy_helper.from_array(np.float32([1, 2, 3, 4]), f"{name}_w")
@@ -124,23 +124,23 @@ def test_numbers_that_16_bits_do_not_have():
     """A mask stays finite, infinity infinite, and a divisor is not zero."""
     values = np.float32([-3.4e38, 1e6, -np.inf, np.inf, 1e-12, -1e-12, 0, -0.0, 1 / 3])
     model = network([node("Identity", ["w"], ["y"])], {"w": values}, out=(9,))
-    small = numpy_helper.to_array(halved(model).graph.initializer[0])
+    small = numpy_helper.to_array(in_fp16(model).graph.initializer[0])
     limit, least = np.finfo(np.float16).max, np.finfo(np.float16).smallest_subnormal
     expected = np.float16([-limit, limit, -np.inf, np.inf, least, -least, 0, -0.0, 1 / 3])
     assert small.tobytes() == expected.tobytes()
 
 
-def test_networks_that_cannot_be_halved():
+def test_networks_that_cannot_be_converted():
     with pytest.raises(ValueError, match="no floats of 32 bits"):
-        halved(toy.image_tower(floats=np.float16))
+        in_fp16(toy.image_tower(floats=np.float16))
     model = network([node("Relu", ["x"], ["g"]), node("Neg", ["g"], ["y"])], {}, out=("rows", 4))
     model.graph.node[0].op_type, model.graph.node[0].domain = "Gelu", "com.microsoft"
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     with pytest.raises(ValueError, match="whether Gelu computes in 16 bits does not follow"):
-        halved(model)
+        in_fp16(model)
     model.functions.append(onnx.FunctionProto(name="f"))
     with pytest.raises(ValueError, match="functions of its own"):
-        halved(model)
+        in_fp16(model)
 
 
 # Models
@@ -185,9 +185,9 @@ def noise(count):
 def test_a_directory_gets_networks_of_16_bits(turned, capsys):
     before = {path.name: path.read_bytes() for path in turned.iterdir()}
     whole = hub.open_encoder(turned, threads=1)
-    with pytest.raises(ModelError, match="make it with plushie-search models halve"):
+    with pytest.raises(ModelError, match="make it with plushie-search models fp16"):
         hub.open_encoder(turned, precision="fp16")
-    assert main(["models", "halve", str(turned), "--json"]) == 0
+    assert main(["models", "fp16", str(turned), "--json"]) == 0
     likeness = json.loads(capsys.readouterr().out)["likeness"]
     assert likeness.keys() == {"image", "text"}
     assert min(likeness.values()) > 0.99999
@@ -201,7 +201,7 @@ def test_a_directory_gets_networks_of_16_bits(turned, capsys):
     assert (vectors * expected).sum(axis=1).min() > 0.9999
     assert (half.encode_texts("a pink rabbit") * toy.words_vector(["a", "pink", "rabbit"])).sum() > 0.99999
     with pytest.raises(FileExistsError, match=r"image_fp16\.onnx exists already; remove it"):
-        halve_model(turned)
+        convert_to_fp16(turned)
 
 
 def test_a_copy_with_networks_of_16_bits(turned, tmp_path, monkeypatch):
@@ -213,7 +213,7 @@ def test_a_copy_with_networks_of_16_bits(turned, tmp_path, monkeypatch):
     (turned / "probe.json").write_text("{}")
     (turned / "other").mkdir()
     before = {path.name: path.read_bytes() for path in turned.iterdir() if path.is_file()}
-    assert main(["models", "halve", str(turned), str(tmp_path / "copy")]) == 0
+    assert main(["models", "fp16", str(turned), str(tmp_path / "copy")]) == 0
     copy = {path.name: path.read_bytes() for path in (tmp_path / "copy").iterdir()}
     assert copy.keys() - before.keys() == {"image_fp16.onnx", "image_fp16.onnx_data", "text_fp16.onnx"}
     assert all(copy[name] == content for name, content in before.items() if name != "model.json")
@@ -225,7 +225,7 @@ def test_a_copy_with_networks_of_16_bits(turned, tmp_path, monkeypatch):
     assert half.fingerprint == whole.fingerprint
     assert (half.encode_images(noise(3)) * whole.encode_images(noise(3))).sum(axis=1).min() > 0.9999
     with pytest.raises(FileExistsError, match="exists already; give the name of a directory that does not"):
-        halve_model(turned, tmp_path / "copy")
+        convert_to_fp16(turned, tmp_path / "copy")
 
 
 def together(directory):
@@ -245,9 +245,9 @@ def test_directories_of_others(arrange, networks, tmp_path):
     """They are read by their files; the copy has a manifest instead and is the same model."""
     directory = arrange(tmp_path / "model")
     whole = hub.open_encoder(directory)
-    halve_model(directory, tmp_path / "copy")
+    convert_to_fp16(directory, tmp_path / "copy")
     assert not list(directory.rglob("*_fp16*"))
-    halve_model(directory)
+    convert_to_fp16(directory)
     for made in (directory, tmp_path / "copy"):
         half = hub.open_encoder(made, precision="fp16")
         assert {side: file for side, (file, _) in half.outputs.items()} == networks
@@ -258,14 +258,14 @@ def test_directories_of_others(arrange, networks, tmp_path):
 
 def test_a_shared_model_is_only_copied(turned, tmp_path):
     with pytest.raises(ValueError, match="files of model plushie-mini are shared with others: give a directory"):
-        halve_model(hub.DEFAULT_MODEL)
+        convert_to_fp16(hub.DEFAULT_MODEL)
     linked = tmp_path / "snapshot"
     linked.mkdir()
     for path in turned.iterdir():
         (linked / path.name).symlink_to(path)
     with pytest.raises(ValueError, match="shared with others"):
-        halve_model(linked)
-    halve_model(linked, tmp_path / "own")
+        convert_to_fp16(linked)
+    convert_to_fp16(linked, tmp_path / "own")
     assert not any(path.is_symlink() for path in (tmp_path / "own").iterdir())
     assert len(list(linked.iterdir())) == len(list(turned.iterdir()))
 
@@ -285,7 +285,7 @@ def unknown():
     ("make", "reason"),
     [
         (too_great, r"in 16 bits, so nothing was written|only the cosine .* so nothing was written"),
-        (unknown, r"image\.onnx cannot be halved: whether Gelu computes"),
+        (unknown, r"image\.onnx cannot be converted to fp16: whether Gelu computes"),
     ],
 )
 def test_a_model_that_would_be_another_is_left_alone(make, reason, tmp_path):
@@ -294,19 +294,19 @@ def test_a_model_that_would_be_another_is_left_alone(make, reason, tmp_path):
     before = {path: hashlib.sha256(path.read_bytes()).digest() for path in directory.iterdir()}
     for out in (None, tmp_path / "copy"):
         with pytest.raises(ModelError, match=reason):
-            halve_model(directory, out)
+            convert_to_fp16(directory, out)
     assert {path: hashlib.sha256(path.read_bytes()).digest() for path in directory.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_model_of_fewer_bits_is_not_halved(tmp_path):
+def test_a_model_of_fewer_bits_is_not_converted(tmp_path):
     directory = toy.write(tmp_path / "model", precision="int8")
-    with pytest.raises(ModelError, match="computes in int8: halve the one that it was made of"):
-        halve_model(directory)
+    with pytest.raises(ModelError, match="computes in int8: convert the one that it was made of"):
+        convert_to_fp16(directory)
 
 
 def test_the_built_in_model_in_16_bits(tmp_path):
-    likeness = halve_model(hub.DEFAULT_MODEL, tmp_path / "mini")
+    likeness = convert_to_fp16(hub.DEFAULT_MODEL, tmp_path / "mini")
     assert min(likeness.values()) >= 0.999
     pictures = [_core.Plush(seed).render(size=100) for seed in range(8)]
     whole = hub.open_encoder(hub.DEFAULT_MODEL).encode_images(pictures)
@@ -315,7 +315,7 @@ def test_the_built_in_model_in_16_bits(tmp_path):
 
 
 def test_without_onnx_it_says_what_to_install(turned, monkeypatch):
-    monkeypatch.setitem(sys.modules, "plushie_search.convert.graph.half", None)
+    monkeypatch.setitem(sys.modules, "plushie_search.convert.graph.fp16", None)
     with pytest.raises(ImportError, match=r"pip install 'plushie_search\[quantize\]'"):
-        halve_model(turned)
+        convert_to_fp16(turned)
     assert not Path(turned / "image_fp16.onnx").exists()

@@ -24,11 +24,11 @@ SMALL = 1000
 
 
 def write(network: Path, target: Path) -> None:
-    """Writes the halved network of a file into another; see :func:`halved`."""
-    save(halved(onnx.load(network)), target)
+    """Writes the network of a file in 16 bits into another; see :func:`in_fp16`."""
+    save(in_fp16(onnx.load(network)), target)
 
 
-def halved(model: Any) -> Any:
+def in_fp16(model: Any) -> Any:
     """The network with weights, inputs, outputs and what lies between in 16 bits instead of 32; it is changed.
 
     Where ONNX defines an operator in 32 bits only, as for ``Range`` and the scales of ``Resize``, casts are around it.
