@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from PIL import Image
 
 import plushie_search
 from plushie_search.cli import main
+from plushie_search.cli.main import _parser
 from plushie_search.show.progress import ProgressBar
 
 COLORS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230), "yellow": (220, 210, 20)}
@@ -136,7 +138,6 @@ def test_bad_pictures_are_listed_and_stop_nothing(
     [
         ("search CATALOG", "search needs an IMAGE, a --text, or both"),
         ("search CATALOG gone.jpg", "no picture 'gone.jpg'; give words by --text"),
-        ("search CATALOG --text x -k 0", "k must be at least 1"),
         ("search CATALOG --text ''", "text"),
         ('search CATALOG --text x --where {"price":{"$foo":1}}', "$foo"),
         ("show CATALOG pink", "pink"),
@@ -171,7 +172,15 @@ def test_an_error_is_one_line(
 
 @pytest.mark.parametrize(
     "command",
-    ["", "find x", "search x --text y --where {", "search x --text y --where 3", "plush --count 0", "plush --seed -1"],
+    [
+        "",
+        "find x",
+        "search x --text y --where {",
+        "search x --text y --where 3",
+        "search x --text y -k 0",
+        "plush --count 0",
+        "plush --seed -1",
+    ],
 )
 def test_wrong_usage(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
@@ -181,8 +190,9 @@ def test_wrong_usage(command: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_version_and_module(capfd: pytest.CaptureFixture[str]) -> None:
-    assert subprocess.run([sys.executable, "-m", "plushie_search", "--version"]).returncode == 0
-    assert capfd.readouterr().out == f"plushie-search {plushie_search.__version__}\n"
+    for flag in ("--version", "-V"):
+        assert subprocess.run([sys.executable, "-m", "plushie_search", flag]).returncode == 0
+        assert capfd.readouterr().out == f"plushie-search {plushie_search.__version__}\n"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(catalog: list[str]) -> None:
@@ -195,6 +205,84 @@ def test_a_reader_that_has_seen_enough_is_no_error(catalog: list[str]) -> None:
     error = command.stderr.read()
     command.stderr.close()
     assert (command.wait(), error) == (0, b"")
+
+
+def test_closed_streams_are_no_error(catalog: list[str]) -> None:
+    show = [sys.executable, "-m", "plushie_search", "show", *catalog]
+    for closed in (">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
+        done = subprocess.run(["bash", "-c", f'"$@" {closed}', "bash", *show], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.stdout != "") == (closed == "2>&-")
+
+
+def test_output_that_cannot_be_written_is_an_error(catalog: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        show = [sys.executable, "-m", "plushie_search", "show", *catalog]
+        done = subprocess.run(show, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "plushie-search: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "usage", "message"),
+    [
+        ("search x --txt bear", "search", "unrecognized arguments: --txt bear; did you mean --text?"),
+        ("remove x y --thread-count=3", "remove", "unrecognized arguments: --thread-count=3"),
+        ("models list --jsn", "models list", "unrecognized arguments: --jsn; did you mean --json?"),
+        ("models check", "models check", "the following arguments are required: NAME"),
+    ],
+)
+def test_wrong_usage_of_a_command_shows_its_own(
+    command: str, usage: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(command.split())
+    assert exit.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"usage: plushie-search {usage} [-h]")
+    assert err.endswith(f"plushie-search {usage}: error: {message}\n")
+
+
+def test_k_is_one_option_everywhere() -> None:
+    for command in ("search c --text bear", "evaluate c q"):
+        for flag in ("-k 3", "--k 3", "-k3", "--k=3"):
+            assert _parser().parse_args([*command.split(), *flag.split()]).k == 3
+        with pytest.raises(SystemExit):
+            _parser().parse_args([*command.split(), "-k", "0"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("plushie-search ev", ["evaluate"]),
+        ("plushie-search search --im", ["--image-weight"]),
+        ("plushie-search models q", ["quantize"]),
+        ("plushie-search models quantize --held", ["--held-out"]),
+        ("plushie-search models show --a", []),
+        ("plushie-search show --li", ["--limit"]),
+        ("plushie-search completion ", ["-h", "--help", "bash", "zsh", "fish"]),
+    ],
+)
+def test_bash_completes(typed: str, offered: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    script = f"""{capsys.readouterr().out}
+        IFS=' ' read -ra COMP_WORDS <<<"$1"
+        [[ $1 == *' ' ]] && COMP_WORDS+=('')
+        COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _plushie_search
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", script, "bash", typed], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == offered
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("shell", "check"), [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")])
+def test_completion_scripts_can_be_read(shell: str, check: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in ("evaluate", "--held-out", "plushbench"))
+    if shutil.which(shell) is not None:
+        subprocess.run([shell, check], input=script, text=True, check=True)
 
 
 def test_plushes_are_written_with_their_captions(

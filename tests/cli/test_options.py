@@ -14,6 +14,7 @@ from PIL import Image
 import plushie_search as ps
 from plushie_search import Service, cli, demo, hub, plushbench, service
 from plushie_search.cli import options
+from plushie_search.cli.main import _parser
 
 COLORS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230), "yellow": (220, 210, 20)}
 
@@ -21,9 +22,6 @@ COLORS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230), "
 OPENING = {
     "add": 2,
     "search": 2,
-    "show": 2,
-    "remove": 2,
-    "stats": 2,
     "evaluate": 2,
     "plushbench": 2,
     "demo": 1,
@@ -118,6 +116,18 @@ def test_every_command_that_opens_a_model_has_them_all(command, models, capsys):
     for flag in ("--threads", "--device", "--precision", "--max-batch", "--encoder", "--accept-license"):
         assert shown.count(f"{flag} ") == 2 - (flag == "--accept-license" and f"[{flag}]" in shown), flag
     assert ("MODEL=URL" in shown) == (models > 1)
+
+
+@pytest.mark.parametrize("command", ["show c", "remove c bear", "stats c"])
+def test_a_command_that_computes_nothing_takes_them_silently(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([*command.split(), "--help"])
+    shown = capsys.readouterr().out
+    assert "--model" in shown
+    assert "--device" not in shown
+    assert "how models compute" not in shown
+    given = _parser().parse_args([*command.split(), "--device", "cuda", "--threads", "3", "--encoder", "oip://h/m"])
+    assert (given.device, given.threads, given.encoder) == ("cuda", 3, ["oip://h/m"])
 
 
 # They reach every model

@@ -7,12 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 from ..engine import Engine
 from ..hub import DEFAULT_MODEL
 from ..show.table import printable
-from .options import add_options, for_models
+from .options import add_options, for_models, positive
 
 #: Exit statuses: all went well; something could not be used; nothing could be done; Ctrl-C.
 DONE, SOME_FAILED, ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -34,13 +35,23 @@ class Command(argparse.ArgumentParser):
     _intermixed = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self._intermixed or not self.intermixed:  # some versions of Python come back here
+        if self._intermixed:  # some versions of Python come back here
             return super().parse_known_args(args, namespace)
         self._intermixed = True
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            parse = self.parse_known_intermixed_args if self.intermixed else super().parse_known_args
+            known, unknown = parse(args, namespace)
         finally:
             self._intermixed = False
+        if unknown:
+            # Here, and not in the parser of all commands, whose usage says nothing of this one.
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._alike(unknown[0])}")
+        return known, unknown
+
+    def _alike(self, flag: str) -> str:
+        shown = [name for action in self._actions if action.help != argparse.SUPPRESS for name in action.option_strings]
+        alike = get_close_matches(flag.partition("=")[0], shown, n=1)
+        return f"; did you mean {alike[0]}?" if alike else ""
 
 
 class Commands:
@@ -48,6 +59,7 @@ class Commands:
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._group = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Command)
+        self.parser = parser
 
     def add(self, name: str, run: Run, help: str) -> Command:
         """Adds a command, which ``run`` does."""
@@ -56,11 +68,16 @@ class Commands:
         return command
 
 
-def add_catalog(command: argparse.ArgumentParser, *, nargs: str | None = None) -> None:
-    """Adds the argument CATALOG and the options of the models that open it."""
+def add_catalog(command: argparse.ArgumentParser, *, nargs: str | None = None, computes: bool = True) -> None:
+    """Adds the argument CATALOG and the options of the models that open it; a command that computes hides none."""
     command.add_argument("catalog", metavar="CATALOG", nargs=nargs, help="the catalog's directory")
     command.add_argument("--model", action="append", help=MODEL)
-    add_options(command, several=True)
+    add_options(command, several=True, shown=computes)
+
+
+def add_k(command: argparse.ArgumentParser, k: int, help: str) -> None:
+    """Adds the option for a number of items, ``k`` by default."""
+    command.add_argument("-k", "--k", type=positive, default=k, metavar="K", help=f"{help} (%(default)s)")
 
 
 def add_json(command: argparse.ArgumentParser) -> None:
@@ -79,6 +96,7 @@ def add_weight(command: argparse.ArgumentParser) -> None:
 
 
 def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: bool = False) -> Engine:
+    """Opens the catalog with its models; to change it if ``changes``."""
     models = catalog_models(options)
     only = not changes and not _is_writable(options.catalog)
     return Engine(options.catalog, model=models, create=create, read_only=only, **for_models(options, models))
@@ -91,11 +109,12 @@ def _is_writable(catalog: str) -> bool:
 
 
 def catalog_models(options: argparse.Namespace) -> list[str]:
+    """Returns the models of ``--model``, or the one by default."""
     return options.model or [DEFAULT_MODEL]
 
 
 def weights(options: argparse.Namespace, engine: Engine) -> dict[str, float] | None:
-    """How much each model counts, if that was said."""
+    """Returns how much each model counts; None if all do alike."""
     if not options.weight:
         return None
     if len(options.weight) != len(engine.models):
@@ -104,22 +123,27 @@ def weights(options: argparse.Namespace, engine: Engine) -> dict[str, float] | N
 
 
 def say(message: str) -> None:
+    """Prints a message for people."""
     print(f"plushie-search: {printable(message)}", file=sys.stderr)
 
 
 def as_json(value: Any) -> str:
+    """Returns a value as JSON on one line."""
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def plain(value: Any) -> str:
+    """Returns a text as it is, and any other value as JSON."""
     return value if isinstance(value, str) else as_json(value)
 
 
 def print_json(value: Any) -> None:
+    """Prints a value as JSON on one line."""
     print(as_json(value))
 
 
 def seed(text: str) -> int:
+    """Returns the number of a plush."""
     number = int(text)
     if not 0 <= number < 2**63:
         raise argparse.ArgumentTypeError(f"needs a number from 0 to {2**63 - 1}")

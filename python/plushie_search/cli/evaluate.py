@@ -20,6 +20,7 @@ from .common import (
     Commands,
     add_catalog,
     add_json,
+    add_k,
     add_weight,
     add_where,
     catalog_models,
@@ -28,7 +29,7 @@ from .common import (
     say,
     weights,
 )
-from .options import for_models, positive
+from .options import for_models
 
 
 def add_command(commands: Commands) -> None:
@@ -48,7 +49,7 @@ def add_command(commands: Commands) -> None:
     )
     add_where(evaluate, "search only among items that fit this filter")
     add_weight(evaluate)
-    evaluate.add_argument("-k", "--k", type=positive, default=10, help="look at so many items (%(default)s)")
+    add_k(evaluate, 10, "look at so many items")
     evaluate.add_argument("--html", metavar="FILE", help="write a page with pictures of the worst failures")
     evaluate.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")
 

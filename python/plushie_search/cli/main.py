@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Sequence
 
 from .._core import __version__
-from . import add, demo, evaluate, models, plush, plushbench, remove, search, show, stats
+from . import add, completion, demo, evaluate, models, plush, plushbench, remove, search, show, stats
 from .common import DONE, ERROR, INTERRUPTED, Commands, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status."""
     # A file name may hold bytes that are no text in any encoding; they are printed as escapes, never as an error.
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -31,14 +32,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) has seen enough. What is left in the buffer must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (head, less) has seen enough.
+        _drop_output()
         return DONE
     except KeyError as error:
         say(str(error.args[0] if error.args else error))
     except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
         say(str(error) or type(error).__name__)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
     return ERROR
+
+
+def _open_missing_streams() -> None:
+    """Opens the streams that the caller closed (``>&-``), so that output can be written there and is lost."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (open until the process ends)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _drop_output() -> None:
+    """Sends the rest of the output, which could not be written, nowhere, so that it does not fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 all went well, 1 some pictures or items could not be used, 2 nothing could be done, "
         "130 interrupted.",
     )
-    parser.add_argument("--version", action="version", version=f"plushie-search {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"plushie-search {__version__}")
     commands = Commands(parser)
-    for module in (add, search, show, remove, stats, evaluate, models, plushbench, demo, plush):
+    for module in (add, search, show, remove, stats, evaluate, models, plushbench, demo, plush, completion):
         module.add_command(commands)
     return parser

@@ -9,10 +9,16 @@ from typing import Any
 from ..service import SCHEME, TOWERS, Remote
 
 
-def add_options(parser: argparse.ArgumentParser, *, several: bool, threads: str = "all cores") -> None:
-    """The flags that say how models are opened, of which there may be ``several``.
+def add_options(
+    parser: argparse.ArgumentParser, *, several: bool, threads: str = "all cores", shown: bool = True
+) -> None:
+    """Adds the flags that say how models are opened.
 
-    Without ``--threads`` they take ``threads``.
+    Args:
+        parser: The command.
+        several: Whether there may be several models.
+        threads: The number of threads by default, in words.
+        shown: Whether ``--help`` shows the flags. A command that computes nothing takes them without.
     """
     of_each = "; of several models, MODEL=URL, MODEL=image=URL or MODEL=text=URL for each that does not run here"
     group = parser.add_argument_group("how models compute")
@@ -40,6 +46,9 @@ def add_options(parser: argparse.ArgumentParser, *, several: bool, threads: str 
         f"image=URL or text=URL for one tower{of_each if several else ''}",
     )
     add_consent(group)
+    if not shown:
+        for action in group._group_actions:
+            action.help = argparse.SUPPRESS
 
 
 def add_threads(parser: argparse._ActionsContainer, usual: str = "all cores") -> None:

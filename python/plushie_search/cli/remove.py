@@ -11,7 +11,7 @@ from .common import DONE, SOME_FAILED, Commands, add_catalog, add_json, open_cat
 def add_command(commands: Commands) -> None:
     """Adds the command."""
     remove = commands.add("remove", run, "remove items")
-    add_catalog(remove)
+    add_catalog(remove, computes=False)
     add_json(remove)
     remove.add_argument("id", metavar="ID", nargs="+", help="the items")
 

@@ -9,7 +9,19 @@ from typing import Any
 
 from .._core import UnreadableTextWarning
 from ..paths import expanded
-from .common import DONE, Commands, add_catalog, add_json, add_weight, add_where, open_catalog, print_json, say, weights
+from .common import (
+    DONE,
+    Commands,
+    add_catalog,
+    add_json,
+    add_k,
+    add_weight,
+    add_where,
+    open_catalog,
+    print_json,
+    say,
+    weights,
+)
 
 
 def add_command(commands: Commands) -> None:
@@ -21,7 +33,7 @@ def add_command(commands: Commands) -> None:
     search.add_argument("--text", help="what to look for in words, or how it differs from IMAGE")
     search.add_argument("--image-weight", type=float, default=0.6, metavar="W", help="IMAGE's share (%(default)s)")
     add_weight(search)
-    search.add_argument("-k", type=int, default=5, help="how many items (%(default)s)")
+    add_k(search, 5, "how many items")
     search.add_argument("--min-score", type=float, metavar="S", help="only hits with at least this cosine")
     add_where(search, """a filter: '{"price": {"$lt": 20}}'""")
 

@@ -14,7 +14,7 @@ from .options import positive
 def add_command(commands: Commands) -> None:
     """Adds the command."""
     show = commands.add("show", run, "show items, all or those named")
-    add_catalog(show)
+    add_catalog(show, computes=False)
     add_json(show)
     show.add_argument("id", metavar="ID", nargs="*", help="the items; all of them if none is named")
     add_where(show, "only items that fit this filter")

@@ -11,7 +11,7 @@ from .common import DONE, Commands, add_catalog, add_json, open_catalog, plain, 
 def add_command(commands: Commands) -> None:
     """Adds the command."""
     stats = commands.add("stats", run, "show what a catalog holds")
-    add_catalog(stats)
+    add_catalog(stats, computes=False)
     add_json(stats)
 
 
