@@ -1,8 +1,10 @@
-//! An open catalog: add, remove, search.
+//! An open catalog: add, search, change, keep.
 
 mod add;
+mod keep;
 mod live;
 mod search;
+mod vectors;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -12,13 +14,14 @@ use rayon::ThreadPool;
 use serde_json::{Map, Value, json};
 
 pub use self::add::{Added, Draft, Prepared, shown};
+pub use self::keep::digest;
 pub use self::search::{Hit, Search};
+pub use self::vectors::Rows;
 
 use crate::encoder::{ALIKE, Encoder, Probe};
 use crate::engine::live::{Live, State, check_units};
 use crate::error::{Error, Result, short};
-use crate::filter::Filter;
-use crate::store::{Access, Item, Store, Update, fork};
+use crate::store::{Access, Store, fork};
 use crate::vectors::Vectors;
 use crate::words;
 
@@ -70,8 +73,7 @@ impl Engine {
             |encoder: &Arc<Encoder>| store.model(encoder.model().name(), encoder.model().fingerprint(), encoder.dim());
         let models = encoders.iter().map(number).collect::<Result<Vec<_>>>()?;
         encoders.iter().zip(&models).try_for_each(|(encoder, &model)| check_probe(&store, encoder, model))?;
-        let dims: Vec<usize> = encoders.iter().map(|encoder| encoder.dim()).collect();
-        let engine = Self { encoders, store, models, live: Live::new(&dims)? };
+        let engine = Self { live: Live::new(&dims(&encoders))?, encoders, store, models };
         // A damaged vector is told by the searches: its item can still be removed.
         match engine.current() {
             Ok(_) | Err(Error::Damaged { .. }) => {}
@@ -195,51 +197,6 @@ impl Engine {
         self.encoders[0].workers()
     }
 
-    // Changing and looking
-
-    /// Changes the label, text or metadata of an item.
-    ///
-    /// # Errors
-    /// [`Error::UnknownItem`]; [`Error::Argument`] for what cannot be stored.
-    pub fn update(&self, id: &str, update: &Update<'_>) -> Result<()> {
-        let form = |text: Option<&str>| text.map(|text| words::composed(text).into_owned());
-        let (label, text) = (update.label.map(form), update.text.map(form));
-        let metadata = update.metadata.map(|metadata| metadata.map(words::composed_value));
-        let update = Update {
-            label: label.as_ref().map(Option::as_deref),
-            text: text.as_ref().map(Option::as_deref),
-            metadata: metadata.as_ref().map(Option::as_ref),
-        };
-        self.store.update(&self.spelling(id)?, &update)
-    }
-
-    /// Removes items with all their references and vectors; all of them or, when one is not there, none.
-    ///
-    /// # Errors
-    /// [`Error::UnknownItem`].
-    pub fn remove(&self, ids: &[String]) -> Result<()> {
-        let ids = ids.iter().map(|id| self.spelling(id)).collect::<Result<Vec<_>>>()?;
-        self.store.remove(&ids)
-    }
-
-    // Looking
-
-    /// The item of that id.
-    ///
-    /// # Errors
-    /// [`Error::UnknownItem`].
-    pub fn get(&self, id: &str) -> Result<Item> {
-        self.store.get(&self.spelling(id)?)
-    }
-
-    /// Whether there is an item of that id.
-    ///
-    /// # Errors
-    /// [`Error::Catalog`] when the catalog cannot be read.
-    pub fn contains(&self, id: &str) -> Result<bool> {
-        self.store.contains(&self.spelling(id)?)
-    }
-
     /// The form of an id in this catalog: composed, unless an item has it as it was given, in a catalog that was filled
     /// when ids were kept so.
     pub(super) fn spelling<'a>(&self, id: &'a str) -> Result<Cow<'a, str>> {
@@ -249,28 +206,7 @@ impl Engine {
         }
     }
 
-    /// The items that fit `filter`, in the order in which they were added, `limit` of them from `offset` on.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when the filter cannot be understood.
-    pub fn items(&self, filter: Option<&Value>, offset: usize, limit: Option<usize>) -> Result<Vec<Item>> {
-        let filter = filter.map(Filter::parse).transpose()?;
-        self.store.items(filter.as_ref(), offset, limit)
-    }
-
-    /// The keys of the metadata that `filter` names and no item has: most likely they are misspelt.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when the filter cannot be understood.
-    pub fn unknown_keys(&self, filter: &Value) -> Result<Vec<String>> {
-        let mut unknown = Vec::new();
-        for (key, known) in Filter::parse(filter)?.keys() {
-            if self.store.items(Some(&known), 0, Some(1))?.is_empty() {
-                unknown.push(key);
-            }
-        }
-        Ok(unknown)
-    }
+    // Looking
 
     /// The vectors of an item's references, in their order, of the model of that name or the first one.
     ///
@@ -351,6 +287,11 @@ impl Engine {
         };
         Ok(stats)
     }
+}
+
+/// Returns how many numbers the vectors of each model have.
+fn dims(encoders: &[Arc<Encoder>]) -> Vec<usize> {
+    encoders.iter().map(|encoder| encoder.dim()).collect()
 }
 
 /// Refuses a server that runs another model than when the catalog was filled by it.

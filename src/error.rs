@@ -18,6 +18,14 @@ pub enum Error {
     /// An item that is not in the catalog.
     #[error("no item {} in this catalog", short(.0))]
     UnknownItem(String),
+    /// A reference that an item does not have.
+    #[error("item {} has no reference {}", short(item), short(reference))]
+    UnknownReference {
+        /// The item's id.
+        item: String,
+        /// The name or digest that was looked for.
+        reference: String,
+    },
     /// A file that could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -117,6 +125,7 @@ impl Error {
         match self {
             Self::Argument(_) => "argument",
             Self::UnknownItem(_) => "unknown_item",
+            Self::UnknownReference { .. } => "unknown_reference",
             Self::Io { .. } => "file",
             Self::Picture { .. } => "picture",
             Self::Mesh { .. } => "mesh",
@@ -133,7 +142,7 @@ impl Error {
     /// Returns the id of the item that the error is about, if it is about one.
     pub fn item(&self) -> Option<&str> {
         match self {
-            Self::UnknownItem(id) => Some(id),
+            Self::UnknownItem(id) | Self::UnknownReference { item: id, .. } => Some(id),
             Self::Damaged { item, .. } => item.as_deref(),
             _ => None,
         }

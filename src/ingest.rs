@@ -449,14 +449,14 @@ impl<F: FnMut() -> Result<Option<Next>>> Batches<F> {
     }
 }
 
-/// The same item several times, each with some of its pictures and what they weigh.
+/// The same item several times, each with some of its pictures and what they weigh; once if it is to be exactly that.
 fn parts(mut draft: Draft, pictures: usize, bytes: u64) -> VecDeque<(Draft, u64)> {
     let mut parts = VecDeque::new();
     let mut size = 0;
     let sources = std::mem::take(&mut draft.sources);
     let bare = draft.clone();
     for source in sources {
-        if draft.sources.len() == pictures || size >= bytes {
+        if (draft.sources.len() == pictures || size >= bytes) && !draft.upsert {
             parts.push_back((std::mem::replace(&mut draft, bare.clone()), size));
             size = 0;
         }

@@ -1,17 +1,25 @@
 //! The truth of a catalog: items, their references and vectors in one SQLite file, each change one transaction.
 //!
 //! Many threads and processes may use one catalog: SQLite lets the writers in one after another, and readers neither
-//! wait for them nor see half of a change. The table of vectors is a log whose sequence numbers only grow, so that
-//! whoever remembers the last number it has seen catches up with [`Store::changes`].
+//! wait for them nor see half of a change. The table of vectors is a log whose sequence numbers only grow: a reader that
+//! remembers its [`Position`] catches up with [`Store::changes`].
 
+mod checksum;
 mod connections;
 mod filter_sql;
+mod fields;
 pub mod fork;
+mod log;
+mod maintain;
 mod moved;
 mod open;
 mod patience;
 mod probe;
 mod read;
+mod remove;
+mod rows;
+mod schema;
+mod settings;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -22,9 +30,12 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use serde_json::Value;
 
 use self::connections::Connections;
+pub use self::fields::{check_fields, check_name};
+pub use self::log::{Changes, Position};
+pub use self::maintain::Problem;
 use self::patience::Patience;
 pub use self::probe::Probes;
-pub use self::write::check_fields;
+pub use self::rows::{AddedRows, NewRow};
 use crate::error::{Error, Result};
 
 /// An open catalog directory.
@@ -77,6 +88,9 @@ pub struct NewItem<'a> {
     pub metadata: Option<&'a Value>,
     /// Pictures or views of the item.
     pub references: Vec<NewReference<'a>>,
+    /// If given, the item becomes exactly this: a field that is `None` is cleared, and references whose digest is not
+    /// among these are removed.
+    pub exactly: Option<Vec<[u8; 32]>>,
 }
 
 /// A picture or view to add to an item.
@@ -84,8 +98,10 @@ pub struct NewItem<'a> {
 pub struct NewReference<'a> {
     /// Where it came from, to be shown to people.
     pub name: &'a str,
-    /// SHA-256 of the content: an item holds the same content once.
+    /// SHA-256 of the content: an item holds the same view of the same content once.
     pub digest: [u8; 32],
+    /// Which view of the content: 0 for a picture, and a number for each picture of a mesh.
+    pub view: i64,
     /// The unit vector of each model (its number from [`Store::model`]): of one or several, but of the same ones for all
     /// references of the catalog.
     pub vectors: Vec<(i64, &'a [f32])>,
@@ -100,6 +116,8 @@ pub struct Added {
     pub created: bool,
     /// For each reference, whether it is new.
     pub new: Vec<bool>,
+    /// References that were removed, for the item is exactly what was given.
+    pub removed: usize,
 }
 
 /// A picture that an item has or gets, and by what file.
@@ -167,6 +185,8 @@ pub struct Reference {
     pub name: String,
     /// SHA-256 of the content.
     pub digest: [u8; 32],
+    /// Which view of the content: 0 for a picture.
+    pub view: i64,
     /// When it was added, in seconds since 1970.
     pub added: i64,
 }
@@ -199,23 +219,6 @@ pub struct ModelRow {
     pub fingerprint: String,
     /// Numbers in each vector.
     pub dim: usize,
-}
-
-/// A part of the log of some models' vectors: apply the additions, then the removals.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Changes {
-    /// The sequence number up to which this part reaches, from which the next part goes on.
-    pub sequence: i64,
-    /// The references that were added.
-    pub references: Vec<i64>,
-    /// The item of each added reference.
-    pub items: Vec<i64>,
-    /// For each model, the vectors of the added references, one after another.
-    pub vectors: Vec<Vec<f32>>,
-    /// The references that were removed, whether or not they had vectors of these models.
-    pub removed: Vec<i64>,
-    /// Whether the log has more.
-    pub more: bool,
 }
 
 /// How much a catalog holds.

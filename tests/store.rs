@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use plushie_search::error::Error;
 use plushie_search::filter::Filter;
-use plushie_search::store::{Access, NewItem, NewReference, Store, Update};
+use plushie_search::store::{Access, NewItem, NewReference, Position, Problem, Store, Update};
 use serde_json::json;
 
 fn digest(n: u8) -> [u8; 32] {
@@ -16,7 +16,7 @@ fn digest(n: u8) -> [u8; 32] {
 }
 
 fn reference<'a>(name: &'a str, n: u8, model: i64, vector: &'a [f32]) -> NewReference<'a> {
-    NewReference { name, digest: digest(n), vectors: vec![(model, vector)] }
+    NewReference { name, digest: digest(n), view: 0, vectors: vec![(model, vector)] }
 }
 
 fn message(result: Result<impl Sized, Error>) -> String {
@@ -31,7 +31,7 @@ fn replay(store: &Store, model: i64, limit: usize) -> BTreeMap<i64, (i64, Vec<f3
 
 /// The same with the vectors of several models.
 fn replay_all(store: &Store, models: &[i64], limit: usize) -> BTreeMap<i64, (i64, Vec<Vec<f32>>)> {
-    let (mut live, mut since) = (BTreeMap::new(), 0);
+    let (mut live, mut since) = (BTreeMap::new(), Position::default());
     loop {
         let changes = store.changes(models, since, limit).unwrap();
         for (row, (reference, item)) in changes.references.iter().zip(&changes.items).enumerate() {
@@ -42,7 +42,7 @@ fn replay_all(store: &Store, models: &[i64], limit: usize) -> BTreeMap<i64, (i64
             assert!(live.insert(*reference, (*item, changes.vectors.iter().map(part).collect())).is_none());
         }
         changes.removed.iter().for_each(|reference| drop(live.remove(reference)));
-        since = changes.sequence;
+        since = changes.position;
         if !changes.more {
             return live;
         }
@@ -62,6 +62,7 @@ fn what_is_added_comes_back() {
         text: Some("brown bear"),
         metadata: Some(&metadata),
         references: vec![reference("a.jpg", 1, model, &[0.6, 0.8]), reference("b.jpg", 2, model, &[1.0, -0.0])],
+        ..NewItem::default()
     };
     let added = store.add(&item).unwrap();
     assert!(added.created);
@@ -82,7 +83,7 @@ fn what_is_added_comes_back() {
     assert_eq!(entries[0].as_ref().unwrap().reference, "b.jpg");
     assert_eq!(entries[1..], [None, None]);
     assert_eq!(store.stats().unwrap().vectors, 2);
-    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    assert_eq!(store.verify().unwrap(), []);
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn adding_again_adds_what_is_new() {
 
 /// A reference with a vector of each of two models.
 fn pair<'a>(n: u8, (one, two): (i64, i64), first: &'a [f32], second: &'a [f32]) -> NewReference<'a> {
-    NewReference { name: "pair", digest: digest(n), vectors: vec![(two, second), (one, first)] }
+    NewReference { name: "pair", digest: digest(n), view: 0, vectors: vec![(two, second), (one, first)] }
 }
 
 #[test]
@@ -148,9 +149,9 @@ fn each_reference_has_a_vector_of_each_model() {
     }
 
     // None may lack a model, new item or known one, with or without others in the batch.
-    let before = store.sequence().unwrap();
-    let none = NewReference { name: "none", digest: digest(8), vectors: vec![] };
-    let twice = NewReference { name: "twice", digest: digest(8), vectors: vec![(one, &[1.0]), (one, &[1.0])] };
+    let before = store.position().unwrap();
+    let none = NewReference { name: "none", digest: digest(8), view: 0, vectors: vec![] };
+    let twice = NewReference { name: "twice", digest: digest(8), view: 0, vectors: vec![(one, &[1.0]), (one, &[1.0])] };
     for (bad, word) in [
         (reference("r", 8, one, &[1.0]), r#"model=["one", "two \"2\""]"#),
         (reference("r", 8, two, &[1.0, 0.0]), "to add to it"),
@@ -163,7 +164,7 @@ fn each_reference_has_a_vector_of_each_model() {
             assert!(text.contains(word), "{text}");
         }
     }
-    assert_eq!((store.sequence().unwrap(), store.len().unwrap()), (before, 2));
+    assert_eq!((store.position().unwrap(), store.len().unwrap()), (before, 2));
     assert!(store.check_add(&[two, one]).is_ok() && store.check_search(&[two]).is_ok());
     assert!(message(store.check_add(&[one])).contains("to add to it"));
 
@@ -178,7 +179,7 @@ fn each_reference_has_a_vector_of_each_model() {
     for text in [message(store.check_add(&[one, two])), message(store.check_search(&[one]))] {
         assert!(text.contains("model=\"three\""), "{text}");
     }
-    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    assert_eq!(store.verify().unwrap(), []);
 }
 
 #[test]
@@ -190,11 +191,20 @@ fn a_reference_without_one_of_its_vectors_is_found_out() {
     store.add(&NewItem { id: "x", references, ..NewItem::default() }).unwrap();
     let file = rusqlite::Connection::open(home.path().join("catalog.sqlite")).unwrap();
     file.execute("DELETE FROM vectors WHERE reference = 2 AND model = ?", [both.1]).unwrap();
-    assert_eq!(store.check().unwrap(), ["reference 2 has not a vector of each model"]);
-    assert!(message(store.changes(&[both.0, both.1], 0, 100)).contains("reference 2 lacks the vector of a model"));
+    let problem = |reference: &str| Problem {
+        item: Some("x".into()),
+        reference: Some(reference.into()),
+        problem: "it has not a vector of each model".into(),
+    };
+    assert_eq!(store.verify().unwrap(), [problem("pair")]);
+    assert!(
+        message(store.changes(&[both.0, both.1], Position::default(), 100))
+            .contains("reference 2 lacks the vector of a model")
+    );
     assert_eq!(replay(&store, both.0, 100).len(), 3, "the other model is whole");
     file.execute("DELETE FROM vectors WHERE reference = 3 AND model = ?", [both.1]).unwrap();
-    assert!(message(store.changes(&[both.0, both.1], 4, 100)).contains("reference 3 lacks"), "at the end as well");
+    let second = store.changes(&[both.0], Position::default(), 2).unwrap().position;
+    assert!(message(store.changes(&[both.0, both.1], second, 100)).contains("reference 3 lacks"), "at the end as well");
 }
 
 #[test]
@@ -204,14 +214,14 @@ fn an_update_changes_only_what_it_names() {
     let metadata = json!({"a": 1});
     let item = NewItem { id: "x", label: Some("l"), metadata: Some(&metadata), ..NewItem::default() };
     store.add(&item).unwrap();
-    let before = store.sequence().unwrap();
+    let before = store.position().unwrap();
     store.update("x", &Update { text: Some(Some("t")), ..Update::default() }).unwrap();
     let found = store.get("x").unwrap();
     assert_eq!((found.label.as_deref(), found.text.as_deref(), &found.metadata), (Some("l"), Some("t"), &metadata));
     store.update("x", &Update { label: Some(None), metadata: Some(None), ..Update::default() }).unwrap();
     let found = store.get("x").unwrap();
     assert_eq!((found.label, found.text.as_deref(), found.metadata), (None, Some("t"), json!({})));
-    assert_eq!(store.sequence().unwrap(), before, "no vector has changed");
+    assert_eq!(store.position().unwrap(), before, "no vector has changed");
     assert!(matches!(store.update("y", &Update::default()), Err(Error::UnknownItem(id)) if id == "y"));
 }
 
@@ -225,13 +235,13 @@ fn removed_items_leave_nothing_but_a_mark() {
     let item = |id| NewItem { id, references: vec![reference("r", 1, model, &vector)], ..NewItem::default() };
     let items: Vec<NewItem<'_>> = ids.iter().map(|id| item(id.as_str())).collect();
     let rows: Vec<i64> = store.add_all(&items).unwrap().iter().map(|added| added.row).collect();
-    let full = store.sequence().unwrap();
+    let full = store.position().unwrap();
     assert!(message(store.remove(&["item 1", "nobody"])).contains("nobody"));
     assert_eq!(store.len().unwrap(), 3000, "all or nothing");
     store.remove(&ids[..2900]).unwrap();
     store.remove(&["item 2950", "item 2950"]).unwrap();
     assert_eq!(store.len().unwrap(), 99);
-    assert!(store.sequence().unwrap() > full);
+    assert_ne!(store.position().unwrap(), full);
     assert!(matches!(store.get("item 0"), Err(Error::UnknownItem(_))));
     let again = store.add(&item("item 0")).unwrap();
     assert!(again.created && rows.iter().all(|row| again.row > *row), "rows are never used again");
@@ -239,7 +249,7 @@ fn removed_items_leave_nothing_but_a_mark() {
     assert_eq!((changes.removed.len(), changes.items.as_slice()), (2901, &[again.row][..]));
     assert_eq!(replay(&store, model, 7).len(), 100);
     assert_eq!(replay(&store, model, 10_000), replay(&store, model, 1));
-    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    assert_eq!(store.verify().unwrap(), []);
     drop(store);
     let size = fs::metadata(home.path().join("catalog.sqlite")).unwrap().len();
     assert!(size < 1_000_000, "{size} bytes for 100 vectors of 2 KB: the space was not given back");
@@ -273,7 +283,7 @@ fn bad_input_is_named_and_changes_nothing() {
         assert!(text.contains(word) && text.contains("pic"), "{text}");
     }
     assert_eq!(store.len().unwrap(), 0);
-    assert!(message(store.changes(&[9], 0, 1)).contains("model 9"));
+    assert!(message(store.changes(&[9], Position::default(), 1)).contains("model 9"));
 }
 
 #[test]
@@ -285,7 +295,7 @@ fn another_model_of_the_same_name_is_refused_once_there_are_vectors() {
     // Without vectors there is nothing to mix; but whoever has the first one open must not add the first vectors.
     let stale = NewItem { id: "x", references: vec![reference("r", 1, old, &[1.0, 0.0])], ..NewItem::default() };
     assert!(message(store.add(&stale)).contains("open the catalog again"));
-    assert!(message(store.changes(&[old], 0, 1)).contains("open it again"));
+    assert!(message(store.changes(&[old], Position::default(), 1)).contains("open it again"));
     let item = NewItem { id: "x", references: vec![reference("r", 1, model, &[1.0])], ..NewItem::default() };
     store.add(&item).unwrap();
     assert_eq!(store.model("m", "second", 1).unwrap(), model);
@@ -333,7 +343,7 @@ fn what_is_no_catalog_is_left_alone() {
         (directory("text", b"hello, I am a text file"), "not an SQLite file"),
         (directory("short", b"SQL"), "not an SQLite file"),
         (directory("foreign", &changed(68, 7)), "another program"),
-        (directory("newer", &changed(60, 3)), "upgrade"),
+        (directory("newer", &changed(60, 4)), "upgrade"),
         (directory("cut", &bytes[..5000]), "damaged"),
     ] {
         let before = fs::read(path.join("catalog.sqlite")).unwrap();
@@ -412,8 +422,7 @@ fn readers_see_whole_changes_while_others_write() {
             scope.spawn(move || {
                 for n in 0..40 {
                     let id = format!("{name}{n}");
-                    let references =
-                        (0..5).map(|k| NewReference { name: "r", digest: digest(k), vectors: vec![(model, &[1.0])] });
+                    let references = (0..5).map(|k| reference("r", k, model, &[1.0]));
                     let references = references.collect();
                     writer.add(&NewItem { id: &id, references, ..NewItem::default() }).unwrap();
                     if n % 3 == 0 {
@@ -424,13 +433,13 @@ fn readers_see_whole_changes_while_others_write() {
         }
         for reader in [&first, &first, &second] {
             scope.spawn(move || {
-                let (mut live, mut since) = (std::collections::BTreeSet::new(), 0);
+                let (mut live, mut since) = (std::collections::BTreeSet::new(), Position::default());
                 for _ in 0..200 {
                     let changes = reader.changes(&[model], since, usize::MAX).unwrap();
-                    assert!(changes.sequence >= since && !changes.more);
+                    assert!(!changes.more && !changes.restarted);
                     live.extend(changes.references);
                     changes.removed.iter().for_each(|reference| _ = live.remove(reference));
-                    since = changes.sequence;
+                    since = changes.position;
                     assert_eq!(live.len() % 5, 0, "half an item was seen");
                 }
             });
@@ -465,7 +474,7 @@ fn a_backup_is_a_catalog_of_its_own() {
     let copy = Store::open(&path, &Access::existing()).unwrap();
     assert_eq!(copy.get("x").unwrap().references.len(), 1);
     assert_eq!(replay(&copy, model, 10).len(), 1);
-    assert_eq!(copy.check().unwrap(), Vec::<String>::new());
+    assert_eq!(copy.verify().unwrap(), []);
 }
 
 /// Runs as a child of the next test: adds and removes items until it is killed, and says what is done.
@@ -529,64 +538,263 @@ fn whatever_was_confirmed_survives_a_kill() {
         assert!(unsure as u64 <= cycle + 1, "more items than were begun");
         let models = [store.model("n", "f", 8).unwrap(), store.model("m", "f", 64).unwrap()];
         assert_eq!(replay_all(&store, &models, 50).len(), 2 * there.len());
-        assert_eq!(store.check().unwrap(), Vec::<String>::new());
+        assert_eq!(store.verify().unwrap(), []);
     }
 }
 
-/// A catalog of format 1 as it was written before models had probes: its tables, one item, one vector.
-const FORMAT_1: &str = "
-    PRAGMA auto_vacuum = INCREMENTAL;
-    CREATE TABLE models (model INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL,
-        dim INTEGER NOT NULL) STRICT;
-    CREATE TABLE items (item INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, label TEXT, text TEXT,
-        metadata TEXT NOT NULL, added INTEGER NOT NULL) STRICT;
-    CREATE INDEX items_by_label ON items (label) WHERE label IS NOT NULL;
-    CREATE TABLE refs (reference INTEGER PRIMARY KEY AUTOINCREMENT,
-        item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE, name TEXT NOT NULL, digest BLOB NOT NULL,
-        added INTEGER NOT NULL, UNIQUE (item, digest)) STRICT;
-    CREATE TABLE vectors (sequence INTEGER PRIMARY KEY AUTOINCREMENT, reference INTEGER NOT NULL,
-        item INTEGER NOT NULL, model INTEGER REFERENCES models, vector BLOB,
-        CHECK ((model IS NULL) = (vector IS NULL))) STRICT;
-    CREATE UNIQUE INDEX vectors_by_reference ON vectors (reference, model) WHERE vector IS NOT NULL;
-    INSERT INTO models VALUES (1, 'mini', 'abc', 2);
-    INSERT INTO items VALUES (1, 'bear', NULL, 'brown', '{}', 1700000000);
-    INSERT INTO refs VALUES (1, 1, 'a.jpg', zeroblob(32), 1700000000);
-    INSERT INTO vectors VALUES (1, 1, 1, 1, x'0000803f00000000');
-    PRAGMA application_id = 1886156147;
-    PRAGMA user_version = 1;
-";
+/// Catalogs as they were written in former formats: see their beginnings.
+const FORMER: [(i64, &str); 2] =
+    [(1, include_str!("catalogs/format-1.sql")), (2, include_str!("catalogs/format-2.sql"))];
+
+fn former_catalog(statements: &str) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let file = rusqlite::Connection::open(home.path().join("catalog.sqlite")).unwrap();
+    file.execute_batch(statements).unwrap();
+    home
+}
 
 #[test]
-fn a_catalog_of_the_first_format_is_brought_up_to_date() {
-    let old_catalog = || {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("catalog.sqlite");
-        rusqlite::Connection::open(&file).unwrap().execute_batch(FORMAT_1).unwrap();
-        (home, file)
-    };
-    // Threads that open it at once find it whole, whichever of them brings it up to date.
-    for _ in 0..30 {
-        let (home, _) = old_catalog();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| assert_eq!(Store::open(home.path(), &Access::existing()).unwrap().len().unwrap(), 1));
-            }
-        });
+fn a_catalog_of_a_former_format_is_brought_up_to_date() {
+    for (format, statements) in FORMER {
+        // Threads that open it at once find it whole, whichever of them brings it up to date.
+        for _ in 0..30 {
+            let home = former_catalog(statements);
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope
+                        .spawn(|| assert_eq!(Store::open(home.path(), &Access::existing()).unwrap().len().unwrap(), 2));
+                }
+            });
+        }
+        let home = former_catalog(statements);
+        let error = message(Store::open(home.path(), &Access { read_only: true, ..Access::default() }));
+        assert!(
+            error.contains(&format!("has format {format}, older than 3; open it once without read_only")),
+            "{error}"
+        );
+        let store = Store::open(home.path(), &Access::existing()).unwrap();
+        let bear = store.get("bear").unwrap();
+        assert_eq!((bear.label.as_deref(), bear.text.as_deref()), (Some("bear"), Some("a red bear")));
+        assert_eq!(bear.metadata, json!({"price": 12.5, "颜色": "红"}));
+        assert_eq!(
+            bear.references.iter().map(|reference| (reference.row, reference.view)).collect::<Vec<_>>(),
+            [(1, 0), (2, 0)]
+        );
+        let model = store.model("toy", "{fingerprint}", 6).unwrap();
+        let live = replay(&store, model, 2);
+        assert_eq!(live.keys().copied().collect::<Vec<_>>(), [1, 2, 4]);
+        assert_eq!(live[&4].1[..2], [0.233_376_44, 0.704_511_3]);
+        assert_eq!(store.verify().unwrap(), []);
+        let probe = [Some(vec![0.6, 0.8]), None];
+        assert_eq!(store.probe(model, &probe).unwrap(), probe);
+        // Rows of what was removed before are not used again.
+        let item = NewItem { id: "new", references: vec![reference("r", 1, model, &[1.0; 6])], ..NewItem::default() };
+        assert_eq!(store.add(&item).unwrap().row, 10);
+        assert_eq!(store.get("new").unwrap().references[0].row, 8);
+        drop(store);
+        // It opens again, and its tables are those of a new catalog.
+        drop(Store::open(home.path(), &Access::existing()).unwrap());
+        let file = rusqlite::Connection::open(home.path().join("catalog.sqlite")).unwrap();
+        let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, 3);
+        file.pragma_update(None, "user_version", 4).unwrap();
+        let error = message(Store::open(home.path(), &Access::existing()));
+        assert!(error.contains("has format 4, newer than 3; upgrade plushie_search to open it"), "{error}");
     }
-    let (home, file) = old_catalog();
-    let store = Store::open(home.path(), &Access::existing()).unwrap();
-    assert_eq!(store.get("bear").unwrap().text.as_deref(), Some("brown"));
-    let model = store.model("mini", "abc", 2).unwrap();
-    assert_eq!(replay(&store, model, 10), BTreeMap::from([(1, (1, vec![1.0, 0.0]))]));
-    let probe = [Some(vec![0.6, 0.8]), None];
-    assert_eq!(store.probe(model, &probe).unwrap(), probe);
-    let version: i64 =
-        rusqlite::Connection::open(&file).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 2);
+}
+
+#[test]
+fn a_former_catalog_that_another_process_writes_is_left_as_it_is() {
+    for (format, statements) in FORMER {
+        let home = former_catalog(statements);
+        let path = home.path().join("catalog.sqlite");
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let access = Access { patience: std::time::Duration::from_millis(50), ..Access::existing() };
+        assert!(message(Store::open(home.path(), &access)).contains("another process or thread is writing"));
+        file.execute_batch("ROLLBACK").unwrap();
+        let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, format);
+        drop(file);
+        assert_eq!(Store::open(home.path(), &Access::existing()).unwrap().len().unwrap(), 2);
+    }
+}
+
+#[test]
+fn each_catalog_has_an_id_and_settings_of_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(&home.path().join("one"), &Access::default()).unwrap();
+    let id = store.id().unwrap();
+    assert_ne!(id, [0; 16]);
+    assert_eq!(store.setting::<String>("name").unwrap(), None);
+    store.set_setting("name", Some(&json!({"names": ["a", "粉"], "n": 0.1}))).unwrap();
+    store.set_setting("weights", Some(&vec![0.25_f64, 1e-300])).unwrap();
+    store.set_setting("name", Some(&"other")).unwrap();
+    store.backup(&home.path().join("two")).unwrap();
     drop(store);
-    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 3).unwrap();
-    let error = message(Store::open(home.path(), &Access::existing()));
-    assert!(error.contains("has format 3, newer than 2; upgrade plushie_search to open it"), "{error}");
+    let store = Store::open(&home.path().join("one"), &Access::existing()).unwrap();
+    assert_eq!(store.id().unwrap(), id, "it stays");
+    let copy = Store::open(&home.path().join("two"), &Access::existing()).unwrap();
+    assert_ne!(copy.id().unwrap(), id);
+    for store in [&store, &copy] {
+        assert_eq!(store.setting::<String>("name").unwrap().as_deref(), Some("other"));
+        assert_eq!(store.setting::<Vec<f64>>("weights").unwrap(), Some(vec![0.25, 1e-300]));
+    }
+    let error = message(store.setting::<Vec<f64>>("name"));
+    assert!(error.contains("its setting \"name\" cannot be understood"), "{error}");
+    store.set_setting::<String>("name", None).unwrap();
+    assert_eq!(store.setting::<String>("name").unwrap(), None);
+    assert!(copy.setting::<String>("name").unwrap().is_some());
+}
+
+/// A store with items of one reference each, and what a reader holds who has seen them.
+fn store_and_reader(path: &Path, items: usize) -> (Store, i64, Position) {
+    let store = Store::open(path, &Access::default()).unwrap();
+    let model = store.model("m", "f", 1).unwrap();
+    let ids: Vec<String> = (0..items).map(|n| n.to_string()).collect();
+    let item = |id| NewItem { id, references: vec![reference("r", 1, model, &[1.0])], ..NewItem::default() };
+    store.add_all(&ids.iter().map(|id| item(id.as_str())).collect::<Vec<_>>()).unwrap();
+    let position = store.changes(&[model], Position::default(), usize::MAX).unwrap().position;
+    (store, model, position)
+}
+
+#[test]
+fn removals_do_not_fill_the_log_and_a_reader_that_lacks_them_begins_again() {
+    let home = tempfile::tempdir().unwrap();
+    let (store, model, seen) = store_and_reader(home.path(), 25_000);
+    let removals = || -> usize { store.changes(&[model], seen, usize::MAX).unwrap().removed.len() };
+    let remove = |range: std::ops::Range<usize>| {
+        store.remove(&range.map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
+    };
+    remove(0..19_999);
+    let late = store.changes(&[model], seen, usize::MAX).unwrap();
+    assert_eq!((late.restarted, late.removed.len()), (false, 19_999), "they are still told one by one");
+    // In the middle of reading everything, when the log is cut.
+    let part = store.changes(&[model], Position::default(), 3).unwrap();
+    assert!(part.more && !part.restarted);
+    remove(19_999..20_001);
+    let behind = store.changes(&[model], seen, usize::MAX).unwrap();
+    assert_eq!((behind.restarted, behind.references.len(), behind.removed.len()), (true, 4999, 10_000));
+    assert_eq!(store.changes(&[model], part.position, usize::MAX).unwrap(), behind);
+    // Who was nearer goes on, and so does who began after the cut, wherever it is.
+    let near = store.changes(&[model], late.position, usize::MAX).unwrap();
+    assert_eq!((near.restarted, near.references.len(), near.removed.len()), (false, 0, 2));
+    assert_eq!(near.position, store.position().unwrap());
+    let first = store.changes(&[model], Position::default(), 3).unwrap();
+    let rest = store.changes(&[model], first.position, usize::MAX).unwrap();
+    assert!(first.more && !first.restarted && !rest.restarted);
+    assert_eq!((first.references.len() + rest.references.len(), rest.removed.len()), (4999, 10_000));
+    assert_eq!(removals(), 10_000);
+    // By hand, all of them; the numbers of the log go on growing.
+    let size = |name| fs::metadata(home.path().join(name)).unwrap().len();
+    let before = size("catalog.sqlite") + size("catalog.sqlite-wal");
+    store.compact().unwrap();
+    assert!(size("catalog.sqlite") + size("catalog.sqlite-wal") < before / 2);
+    assert_eq!(removals(), 0);
+    assert_eq!(store.changes(&[model], near.position, 10).unwrap().restarted, false);
+    assert_eq!(replay(&store, model, 100).len(), 4999);
+    let last = store.changes(&[model], Position::default(), usize::MAX).unwrap().position;
+    assert_eq!(last, store.position().unwrap());
+    remove(24_000..24_001);
+    let next = store.changes(&[model], last, 10).unwrap();
+    assert_eq!((next.restarted, next.removed.len()), (false, 1));
+    assert_eq!(store.verify().unwrap(), []);
+}
+
+#[test]
+fn the_log_stays_small_while_references_come_and_go() {
+    let home = tempfile::tempdir().unwrap();
+    let (store, model, _) = store_and_reader(home.path(), 100);
+    let vector = [1.0];
+    let ids: Vec<String> = (0..2500).map(|n| format!("come and go {n}")).collect();
+    let items: Vec<NewItem<'_>> = ids
+        .iter()
+        .map(|id| NewItem { id, references: vec![reference("r", 1, model, &vector)], ..NewItem::default() })
+        .collect();
+    let mut most = 0;
+    for _ in 0..24 {
+        store.add_all(&items).unwrap();
+        store.remove(&ids).unwrap();
+        most = most.max(store.changes(&[model], Position::default(), usize::MAX).unwrap().removed.len());
+    }
+    assert!((10_000..20_000).contains(&most), "{most} of 60,000 removals are kept");
+    assert_eq!(replay(&store, model, 1000).len(), 100);
+}
+
+#[test]
+fn a_reference_is_removed_by_name_or_digest_and_an_item_with_its_last_one() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
+    let model = store.model("m", "f", 1).unwrap();
+    let view = |n: u8, view| NewReference { view, ..reference("gear.stl", n, model, &[1.0]) };
+    let references = vec![
+        reference("a.jpg", 1, model, &[1.0]),
+        reference("same", 2, model, &[1.0]),
+        reference("same", 3, model, &[-1.0]),
+        view(4, 0),
+        view(4, 1),
+    ];
+    store.add(&NewItem { id: "x", references, ..NewItem::default() }).unwrap();
+    assert_eq!(store.get("x").unwrap().references.iter().map(|r| r.view).collect::<Vec<_>>(), [0, 0, 0, 0, 1]);
+    assert!(message(store.remove_reference("y", "a.jpg", None)).contains("no item \"y\""));
+    let error = message(store.remove_reference("x", "b.jpg", Some(digest(9))));
+    assert!(error.contains("item \"x\" has no reference \"b.jpg\""), "{error}");
+    let error = message(store.remove_reference("x", "same", None));
+    assert!(error.contains("has 2 references called \"same\""), "{error}");
+    assert_eq!(store.remove_reference("x", "a.jpg", None).unwrap(), 4);
+    assert_eq!(store.remove_reference("x", "no name", Some(digest(3))).unwrap(), 3);
+    assert_eq!(store.remove_reference("x", "gear.stl", None).unwrap(), 1, "all its views");
+    assert_eq!(replay(&store, model, 1).len(), 1);
+    assert_eq!(store.remove_reference("x", "same", None).unwrap(), 0);
+    assert!(!store.contains("x").unwrap());
+    assert_eq!(store.verify().unwrap(), []);
+}
+
+#[test]
+fn damage_is_found_with_its_item() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
+    let model = store.model("m", "f", 2).unwrap();
+    let ids = ["a", "b", "c", "d", "e", "f"];
+    for (n, id) in ids.iter().enumerate() {
+        let name = format!("{id}.jpg");
+        let references = vec![reference(&name, n as u8, model, &[0.6, 0.8])];
+        store.add(&NewItem { id, references, ..NewItem::default() }).unwrap();
+    }
+    assert_eq!(store.verify().unwrap(), []);
+    let file = rusqlite::Connection::open(home.path().join("catalog.sqlite")).unwrap();
+    file.pragma_update(None, "foreign_keys", false).unwrap();
+    file.execute_batch(
+        // One bit of a number; a length; two vectors that change places; an entry; a reference without its item.
+        "UPDATE vectors SET vector = x'9b99193fcdcc4c3f' WHERE reference = 1;
+         UPDATE vectors SET vector = x'9a99193f' WHERE reference = 2;
+         UPDATE vectors SET checksum = (SELECT checksum FROM vectors WHERE reference = 4) WHERE reference = 3;
+         UPDATE items SET metadata = '{' WHERE id = 'e';
+         DELETE FROM items WHERE id = 'f'; DELETE FROM refs WHERE reference = 6;",
+    )
+    .unwrap();
+    let found = store.verify().unwrap();
+    let told: Vec<(Option<&str>, Option<&str>, &str)> = found
+        .iter()
+        .map(|problem| (problem.item.as_deref(), problem.reference.as_deref(), problem.problem.as_str()))
+        .collect();
+    let damaged = "its vector of model \"m\" is damaged: ";
+    let checksum = format!("{damaged}it has another checksum");
+    assert_eq!(
+        told,
+        [
+            (Some("a"), Some("a.jpg"), checksum.as_str()),
+            (Some("b"), Some("b.jpg"), &format!("{damaged}it has another length")),
+            (Some("c"), Some("c.jpg"), &checksum),
+            (None, None, "vector 6 belongs to no reference"),
+            (Some("e"), None, "its metadata is no JSON"),
+        ]
+    );
+    let error = message(store.changes(&[model], Position::default(), 10));
+    let expected = "item \"a\", reference \"a.jpg\" is damaged (it has another checksum); remove that item";
+    assert!(error.contains(expected), "{error}");
+    assert!(message(store.vectors("c", model)).contains("reference \"c.jpg\" is damaged"));
+    assert_eq!(store.vectors("d", model).unwrap().len(), 1);
 }
 
 #[test]

@@ -36,7 +36,8 @@ from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
-from .results import Item, Reference, Report, Results  # noqa: E402
+from .results import Item, Problem, Reference, Report, Results, Verification  # noqa: E402
+from .rows import ItemDraft  # noqa: E402
 from .service import Service  # noqa: E402
 
 if TYPE_CHECKING:
@@ -57,9 +58,11 @@ __all__ = [
     "Index",
     "InternalError",
     "Item",
+    "ItemDraft",
     "ModelError",
     "PictureError",
     "PlushieError",
+    "Problem",
     "Quantization",
     "Query",
     "Reference",
@@ -69,6 +72,7 @@ __all__ = [
     "Service",
     "UnknownItemError",
     "UnreadableTextWarning",
+    "Verification",
     "__version__",
     "check_model",
     "compare_models",

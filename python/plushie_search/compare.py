@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias
 
 from . import _core, metrics
 from .engine import Engine
 from .evaluate.comparison import Comparison, difference
 from .evaluate.run import Pictures, Texts, Unknown, evaluate, items_of
 from .paths import expanded
+from .rows import ItemDraft
 from .searcher import Progress
 from .service import Remote, one_each
 
@@ -92,15 +92,12 @@ def compare_models(
     return Comparison(models=names, evaluations=tuple(evaluations), differences=differences, failed=tuple(failed))
 
 
-_NewItem: TypeAlias = "tuple[str, list[Path], str | None, Mapping[str, Any] | None, str | None]"
+def _rows_in(folder: str | os.PathLike[str]) -> list[ItemDraft]:
+    return [ItemDraft(item, paths) for item, paths in _core.folder_items(folder)]
 
 
-def _rows_in(folder: str | os.PathLike[str]) -> list[_NewItem]:
-    return [(item, paths, None, None, None) for item, paths in _core.folder_items(folder)]
-
-
-def _rows_of(engine: Engine) -> list[_NewItem]:
-    rows: list[_NewItem] = []
+def _rows_of(engine: Engine) -> list[ItemDraft]:
+    rows: list[ItemDraft] = []
     for item in items_of(engine):
         paths = [Path(reference.name) for reference in item.references]
         lost = next((path for path in paths if not path.is_file()), None)
@@ -109,7 +106,7 @@ def _rows_of(engine: Engine) -> list[_NewItem]:
                 f"item {item.id!r}: its picture {str(lost)!r} is no file any more, so no other model can see it: "
                 "give a folder of items instead"
             )
-        rows.append((item.id, paths, item.label, item.metadata, item.text))
+        rows.append(ItemDraft(item.id, paths, item.label, item.metadata, item.text))
     return rows
 
 

@@ -16,6 +16,7 @@ from .engine import Engine
 from .hub import DEFAULT_MODEL
 from .plush.pictures import Toy, write_plushes
 from .results import Results
+from .rows import ItemDraft
 from .service import Remote
 from .show.demo import Section, page
 from .show.progress import ProgressBar
@@ -107,7 +108,9 @@ def run(
         )
         photos = _photos(directory / "photos", toys, threads)
         rows = [
-            (toy["id"], [pictures / image for image in toy["images"]], toy["label"], toy["metadata"], toy["text"])
+            ItemDraft(
+                toy["id"], [pictures / image for image in toy["images"]], toy["label"], toy["metadata"], toy["text"]
+            )
             for toy in toys
         ]
         begin = time.perf_counter()

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import tee, zip_longest
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from . import _core, forks, hub
 from .evaluate.run import evaluate
 from .paths import expanded
 from .query import Query, hybrid
-from .results import Item, Reference, Report, Results
-from .rows import Row, pictures, to_rows
+from .results import Item, Problem, Reference, Report, Results, Verification
+from .rows import Row, count_images, grouped, to_rows
 from .service import Remote, one_each
 
 if TYPE_CHECKING:
@@ -35,10 +35,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Added:
-    """What :meth:`Engine.add` did: new references, and pictures that the item had already."""
+    """What :meth:`Engine.add` and :meth:`Engine.add_vectors` did.
+
+    Attributes:
+        references: References that are new.
+        duplicates: Pictures or vectors that the item had already.
+        replaced: References that were removed: they came again with another vector, or ``upsert=True`` left them out.
+    """
 
     references: int
     duplicates: int
+    replaced: int = 0
 
 
 class Engine:
@@ -151,21 +158,27 @@ class Engine:
         label: Text | None = None,
         metadata: Mapping[str, Any] | None = None,
         text: Text | None = None,
+        upsert: bool = False,
     ) -> Added:
         """Adds an item, or adds to an item that is there.
 
         Each of the engine's models sees each picture. Everything is stored in one transaction, or nothing when one of
-        them cannot use a picture. A picture that the item has already (by its content) adds nothing. ``label``,
-        ``metadata`` and ``text`` replace what is stored unless they are None. In every method an id, a label or a text
-        may be a whole number, which means its digits, and NaN and pandas's NA are None.
+        them cannot use a picture. A picture that the item has already (by its content) adds nothing. In every method an
+        id, a label or a text may be a whole number, which means its digits, and NaN and pandas's NA are None.
+
+        Args:
+            id: The item's id: a text of 1 to 512 bytes without control characters.
+            images: One picture or a sequence of them.
+            label, metadata, text: Replace what is stored; None keeps it, by default.
+            upsert: Makes the item exactly what is given: references to other pictures are removed, and of ``label``,
+                ``metadata`` and ``text`` what is None is cleared.
 
         Raises:
             PictureError: A picture cannot be decoded or is beyond the limits.
-            ValueError: The id is empty or too long, or a new item has no picture.
+            ValueError: The id is empty or too long, or a new item, or one with ``upsert``, has no picture.
             CatalogError: There are pictures, and the catalog has models that this engine was opened without.
         """
-        references, duplicates = self._core.add(id, images, label=label, metadata=metadata, text=text)
-        return Added(references, duplicates)
+        return Added(*self._core.add(id, images, label=label, metadata=metadata, text=text, upsert=upsert))
 
     def add_folder(self, folder: str | os.PathLike[str], *, progress: Progress | None = None) -> Report:
         """Adds ``folder/<item>/<picture>``: each folder of pictures becomes an item named by its path.
@@ -188,17 +201,27 @@ class Engine:
         images: Iterable[ImageLike],
         *,
         ids: Iterable[Text] | None = None,
-        descriptions: Iterable[Text | None] | None = None,
         labels: Iterable[Text | None] | None = None,
         metadata: Iterable[Mapping[str, Any] | None] | None = None,
+        texts: Iterable[Text | None] | None = None,
+        upsert: bool = False,
         total: int | None = None,
         progress: Progress | None = None,
     ) -> Report:
         """Adds each picture to the item of the same place in ``ids``.
 
         Without ``ids`` each picture must be a path and is an item named by that path. Pictures with the same id
-        belong to one item. ``descriptions`` are stored as the items' texts. Any of them may be an iterable without a
-        length: no more is taken than a few batches hold. ``total`` is then how many pictures ``progress`` is told.
+        belong to one item. Any of the arguments may be an iterable without a length: no more is taken than a few
+        batches hold.
+
+        Args:
+            images: The pictures.
+            ids: The id of the item of each picture.
+            labels, metadata, texts: What :meth:`add` calls ``label``, ``metadata`` and ``text``, one for each picture.
+            upsert: Makes each item exactly what is given, as :meth:`add_items` does. The pictures of one item must come
+                one after another.
+            total: How many pictures ``progress`` is told that there are; counted by default where ``images`` is a list.
+            progress: Called with (pictures done, pictures in all or None, the item that comes next).
 
         Raises:
             ValueError: The lists differ in length, or a picture that is no path has no id.
@@ -218,34 +241,47 @@ class Engine:
             "ids": ids,
             "labels": labels,
             "metadata": metadata,
-            "descriptions": descriptions,
+            "texts": texts,
         }
         for name, values in columns.items():
             if count is not None and isinstance(values, Sized) and len(values) != count:
                 raise ValueError(f"{count} images but {len(values)} {name}: give one for each image")
         rows = ((id, [image], label, meta, text) for image, id, label, meta, text in _together(columns))
         total = count if total is None else total
-        return Report(*self._core.add_items(to_rows(rows), listed=True, total=total, progress=progress))
+        if upsert:
+            return Report(*self._core.add_items(grouped(rows), upsert=True, total=total, progress=progress))
+        return Report(*self._core.add_items(rows, listed=True, total=total, progress=progress))
 
-    def add_items(self, items: Iterable[Row], *, total: int | None = None, progress: Progress | None = None) -> Report:
-        """Adds many items in batches: ``(id, images, label, metadata, text)``, or dicts with these keys.
+    def add_items(
+        self,
+        items: Iterable[Row],
+        *,
+        upsert: bool = False,
+        total: int | None = None,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Adds many items in batches: :class:`ItemDraft`, other dataclasses with its fields, or dicts with these keys.
 
         Rows and pictures that cannot be used are reported and stop nothing. Ctrl-C stops it, and running it again
         continues where it stopped. Any iterable will do: no more is taken from it than a few batches hold.
 
         Args:
-            items: The rows. An id, a label or a text may be a whole number, which is stored as its digits; NaN and
-                pandas's NA are None. Whatever is None, or no key, keeps what is stored.
+            items: The rows, with ``id`` and any of ``images``, ``label``, ``metadata`` and ``text``. What is None or
+                left out keeps what is stored.
+            upsert: Makes each item exactly what its row gives: references to other pictures are removed, and of
+                ``label``, ``metadata`` and ``text`` what is None or left out is cleared. Each item is changed in one
+                transaction, and stays as it was if one of its pictures cannot be used. A row without pictures, and a
+                second one with the same id, are reported.
             total: How many pictures there are, for ``progress``; counted by default where ``items`` is a list.
             progress: Called with (pictures done, pictures in all or None, the item that comes next).
 
         Raises:
-            TypeError: A row is neither a tuple nor a dict; it is named by its number, from 0.
-            ValueError: A row has not five parts, or has a key that is none of these.
+            TypeError: A row is neither a dataclass nor a dict; it is named by its number, from 0.
+            ValueError: A row has no ``id``, or an unknown field.
         """
         if total is None and isinstance(items, (list, tuple)):
-            total = pictures(items)
-        return Report(*self._core.add_items(to_rows(items), total=total, progress=progress))
+            total = count_images(items)
+        return Report(*self._core.add_items(to_rows(items), upsert=upsert, total=total, progress=progress))
 
     def update(
         self,
@@ -263,42 +299,130 @@ class Engine:
         changes = {"label": label, "metadata": metadata, "text": text}
         self._core.update(id, {key: value for key, value in changes.items() if value is not ...})
 
-    def add_vectors(self, ids: Sequence[Text], vectors: ArrayLike | Mapping[str, ArrayLike]) -> Added:
+    def add_vectors(
+        self,
+        ids: Sequence[Text],
+        vectors: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        references: Iterable[Text | None] | None = None,
+        digests: Iterable[str | None] | None = None,
+        labels: Iterable[Text | None] | None = None,
+        metadata: Iterable[Mapping[str, Any] | None] | None = None,
+        texts: Iterable[Text | None] | None = None,
+    ) -> Added:
         """Adds vectors of this engine's model that were computed elsewhere: row ``i`` as a reference of ``ids[i]``.
+
+        A row whose reference the item has already, by its name or else by its digest, adds nothing if the vector is the
+        same, and takes its place if not: adding all again goes on where it stopped. Every 10,000 rows are one
+        transaction, between which others may write and Ctrl-C is heard.
 
         Args:
             ids: One id for each row; an id may come several times.
-            vectors: (n, dim), of any kind of number, rounded to float32 and scaled to length 1. Of several models, one
-                such array for each, by its name.
+            vectors: (n, dim), an array of float16, float32, float64 or whole numbers, or nested lists; rounded to
+                float32 and scaled to length 1. Of several models, a dict with such an array for each, by its name.
+            references: The name of each reference, such as the path of its picture; "vector" by default.
+            digests: SHA-256 of each picture, 64 hexadecimal digits; by default that of the vector stands for it. An
+                item has one reference with the same digest.
+            labels, metadata, texts: What :meth:`add` calls ``label``, ``metadata`` and ``text``, one for each row. Of
+                several rows of one item the last that is not None counts.
 
         Raises:
-            ValueError: The numbers of ids and vectors differ, a vector has NaN or no length, or a model has no vectors.
+            ValueError: The numbers of ids, vectors or other columns differ, a vector has NaN or no length, a model has
+                no vectors, or a cell cannot be stored. Then nothing is.
             CatalogError: The catalog has models that this engine was opened without.
         """
         parts = list(vectors.items()) if isinstance(vectors, Mapping) else [(None, vectors)]
-        references, duplicates = self._core.add_vectors(list(ids), parts)
-        return Added(references, duplicates)
+        added = self._core.add_vectors(
+            list(ids),
+            parts,
+            references=references,
+            digests=digests,
+            labels=labels,
+            metadata=metadata,
+            texts=texts,
+        )
+        return Added(*added)
 
-    def remove(self, ids: Text | Iterable[Text]) -> None:
-        """Removes items with their references: all of them, or none when one is not there.
+    def remove(self, ids: Text | Iterable[Text] | None = None, *, where: Where | None = None) -> int:
+        """Removes items with their references, and returns how many.
+
+        Args:
+            ids: One id or several: all of them are removed in one transaction, or none when one is not there.
+            where: Removes the items that fit this filter instead, of :meth:`search_image`'s form. Every 10,000 are one
+                transaction, between which others may write and Ctrl-C is heard.
 
         Raises:
             KeyError: There is no such item.
+            ValueError: Neither or both are given, or the filter is empty or cannot be understood.
         """
-        self._core.remove(list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids])
+        if where is not None and ids is None:
+            return self._core.remove_where(where)
+        if ids is None or where is not None:
+            raise ValueError("remove takes ids or where: give one of them")
+        several = isinstance(ids, Iterable) and not isinstance(ids, (str, bytes))
+        return self._core.remove(list(cast("Iterable[Text]", ids)) if several else [cast("Text", ids)])
 
-    def get(self, id: Text) -> Item:
-        """The item of that id.
+    def remove_reference(self, id: Text, reference: str | os.PathLike[str]) -> int:
+        """Removes one reference of an item, and the item with its last one; returns how many the item has left.
+
+        Args:
+            id: The item's id.
+            reference: The reference's name, such as the path of its picture, or its digest, 64 hexadecimal digits.
 
         Raises:
-            KeyError: There is no such item.
+            KeyError: There is no such item, or it has no such reference.
+            ValueError: Several references with different pictures have this name: give the digest.
         """
-        return _item(self._core.get(id))
+        return self._core.remove_reference(id, os.fspath(reference))
+
+    @overload
+    def get(self, id: Text) -> Item: ...  # type: ignore[overload-overlap]
+    @overload
+    def get(self, id: Iterable[Text]) -> list[Item]: ...
+    def get(self, id: Text | Iterable[Text]) -> Item | list[Item]:
+        """Returns the item of that id; a list of ids gives a list of items, all as they were at one time.
+
+        Raises:
+            KeyError: There is no such item; it names the first one of a list.
+        """
+        if isinstance(id, Iterable) and not isinstance(id, (str, bytes)):
+            return [_item(row) for row in self._core.get_all(list(id))]
+        return _item(self._core.get(cast("Text", id)))
+
+    def count(self, where: Where | None = None) -> int:
+        """Returns how many items fit a filter, all of them by default.
+
+        Raises:
+            ValueError: ``where`` cannot be understood.
+        """
+        return self._core.count(where=where)
+
+    def iterate(self, where: Where | None = None, *, batch: int = 1000) -> Iterator[Item]:
+        """Yields the items one by one, in the order in which they were added, however many there are.
+
+        ``batch`` items are read at a time. Items that are added meanwhile come at the end; others that are changed or
+        removed before they are read come so.
+
+        Raises:
+            ValueError: ``batch`` is less than 1, or ``where`` cannot be understood.
+        """
+        if batch < 1:
+            raise ValueError(f"batch {batch}: give at least 1")
+        after = 0
+        while True:
+            after, rows = self._core.items_after(after, batch, where=where)
+            yield from map(_item, rows)
+            if len(rows) < batch:
+                return
+
+    def __iter__(self) -> Iterator[Item]:
+        return self.iterate()
 
     def items(self, *, where: Where | None = None, limit: int | None = None, offset: int = 0) -> list[Item]:
-        """The items in the order in which they were added, ``limit`` of them from ``offset`` on.
+        """Returns the items in the order in which they were added, ``limit`` of them from ``offset`` on.
 
-        Warns if there is none, and ``where`` names a key that the metadata of no item has.
+        For many items :meth:`iterate` is faster. Warns if there is none, and ``where`` names a key that the metadata of
+        no item has.
 
         Raises:
             ValueError: ``limit`` or ``offset`` is negative, or ``where`` cannot be understood.
@@ -582,6 +706,39 @@ class Engine:
             seed=seed,
             progress=progress,
         )
+
+    # Keeping
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Writes a copy of the catalog, as it is now, into the directory ``path``; made if it does not exist.
+
+        Others may read and write the catalog meanwhile. The copy is a catalog of its own.
+
+        Raises:
+            CatalogError: There is a catalog in ``path`` already, or the copy cannot be written.
+        """
+        self._core.backup(expanded(path))
+
+    def verify(self) -> Verification:
+        """Reads the whole catalog, and returns what is damaged in it.
+
+        SQLite's own check of the file is made, each vector is compared with its length and its checksum, and each
+        reference with its item and its models.
+
+        Raises:
+            CatalogError: The catalog cannot be read at all.
+        """
+        return Verification(tuple(Problem(*found) for found in self._core.verify()))
+
+    def compact(self) -> None:
+        """Gives unused space back, and deletes the marks that removed references leave for other open engines.
+
+        The next search of each other open engine reads all vectors again.
+
+        Raises:
+            CatalogError: The catalog cannot be changed.
+        """
+        self._core.compact()
 
     # The engine itself
 

@@ -61,7 +61,7 @@ class Report:
         duplicates: Pictures that their item had already.
         failed: The pictures, files and rows that could not be used: name and reason.
         renamed: Of the duplicates, those whose file has moved or has another name now.
-        replaced: References that were removed because their file holds another picture now.
+        replaced: References that were removed: their file holds another picture now, or ``upsert=True`` left them out.
         moved: References that were taken out of other items, whose files are gone there and were added to these. An
             item that has none left is removed, and its label, text and metadata go along.
     """
@@ -73,6 +73,37 @@ class Report:
     renamed: int = 0
     replaced: int = 0
     moved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is damaged in a catalog.
+
+    Attributes:
+        item: The id of the item that it belongs to; None if it belongs to none.
+        reference: The name of the reference that it belongs to; None if it belongs to none.
+        problem: The damage, in words.
+    """
+
+    item: str | None
+    reference: str | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What :meth:`Engine.verify` found.
+
+    Attributes:
+        problems: What is damaged; empty if the catalog is sound.
+    """
+
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the catalog is sound."""
+        return not self.problems
 
 
 class Results(Sequence[Hit]):

@@ -1,52 +1,98 @@
-"""Rows and columns as people have them (tuples, dicts, numpy and pandas values) → the tuples that the core takes."""
+"""Items as people have them (dataclasses, dicts, columns of numpy and pandas) → the rows that the core takes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsIndex, TypeAlias
 
 if TYPE_CHECKING:
     from ._core import _Image as ImageLike
     from ._core import _NewItem
 
-Row: TypeAlias = tuple[Any, Any, Any, Any, Any] | Mapping[str, Any]
-"""``(id, images, label, metadata, text)``, or a dict with these keys, of which only ``id`` must be there."""
 
-#: The parts of a row, in the order of a tuple.
+@dataclass(frozen=True, slots=True)
+class ItemDraft:
+    """An item to add, for :meth:`Engine.add_items`.
+
+    Attributes:
+        id: The item's id: a text of 1 to 512 bytes without control characters, or a whole number, which means its
+            digits.
+        images: One image or a sequence of them; none by default, which adds to an item that is there.
+        label: A class that items share; None keeps what is stored.
+        metadata: A dict of JSON values, which takes the place of the one that is stored; None keeps that.
+        text: A description; None keeps what is stored.
+    """
+
+    id: str | SupportsIndex
+    images: ImageLike | Sequence[ImageLike] = ()
+    label: str | SupportsIndex | None = None
+    metadata: Mapping[str, Any] | None = None
+    text: str | SupportsIndex | None = None
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Row: TypeAlias = ItemDraft | Mapping[str, Any] | _Dataclass
+"""An :class:`ItemDraft`, another dataclass with its fields, or a dict with these keys; only ``id`` must be there."""
+
+#: The fields of a row, in the order in which the core takes them.
 FIELDS = ("id", "images", "label", "metadata", "text")
 
 
 def to_rows(items: Iterable[Row]) -> Iterator[_NewItem]:
-    """Each row as the core takes it.
+    """Yields each row as the core takes it.
 
     Raises:
-        TypeError, ValueError: A row is neither a tuple of five nor a dict with the right keys.
+        TypeError: A row is neither a dataclass nor a dict.
+        ValueError: A row has an unknown field, or no id.
     """
     for number, row in enumerate(items):
-        id, images, label, metadata, text = _parts(row, number)
-        yield id, () if images is None else images, label, metadata, text
-
-
-def pictures(items: Sequence[Row]) -> int:
-    """How many pictures rows have."""
-    return sum(_count(_parts(row, number)[1]) for number, row in enumerate(items))
-
-
-def _parts(row: Row, number: int) -> tuple[Any, Any, Any, Any, Any]:
-    if isinstance(row, Mapping):
-        if unknown := [key for key in row if key not in FIELDS]:
-            raise ValueError(f"row {number} has the unknown key {unknown[0]!r}; the keys are {', '.join(FIELDS)}")
-        if "id" not in row:
-            raise ValueError(f"row {number} has no key 'id'; the keys are {', '.join(FIELDS)}")
-        return row["id"], row.get("images"), row.get("label"), row.get("metadata"), row.get("text")
-    if not isinstance(row, (tuple, list)):
-        raise TypeError(
-            f"row {number} is of type {type(row).__name__}: give tuples ({', '.join(FIELDS)}) or dicts with these keys "
-            "(of a pandas table: table.to_dict('records'))"
+        cells = _cells(row, number)
+        images = cells.get("images")
+        yield (
+            cells["id"],
+            () if images is None else images,
+            cells.get("label"),
+            cells.get("metadata"),
+            cells.get("text"),
         )
-    if len(row) != len(FIELDS):
-        raise ValueError(f"row {number} has {len(row)} parts: give {len(FIELDS)}, ({', '.join(FIELDS)}), or a dict")
-    return row[0], row[1], row[2], row[3], row[4]
+
+
+def count_images(items: Sequence[Row]) -> int:
+    """Returns how many images the rows have."""
+    return sum(_count(_cells(row, number).get("images")) for number, row in enumerate(items))
+
+
+def grouped(rows: Iterable[_NewItem]) -> Iterator[_NewItem]:
+    """Yields one row for all rows that follow one another with the same id; of each field the last that is not None."""
+    for id, group in groupby(rows, key=lambda row: row[0]):
+        images: list[Any] = []
+        kept: list[Any] = [None, None, None]
+        for _, more, *cells in group:
+            images.extend(more)  # type: ignore[arg-type]
+            kept = [new if new is not None else old for old, new in zip(kept, cells, strict=True)]
+        yield id, images, *kept
+
+
+def _cells(row: Any, number: int) -> Mapping[str, Any]:
+    if isinstance(row, Mapping):
+        cells = row
+    elif is_dataclass(row) and not isinstance(row, type):
+        cells = {field.name: getattr(row, field.name) for field in fields(row)}
+    else:
+        raise TypeError(
+            f"row {number} is of type {type(row).__name__}: give ItemDraft(id, images, ...), another dataclass with "
+            f"its fields, or a dict with the keys {', '.join(FIELDS)} (of a pandas table: table.to_dict('records'))"
+        )
+    if unknown := [key for key in cells if key not in FIELDS]:
+        raise ValueError(f"row {number} has the unknown field {unknown[0]!r}; the fields are {', '.join(FIELDS)}")
+    if "id" not in cells:
+        raise ValueError(f"row {number} has no field 'id'; the fields are {', '.join(FIELDS)}")
+    return cells
 
 
 def _count(images: ImageLike | Sequence[ImageLike] | None) -> int:

@@ -1,28 +1,19 @@
 //! Adding: read, skip what is known, encode by every model, store in one transaction.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
 use rayon::prelude::*;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::encoder::Encoder;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::picture::Source;
-use crate::stop::{self, Stop};
+use crate::stop::Stop;
 use crate::store::{NewItem, NewReference, Seen, check_fields};
 use crate::vectors::Vectors;
 use crate::words;
-
-/// Rows of vectors that are stored in one transaction.
-const ROWS: usize = 10_000;
-/// The pause between two transactions of one call: longer than others wait between two tries.
-const PAUSE: Duration = Duration::from_millis(6);
 
 /// An item that is to be added, or to be added to.
 #[derive(Debug, Clone)]
@@ -37,12 +28,15 @@ pub struct Draft {
     pub metadata: Option<Value>,
     /// A description; `None` keeps what is stored.
     pub text: Option<String>,
+    /// Whether the item becomes exactly this: `None` clears a field, and references to other pictures are removed. It
+    /// stays as it was if one of the pictures cannot be used.
+    pub upsert: bool,
 }
 
 impl Draft {
     /// An item of that id and nothing else yet.
     pub fn new(id: impl Into<String>) -> Self {
-        Self { id: id.into(), sources: Vec::new(), label: None, metadata: None, text: None }
+        Self { id: id.into(), sources: Vec::new(), label: None, metadata: None, text: None, upsert: false }
     }
 
     /// Checks all but the pictures.
@@ -50,7 +44,7 @@ impl Draft {
     /// # Errors
     /// [`Error::Argument`] for an id, a label, a text or metadata that cannot be stored.
     pub fn check(&self) -> Result<()> {
-        check_fields(&self.id, self.label.as_deref(), self.text.as_deref(), self.metadata.as_ref())
+        check_fields(&self.id, self.label.as_deref(), self.text.as_deref(), self.metadata.as_ref()).map(drop)
     }
 }
 
@@ -67,25 +61,28 @@ pub struct Added {
     pub failed: Vec<(String, Error)>,
     /// Of the duplicates, those whose reference got the name of the file that was added, for the old one is gone.
     pub renamed: usize,
-    /// References that were removed, for their file holds another picture now.
+    /// References that were removed, for their file holds another picture now, or their item was given without them.
     pub replaced: usize,
 }
 
 /// Items whose pictures are encoded, and of which nothing is stored yet.
 pub struct Prepared {
     drafts: Vec<Draft>,
-    /// Which drafts came without pictures.
-    bare: Vec<bool>,
+    /// How many pictures each draft came with.
+    given: Vec<usize>,
     encoded: Vec<Vec<Encoded>>,
     failed: Vec<(String, Error)>,
 }
 
 impl Prepared {
-    /// Adds what is to be stored in the same transaction.
-    pub fn extend(&mut self, more: Self) {
-        self.drafts.extend(more.drafts);
-        self.bare.extend(more.bare);
-        self.encoded.extend(more.encoded);
+    /// Adds further pictures of the same item.
+    pub fn append(&mut self, more: Self) {
+        for (given, more) in self.given.iter_mut().zip(more.given) {
+            *given += more;
+        }
+        for (encoded, more) in self.encoded.iter_mut().zip(more.encoded) {
+            encoded.extend(more);
+        }
         self.failed.extend(more.failed);
     }
 }
@@ -97,6 +94,12 @@ struct Encoded {
     /// Whether it is a file, whose path is the name.
     file: bool,
     outcome: Outcome,
+}
+
+impl Encoded {
+    fn is_usable(&self) -> bool {
+        !matches!(self.outcome, Outcome::Unusable)
+    }
 }
 
 enum Outcome {
@@ -131,8 +134,8 @@ impl Engine {
     /// # Errors
     /// As those of [`add`](Self::add).
     pub fn prepare_whole(&self, draft: Draft) -> Result<Prepared> {
-        if draft.sources.is_empty() && !self.contains(&draft.id)? {
-            return Err(pictureless(&draft.id));
+        if draft.sources.is_empty() {
+            self.check_bare(&draft)?;
         }
         let mut prepared = self.prepare(vec![draft])?;
         if prepared.failed.is_empty() { Ok(prepared) } else { Err(prepared.failed.swap_remove(0).1) }
@@ -150,8 +153,23 @@ impl Engine {
         // Pictures that were left then must not count as pictures that cannot be used.
         Stop::current().check()?;
         // They may hold much memory, and are not needed any more.
-        let bare = drafts.iter_mut().map(|draft| std::mem::take(&mut draft.sources).is_empty()).collect();
-        Ok(Prepared { drafts, bare, encoded, failed })
+        let given = drafts.iter_mut().map(|draft| std::mem::take(&mut draft.sources).len()).collect();
+        Ok(Prepared { drafts, given, encoded, failed })
+    }
+
+    /// Refuses a draft without pictures of an item that needs some.
+    fn check_bare(&self, draft: &Draft) -> Result<()> {
+        let id = &draft.id;
+        if draft.upsert {
+            return Err(Error::argument(format!(
+                "item {id:?}: upsert takes the place of all its pictures, so give at least one; update changes its label, \
+                 text and metadata alone"
+            )));
+        }
+        if self.contains(id)? {
+            return Ok(());
+        }
+        Err(Error::argument(format!("item {id:?} is new, so it needs at least one picture")))
     }
 
     /// A draft in the form in which ids, labels, texts and metadata are kept.
@@ -170,11 +188,13 @@ impl Engine {
     pub fn commit(&self, prepared: Prepared) -> Result<Added> {
         let mut added = Added::default();
         let mut next = Some(prepared);
-        while let Some(Prepared { drafts, bare, encoded, failed }) = next {
-            let (done, lost) = self.write(&drafts, &encoded, failed)?;
-            for (draft, _) in drafts.iter().zip(bare).filter(|(_, bare)| *bare) {
-                if !self.store.contains(&draft.id)? {
-                    added.failed.push((draft.id.clone(), pictureless(&draft.id)));
+        while let Some(mut prepared) = next {
+            let failed = std::mem::take(&mut prepared.failed);
+            let (done, lost) = self.write(&prepared, failed)?;
+            for (draft, _) in prepared.drafts.iter().zip(&prepared.given).filter(|(_, given)| **given == 0) {
+                match self.check_bare(draft) {
+                    Err(error @ Error::Argument(_)) => added.failed.push((draft.id.clone(), error)),
+                    checked => checked?,
                 }
             }
             added.items += done.items;
@@ -208,101 +228,6 @@ impl Engine {
     /// How many pictures keep everything busy that this engine computes on.
     pub fn at_once(&self) -> usize {
         self.encoders.iter().map(|encoder| encoder.at_once()).max().unwrap_or(1)
-    }
-
-    /// Adds vectors that were computed elsewhere, row `i` as a reference of item `ids[i]`: rows of each of this engine's
-    /// models, by its name, which may be left out where there is one. Every 10,000 rows are one transaction, between
-    /// which others may write; what is stored is found again by its digest, so that adding all again goes on.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when a model has no vectors, or not as many as there are ids, or of another dimension, or an id
-    /// cannot be one: then nothing is stored; [`Error::Catalog`] when the catalog has other models besides;
-    /// [`Error::Interrupted`] between two transactions.
-    pub fn add_vectors(&self, ids: &[String], vectors: &[(Option<String>, Vectors)]) -> Result<Added> {
-        if ids.is_empty() && vectors.iter().all(|(_, vectors)| vectors.is_empty()) {
-            return Ok(Added::default());
-        }
-        let vectors = self.by_model(ids.len(), vectors)?;
-        let ids = ids.iter().map(|id| self.spelling(id)).collect::<Result<Vec<_>>>()?;
-        ids.iter().try_for_each(|id| check_fields(id, None, None, None))?;
-        self.store.check_add(&self.models)?;
-        // So that the digest does not depend on the order in which the models were opened.
-        let mut order: Vec<usize> = (0..self.models.len()).collect();
-        order.sort_unstable_by_key(|space| self.models[*space]);
-        let mut all = Added::default();
-        for start in (0..ids.len()).step_by(ROWS) {
-            if start > 0 {
-                // Others who want to write get their turn.
-                stop::look()?;
-                thread::sleep(PAUSE);
-            }
-            let rows = start..ids.len().min(start + ROWS);
-            let added = self.add_rows(&ids[rows.clone()], start, &vectors, &order).map_err(|error| match start {
-                0 => error,
-                _ => error.after(format!("{start} of {} rows were stored", ids.len())),
-            })?;
-            all.items += added.items;
-            all.references += added.references;
-            all.duplicates += added.duplicates;
-        }
-        Ok(all)
-    }
-
-    /// Adds the rows of `vectors` from `first` on, one for each id, in one transaction.
-    fn add_rows(&self, ids: &[Cow<'_, str>], first: usize, vectors: &[&Vectors], order: &[usize]) -> Result<Added> {
-        let mut items: HashMap<&str, usize> = HashMap::new();
-        let mut drafts: Vec<Draft> = Vec::new();
-        let mut encoded: Vec<Vec<Encoded>> = Vec::new();
-        for (row, id) in ids.iter().enumerate().map(|(row, id)| (first + row, id)) {
-            let place = *items.entry(id).or_insert_with(|| {
-                drafts.push(Draft::new(&**id));
-                encoded.push(Vec::new());
-                drafts.len() - 1
-            });
-            let mut digest = Sha256::new();
-            for space in order {
-                let bytes: Vec<u8> = vectors[*space].row(row).iter().flat_map(|value| value.to_le_bytes()).collect();
-                digest.update(bytes);
-            }
-            let outcome = Outcome::New(vectors.iter().map(|vectors| vectors.row(row).to_vec()).collect());
-            encoded[place].push(Encoded {
-                name: "vector".into(),
-                digest: digest.finalize().into(),
-                file: false,
-                outcome,
-            });
-        }
-        Ok(self.write(&drafts, &encoded, Vec::new())?.0)
-    }
-
-    /// The vectors in the order of the models.
-    fn by_model<'a>(&self, ids: usize, vectors: &'a [(Option<String>, Vectors)]) -> Result<Vec<&'a Vectors>> {
-        let mut places: Vec<Option<&Vectors>> = vec![None; self.models.len()];
-        for (name, vectors) in vectors {
-            let space = match name {
-                Some(name) => self.space(name)?,
-                None if self.models.len() == 1 => 0,
-                None => {
-                    return Err(Error::argument(format!(
-                        "a reference has a vector of each model: give rows for each of {:?}, by their names",
-                        self.names()
-                    )));
-                }
-            };
-            let (name, dim) = (self.names()[space], self.encoders[space].dim());
-            if vectors.len() != ids {
-                return Err(Error::argument(format!("{ids} ids for {} vectors: give one for each", vectors.len())));
-            }
-            if vectors.dim() != dim {
-                let given = vectors.dim();
-                return Err(Error::argument(format!("vectors of model {name:?} have {dim} numbers, got {given}")));
-            }
-            if places[space].replace(vectors).is_some() {
-                return Err(Error::argument(format!("vectors of model {name:?} were given twice")));
-            }
-        }
-        let lacking = |name| Error::argument(format!("a reference has a vector of each model: those of {name:?} lack"));
-        places.into_iter().zip(self.names()).map(|(place, name)| place.ok_or_else(|| lacking(name))).collect()
     }
 
     /// For each draft its readable pictures, with vectors for the new ones; and the pictures that cannot be used.
@@ -390,18 +315,18 @@ impl Engine {
 
     /// Stores in one transaction, and tells which pictures are to be prepared again: those that their item had, and that
     /// were removed meanwhile.
-    fn write(
-        &self,
-        drafts: &[Draft],
-        encoded: &[Vec<Encoded>],
-        failed: Vec<(String, Error)>,
-    ) -> Result<(Added, Vec<Draft>)> {
+    fn write(&self, prepared: &Prepared, failed: Vec<(String, Error)>) -> Result<(Added, Vec<Draft>)> {
+        let Prepared { drafts, given, encoded, .. } = prepared;
         let mut added = Added { failed, ..Added::default() };
         let mut items: Vec<NewItem<'_>> = Vec::with_capacity(drafts.len());
         let mut made: HashSet<&str> = HashSet::new();
         let mut seen = Vec::new();
         let mut origins: Vec<(&Draft, &Encoded)> = Vec::new();
-        for (draft, pictures) in drafts.iter().zip(encoded) {
+        for ((draft, pictures), given) in drafts.iter().zip(encoded).zip(given) {
+            let is_whole = pictures.len() == *given && pictures.iter().all(Encoded::is_usable);
+            if draft.upsert && (*given == 0 || !is_whole) {
+                continue;
+            }
             let mut references = Vec::with_capacity(pictures.len());
             for picture in pictures {
                 let Encoded { name, digest, file, outcome } = picture;
@@ -412,7 +337,7 @@ impl Engine {
                     }
                     Outcome::New(vectors) => {
                         let rows = self.models.iter().copied().zip(vectors.iter().map(Vec::as_slice));
-                        references.push(NewReference { name, digest: *digest, vectors: rows.collect() });
+                        references.push(NewReference { name, digest: *digest, view: 0, vectors: rows.collect() });
                         (*file, false)
                     }
                     Outcome::Unusable => continue,
@@ -432,6 +357,7 @@ impl Engine {
                 text: draft.text.as_deref(),
                 metadata: draft.metadata.as_ref(),
                 references,
+                exactly: draft.upsert.then(|| pictures.iter().map(|picture| picture.digest).collect()),
             });
         }
         let stored = self.store.add_seen(&items, &seen)?;
@@ -440,15 +366,17 @@ impl Engine {
             added.items += usize::from(stored.created);
             added.references += new;
             added.duplicates += stored.new.len() - new;
+            added.replaced += stored.removed;
         }
         added.renamed = stored.renamed;
-        added.replaced = stored.replaced;
+        added.replaced += stored.replaced;
         let mut lost = Vec::new();
         for place in stored.lost {
             let (draft, picture) = origins[place];
             added.duplicates -= 1;
             if picture.file {
-                lost.push(Draft { sources: vec![Source::Path(picture.name.clone().into())], ..draft.clone() });
+                let sources = vec![Source::Path(picture.name.clone().into())];
+                lost.push(Draft { sources, upsert: false, ..draft.clone() });
             } else {
                 let reason = "it was removed while it was being added; add it again";
                 added.failed.push((format!("{}: {}", draft.id, picture.name), Error::picture(&picture.name, reason)));
@@ -456,10 +384,6 @@ impl Engine {
         }
         Ok((added, lost))
     }
-}
-
-fn pictureless(id: &str) -> Error {
-    Error::argument(format!("item {id:?} is new, so it needs at least one picture"))
 }
 
 /// A path as text; bytes that are not UTF-8 are written as `\xE9`, so that different paths stay different.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::error::Result;
 use crate::index::{Ledger, Snapshot};
-use crate::store::{Changes, Entry, Store, Version};
+use crate::store::{Changes, Entry, Position, Store, Version};
 
 #[cfg(test)]
 mod tests;
@@ -41,8 +41,9 @@ pub(super) struct State {
 /// Reads commits and makes them part of the index, one thread at a time.
 struct Writer {
     ledger: Ledger,
-    /// The sequence number that the ledger has reached.
-    sequence: i64,
+    dims: Vec<usize>,
+    /// The place in the store's log that the ledger has reached.
+    position: Position,
     /// The index that the ledger has reached if no search may see it yet: the rest of the changes could not be read.
     ahead: Option<Snapshot>,
 }
@@ -62,7 +63,7 @@ impl Live {
     pub(super) fn new(dims: &[usize]) -> Result<Self> {
         let (ledger, index) = Ledger::new(dims)?;
         let state = State { index, version: None, entries: Mutex::default() };
-        let writer = Writer { ledger, sequence: 0, ahead: None };
+        let writer = Writer { ledger, dims: dims.into(), position: Position::default(), ahead: None };
         Ok(Self { state: RwLock::new(Arc::new(state)), writer: Mutex::new(writer) })
     }
 
@@ -127,16 +128,19 @@ impl Live {
 impl Writer {
     /// Reads the next changes.
     fn read(&self, store: &Store, models: &[i64]) -> Result<Changes> {
-        let changes = store.changes(models, self.sequence, STEP)?;
+        let changes = store.changes(models, self.position, STEP)?;
         changes.vectors.iter().try_for_each(|vectors| check_units(store, &changes.references, vectors))?;
         Ok(changes)
     }
 
     /// Makes changes in the index that the ledger has reached.
     fn apply(&mut self, index: &mut Snapshot, changes: &Changes) -> Result<()> {
+        if changes.restarted {
+            (self.ledger, *index) = Ledger::new(&self.dims)?;
+        }
         self.ledger.add(index, &changes.references, &changes.items, &changes.vectors)?;
         self.ledger.remove(index, &changes.removed)?;
-        self.sequence = changes.sequence;
+        self.position = changes.position;
         Ok(())
     }
 }

@@ -9,11 +9,11 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::engine::{Draft, Engine, Hit, Prepared, Search};
+use crate::engine::{Draft, Engine, Hit, Prepared, Rows, Search};
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
 use crate::query::Query;
-use crate::store::{Access, Item, Update};
+use crate::store::{Access, Update};
 use crate::vectors::Vectors;
 
 use super::convert;
@@ -23,6 +23,7 @@ use super::hit::PyHit;
 use super::ingest;
 use super::json;
 use super::query;
+use super::store;
 use super::vectors::{Matrix, many};
 use super::{detached, patient, waiting};
 
@@ -96,7 +97,8 @@ impl PyEngine {
         Ok(self.open()?.text_encoder(None).ok().map(|encoder| encoder.model().name().to_owned()))
     }
 
-    #[pyo3(signature = (id, images, *, label=None, metadata=None, text=None))]
+    #[pyo3(signature = (id, images, *, label=None, metadata=None, text=None, upsert=false))]
+    #[allow(clippy::too_many_arguments)] // Python's keywords
     fn add(
         &self,
         py: Python<'_>,
@@ -105,9 +107,10 @@ impl PyEngine {
         label: Option<&Bound<'_, PyAny>>,
         metadata: Option<&Bound<'_, PyAny>>,
         text: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<(usize, usize)> {
+        upsert: bool,
+    ) -> PyResult<(usize, usize, usize)> {
         let engine = self.open()?;
-        let bare = draft(id, label, metadata, text)?;
+        let bare = Draft { upsert, ..draft(id, label, metadata, text)? };
         let mut pictures = convert::pictures(images)?.0.into_iter().peekable();
         let mut prepared: Option<Prepared> = None;
         while prepared.is_none() || pictures.peek().is_some() {
@@ -115,13 +118,13 @@ impl PyEngine {
             let part = Draft { sources: convert::group(&mut pictures)?, ..bare.clone() };
             let part = waiting(py, || engine.prepare_whole(part))?;
             match &mut prepared {
-                Some(prepared) => prepared.extend(part),
+                Some(prepared) => prepared.append(part),
                 None => prepared = Some(part),
             }
         }
         let prepared = prepared.expect("the first group is prepared even if it is empty");
         let added = waiting(py, || engine.commit(prepared))?;
-        Ok((added.references, added.duplicates))
+        Ok((added.references, added.duplicates, added.replaced))
     }
 
     #[pyo3(signature = (folder, *, progress=None))]
@@ -134,16 +137,18 @@ impl PyEngine {
         ingest::add_folder(py, &*self.open()?, folder, progress)?.into_pyobject(py)
     }
 
-    #[pyo3(signature = (items, *, listed=false, total=None, progress=None))]
+    #[pyo3(signature = (items, *, listed=false, upsert=false, total=None, progress=None))]
     fn add_items<'py>(
         &self,
         py: Python<'py>,
         items: &Bound<'py, PyAny>,
         listed: bool,
+        upsert: bool,
         total: Option<usize>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        ingest::add_rows(py, &*self.open()?, items, listed, total, progress)?.into_pyobject(py)
+        ingest::add_rows(py, &*self.open()?, ingest::Rows::new(items, listed, upsert)?, total, progress)?
+            .into_pyobject(py)
     }
 
     fn update(&self, py: Python<'_>, id: &Bound<'_, PyAny>, changes: &Bound<'_, PyDict>) -> PyResult<()> {
@@ -160,27 +165,54 @@ impl PyEngine {
         waiting(py, || engine.update(&id, &update))
     }
 
-    fn remove(&self, py: Python<'_>, ids: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
+    fn remove(&self, py: Python<'_>, ids: Vec<Bound<'_, PyAny>>) -> PyResult<usize> {
         let engine = self.open()?;
-        let ids = texts_of(&ids)?;
+        let ids = store::ids(&ids)?;
         waiting(py, || engine.remove(&ids))
     }
 
-    fn add_vectors(
-        &self,
-        py: Python<'_>,
-        ids: Vec<Bound<'_, PyAny>>,
-        vectors: Vec<(Option<String>, Bound<'_, PyAny>)>,
-    ) -> PyResult<(usize, usize)> {
+    fn remove_where(&self, py: Python<'_>, r#where: &Bound<'_, PyAny>) -> PyResult<usize> {
         let engine = self.open()?;
-        let ids = texts_of(&ids)?;
+        let filter = json::to_value(r#where, "where")?;
+        waiting(py, || engine.remove_where(&filter))
+    }
+
+    fn remove_reference(&self, py: Python<'_>, id: &Bound<'_, PyAny>, reference: &str) -> PyResult<usize> {
+        let engine = self.open()?;
+        let id = json::to_text(id, "id")?;
+        waiting(py, || engine.remove_reference(&id, reference))
+    }
+
+    #[pyo3(signature = (ids, vectors, *, references=None, digests=None, labels=None, metadata=None, texts=None))]
+    #[allow(clippy::too_many_arguments)] // Python's keywords
+    fn add_vectors<'py>(
+        &self,
+        py: Python<'py>,
+        ids: Vec<Bound<'py, PyAny>>,
+        vectors: Vec<(Option<String>, Bound<'py, PyAny>)>,
+        references: Option<&Bound<'py, PyAny>>,
+        digests: Option<&Bound<'py, PyAny>>,
+        labels: Option<&Bound<'py, PyAny>>,
+        metadata: Option<&Bound<'py, PyAny>>,
+        texts: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<(usize, usize, usize)> {
+        let engine = self.open()?;
+        let mut rows = Rows {
+            ids: store::ids(&ids)?,
+            vectors: Vec::new(),
+            references: store::column(references, "references", json::to_optional_text)?,
+            digests: store::column(digests, "digests", store::to_digest)?,
+            labels: store::column(labels, "labels", json::to_optional_text)?,
+            metadata: store::column(metadata, "metadata", json::to_object)?,
+            texts: store::column(texts, "texts", json::to_optional_text)?,
+        };
         let parts = vectors.into_iter().map(|(model, array)| {
             let what = model.as_ref().map_or("vectors".to_owned(), |model| format!("vectors[{model:?}]"));
             Ok((model, many(&array, &what)?))
         });
         let parts = parts.collect::<PyResult<Vec<_>>>()?;
         let added = waiting(py, || {
-            let name = |row| match ids.get(row) {
+            let name = |row| match rows.ids.get(row) {
                 Some(id) => format!("vector {row} (item {id:?})"),
                 None => format!("vector {row}"),
             };
@@ -189,15 +221,23 @@ impl PyEngine {
                 let dim = if part.rows == 0 { part.dim.max(1) } else { part.dim };
                 Ok((model, Vectors::normalize_named(dim, part.data, name)?))
             };
-            engine.add_vectors(&ids, &parts.into_iter().map(unit).collect::<Result<Vec<_>>>()?)
+            rows.vectors = parts.into_iter().map(unit).collect::<Result<_>>()?;
+            engine.add_vectors(&rows)
         })?;
-        Ok((added.references, added.duplicates))
+        Ok((added.references, added.duplicates, added.replaced))
     }
 
     fn get<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
         let engine = self.open()?;
         let id = json::to_text(id, "id")?;
-        item_row(py, &detached(py, || engine.get(&id))?)
+        store::item_row(py, &detached(py, || engine.get(&id))?)
+    }
+
+    fn get_all<'py>(&self, py: Python<'py>, ids: Vec<Bound<'py, PyAny>>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let engine = self.open()?;
+        let ids = store::ids(&ids)?;
+        let items = detached(py, || engine.get_all(&ids))?;
+        items.iter().map(|item| store::item_row(py, item)).collect()
     }
 
     #[pyo3(signature = (id, *, model=None))]
@@ -223,7 +263,30 @@ impl PyEngine {
         let engine = self.open()?;
         let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
         let items = detached(py, || engine.items(filter.as_ref(), offset, limit))?;
-        items.iter().map(|item| item_row(py, item)).collect()
+        items.iter().map(|item| store::item_row(py, item)).collect()
+    }
+
+    /// The next items after a row, and the row of the last of them.
+    #[pyo3(signature = (after, limit, *, r#where=None))]
+    fn items_after<'py>(
+        &self,
+        py: Python<'py>,
+        after: i64,
+        limit: usize,
+        r#where: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<(i64, Vec<Bound<'py, PyTuple>>)> {
+        let engine = self.open()?;
+        let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
+        let items = detached(py, || engine.items_after(filter.as_ref(), after, limit))?;
+        let last = items.last().map_or(after, |item| item.row);
+        Ok((last, items.iter().map(|item| store::item_row(py, item)).collect::<PyResult<_>>()?))
+    }
+
+    #[pyo3(signature = (*, r#where=None))]
+    fn count(&self, py: Python<'_>, r#where: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
+        let engine = self.open()?;
+        let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
+        detached(py, || engine.count(filter.as_ref()))
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
@@ -342,6 +405,21 @@ impl PyEngine {
         json::from_object(py, &stats)
     }
 
+    fn backup(&self, py: Python<'_>, directory: PathBuf) -> PyResult<()> {
+        let engine = self.open()?;
+        detached(py, || engine.backup(&directory))
+    }
+
+    fn verify(&self, py: Python<'_>) -> PyResult<Vec<store::Found>> {
+        let engine = self.open()?;
+        Ok(detached(py, || engine.verify())?.into_iter().map(store::found).collect())
+    }
+
+    fn compact(&self, py: Python<'_>) -> PyResult<()> {
+        let engine = self.open()?;
+        waiting(py, || engine.compact())
+    }
+
     fn close(&self, py: Python<'_>) {
         let engine = self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
         // Closing the database and the sessions takes a while; other threads go on meanwhile.
@@ -354,11 +432,6 @@ impl PyEngine {
             Err(_) => format!("<Engine {} closed>", self.path.display()),
         }
     }
-}
-
-/// Ids, which errors call by their places.
-fn texts_of(ids: &[Bound<'_, PyAny>]) -> PyResult<Vec<String>> {
-    ids.iter().enumerate().map(|(place, id)| json::to_text(id, &format!("id ids[{place}]"))).collect()
 }
 
 /// An item without its pictures.
@@ -377,17 +450,6 @@ fn draft(
         metadata: metadata.map(|object| json::to_object(object, "metadata")).transpose()?.flatten(),
         text: optional(text, "text")?,
         sources: Vec::new(),
+        upsert: false,
     })
-}
-
-/// (id, label, text, metadata, [(name, digest)]).
-fn item_row<'py>(py: Python<'py>, item: &Item) -> PyResult<Bound<'py, PyTuple>> {
-    let references: Vec<(&str, String)> =
-        item.references.iter().map(|reference| (reference.name.as_str(), hex(&reference.digest))).collect();
-    let metadata = json::from_value(py, &item.metadata)?;
-    (&item.id, &item.label, &item.text, metadata, references).into_pyobject(py)
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -193,7 +193,7 @@ fn raised(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
 fn class_of<'a>(classes: &'a Classes, error: &Error) -> &'a Py<PyType> {
     match error {
         Error::Argument(_) => &classes.argument,
-        Error::UnknownItem(_) => &classes.unknown_item,
+        Error::UnknownItem(_) | Error::UnknownReference { .. } => &classes.unknown_item,
         Error::Io { .. } => &classes.file,
         Error::Picture { .. } | Error::Mesh { .. } => &classes.picture,
         Error::Model { .. } | Error::Runtime(_) => &classes.model,

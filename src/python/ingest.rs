@@ -1,10 +1,10 @@
 //! Rows of Python values and folders, as an ingest takes them; `folder_items`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use pyo3::exceptions::{PyException, PyMemoryError};
+use pyo3::exceptions::{PyException, PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
@@ -12,6 +12,7 @@ use crate::engine::{Draft, Engine};
 use crate::error::{Error, Result};
 use crate::ingest::{self, Failure, Next};
 use crate::picture::Source;
+use crate::words::composed;
 
 use super::{convert, detached, json, waiting};
 
@@ -35,17 +36,14 @@ pub(super) fn add_folder(py: Python<'_>, engine: &Engine, folder: PathBuf, progr
     report(done, watcher.raised)
 }
 
-/// Adds rows as they come: `(id, images, label, metadata, text)`. If they are `listed`, row i has picture i of one list,
-/// and calls it so.
+/// Adds rows as they come.
 pub(super) fn add_rows(
     py: Python<'_>,
     engine: &Engine,
-    rows: &Bound<'_, PyAny>,
-    listed: bool,
+    mut rows: Rows,
     total: Option<usize>,
     progress: Callback,
 ) -> PyResult<Report> {
-    let mut rows = Rows { rows: rows.try_iter()?.unbind(), listed, number: 0, current: None, raised: None };
     let mut watcher = Watcher { progress, raised: None };
     let done = waiting(py, || ingest::run(engine, || rows.next(), total, &mut watcher));
     report(done, rows.raised.or(watcher.raised))
@@ -90,9 +88,11 @@ impl ingest::Watch for Watcher {
 }
 
 /// Rows that are converted one by one, so that no more than a few pictures are copied before they are encoded.
-struct Rows {
+pub(super) struct Rows {
     rows: Py<PyIterator>,
     listed: bool,
+    /// For rows that take the place of items, the number of the row that each id came with.
+    came: Option<HashMap<String, usize>>,
     number: usize,
     /// The row whose pictures are being converted.
     current: Option<Current>,
@@ -108,6 +108,29 @@ struct Current {
 }
 
 impl Rows {
+    /// Takes `(id, images, label, metadata, text)`. If they are `listed`, row i has picture i of one list, and calls it so;
+    /// with `upsert` each becomes what its item is.
+    pub(super) fn new(rows: &Bound<'_, PyAny>, listed: bool, upsert: bool) -> PyResult<Self> {
+        let came = upsert.then(HashMap::new);
+        Ok(Self { rows: rows.try_iter()?.unbind(), listed, came, number: 0, current: None, raised: None })
+    }
+
+    /// A row without its pictures.
+    fn bare(&mut self, row: &Bound<'_, PyTuple>, number: usize) -> PyResult<Draft> {
+        let draft = Draft { upsert: self.came.is_some(), ..bare(row)? };
+        if let Some(came) = &mut self.came {
+            let id = composed(&draft.id).into_owned();
+            if let Some(first) = came.get(&id) {
+                let id = &draft.id;
+                return Err(PyValueError::new_err(format!(
+                    "row {first} has the id {id:?}, too: with upsert=True give all pictures of an item in one row"
+                )));
+            }
+            came.insert(id, number);
+        }
+        Ok(draft)
+    }
+
     fn next(&mut self) -> Result<Option<Next>> {
         Python::attach(|py| self.convert(py)).map_err(|raised| {
             self.raised = Some(raised);
@@ -131,7 +154,7 @@ impl Rows {
             let images = row.get_item(1)?;
             let many = convert::many(&images)?;
             let pictures = many.as_ref().map_or(1, Vec::len);
-            match bare(&row) {
+            match self.bare(&row, number) {
                 Ok(bare) if pictures == 0 => return Ok(Some(Ok(bare))),
                 Ok(bare) => {
                     let pictures = match many {
@@ -164,8 +187,8 @@ impl Current {
             return Ok(Some(Err(failed)));
         }
         let mut draft = self.bare.clone();
-        let mut bytes = 0;
-        while bytes < CHUNK
+        let (mut bytes, pictures) = (0, self.pictures.len());
+        while (bytes < CHUNK || draft.upsert)
             && let Some((name, picture)) = self.pictures.pop_front()
         {
             match convert::source(picture.bind(py), &name) {
@@ -175,7 +198,12 @@ impl Current {
                 }
                 Err(error) => {
                     let name = format!("{}: {name}", self.bare.id);
-                    self.failed = Some(Failure { name, error: reason(py, error)?, pictures: 1 });
+                    let failure = Failure { name, error: reason(py, error)?, pictures: 1 };
+                    if draft.upsert {
+                        self.pictures.clear();
+                        return Ok(Some(Err(Failure { pictures, ..failure })));
+                    }
+                    self.failed = Some(failure);
                     break;
                 }
             }
@@ -193,6 +221,7 @@ fn bare(row: &Bound<'_, PyTuple>) -> PyResult<Draft> {
         label: json::to_optional_text(&cell(2)?, "label")?,
         metadata: json::to_object(&cell(3)?, "metadata")?,
         text: json::to_optional_text(&cell(4)?, "text")?,
+        upsert: false,
     };
     draft.check()?;
     Ok(draft)

@@ -13,6 +13,7 @@ mod json;
 mod plush;
 mod preprocess;
 mod query;
+mod store;
 mod vectors;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

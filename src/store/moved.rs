@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use crate::error::Result;
+use crate::store::remove::{compact_log, remove_reference};
 use crate::store::{Fault, Store};
 
 /// A reference and one of another item with the same content.
@@ -59,6 +60,7 @@ impl Store {
                     count += 1;
                 }
             }
+            compact_log(transaction)?;
             Ok::<_, Fault>(count)
         })
     }
@@ -86,16 +88,6 @@ fn twins(connection: &Connection, since: i64) -> rusqlite::Result<Vec<Twins>> {
 fn is_gone(name: &str) -> bool {
     let path = Path::new(name);
     path.is_absolute() && path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-}
-
-/// Removes one reference with its vectors.
-pub(super) fn remove_reference(connection: &Connection, item: i64, reference: i64) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("DELETE FROM vectors WHERE reference = ? AND vector IS NOT NULL")?
-        .execute([reference])?;
-    connection.prepare_cached("INSERT INTO vectors (reference, item) VALUES (?, ?)")?.execute([reference, item])?;
-    connection.prepare_cached("DELETE FROM refs WHERE reference = ?")?.execute([reference])?;
-    Ok(())
 }
 
 /// Removes an item that has no reference left, and gives its label, text and metadata to another that lacks them.

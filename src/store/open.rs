@@ -5,69 +5,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::{Error, Result};
 use crate::store::connections::identity;
+use crate::store::schema::{self, APPLICATION, EMPTY, FORMAT, Marks, marks};
 use crate::store::{Access, fork, patience};
 
-/// "plus" in ASCII, in the header of every catalog.
-const APPLICATION: i64 = 0x706c_7573;
-/// The version of the tables below.
-const FORMAT: i64 = 2;
 /// Bytes that the log keeps on disk after a checkpoint, however much one change has needed.
 const LOG_LIMIT: i64 = 16 << 20;
 /// Looks at a file that seems to be damaged.
 const PEEKS: usize = 3;
-
-/// What an empty database says of itself.
-const EMPTY: (i64, i64, i64) = (0, 0, 0);
-
-const TABLES: &str = "
-    CREATE TABLE models (
-        model INTEGER PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
-        fingerprint TEXT NOT NULL,
-        dim INTEGER NOT NULL,
-        -- Of models that run on a server: its vectors of a fixed picture and text.
-        probe_image BLOB,
-        probe_text BLOB
-    ) STRICT;
-    -- AUTOINCREMENT: the row of a removed item or reference is never given to another.
-    CREATE TABLE items (
-        item INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        label TEXT,
-        text TEXT,
-        metadata TEXT NOT NULL,
-        added INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX items_by_label ON items (label) WHERE label IS NOT NULL;
-    CREATE TABLE refs (
-        reference INTEGER PRIMARY KEY AUTOINCREMENT,
-        item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE,
-        name TEXT NOT NULL,
-        digest BLOB NOT NULL,
-        added INTEGER NOT NULL,
-        UNIQUE (item, digest)
-    ) STRICT;
-    -- A log in order of commit. A row without a vector says that the reference is gone, for every model.
-    CREATE TABLE vectors (
-        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-        reference INTEGER NOT NULL,
-        item INTEGER NOT NULL,
-        model INTEGER REFERENCES models,
-        vector BLOB,
-        CHECK ((model IS NULL) = (vector IS NULL))
-    ) STRICT;
-    CREATE UNIQUE INDEX vectors_by_reference ON vectors (reference, model) WHERE vector IS NOT NULL;
-";
-
-/// What turns tables of format 1 into those of format 2.
-const FROM_1: &str = "
-    ALTER TABLE models ADD COLUMN probe_image BLOB;
-    ALTER TABLE models ADD COLUMN probe_text BLOB;
-";
 
 /// How the connections of an open catalog are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +75,7 @@ fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened,
     let look = |connection: &Connection| {
         // In one transaction: between two reads another process may create the tables, or bring them up to date.
         let transaction = connection.unchecked_transaction()?;
-        Ok((known(&transaction)?, schema(&transaction)?))
+        Ok((marks(&transaction)?, schema::schema(&transaction)?))
     };
     let look = |connection: &Connection| look(connection).map_err(|error| sql_error(directory, &error));
     let (mut found, mut tables) = look(&connection)?;
@@ -135,15 +83,15 @@ fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened,
         if !create {
             return Err(fail("holds no catalog yet".into()));
         }
-        create_tables(&mut connection).map_err(|error| sql_error(directory, &error))?;
+        schema::create(&mut connection).map_err(|error| sql_error(directory, &error))?;
         (found, tables) = look(&connection)?;
     }
     check_format(directory, found.0, found.1)?;
-    check_tables(directory, &tables, found.1)?;
+    schema::check_tables(directory, &tables, found.1)?;
     if !access.read_only {
         use_wal(&connection).map_err(|error| sql_error(directory, &error))?;
         if found.1 < FORMAT {
-            migrate(&mut connection).map_err(|error| sql_error(directory, &error))?;
+            schema::migrate(&mut connection).map_err(|error| sql_error(directory, &error))?;
         }
     } else if found.1 < FORMAT {
         return Err(fail(format!(
@@ -160,7 +108,7 @@ fn for_reading(directory: &Path) -> Result<(Opened, Connection)> {
     let mut opened = Opened { read_only: true, immutable: false };
     let look = |opened: Opened| -> Result<Connection> {
         let connection = connect(directory, opened)?;
-        known(&connection).map_err(|error| sql_error(directory, &error))?;
+        marks(&connection).map_err(|error| sql_error(directory, &error))?;
         Ok(connection)
     };
     let log = fs::metadata(directory.join("catalog.sqlite-wal")).map_or(0, |log| log.len());
@@ -268,9 +216,9 @@ fn check_header(directory: &Path, file: &Path, create: bool) -> Result<bool> {
 }
 
 /// Reads the marks of the file as if nothing could change it: no locks, nothing written.
-fn peek(file: &Path) -> rusqlite::Result<(i64, i64, i64)> {
+fn peek(file: &Path) -> rusqlite::Result<Marks> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    known(&Connection::open_with_flags(immutable(file), flags)?)
+    marks(&Connection::open_with_flags(immutable(file), flags)?)
 }
 
 /// The address of a file that SQLite reads without locks and without a log.
@@ -297,38 +245,6 @@ fn check_format(directory: &Path, application: i64, format: i64) -> Result<()> {
     Ok(())
 }
 
-/// The application, the format and the number of tables, indexes and triggers.
-fn known(connection: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
-    let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let format = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let schema = connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok((application, format, schema))
-}
-
-/// All tables and the marks that make the file a catalog, in one transaction; whoever comes second finds them there.
-fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
-    // Rows of 1 to 4 KB waste little of such a page.
-    connection.pragma_update(None, "page_size", 8192)?;
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if known(&transaction)? == EMPTY {
-        transaction.execute_batch(TABLES)?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
-        transaction.pragma_update(None, "user_version", FORMAT)?;
-    }
-    transaction.commit()
-}
-
-/// Brings older tables up to date, in one transaction; whoever comes second finds them so.
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if known(&transaction)?.1 == 1 {
-        transaction.execute_batch(FROM_1)?;
-        transaction.pragma_update(None, "user_version", FORMAT)?;
-    }
-    transaction.commit()
-}
-
 /// Turns to a write-ahead log. SQLite does not wait for other connections here, so we do.
 fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
     let mut tries = 0;
@@ -340,50 +256,6 @@ fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
             done => return done.map(|_| ()),
         }
     }
-}
-
-/// How the tables, indexes and whatever else there is were made: statements without comments and spaces.
-fn schema(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let rows = "SELECT type, name, IFNULL(sql, '') FROM sqlite_schema ORDER BY name";
-    let mut statement = connection.prepare(rows)?;
-    let mut rows = statement.query([])?;
-    let mut schema = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (kind, name, sql): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let of_sqlite = name == "sqlite_sequence"
-            || ["sqlite_autoindex_", "sqlite_stat"].iter().any(|start| name.starts_with(start));
-        if !(of_sqlite && (kind == "table" || kind == "index")) {
-            let lines = sql.lines().map(|line| line.split("--").next().unwrap_or_default());
-            schema.push(format!("{kind} {name}: {}", lines.flat_map(str::split_whitespace).collect::<String>()));
-        }
-    }
-    Ok(schema)
-}
-
-/// Refuses tables that are not ours: views, triggers, conditions and defaults of a stranger's catalog would run on our
-/// queries, for ever if they are made so.
-fn check_tables(directory: &Path, found: &[String], format: i64) -> Result<()> {
-    let expected = || -> rusqlite::Result<Vec<String>> {
-        let ours = Connection::open_in_memory()?;
-        ours.execute_batch(TABLES)?;
-        let mut expected = schema(&ours)?;
-        if format < 2 {
-            expected.iter_mut().for_each(|made| *made = made.replace(",probe_imageBLOB,probe_textBLOB", ""));
-        }
-        Ok(expected)
-    };
-    let compare = || -> rusqlite::Result<Option<String>> {
-        let expected = expected()?;
-        let differs = |one: &[String], other: &[String]| one.iter().find(|row| !other.contains(row)).cloned();
-        Ok(differs(found, &expected).or_else(|| differs(&expected, found)))
-    };
-    let Some(row) = compare().map_err(|error| sql_error(directory, &error))? else { return Ok(()) };
-    let name: String = row.split(": ").next().unwrap_or_default().chars().take(60).collect();
-    let reason = format!(
-        "its tables are not those of format {format} (the difference is in {name}), so another program has changed them; \
-         use a copy from before that"
-    );
-    Err(Error::catalog(directory, reason))
 }
 
 /// Says in words of ours what SQLite could not do, and what to do about it.

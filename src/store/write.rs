@@ -1,23 +1,16 @@
 //! Changes, each of them one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::store::moved::remove_reference;
-use crate::store::patience::PAUSE;
+use crate::store::checksum::checksum;
+use crate::store::fields::{check_fields, check_metadata, check_name, check_text};
 use crate::store::read::{select_held, select_models};
+use crate::store::remove::{compact_log, remove_reference};
 use crate::store::{Added, Fault, ModelRow, NewItem, NewReference, Seen, Store, Stored, Update};
-
-const MAX_ID: usize = 512;
-const MAX_TEXT: usize = 64 << 10;
-const MAX_METADATA: usize = 1 << 20;
-const MAX_DEPTH: usize = 64;
-/// Pages that are given back in one transaction: 4 MiB.
-const VACUUMED: u32 = 512;
 
 impl Store {
     /// The number of a model in this catalog, which it gets when it is first seen. Once the catalog has references, it
@@ -98,7 +91,7 @@ impl Store {
         self.read(|connection| self.check_same(&select_held(connection)?, models))
     }
 
-    fn check_same(&self, held: &[ModelRow], models: &[i64]) -> Result<(), Fault> {
+    pub(super) fn check_same(&self, held: &[ModelRow], models: &[i64]) -> Result<(), Fault> {
         if held.is_empty() || (held.len() == models.len() && held.iter().all(|model| models.contains(&model.row))) {
             return Ok(());
         }
@@ -132,7 +125,7 @@ impl Store {
     /// # Errors
     /// Like [`Store::add`]; then nothing is changed.
     pub fn add_seen(&self, items: &[NewItem<'_>], seen: &[Seen<'_>]) -> Result<Stored> {
-        seen.iter().try_for_each(|seen| check_text(seen.id, "name of a reference", seen.name))?;
+        seen.iter().try_for_each(|seen| check_name(seen.id, seen.name))?;
         let metadata = items.iter().map(check_item).collect::<Result<Vec<_>>>()?;
         self.write(|transaction| {
             let known = select_models(transaction)?;
@@ -152,7 +145,9 @@ impl Store {
             let renamed = rename(transaction, seen)?;
             let items: Vec<Added> = items.iter().zip(&metadata).map(add).collect::<Result<_, Fault>>()?;
             let lost = lost(transaction, seen)?;
-            Ok(Stored { items, renamed, replaced: replace(transaction, seen)?, lost })
+            let replaced = replace(transaction, seen)?;
+            compact_log(transaction)?;
+            Ok(Stored { items, renamed, replaced, lost })
         })
     }
 
@@ -185,55 +180,15 @@ impl Store {
             if changed == 0 { Err(Error::UnknownItem(id.to_owned()).into()) } else { Ok(()) }
         })
     }
+}
 
-    /// Removes items with all their references and vectors, and gives their space back.
-    ///
-    /// # Errors
-    /// [`Error::UnknownItem`] when one of them is not there; then none is removed.
-    pub fn remove<S: AsRef<str>>(&self, ids: &[S]) -> Result<()> {
-        self.write(|transaction| {
-            let mut seen = std::collections::HashSet::new();
-            for id in ids.iter().map(AsRef::as_ref).filter(|id| seen.insert(id.to_owned())) {
-                let item: Option<i64> = transaction
-                    .prepare_cached("SELECT item FROM items WHERE id = ?")?
-                    .query_row([id], |row| row.get(0))
-                    .optional()?;
-                let item = item.ok_or_else(|| Error::UnknownItem(id.to_owned()))?;
-                for statement in [
-                    "DELETE FROM vectors WHERE vector IS NOT NULL
-                     AND reference IN (SELECT reference FROM refs WHERE item = ?)",
-                    "INSERT INTO vectors (reference, item) SELECT reference, item FROM refs WHERE item = ?",
-                    "DELETE FROM items WHERE item = ?",
-                ] {
-                    transaction.prepare_cached(statement)?.execute([item])?;
-                }
-            }
-            Ok(())
-        })?;
-        self.shrink();
-        Ok(())
-    }
-
-    /// Returns pages to the file system once a quarter of the file is unused, in steps between which others may write.
-    ///
-    /// The items are gone whether or not this works, so that nothing is said of it: the next removal tries again.
-    fn shrink(&self) {
-        let step = |transaction: &Transaction<'_>| -> Result<bool, Fault> {
-            let count = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-            let (free, pages) = (count("freelist_count")?, count("page_count")?);
-            if free <= 128 || free * 4 <= pages {
-                return Ok(false);
-            }
-            // One row for each page.
-            let mut vacuum = transaction.prepare(&format!("PRAGMA incremental_vacuum({VACUUMED})"))?;
-            let mut rows = vacuum.query([])?;
-            while rows.next()?.is_some() {}
-            Ok(true)
-        };
-        while let Ok(true) = self.write(step) {
-            std::thread::sleep(PAUSE);
-        }
-    }
+/// The fields of an item as they are stored.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a> {
+    pub label: Option<&'a str>,
+    pub text: Option<&'a str>,
+    /// The text of a JSON object.
+    pub metadata: Option<&'a str>,
 }
 
 fn add_item(
@@ -242,52 +197,104 @@ fn add_item(
     metadata: Option<&str>,
     now: i64,
 ) -> rusqlite::Result<Added> {
-    let known: Option<i64> = transaction
-        .prepare_cached("SELECT item FROM items WHERE id = ?")?
-        .query_row([item.id], |row| row.get(0))
-        .optional()?;
-    let row = match known {
-        Some(row) => {
-            if item.label.is_some() || item.text.is_some() || metadata.is_some() {
-                transaction
-                    .prepare_cached(
-                        "UPDATE items SET label = IFNULL(?2, label), text = IFNULL(?3, text),
-                         metadata = IFNULL(?4, metadata) WHERE item = ?1",
-                    )?
-                    .execute(params![row, item.label, item.text, metadata])?;
-            }
-            row
-        }
-        None => transaction
-            .prepare_cached("INSERT INTO items (id, label, text, metadata, added) VALUES (?, ?, ?, ?, ?)")?
-            .insert(params![item.id, item.label, item.text, metadata.unwrap_or("{}"), now])?,
-    };
+    let fields = Fields { label: item.label, text: item.text, metadata };
+    let (row, created) = set_item(transaction, item.id, fields, now)?;
     let add = |reference| add_reference(transaction, row, reference, now);
     let new = item.references.iter().map(add).collect::<rusqlite::Result<_>>()?;
-    Ok(Added { row, created: known.is_none(), new })
+    let removed = match &item.exactly {
+        Some(digests) => {
+            transaction
+                .prepare_cached("UPDATE items SET label = ?2, text = ?3, metadata = ?4 WHERE item = ?1")?
+                .execute(params![row, item.label, item.text, metadata.unwrap_or("{}")])?;
+            keep(transaction, row, digests)?
+        }
+        None => 0,
+    };
+    Ok(Added { row, created, new, removed })
 }
 
+/// Makes an item, or sets those of its fields that are given; returns its row and whether it is new.
+pub(super) fn set_item(
+    connection: &Connection,
+    id: &str,
+    fields: Fields<'_>,
+    now: i64,
+) -> rusqlite::Result<(i64, bool)> {
+    let Fields { label, text, metadata } = fields;
+    let known: Option<i64> = connection
+        .prepare_cached("SELECT item FROM items WHERE id = ?")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    let Some(row) = known else {
+        let row = connection
+            .prepare_cached("INSERT INTO items (id, label, text, metadata, added) VALUES (?, ?, ?, ?, ?)")?
+            .insert(params![id, label, text, metadata.unwrap_or("{}"), now])?;
+        return Ok((row, true));
+    };
+    if label.is_some() || text.is_some() || metadata.is_some() {
+        connection
+            .prepare_cached(
+                "UPDATE items SET label = IFNULL(?2, label), text = IFNULL(?3, text), metadata = IFNULL(?4, metadata)
+                 WHERE item = ?1",
+            )?
+            .execute(params![row, label, text, metadata])?;
+    }
+    Ok((row, false))
+}
+
+/// Removes the references of an item whose digest is not among these; returns how many.
+fn keep(transaction: &Transaction<'_>, item: i64, digests: &[[u8; 32]]) -> rusqlite::Result<usize> {
+    let kept: HashSet<&[u8; 32]> = digests.iter().collect();
+    let all: Vec<(i64, [u8; 32])> = transaction
+        .prepare_cached("SELECT reference, digest FROM refs WHERE item = ?")?
+        .query_map([item], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let other = all.iter().filter(|(_, digest)| !kept.contains(digest));
+    other
+        .map(|(reference, _)| remove_reference(transaction, item, *reference))
+        .try_fold(0, |n, done| done.map(|()| n + 1))
+}
+
+/// Adds a reference unless its item has it; returns whether it is new.
 fn add_reference(connection: &Connection, item: i64, reference: &NewReference<'_>, now: i64) -> rusqlite::Result<bool> {
     let known: Option<i64> = connection
-        .prepare_cached("SELECT reference FROM refs WHERE item = ? AND digest = ?")?
-        .query_row(params![item, reference.digest], |row| row.get(0))
+        .prepare_cached("SELECT reference FROM refs WHERE item = ? AND digest = ? AND view = ?")?
+        .query_row(params![item, reference.digest, reference.view], |row| row.get(0))
         .optional()?;
-    let row = match known {
-        Some(row) => row,
-        None => connection
-            .prepare_cached("INSERT INTO refs (item, name, digest, added) VALUES (?, ?, ?, ?)")?
-            .insert(params![item, reference.name, reference.digest, now])?,
-    };
-    for &(model, vector) in &reference.vectors {
+    match known {
+        Some(row) => insert_vectors(connection, row, item, &reference.vectors)?,
+        None => drop(insert_reference(connection, item, reference, now)?),
+    }
+    Ok(known.is_none())
+}
+
+/// Adds a reference that its item has not, and returns its row.
+pub(super) fn insert_reference(
+    connection: &Connection,
+    item: i64,
+    reference: &NewReference<'_>,
+    now: i64,
+) -> rusqlite::Result<i64> {
+    let NewReference { name, digest, view, vectors } = reference;
+    let row = connection
+        .prepare_cached("INSERT INTO refs (item, name, digest, view, added) VALUES (?, ?, ?, ?, ?)")?
+        .insert(params![item, name, digest, view, now])?;
+    insert_vectors(connection, row, item, vectors)?;
+    Ok(row)
+}
+
+/// Adds those vectors that the reference has not.
+fn insert_vectors(connection: &Connection, row: i64, item: i64, vectors: &[(i64, &[f32])]) -> rusqlite::Result<()> {
+    for &(model, vector) in vectors {
         let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
         connection
             .prepare_cached(
-                "INSERT INTO vectors (reference, item, model, vector) VALUES (?, ?, ?, ?)
+                "INSERT INTO vectors (reference, item, model, vector, checksum) VALUES (?, ?, ?, ?, ?)
                  ON CONFLICT (reference, model) WHERE vector IS NOT NULL DO NOTHING",
             )?
-            .execute(params![row, item, model, bytes])?;
+            .execute(params![row, item, model, bytes, checksum(row, item, model, &bytes)])?;
     }
-    Ok(known.is_none())
+    Ok(())
 }
 
 /// Gives the references of what is `seen` the names that it goes by.
@@ -316,7 +323,7 @@ fn lost(connection: &Connection, seen: &[Seen<'_>]) -> rusqlite::Result<Vec<usiz
 }
 
 /// Removes references by the name of a file that is `seen` to have other content.
-fn replace(connection: &Connection, seen: &[Seen<'_>]) -> rusqlite::Result<usize> {
+fn replace(connection: &Transaction<'_>, seen: &[Seen<'_>]) -> rusqlite::Result<usize> {
     let mut files: HashMap<&str, HashMap<&str, &[u8; 32]>> = HashMap::new();
     for Seen { id, digest, name, .. } in seen {
         if let Some(name) = name {
@@ -344,79 +351,14 @@ fn replace(connection: &Connection, seen: &[Seen<'_>]) -> rusqlite::Result<usize
     Ok(stale.len())
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64)
 }
 
 /// Checks all but the vectors, and returns the metadata as it is stored.
 fn check_item(item: &NewItem<'_>) -> Result<Option<String>> {
-    item.references
-        .iter()
-        .try_for_each(|reference| check_text(item.id, "name of a reference", Some(reference.name)))?;
-    check_stored(item.id, item.label, item.text, item.metadata)
-}
-
-/// Checks what is to be stored of an item besides references.
-///
-/// # Errors
-/// [`Error::Argument`] says what cannot be stored.
-pub fn check_fields(id: &str, label: Option<&str>, text: Option<&str>, metadata: Option<&Value>) -> Result<()> {
-    check_stored(id, label, text, metadata).map(drop)
-}
-
-fn check_stored(id: &str, label: Option<&str>, text: Option<&str>, metadata: Option<&Value>) -> Result<Option<String>> {
-    if id.is_empty() || id.len() > MAX_ID || id.chars().any(char::is_control) {
-        let short: String = id.chars().take(40).collect();
-        return Err(Error::argument(format!(
-            "item id {short:?}: an id has 1 to {MAX_ID} bytes of text and no control characters"
-        )));
-    }
-    check_text(id, "label", label)?;
-    check_text(id, "text", text)?;
-    metadata.map(|metadata| check_metadata(id, metadata)).transpose()
-}
-
-fn check_text(id: &str, what: &str, text: Option<&str>) -> Result<()> {
-    match text {
-        Some(text) if text.len() > MAX_TEXT => {
-            Err(Error::argument(format!("item {id:?}: its {what} has more than {MAX_TEXT} bytes")))
-        }
-        Some(text) if text.contains('\0') => Err(Error::argument(format!("item {id:?}: its {what} contains NUL"))),
-        _ => Ok(()),
-    }
-}
-
-fn check_metadata(id: &str, metadata: &Value) -> Result<String> {
-    let fail = |reason| Err(Error::argument(format!("item {id:?}: its metadata {reason}")));
-    if !metadata.is_object() {
-        return fail("must be a JSON object, as {\"price\": 12.5}".to_owned());
-    }
-    if !shallow(metadata, MAX_DEPTH) {
-        return fail(format!("is nested more than {MAX_DEPTH} deep"));
-    }
-    if has_nul(metadata) {
-        return fail("contains NUL in a key or string".to_owned());
-    }
-    let json = metadata.to_string();
-    if json.len() > MAX_METADATA { fail(format!("has more than {MAX_METADATA} bytes")) } else { Ok(json) }
-}
-
-fn shallow(value: &Value, depth: usize) -> bool {
-    match value {
-        Value::Array(_) | Value::Object(_) if depth == 0 => false,
-        Value::Array(list) => list.iter().all(|value| shallow(value, depth - 1)),
-        Value::Object(keys) => keys.values().all(|value| shallow(value, depth - 1)),
-        _ => true,
-    }
-}
-
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(list) => list.iter().any(has_nul),
-        Value::Object(keys) => keys.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
-        _ => false,
-    }
+    item.references.iter().try_for_each(|reference| check_name(item.id, Some(reference.name)))?;
+    check_fields(item.id, item.label, item.text, item.metadata)
 }
 
 /// The models that a reference has vectors of.

@@ -310,9 +310,9 @@ def test_an_interrupted_folder_continues(engine: ps.Engine, tmp_path: Path) -> N
     assert (report.items, report.duplicates) == (150 - kept, kept)
 
 
-def test_lists_of_images_with_descriptions(engine: ps.Engine, photos: Path) -> None:
+def test_lists_of_images_with_texts(engine: ps.Engine, photos: Path) -> None:
     paths: list[Any] = [str(photos / "bear" / "0.png"), photos / "deep/fox" / "0.png"]
-    engine.add_images(paths, descriptions=["a red bear", None])
+    engine.add_images(paths, texts=["a red bear", None])
     assert engine.get(paths[0]).text == "a red bear"
     engine.add_images([plain(RED), plain(GREEN)], ids=["a", "a"], labels=["x", "x"], metadata=[{"n": 1}, None])
     item = engine.get("a")

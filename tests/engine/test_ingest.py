@@ -42,8 +42,8 @@ def png(picture: Picture) -> bytes:
     return file.getvalue()
 
 
-def rows(pictures: list[Picture]) -> list[tuple[str, list[Any], None, None, None]]:
-    return [(f"{number:05}", [one], None, None, None) for number, one in enumerate(pictures)]
+def rows(pictures: list[Picture]) -> list[ps.ItemDraft]:
+    return [ps.ItemDraft(f"{number:05}", [one]) for number, one in enumerate(pictures)]
 
 
 def ids(engine: ps.Engine) -> list[str]:
@@ -161,8 +161,8 @@ def test_vectors_and_order_are_those_of_one_by_one(near: ps.Engine, tmp_path: Pa
     pictures = [picture(number) for number in range(300)]
     near.add_items(rows(pictures))
     with ps.Engine(tmp_path / "single.catalog", model=toy_model, threads=1) as single:
-        for id, images, *_ in rows(pictures):
-            single.add(id, images=images)
+        for row in rows(pictures):
+            single.add(row.id, images=row.images)
         assert ids(near) == ids(single)
         for id in ids(single):
             np.testing.assert_array_equal(near.vectors(id), single.vectors(id))
@@ -173,10 +173,10 @@ def test_bad_pictures_and_those_that_are_there_are_told(near: ps.Engine, tmp_pat
     bad = [tmp_path / "bad.png", tmp_path / "worse.png"]
     for path, place in zip(bad, (70, 230), strict=True):
         path.write_text("no picture")
-        items[place] = (path.name, [path], None, None, None)
-    items += [(f"{number:05}", [picture(number)], "again", None, None) for number in (0, 150, 299)]
+        items[place] = ps.ItemDraft(path.name, [path])
+    items += [ps.ItemDraft(f"{number:05}", [picture(number)], "again") for number in (0, 150, 299)]
     # The same picture twice: far apart, and within what is encoded at a time.
-    items += [("twice", [picture(5000)], None, None, None)] * 2
+    items += [ps.ItemDraft("twice", [picture(5000)])] * 2
     report = near.add_items(items)
     assert (report.items, report.references, report.duplicates) == (299, 299, 4)
     assert [name for name, _ in report.failed] == [str(path) for path in bad]
@@ -387,7 +387,7 @@ def test_what_cannot_be_used_in_memory_is_told_by_item_and_place(near: ps.Engine
         b"no",
     ]
     report = near.add_items(
-        [("bear", [picture(1), *bad, picture(2)], None, None, None), ("cat", picture(3), "c", {}, "t")]
+        [ps.ItemDraft("bear", [picture(1), *bad, picture(2)]), ps.ItemDraft("cat", picture(3), "c", {}, "t")]
     )
     assert (report.items, report.references) == (2, 3)
     assert sorted(name for name, _ in report.failed) == [
@@ -424,13 +424,15 @@ def test_rows_that_cannot_be_used_are_told_by_number_and_item(near: ps.Engine) -
     ("row", "said"),
     [
         ("bear", "row 1 is of type str"),
-        (("bear", []), "row 1 has 2 parts"),
-        ({"id": "a", "lable": "b"}, "row 1 has the unknown key 'lable'"),
-        ({"images": []}, "row 1 has no key 'id'"),
+        (("bear", [], None, None, None), "row 1 is of type tuple: give ItemDraft"),
+        ({"id": "a", "lable": "b"}, "row 1 has the unknown field 'lable'"),
+        ({"images": []}, "row 1 has no field 'id'"),
+        (ps.Reference("a.jpg", "00"), "row 1 has the unknown field 'name'"),
+        (ps.ItemDraft, "row 1 is of type type"),
     ],
 )
 def test_a_row_of_another_shape_is_an_error_that_names_it(near: ps.Engine, row: Any, said: str) -> None:
-    good = ("good", [picture(1)], None, None, None)
+    good = ps.ItemDraft("good", [picture(1)])
     with pytest.raises((TypeError, ValueError), match=said):
         near.add_items([good, row])
     with pytest.raises((TypeError, ValueError), match=said):
@@ -493,7 +495,7 @@ def test_pictures_in_memory_are_converted_when_their_turn_comes(near: ps.Engine)
 
     seen: list[int] = []
     near.add_items(
-        [("bear", [file(number) for number in range(24)], None, None, None)], progress=lambda *_: seen.append(taken[0])
+        [ps.ItemDraft("bear", [file(number) for number in range(24)])], progress=lambda *_: seen.append(taken[0])
     )
     assert len(near.get("bear").references) == 24
     assert seen[0] <= 8
@@ -513,7 +515,7 @@ def test_pictures_in_memory_take_memory_for_a_few(tmp_path: Path, toy_model: Pat
         "    if sys.argv[3] == 'add_images':\n"
         "        engine.add_images([photo] * 40, ids=map(str, range(40)))\n"
         "    elif sys.argv[3] == 'add_items':\n"
-        "        engine.add_items([('bear', [photo] * 40, None, None, None)])\n"
+        "        engine.add_items([{'id': 'bear', 'images': [photo] * 40}])\n"
         "    elif sys.argv[3] == 'add':\n"
         "        engine.add('bear', images=[photo] * 40)\n"
         "    elif sys.argv[3] == 'search_hybrid':\n"
@@ -571,7 +573,7 @@ def test_pictures_of_one_list_are_told_by_their_place(tmp_path: Path, toy_model:
 def test_a_picture_that_cannot_be_used_is_told_as_often_as_it_comes(tmp_path: Path, toy_model: Path) -> None:
     bad = png(picture(2))[:40]
     with ps.Engine(tmp_path / "c", model=toy_model, threads=1) as engine:
-        report = engine.add_items([("a", [png(picture(1)), bad, bad], None, None, None)])
+        report = engine.add_items([ps.ItemDraft("a", [png(picture(1)), bad, bad])])
         assert [name for name, _ in report.failed] == ["a: image 1 (bytes)", "a: image 2 (bytes)"]
         assert all("damaged or cut off PNG data" in reason for _, reason in report.failed)
 

@@ -380,7 +380,8 @@ def test_a_catalog_of_one_model_gets_another_by_adding_it_to_a_new_one(models: l
     with ps.Engine(tmp_path / "old", model=models[1]) as old, ps.Engine(tmp_path / "new", model=models) as new:
         old.add("a", images=[photo], label="l", metadata={"price": 2}, text="t")
         new.add_items(
-            (item.id, [r.name for r in item.references], item.label, item.metadata, item.text) for item in old.items()
+            ps.ItemDraft(item.id, [r.name for r in item.references], item.label, item.metadata, item.text)
+            for item in old
         )
         assert new.items() == old.items()
         assert new.search_text("red").to_dicts() == old.search_text("red").to_dicts()

@@ -172,7 +172,7 @@ def test_nan_in_metadata_is_none(engine: ps.Engine) -> None:
     values = {"a": nan, "b": [1, np.float32(nan)], "c": {"d": np.array([0.5, nan])}, "e": pd.Series([nan])}
     engine.update("toy", metadata=values)
     assert engine.get("toy").metadata == {"a": None, "b": [1, None], "c": {"d": [0.5, None]}, "e": [None]}
-    engine.add_items([("toy", None, None, nan, None)])
+    engine.add_items([ps.ItemDraft("toy", (), None, nan)])
     engine.add("toy", metadata=np.float64(nan))  # type: ignore[arg-type]
     assert engine.get("toy").metadata["a"] is None
     engine.update("toy", metadata=np.nan)  # type: ignore[arg-type]

@@ -243,12 +243,12 @@ def test_the_command_line_takes_an_address(directory, service, tmp_path, capsys)
 
 def test_one_bad_picture_spoils_no_other(directory, service, tmp_path):
     with ps.Engine(tmp_path / "c", model=directory, encoder=service.urls()) as engine:
-        rows = [(f"i{i}", [picture], None, None, None) for i, picture in enumerate(PICTURES[:20])]
-        rows.insert(7, ("bad", [b"no picture"], None, None, None))
+        rows = [ps.ItemDraft(f"i{i}", [picture]) for i, picture in enumerate(PICTURES[:20])]
+        rows.insert(7, ps.ItemDraft("bad", [b"no picture"]))
         # The mean color has a vector without a direction.
         nowhere = np.uint8(np.round(np.array(toy.PREPROCESS["mean"]) * 255))
         service.alter = lambda output: np.where(np.abs(output).max(axis=1, keepdims=True) < 0.05, np.nan, output)
-        rows.insert(9, ("nowhere", [np.full((5, 5, 3), nowhere, np.uint8)], None, None, None))
+        rows.insert(9, ps.ItemDraft("nowhere", [np.full((5, 5, 3), nowhere, np.uint8)]))
         report = engine.add_items(rows)
         assert report.items == 20
         assert len(report.failed) == 2
@@ -441,7 +441,7 @@ def test_headers_that_lie_are_refused(directory, service):
 
 
 def test_an_outage_ends_a_long_import_and_what_was_done_is_kept(directory, service, tmp_path):
-    rows = [(f"i{i}", [picture], None, None, None) for i, picture in enumerate(PICTURES)]
+    rows = [ps.ItemDraft(f"i{i}", [picture]) for i, picture in enumerate(PICTURES)]
     with ps.Engine(tmp_path / "c", model=directory, encoder=Service(service.urls(), retries=0)) as engine:
         engine.add_items(rows[:5])
         service.forever = status(503, "down for maintenance")

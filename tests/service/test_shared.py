@@ -133,7 +133,7 @@ def test_pictures_that_are_added(
             engine.add(id, images=[picture])
         check(engine, alone)
     with ps.Engine(tmp_path / "many.catalog", model=[models[name] for name in order], threads=2) as engine:
-        engine.add_items([(id, [picture], None, None, None) for id, picture in pictures.items()])
+        engine.add_items([ps.ItemDraft(id, [picture]) for id, picture in pictures.items()])
         check(engine, alone)
 
 
@@ -156,8 +156,8 @@ def test_a_bad_picture_spoils_no_other(
     engine: ps.Engine, pictures: dict[str, Any], alone: dict[str, dict[str, Any]]
 ) -> None:
     cut = pictures["jpeg 500x375"][:2000]
-    rows = [(id, [picture], None, None, None) for id, picture in pictures.items()]
-    report = engine.add_items([*rows[:3], ("cut", [cut], None, None, None), *rows[3:]])
+    rows = [ps.ItemDraft(id, [picture]) for id, picture in pictures.items()]
+    report = engine.add_items([*rows[:3], ps.ItemDraft("cut", [cut]), *rows[3:]])
     assert len(report.failed) == 1
     assert "cut" not in engine
     check(engine, alone)
@@ -174,7 +174,7 @@ def test_a_model_on_a_server(
         for order, places in [(["crop", "crop-again"], [far, None]), (["small", "crop"], [None, far])]:
             catalog, paths = tmp_path / f"{order[0]}.catalog", [models[name] for name in order]
             with ps.Engine(catalog, model=paths, threads=2, encoder=places) as engine:
-                engine.add_items([(id, [picture], None, None, None) for id, picture in pictures.items()])
+                engine.add_items([ps.ItemDraft(id, [picture]) for id, picture in pictures.items()])
                 for name in order:
                     for id, expected in alone[name].items():
                         np.testing.assert_allclose(engine.vectors(id, model=name), expected, atol=1e-6, err_msg=id)

@@ -102,9 +102,9 @@ def test_one_bad_picture_spoils_no_other(service, pictures, tmp_path):
     damaged = tmp_path / "damaged.png"
     Image.fromarray(pictures[0]).save(damaged)
     damaged.write_bytes(damaged.read_bytes()[:400])
-    rows = [(f"i{i}", [picture], None, None, None) for i, picture in enumerate(pictures)]
-    rows.insert(4, ("damaged", [damaged], None, None, None))
-    rows.insert(6, ("none", [b"no picture"], None, None, None))
+    rows = [ps.ItemDraft(f"i{i}", [picture]) for i, picture in enumerate(pictures)]
+    rows.insert(4, ps.ItemDraft("damaged", [damaged]))
+    rows.insert(6, ps.ItemDraft("none", [b"no picture"]))
     with ps.Engine(tmp_path / "c", encoder=url(service)) as engine:
         report = engine.add_items(rows)
         assert report.items == 12

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
                     report = engine.add_folder(options.source, progress=progress)
                 else:
                     items = read_descriptions(options.source)
-                    report = engine.add_items([item.row() for item in items], progress=progress)
+                    report = engine.add_items(items, progress=progress)
         except KeyboardInterrupt:
             say(f"interrupted with {counted(len(engine), 'item')} in the catalog: run it again to continue there")
             return INTERRUPTED

@@ -67,10 +67,6 @@ class Description:
     metadata: dict[str, Any] | None = None
     text: str | None = None
 
-    def row(self) -> tuple[str, list[Path], str | None, dict[str, Any] | None, str | None]:
-        """The item in the order that `Engine.add_items` takes."""
-        return self.id, self.images, self.label, self.metadata, self.text
-
 
 def read_descriptions(path: str | os.PathLike[str]) -> list[Description]:
     """The items that a CSV, JSON or JSON lines file describes.

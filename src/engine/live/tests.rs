@@ -23,7 +23,7 @@ fn add(store: &Store, model: i64, from: u32, to: u32) {
     let item = |(id, number): (&'_ String, u32)| {
         let mut digest = [0; 32];
         digest[..4].copy_from_slice(&number.to_le_bytes());
-        let reference = NewReference { name: "vector", digest, vectors: vec![(model, &[0.6, 0.8])] };
+        let reference = NewReference { name: "vector", digest, view: 0, vectors: vec![(model, &[0.6, 0.8])] };
         (id.clone(), reference)
     };
     let rows: Vec<(String, NewReference<'_>)> = ids.iter().zip(from..to).map(item).collect();

@@ -1,0 +1,572 @@
+"""Removing, counting, walking over items, making them exactly so, copies of a catalog, and whether it is sound."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy
+from numpy.typing import NDArray
+from PIL import Image
+
+import plushie_search as ps
+
+
+@pytest.fixture
+def engine(toy_model: Path, tmp_path: Path) -> Iterator[ps.Engine]:
+    with ps.Engine(tmp_path / "toys.catalog", model=toy_model, threads=2) as engine:
+        yield engine
+
+
+def plain(*color: int) -> NDArray[np.uint8]:
+    return np.full((8, 8, 3), color, np.uint8)
+
+
+RED, GREEN, BLUE = plain(200, 0, 0), plain(0, 200, 0), plain(0, 0, 200)
+
+
+def vectors(*seeds: int) -> NDArray[np.float32]:
+    return np.stack([np.random.default_rng(seed).standard_normal(toy.DIM) for seed in seeds]).astype(np.float32)
+
+
+def unit(rows: NDArray[Any]) -> NDArray[np.float32]:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def numbered(engine: ps.Engine, count: int) -> list[str]:
+    """Adds items, every third a bear."""
+    ids = [f"i{n}" for n in range(count)]
+    labels = ["bear" if n % 3 == 0 else "cat" for n in range(count)]
+    engine.add_vectors(ids, vectors(*range(count)), labels=labels, metadata=[{"n": n} for n in range(count)])
+    return ids
+
+
+# Removing
+
+
+def test_one_reference_is_removed_by_name_or_digest(engine: ps.Engine, tmp_path: Path) -> None:
+    paths = []
+    for name, color in (("a", (9, 9, 200)), ("b", (9, 200, 9)), ("c", (200, 9, 9))):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(plain(*color)).save(path)
+        paths.append(path)
+    engine.add("x", images=paths)
+    engine.add("x", images=[b.read_bytes() for b in paths[:1]])
+    a, b, c = engine.get("x").references
+    with pytest.raises(KeyError, match="no item"):
+        engine.remove_reference("y", paths[0])
+    with pytest.raises(KeyError, match='item "x" has no reference "nothing"'):
+        engine.remove_reference("x", "nothing")
+    with pytest.raises(KeyError, match="has no reference"):
+        engine.remove_reference("x", "0" * 64)
+    query = unit(toy.color_vector((9, 9, 200))[None])[0]
+    assert engine.search_vector(query, k=1)[0].score == pytest.approx(1, abs=1e-6)
+    assert engine.remove_reference("x", paths[0]) == 2
+    assert engine.get("x").references == (b, c)
+    assert engine.search_vector(query, k=1)[0].score < 0.99
+    assert engine.remove_reference("x", b.digest.upper()) == 1
+    assert engine.remove_reference("x", c.name) == 0
+    assert "x" not in engine
+    assert engine.stats()["references"] == 0
+    assert a.digest == hashlib.sha256(paths[0].read_bytes()).hexdigest()
+
+
+def test_a_name_that_several_references_have_is_not_enough(engine: ps.Engine) -> None:
+    engine.add_vectors(["x", "x"], vectors(1, 2))
+    with pytest.raises(ValueError, match=r'item "x" has 2 references called "vector": .* by its digest'):
+        engine.remove_reference("x", "vector")
+    assert len(engine.get("x").references) == 2
+
+
+def test_items_are_removed_by_id_or_by_a_filter(engine: ps.Engine) -> None:
+    numbered(engine, 30)
+    assert engine.remove("i1") == 1
+    assert engine.remove(["i2", "i4", "i2"]) == 2
+    with pytest.raises(KeyError):
+        engine.remove(["i5", "i1"])
+    assert "i5" in engine
+    assert engine.remove(where={"label": "bear", "n": {"$lt": 9}}) == 3
+    assert engine.remove(where={"label": "none"}) == 0
+    assert [item.id for item in engine][:4] == ["i5", "i7", "i8", "i9"]
+    assert engine.search_vector(vectors(3)[0], k=30, where={"id": "i3"}).to_dicts() == []
+    for bad in ({}, {"ids": "i5", "where": {"n": 5}}):
+        with pytest.raises(ValueError, match="give one of them"):
+            engine.remove(**bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="fits every item"):
+        engine.remove(where={})
+    with pytest.raises(ValueError, match=r"\$lq"):
+        engine.remove(where={"n": {"$lq": 1}})
+    assert len(engine) == 24
+    assert engine.remove(where={"id": {"$exists": True}}) == 24
+    assert list(engine) == []
+
+
+def test_many_items_are_removed_in_steps_between_which_others_write(engine: ps.Engine, toy_model: Path) -> None:
+    count = 40_000
+    ids = [f"i{n}" for n in range(count)]
+    rows = np.random.default_rng(1).standard_normal((count, toy.DIM), np.float32)
+    engine.add_vectors(ids, rows, labels=["old"] * count)
+    with ps.Engine(engine.path, model=toy_model, threads=1) as other:
+        removed: list[int] = []
+        thread = threading.Thread(target=lambda: removed.append(engine.remove(where={"label": "old"})))
+        thread.start()
+        seen = []
+        while thread.is_alive():
+            other.add_vectors([f"new{len(seen)}"], vectors(len(seen)))
+            seen.append(other.count({"label": "old"}))
+        thread.join()
+        assert removed == [count]
+        assert len(other) == len(seen)
+        assert {found % 10_000 for found in seen} == {0}, "each step is whole"
+        assert any(0 < found < count for found in seen), "others come in between"
+        # All removals are more than the log keeps: the other engine has read everything again.
+        found = other.search_vector(rows[7], k=len(seen) + 1)
+        assert {hit.item for hit in found} == {f"new{n}" for n in range(len(seen))}
+
+
+READER = """
+import sys, plushie_search as ps, numpy as np
+engine = ps.Engine(sys.argv[1], model=sys.argv[2], threads=1)
+for line in sys.stdin:
+    found = engine.search_vector(np.ones(int(sys.argv[3])), k=100_000)
+    print(len(found), len({hit.item for hit in found}), engine.stats()["indexed"], flush=True)
+"""
+
+
+def test_an_engine_that_has_missed_removals_reads_everything_again(engine: ps.Engine, toy_model: Path) -> None:
+    command = [sys.executable, "-c", READER, engine.path, str(toy_model), str(toy.DIM)]
+    reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert reader.stdin is not None
+    assert reader.stdout is not None
+
+    def seen() -> str:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        reader.stdin.write("\n")
+        reader.stdin.flush()
+        return reader.stdout.readline().strip()
+
+    try:
+        rows = np.random.default_rng(1).standard_normal((30_000, toy.DIM), np.float32)
+        ids = [f"i{n}" for n in range(len(rows))]
+        with ps.Engine(engine.path, model=toy_model, threads=1) as other:
+            engine.add_vectors(ids, rows)
+            assert seen() == "30000 30000 30000"
+            assert other.stats()["indexed"] == 30_000
+            engine.remove(ids[:25_000])
+            engine.add_vectors(["new"], rows[:1])
+            assert seen() == "5001 5001 5001"
+            assert other.search_vector(rows[0], k=1)[0].item == "new"
+            for _ in range(3):
+                engine.remove("new")
+                engine.compact()
+                engine.add_vectors(["new"], rows[:1])
+                assert seen() == "5001 5001 5001"
+                assert other.search_vector(rows[0], k=1)[0].item == "new"
+            engine.compact()
+            engine.remove(["i29999"])
+            assert seen() == "5000 5000 5000"
+            assert other.stats()["indexed"] == 5000
+    finally:
+        reader.communicate("")
+
+
+def test_what_comes_and_goes_leaves_nothing_for_ever(engine: ps.Engine) -> None:
+    """40 bytes for each reference that was ever removed, in the past."""
+    rows = np.random.default_rng(1).standard_normal((5000, toy.DIM), np.float32)
+    ids = [f"i{n}" for n in range(len(rows))]
+    sizes = []
+    for _ in range(16):
+        engine.add_vectors(ids, rows)
+        engine.remove(ids)
+        sizes.append(engine.stats()["bytes"] - Path(engine.path, "catalog.sqlite-wal").stat().st_size)
+    assert sizes[-1] < 1.3 * max(sizes[:6]), sizes
+    engine.compact()
+    assert engine.stats()["bytes"] < 200_000
+
+
+# Looking
+
+
+def test_items_are_counted_and_got_by_lists(engine: ps.Engine) -> None:
+    ids = numbered(engine, 30)
+    assert engine.count() == 30
+    assert engine.count({"label": "bear"}) == 10
+    assert engine.count(where={"label": "bear", "n": {"$gte": 15}}) == 5
+    with pytest.raises(ValueError, match=r"\$lq"):
+        engine.count({"n": {"$lq": 1}})
+    found = engine.get(["i7", "i3", "i7"])
+    assert found == [engine.get("i7"), engine.get("i3"), engine.get("i7")]
+    assert engine.get(iter(ids)) == engine.items()
+    assert engine.get([]) == []
+    with pytest.raises(KeyError, match="nobody"):
+        engine.get(["i1", "nobody", "other"])
+
+
+@pytest.mark.parametrize("where", [None, {"label": "bear"}, {"label": {"$in": ["bear", "cat"]}}, {"n": {"$lt": 77}}])
+@pytest.mark.parametrize("batch", [1, 7, 90, 1000])
+def test_iteration_gives_what_items_gives(engine: ps.Engine, where: dict[str, Any] | None, batch: int) -> None:
+    numbered(engine, 90)
+    engine.remove(["i0", "i50", "i89"])
+    assert list(engine.iterate(where, batch=batch)) == engine.items(where=where)
+    assert list(engine) == engine.items()
+
+
+def test_iteration_goes_on_while_items_come_and_go(engine: ps.Engine) -> None:
+    numbered(engine, 30)
+    walk = engine.iterate(batch=10)
+    first = [next(walk).id for _ in range(10)]
+    engine.remove(["i3", "i12", "i29"])
+    engine.add_vectors(["late"], vectors(99))
+    rest = [item.id for item in walk]
+    assert first + rest == [f"i{n}" for n in range(30) if n not in (12, 29)] + ["late"]
+    for batch in (0, -1):
+        with pytest.raises(ValueError, match="give at least 1"):
+            next(engine.iterate(batch=batch))
+
+
+def test_iteration_takes_time_in_proportion(engine: ps.Engine) -> None:
+    count = 40_000
+    rows = np.random.default_rng(1).standard_normal((count, toy.DIM), np.float32)
+    engine.add_vectors([f"i{n}" for n in range(count)], rows, labels=[f"l{n % 2}" for n in range(count)])
+
+    def seconds(where: dict[str, Any] | None, part: slice) -> float:
+        begin = time.perf_counter()
+        after = [0, count // 2][part.start or 0]
+        for _ in range(40):
+            after, _items = engine._core.items_after(after, 100, where=where)
+        return time.perf_counter() - begin
+
+    for where in (None, {"label": {"$in": ["l0", "l1"]}}, {"label": "l1"}):
+        early = min(seconds(where, slice(0, 1)) for _ in range(3))
+        late = min(seconds(where, slice(1, 2)) for _ in range(3))
+        assert late < 4 * early, (where, early, late)
+
+
+# Exactly so
+
+
+def test_upsert_makes_an_item_exactly_what_is_given(engine: ps.Engine) -> None:
+    engine.add("x", images=[RED, GREEN], label="l", metadata={"a": 1}, text="t")
+    engine.add("y", images=[RED])
+    before = {name: engine.vectors(name) for name in "xy"}
+    assert engine.add("x", images=[GREEN, BLUE], text="new", upsert=True) == ps.Added(1, 1, 1)
+    item = engine.get("x")
+    assert (item.label, item.metadata, item.text) == (None, {}, "new")
+    np.testing.assert_array_equal(engine.vectors("x")[0], before["x"][1])
+    np.testing.assert_array_equal(engine.vectors("y"), before["y"])
+    best = engine.search_vector(toy.color_vector((200, 0, 0)), k=2)
+    assert [hit.item for hit in best] == ["y", "x"]
+    assert best[1].score < 0.999
+    assert engine.add("new", images=[RED, RED], label="l", upsert=True) == ps.Added(1, 1, 0)
+    assert engine.add("x", images=[GREEN, BLUE], text="new", upsert=True) == ps.Added(0, 2, 0)
+    assert engine.verify().ok
+
+
+def test_upsert_without_pictures_or_with_bad_ones_changes_nothing(engine: ps.Engine) -> None:
+    engine.add("x", images=[RED, GREEN], label="l")
+    before = engine.get("x")
+    with pytest.raises(ValueError, match='item "x": upsert takes the place of all its pictures'):
+        engine.add("x", label="m", upsert=True)
+    with pytest.raises(ps.PictureError):
+        engine.add("x", images=[BLUE, b"no picture"], upsert=True)
+    report = engine.add_items(
+        [
+            {"id": "x", "images": [BLUE, b"no picture"]},
+            {"id": "x"},
+            ps.ItemDraft("y", [RED], "m"),
+            {"id": "x", "images": [BLUE, 3]},
+            {"id": "z"},
+        ],
+        upsert=True,
+    )
+    assert engine.get("x") == before
+    assert (report.items, report.references, len(report.failed)) == (1, 1, 4)
+    told = dict(report.failed)
+    assert 'row 0 has the id "x", too' in told["row 1 ('x')"]
+    assert "so give at least one" in told["z"]
+
+
+def test_upsert_of_many_items(engine: ps.Engine, tmp_path: Path) -> None:
+    many = [plain(n, 2 * n % 256, 7) for n in range(200)]
+    engine.add_items([ps.ItemDraft(f"i{n}", [many[n], many[n + 1]], "l", {"n": n}) for n in range(150)])
+    report = engine.add_items(
+        (ps.ItemDraft(f"i{n}", [many[n + 1], many[n + 2]], text="t") for n in range(160)), upsert=True
+    )
+    assert (report.items, report.references, report.duplicates, report.replaced) == (10, 170, 150, 150)
+    for n in (0, 80, 149, 159):
+        item = engine.get(f"i{n}")
+        assert (item.label, item.metadata, item.text, len(item.references)) == (None, {}, "t", 2)
+        expected = unit(np.stack([toy.color_vector(many[n + k][0, 0]) for k in (1, 2)]))
+        np.testing.assert_allclose(engine.vectors(f"i{n}"), expected, atol=1e-6)
+    # One item with more pictures than a batch holds is one change.
+    engine.add("big", images=[RED])
+    large = [np.random.default_rng(n).integers(0, 255, (600, 600, 3), np.uint8) for n in range(80)]
+    report = engine.add_items([{"id": "big", "images": large, "label": "large"}], upsert=True)
+    assert (report.references, report.replaced) == (80, 1)
+    assert len(engine.get("big").references) == 80
+
+
+def test_add_images_with_upsert_takes_pictures_of_one_item_together(engine: ps.Engine) -> None:
+    engine.add("a", images=[RED, GREEN], label="l", text="t")
+    report = engine.add_images(
+        [GREEN, BLUE, RED, RED], ids=["a", "a", "b", "a"], labels=["first", None, "b", "c"], upsert=True
+    )
+    assert (report.items, report.references, report.duplicates, report.replaced) == (1, 2, 1, 1)
+    assert [name for name, _ in report.failed] == ["row 2 ('a')"]
+    item = engine.get("a")
+    assert (item.label, item.text, len(item.references)) == ("first", None, 2)
+
+
+def test_rows_may_be_any_dataclass_or_dict(engine: ps.Engine) -> None:
+    @dataclasses.dataclass
+    class Mine:
+        id: int
+        images: Any
+        text: str
+
+    engine.add_items(iter([Mine(7, RED, "t"), {"id": "b", "images": RED}, ps.ItemDraft("c", [RED], 3)]))
+    assert [(item.id, item.label, item.text) for item in engine] == [
+        ("7", None, "t"),
+        ("b", None, None),
+        ("c", "3", None),
+    ]
+
+
+# Vectors
+
+
+def test_vectors_come_with_everything_that_is_known_of_them(engine: ps.Engine) -> None:
+    rows = vectors(1, 2, 3)
+    digests = [hashlib.sha256(b"1").hexdigest(), None, hashlib.sha256(b"3").hexdigest().upper()]
+    added = engine.add_vectors(
+        ["a", "a", "b"],
+        rows,
+        references=["1.jpg", "2.jpg", None],
+        digests=digests,
+        labels=["x", None, 5],
+        metadata=[{"n": 1}, {"n": 2}, None],
+        texts=[None, "cafe\u0301", float("nan")],
+    )
+    assert added == ps.Added(3, 0, 0)
+    a, b = engine
+    assert (a.label, a.metadata, a.text) == ("x", {"n": 2}, "café")
+    assert (b.label, b.metadata, b.text) == ("5", {}, None)
+    assert [reference.name for reference in (*a.references, *b.references)] == ["1.jpg", "2.jpg", "vector"]
+    assert a.references[0].digest == digests[0]
+    assert a.references[1].digest == hashlib.sha256(engine.vectors("a")[1].tobytes()).hexdigest()
+    assert b.references[0].digest == str(digests[2]).lower()
+    np.testing.assert_allclose(engine.vectors("a"), unit(rows[:2]), atol=1e-7)
+
+
+def test_vectors_are_found_again_by_their_references(engine: ps.Engine) -> None:
+    names = ["1.jpg", "2.jpg", "1.jpg"]
+    assert engine.add_vectors(["a", "a", "b"], vectors(1, 2, 1), references=names) == ps.Added(3, 0, 0)
+    assert engine.add_vectors(["a", "a", "b"], vectors(1, 2, 1), references=names) == ps.Added(0, 3, 0)
+    # Another vector takes the place of the old one, in this item alone, and its digest comes with it.
+    assert engine.add_vectors(["a", "a", "b"], vectors(7, 2, 1), references=names) == ps.Added(1, 2, 1)
+    assert engine.search_vector(vectors(7)[0], k=1)[0].reference == "1.jpg"
+    assert [hit.item for hit in engine.search_vector(vectors(1)[0], k=2)] == ["b", "a"]
+    assert len(engine.get("a").references) == 2
+    # The digest of a picture may come later; the vector is the same.
+    digest = hashlib.sha256(b"picture").hexdigest()
+    assert engine.add_vectors(["a"], vectors(7), references=["1.jpg"], digests=[digest]) == ps.Added(0, 1, 0)
+    assert engine.get("a").references[1].digest == digest
+    # By the digest alone: the same picture with a vector of another make.
+    assert engine.add_vectors(["a"], vectors(8), digests=[digest]) == ps.Added(1, 0, 1)
+    np.testing.assert_allclose(engine.vectors("a")[1], unit(vectors(8))[0], atol=1e-7)
+    # What was added without a name gets one.
+    engine.add_vectors(["c"], vectors(5))
+    assert engine.add_vectors(["c"], vectors(5), references=["5.jpg"]) == ps.Added(0, 1, 0)
+    assert engine.get("c").references[0].name == "5.jpg"
+    # One name twice in a call: the last counts.
+    assert engine.add_vectors(["d", "d"], vectors(1, 2), references=["x", "x"]) == ps.Added(2, 0, 1)
+    np.testing.assert_allclose(engine.vectors("d"), unit(vectors(2)), atol=1e-7)
+    assert engine.verify().ok
+
+
+def test_a_reference_that_becomes_one_that_the_item_has_goes(engine: ps.Engine) -> None:
+    engine.add_vectors(["a", "a"], vectors(1, 2), references=["1.jpg", "2.jpg"])
+    assert engine.add_vectors(["a"], vectors(2), references=["1.jpg"]) == ps.Added(0, 1, 1)
+    assert [reference.name for reference in engine.get("a").references] == ["2.jpg"]
+
+
+def test_vectors_of_pictures_and_pictures_are_one(engine: ps.Engine, tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    Image.fromarray(RED).save(path)
+    engine.add("a", images=[path])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    again = engine.add_vectors(["a"], engine.vectors("a"), references=[str(path)], digests=[digest])
+    assert again == ps.Added(0, 1, 0)
+    engine.add_vectors(["b"], engine.vectors("a"), references=[str(path)], digests=[digest])
+    assert engine.add("b", images=[path]) == ps.Added(0, 1, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8])
+def test_vectors_of_any_number_are_rounded_once(engine: ps.Engine, dtype: type) -> None:
+    rows = (vectors(1, 2) * 30).astype(dtype)
+    engine.add_vectors(["a", "b"], rows)
+    engine.add_vectors(["c", "d"], rows.tolist())
+    expected = unit(rows.astype(np.float32))
+    array, lists = (np.concatenate([engine.vectors(id) for id in ids]) for ids in (("a", "b"), ("c", "d")))
+    np.testing.assert_allclose(array, expected, atol=1e-7)
+    np.testing.assert_array_equal(array, lists)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"labels": ["a"]}, "2 ids and 1 labels: give one for each row"),
+        ({"references": ["a", "b", "c"]}, "2 ids and 3 references"),
+        ({"labels": ["a", 1.5]}, r"labels\[1\]"),
+        ({"metadata": [{}, [1]]}, r"metadata\[1\]"),
+        ({"metadata": [{}, {"a": "\0"}]}, "NUL"),
+        ({"texts": ["x", "y" * 70_000]}, 'item "b"'),
+        ({"references": ["x", "y" * 70_000]}, 'item "b"'),
+        ({"digests": [None, "abc"]}, r"digests\[1\]: \"abc\" is not the 64 hexadecimal digits of a SHA-256"),
+        ({"digests": [None, "g" * 64]}, r"digests\[1\]"),
+    ],
+)
+def test_a_column_that_does_not_fit_is_named_and_nothing_stored(
+    engine: ps.Engine, columns: dict[str, Any], said: str
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=said):
+        engine.add_vectors(["a", "b"], vectors(1, 2), **columns)
+    assert len(engine) == 0
+
+
+def test_vectors_that_were_stopped_go_on_by_their_references(engine: ps.Engine) -> None:
+    count = 25_000
+    ids = [f"i{n // 2}" for n in range(count)]
+    names = [f"{n}.jpg" for n in range(count)]
+    rows = np.random.default_rng(1).standard_normal((count, toy.DIM), np.float32)
+    engine.add_vectors(ids[:10_000], rows[:10_000], references=names[:10_000])
+    assert engine.add_vectors(ids, rows, references=names) == ps.Added(15_000, 10_000, 0)
+    # All in one item: each name is found without a look at all the others.
+    begin = time.perf_counter()
+    engine.add_vectors(["one"] * count, rows, references=names)
+    assert engine.add_vectors(["one"] * count, rows, references=names) == ps.Added(0, count, 0)
+    assert time.perf_counter() - begin < 60
+
+
+# Keeping
+
+
+def test_a_backup_of_a_catalog_that_is_written_is_whole(engine: ps.Engine, toy_model: Path, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        n = 0
+        while not stop.is_set():
+            engine.add_vectors([f"p{n}", f"p{n}"], vectors(n, n + 1))
+            n += 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for n in range(5):
+            copy = tmp_path / "copies" / str(n)
+            engine.backup(copy)
+            with ps.Engine(copy, model=toy_model, threads=1, create=False) as other:
+                assert other.verify().ok
+                items = other.items()
+                assert all(len(item.references) == 2 for item in items)
+                if items:
+                    found = other.search_vector(other.vectors(items[-1].id)[0], k=1)[0]
+                    assert found.score == pytest.approx(1, abs=1e-6)
+                other.add_vectors(["mine"], vectors(5))
+                assert "mine" not in engine
+    finally:
+        stop.set()
+        thread.join()
+    before = (copy / "catalog.sqlite").read_bytes()
+    for path in (copy, Path(engine.path)):
+        with pytest.raises(ps.CatalogError, match="holds a catalog already"):
+            engine.backup(path)
+    assert (copy / "catalog.sqlite").read_bytes() == before
+    assert not list(copy.glob("*.part"))
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises((ps.CatalogError, OSError)):
+        engine.backup(file)
+
+
+def test_a_backup_of_a_catalog_that_may_only_be_read(engine: ps.Engine, toy_model: Path, tmp_path: Path) -> None:
+    numbered(engine, 3)
+    with ps.Engine(engine.path, model=toy_model, read_only=True) as reader:
+        reader.backup(tmp_path / "copy")
+        assert reader.verify().ok
+        for change in (reader.compact, lambda: reader.remove(where={"n": 1})):
+            with pytest.raises(ps.CatalogError, match="read_only=True"):
+                change()
+    with ps.Engine(tmp_path / "copy", model=toy_model) as copy:
+        assert copy.items() == engine.items()
+
+
+def test_damage_is_found_with_item_and_reference(engine: ps.Engine, toy_model: Path) -> None:
+    numbered(engine, 10)
+    assert engine.verify() == ps.Verification(())
+    assert engine.verify().ok
+    path = engine.path
+    engine.close()
+    with sqlite3.connect(Path(path, "catalog.sqlite")) as file:
+        (vector,) = file.execute("SELECT vector FROM vectors WHERE reference = 4").fetchone()
+        flipped = bytes([vector[0] ^ 1]) + vector[1:]
+        file.execute("UPDATE vectors SET vector = ? WHERE reference = 4", [flipped])
+        file.execute("UPDATE items SET metadata = 'no' WHERE id = 'i7'")
+    file.close()
+    with ps.Engine(path, model=toy_model, threads=1) as engine:
+        found = engine.verify()
+        assert not found.ok
+        assert found.problems == (
+            ps.Problem("i3", "vector", 'its vector of model "toy" is damaged: it has another checksum'),
+            ps.Problem("i7", None, "its metadata is no JSON"),
+        )
+        with pytest.raises(
+            ps.CatalogError, match=r'item "i3", reference "vector" is damaged \(it has another checksum\)'
+        ):
+            engine.search_vector(vectors(1)[0])
+        engine.remove("i3")
+        engine.update("i7", metadata={})
+        assert engine.verify().ok
+        assert engine.search_vector(vectors(1)[0], k=1)[0].item == "i1"
+
+
+def test_a_damaged_page_is_a_problem_and_no_crash(engine: ps.Engine, toy_model: Path) -> None:
+    numbered(engine, 2000)
+    with sqlite3.connect(Path(engine.path, "catalog.sqlite")) as file:
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pages = dict(file.execute("SELECT name, rootpage FROM sqlite_schema"))
+    file.close()
+    path = Path(engine.path)
+    engine.close()
+    with (path / "catalog.sqlite").open("r+b") as file:
+        file.seek((pages["items_by_label"] - 1) * 8192)
+        file.write(os.urandom(8192))
+    with ps.Engine(path, model=toy_model, threads=1) as engine:
+        found = engine.verify()
+    assert not found.ok
+    assert all(problem.item is None for problem in found.problems)
+
+
+def test_compact_gives_space_back(engine: ps.Engine) -> None:
+    rows = np.random.default_rng(1).standard_normal((20_000, toy.DIM), np.float32)
+    engine.add_vectors([f"i{n}" for n in range(len(rows))], rows, texts=["x" * 200] * len(rows))
+    engine.remove([f"i{n}" for n in range(4000)])
+    before = engine.stats()["bytes"]
+    engine.compact()
+    assert engine.stats()["bytes"] < before
+    assert len(engine) == 16_000
+    assert engine.verify().ok
+    assert engine.search_vector(rows[5000], k=1)[0].item == "i5000"

@@ -1,0 +1,119 @@
+"""Catalogs of former formats: they open, keep everything, and are changed in one transaction or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy
+from numpy.typing import NDArray
+
+import plushie_search as ps
+
+CATALOGS = Path(__file__).parent / "catalogs"
+FORMATS = sorted(CATALOGS.glob("format-*.sql"))
+
+
+def former(statements: Path, path: Path, encoder: ps.Encoder) -> Path:
+    """Writes a former catalog of the toy model, as it is made here."""
+    path.mkdir()
+    with sqlite3.connect(path / "catalog.sqlite") as connection:
+        connection.executescript(statements.read_text(encoding="utf-8").replace("{fingerprint}", encoder.fingerprint))
+    connection.close()
+    return path
+
+
+def marks(path: Path) -> tuple[int, list[str]]:
+    """The format, and how the tables and indexes were made, without comments and spaces."""
+    connection = sqlite3.connect(path / "catalog.sqlite")
+    (format,) = connection.execute("PRAGMA user_version").fetchone()
+    rows = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
+    connection.close()
+    lines = ([line.split("--")[0] for line in sql.splitlines()] for (sql,) in rows)
+    return format, ["".join("".join(line).split()) for line in lines]
+
+
+@pytest.fixture(params=FORMATS, ids=lambda path: path.stem)
+def catalog(request: pytest.FixtureRequest, tmp_path: Path, toy_encoder: ps.Encoder) -> Path:
+    return former(request.param, tmp_path / "former", toy_encoder)
+
+
+def test_there_is_a_catalog_of_each_former_format(toy_model: Path, tmp_path: Path) -> None:
+    ps.Engine(tmp_path / "new", model=toy_model, threads=1).close()
+    assert [path.stem for path in FORMATS] == [f"format-{n}" for n in range(1, marks(tmp_path / "new")[0])]
+
+
+def test_a_former_catalog_keeps_everything(catalog: Path, toy_model: Path, tmp_path: Path) -> None:
+    ps.Engine(tmp_path / "new", model=toy_model, threads=1).close()
+    with ps.Engine(catalog, model=toy_model, threads=1) as engine:
+        bear, rabbit = engine
+        assert (bear.id, bear.label, bear.text) == ("bear", "bear", "a red bear")
+        assert bear.metadata == {"price": 12.5, "颜色": "红"}
+        assert rabbit.id == "兔子"
+        assert [len(item.references) for item in (bear, rabbit)] == [2, 1]
+        colors = [(200, 30, 30), (30, 200, 30)]
+        expected = np.stack([toy.color_vector(color) for color in colors]).astype(np.float32)
+        np.testing.assert_allclose(engine.vectors("bear"), expected, atol=1e-6)
+        hit = engine.search_vector(toy.color_vector((30, 30, 200)), k=1)[0]
+        assert (hit.item, hit.score) == ("兔子", pytest.approx(1, abs=1e-6))
+        assert engine.verify().ok
+        picture = np.full((8, 8, 3), colors[0], np.uint8)
+        assert engine.add("bear", images=[picture]) == ps.Added(0, 1), "a picture is known by its digest"
+        engine.remove("bear")
+        assert len(engine) == 1
+    assert marks(catalog) == marks(tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (np.full(toy.DIM, 1000, np.float32), "its length is 2449"),
+        (np.full(toy.DIM, np.nan, np.float32), "its length is NaN instead of 1"),
+        (np.zeros(toy.DIM - 1, np.float32), "it has another length"),
+    ],
+)
+def test_damage_from_before_there_were_checksums_is_told(
+    bad: NDArray[np.float32], words: str, catalog: Path, toy_model: Path
+) -> None:
+    with sqlite3.connect(catalog / "catalog.sqlite") as connection:
+        connection.execute("UPDATE vectors SET vector = ? WHERE reference = 4", [bad.tobytes()])
+    connection.close()
+    with ps.Engine(catalog, model=toy_model, threads=1) as engine:
+        with pytest.raises(ps.CatalogError, match=f'item "兔子", reference "image 0 .array." is damaged .{words}'):
+            engine.search_vector(np.ones(toy.DIM))
+        engine.remove("兔子")
+        assert engine.search_vector(np.ones(toy.DIM), k=1)[0].item == "bear"
+
+
+def test_a_former_catalog_is_not_changed_by_one_who_reads_only(catalog: Path, toy_model: Path) -> None:
+    before = (catalog / "catalog.sqlite").read_bytes()
+    with pytest.raises(ps.CatalogError, match=r"older than 3; open it once without read_only=True"):
+        ps.Engine(catalog, model=toy_model, threads=1, read_only=True)
+    assert (catalog / "catalog.sqlite").read_bytes() == before
+
+
+def test_a_former_catalog_with_other_tables_is_refused_and_left_as_it_is(catalog: Path, toy_model: Path) -> None:
+    with sqlite3.connect(catalog / "catalog.sqlite") as connection:
+        connection.execute("CREATE TABLE settings (key, value)")
+    connection.close()
+    before = marks(catalog)
+    with pytest.raises(ps.CatalogError, match=f"not those of format {before[0]} .*table settings"):
+        ps.Engine(catalog, model=toy_model, threads=1)
+    assert marks(catalog) == before
+
+
+def test_a_change_of_format_that_fails_in_the_middle_leaves_the_former_one(catalog: Path, toy_model: Path) -> None:
+    """A page in the middle is damaged, which the change comes upon when it has done a part."""
+    with sqlite3.connect(catalog / "catalog.sqlite") as connection:
+        connection.execute("UPDATE refs SET digest = zeroblob(32) WHERE reference = 4")
+        # No vector at all, of which no checksum can be made.
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("UPDATE vectors SET reference = 9, vector = x'00' WHERE sequence = 5")
+        connection.execute("UPDATE vectors SET model = NULL WHERE sequence = 5")
+    connection.close()
+    before = marks(catalog)
+    with pytest.raises(ps.CatalogError):
+        ps.Engine(catalog, model=toy_model, threads=1)
+    assert marks(catalog) == before
