@@ -34,6 +34,7 @@ use sha2::{Digest, Sha256};
 pub use self::device::{Device, Precision};
 pub use self::probe::{ALIKE, Probe};
 pub use self::runtime::load_runtime;
+pub use self::several::Seen;
 
 use self::image::ImageEncoder;
 use self::provider::Setting;

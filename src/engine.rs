@@ -2,6 +2,7 @@
 
 mod add;
 mod keep;
+mod kept;
 mod live;
 mod search;
 mod vectors;
@@ -15,9 +16,11 @@ use serde_json::{Map, Value, json};
 
 pub use self::add::{Added, Draft, Prepared, shown};
 pub use self::keep::digest;
+pub use self::kept::{Keep, Small};
 pub use self::search::{Hit, Search};
 pub use self::vectors::Rows;
 
+use self::kept::Kept;
 use crate::encoder::{ALIKE, Encoder, Probe};
 use crate::engine::live::{Live, State, check_units};
 use crate::error::{Error, Result, short};
@@ -36,11 +39,12 @@ pub struct Engine {
     /// The models' numbers in the store.
     models: Vec<i64>,
     live: Live,
+    kept: Kept,
 }
 
 impl Engine {
     /// Opens the catalog in `directory` to encode with `encoders`, one for each model, on the threads of the first, where
-    /// the engine's work runs too; makes one if there is none and `access` says so.
+    /// the engine's work runs too; makes one if there is none and `access` says so. `keep` says what is kept of pictures.
     ///
     /// A catalog belongs to the models that its pictures were added with. It can be searched with some of them, and
     /// added to with all of them.
@@ -49,7 +53,7 @@ impl Engine {
     /// [`Error::Catalog`] when the directory is not a catalog, belongs to other models or cannot be written;
     /// [`Error::Argument`] when there is no model or two have one name, [`Error::Model`] when one of several has no image
     /// tower.
-    pub fn open(directory: &Path, encoders: Vec<Arc<Encoder>>, access: &Access) -> Result<Self> {
+    pub fn open(directory: &Path, encoders: Vec<Arc<Encoder>>, access: &Access, keep: &Keep) -> Result<Self> {
         let names: Vec<&str> = encoders.iter().map(|encoder| encoder.model().name()).collect();
         if names.is_empty() {
             return Err(Error::argument("a catalog needs at least one model"));
@@ -73,7 +77,8 @@ impl Engine {
             |encoder: &Arc<Encoder>| store.model(encoder.model().name(), encoder.model().fingerprint(), encoder.dim());
         let models = encoders.iter().map(number).collect::<Result<Vec<_>>>()?;
         encoders.iter().zip(&models).try_for_each(|(encoder, &model)| check_probe(&store, encoder, model))?;
-        let engine = Self { live: Live::new(&dims(&encoders))?, encoders, store, models };
+        let kept = Kept::new(store.directory(), access, keep);
+        let engine = Self { live: Live::new(&dims(&encoders))?, encoders, store, models, kept };
         // A damaged vector is told by the searches: its item can still be removed.
         match engine.current() {
             Ok(_) | Err(Error::Damaged { .. }) => {}

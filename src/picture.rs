@@ -34,6 +34,7 @@ pub use self::foreign::{Opened, Reader, set_foreign_reader};
 pub use self::limits::{MAX_FILE, MAX_PIXELS, MAX_SIDE};
 pub use self::orientation::Told;
 pub use self::samples::Samples;
+pub use self::transfer::extensions;
 
 /// Of thumbnails: small, and no artifact that the eye sees at that size.
 const THUMBNAIL_QUALITY: i32 = 85;
@@ -123,6 +124,29 @@ impl Picture {
     /// How many of its pixels stand for one pixel of the full size, along each side: 1, or 1/2, 1/4, 1/8.
     pub fn scale(&self) -> f64 {
         1.0 / f64::from(self.shrink)
+    }
+
+    /// Whether none of its longer side is missing for a thumbnail of `side`: the decoder did not make it smaller than that.
+    pub fn shows(&self, side: u32) -> bool {
+        self.width.max(self.height) >= side.min(self.full.0.max(self.full.1))
+    }
+
+    /// A small copy as a JPEG file, neither side longer than `side` and never enlarged; no metadata goes with it.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `side` is 0 or the JPEG cannot be made.
+    pub fn thumbnail(&self, side: u32) -> Result<Vec<u8>> {
+        self.small(side, THUMBNAIL_QUALITY).map_err(|reason| Error::argument(format!("a thumbnail {reason}")))
+    }
+
+    fn small(&self, side: u32, quality: i32) -> Result<Vec<u8>, String> {
+        if side == 0 {
+            return Err("needs a side of 1 pixel or more".into());
+        }
+        let (width, height) = self.full;
+        let ratio = (f64::from(side) / f64::from(width.max(height))).min(1.0);
+        let fit = |length: u32| ((f64::from(length) * ratio).round() as u32).max(1);
+        jpeg::encode(&shrink(self, fit(width), fit(height))?, quality)
     }
 
     /// Whether it would be the same, had it been decoded for no less than `at_least`.
@@ -236,12 +260,7 @@ impl Source {
         }
         // A long side of 2 × `side` is enough for a clean reduction; the short side follows the shape.
         let picture = self.decode(Some((side.saturating_mul(2), side.saturating_mul(2))))?;
-        let (width, height) = picture.full;
-        let ratio = (f64::from(side) / f64::from(width.max(height))).min(1.0);
-        let fit = |length: u32| ((f64::from(length) * ratio).round() as u32).max(1);
-        shrink(&picture, fit(width), fit(height))
-            .and_then(|small| jpeg::encode(&small, quality))
-            .map_err(|reason| Error::picture(self.name(), reason))
+        picture.small(side, quality).map_err(|reason| Error::picture(self.name(), reason))
     }
 }
 

@@ -11,6 +11,7 @@ mod fields;
 pub mod fork;
 mod log;
 mod maintain;
+pub mod media;
 mod moved;
 mod open;
 mod patience;
@@ -20,10 +21,11 @@ mod remove;
 mod rows;
 mod schema;
 mod settings;
+pub mod thumbnails;
 mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
@@ -31,6 +33,7 @@ use serde_json::Value;
 
 use self::connections::Connections;
 pub use self::fields::{check_fields, check_name};
+use self::fork::Connected;
 pub use self::log::{Changes, Position};
 pub use self::maintain::Problem;
 use self::patience::Patience;
@@ -258,7 +261,8 @@ impl Store {
                 }
             }
         };
-        fork::register(&connections);
+        let connected: Weak<Connections> = Arc::downgrade(&connections);
+        fork::register(connected, Some(connections.identity()));
         Ok(Self { directory, access: *access, connections, process: std::process::id() })
     }
 
@@ -289,9 +293,7 @@ impl Store {
     /// if that takes too long, or the catalog is not where it was opened any more.
     fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>) -> Result<T> {
         self.check_process()?;
-        if self.access.read_only {
-            return Err(self.fail("was opened with read_only=True; open it without that to change it"));
-        }
+        self.check_writable()?;
         let patience = Patience::begin(self.access.patience, true);
         let mut work = Some(work);
         loop {
@@ -334,6 +336,17 @@ impl Store {
         }
         transaction.commit().map_err(|error| self.error(error.into()))?;
         Ok(Turn::Done(value))
+    }
+
+    /// Checks that the catalog was opened to be changed.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when it was not.
+    pub fn check_writable(&self) -> Result<()> {
+        match self.access.read_only {
+            false => Ok(()),
+            true => Err(self.fail("was opened with read_only=True; open it without that to change it")),
+        }
     }
 
     /// A connection that went through `fork` would damage the file.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import tee, zip_longest
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from . import _core, forks, hub
 from .evaluate.run import evaluate
@@ -20,6 +20,8 @@ from .rows import Row, count_images, grouped, to_rows
 from .service import Remote, one_each
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Unpack
@@ -77,6 +79,10 @@ class Engine:
         max_batch: The most pictures that go through the model together; 32 on GPUs, and elsewhere one, or four where
             that changes no bit.
         accept_license: Whether you consent to the model's license, where that asks for it. Once is enough.
+        thumbnails: Whether a small copy of each picture that is added is kept in ``thumbnails.sqlite``: True, False, or
+            ``"auto"``, which stops at 2 GB with a warning. See :meth:`thumbnail`.
+        media: Whether the original of each picture that is added is kept in ``media/``; by default that of bytes,
+            arrays, PIL images and file objects is, and that of paths is not. See :meth:`original`.
         encoder: The server that runs the model's networks, if they do not run here: an address
             (``"oip://host:8080/model"``), one for each tower (``{"image": ..., "text": ...}``), or a :class:`Service`.
             Where it takes pictures and texts themselves (``"https://host/v1/embeddings?model=NAME"``), ``model`` only
@@ -87,7 +93,7 @@ class Engine:
         ModelError: A model or the ONNX Runtime library cannot be used, a model's license needs consent, it cannot be
             downloaded, it is one of several and sees no pictures, or its server cannot be asked or runs another model.
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
-        ValueError: There is no model of that name, or there are two.
+        ValueError: There is no model of that name, or there are two, or ``thumbnails`` is none of the three.
     """
 
     __slots__ = ("_closed", "_connect", "_models", "_opened", "_process", "_reads", "_sees")
@@ -105,10 +111,15 @@ class Engine:
         read_only: bool = False,
         busy_timeout: float = 30.0,
         accept_license: bool = False,
+        thumbnails: Literal["auto"] | bool = "auto",
+        media: bool | None = None,
         encoder: Remote | Sequence[Remote | None] | None = None,
     ) -> None:
         models = [model] if isinstance(model, (str, os.PathLike)) else list(model)
         places = one_each(encoder, len(models))
+        if thumbnails not in ("auto", True, False):
+            raise ValueError(f'thumbnails={thumbnails!r}: give "auto", True or False')
+        small = None if thumbnails == "auto" else bool(thumbnails)
 
         def connect(path: str, create: bool) -> _core.Engine:
             encoders = [
@@ -123,7 +134,15 @@ class Engine:
                 )
                 for one, place in zip(models, places, strict=True)
             ]
-            return _core.Engine(path, encoders, create=create, read_only=read_only, busy_timeout=busy_timeout)
+            return _core.Engine(
+                path,
+                encoders,
+                create=create,
+                read_only=read_only,
+                busy_timeout=busy_timeout,
+                thumbnails=small,
+                media=media,
+            )
 
         path = expanded(path)
         self._opened = connect(path, create)
@@ -418,6 +437,37 @@ class Engine:
     def __iter__(self) -> Iterator[Item]:
         return self.iterate()
 
+    def thumbnail(self, item: Text, reference: str | Reference | None = None) -> bytes | None:
+        """Returns a small copy of a reference as a JPEG file: upright, sRGB, at most 256 pixels on the longer side.
+
+        It is the copy that was kept when the picture was added, or else made of the original. None if neither is there,
+        as for vectors that were added without a picture.
+
+        Args:
+            item: The item's id.
+            reference: The reference, its name or its digest; the item's first one by default.
+
+        Raises:
+            KeyError: There is no such item, or it has no such reference.
+        """
+        return self._core.thumbnail(item, _reference(reference))
+
+    def original(self, item: Text, reference: str | Reference | None = None) -> Path | None:
+        """Returns the file that holds a reference's original; None if there is none.
+
+        It is the copy in the catalog's ``media/``, or else the file that the picture was added from, if that still has
+        the same content. Bytes are kept as they came; arrays and PIL images as a PNG of the 8-bit RGB picture that the
+        models see. Do not change the file.
+
+        Args:
+            item: The item's id.
+            reference: The reference, its name or its digest; the item's first one by default.
+
+        Raises:
+            KeyError: There is no such item, or it has no such reference.
+        """
+        return self._core.original(item, _reference(reference))
+
     def items(self, *, where: Where | None = None, limit: int | None = None, offset: int = 0) -> list[Item]:
         """Returns the items in the order in which they were added, ``limit`` of them from ``offset`` on.
 
@@ -612,7 +662,7 @@ class Engine:
         notes = self._unread(words, models) if any(words) else []
         names = [_names(models)] if models else asked
         if single and not notes and (found[0] or not where):
-            return Results(found[0], query=shown[0], model=names[0])
+            return Results(found[0], query=shown[0], model=names[0], thumbnails=self.thumbnail)
         keys = self._unknown_keys(where) if where and not all(found) else []
         results = [
             Results(
@@ -620,6 +670,7 @@ class Engine:
                 query=shown[number],
                 model=names[number if len(names) > 1 else 0],
                 warnings=[*(notes[number] if notes else ()), *(keys if not hits else ())],
+                thumbnails=self.thumbnail,
             )
             for number, hits in enumerate(found)
         ]
@@ -834,6 +885,11 @@ def _together(columns: Mapping[str, Iterable[Any] | None]) -> Iterator[tuple[Any
 
 def _names(models: By | None) -> str | None:
     return " + ".join(models) if isinstance(models, Mapping) else models
+
+
+def _reference(reference: str | Reference | None) -> str | None:
+    """The name or digest by which the core knows a reference."""
+    return reference.digest if isinstance(reference, Reference) else reference
 
 
 def _beginning(text: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from ._core import Hit
 from .show.grid import answer
@@ -15,6 +15,9 @@ from .show.table import counted, printable, shortened, shorter_path, table
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+Thumbnails: TypeAlias = Callable[[str, str], bytes | None]
+"""Called with an item and the digest of its reference, and returns a small JPEG file."""
 
 
 #: The columns of a table of hits.
@@ -130,15 +133,22 @@ class Results(Sequence[Hit]):
     2  cat   0.500         cat.jpg
     """
 
-    __slots__ = ("_hits", "model", "query", "warnings")
+    __slots__ = ("_hits", "_thumbnails", "model", "query", "warnings")
 
     def __init__(
-        self, hits: Sequence[Hit], *, query: object = None, model: str | None = None, warnings: Sequence[str] = ()
+        self,
+        hits: Sequence[Hit],
+        *,
+        query: object = None,
+        model: str | None = None,
+        warnings: Sequence[str] = (),
+        thumbnails: Thumbnails | None = None,
     ) -> None:
         self._hits = hits
         self.query = query
         self.model = model
         self.warnings = tuple(warnings)
+        self._thumbnails = thumbnails
 
     def __len__(self) -> int:
         return len(self._hits)
@@ -149,7 +159,13 @@ class Results(Sequence[Hit]):
     def __getitem__(self, index: slice) -> Results: ...
     def __getitem__(self, index: int | slice) -> Hit | Results:
         if isinstance(index, slice):
-            return Results(self._hits[index], query=self.query, model=self.model, warnings=self.warnings)
+            return Results(
+                self._hits[index],
+                query=self.query,
+                model=self.model,
+                warnings=self.warnings,
+                thumbnails=self._thumbnails,
+            )
         return self._hits[index]
 
     def __iter__(self) -> Iterator[Hit]:
@@ -159,6 +175,17 @@ class Results(Sequence[Hit]):
         return list(self) == list(other) if isinstance(other, Results) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        # An open catalog cannot be pickled or copied.
+        return None, {name: None if name == "_thumbnails" else getattr(self, name) for name in self.__slots__}
+
+    def thumbnail(self, hit: Hit) -> bytes | None:
+        """Returns a small copy of a hit's picture from the catalog, as a JPEG file; None if there is none to be had."""
+        try:
+            return self._thumbnails(hit.item, hit.digest) if self._thumbnails else None
+        except (KeyError, ValueError, RuntimeError, OSError):
+            return None  # The catalog was closed or has changed since: the hit stands without its picture.
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Returns the hits as plain dicts, ready for JSON; ``vectors`` is a key if the search asked for vectors."""
@@ -217,7 +244,9 @@ class Results(Sequence[Hit]):
         return f"{head}\n{table(['#', 'item', 'score', 'label', 'reference'], rows)}"
 
     def _repr_html_(self) -> str:
-        return answer(f"{counted(len(self), 'hit')}{_for(self.query)}", self, warnings=self.warnings)
+        return answer(
+            f"{counted(len(self), 'hit')}{_for(self.query)}", self, warnings=self.warnings, small=self.thumbnail
+        )
 
 
 def _for(query: object) -> str:

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::encoder::Encoder;
+use crate::encoder::Seen as SeenPicture;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::picture::Source;
@@ -94,6 +95,8 @@ struct Encoded {
     /// Whether it is a file, whose path is the name.
     file: bool,
     outcome: Outcome,
+    /// A JPEG file, of a picture that was encoded.
+    thumbnail: Option<Vec<u8>>,
 }
 
 impl Encoded {
@@ -240,6 +243,7 @@ impl Engine {
         let mut failed = Vec::new();
         let mut encoded: Vec<Vec<Encoded>> = Vec::with_capacity(drafts.len());
         let mut fresh: Vec<Source> = Vec::new();
+        let mut originals: Vec<(Source, [u8; 32])> = Vec::new();
         let mut places: Vec<(usize, usize, usize)> = Vec::new();
         // Pictures that their draft has twice, with the place of the first.
         let mut copies: Vec<(usize, usize, usize, usize)> = Vec::new();
@@ -259,6 +263,9 @@ impl Engine {
                         let file = matches!(source, Source::Path(_));
                         let mut outcome = Outcome::Known { otherwise: false, gone: false };
                         if known {
+                            if self.kept.wants(file) {
+                                originals.push((read, digest));
+                            }
                             if let Some(old) = held.filter(|old| file && *old != name) {
                                 outcome = Outcome::Known { otherwise: true, gone: is_gone(&old, &digest) };
                             }
@@ -270,7 +277,7 @@ impl Engine {
                             places.push((encoded.len(), pictures.len(), origin));
                             fresh.push(read);
                         }
-                        pictures.push(Encoded { name, digest, file, outcome });
+                        pictures.push(Encoded { name, digest, file, outcome, thumbnail: None });
                     }
                     Err(error) => failed.push((told(&draft.id, source), error)),
                 }
@@ -279,10 +286,17 @@ impl Engine {
         }
         let encoders: Vec<&Encoder> = self.encoders.iter().map(|encoder| &**encoder).collect();
         let mut reasons: HashMap<(usize, usize), String> = HashMap::new();
-        for ((draft, place, origin), vectors) in places.into_iter().zip(Encoder::each_image_by(&encoders, &fresh)?) {
+        let seen = Encoder::each_image_seen(&encoders, &fresh, self.kept.side())?;
+        for (((draft, place, origin), seen), source) in places.into_iter().zip(seen).zip(fresh) {
             let picture = &mut encoded[draft][place];
-            match vectors {
-                Ok(vectors) => picture.outcome = Outcome::New(vectors.into_iter().map(Vectors::into_inner).collect()),
+            match seen {
+                Ok(SeenPicture { vectors, thumbnail }) => {
+                    picture.outcome = Outcome::New(vectors.into_iter().map(Vectors::into_inner).collect());
+                    picture.thumbnail = thumbnail;
+                    if self.kept.wants(picture.file) {
+                        originals.push((source, picture.digest));
+                    }
+                }
                 Err(error) => {
                     if let Error::Picture { reason, .. } = &error {
                         reasons.insert((draft, place), reason.clone());
@@ -299,6 +313,7 @@ impl Engine {
                 failed.push((told(&drafts[draft].id, source), Error::picture(source.name(), reason)));
             }
         }
+        self.workers().install(|| self.kept.keep(&originals))?;
         Ok((encoded, failed))
     }
 
@@ -321,6 +336,7 @@ impl Engine {
         let mut items: Vec<NewItem<'_>> = Vec::with_capacity(drafts.len());
         let mut made: HashSet<&str> = HashSet::new();
         let mut seen = Vec::new();
+        let mut thumbnails: Vec<([u8; 32], &[u8])> = Vec::new();
         let mut origins: Vec<(&Draft, &Encoded)> = Vec::new();
         for ((draft, pictures), given) in drafts.iter().zip(encoded).zip(given) {
             let is_whole = pictures.len() == *given && pictures.iter().all(Encoded::is_usable);
@@ -329,7 +345,7 @@ impl Engine {
             }
             let mut references = Vec::with_capacity(pictures.len());
             for picture in pictures {
-                let Encoded { name, digest, file, outcome } = picture;
+                let Encoded { name, digest, file, outcome, thumbnail } = picture;
                 let (name_known, renamed) = match outcome {
                     Outcome::Known { otherwise, gone } => {
                         added.duplicates += 1;
@@ -337,6 +353,7 @@ impl Engine {
                     }
                     Outcome::New(vectors) => {
                         let rows = self.models.iter().copied().zip(vectors.iter().map(Vec::as_slice));
+                        thumbnails.extend(thumbnail.as_deref().map(|jpeg| (*digest, jpeg)));
                         references.push(NewReference { name, digest: *digest, view: 0, vectors: rows.collect() });
                         (*file, false)
                     }
@@ -361,6 +378,7 @@ impl Engine {
             });
         }
         let stored = self.store.add_seen(&items, &seen)?;
+        self.kept.show(&thumbnails);
         for stored in &stored.items {
             let new = stored.new.iter().filter(|new| **new).count();
             added.items += usize::from(stored.created);

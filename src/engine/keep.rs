@@ -149,12 +149,17 @@ impl Engine {
 
     // Keeping
 
-    /// Writes a copy of the catalog, as it is now, into `directory`, which must not hold a catalog yet.
+    /// Writes a copy of the catalog, as it is now, with its originals into `directory`, which must not hold a catalog yet.
+    /// Thumbnails are not copied: they are made again.
     ///
     /// # Errors
     /// [`Error::Catalog`] when there is one, or the copy cannot be written.
     pub fn backup(&self, directory: &Path) -> Result<()> {
-        self.store.backup(directory)
+        self.store.backup(directory)?;
+        self.store.digests().and_then(|digests| self.kept.copy(directory, &digests)).inspect_err(|_| {
+            // Without its originals it would pass for a whole copy.
+            drop(std::fs::remove_file(directory.join("catalog.sqlite")));
+        })
     }
 
     /// Reads the whole catalog and returns what is damaged in it.
@@ -165,12 +170,14 @@ impl Engine {
         self.store.verify()
     }
 
-    /// Deletes the marks of removed references, and gives all unused space back.
+    /// Deletes the marks of removed references, thumbnails and originals that no reference has any more, and gives all
+    /// unused space back. Originals younger than a day stay, since another process may be about to add them.
     ///
     /// # Errors
     /// [`Error::Catalog`] when the catalog cannot be changed.
     pub fn compact(&self) -> Result<()> {
-        self.store.compact()
+        self.store.compact()?;
+        self.prune()
     }
 
     /// Returns the random number of this catalog, which no other one has.

@@ -1,15 +1,31 @@
 //! Pictures as files that any other program reads as we do.
 
+use std::borrow::Cow;
+
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
 use super::container::{self, Format};
 use super::orientation::Orientation;
-use super::{Picture, Source};
+use super::{Picture, Source, read_file, sniff};
 use crate::error::{Error, Result};
 
 /// Larger files are decoded here and sent as what a model may need of them.
 const LARGEST: usize = 1 << 20;
+/// The extension of each format, those first that are met most.
+const EXTENSIONS: [(&str, &str); 9] = [
+    ("JPEG", "jpg"),
+    ("PNG", "png"),
+    ("WebP", "webp"),
+    ("GIF", "gif"),
+    ("BMP", "bmp"),
+    ("HEIC", "heic"),
+    ("TIFF", "tiff"),
+    ("AVIF", "avif"),
+    ("JPEG XL", "jxl"),
+];
+/// The extension of bytes of any other format.
+const UNKNOWN: &str = "bin";
 /// A JPEG may be decoded smaller as long as its sides keep this many pixels.
 const KEPT: u32 = 1024;
 
@@ -29,6 +45,34 @@ impl Source {
         let picture = source.decode(Some((KEPT, KEPT)))?;
         png(&picture).map(|bytes| ("image/png", bytes)).map_err(|error| Error::picture(self.name(), error))
     }
+}
+
+impl Source {
+    /// Returns the bytes of a file that keeps the picture without loss, and its usual extension: the file's own bytes as
+    /// they are, and pixels as a PNG file. Bytes of a format that is not known get "bin".
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and [`Error::Picture`] when pixels cannot be written as PNG.
+    pub fn original(&self) -> Result<(&'static str, Cow<'_, [u8]>)> {
+        let bytes: Cow<'_, [u8]> = match self {
+            Self::Bytes { bytes, .. } => Cow::Borrowed(bytes),
+            Self::Path(path) => Cow::Owned(read_file(path)?),
+            Self::Pixels { name, picture } => {
+                let file = png(picture)
+                    .map_err(|error| Error::picture(name, format!("cannot be written as PNG ({error})")))?;
+                return Ok(("png", Cow::Owned(file)));
+            }
+        };
+        let format = sniff(&bytes[..bytes.len().min(64)]);
+        let extension =
+            EXTENSIONS.iter().find(|(name, _)| format == Some(*name)).map_or(UNKNOWN, |(_, extension)| extension);
+        Ok((extension, bytes))
+    }
+}
+
+/// The extensions that [`Source::original`] gives.
+pub fn extensions() -> impl Iterator<Item = &'static str> {
+    EXTENSIONS.iter().map(|(_, extension)| *extension).chain([UNKNOWN])
 }
 
 /// The media type of a file that everybody reads alike.
@@ -70,6 +114,19 @@ mod tests {
 
     fn bytes(bytes: &[u8]) -> Source {
         Source::Bytes { name: "a".into(), bytes: bytes.into() }
+    }
+
+    #[test]
+    fn an_original_keeps_every_bit() {
+        let pixels: Vec<u8> = (0..5 * 3 * 3).collect();
+        let picture = Picture::from_rgb(5, 3, pixels.clone()).unwrap();
+        let jpeg = jpeg::encode(&picture, 90).unwrap();
+        assert_eq!(bytes(&jpeg).original().unwrap(), ("jpg", Cow::Borrowed(&jpeg[..])));
+        assert_eq!(bytes(b"a text").original().unwrap().0, "bin");
+        let drawn = Source::Pixels { name: "b".into(), picture: Arc::new(picture) };
+        let (extension, file) = drawn.original().unwrap();
+        assert_eq!((extension, bytes(&file).decode(None).unwrap().pixels()), ("png", &pixels[..]));
+        assert!(extensions().any(|known| known == "bin") && extensions().count() == 10);
     }
 
     #[test]

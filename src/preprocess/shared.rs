@@ -1,8 +1,9 @@
 //! One picture for several models: it is decoded once for all that would decode it at the same scale.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::Result;
+use crate::picture::Picture;
 use crate::picture::Source;
 use crate::preprocess::Preprocess;
 
@@ -23,6 +24,14 @@ struct Want {
 pub struct Shared {
     source: Source,
     kept: Option<Arc<Kept>>,
+    thumbnail: Option<Arc<Thumbnail>>,
+}
+
+/// A small copy of a picture, made from the first decoded form that is large enough.
+#[derive(Debug)]
+struct Thumbnail {
+    side: u32,
+    jpeg: OnceLock<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -69,7 +78,7 @@ impl Wants {
 impl Shared {
     /// For one model.
     pub fn alone(source: Source) -> Self {
-        Self { source, kept: None }
+        Self { source, kept: None, thumbnail: None }
     }
 
     /// For all models that want it.
@@ -79,7 +88,29 @@ impl Shared {
             return Self::alone(source);
         }
         let states = Mutex::new(vec![State::default(); wants.0.len()]);
-        Self { source, kept: Some(Arc::new(Kept { wants: wants.clone(), states })) }
+        Self { source, kept: Some(Arc::new(Kept { wants: wants.clone(), states })), thumbnail: None }
+    }
+
+    /// Makes a thumbnail of `side` from what the first model decodes.
+    pub fn with_thumbnail(self, side: u32) -> Self {
+        Self { thumbnail: Some(Arc::new(Thumbnail { side, jpeg: OnceLock::new() })), ..self }
+    }
+
+    /// Returns the thumbnail, if one is wanted; decodes the picture if no model has decoded it large enough. There is none
+    /// of a picture that cannot be decoded here.
+    pub fn thumbnail(&self) -> Option<Vec<u8>> {
+        let Thumbnail { side, jpeg } = &**self.thumbnail.as_ref()?;
+        jpeg.get().cloned().or_else(|| self.source.thumbnail(*side, None).ok())
+    }
+
+    fn draw(&self, picture: &Picture) {
+        if let Some(Thumbnail { side, jpeg }) = self.thumbnail.as_deref()
+            && jpeg.get().is_none()
+            && picture.shows(*side)
+            && let Ok(small) = picture.thumbnail(*side)
+        {
+            jpeg.get_or_init(|| small);
+        }
     }
 
     /// Where it comes from.
@@ -92,7 +123,13 @@ impl Shared {
     /// # Errors
     /// As [`Preprocess::load`].
     pub fn load(&self, by: &Preprocess, out: &mut [f32]) -> Result<()> {
-        let Some(kept) = &self.kept else { return by.load(&self.source, out) };
+        let Some(kept) = &self.kept else {
+            return by.decoded(&self.source, |picture| {
+                by.apply(picture, out)?;
+                self.draw(picture);
+                Ok(())
+            });
+        };
         by.check_len(out)?;
         if let Some(Pixels { pixels, place }) = kept.take(by) {
             by.normalize(&pixels, place, out);
@@ -100,6 +137,7 @@ impl Shared {
         }
         by.decoded(&self.source, |picture| {
             by.apply(picture, out)?;
+            self.draw(picture);
             kept.fill(|other| {
                 let keep = |pixels: &[[u8; 3]], place| Pixels { pixels: pixels.to_vec(), place };
                 picture.serves(other.at_least()).then(|| other.resampled(picture, keep)).transpose()
@@ -206,6 +244,30 @@ mod tests {
         assert!(Shared::new(jpeg(20, 20), &Wants::new([&one].into_iter())).kept.is_none());
         let pixels = Source::Pixels { name: "drawn".into(), picture: Arc::new(noise(20, 20)) };
         assert!(Shared::new(pixels, &Wants::new([&one, &one].into_iter())).kept.is_none());
+    }
+
+    #[test]
+    fn a_thumbnail_is_made_of_what_is_decoded_if_that_is_enough() {
+        let (small, large) = (preprocess(Resize::Squash, 8, 0.0), preprocess(Resize::Squash, 40, 0.0));
+        for (models, made) in [(vec![&small], false), (vec![&large], true), (vec![&small, &large], true)] {
+            let source = jpeg(200, 160);
+            let shared = Shared::new(source.clone(), &Wants::new(models.iter().copied())).with_thumbnail(64);
+            for by in models {
+                assert_eq!(tensor(by, |out| shared.load(by, out)), tensor(by, |out| by.load(&source, out)));
+            }
+            assert_eq!(shared.thumbnail.as_ref().unwrap().jpeg.get().is_some(), made);
+            let bytes: Arc<[u8]> = shared.thumbnail().unwrap().into();
+            let small = Source::Bytes { name: "small".into(), bytes }.decode(None).unwrap();
+            assert_eq!((small.width(), small.height()), (64, 51));
+            let full = Source::Bytes { name: "full".into(), bytes: source.thumbnail(64, None).unwrap().into() };
+            let full = full.decode(None).unwrap();
+            let apart = small.pixels().iter().zip(full.pixels()).map(|(a, b)| a.abs_diff(*b));
+            assert!(apart.map(u64::from).sum::<u64>() < 12 * small.pixels().len() as u64);
+        }
+        let pixels = Source::Pixels { name: "drawn".into(), picture: Arc::new(noise(20, 10)) };
+        let shared = Shared::new(pixels, &Wants::new([&small].into_iter()));
+        assert!(shared.thumbnail().is_none());
+        assert!(shared.with_thumbnail(64).thumbnail().is_some());
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! `_core.Engine`: an open catalog.
 
+use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use numpy::PyArray2;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyUserWarning};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
-use crate::engine::{Draft, Engine, Hit, Prepared, Rows, Search};
+use crate::engine::{Draft, Engine, Hit, Keep, Prepared, Rows, Search, Small};
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
 use crate::query::Query;
@@ -59,7 +60,8 @@ impl Drop for PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, encoders, *, create=true, read_only=false, busy_timeout=30.0))]
+    #[pyo3(signature = (path, encoders, *, create=true, read_only=false, busy_timeout=30.0, thumbnails=None, media=None))]
+    #[allow(clippy::too_many_arguments)] // Python's keywords
     fn new(
         py: Python<'_>,
         path: PathBuf,
@@ -67,13 +69,20 @@ impl PyEngine {
         create: bool,
         read_only: bool,
         busy_timeout: f64,
+        thumbnails: Option<bool>,
+        media: Option<bool>,
     ) -> PyResult<Self> {
         let encoders = encoders.iter().map(|encoder| encoder.get().share()).collect();
         let patience = Duration::try_from_secs_f64(busy_timeout);
         let patience =
             patience.map_err(|_| argument(format!("busy_timeout {busy_timeout}: give seconds, 0 or more")))?;
         let access = Access { create, read_only, patience };
-        let engine = waiting(py, || Engine::open(&path, encoders, &access))?;
+        let thumbnails = match thumbnails {
+            None => Small::Auto,
+            Some(true) => Small::All,
+            Some(false) => Small::None,
+        };
+        let engine = waiting(py, || Engine::open(&path, encoders, &access, &Keep { thumbnails, media }))?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
     }
 
@@ -124,6 +133,7 @@ impl PyEngine {
         }
         let prepared = prepared.expect("the first group is prepared even if it is empty");
         let added = waiting(py, || engine.commit(prepared))?;
+        tell(py, &engine)?;
         Ok((added.references, added.duplicates, added.replaced))
     }
 
@@ -134,7 +144,10 @@ impl PyEngine {
         folder: PathBuf,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        ingest::add_folder(py, &*self.open()?, folder, progress)?.into_pyobject(py)
+        let engine = self.open()?;
+        let report = ingest::add_folder(py, &engine, folder, progress)?;
+        tell(py, &engine)?;
+        report.into_pyobject(py)
     }
 
     #[pyo3(signature = (items, *, listed=false, upsert=false, total=None, progress=None))]
@@ -147,8 +160,10 @@ impl PyEngine {
         total: Option<usize>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        ingest::add_rows(py, &*self.open()?, ingest::Rows::new(items, listed, upsert)?, total, progress)?
-            .into_pyobject(py)
+        let engine = self.open()?;
+        let report = ingest::add_rows(py, &engine, ingest::Rows::new(items, listed, upsert)?, total, progress)?;
+        tell(py, &engine)?;
+        report.into_pyobject(py)
     }
 
     fn update(&self, py: Python<'_>, id: &Bound<'_, PyAny>, changes: &Bound<'_, PyDict>) -> PyResult<()> {
@@ -238,6 +253,25 @@ impl PyEngine {
         let ids = store::ids(&ids)?;
         let items = detached(py, || engine.get_all(&ids))?;
         items.iter().map(|item| store::item_row(py, item)).collect()
+    }
+
+    #[pyo3(signature = (id, reference=None))]
+    fn thumbnail<'py>(
+        &self,
+        py: Python<'py>,
+        id: &Bound<'py, PyAny>,
+        reference: Option<&str>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let engine = self.open()?;
+        let id = json::to_text(id, "id")?;
+        Ok(detached(py, || engine.thumbnail(&id, reference))?.map(|jpeg| PyBytes::new(py, &jpeg)))
+    }
+
+    #[pyo3(signature = (id, reference=None))]
+    fn original(&self, py: Python<'_>, id: &Bound<'_, PyAny>, reference: Option<&str>) -> PyResult<Option<PathBuf>> {
+        let engine = self.open()?;
+        let id = json::to_text(id, "id")?;
+        detached(py, || engine.original(&id, reference))
     }
 
     #[pyo3(signature = (id, *, model=None))]
@@ -417,7 +451,8 @@ impl PyEngine {
 
     fn compact(&self, py: Python<'_>) -> PyResult<()> {
         let engine = self.open()?;
-        waiting(py, || engine.compact())
+        waiting(py, || engine.compact())?;
+        tell(py, &engine)
     }
 
     fn close(&self, py: Python<'_>) {
@@ -432,6 +467,15 @@ impl PyEngine {
             Err(_) => format!("<Engine {} closed>", self.path.display()),
         }
     }
+}
+
+/// Warns of what has happened to the thumbnails, at the line that called `plushie_search.Engine`.
+fn tell(py: Python<'_>, engine: &Engine) -> PyResult<()> {
+    for notice in engine.notices() {
+        let notice = CString::new(notice.replace('\0', " "))?;
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), &notice, 2)?;
+    }
+    Ok(())
 }
 
 /// An item without its pictures.

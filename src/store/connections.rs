@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use rusqlite::Connection;
 
 use crate::error::{Error, Result};
+use crate::store::fork::Connected;
 use crate::store::open::{self, Opened};
 use crate::store::{Version, lock};
 
@@ -168,9 +169,10 @@ impl Connections {
             .map_err(|error| open::sql_error(&self.directory, &error))?;
         Ok(Version(self.closings.load(Ordering::SeqCst), version))
     }
+}
 
-    /// Closes every connection; the next calls open new ones.
-    pub(super) fn close(&self) {
+impl Connected for Connections {
+    fn close(&self) {
         self.closings.fetch_add(1, Ordering::SeqCst);
         lock(&self.readers).clear();
         *lock(&self.watcher) = None;

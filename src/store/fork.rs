@@ -9,17 +9,20 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::sync::{Mutex, TryLockError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use crate::picture;
-use crate::store::connections::{Connections, Identity};
+use crate::store::connections::Identity;
 use crate::store::lock;
 use crate::workers;
 
 /// How long to sleep before looking again; a fork takes a few milliseconds.
 const STEP: Duration = Duration::from_millis(1);
+
+/// A process, a file, and the connections.
+type Entry = (u32, Option<Identity>, Weak<dyn Connected>);
 
 /// The process that the state below belongs to.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
@@ -27,12 +30,19 @@ static PROCESS: AtomicU32 = AtomicU32::new(0);
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 /// Whether a thread is about to fork: then no thread may begin to use a connection.
 static FORKING: AtomicBool = AtomicBool::new(false);
-/// The open catalogs, and the process that opened each. Locked by active threads only, and so by none during a fork.
-static OPEN: Mutex<Vec<(u32, Identity, Weak<Connections>)>> = Mutex::new(Vec::new());
+/// What has connections open, the process that opened it, and its file if that must not be opened again in a child that
+/// was forked without [`before_fork`]. Locked by active threads only, and so by none during a fork.
+static OPEN: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
 thread_local! {
     /// Locks that many threads take for an instant, held by the thread that forks.
     static HELD: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
+}
+
+/// Has connections that must not come along into a child.
+pub(super) trait Connected: Send + Sync {
+    /// Closes every connection; the next calls open new ones.
+    fn close(&self);
 }
 
 /// The right to use connections, until it is dropped. Do not ask for a second one meanwhile.
@@ -67,11 +77,11 @@ pub(super) fn pending() -> bool {
     FORKING.load(Ordering::SeqCst)
 }
 
-/// Notes that this process has a catalog open.
-pub(super) fn register(connections: &Arc<Connections>) {
+/// Notes that this process may have connections open, to a catalog if its file is given.
+pub(super) fn register(connected: Weak<dyn Connected>, catalog: Option<Identity>) {
     let mut open = lock(&OPEN);
-    open.retain(|(_, _, connections)| connections.strong_count() > 0);
-    open.push((process::id(), connections.identity(), Arc::downgrade(connections)));
+    open.retain(|(_, _, connected)| connected.strong_count() > 0);
+    open.push((process::id(), catalog, connected));
 }
 
 /// Whether the process that this one was forked from had this file open, and forked without closing it.
@@ -84,10 +94,10 @@ pub(super) fn inherited(identity: Identity) -> bool {
     }
     // A thread of the parent may have held the lock when it was copied.
     match OPEN.try_lock() {
-        Ok(open) => open.iter().any(|(process, of, _)| *process != own && *of == identity),
+        Ok(open) => open.iter().any(|(process, of, _)| *process != own && *of == Some(identity)),
         Err(TryLockError::WouldBlock) => false,
         Err(TryLockError::Poisoned(open)) => {
-            open.into_inner().iter().any(|(process, of, _)| *process != own && *of == identity)
+            open.into_inner().iter().any(|(process, of, _)| *process != own && *of == Some(identity))
         }
     }
 }
@@ -104,9 +114,9 @@ pub fn before_fork() {
     while ACTIVE.load(Ordering::SeqCst) > 0 {
         thread::sleep(STEP);
     }
-    for (_, _, connections) in lock(&OPEN).iter() {
-        if let Some(connections) = connections.upgrade() {
-            connections.close();
+    for (_, _, connected) in lock(&OPEN).iter() {
+        if let Some(connected) = connected.upgrade() {
+            connected.close();
         }
     }
     HELD.set(Some(Box::new((workers::hold(), picture::hold()))));

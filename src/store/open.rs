@@ -222,7 +222,7 @@ fn peek(file: &Path) -> rusqlite::Result<Marks> {
 }
 
 /// The address of a file that SQLite reads without locks and without a log.
-fn immutable(file: &Path) -> String {
+pub(super) fn immutable(file: &Path) -> String {
     let mut address = String::from("file:");
     for byte in std::path::absolute(file).unwrap_or_else(|_| file.into()).as_os_str().as_encoded_bytes() {
         address.push_str(&format!("%{byte:02x}"));

@@ -1,5 +1,6 @@
 //! Questions to the catalog: each sees one committed state.
 
+use std::collections::HashSet;
 use std::fs;
 
 use rusqlite::types::{FromSql, Type};
@@ -233,6 +234,18 @@ impl Store {
             };
             let find = |&(item, reference)| statement.query_row([item, reference], entry).optional();
             Ok(found.iter().map(find).collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The digests of all references.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn digests(&self) -> Result<HashSet<[u8; 32]>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare("SELECT digest FROM refs")?;
+            let digests = statement.query_map([], |row| row.get(0))?;
+            Ok(digests.collect::<rusqlite::Result<_>>()?)
         })
     }
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
 from html import escape
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from .. import _core
 from .table import printable, shortened
@@ -34,22 +36,27 @@ class Shown(Protocol):
     def metadata(self) -> Mapping[str, Any]: ...
 
 
-def picture_grid(hits: Iterable[Shown], *, right: frozenset[str] = frozenset()) -> str:
-    """The hits as a grid of pictures with similarity bars, in HTML that needs nothing but itself.
+Small: TypeAlias = Callable[[Any], "bytes | None"]
+"""Called with a hit, and returns its picture as a JPEG file if there is one."""
 
-    Items in ``right`` are marked as what was looked for. Everything that comes from a catalog is escaped.
+
+def picture_grid(hits: Iterable[Shown], *, right: frozenset[str] = frozenset(), small: Small | None = None) -> str:
+    """Returns the hits as a grid of pictures with similarity bars, in HTML that needs nothing but itself.
+
+    Items in ``right`` are marked as right answers. Everything that comes from a catalog is escaped. ``small`` returns a
+    hit's picture as a JPEG file, in place of one that is not found by its name.
     """
-    cards = "".join(_card(hit, right=hit.item in right) for hit in hits)
+    cards = "".join(_card(hit, small, right=hit.item in right) for hit in hits)
     return f'<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start">{cards}</div>'
 
 
-def answer(head: str, hits: Iterable[Shown], *, warnings: Iterable[str] = ()) -> str:
+def answer(head: str, hits: Iterable[Shown], *, warnings: Iterable[str] = (), small: Small | None = None) -> str:
     """A heading, warnings, and the hits as a grid."""
     told = "".join(f"<p>⚠ {escape(printable(warning))}</p>" for warning in warnings)
-    return f"<p>{escape(head)}</p>{told}{picture_grid(hits)}"
+    return f"<p>{escape(head)}</p>{told}{picture_grid(hits, small=small)}"
 
 
-def _card(hit: Shown, *, right: bool) -> str:
+def _card(hit: Shown, small: Small | None, *, right: bool) -> str:
     share = round(100 * min(max(hit.score, 0.0), 1.0))
     details = [] if hit.label is None or hit.label == hit.item else [hit.label]
     details += [f"{key}: {_value(value)}" for key, value in hit.metadata.items() if value not in (None, "", [], {})]
@@ -58,7 +65,7 @@ def _card(hit: Shown, *, right: bool) -> str:
     return (
         f'<figure style="width:{THUMBNAIL}px;margin:0;padding:9px;outline:{ring};outline-offset:-1px;'
         f'border-radius:10px;box-sizing:content-box;overflow-wrap:anywhere;font:13px/1.45 system-ui,sans-serif">'
-        f"{thumbnail(hit.reference)}"
+        f"{thumbnail(hit.reference, small=partial(small, hit) if small else None)}"
         f'<figcaption><div style="display:flex;justify-content:space-between;gap:8px;margin-top:6px">'
         f"<b>{hit.rank}. {escape(printable(hit.item))}{' ✓' if right else ''}</b>"
         f'<span style="white-space:nowrap">{hit.score:.3f}</span></div>'
@@ -73,18 +80,22 @@ def _value(value: Any) -> str:
     return shortened(", ".join(map(str, value)) if isinstance(value, list) else str(value), 60)
 
 
-def thumbnail(path: str, *, side: int = THUMBNAIL) -> str:
-    """A picture file as an inline image of at most ``side`` pixels, or its name in a box if it cannot be shown."""
+def thumbnail(path: str, *, side: int = THUMBNAIL, small: Callable[[], bytes | None] | None = None) -> str:
+    """Returns a picture file as an inline image of at most ``side`` pixels, or its name in a box if it cannot be shown.
+
+    If there is no such file, or it is no picture any more, ``small`` is asked for a JPEG file in its place.
+    """
     name = escape(printable(path), quote=True)
-    try:
-        if os.path.isfile(path):
-            data = base64.b64encode(_core.thumbnail(path, side=side)).decode()
-            return (
-                f'<img src="data:image/jpeg;base64,{data}" alt="{name}" title="{name}" '
-                f'style="display:block;width:{side}px;height:{side}px;object-fit:contain;border-radius:6px">'
-            )
-    except (OSError, ValueError):
-        pass  # It has been moved or replaced since it was added: the hit stands, only its picture cannot be shown.
+    jpeg = None
+    # A picture that has been moved or replaced since it was added is none: the hit stands.
+    with suppress(OSError, ValueError):
+        jpeg = _core.thumbnail(path, side=side) if os.path.isfile(path) else None
+    jpeg = small() if jpeg is None and small is not None else jpeg
+    if jpeg is not None:
+        return (
+            f'<img src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" alt="{name}" title="{name}" '
+            f'style="display:block;width:{side}px;height:{side}px;object-fit:contain;border-radius:6px">'
+        )
     return (
         f'<div style="display:flex;align-items:center;justify-content:center;width:{side}px;height:{side}px;'
         f'border-radius:6px;background:rgba(128,128,128,.12);font-size:11px;text-align:center">{name}</div>'

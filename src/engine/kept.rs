@@ -1,0 +1,155 @@
+//! What an engine keeps of pictures besides their vectors: thumbnails, and originals that are nowhere else.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::engine::Engine;
+use crate::engine::keep::digest;
+use crate::error::{Error, Result, short};
+use crate::picture::Source;
+use crate::store::media::Media;
+use crate::store::thumbnails::{Key, LIMIT, SIDE, Thumbnails};
+use crate::store::{Access, Reference};
+
+/// What to keep of pictures that are added.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Their thumbnails.
+    pub thumbnails: Small,
+    /// Their originals; `None` keeps those that are not files.
+    pub media: Option<bool>,
+}
+
+/// Which thumbnails to keep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Small {
+    /// Those that fit into 2 GB.
+    #[default]
+    Auto,
+    /// All of them.
+    All,
+    /// None, and none is read.
+    None,
+}
+
+/// What an engine keeps, open.
+#[derive(Debug)]
+pub(super) struct Kept {
+    thumbnails: Option<Thumbnails>,
+    media: Media,
+    /// Whether originals are kept that are files, and those that are not.
+    originals: [bool; 2],
+}
+
+impl Kept {
+    pub(super) fn new(directory: &Path, access: &Access, keep: &Keep) -> Self {
+        let thumbnails = |limit| Some(Thumbnails::new(directory, access.read_only, limit));
+        Self {
+            thumbnails: match keep.thumbnails {
+                Small::Auto => thumbnails(Some(LIMIT)),
+                Small::All => thumbnails(None),
+                Small::None => None,
+            },
+            media: Media::new(directory),
+            originals: [keep.media.unwrap_or(false), keep.media.unwrap_or(true)],
+        }
+    }
+
+    /// The longer side of the thumbnails that are to be made, if they are.
+    pub(super) fn side(&self) -> Option<u32> {
+        self.thumbnails.as_ref().filter(|thumbnails| thumbnails.takes_more()).map(|_| SIDE)
+    }
+
+    /// Whether the original of a picture is to be written: it may be a file.
+    pub(super) fn wants(&self, file: bool) -> bool {
+        self.originals[usize::from(!file)]
+    }
+
+    /// Writes originals; all are on disk when this returns.
+    ///
+    /// # Errors
+    /// As [`Media::keep`].
+    pub(super) fn keep(&self, originals: &[(Source, [u8; 32])]) -> Result<()> {
+        self.media.keep(originals)
+    }
+
+    /// Copies originals into a copy of the catalog.
+    ///
+    /// # Errors
+    /// As [`Media::copy`].
+    pub(super) fn copy(&self, directory: &Path, digests: &HashSet<[u8; 32]>) -> Result<()> {
+        self.media.copy(&Media::new(directory), digests)
+    }
+
+    /// Adds thumbnails of pictures by their digests.
+    pub(super) fn show(&self, pictures: &[([u8; 32], &[u8])]) {
+        if let Some(thumbnails) = &self.thumbnails {
+            let key = |digest| Key { digest, view: 0 };
+            thumbnails.put(&pictures.iter().map(|(digest, jpeg)| (key(*digest), *jpeg)).collect::<Vec<_>>());
+        }
+    }
+}
+
+impl Engine {
+    /// A small copy of a reference as a JPEG file, at most 256 pixels on the longer side: the stored one, or one that is
+    /// made of the original if that can be found. `reference` is its name or its digest in hexadecimal; the first one by
+    /// default.
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`], [`Error::UnknownReference`].
+    pub fn thumbnail(&self, id: &str, reference: Option<&str>) -> Result<Option<Vec<u8>>> {
+        let found = self.reference(id, reference)?;
+        let key = Key { digest: found.digest, view: 0 };
+        if let Some(jpeg) = self.kept.thumbnails.as_ref().and_then(|thumbnails| thumbnails.get(key)) {
+            return Ok(Some(jpeg));
+        }
+        let jpeg = self.file(&found).and_then(|path| Source::Path(path).thumbnail(SIDE, None).ok());
+        if let Some(jpeg) = &jpeg {
+            self.kept.show(&[(found.digest, jpeg)]);
+        }
+        Ok(jpeg)
+    }
+
+    /// The file of a reference's original: its copy in `media/`, or the file that it was added from if that still has the
+    /// same content. `reference` is as for [`thumbnail`](Self::thumbnail).
+    ///
+    /// # Errors
+    /// [`Error::UnknownItem`], [`Error::UnknownReference`].
+    pub fn original(&self, id: &str, reference: Option<&str>) -> Result<Option<PathBuf>> {
+        Ok(self.file(&self.reference(id, reference)?))
+    }
+
+    /// Removes thumbnails and originals that no reference has any more.
+    pub(super) fn prune(&self) -> Result<()> {
+        if let Some(thumbnails) = &self.kept.thumbnails {
+            thumbnails.retain(|| self.store.digests())?;
+        }
+        self.kept.media.retain(&self.store.digests()?)?;
+        Ok(())
+    }
+
+    /// What has happened to the thumbnails since the last call, once for each kind of thing.
+    pub fn notices(&self) -> Vec<String> {
+        self.kept.thumbnails.as_ref().map(Thumbnails::notices).unwrap_or_default()
+    }
+
+    fn reference(&self, id: &str, reference: Option<&str>) -> Result<Reference> {
+        let item = self.get(id)?;
+        let wanted = reference.map(|name| (name, digest(name)));
+        let is_it =
+            |held: &Reference| wanted.is_none_or(|(name, digest)| held.name == name || Some(held.digest) == digest);
+        item.references.into_iter().find(is_it).ok_or_else(|| match reference {
+            Some(name) => Error::UnknownReference { item: id.to_owned(), reference: name.to_owned() },
+            None => Error::argument(format!("item {} has no reference", short(id))),
+        })
+    }
+
+    fn file(&self, reference: &Reference) -> Option<PathBuf> {
+        let named = || {
+            let path = PathBuf::from(&reference.name);
+            let same = path.is_absolute() && Source::Path(path.clone()).digest().ok() == Some(reference.digest);
+            same.then_some(path)
+        };
+        self.kept.media.find(&reference.digest).or_else(named)
+    }
+}
