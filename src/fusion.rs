@@ -1,7 +1,7 @@
 //! Fuses the scores of several models and groups references by item. Pure functions.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::vectors::Vectors;
 
@@ -79,10 +79,10 @@ pub fn reciprocal_ranks(candidates: &mut [Candidate], lists: &[(&[f32], f32)]) {
 pub fn group(mut candidates: Vec<Candidate>, k: usize, min_score: f32, aggregate: Aggregate) -> Vec<Candidate> {
     match aggregate {
         Aggregate::Max => {}
-        Aggregate::Mean => candidates = aggregated(&candidates, |_| 1.0),
+        Aggregate::Mean => candidates = aggregated(candidates, |_| 1.0),
         Aggregate::Softmax { temperature } => {
             // Below the best score, so that no power overflows.
-            candidates = aggregated(&candidates, |below| (below / f64::from(temperature)).exp());
+            candidates = aggregated(candidates, |below| (below / f64::from(temperature)).exp());
         }
     }
     candidates.retain(|candidate| candidate.score >= min_score);
@@ -102,27 +102,21 @@ pub fn group(mut candidates: Vec<Candidate>, k: usize, min_score: f32, aggregate
 
 /// Returns one candidate for each item: its best, with the mean of all its scores, where `weight` weighs a score by its
 /// distance to the best one.
-fn aggregated(candidates: &[Candidate], weight: impl Fn(f64) -> f64) -> Vec<Candidate> {
-    let mut best: HashMap<i64, Candidate> = HashMap::new();
-    for candidate in candidates {
-        let known = best.entry(candidate.item).or_insert(*candidate);
-        if better(candidate, known).is_lt() {
-            *known = *candidate;
+fn aggregated(mut candidates: Vec<Candidate>, weight: impl Fn(f64) -> f64) -> Vec<Candidate> {
+    // Stable sorting is quick here: references of an item were mostly added together.
+    candidates.sort_by_key(|candidate| candidate.item);
+    let of_item = |all: &[Candidate]| {
+        let best = all.iter().min_by(|a, b| better(a, b)).expect("a chunk has a candidate");
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for candidate in all {
+            let score = f64::from(candidate.score);
+            let weight = weight(score - f64::from(best.score));
+            sum += weight * score;
+            weights += weight;
         }
-    }
-    let mut sums: HashMap<i64, (f64, f64)> = HashMap::with_capacity(best.len());
-    for candidate in candidates {
-        let score = f64::from(candidate.score);
-        let weight = weight(score - f64::from(best[&candidate.item].score));
-        let (sum, weights) = sums.entry(candidate.item).or_default();
-        *sum += weight * score;
-        *weights += weight;
-    }
-    let mean = |(item, candidate)| {
-        let (sum, weights) = sums[&item];
-        Candidate { score: (sum / weights) as f32, ..candidate }
+        Candidate { score: (sum / weights) as f32, ..*best }
     };
-    best.into_iter().map(mean).collect()
+    candidates.chunk_by(|a, b| a.item == b.item).map(of_item).collect()
 }
 
 fn better(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {

@@ -611,7 +611,9 @@ class Engine:
         columns = {name: _core.each_vector(array, f"vector[{name!r}]") for name, array in vector.items()}
         lengths = {len(array) for array, _ in columns.values()}
         if len(lengths) > 1:
-            raise ValueError("each part of a search needs a vector for each query: the arrays differ in length")
+            raise ValueError(
+                "each part of a search needs a vector and a weight for each query: the arrays differ in length"
+            )
         rows = [
             ([], [], [], [((name, array[number]), 1.0) for name, (array, _) in columns.items()])
             for number in range(max(lengths, default=0))

@@ -127,5 +127,5 @@ def _is_pair(part: Any) -> bool:
         isinstance(part, (list, tuple))
         and len(part) == 2
         and isinstance(part[1], numbers.Real)
-        and not isinstance(part[0], numbers.Real)
+        and (isinstance(part, tuple) or not isinstance(part[0], numbers.Real))
     )

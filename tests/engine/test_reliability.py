@@ -452,7 +452,12 @@ def test_an_entry_that_was_changed_is_told_with_its_item(toy_model: Path, tmp_pa
     with ps.Engine(path, model=toy_model, threads=1) as engine:
         for id, what in [("a1", "metadata"), ("a2", "label")]:
             words = f'the {what} of item "{id}" is damaged .*; update or remove that item'
-            for look in (lambda id=id: engine.get(id), lambda id=id: engine.search_vector(vectors(int(id[1]))[0], k=1)):
+            # A hit reads its metadata when it is asked for them.
+            query = vectors(int(id[1]))[0]
+            for look in (
+                lambda id=id: engine.get(id),
+                lambda query=query: engine.search_vector(query, k=1)[0].metadata,
+            ):
                 with pytest.raises(ps.CatalogError, match=words):
                     look()
         engine.update("a1", metadata={"price": 3})

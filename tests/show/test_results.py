@@ -1,5 +1,7 @@
 """Hits as tables, picture grids, dicts and data frames."""
 
+import copy
+import pickle
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,17 +14,19 @@ from plushie_search import Hit, Item, Reference, Report, Results
 from plushie_search.show.grid import picture_grid
 from plushie_search.show.table import columns, printable, table
 
-ROWS = [
-    ("bear-1", 0.9125, "photos/bear-1/a.jpg", "bear", {"price": 12.5}),
-    ("小熊-001", 0.5, "photos/小熊-001/1.jpg", "熊", {}),
-    ("cat", -0.25, "cat.jpg", None, {}),
+HITS = [
+    Hit(1, "bear-1", 0.9125, reference="photos/bear-1/a.jpg", label="bear", metadata={"price": 12.5}),
+    Hit(2, "小熊-001", 0.5, reference="photos/小熊-001/1.jpg", label="熊"),
+    Hit(3, "cat", -0.25, reference="cat.jpg", scores={"toy": -0.5, "eye": 0.25}, text="a cat", digest="0a" * 32),
 ]
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 
 
 def test_results_are_a_sequence_of_hits() -> None:
-    results = Results(ROWS, query="a bear")
-    assert results[0] == Hit(1, "bear-1", 0.9125, "photos/bear-1/a.jpg", "bear", {"price": 12.5})
+    results = Results(HITS, query="a bear")
+    assert results[0] == Hit(
+        1, "bear-1", 0.9125, reference="photos/bear-1/a.jpg", label="bear", metadata={"price": 12.5}
+    )
     assert results[-1].rank == 3
     assert [hit.item for hit in results] == ["bear-1", "小熊-001", "cat"]
     assert len(results) == 3
@@ -32,7 +36,7 @@ def test_results_are_a_sequence_of_hits() -> None:
 
 
 def test_a_slice_keeps_ranks_and_query() -> None:
-    later = Results(ROWS, query="a bear")[1:]
+    later = Results(HITS, query="a bear")[1:]
     assert isinstance(later, Results)
     assert later.query == "a bear"
     assert [hit.rank for hit in later] == [2, 3]
@@ -40,13 +44,13 @@ def test_a_slice_keeps_ranks_and_query() -> None:
 
 
 def test_results_compare_by_their_hits() -> None:
-    assert Results(ROWS, query="a") == Results(list(ROWS), query="b")
-    assert Results(ROWS) != Results(ROWS[:2])
-    assert Results(ROWS) != ROWS
+    assert Results(HITS, query="a") == Results(list(HITS), query="b")
+    assert Results(HITS) != Results(HITS[:2])
+    assert Results(HITS) != HITS
 
 
 def test_table_of_hits() -> None:
-    assert repr(Results(ROWS, query="a bear")) == (
+    assert repr(Results(HITS, query="a bear")) == (
         "3 hits for 'a bear'\n"
         "#  item      score   label  reference\n"
         "1  bear-1    0.912   bear   photos/bear-1/a.jpg\n"
@@ -79,34 +83,94 @@ def test_table_cuts_what_is_too_wide() -> None:
     assert {columns(line) for line in lines[1:]} == {43 + 2 + 1}
     assert lines[1] == "熊" * 21 + "…  x"
     long_path = "/home/someone/pictures/" + "folder/" * 10 + "bear.jpg"
-    assert "…/folder/folder/folder/folder/bear.jpg" in repr(Results([("bear", 1.0, long_path, None, {})]))
+    assert "…/folder/folder/folder/folder/bear.jpg" in repr(Results([Hit(1, "bear", 1.0, reference=long_path)]))
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
     assert printable("a\x1b[31m\n\u202e\udcff") == "a\\x1b[31m\\n\\u202e\\udcff"
-    assert repr(Results([("a\x1b[2J", 1.0, "x\ny", "\t", {})])).count("\n") == 2
+    assert repr(Results([Hit(1, "a\x1b[2J", 1.0, reference="x\ny", label="\t")])).count("\n") == 2
 
 
 def test_dicts_and_pandas() -> None:
-    results = Results(ROWS, query="a bear")
+    results = Results(HITS, query="a bear")
     dicts = results.to_dicts()
     assert dicts[0] == {
         "rank": 1,
         "item": "bear-1",
         "score": 0.9125,
+        "scores": {},
+        "probability": None,
         "reference": "photos/bear-1/a.jpg",
+        "digest": "00" * 32,
         "label": "bear",
+        "text": None,
         "metadata": {"price": 12.5},
     }
+    assert list(dicts[2]["scores"].items()) == [("toy", -0.5), ("eye", 0.25)]
     frame = results.to_pandas()
     assert list(frame["item"]) == ["bear-1", "小熊-001", "cat"]
-    assert list(Results([]).to_pandas().columns) == ["rank", "item", "score", "reference", "label", "metadata"]
+    assert list(Results([]).to_pandas().columns) == list(frame.columns) == list(dicts[0])
+
+
+def test_arrow() -> None:
+    pytest.importorskip("pyarrow")
+    table = Results(HITS).to_arrow()
+    assert table.column_names == list(HITS[0].to_dict()) == Results([]).to_arrow().column_names
+    assert table.schema == Results([]).to_arrow().schema
+    rows = table.to_pylist()
+    assert [row["score"] for row in rows] == [0.9125, 0.5, -0.25]
+    assert (rows[0]["metadata"], rows[2]["digest"], rows[2]["text"]) == ('{"price": 12.5}', "0a" * 32, "a cat")
+    assert (rows[2]["scores"], rows[1]["label"]) == ([("toy", -0.5), ("eye", 0.25)], "熊")
+    with_vectors = Hit(1, "cat", 1.0, scores={"toy": 1.0}, vectors={"toy": np.float32([0.6, 0.8])})
+    [row] = Results([with_vectors]).to_arrow().to_pylist()
+    assert row["vectors"] == [("toy", pytest.approx([0.6, 0.8]))]
+
+
+def test_a_hit_is_a_value() -> None:
+    cat = HITS[2]
+    same = Hit(3, "cat", -0.25, reference="cat.jpg", scores={"toy": -0.5, "eye": 0.25}, text="a cat", digest="0a" * 32)
+    assert (cat == same, cat != same, cat == HITS[1], cat == "cat") == (True, False, False, False)
+    assert pickle.loads(pickle.dumps(cat)) == copy.deepcopy(cat) == cat
+    assert cat.metadata is cat.metadata
+    assert repr(Hit(1, "a", 0.5, label="b")) == (
+        f"Hit(rank=1, item='a', score=0.5, scores={{}}, probability=None, reference='', digest='{'00' * 32}', "
+        "label='b', text=None, metadata={})"
+    )
+    with pytest.raises(AttributeError):
+        cat.rank = 2  # type: ignore[misc]
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(cat)
+    for digest in ("00" * 31, "0g" * 32, "é" * 32):
+        with pytest.raises(ValueError, match="give 64 hexadecimal digits"):
+            Hit(1, "a", 0.5, digest=digest)
+
+
+def test_a_hit_may_have_vectors() -> None:
+    vectors = {"toy": np.float32([0.6, 0.8]), "eye": np.float32([1, 0, 0])}
+    hit = Hit(1, "cat", 0.9, scores={"toy": 0.8, "eye": 1.0}, probability=0.75, vectors=vectors)
+    assert hit.vectors is not None
+    assert [(name, vector.dtype, vector.tolist()) for name, vector in hit.vectors.items()] == [
+        (name, np.float32, vector.tolist()) for name, vector in vectors.items()
+    ]
+    again = pickle.loads(pickle.dumps(hit))
+    assert (again == hit, again.probability) == (True, 0.75)
+    assert hit != Hit(1, "cat", 0.9, scores={"toy": 0.8, "eye": 1.0}, probability=0.75)
+    assert hit.to_dict()["vectors"] == {name: vector.tolist() for name, vector in vectors.items()}
+    assert HITS[0].vectors is None
+    with pytest.raises(ValueError, match="vectors needs the models of scores"):
+        Hit(1, "cat", 0.9, vectors=vectors)
+
+
+def test_without_pyarrow_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match="pip install pyarrow"):
+        Results(HITS).to_arrow()
 
 
 def test_without_pandas_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="pip install pandas"):
-        Results(ROWS).to_pandas()
+        Results(HITS).to_pandas()
 
 
 class Page(HTMLParser):
@@ -132,7 +196,7 @@ class Page(HTMLParser):
 def test_picture_grid_shows_thumbnails(tmp_path: Path) -> None:
     path = tmp_path / "bär & <bear>.png"
     Image.new("RGB", (640, 320), (200, 30, 40)).save(path)
-    page = Page(Results([("bear", 0.75, str(path), None, {"price": 12.5})], query="q")._repr_html_())
+    page = Page(Results([Hit(1, "bear", 0.75, reference=str(path), metadata={"price": 12.5})], query="q")._repr_html_())
     [image] = page.images
     assert image["alt"] == str(path)
     assert image["src"] is not None
@@ -148,7 +212,7 @@ def test_thumbnails_are_small(tmp_path: Path) -> None:
 
     path = tmp_path / "bear.png"
     Image.new("RGB", (640, 320), (200, 30, 40)).save(path)
-    source = Page(Results([("bear", 0.75, str(path), None, {})])._repr_html_()).images[0]["src"]
+    source = Page(Results([Hit(1, "bear", 0.75, reference=str(path))])._repr_html_()).images[0]["src"]
     assert source is not None
     with Image.open(BytesIO(b64decode(source.partition(",")[2]))) as picture:
         assert picture.size == (200, 100)
@@ -156,16 +220,18 @@ def test_thumbnails_are_small(tmp_path: Path) -> None:
 
 
 def test_everything_from_the_catalog_is_escaped() -> None:
-    html = Results([(EVIL, 0.5, EVIL, "label " + EVIL, {EVIL: EVIL})], query=EVIL)._repr_html_()
+    html = Results(
+        [Hit(1, EVIL, 0.5, reference=EVIL, label="label " + EVIL, metadata={EVIL: EVIL})], query=EVIL
+    )._repr_html_()
     page = Page(html)
     assert page.images == []
     assert "script" not in page.tags
     assert page.text.count("onerror=alert(1)") == 6
 
 
-@pytest.mark.parametrize("name", ["gone.jpg", "array", "a\0b", "\udcff.jpg"])
+@pytest.mark.parametrize("name", ["gone.jpg", "array", "a\0b"])
 def test_a_picture_that_is_gone_shows_its_name(name: str) -> None:
-    page = Page(Results([("bear", 0.5, name, None, {})])._repr_html_())
+    page = Page(Results([Hit(1, "bear", 0.5, reference=name)])._repr_html_())
     assert page.images == []
     assert printable(name) in page.text
 
@@ -173,11 +239,11 @@ def test_a_picture_that_is_gone_shows_its_name(name: str) -> None:
 def test_a_reference_that_is_no_picture_any_more_shows_its_name(tmp_path: Path) -> None:
     path = tmp_path / "fake.jpg"
     path.write_text("not a picture")
-    assert Page(Results([("bear", 0.5, str(path), None, {})])._repr_html_()).images == []
+    assert Page(Results([Hit(1, "bear", 0.5, reference=str(path))])._repr_html_()).images == []
 
 
 def test_right_items_are_marked() -> None:
-    html = picture_grid(Results(ROWS), right=frozenset({"cat"}))
+    html = picture_grid(Results(HITS), right=frozenset({"cat"}))
     assert html.count("✓") == 1
     assert "3. cat ✓" in html
 
