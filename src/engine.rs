@@ -250,7 +250,8 @@ impl Engine {
     /// [`Error::Catalog`] when the catalog cannot be read.
     pub fn stats(&self) -> Result<Map<String, Value>> {
         let stored = self.store.stats()?;
-        let indexed = self.current()?.index.len();
+        let state = self.current()?;
+        let (indexed, index_bytes) = (state.index.len(), state.index.bytes());
         let others = self.store.held()?.into_iter().filter(|held| !self.models.contains(&held.row));
         let model = |encoder: &Arc<Encoder>| {
             let model = encoder.model();
@@ -281,6 +282,7 @@ impl Engine {
             "dimension": first.dim(),
             "languages": first.languages(),
             "index": "exact",
+            "index_bytes": index_bytes,
             "indexed": indexed,
             "threads": self.workers().current_num_threads(),
             "device": device,

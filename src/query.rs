@@ -1,12 +1,14 @@
 //! Encodes queries: their pictures, texts, items and vectors become one unit vector for each model.
 
+use std::borrow::Cow;
+
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::picture::Source;
 use crate::vectors::Vectors;
 use crate::words;
 
-/// What a query is made of, each part with a weight. A negative weight means "and not like this".
+/// The parts of a query, each with a weight. A negative weight means "and not like this".
 #[derive(Clone, Default)]
 pub struct Parts {
     /// Pictures.
@@ -28,7 +30,7 @@ pub struct Given {
     pub values: Vec<f32>,
 }
 
-/// What to look for.
+/// Pictures, texts, items and vectors to look for.
 #[derive(Clone, Default)]
 pub struct Query(Parts);
 
@@ -113,8 +115,8 @@ impl Query {
         let mut batches: Vec<Batch> = Vec::new();
         for (number, query) in queries.iter().enumerate() {
             let sum = |(by, (seen, read)): (&Lookup<'_>, &mut (_, _))| {
-                let given = query.given(by, number, &stored)?;
-                query.sum(by, number, seen, read, given)
+                let given = query.given(by, &stored)?;
+                query.sum(by, number, seen, read, &given)
             };
             let sums = lookups.iter().zip(&mut rows).map(sum).filter_map(Result::transpose);
             let sums: Vec<Sum> = sums.collect::<Result<_>>()?;
@@ -136,16 +138,11 @@ impl Query {
         Ok(batches)
     }
 
-    /// The items and vectors of it that one model looks up, each with its weight and what errors call it.
-    fn given(
-        &self,
-        by: &Lookup<'_>,
-        number: usize,
-        stored: &impl Fn(&str, usize) -> Result<Vec<f32>>,
-    ) -> Result<Vec<(Vec<f32>, f32, String)>> {
+    /// The items and vectors of it that one model looks up.
+    fn given(&self, by: &Lookup<'_>, stored: &impl Fn(&str, usize) -> Result<Vec<f32>>) -> Result<Vec<Raw<'_>>> {
         let mut given = Vec::new();
         for (id, weight) in self.0.items.iter().filter(|_| by.items) {
-            given.push((stored(id, by.space)?, *weight, format!("the mean vector of item {id:?}")));
+            given.push(Raw { values: Cow::Owned(stored(id, by.space)?), weight: *weight, item: Some(id) });
         }
         let looks_up = |model: &Option<String>| model.as_ref().map_or(by.unnamed, |model| *model == by.name);
         for (Given { values, .. }, weight) in self.0.vectors.iter().filter(|(given, _)| looks_up(&given.model)) {
@@ -156,7 +153,7 @@ impl Query {
                     by.encoder.dim()
                 )));
             }
-            given.push((values.clone(), *weight, format!("vector {number}")));
+            given.push(Raw { values: Cow::Borrowed(values), weight: *weight, item: None });
         }
         Ok(given)
     }
@@ -169,32 +166,26 @@ impl Query {
         number: usize,
         seen: &mut impl Iterator<Item = &'a [f32]>,
         read: &mut impl Iterator<Item = &'a [f32]>,
-        mut given: Vec<(Vec<f32>, f32, String)>,
+        given: &[Raw<'_>],
     ) -> Result<Option<Sum>> {
         let images = self.0.images.iter().map(|(_, weight)| *weight).filter(|_| by.images).zip(seen);
         let texts = self.0.texts.iter().map(|(_, weight)| *weight).filter(|_| by.texts).zip(read);
         let encoded: Vec<(f32, &[f32])> = images.chain(texts).collect();
         let dim = by.encoder.dim();
-        let weights = encoded.iter().map(|(weight, _)| weight).chain(given.iter().map(|(_, weight, _)| weight));
+        let weights = encoded.iter().map(|(weight, _)| weight).chain(given.iter().map(|raw| &raw.weight));
         let weights: f32 = weights.map(|weight| weight.abs()).sum();
-        let vector = match (&encoded[..], &mut given[..]) {
+        let vector = match (&encoded[..], given) {
             ([], []) => return Ok(None),
             // Scaled once, so that not a bit of it changes.
-            ([], [(values, weight, name)]) => {
-                if *weight < 0.0 {
-                    values.iter_mut().for_each(|value| *value = -*value);
-                }
-                Vectors::normalize_named(dim, std::mem::take(values), |_| name.clone())?
-            }
+            ([], [raw]) => raw.unit(dim, raw.weight.signum(), number)?,
             (encoded, given) => {
                 let mut sum = vec![0.0; dim];
                 let mut add = |weight: f32, row: &[f32]| {
                     sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
                 };
                 encoded.iter().for_each(|(weight, row)| add(*weight, row));
-                for (values, weight, name) in given {
-                    let unit = Vectors::normalize_named(dim, std::mem::take(values), |_| name.clone())?;
-                    add(*weight, unit.as_slice());
+                for raw in given {
+                    add(raw.weight, raw.unit(dim, 1.0, number)?.as_slice());
                 }
                 if sum.iter().map(|value| value * value).sum::<f32>() < 1e-12 {
                     return Err(Error::argument(format!(
@@ -205,6 +196,24 @@ impl Query {
             }
         };
         Ok(Some(Sum { space: by.space, vector, weight: by.weight.unwrap_or(weights) }))
+    }
+}
+
+/// An item's mean or a given vector, of any length.
+struct Raw<'a> {
+    values: Cow<'a, [f32]>,
+    weight: f32,
+    item: Option<&'a str>,
+}
+
+impl Raw<'_> {
+    /// It, or its opposite if the sign is -1, as a unit vector in query `number`.
+    fn unit(&self, dim: usize, sign: f32, number: usize) -> Result<Vectors> {
+        let name = |_| match self.item {
+            Some(id) => format!("the mean vector of item {id:?}"),
+            None => format!("vector {number}"),
+        };
+        Vectors::normalize_named(dim, self.values.iter().map(|value| sign * value).collect(), name)
     }
 }
 

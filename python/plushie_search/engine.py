@@ -11,6 +11,8 @@ from itertools import tee, zip_longest
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
+import numpy as np
+
 from . import _core, forks, hub
 from .evaluate.run import evaluate
 from .paths import expanded
@@ -22,7 +24,6 @@ from .service import Remote, one_each
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Unpack
 
@@ -604,9 +605,13 @@ class Engine:
         Raises:
             ValueError: The numbers or models do not fit, or a vector has NaN or no length.
         """
+        rows: list[_QueryRow]
+        if isinstance(vector, np.ndarray) and vector.ndim == 1 and vector.dtype.kind == "f":
+            rows = [([], [], [], [((None, vector), 1.0)])]
+            return self._search(True, rows, ["vector"], options, self._models[0])
         if not isinstance(vector, Mapping):
             array, single = _core.each_vector(vector, "vector")
-            rows: list[_QueryRow] = [([], [], [], [((None, row), 1.0)]) for row in array]
+            rows = [([], [], [], [((None, row), 1.0)]) for row in array]
             return self._search(single, rows, ["vector"] * len(rows), options, self._models[0])
         columns = {name: _core.each_vector(array, f"vector[{name!r}]") for name, array in vector.items()}
         lengths = {len(array) for array, _ in columns.values()}
@@ -660,8 +665,10 @@ class Engine:
         """
         found = self._core.search(rows, **options)
         where, models = options.get("where"), options.get("models")
-        words = [[text] for text in texts] if texts else [[text for text, _ in row[1]] for row in rows]
-        notes = self._unread(words, models) if any(words) else []
+        notes = []
+        if texts or any(row[1] for row in rows):
+            words = [[text] for text in texts] if texts else [[text for text, _ in row[1]] for row in rows]
+            notes = self._unread(words, models)
         names = [_names(models)] if models else asked
         if single and not notes and (found[0] or not where):
             return Results(found[0], query=shown[0], model=names[0], thumbnails=self.thumbnail)

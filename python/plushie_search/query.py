@@ -1,4 +1,4 @@
-"""Queries, and what a search may be told about them."""
+"""Queries, and the options of a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-//! What searches share in memory: one state of the catalog at a time, which a commit replaces.
+//! Keeps the state of the catalog that searches share; a commit replaces it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -146,7 +146,7 @@ impl Writer {
 }
 
 impl State {
-    /// Returns what to show of `(item, reference)` rows; `None` for what was removed meanwhile.
+    /// Returns the entries to show for `(item, reference)` rows; `None` for rows that were removed meanwhile.
     ///
     /// # Errors
     /// Those of the store.

@@ -76,7 +76,7 @@ impl Engine {
         let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
         let mut found: Vec<Option<Found<'_>>> = queries.iter().map(|_| None).collect();
         for batch in &batches {
-            let models: Arc<[String]> = batch.parts.iter().map(|part| self.names()[part.space].to_owned()).collect();
+            let models: Arc<[String]> = batch.parts.iter().map(|part| self.name(part.space).to_owned()).collect();
             // A query's own items are taken out of what was found.
             let items = batch.queries.iter().map(|number| queries[*number].items().len()).max().unwrap_or_default();
             let candidates =
@@ -113,7 +113,7 @@ impl Engine {
         })
     }
 
-    /// What candidates are to people. One that was removed since the scan is left out.
+    /// Shows candidates as hits; leaves out those that were removed since the scan.
     fn hits(&self, state: &State, queries: &[Query], found: &[Found<'_>], search: &Search) -> Result<Vec<Vec<Hit>>> {
         let rows: Vec<(i64, i64)> =
             found.iter().flat_map(|found| &found.candidates).map(|found| (found.item, found.reference)).collect();
@@ -133,16 +133,19 @@ impl Engine {
         Ok(answers)
     }
 
-    /// The mean of an item's vectors of a model.
+    /// Returns the mean of an item's vectors in a space.
     fn item_vector(&self, id: &str, space: usize) -> Result<Vec<f32>> {
-        let name = self.names()[space].to_owned();
-        let vectors = self.vectors(id, Some(&name))?;
+        let vectors = self.vectors(id, Some(self.name(space)))?;
         let mut sum = vec![0.0_f64; vectors.dim()];
         for row in vectors.rows() {
             sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
         }
         let count = vectors.len().max(1) as f64;
         Ok(sum.into_iter().map(|sum| (sum / count) as f32).collect())
+    }
+
+    fn name(&self, space: usize) -> &str {
+        self.encoders[space].model().name()
     }
 
     /// Models by their numbers, each with its weight.
@@ -167,7 +170,7 @@ impl Engine {
         let mut lookups: Vec<Lookup<'_>> = Vec::new();
         let by = |space: usize, weight| Lookup {
             encoder: &self.encoders[space],
-            name: self.encoders[space].model().name(),
+            name: self.name(space),
             space,
             images: false,
             texts: false,
@@ -227,9 +230,9 @@ impl Engine {
             }
         }
         for query in queries.iter().filter(|query| query.is_named_vectors()) {
-            let lacks = |(space, _): &&(usize, f32)| query.named().all(|name| name != self.names()[*space]);
+            let lacks = |(space, _): &&(usize, f32)| query.named().all(|name| name != self.name(*space));
             if let Some((space, _)) = weights.iter().find(lacks) {
-                return Err(Error::argument(format!("model {:?} has a weight, but no vectors", self.names()[*space])));
+                return Err(Error::argument(format!("model {:?} has a weight, but no vectors", self.name(*space))));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Converts Python's queries, and what a search may be told.
+//! Converts Python's queries and the options of a search.
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};

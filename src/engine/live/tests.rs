@@ -81,7 +81,7 @@ fn one_thread_reads_a_commit_for_all() {
             let threads: Vec<_> = (0..16).map(|_| scope.spawn(look)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        // Whoever read the changes again would have made another state, for the first one is in use.
+        // To read the changes again would have made another state, for the first one is in use.
         assert!(states.iter().all(|state| Arc::ptr_eq(state, &states[0])));
         assert_eq!(states[0].index.len(), round as usize + 1);
     }
