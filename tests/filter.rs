@@ -251,7 +251,8 @@ proptest! {
         let store = Store::open(home.path(), &Access::default()).unwrap();
         let new = |toy: &Toy| -> i64 {
             let (label, text) = (toy.label.as_deref(), toy.text.as_deref());
-            let item = NewItem { id: &toy.id, label, text, metadata: Some(&toy.metadata), references: Vec::new(), exactly: None };
+            let item =
+                NewItem { id: &toy.id, label, text, metadata: Some(&toy.metadata), ..NewItem::default() };
             store.add(&item).unwrap().row
         };
         let rows: Vec<i64> = toys.iter().map(new).collect();

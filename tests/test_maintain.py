@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,9 @@ def numbered(engine: ps.Engine, count: int) -> list[str]:
 # Removing
 
 
-def test_one_reference_is_removed_by_name_or_digest(engine: ps.Engine, tmp_path: Path) -> None:
+def test_one_reference_is_removed_by_name_or_digest(
+    engine: ps.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths = []
     for name, color in (("a", (9, 9, 200)), ("b", (9, 200, 9)), ("c", (200, 9, 9))):
         path = tmp_path / f"{name}.png"
@@ -72,7 +74,10 @@ def test_one_reference_is_removed_by_name_or_digest(engine: ps.Engine, tmp_path:
         engine.remove_reference("x", "0" * 64)
     query = unit(toy.color_vector((9, 9, 200))[None])[0]
     assert engine.search_vector(query, k=1)[0].score == pytest.approx(1, abs=1e-6)
-    assert engine.remove_reference("x", paths[0]) == 2
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyError, match=r'item "x" has no reference "none\.png"'):
+        engine.remove_reference("x", "none.png")
+    assert engine.remove_reference("x", "a.png") == 2
     assert engine.get("x").references == (b, c)
     assert engine.search_vector(query, k=1)[0].score < 0.99
     assert engine.remove_reference("x", b.digest.upper()) == 1
@@ -233,7 +238,7 @@ def test_iteration_goes_on_while_items_come_and_go(engine: ps.Engine) -> None:
     assert first + rest == [f"i{n}" for n in range(30) if n not in (12, 29)] + ["late"]
     for batch in (0, -1):
         with pytest.raises(ValueError, match="give at least 1"):
-            next(engine.iterate(batch=batch))
+            engine.iterate(batch=batch)
 
 
 def test_iteration_takes_time_in_proportion(engine: ps.Engine) -> None:
@@ -248,10 +253,19 @@ def test_iteration_takes_time_in_proportion(engine: ps.Engine) -> None:
             after, _items = engine._core.items_after(after, 100, where=where)
         return time.perf_counter() - begin
 
-    for where in (None, {"label": {"$in": ["l0", "l1"]}}, {"label": "l1"}):
+    for where in (None, {"label": {"$in": ["l0", "l1"]}}, {"label": "l1"}, {"id": {"$exists": True}}):
         early = min(seconds(where, slice(0, 1)) for _ in range(3))
         late = min(seconds(where, slice(1, 2)) for _ in range(3))
+        all_at_once = min(_timed(lambda: engine.items(where=where)) for _ in range(2))  # noqa: B023
         assert late < 4 * early, (where, early, late)
+        # A tenth of the items, or a fifth of those with half of the labels.
+        assert early < 2 * all_at_once, (where, early, all_at_once)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
 
 
 # Exactly so

@@ -87,6 +87,17 @@ def test_damage_from_before_there_were_checksums_is_told(
         assert engine.search_vector(np.ones(toy.DIM), k=1)[0].item == "bear"
 
 
+def test_an_older_version_that_has_it_open_adds_no_vectors_without_checksums(catalog: Path, toy_model: Path) -> None:
+    older = sqlite3.connect(catalog / "catalog.sqlite")
+    older.execute("SELECT * FROM refs").fetchall()
+    with ps.Engine(catalog, model=toy_model, threads=1) as engine:
+        with pytest.raises(sqlite3.IntegrityError):
+            older.execute("INSERT INTO refs (item, name, digest, added) VALUES (1, 'r', zeroblob(32), 0)")
+        older.rollback()
+        older.close()
+        assert engine.verify().ok
+
+
 def test_a_former_catalog_is_not_changed_by_one_who_reads_only(catalog: Path, toy_model: Path) -> None:
     before = (catalog / "catalog.sqlite").read_bytes()
     with pytest.raises(ps.CatalogError, match=r"older than 3; open it once without read_only=True"):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import tee, zip_longest
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -379,21 +379,23 @@ class Engine:
             return self._core.remove_where(where)
         if ids is None or where is not None:
             raise ValueError("remove takes ids or where: give one of them")
-        several = isinstance(ids, Iterable) and not isinstance(ids, (str, bytes))
-        return self._core.remove(list(cast("Iterable[Text]", ids)) if several else [cast("Text", ids)])
+        # Bytes are an iterable of numbers, which the core refuses.
+        if isinstance(ids, Iterable) and not isinstance(ids, (str, bytes)):
+            return self._core.remove(list(ids))
+        return self._core.remove([ids])  # type: ignore[list-item]
 
     def remove_reference(self, id: Text, reference: str | os.PathLike[str]) -> int:
         """Removes one reference of an item, and the item with its last one; returns how many the item has left.
 
         Args:
             id: The item's id.
-            reference: The reference's name, such as the path of its picture, or its digest, 64 hexadecimal digits.
+            reference: The reference's name, the path of its picture, or its digest, 64 hexadecimal digits.
 
         Raises:
             KeyError: There is no such item, or it has no such reference.
             ValueError: Several references with different pictures have this name: give the digest.
         """
-        return self._core.remove_reference(id, os.fspath(reference))
+        return self._core.remove_reference(id, expanded(reference))
 
     @overload
     def get(self, id: Text) -> Item: ...  # type: ignore[overload-overlap]
@@ -407,7 +409,7 @@ class Engine:
         """
         if isinstance(id, Iterable) and not isinstance(id, (str, bytes)):
             return [_item(row) for row in self._core.get_all(list(id))]
-        return _item(self._core.get(cast("Text", id)))
+        return _item(self._core.get(id))  # type: ignore[arg-type]
 
     def count(self, where: Where | None = None) -> int:
         """Returns how many items fit a filter, all of them by default.
@@ -418,7 +420,7 @@ class Engine:
         return self._core.count(where=where)
 
     def iterate(self, where: Where | None = None, *, batch: int = 1000) -> Iterator[Item]:
-        """Yields the items one by one, in the order in which they were added, however many there are.
+        """Returns an iterator of the items, in the order in which they were added, however many there are.
 
         ``batch`` items are read at a time. Items that are added meanwhile come at the end; others that are changed or
         removed before they are read come so.
@@ -428,6 +430,9 @@ class Engine:
         """
         if batch < 1:
             raise ValueError(f"batch {batch}: give at least 1")
+        return self._walk(where, batch)
+
+    def _walk(self, where: Where | None, batch: int) -> Iterator[Item]:
         after = 0
         while True:
             after, rows = self._core.items_after(after, batch, where=where)

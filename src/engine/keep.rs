@@ -70,14 +70,26 @@ impl Engine {
         }
     }
 
-    /// Removes the reference of an item that has this name, or this digest in hexadecimal digits; and the item if it has
-    /// no other. Returns how many references the item has left.
+    /// Removes the reference of an item that has this name, or this digest in hexadecimal digits, or else the name of this
+    /// file's absolute path; and the item if it has no other. Returns how many references the item has left.
     ///
     /// # Errors
     /// [`Error::UnknownItem`], [`Error::UnknownReference`]; [`Error::Argument`] when references with different content
     /// have this name.
     pub fn remove_reference(&self, id: &str, reference: &str) -> Result<usize> {
-        self.store.remove_reference(&self.spelling(id)?, reference, digest(reference))
+        let id = self.spelling(id)?;
+        match self.store.remove_reference(&id, reference, digest(reference)) {
+            Err(error @ Error::UnknownReference { .. }) => {
+                let path =
+                    std::path::absolute(reference).ok().and_then(|path| path.into_os_string().into_string().ok());
+                let Some(path) = path.filter(|path| path != reference) else { return Err(error) };
+                match self.store.remove_reference(&id, &path, None) {
+                    Err(Error::UnknownReference { .. }) => Err(error),
+                    removed => removed,
+                }
+            }
+            removed => removed,
+        }
     }
 
     // Looking
@@ -184,7 +196,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Catalog`] when the catalog cannot be read.
-    pub fn id(&self) -> Result<[u8; 16]> {
+    pub fn catalog_id(&self) -> Result<[u8; 16]> {
         self.store.id()
     }
 

@@ -65,7 +65,8 @@ const FORMATS: [&str; 3] = [
     ALTER TABLE models ADD COLUMN probe_text BLOB;
     ",
     // One row: a random number that no other catalog has, the sequence number up to which the log has lost its removals,
-    // and how many it has. A checksum for each vector. Several references, its views, from one file.
+    // and how many it has. A checksum for each vector. Several references, its views, from one file; the column has no
+    // default, so that a process of an older version, which has the catalog open and knows no checksums, adds none.
     "
     CREATE TABLE catalog (
         one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -87,12 +88,12 @@ const FORMATS: [&str; 3] = [
         item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE,
         name TEXT NOT NULL,
         digest BLOB NOT NULL,
-        view INTEGER NOT NULL DEFAULT 0,
+        view INTEGER NOT NULL,
         added INTEGER NOT NULL,
         UNIQUE (item, digest, view)
     ) STRICT;
-    INSERT INTO refs (reference, item, name, digest, added)
-        SELECT reference, item, name, digest, added FROM old_refs ORDER BY reference;
+    INSERT INTO refs (reference, item, name, digest, view, added)
+        SELECT reference, item, name, digest, 0, added FROM old_refs ORDER BY reference;
     DELETE FROM sqlite_sequence WHERE name = 'refs';
     INSERT INTO sqlite_sequence (name, seq) SELECT 'refs', seq FROM sqlite_sequence WHERE name = 'old_refs';
     DROP TABLE old_refs;
