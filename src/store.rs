@@ -81,11 +81,11 @@ pub struct Version(i64, i64);
 /// An item to add, or references to add to an item that exists.
 #[derive(Debug, Clone, Default)]
 pub struct NewItem<'a> {
-    /// What names the item: any text without control characters, at most 512 bytes.
+    /// The item's id: any text without control characters, at most 512 bytes.
     pub id: &'a str,
     /// The class that the item shares with others; `None` keeps what there is.
     pub label: Option<&'a str>,
-    /// What the item is, in words; `None` keeps what there is.
+    /// A description; `None` keeps what there is.
     pub text: Option<&'a str>,
     /// A JSON object, which takes the place of the one there is; `None` keeps that.
     pub metadata: Option<&'a Value>,
@@ -110,7 +110,7 @@ pub struct NewReference<'a> {
     pub vectors: Vec<(i64, &'a [f32])>,
 }
 
-/// What [`Store::add`] did with an item.
+/// The outcome of [`Store::add`] for one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Added {
     /// The item's row.
@@ -154,7 +154,7 @@ pub struct Stored {
 pub struct Update<'a> {
     /// The class that the item shares with others.
     pub label: Option<Option<&'a str>>,
-    /// What the item is, in words.
+    /// A description.
     pub text: Option<Option<&'a str>>,
     /// A JSON object, which takes the place of the one there is.
     pub metadata: Option<Option<&'a Value>>,
@@ -165,11 +165,11 @@ pub struct Update<'a> {
 pub struct Item {
     /// Its row, never given to another item.
     pub row: i64,
-    /// What names it.
+    /// Its id.
     pub id: String,
     /// The class that it shares with others.
     pub label: Option<String>,
-    /// What it is, in words.
+    /// A description.
     pub text: Option<String>,
     /// A JSON object.
     pub metadata: Value,
@@ -194,7 +194,7 @@ pub struct Reference {
     pub added: i64,
 }
 
-/// What a search shows of an item and of the reference that matched.
+/// The fields of an item, and of its reference that matched, that a search shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The item's id.
@@ -369,7 +369,7 @@ impl Store {
     }
 }
 
-/// What can end a transaction early.
+/// An error that ends a transaction early.
 enum Fault {
     Ours(Error),
     Sql(rusqlite::Error),

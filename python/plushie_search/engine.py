@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Added:
-    """What :meth:`Engine.add` and :meth:`Engine.add_vectors` did.
+    """Outcome of :meth:`Engine.add` and :meth:`Engine.add_vectors`.
 
     Attributes:
         references: References that are new.
@@ -190,8 +190,8 @@ class Engine:
             id: The item's id: a text of 1 to 512 bytes without control characters.
             images: One picture or a sequence of them.
             label, metadata, text: Replace what is stored; None keeps it, by default.
-            upsert: Makes the item exactly what is given: references to other pictures are removed, and of ``label``,
-                ``metadata`` and ``text`` what is None is cleared.
+            upsert: Makes the item exactly so: removes its references to other pictures, and clears ``label``,
+                ``metadata`` and ``text`` where they are None.
 
         Raises:
             PictureError: A picture cannot be decoded or is beyond the limits.
@@ -237,8 +237,8 @@ class Engine:
         Args:
             images: The pictures.
             ids: The id of the item of each picture.
-            labels, metadata, texts: What :meth:`add` calls ``label``, ``metadata`` and ``text``, one for each picture.
-            upsert: Makes each item exactly what is given, as :meth:`add_items` does. The pictures of one item must come
+            labels, metadata, texts: ``label``, ``metadata`` and ``text`` of :meth:`add`, one for each picture.
+            upsert: Makes each item exactly so, as :meth:`add_items` does. The pictures of one item must come
                 one after another.
             total: How many pictures ``progress`` is told that there are; counted by default where ``images`` is a list.
             progress: Called with (pictures done, pictures in all or None, the item that comes next).
@@ -286,10 +286,10 @@ class Engine:
         continues where it stopped. Any iterable will do: no more is taken from it than a few batches hold.
 
         Args:
-            items: The rows, with ``id`` and any of ``images``, ``label``, ``metadata`` and ``text``. What is None or
-                left out keeps what is stored.
-            upsert: Makes each item exactly what its row gives: references to other pictures are removed, and of
-                ``label``, ``metadata`` and ``text`` what is None or left out is cleared. Each item is changed in one
+            items: The rows, with ``id`` and any of ``images``, ``label``, ``metadata`` and ``text``. A field that is
+                None or left out keeps its stored value.
+            upsert: Makes each item exactly as its row is: removes references to other pictures, and clears ``label``,
+                ``metadata`` and ``text`` where they are None or left out. Each item is changed in one
                 transaction, and stays as it was if one of its pictures cannot be used. A row without pictures, and a
                 second one with the same id, are reported.
             total: How many pictures there are, for ``progress``; counted by default where ``items`` is a list.
@@ -343,8 +343,8 @@ class Engine:
             references: The name of each reference, such as the path of its picture; "vector" by default.
             digests: SHA-256 of each picture, 64 hexadecimal digits; by default that of the vector stands for it. An
                 item has one reference with the same digest.
-            labels, metadata, texts: What :meth:`add` calls ``label``, ``metadata`` and ``text``, one for each row. Of
-                several rows of one item the last that is not None counts.
+            labels, metadata, texts: ``label``, ``metadata`` and ``text`` of :meth:`add`, one for each row. Of several
+                rows of one item the last value that is not None counts.
 
         Raises:
             ValueError: The numbers of ids, vectors or other columns differ, a vector has NaN or no length, a model has
@@ -785,7 +785,7 @@ class Engine:
         self._core.backup(expanded(path))
 
     def verify(self) -> Verification:
-        """Reads the whole catalog, and returns what is damaged in it.
+        """Reads the whole catalog, and lists its damage.
 
         SQLite's own check of the file is made, each vector is compared with its length and its checksum, and each
         reference with its item and its models.

@@ -95,10 +95,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What :meth:`Engine.verify` found.
+    """Outcome of :meth:`Engine.verify`.
 
     Attributes:
-        problems: What is damaged; empty if the catalog is sound.
+        problems: The damage; empty if the catalog is sound.
     """
 
     problems: tuple[Problem, ...]

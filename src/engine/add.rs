@@ -49,7 +49,7 @@ impl Draft {
     }
 }
 
-/// What adding did.
+/// The outcome of adding.
 #[derive(Debug, Default)]
 pub struct Added {
     /// Items that are new in the catalog.
@@ -144,8 +144,7 @@ impl Engine {
         if prepared.failed.is_empty() { Ok(prepared) } else { Err(prepared.failed.swap_remove(0).1) }
     }
 
-    /// What adding many items takes before they are stored: their pictures are read and encoded, but for those that their
-    /// item has already.
+    /// Reads and encodes the pictures of many items before they are stored, but for those that their item has already.
     ///
     /// # Errors
     /// Those of the encoders and of the store, [`Error::Interrupted`] when it is called off; a picture that cannot be used

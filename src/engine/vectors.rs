@@ -38,7 +38,7 @@ pub struct Rows {
     pub texts: Vec<Option<String>>,
 }
 
-/// What is checked of a row, in the form in which it is kept.
+/// The checked fields of a row, in the form in which they are stored.
 struct Checked<'a> {
     id: Cow<'a, str>,
     label: Option<Cow<'a, str>>,
@@ -138,7 +138,9 @@ impl Engine {
                 return Err(Error::argument(format!("vectors of model {name:?} were given twice")));
             }
         }
-        let lacking = |name| Error::argument(format!("a reference has a vector of each model: those of {name:?} lack"));
+        let lacking = |name| {
+            Error::argument(format!("every reference needs a vector of each model; those of {name:?} are missing"))
+        };
         places.into_iter().zip(self.names()).map(|(place, name)| place.ok_or_else(|| lacking(name))).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! What may be stored of an item besides its references.
+//! Checks the fields of an item before they are stored.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Keeping a catalog: a copy of it, and whether it is sound.
+//! Copies a catalog, and verifies it.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub struct Problem {
     pub item: Option<String>,
     /// The name of the reference that it belongs to, if it belongs to one.
     pub reference: Option<String>,
-    /// What is wrong.
+    /// The damage, in words.
     pub problem: String,
 }
 

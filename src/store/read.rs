@@ -213,7 +213,8 @@ impl Store {
         self.connections.version()
     }
 
-    /// What to show of the `(item, reference)` rows that a search has found; `None` for what was removed meanwhile.
+    /// Returns the fields to show for the `(item, reference)` rows that a search has found; `None` for a row that was
+    /// removed meanwhile.
     ///
     /// # Errors
     /// [`Error::Catalog`] when the catalog cannot be read.

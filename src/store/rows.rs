@@ -35,7 +35,7 @@ pub struct NewRow<'a> {
     pub metadata: Option<&'a str>,
 }
 
-/// What [`Store::add_rows`] did.
+/// The outcome of [`Store::add_rows`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AddedRows {
     /// Items that are new.

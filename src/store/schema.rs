@@ -14,7 +14,7 @@ pub(super) const APPLICATION: i64 = 0x706c_7573;
 /// The format that is written: as many steps as [`FORMATS`] has.
 pub(super) const FORMAT: i64 = FORMATS.len() as i64;
 
-/// What an empty database says of itself.
+/// The marks of an empty database.
 pub(super) const EMPTY: Marks = (0, 0, 0);
 
 /// The application, the format, and the number of tables, indexes and triggers.
@@ -100,7 +100,7 @@ const FORMATS: [&str; 3] = [
     ",
 ];
 
-/// Reads what the file says of itself.
+/// Reads the marks of the file.
 pub(super) fn marks(connection: &Connection) -> rusqlite::Result<Marks> {
     let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let format = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;

@@ -1,4 +1,4 @@
-//! What a catalog knows of itself: its id, and settings by their names.
+//! The id of a catalog, and its settings by name.
 
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;

@@ -50,7 +50,7 @@ impl Store {
         self.write(|transaction| {
             match look(transaction)? {
                 Some(known) if same(&known) => return Ok(known.row),
-                // Another number, so that whoever has opened the catalog with the old one adds nothing by it any more.
+                // Another number, so that an engine that was opened with the old one adds nothing by it any more.
                 Some(known) => transaction.execute(
                     "UPDATE models SET model = (SELECT MAX(model) + 1 FROM models), fingerprint = ?, dim = ?,
                      probe_image = NULL, probe_text = NULL

@@ -293,7 +293,7 @@ def test_vectors_of_ones_own(engine: ps.Engine) -> None:
         assert hits[0].item == "b"
     for bad, message in [
         (seen, "give rows for each of"),
-        ({"eye": seen}, 'those of "toy" lack'),
+        ({"eye": seen}, 'those of "toy" are missing'),
         ({"eye": seen, "toy": read[:2]}, "3 ids for 2 vectors"),
         ({"eye": seen, "toy": seen}, "have 6 numbers, got 4"),
         ({"eye": seen, "toy": read, "nose": read}, 'no model "nose"'),
