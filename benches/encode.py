@@ -3,7 +3,7 @@
     python benches/encode.py [--model plushie-mini] [--other MODEL_DIRECTORY]
 
 Both models go through the package's own encoder (decoding, resizing, network), by turns; medians and their ratio are
-printed. `scripts/model_directory.py` makes a directory of a plain ONNX network.
+printed. `plushie-search models wrap` makes a directory of a plain ONNX network.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ def test_the_registry_in_the_documentation(tmp_path, monkeypatch, capsys):
     entry = entries()["our-clip"]
     assert (entry.consent, entry.dimension, entry.pinned) == ("no commercial use", 512, False)
     assert main(["models", "list"]) == 0
-    assert re.search(r"^our-clip +512 .*CC-BY-NC-4.0, asks for consent +en +The things", capsys.readouterr().out, re.M)
+    assert re.search(r"^our-clip +512 .*CC-BY-NC-4.0 \* +en\n  The things that", capsys.readouterr().out, re.M)
     # The manifest is one that the core takes: what is missing are the files.
     with pytest.raises(ModelError, match=r"image\.onnx is missing"):
         _core.Encoder(tmp_path, runtime=hub.runtime_library(), manifest=entry.manifest_at("0" * 40))
@@ -199,7 +199,11 @@ def test_a_name_that_is_nearly_right(tmp_path, capsys):
 def test_the_list_shows_every_model_and_license(capsys):
     assert main(["models", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ps.models()
+    assert [line.split()[0] for line in lines[1:-1:2]] == ps.models()
+    assert max(map(len, lines)) <= 100
+    assert sum("first to try" in line for line in lines) == 1
+    assert re.fullmatch(r"plushie-mini +256 +\d+ MB +built in +Apache-2.0 +en, zh-Hans, zh-Hant", lines[1])
+    assert lines[-1] == "* asks for consent, once: --accept-license"
     for name, entry in entries().items():
         assert entry.license in next(line for line in lines if line.startswith(f"{name} "))
     assert main(["models", "list", "--json"]) == 0

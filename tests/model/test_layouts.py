@@ -155,6 +155,10 @@ def test_what_a_manifest_says_lies_over_what_was_found(tmp_path, opened):
             {"onnx__vision_model_dot_onnx": None, "onnx__text_model_dot_onnx": None},
             r"there is no ONNX network: neither onnx/vision_model.onnx .*optimum-cli export onnx",
         ),
+        (
+            {"onnx__vision_model_dot_onnx": None, "onnx__text_model_dot_onnx": None, "model_dot_safetensors": {}},
+            r"only weights of PyTorch; make .* by: plushie-search models export transformers:/.*/m NEW_DIRECTORY$",
+        ),
         ({"onnx__vision_model_dot_onnx": toy.text_tower()}, r"onnx/vision_model.onnx takes no pixels"),
         ({"onnx__text_model_dot_onnx": toy.image_tower()}, r"onnx/text_model.onnx takes no tokens"),
         ({"onnx__text_model_dot_onnx": {}}, r"onnx/text_model.onnx is not an ONNX file, or is cut short"),

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import toy
 from PIL import Image
@@ -365,18 +362,3 @@ def test_emoji(toy_encoder: Any, tmp_path: Path) -> None:
         expected.append(np.mean([word in held_out[place][1] for place in order]))
     np.testing.assert_allclose(figure.outcomes, expected)
     assert figure.chance == pytest.approx(np.mean([5 / 12, 7 / 12]))
-
-
-# Models to compare with
-
-
-def test_a_plain_network_becomes_a_model(runtime: Path, toy_encoder: Any, tmp_path: Path) -> None:
-    onnx.save(toy.image_tower(), tmp_path / "plain.onnx")
-    script = Path(__file__).parents[2] / "scripts" / "model_directory.py"
-    how = ["--size", str(toy.SIDE), "--mean", "0.5", "0.4", "0.3", "--std", "0.25", "0.5", "1.0"]
-    command = [sys.executable, str(script), str(tmp_path / "plain.onnx"), str(tmp_path / "made")]
-    subprocess.run([*command, *how], check=True)
-    made = _core.Encoder(tmp_path / "made", runtime=runtime, threads=1)
-    picture = _core.Plush(5).render(size=64)
-    np.testing.assert_array_equal(made.encode_images(picture), toy_encoder.encode_images(picture))
-    assert subprocess.run([*command, "--output", "none"], capture_output=True, check=False).returncode == 2

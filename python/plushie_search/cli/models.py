@@ -1,4 +1,4 @@
-"""The command `plushie-search models`: list, show, pull, check, export, fp16, quantize."""
+"""The command `plushie-search models`: list, show, pull, check, export, fp16, wrap, quantize."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from .. import hub
@@ -22,7 +23,10 @@ from ..service import SCHEME
 from ..show.progress import ProgressBar
 from ..show.table import printable, table
 from .common import DONE, Command, Commands, add_json, print_json
-from .options import add_consent, add_options, add_threads, for_model
+from .options import add_consent, add_options, add_threads, for_model, positive
+
+#: The mean and standard deviation of the pictures that most networks were trained on, ImageNet's.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def add_command(commands: Commands) -> None:
@@ -50,7 +54,7 @@ def add_command(commands: Commands) -> None:
     make.add_argument("--fp16", action="store_true", help="write networks of 16 bits, too, for --precision fp16")
     make.add_argument("--languages", default="", metavar="TAGS", help="of its texts, separated by commas: en,zh")
     for sub, names in ((show, None), (pull, "+"), (verify, None)):
-        directory = "" if sub is pull else " or directory"
+        directory = {show: ", its directory, or an ONNX file", verify: " or directory"}.get(sub, "")
         sub.add_argument("model", metavar="NAME", nargs=names, help=f"a model's name{directory}")
     smaller = action("fp16", _fp16, "add networks of 16 bits to a model, for --precision fp16")
     smaller.add_argument("model", metavar="NAME", help="a model's name or directory")
@@ -60,6 +64,26 @@ def add_command(commands: Commands) -> None:
         nargs="?",
         help="where to make a copy (beside its networks, in a directory of yours)",
     )
+    plain = action("wrap", _wrap, "make a model directory of an ONNX network for pictures")
+    plain.add_argument("network", metavar="FILE", help="the ONNX file; `models show FILE` shows its inputs and outputs")
+    plain.add_argument("out", metavar="DIRECTORY", help="where; it must not exist")
+    plain.add_argument("--output", metavar="NAME", help="the output that holds the vector (the first)")
+    plain.add_argument(
+        "--size", type=positive, metavar="PIXELS", help="the side of the pictures (that of the network's input, or 224)"
+    )
+    plain.add_argument("--resize", choices=("squash", "crop", "letterbox"), default="squash", help="(%(default)s)")
+    for flag, usual in (("--mean", MEAN), ("--std", STD)):
+        plain.add_argument(
+            flag,
+            type=float,
+            nargs="+",
+            default=usual,
+            metavar="X",
+            help=f"one number or three, of values from 0 to 1 ({' '.join(map(str, usual))})",
+        )
+    plain.add_argument("--channels", choices=("rgb", "bgr"), default="rgb", help="the order of colors (%(default)s)")
+    plain.add_argument("--name", help="the name of the model (that of DIRECTORY)")
+    plain.add_argument("--license", default="unknown", help="the license of the network (%(default)s)")
     faster = action("quantize", _quantize, "make a model directory that computes in 8 bits, and measure what it loses")
     faster.add_argument("model", metavar="NAME", help="a model's name or directory")
     faster.add_argument("out", metavar="DIRECTORY", help="where; it must not exist")
@@ -87,32 +111,42 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> tuple[Any, str]:
-    rows, facts = [], []
+    rows, facts, uses = [], [], []
     for name in hub.models():
         entry = entries().get(name)
         if name in hub.built_in_models():
             manifest = hub.built_in_manifest(name)
-            rows.append((name, str(manifest["dimension"]), "", "built in", *_summary(manifest)))
-            facts.append({"name": name, "here": True, **manifest})
+            numbers, license, tags = manifest["dimension"], manifest.get("license", ""), manifest.get("languages", [])
+            size: int | None = _networks(name, manifest)
+            where = "built in"
+            uses.append(manifest.get("description", ""))
+            facts.append({"name": name, "here": True, "size": size, **manifest})
         elif entry is not None:
             here = is_here(entry)
-            where = "yes" if here else "" if entry.repository else "export"
-            license = f"{entry.license}, asks for consent" if entry.consent else entry.license
-            summary = (license, _languages(entry.languages), entry.good_at)
-            rows.append((name, str(entry.dimension), _megabytes(entry.size), where, *summary))
+            numbers, license, tags = entry.dimension, f"{entry.license}{' *' if entry.consent else ''}", entry.languages
+            size, where = entry.size, "yes" if here else "no" if entry.repository else "export"
+            uses.append(entry.good_at)
             facts.append({**_facts(entry), "here": here})
-    text = table(["model", "numbers", "size", "here", "license", "languages", "good at"], rows, widest=100)
-    return facts, text
+        rows.append((name, str(numbers), _megabytes(size), where, license, _languages(tags) or "none"))
+    head, *lines = table(["model", "numbers", "size", "here", "license", "languages"], rows).splitlines()
+    # With the use in a column of its own a line would be twice as wide as most terminals.
+    text = [line for pair in zip(lines, (f"  {printable(use)}" for use in uses), strict=True) for line in pair]
+    note = "* asks for consent, once: --accept-license"
+    return facts, "\n".join([head, *text, note])
 
 
-def _summary(manifest: dict[str, Any]) -> tuple[str, str, str]:
-    return manifest.get("license", ""), _languages(manifest.get("languages", [])), manifest.get("description", "")
+def _networks(name: str, manifest: dict[str, Any]) -> int:
+    """Returns the bytes of the networks of a built-in model."""
+    files = {manifest[tower]["file"] for tower in ("image", "text") if manifest.get(tower)}
+    return sum((hub.BUILT_IN / name / file).stat().st_size for file in files)
 
 
 def _show(options: argparse.Namespace) -> tuple[Any, str]:
     name = options.model
     if name in hub.built_in_models() or (name not in entries() and Path(expanded(name)).is_dir()):
         return _show_directory(name)
+    if name not in entries() and Path(expanded(name)).is_file():
+        return _show_file(name)
     entry = hub.entry(name)
     known = pins.read(name)
     facts = {**_facts(entry), "here": is_here(entry)}
@@ -147,6 +181,46 @@ def _show_directory(name: str) -> tuple[Any, str]:
         shown |= {f"{part} {key}": value for key, value in (manifest.get(part) or {}).items() if value is not None}
     shown.pop("quantized", None)
     return facts, _lines(encoder.name, shown)
+
+
+def _show_file(name: str) -> tuple[Any, str]:
+    path = Path(expanded(name))
+    if path.name == hub.MANIFEST:
+        return _show_directory(str(path.parent))
+    facts = _wrapping().describe(path)
+    shown = {"size": _megabytes(facts["bytes"])}
+    for kind in ("input", "output"):
+        shown |= {f"{kind} {key}": f"({', '.join(map(str, shape))})" for key, shape in facts[f"{kind}s"].items()}
+    shown["to use it"] = f"plushie-search models wrap {name} DIRECTORY"
+    return facts, _lines(str(path), shown)
+
+
+def _wrap(options: argparse.Namespace) -> tuple[Any, str]:
+    manifest = _wrapping().wrap_network(
+        options.network,
+        options.out,
+        output=options.output,
+        side=options.size,
+        resize=options.resize,
+        mean=options.mean,
+        std=options.std,
+        channels=options.channels,
+        name=options.name,
+        license=options.license,
+    )
+    vector = f"{manifest['dimension']} numbers in a vector, from output {manifest['image']['output']}"
+    return {"directory": options.out, **manifest}, f"{printable(options.out)}: {vector}"
+
+
+def _wrapping() -> ModuleType:
+    try:
+        from ..convert import wrap
+    except ImportError as error:
+        raise ImportError(
+            f"reading a network takes a package that is not installed ({error}); install it with: "
+            "pip install 'plushie_search[quantize]'"
+        ) from error
+    return wrap
 
 
 def _pull(options: argparse.Namespace) -> tuple[Any, str]:

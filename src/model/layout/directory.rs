@@ -109,6 +109,11 @@ impl<'a> Directory<'a> {
         self.dir.join(file).is_file()
     }
 
+    /// The directory's path.
+    pub(super) fn path(&self) -> &Path {
+        self.dir
+    }
+
     /// A directory's name, as its owner wrote it.
     pub(super) fn name(&self) -> Option<&str> {
         self.dir.file_name()?.to_str()

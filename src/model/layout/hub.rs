@@ -119,6 +119,13 @@ fn networks(dir: &Directory<'_>, variant: Option<&str>) -> Result<Networks, Stri
     }
     if found.image.is_none() && found.text.is_none() {
         let of = variant.map_or(String::new(), |variant| format!(" of the variant {variant:?}"));
+        if ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"].iter().any(|file| dir.has(file)) {
+            let place = dir.path().display();
+            return Err(format!(
+                "there is no ONNX network{of}, only weights of PyTorch; make a model directory of them by: \
+                 plushie-search models export transformers:{place} NEW_DIRECTORY"
+            ));
+        }
         return Err(format!(
             "there is no ONNX network{of}: neither onnx/vision_model.onnx and onnx/text_model.onnx, nor \
              onnx/model.onnx; download them too, or export them: optimum-cli export onnx --model NAME onnx"
