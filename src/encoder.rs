@@ -42,13 +42,13 @@ use self::remote::{RemotePictures, RemoteTexts};
 use self::text::TextEncoder;
 use self::tower::{Pictures, Texts};
 use self::whole::{Whole, WholePictures, WholeTexts};
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::picture::Source;
-use crate::preprocess::Shared;
+use crate::preprocess::SharedDecode;
 use crate::service;
 use crate::service::{Address, Embeddings};
-use crate::stop::Stop;
 use crate::tokenize;
 use crate::vectors::Vectors;
 use crate::workers::workers;
@@ -228,11 +228,11 @@ impl Encoder {
         workers: &ThreadPool,
     ) -> Result<Probe> {
         let of_picture = |tower: &dyn Pictures| -> Result<Vec<f32>> {
-            let mut rows = tower.rows(&[Shared::alone(probe::picture()?)], workers, &Stop::current())?;
+            let mut rows = tower.rows(&[SharedDecode::alone(probe::picture()?)], workers, &Cancel::current())?;
             rows.remove(0).map(Vectors::into_inner)
         };
         let of_text = |tower: &dyn Texts| -> Result<Vec<f32>> {
-            tower.rows(&[probe::TEXT], workers, &Stop::current()).map(|mut rows| rows.remove(0).into_inner())
+            tower.rows(&[probe::TEXT], workers, &Cancel::current()).map(|mut rows| rows.remove(0).into_inner())
         };
         let found = Probe {
             image: image.map(|tower| of_picture(tower)).transpose()?,
@@ -338,9 +338,9 @@ impl Encoder {
         Ok(self.rows(&alone(sources))?.into_iter().map(|row| row.map(Vectors::into_inner)).collect())
     }
 
-    fn rows(&self, pictures: &[Shared]) -> Result<Vec<Result<Vectors>>> {
+    fn rows(&self, pictures: &[SharedDecode]) -> Result<Vec<Result<Vectors>>> {
         let tower = self.image_tower()?;
-        if pictures.is_empty() { Ok(Vec::new()) } else { tower.rows(pictures, &self.workers, &Stop::current()) }
+        if pictures.is_empty() { Ok(Vec::new()) } else { tower.rows(pictures, &self.workers, &Cancel::current()) }
     }
 
     /// The vectors of texts, in their order.
@@ -366,7 +366,7 @@ impl Encoder {
         }
         if !missing.is_empty() {
             let (keys, texts): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
-            let fresh = tower.rows(&texts, &self.workers, &Stop::current())?.into_iter().map(Arc::new);
+            let fresh = tower.rows(&texts, &self.workers, &Cancel::current())?.into_iter().map(Arc::new);
             let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
             for (key, row) in keys.into_iter().zip(fresh) {
                 remembered.put(key, row.clone());
@@ -423,8 +423,8 @@ impl Encoder {
     }
 }
 
-fn alone(sources: &[Source]) -> Vec<Shared> {
-    sources.iter().cloned().map(Shared::alone).collect()
+fn alone(sources: &[Source]) -> Vec<SharedDecode> {
+    sources.iter().cloned().map(SharedDecode::alone).collect()
 }
 
 #[cfg(test)]

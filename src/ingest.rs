@@ -7,10 +7,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use crate::cancel::{Cancel, Job};
 use crate::engine::{Draft, Engine, Prepared, shown};
 use crate::error::{Error, Result};
 use crate::picture::{self, Source};
-use crate::stop::{Job, Stop};
 
 /// Pictures that are stored in one transaction, at least: fewer would cost more for storing them.
 const LEAST: usize = 64;
@@ -363,11 +363,11 @@ pub fn run(
     let mut waiting = Batches::new(next, (2 * engine.at_once()).clamp(LEAST, MOST), BYTES);
     let mut report = Report::default();
     let mut done = 0;
-    let (stop, outer) = (Stop::default(), Stop::current());
+    let (cancel, outer) = (Cancel::default(), Cancel::current());
     let since = engine.newest()?;
     let ended = thread::scope(|scope| {
         let begin = |Batch { drafts, failed, pictures }: Batch, item| {
-            Ok(Begun { item, pictures, failed, job: Job::begin(scope, &stop, || engine.prepare(drafts))? })
+            Ok(Begun { item, pictures, failed, job: Job::begin(scope, &cancel, || engine.prepare(drafts))? })
         };
         let mut begun: VecDeque<Begun<'_>> = VecDeque::new();
         let mut work = || loop {
@@ -401,7 +401,7 @@ pub fn run(
             report.failed.extend(added.failed);
         };
         // What is begun and will not be stored ends soon.
-        work().inspect_err(|_| stop.call_off())
+        work().inspect_err(|_| cancel.cancel())
     });
     // Of what is stored, even if not all is: the next run would not know any more that it was new.
     let moved = engine.settle_moved(since);

@@ -6,7 +6,7 @@
 
 pub mod error;
 pub mod workers;
-pub mod stop;
+pub mod cancel;
 pub mod selection;
 pub mod vectors;
 pub mod fusion;

@@ -1,4 +1,4 @@
-//! A model directory on disk: its manifest, its files, and what identifies it. No inference happens here.
+//! Reads a model directory: its manifest, its files and its fingerprint. It runs no inference.
 
 mod facts;
 mod fingerprint;
@@ -13,60 +13,60 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use self::facts::Facts;
-pub use self::manifest::{Clean, ImageTower, Mask, Padding, Pool, Side, TextTower};
-pub use self::quantization::{Precision, Quantization};
+pub use self::manifest::{Clean, ImageTower, Mask, PadSide, Padding, Pool, TextTower};
+pub use self::quantization::{NetworkPrecision, Quantization};
 
 use self::fingerprint::{Identity, identify};
 use self::manifest::Manifest;
 use crate::error::{Error, Result};
 
-/// The manifest of a model directory.
+/// The manifest file of a model directory.
 pub const MANIFEST: &str = "model.json";
 
-/// What a model directory may say of its networks: see [`Facts`].
+/// The file with facts about the networks: see [`Facts`].
 pub const FACTS: &str = "probe.json";
 
-/// The outputs that have the vectors of pictures, best first, by the names that exporters give them.
+/// The names of outputs with image vectors, best first.
 pub const IMAGE_OUTPUTS: &[&str] = &["image_embeds", "image_embeddings", "image_embedding", "pooler_output"];
-/// The outputs that have the vectors of texts, best first.
+/// The names of outputs with text vectors, best first.
 pub const TEXT_OUTPUTS: &[&str] =
     &["text_embeds", "text_embeddings", "text_embedding", "sentence_embedding", "pooler_output"];
 
-/// What the names of networks of 16 bits end with.
+/// The suffix of fp16 networks.
 const HALF: &str = "_fp16";
 
-/// The most bytes of a manifest.
+/// The largest manifest, in bytes.
 const MAX_SETTINGS: u64 = 64 << 20;
 
-/// A checked model directory: manifest read, files present, fingerprint taken.
+/// A checked model directory: its manifest is read, its files exist, its fingerprint is computed.
 #[derive(Debug, Clone)]
 pub struct Model {
     dir: PathBuf,
     manifest: Manifest,
     fingerprint: String,
     facts: Facts,
-    /// Networks that are not here.
+    /// Networks that are not in the directory.
     absent: BTreeSet<String>,
-    /// Networks whose numbers are of several sizes.
+    /// Networks that have fp16 tensors, or cast a transposed tensor.
     mixed: BTreeSet<String>,
 }
 
-/// The text of a file with settings: nothing that never ends, as a device or a pipe.
+/// Reads a settings file, which must be a regular file: a device or a pipe may never end.
 fn settings(path: &Path) -> io::Result<String> {
     let facts = fs::metadata(path)?;
     match facts.is_file() && facts.len() <= MAX_SETTINGS {
         true => fs::read_to_string(path),
-        false => Err(io::Error::other("it is no file, or one of more than 64 MiB")),
+        false => Err(io::Error::other("it is not a regular file of at most 64 MiB")),
     }
 }
 
 impl Model {
-    /// Reads and checks the model directory `dir`: as its `model.json` says or, where there is none, as far as its
-    /// files tell by the layout of the model hubs, of immich or of clip-as-service.
+    /// Opens and checks the model directory `dir`. Without a `model.json`, the manifest is derived from the files if
+    /// they have the layout of the model hubs, of immich or of clip-as-service.
     ///
     /// # Errors
-    /// [`Error::Model`] when the manifest or a file that it names is missing, damaged or outside the directory, or
-    /// when there is no manifest and a setting cannot be told from the files.
+    /// [`Error::Model`] if the manifest or a file that it names is missing, damaged or outside the directory, or if a
+    /// setting cannot be derived from the files.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let blame = |reason: String| Error::model(dir.display(), reason);
@@ -83,15 +83,15 @@ impl Model {
         }
     }
 
-    /// Reads and checks a model directory whose networks may lie elsewhere, because they run there: as
-    /// [`open`](Self::open), or as [`with_manifest`](Self::with_manifest) if there is one.
+    /// Opens and checks a model directory whose networks may be missing, because a service runs them. It reads
+    /// `manifest` if there is one, like [`with_manifest`](Self::with_manifest), otherwise the directory, like
+    /// [`open`](Self::open).
     ///
-    /// Digests in `facts`, or in the directory's `probe.json` if there are none, stand for the networks that are not
-    /// here: the fingerprint is then that of the complete directory. Without them it tells the settings and the tokenizer
-    /// only.
+    /// `facts`, by default the directory's `probe.json`, gives the digests of the missing networks: the fingerprint is
+    /// then that of the complete directory. Without digests, it covers only the settings and the tokenizer.
     ///
     /// # Errors
-    /// [`Error::Model`] as those, and when the facts cannot be read.
+    /// [`Error::Model`] as for those, and if the facts cannot be read.
     pub fn without_networks(dir: impl AsRef<Path>, manifest: Option<&str>, facts: Option<&str>) -> Result<Self> {
         let dir = dir.as_ref();
         let read = |text: &str| Facts::read(text).map_err(|reason| Error::model(dir.display(), reason));
@@ -111,12 +111,11 @@ impl Model {
         }
     }
 
-    /// Reads and checks the model directory `dir`, which `manifest` describes instead of a file in it: the directory
-    /// may be shared with others, and nothing is written into it. The fingerprint is that of the same manifest in a
-    /// file.
+    /// Opens and checks the model directory `dir` with `manifest` instead of its `model.json`. Nothing is written, so
+    /// several users may share the directory. The fingerprint is that of the same manifest in a file.
     ///
     /// # Errors
-    /// [`Error::Model`] as [`open`](Self::open), of the manifest that is given.
+    /// [`Error::Model`] as for [`open`](Self::open).
     pub fn with_manifest(dir: impl AsRef<Path>, manifest: &str) -> Result<Self> {
         let dir = dir.as_ref();
         if !dir.is_dir() {
@@ -128,19 +127,19 @@ impl Model {
         Self::described(dir, manifest, "the manifest", None)
     }
 
-    /// A model of which nothing is here, because a server takes pictures and texts themselves: called `name`, with vectors
-    /// of `dim` numbers, and known by what the server is `asked` for.
+    /// Makes a fully remote model: the service takes raw pictures and texts, so no local files are needed. Its
+    /// fingerprint is that of `dim` and of `request`, which selects the model at the service.
     ///
     /// # Errors
-    /// [`Error::Argument`] when the name cannot be one.
-    pub fn of_service(name: &str, dim: usize, asked: &str) -> Result<Self> {
+    /// [`Error::Argument`] if the name or the dimension is not allowed.
+    pub fn of_service(name: &str, dim: usize, request: &str) -> Result<Self> {
         let manifest = Manifest::without_towers(name, dim).map_err(Error::Argument)?;
-        let fingerprint = fingerprint::of_service(asked, dim);
+        let fingerprint = fingerprint::of_service(request, dim);
         let (facts, absent, mixed) = (Facts::default(), BTreeSet::new(), BTreeSet::new());
         Ok(Self { dir: PathBuf::new(), manifest, fingerprint, facts, absent, mixed })
     }
 
-    /// `called` is what errors call the manifest; with facts, networks may be missing.
+    /// Opens a directory with a manifest, which errors call `called`. With facts, networks may be missing.
     fn described(dir: &Path, manifest: &str, called: &str, facts: Option<Facts>) -> Result<Self> {
         let manifest =
             layout::read(dir, manifest).map_err(|reason| Error::model(dir.display(), format!("{called}: {reason}")))?;
@@ -160,26 +159,26 @@ impl Model {
         Ok(Self { dir: dir.to_path_buf(), manifest, fingerprint, facts, absent, mixed })
     }
 
-    /// Whether the network `file` is here.
+    /// Returns whether the network `file` is in the directory.
     pub fn has(&self, file: &str) -> bool {
         !self.absent.contains(file)
     }
 
-    /// Whether the network `file`, which is here, computes in floats of 16 bits or casts what it has transposed.
+    /// Returns whether the network `file`, which must be in the directory, uses fp16 or casts a transposed tensor.
     pub fn is_mixed(&self, file: &str) -> bool {
         self.mixed.contains(file)
     }
 
-    /// What is known of the networks without running them.
+    /// Returns the facts about the networks.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 
-    /// The same model by the networks of 16 bits that lie beside its own: `image_fp16.onnx` beside `image.onnx`, for
-    /// one tower or both; itself if its own are of 16 bits. Nothing if there are none.
+    /// Returns the same model with its fp16 networks: `image_fp16.onnx` beside `image.onnx`, for one tower or both.
+    /// Returns the model itself if its own networks are fp16, and `None` if there are none.
     ///
     /// # Errors
-    /// [`Error::Model`] when such a file is damaged, or keeps weights outside of the directory.
+    /// [`Error::Model`] if such a file is damaged, or keeps weights outside the directory.
     pub fn half(&self) -> Result<Option<Self>> {
         let mut manifest = self.manifest.clone();
         let image = manifest.image.as_mut().map(|tower| &mut tower.file);
@@ -193,85 +192,86 @@ impl Model {
                 (*file, any) = (half, true);
             }
         }
-        if !any && self.manifest.precision != Some(Precision::Fp16) {
+        if !any && self.manifest.precision != Some(NetworkPrecision::Fp16) {
             return Ok(None);
         }
         let facts = (!self.absent.is_empty()).then(|| self.facts.clone());
         Self::complete(&self.dir, manifest, MANIFEST, facts).map(Some)
     }
 
-    /// The directory.
+    /// Returns the directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Where `file` of a tower lies.
+    /// Returns the path of `file`, which a tower names.
     pub fn path(&self, file: &str) -> PathBuf {
         self.dir.join(file)
     }
 
-    /// The manifest as JSON, with everything that was found out: saved as `model.json`, it describes the same model.
+    /// Returns the manifest as JSON, with all derived settings. Saved as `model.json`, it describes the same model.
     pub fn manifest(&self) -> String {
         serde_json::to_string_pretty(&self.manifest).expect("strings, numbers and enums always serialize")
     }
 
-    /// The model's name.
+    /// Returns the name of the model.
     pub fn name(&self) -> &str {
         &self.manifest.name
     }
 
-    /// The model's version.
+    /// Returns the version of the model.
     pub fn version(&self) -> &str {
         &self.manifest.version
     }
 
-    /// Numbers in a vector.
+    /// Returns the dimension of the vectors.
     pub fn dim(&self) -> usize {
         self.manifest.dimension
     }
 
-    /// Whether vectors are the beginnings of longer ones that the networks give.
+    /// Returns whether vectors are truncated outputs of the networks (Matryoshka).
     pub fn matryoshka(&self) -> bool {
         self.manifest.matryoshka
     }
 
-    /// SHA-256, as hexadecimal digits, of everything that changes vectors: the networks with their weights, the
-    /// tokenizer, and the settings of both towers. Two directories with the same fingerprint give the same vectors.
+    /// Returns the fingerprint: the SHA-256, in hexadecimal digits, of everything that changes vectors, which is the
+    /// networks with their weights, the tokenizer, and the settings of both towers. Two directories with the same
+    /// fingerprint give the same vectors.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// The tower for pictures, if the model has one.
+    /// Returns the image tower, if the model has one.
     pub fn image(&self) -> Option<&ImageTower> {
         self.manifest.image.as_ref()
     }
 
-    /// The tower for texts, if the model has one.
+    /// Returns the text tower, if the model has one.
     pub fn text(&self) -> Option<&TextTower> {
         self.manifest.text.as_ref()
     }
 
-    /// Under which license the model may be used, if it says so.
+    /// Returns the license, if the manifest names one.
     pub fn license(&self) -> Option<&str> {
         self.manifest.license.as_deref()
     }
 
-    /// What the model is, in its makers' words.
+    /// Returns the description by the model's authors.
     pub fn description(&self) -> Option<&str> {
         self.manifest.description.as_deref()
     }
 
-    /// The languages that the text tower understands, as BCP 47 tags.
+    /// Returns the languages of the text tower, as BCP 47 tags.
     pub fn languages(&self) -> &[String] {
         &self.manifest.languages
     }
 
-    /// The numbers in which the networks compute, if the model says so.
-    pub fn precision(&self) -> Option<Precision> {
+    /// Returns the precision of the networks, if the manifest names it.
+    pub fn precision(&self) -> Option<NetworkPrecision> {
         self.manifest.precision
     }
 
-    /// What a model of fewer bits was made of and what it loses.
+    /// Returns the record of the quantization, if the model is quantized.
     pub fn quantization(&self) -> Option<&Quantization> {
         self.manifest.quantized.as_ref()
     }

@@ -1,10 +1,23 @@
-//! A picture becomes a pixel tensor, as the model prescribes.
+//! Converts a picture into the pixel tensor of a model.
 //!
-//! The result is what the models were trained with: Pillow's antialiased filters, and the rounding of sides and crops
-//! of the usual image processors, to within a rounding of grey levels.
+//! The tensor has the values of the model's training: those of Pillow's antialiased filters and of the usual image
+//! processors' rounding of sides and crops, to within one gray level.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use plushie_search::picture::{Picture, Source};
+//! use plushie_search::preprocess::{Preprocess, Resize};
+//!
+//! let picture = Picture::from_rgb(4, 2, [[255, 0, 0]; 8].concat())?;
+//! let source = Source::Pixels { name: "red".into(), picture: Arc::new(picture) };
+//! let preprocess = Preprocess::new(Resize::Crop, [2, 2], [0.5; 3], [0.5; 3])?;
+//! assert_eq!(preprocess.load_all(&[source])?, [1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0]);
+//! # Ok::<(), plushie_search::Error>(())
+//! ```
 
 mod resample;
-mod shared;
+mod shared_decode;
 
 use std::array;
 use std::cell::RefCell;
@@ -19,16 +32,16 @@ use crate::picture::{Picture, Source};
 
 use self::resample::Scratch;
 
-pub use self::shared::{Shared, Wants};
+pub use self::shared_decode::{DecodePlan, SharedDecode};
 
-/// The longest side of an input that any model could want.
+/// The longest side of a tensor.
 const MAX_SIDE: usize = 4096;
-/// A JPEG may be decoded smaller as long as this many of its pixels are left for each pixel of the tensor, each way.
+/// The pixels that a reduced JPEG keeps for each pixel of the tensor, along each side.
 const OVERSAMPLING: u32 = 2;
 
-/// What CLIP subtracts, and most models after it.
+/// The mean that CLIP subtracts, as most models after it.
 pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-/// What CLIP divides by.
+/// The standard deviation that CLIP divides by.
 pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
 /// The `preprocess` object of `model.json`.
@@ -48,19 +61,19 @@ pub struct Preprocess {
     center: Center,
 }
 
-/// How a picture of any shape becomes one of the model's shape.
+/// How a picture of any shape gets the shape of the tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resize {
-    /// Scaled so that it covers the shape, and the middle is cut out.
+    /// Scaled to cover the shape, and center-cropped.
     Crop,
-    /// Each side scaled by itself: the picture is distorted.
+    /// Each side scaled independently, which distorts the picture.
     Squash,
-    /// Scaled so that it fits into the shape, and the rest is filled.
+    /// Scaled to fit into the shape, and padded.
     Letterbox,
 }
 
-/// How pixels are resampled; both are antialiased.
+/// The resampling filter; both are antialiased.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Filter {
@@ -71,7 +84,7 @@ pub enum Filter {
     Bilinear,
 }
 
-/// The order of the planes of the tensor.
+/// The order of the tensor's planes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Channels {
@@ -82,15 +95,15 @@ pub enum Channels {
     Bgr,
 }
 
-/// Where the middle of a picture is, when an odd number of rows or columns is cut off.
+/// The position of the center when an odd number of rows or columns is cropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Center {
-    /// The odd one goes below or on the right: transformers' image processors.
+    /// Crops the odd one below or on the right, as transformers' image processors.
     #[default]
     Down,
-    /// Half is rounded to the even number, so that it goes above or on the left half of the time: torchvision's
-    /// transforms, and so open_clip's.
+    /// Rounds half to even, so that half of the time the odd one is cropped above or on the left, as torchvision's
+    /// transforms and open_clip.
     Even,
 }
 
@@ -99,7 +112,7 @@ impl Center {
         *self == Self::default()
     }
 
-    /// How much of `surplus` lies before the middle.
+    /// Returns the part of `surplus` before the center.
     fn before(self, surplus: u64) -> u64 {
         match self {
             Self::Down => surplus / 2,
@@ -108,7 +121,7 @@ impl Center {
     }
 }
 
-/// Reads a word as serde would, so that there is one list of words.
+/// Parses a word with serde, so that the words are listed once.
 fn parse<'a, T: Deserialize<'a>>(what: &str, word: &'a str) -> Result<T> {
     let word: StrDeserializer<'a, ValueError> = word.into_deserializer();
     T::deserialize(word).map_err(|error| Error::argument(format!("{what}: {error}")))
@@ -146,7 +159,7 @@ impl FromStr for Channels {
     }
 }
 
-/// What the manifest may say, before it is checked.
+/// The manifest's fields, before they are checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -178,10 +191,10 @@ impl TryFrom<Fields> for Preprocess {
     }
 }
 
-/// The part of the picture that is resampled, in pixels of its full size, and where it goes in the tensor: each the
-/// left and upper corner, width and height.
+/// The region that is resampled, in pixels of the full size, and its position in the tensor: left, top, width and
+/// height of each.
 #[derive(Debug, PartialEq)]
-struct Plan {
+struct Placement {
     from: [f64; 4],
     to: [usize; 4],
 }
@@ -191,41 +204,43 @@ thread_local! {
 }
 
 impl Preprocess {
-    /// `size` is height and width. `mean` and `std` apply to values from 0 to 1, in the order of the channels.
+    /// Makes the preprocessing for `size`, height and width. `mean` and `std` apply to values from 0 to 1, in the
+    /// order of the channels.
     ///
-    /// Bicubic, filled with white, planes red, green, blue; `with_…` changes that.
+    /// By default it is bicubic, fills with white, and has planes in the order red, green, blue; the `with_…` methods
+    /// change that.
     ///
     /// # Errors
-    /// [`Error::Argument`] when a side is not from 1 to 4096, a number is not finite, or a `std` is 0.
+    /// [`Error::Argument`] if a side is not from 1 to 4096, a number is not finite, or a `std` is 0.
     pub fn new(resize: Resize, size: [usize; 2], mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
         let (filter, fill, channels) = (Filter::default(), white(), Channels::default());
         Self { resize, size, resize_to: None, filter, mean, std, fill, channels, center: Center::default() }.checked()
     }
 
-    /// With another filter.
+    /// Sets the filter.
     pub fn with_filter(self, filter: Filter) -> Self {
         Self { filter, ..self }
     }
 
-    /// With another color around a picture in a letterbox.
+    /// Sets the color around a letterboxed picture.
     pub fn with_fill(self, fill: [u8; 3]) -> Self {
         Self { fill, ..self }
     }
 
-    /// With another order of planes, which is then also that of `mean` and `std`.
+    /// Sets the order of the planes, `mean` and `std`.
     pub fn with_channels(self, channels: Channels) -> Self {
         Self { channels, ..self }
     }
 
-    /// With another idea of the middle, where an odd number of rows or columns is cut off.
+    /// Sets the position of the center when an odd number of rows or columns is cropped.
     pub fn with_center(self, center: Center) -> Self {
         Self { center, ..self }
     }
 
-    /// Scales the shorter side to `side` before the middle is cut out, as with 256 and then 224.
+    /// Scales the shorter side to `side` before the center crop, as with 256 and then 224.
     ///
     /// # Errors
-    /// [`Error::Argument`] when it does not crop, or `side` is less than the crop.
+    /// [`Error::Argument`] if it does not crop, or `side` is less than the crop.
     pub fn with_resize_to(self, side: usize) -> Result<Self> {
         Self { resize_to: Some(side), ..self }.checked()
     }
@@ -253,26 +268,26 @@ impl Preprocess {
         Ok(self)
     }
 
-    /// Height and width of the tensor.
+    /// Returns height and width of the tensor.
     pub fn shape(&self) -> (usize, usize) {
         (self.size[0], self.size[1])
     }
 
-    /// How many numbers the tensor of one picture has: three planes.
+    /// Returns the number of values in the tensor of one picture: three planes.
     pub fn tensor_len(&self) -> usize {
         3 * self.size[0] * self.size[1]
     }
 
-    /// The width and height below which no picture should be decoded for this model.
+    /// Returns the least width and height at which a picture may be decoded for this model.
     pub fn at_least(&self) -> (u32, u32) {
         let [height, width] = self.size.map(|side| side.max(self.resize_to.unwrap_or(0)) as u32 * OVERSAMPLING);
         (width, height)
     }
 
-    /// The tensors of many pictures, one after another.
+    /// Returns the tensors of many pictures, one after another.
     ///
     /// # Errors
-    /// As [`load`](Self::load), of the first picture that fails.
+    /// Those of [`load`](Self::load), for the first picture that fails.
     pub fn load_all(&self, sources: &[Source]) -> Result<Vec<f32>> {
         let mut tensors = vec![0.0; sources.len() * self.tensor_len()];
         let outs = tensors.chunks_exact_mut(self.tensor_len());
@@ -280,15 +295,16 @@ impl Preprocess {
         Ok(tensors)
     }
 
-    /// Decodes, resizes and normalizes into `out`: three planes of rows.
+    /// Decodes, resizes and normalizes a picture into `out`: three planes of rows.
     ///
     /// # Errors
-    /// As [`Source::decode`]; [`Error::Argument`] when `out` has another length than [`tensor_len`](Self::tensor_len).
+    /// Those of [`Source::decode`]; [`Error::Argument`] if `out` does not have [`tensor_len`](Self::tensor_len)
+    /// values.
     pub fn load(&self, source: &Source, out: &mut [f32]) -> Result<()> {
         self.decoded(source, |picture| self.apply(picture, out))
     }
 
-    /// Gives the picture to `then`, decoded for this model.
+    /// Calls `then` with the picture, decoded for this model.
     fn decoded(&self, source: &Source, then: impl FnOnce(&Picture) -> Result<()>) -> Result<()> {
         if let Source::Pixels { picture, .. } = source {
             return then(picture);
@@ -306,15 +322,15 @@ impl Preprocess {
     /// Resizes and normalizes a picture into `out`: three planes of rows.
     ///
     /// # Errors
-    /// [`Error::Argument`] when `out` has another length than [`tensor_len`](Self::tensor_len).
+    /// [`Error::Argument`] if `out` does not have [`tensor_len`](Self::tensor_len) values.
     pub fn apply(&self, picture: &Picture, out: &mut [f32]) -> Result<()> {
         self.check_len(out)?;
         self.resampled(picture, |pixels, place| self.normalize(pixels, place, out))
     }
 
-    /// Gives the pixels of the tensor to `then`, and their place there: left, top, columns.
+    /// Calls `then` with the pixels of the tensor and their position in it: left, top, columns.
     fn resampled<T>(&self, picture: &Picture, then: impl FnOnce(&[[u8; 3]], [usize; 3]) -> T) -> Result<T> {
-        let Plan { from, to: [left, top, columns, rows] } = self.plan(picture.full_size());
+        let Placement { from, to: [left, top, columns, rows] } = self.placement(picture.full_size());
         SCRATCH.with_borrow_mut(|scratch| {
             let pixels = scratch.resample(picture, self.filter, from, (columns, rows)).map_err(|error| {
                 Error::argument(format!("{picture:?} cannot be resized to {columns}x{rows}: {error}"))
@@ -329,29 +345,29 @@ impl Preprocess {
         let (given, expected) = (out.len(), self.tensor_len());
         match given == expected {
             true => Ok(()),
-            false => Err(Error::argument(format!("a tensor of {expected} numbers was expected, not of {given}"))),
+            false => Err(Error::argument(format!("the tensor has {given} values; pass one of {expected}"))),
         }
     }
 
-    /// Whether another has the same pixels, whatever numbers they become.
-    fn sees_as(&self, other: &Self) -> bool {
+    /// Returns whether `other` has the same pixels, apart from their normalization.
+    fn has_same_pixels(&self, other: &Self) -> bool {
         let seen = |by: &Self| (by.resize, by.size, by.resize_to, by.filter, by.center);
         seen(self) == seen(other)
     }
 
-    /// What to resample and where to put it, for a picture of this width and height.
-    fn plan(&self, full: (u32, u32)) -> Plan {
+    /// Plans the resampling of a picture of this width and height.
+    fn placement(&self, full: (u32, u32)) -> Placement {
         let [height, width] = self.size.map(|side| side as u64);
         let (w, h) = (u64::from(full.0), u64::from(full.1));
         let whole = [0.0, 0.0, w as f64, h as f64];
         match self.resize {
-            Resize::Squash => Plan { from: whole, to: [0, 0, self.size[1], self.size[0]] },
+            Resize::Squash => Placement { from: whole, to: [0, 0, self.size[1], self.size[0]] },
             Resize::Letterbox => {
                 let ratio = (height as f64 / h as f64).min(width as f64 / w as f64);
                 let fit = |length: u64, limit: u64| ((length as f64 * ratio).round_ties_even() as u64).clamp(1, limit);
                 let (columns, rows) = (fit(w, width), fit(h, height));
                 let to = [(width - columns) / 2, (height - rows) / 2, columns, rows];
-                Plan { from: whole, to: to.map(|length| length as usize) }
+                Placement { from: whole, to: to.map(|length| length as usize) }
             }
             Resize::Crop => {
                 let (cover_w, cover_h) = self.resize_to.map_or((width, height), |side| (side as u64, side as u64));
@@ -361,12 +377,12 @@ impl Preprocess {
                 let (across, down) = (w as f64 / columns as f64, h as f64 / rows as f64);
                 let (left, top) = (self.center.before(columns - width), self.center.before(rows - height));
                 let from = [left as f64 * across, top as f64 * down, width as f64 * across, height as f64 * down];
-                Plan { from, to: [0, 0, self.size[1], self.size[0]] }
+                Placement { from, to: [0, 0, self.size[1], self.size[0]] }
             }
         }
     }
 
-    /// Spreads the pixels over the planes, at `left` and `top` with `columns` in a row.
+    /// Writes the pixels into the planes, at `left` and `top` with `columns` per row.
     fn normalize(&self, pixels: &[[u8; 3]], place: [usize; 3], out: &mut [f32]) {
         let ([left, top, columns], [height, width]) = (place, self.size);
         let channels = if self.channels == Channels::Bgr { [2, 1, 0] } else { [0, 1, 2] };
@@ -405,13 +421,13 @@ mod tests {
     #[test]
     fn the_middle_is_cut_out_of_the_covering_size() {
         // 640x480 becomes 298x224 (298.67 rounded down), of which 37 columns go on either side.
-        let plan = preprocess(Resize::Crop, [224, 224]).plan((640, 480));
+        let plan = preprocess(Resize::Crop, [224, 224]).placement((640, 480));
         let across = 640.0 / 298.0;
-        assert_eq!(plan, Plan { from: [37.0 * across, 0.0, 224.0 * across, 480.0], to: [0, 0, 224, 224] });
+        assert_eq!(plan, Placement { from: [37.0 * across, 0.0, 224.0 * across, 480.0], to: [0, 0, 224, 224] });
         // 100x301: the longer side becomes 674, and of the odd 450 rows 225 go above.
-        let plan = preprocess(Resize::Crop, [224, 224]).plan((100, 301));
+        let plan = preprocess(Resize::Crop, [224, 224]).placement((100, 301));
         let down = 301.0 / 674.0;
-        assert_eq!(plan, Plan { from: [0.0, 225.0 * down, 100.0, 224.0 * down], to: [0, 0, 224, 224] });
+        assert_eq!(plan, Placement { from: [0.0, 225.0 * down, 100.0, 224.0 * down], to: [0, 0, 224, 224] });
     }
 
     #[test]
@@ -419,15 +435,18 @@ mod tests {
         // 299 and 301 columns, of which 224 remain: 75 and 77 are cut off.
         for (width, down, even) in [(299, 37.0, 38.0), (301, 38.0, 38.0)] {
             let settings = preprocess(Resize::Crop, [224, 224]);
-            assert_eq!(settings.plan((width, 224)).from, [down, 0.0, 224.0, 224.0]);
-            assert_eq!(settings.with_center(Center::Even).plan((width, 224)).from, [even, 0.0, 224.0, 224.0]);
+            assert_eq!(settings.placement((width, 224)).from, [down, 0.0, 224.0, 224.0]);
+            assert_eq!(settings.with_center(Center::Even).placement((width, 224)).from, [even, 0.0, 224.0, 224.0]);
         }
     }
 
     #[test]
     fn the_shorter_side_may_be_longer_than_the_crop() {
         let settings = preprocess(Resize::Crop, [224, 224]).with_resize_to(256).unwrap();
-        assert_eq!(settings.plan((512, 512)), Plan { from: [32.0, 32.0, 448.0, 448.0], to: [0, 0, 224, 224] });
+        assert_eq!(
+            settings.placement((512, 512)),
+            Placement { from: [32.0, 32.0, 448.0, 448.0], to: [0, 0, 224, 224] }
+        );
         assert_eq!(settings.at_least(), (512, 512));
         assert!(settings.clone().with_resize_to(200).is_err());
     }
@@ -435,9 +454,9 @@ mod tests {
     #[test]
     fn a_letterbox_is_centerd_and_never_empty() {
         let settings = preprocess(Resize::Letterbox, [100, 200]);
-        assert_eq!(settings.plan((50, 100)).to, [75, 0, 50, 100]);
-        assert_eq!(settings.plan((1000, 100)).to, [0, 40, 200, 20]);
-        assert_eq!(settings.plan((16_384, 1)).to, [0, 49, 200, 1]);
+        assert_eq!(settings.placement((50, 100)).to, [75, 0, 50, 100]);
+        assert_eq!(settings.placement((1000, 100)).to, [0, 40, 200, 20]);
+        assert_eq!(settings.placement((16_384, 1)).to, [0, 49, 200, 1]);
     }
 
     #[test]

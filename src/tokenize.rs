@@ -1,4 +1,4 @@
-//! Text to token ids and mask, as the model prescribes.
+//! Tokenizes texts into ids and a mask, as the model prescribes.
 
 mod clean;
 mod merges;
@@ -8,9 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokenizers::{Model as _, ModelWrapper, PostProcessor, TruncationParams};
 
 use crate::error::{Error, Result, said};
-use crate::model::{Clean, Mask, Model, Padding, Side};
+use crate::model::{Clean, Mask, Model, PadSide, Padding};
 
-/// Longer texts are no queries or descriptions but mistakes.
+/// The longest text. A longer one is a mistake, not a query.
 pub const MAX_CHARACTERS: usize = 100_000;
 
 /// A model's tokenizer.
@@ -18,31 +18,31 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// The model's name and the tokenizer's file, for errors.
     place: (String, String),
-    /// The id of what is not in the vocabulary, unless everything is.
+    /// The id of unknown words; `None` if every text is in the vocabulary.
     unknown: Option<u32>,
     clean: Vec<Clean>,
     max_length: usize,
     padding: Padding,
     pad_id: i64,
-    pad_side: Side,
+    pad_side: PadSide,
     mask: Mask,
 }
 
-/// Token ids and mask of some texts, a row for each, padded to the same length.
+/// Token ids and mask of several texts, one row per text, padded to the same length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
     /// The ids, row after row.
     pub ids: Vec<i64>,
-    /// 1 where `ids` has a token of the text, or the network may look at the padding too, and else 0.
+    /// 1 for each token of the text, and for padding if the network attends to it; otherwise 0.
     pub mask: Vec<i64>,
-    /// How many texts.
+    /// The number of texts.
     pub rows: usize,
-    /// How many ids each text has.
+    /// The number of ids per text.
     pub columns: usize,
 }
 
 impl Tokens {
-    /// The rows of all of these, one after another; they must have as many columns.
+    /// Concatenates the rows of all, which must have the same number of columns.
     pub fn joined<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
         let mut joined = Self { ids: vec![], mask: vec![], rows: 0, columns: 0 };
         for tokens in all {
@@ -56,10 +56,10 @@ impl Tokens {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of `model`.
+    /// Opens the tokenizer of `model`.
     ///
     /// # Errors
-    /// [`Error::Model`] when the model has no text tower, or its tokenizer file cannot be used.
+    /// [`Error::Model`] if the model has no text tower, or its tokenizer file cannot be used.
     pub fn open(model: &Model) -> Result<Self> {
         let Some(tower) = model.text() else {
             return Err(Error::model(model.name(), "has no text tower: it encodes pictures only"));
@@ -70,14 +70,17 @@ impl Tokenizer {
             true => serde_json::from_value(merges::tokenizer(&bytes).map_err(blame)?).map_err(Into::into),
             false => tokenizers::Tokenizer::from_bytes(bytes),
         };
-        let mut inner =
-            made.map_err(|error| blame(format!("is not a tokenizer file of the crate `tokenizers`: {error}")))?;
+        let mut inner = made.map_err(|error| {
+            blame(format!(
+                "is not a tokenizer file of the crate `tokenizers` ({error}); copy it from the model's source again"
+            ))
+        })?;
         let added = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if tower.max_length <= added {
             let reason = format!("adds {added} tokens to each text, but text.max_length is {}", tower.max_length);
             return Err(blame(reason));
         }
-        // The manifest decides, whatever the tokenizer file itself asks for.
+        // The manifest overrides the settings of the tokenizer file.
         inner.with_padding(None);
         inner
             .with_truncation(Some(TruncationParams { max_length: tower.max_length, ..Default::default() }))
@@ -95,34 +98,33 @@ impl Tokenizer {
         })
     }
 
-    /// The highest id of the vocabulary, and a short text with that in place of a word, for a network to show that
-    /// it knows them all.
+    /// Returns the highest id of the vocabulary, and the tokens of a short text with that id in place of a word, to
+    /// test whether a network accepts all ids.
     ///
-    /// Nothing where the tokenizer knows no word that could give its place. Tokens that were added to a vocabulary
-    /// do not count: some are never used.
+    /// Returns `None` if the tokenizer knows no such word. Added tokens do not count, because some are never used.
     pub fn extreme(&self) -> Option<(i64, Tokens)> {
         let highest = self.inner.get_vocab(false).into_values().max().map_or(0, i64::from).max(self.pad_id);
         let encoding = self.encode_one("a").ok()?;
         let place = encoding.get_special_tokens_mask().iter().position(|&special| special == 0)?;
         let length = encoding.len();
         let mut tokens = self.padded(&[encoding]);
-        let shift = if self.pad_side == Side::Left { tokens.columns - length } else { 0 };
+        let shift = if self.pad_side == PadSide::Left { tokens.columns - length } else { 0 };
         tokens.ids[shift + place] = highest;
         Some((highest, tokens))
     }
 
-    /// Turns texts into rows of ids.
+    /// Encodes texts into rows of ids.
     ///
     /// # Errors
-    /// [`Error::Argument`] when a text is empty, too long, or has nothing that the tokenizer knows.
+    /// [`Error::Argument`] if a text is empty, too long, or has no token of the vocabulary.
     pub fn encode(&self, texts: &[&str]) -> Result<Tokens> {
         let encodings = texts.iter().map(|text| self.encode_one(text)).collect::<Result<Vec<_>>>()?;
         Ok(self.padded(&encodings))
     }
 
-    /// Whether it knows no word of the text, only its punctuation at most: then the text becomes the same ids as any other
-    /// of that kind.
-    pub fn knows_nothing_of(&self, text: &str) -> bool {
+    /// Returns whether the vocabulary has no word of the text, at most its punctuation. All such texts have the same
+    /// ids.
+    pub fn is_out_of_vocabulary(&self, text: &str) -> bool {
         let (Some(unknown), Ok(encoding)) = (self.unknown, self.encode_one(text)) else { return false };
         let own =
             encoding.get_ids().iter().zip(encoding.get_special_tokens_mask()).filter(|(_, special)| **special == 0);
@@ -139,7 +141,7 @@ impl Tokenizer {
         let rows = encodings.len();
         let (mut ids, mut mask) = (vec![self.pad_id; rows * columns], vec![0; rows * columns]);
         for (row, encoding) in encodings.iter().enumerate() {
-            let start = row * columns + if self.pad_side == Side::Left { columns - encoding.len() } else { 0 };
+            let start = row * columns + if self.pad_side == PadSide::Left { columns - encoding.len() } else { 0 };
             let place = start..start + encoding.len();
             mask[place.clone()].fill(1);
             ids[place].iter_mut().zip(encoding.get_ids()).for_each(|(place, &id)| *place = i64::from(id));
@@ -154,7 +156,7 @@ impl Tokenizer {
         check(text)?;
         let blame = |reason: String| Error::argument(format!("{} {reason}", name(text)));
         let encode = || self.inner.encode_fast(clean::clean(text, &self.clean).as_ref(), true);
-        // A regular expression of the file's may give up by a panic.
+        // A regular expression of the file may panic.
         let encoding = catch_unwind(AssertUnwindSafe(encode)).map_err(|panic| {
             let (model, file) = &self.place;
             let why = said(&*panic);
@@ -171,7 +173,7 @@ impl Tokenizer {
 fn unknown(tokenizer: &tokenizers::Tokenizer) -> Option<u32> {
     let token = match tokenizer.get_model() {
         ModelWrapper::BPE(model) => {
-            // Those that read bytes name one and never use it: then no text needs to be looked at.
+            // Byte-level tokenizers name an unknown token and never use it: then no text needs a check.
             let id = tokenizer.token_to_id(model.get_unk_token().as_ref()?)?;
             let cuneiform = tokenizer.encode_fast("\u{12000}", false).ok()?;
             return cuneiform.get_ids().contains(&id).then_some(id);
@@ -179,7 +181,7 @@ fn unknown(tokenizer: &tokenizers::Tokenizer) -> Option<u32> {
         ModelWrapper::WordPiece(model) => model.unk_token.clone(),
         ModelWrapper::WordLevel(model) => model.unk_token.clone(),
         ModelWrapper::Unigram(model) => {
-            // It keeps the id to itself, but shows it for a character that no vocabulary has.
+            // The unknown id is private, but a character that no vocabulary has shows it.
             let tokens = model.tokenize("\u{10fffd}").ok()?;
             return match &tokens[..] {
                 [token] if model.token_to_id("\u{10fffd}").is_none() => Some(token.id),
@@ -190,7 +192,7 @@ fn unknown(tokenizer: &tokenizers::Tokenizer) -> Option<u32> {
     tokenizer.token_to_id(&token)
 }
 
-/// Whether a token has no letter, digit or picture, but for the marks of the beginnings and ends of words.
+/// Returns whether a token has no letter, digit or emoji, apart from the markers of word boundaries.
 fn is_punctuation(token: &str) -> bool {
     let token = token.strip_suffix("</w>").unwrap_or(token);
     let is = |c: char| {
@@ -202,25 +204,27 @@ fn is_punctuation(token: &str) -> bool {
     token.chars().all(is)
 }
 
-/// Whether `text` may be encoded at all.
+/// Checks that `text` can be encoded.
 ///
 /// # Errors
-/// [`Error::Argument`] when it is empty, only white space, or too long.
+/// [`Error::Argument`] if it is empty, only white space, or too long.
 pub fn check(text: &str) -> Result<()> {
     if text.trim().is_empty() {
         return Err(Error::argument("the text is empty: give at least one word"));
     }
-    // Characters are never more than bytes, so most texts need no counting.
+    // Bytes are never fewer than characters, so most texts need no counting.
     if text.len() > MAX_CHARACTERS {
         let count = text.chars().count();
         if count > MAX_CHARACTERS {
-            return Err(Error::argument(format!("text of {count} characters: at most {MAX_CHARACTERS}")));
+            return Err(Error::argument(format!(
+                "the text has {count} characters: shorten it to {MAX_CHARACTERS} at most"
+            )));
         }
     }
     Ok(())
 }
 
-/// What errors call `text`: itself, or how it begins.
+/// Returns the name of `text` in errors: the text itself, or its beginning.
 pub fn name(text: &str) -> String {
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("text {:?}...", &text[..end]),
@@ -236,7 +240,7 @@ mod tests {
     fn texts_are_counted_in_characters() {
         assert!(check(&"兔".repeat(MAX_CHARACTERS)).is_ok());
         let error = check(&"兔".repeat(MAX_CHARACTERS + 1)).unwrap_err();
-        assert_eq!(error.to_string(), "text of 100001 characters: at most 100000");
+        assert_eq!(error.to_string(), "the text has 100001 characters: shorten it to 100000 at most");
     }
 
     #[test]

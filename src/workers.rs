@@ -1,7 +1,7 @@
-//! The threads that compute: one pool for each number of threads, whoever asks for it.
+//! Shares thread pools: one pool for each number of threads.
 //!
-//! Two models that each had threads of their own would get into each other's way, so all that want as many threads
-//! share them. A pool ends with the last one that uses it.
+//! All users of the same number of threads share one pool, because separate pools would compete for the cores. A pool
+//! ends with its last user.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -13,19 +13,19 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
 
-/// The most threads that can be asked for.
+/// The largest number of threads in a pool.
 const MOST: usize = 1024;
 
-/// By the process that started a pool, since threads do not survive a fork, and its size.
+/// Pools by process and size. The process is part of the key because threads do not survive a fork.
 type Pools = HashMap<(u32, usize), Weak<ThreadPool>>;
 
-/// The pools that somebody uses.
+/// The pools in use.
 static POOLS: LazyLock<Mutex<Pools>> = LazyLock::new(Mutex::default);
 
-/// As many threads as asked for, or as this machine has cores, shared by everybody in this process who wants as many.
+/// Returns the pool of `threads` threads, by default one per core, which this process shares.
 ///
 /// # Errors
-/// [`Error::Argument`] when there would be none or too many, [`Error::Internal`] when the system starts no more.
+/// [`Error::Argument`] if `threads` is not from 1 to 1024, [`Error::Internal`] if the system starts no more threads.
 pub fn workers(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
     let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MOST));
     if !(1..=MOST).contains(&threads) {
@@ -47,7 +47,7 @@ pub fn workers(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
     Ok(pool)
 }
 
-/// Keeps every other thread from starting or ending a pool, so that a fork does not copy a lock that is held.
+/// Keeps other threads from starting or ending a pool, so that a fork does not copy a held lock.
 pub(crate) fn hold() -> impl Sized {
     POOLS.lock().unwrap_or_else(PoisonError::into_inner)
 }

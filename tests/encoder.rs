@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use plushie_search::cancel::cancellable;
 use plushie_search::encoder::{Encoder, Options, load_runtime};
 use plushie_search::error::Error;
 use plushie_search::model::Model;
 use plushie_search::picture::{Picture, Source};
-use plushie_search::stop::interruptible;
 
 /// Means of red, green and blue times these are a picture's vector.
 const WEIGHTS: [[f32; 4]; 3] = [[1.0, 0.0, 0.5, -1.0], [0.0, 2.0, 0.25, 1.0], [-1.0, 0.0, 0.5, 3.0]];
@@ -149,7 +149,7 @@ fn many_threads_share_an_encoder() {
 fn pictures_that_are_left_when_work_is_called_off_are_not_encoded() {
     let Some((_dir, encoder)) = open(2) else { return };
     let sources = vec![plain("plain", [255, 120, 7]); 300_000];
-    let called_off = interruptible(|| encoder.images(&sources), || true);
+    let called_off = cancellable(|| encoder.images(&sources), || true);
     assert!(matches!(called_off, Err(Error::Interrupted)));
     assert_close(encoder.images(&sources[..1]).unwrap().row(0), &by_hand([255, 120, 7]));
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use crate::cancel::Cancel;
 use crate::encoder::batch::{Room, flow};
 use crate::encoder::network::{Network, Opened};
 use crate::encoder::permits::Permits;
@@ -14,8 +15,7 @@ use crate::encoder::signature::{Feed, Plan, Takes};
 use crate::encoder::tower::Pictures;
 use crate::error::Result;
 use crate::model::{IMAGE_OUTPUTS, ImageTower, Model};
-use crate::preprocess::{Preprocess, Shared};
-use crate::stop::Stop;
+use crate::preprocess::{Preprocess, SharedDecode};
 use crate::vectors::Vectors;
 
 /// Pictures that go through a network together, where that saves time and changes no vector.
@@ -46,7 +46,7 @@ pub(super) struct ImageEncoder {
 
 /// A batch on its way: what it is of, its pixels, and which of them could be read.
 struct Batch<'a> {
-    pictures: &'a [Shared],
+    pictures: &'a [SharedDecode],
     room: Room,
     loaded: Vec<Result<()>>,
 }
@@ -85,13 +85,13 @@ impl ImageEncoder {
     }
 
     /// Each thread decodes and computes, one picture at a time, or [`TOGETHER`].
-    fn few(&self, pictures: &[Shared], workers: &ThreadPool, stop: &Stop) -> Vec<Result<Vectors>> {
+    fn few(&self, pictures: &[SharedDecode], workers: &ThreadPool, cancel: &Cancel) -> Vec<Result<Vectors>> {
         let rows: Vec<Vec<Result<Vectors>>> = workers.install(|| {
             let together = pictures.len() >= MANY && self.setting.max_batch.is_none() && self.shares();
             let size = if together { TOGETHER } else { 1 };
             let room = || vec![0.0; size * self.preprocess.tensor_len()];
-            let some = |tensors: &mut Vec<f32>, pictures: &[Shared]| {
-                let loaded = self.load(pictures, tensors, stop);
+            let some = |tensors: &mut Vec<f32>, pictures: &[SharedDecode]| {
+                let loaded = self.load(pictures, tensors, cancel);
                 self.compute(0, pictures, tensors, loaded)
             };
             pictures.par_chunks(size).with_max_len(1).map_init(room, some).collect()
@@ -100,7 +100,13 @@ impl ImageEncoder {
     }
 
     /// While some batches are computed, all threads decode the next.
-    fn batches(&self, pictures: &[Shared], most: usize, workers: &ThreadPool, stop: &Stop) -> Vec<Result<Vectors>> {
+    fn batches(
+        &self,
+        pictures: &[SharedDecode],
+        most: usize,
+        workers: &ThreadPool,
+        cancel: &Cancel,
+    ) -> Vec<Result<Vectors>> {
         let apart = self.setting.is_apart();
         let places = if apart { self.setting.places.len() } else { workers.current_num_threads() };
         // Few pictures are spread over all places rather than given to the first.
@@ -108,14 +114,14 @@ impl ImageEncoder {
         // A thread of the pool must not wait for others of it.
         let runners = if apart { RUNNERS * places } else { places };
         let runners = if workers.current_thread_index().is_some() { 0 } else { runners };
-        let parts: Vec<&[Shared]> = pictures.chunks(size).collect();
+        let parts: Vec<&[SharedDecode]> = pictures.chunks(size).collect();
         let make = |number: usize| {
             let pictures = parts[number];
             let mut room = self.take_room(most);
             let tensors = room.numbers().par_chunks_mut(self.preprocess.tensor_len());
             let load = || {
                 let pairs = pictures.par_iter().zip(tensors).with_max_len(1);
-                pairs.map(|(picture, tensor)| self.load_one(picture, tensor, stop)).collect()
+                pairs.map(|(picture, tensor)| self.load_one(picture, tensor, cancel)).collect()
             };
             let loaded = workers.install(load);
             Batch { pictures, room, loaded }
@@ -134,13 +140,13 @@ impl ImageEncoder {
         flow(parts.len(), runners, make, compute).into_iter().flatten().collect()
     }
 
-    fn load(&self, pictures: &[Shared], tensors: &mut [f32], stop: &Stop) -> Vec<Result<()>> {
+    fn load(&self, pictures: &[SharedDecode], tensors: &mut [f32], cancel: &Cancel) -> Vec<Result<()>> {
         let tensors = tensors.chunks_exact_mut(self.preprocess.tensor_len());
-        pictures.iter().zip(tensors).map(|(picture, tensor)| self.load_one(picture, tensor, stop)).collect()
+        pictures.iter().zip(tensors).map(|(picture, tensor)| self.load_one(picture, tensor, cancel)).collect()
     }
 
-    fn load_one(&self, picture: &Shared, tensor: &mut [f32], stop: &Stop) -> Result<()> {
-        stop.check()?;
+    fn load_one(&self, picture: &SharedDecode, tensor: &mut [f32], cancel: &Cancel) -> Result<()> {
+        cancel.check()?;
         picture.load(&self.preprocess, tensor)
     }
 
@@ -148,7 +154,7 @@ impl ImageEncoder {
     fn compute(
         &self,
         place: usize,
-        pictures: &[Shared],
+        pictures: &[SharedDecode],
         tensors: &mut [f32],
         loaded: Vec<Result<()>>,
     ) -> Vec<Result<Vectors>> {
@@ -261,11 +267,11 @@ impl ImageEncoder {
 }
 
 impl Pictures for ImageEncoder {
-    fn rows(&self, pictures: &[Shared], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
+    fn rows(&self, pictures: &[SharedDecode], workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Result<Vectors>>> {
         Ok(match self.setting.max_batch {
-            Some(most) if self.mixes(most) => self.batches(pictures, most, workers, stop),
-            Some(_) if self.setting.is_apart() => self.batches(pictures, 1, workers, stop),
-            _ => self.few(pictures, workers, stop),
+            Some(most) if self.mixes(most) => self.batches(pictures, most, workers, cancel),
+            Some(_) if self.setting.is_apart() => self.batches(pictures, 1, workers, cancel),
+            _ => self.few(pictures, workers, cancel),
         })
     }
 

@@ -10,6 +10,7 @@ use ort::value::TensorElementType;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use crate::cancel::Cancel;
 use crate::encoder::halving::{Most, Trouble};
 use crate::encoder::image::{image_plan, noise};
 use crate::encoder::in_flight::Requests;
@@ -17,10 +18,9 @@ use crate::encoder::signature::{Feed, Input, Plan, Port, Role, Signature, Takes}
 use crate::encoder::text::text_plan;
 use crate::encoder::tower::{Pictures, Texts};
 use crate::error::{Error, Result};
-use crate::model::{Model, Precision};
-use crate::preprocess::{Preprocess, Shared};
+use crate::model::{Model, NetworkPrecision};
+use crate::preprocess::{Preprocess, SharedDecode};
 use crate::service::{Address, Numbers, Options, Tensor, Tensors};
-use crate::stop::Stop;
 use crate::tokenize;
 use crate::tokenize::{Tokenizer, Tokens};
 use crate::vectors::Vectors;
@@ -195,8 +195,8 @@ impl RemotePictures {
     }
 
     /// The vectors of the pictures of one request, which are decoded here meanwhile by all threads.
-    fn some(&self, pictures: &[Shared], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
-        stop.check()?;
+    fn some(&self, pictures: &[SharedDecode], workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Result<Vectors>>> {
+        cancel.check()?;
         let size = self.preprocess.tensor_len();
         let mut tensors = vec![0.0; pictures.len() * size];
         let loaded: Vec<Result<()>> = workers.install(|| {
@@ -223,14 +223,14 @@ impl RemotePictures {
 }
 
 impl Pictures for RemotePictures {
-    fn rows(&self, pictures: &[Shared], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
+    fn rows(&self, pictures: &[SharedDecode], workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Result<Vectors>>> {
         let batch = self.remote.batch(pictures.len(), || {
             let size = self.preprocess.tensor_len();
             let noise = noise(size);
             self.remote.same_together(self.feed(&noise), |row| self.feed(&noise[row * size..(row + 1) * size]))
         });
-        let parts: Vec<&[Shared]> = pictures.chunks(batch).collect();
-        let rows = self.remote.requests.run(&parts, workers, |some| self.some(some, workers, stop))?;
+        let parts: Vec<&[SharedDecode]> = pictures.chunks(batch).collect();
+        let rows = self.remote.requests.run(&parts, workers, |some| self.some(some, workers, cancel))?;
         Ok(rows.into_iter().flatten().collect())
     }
 
@@ -260,12 +260,16 @@ impl RemoteTexts {
     pub(super) fn open(model: &Model, service: &Arc<Tensors>) -> Result<Option<Self>> {
         let Some(tower) = model.text() else { return Ok(None) };
         let Some(remote) = Remote::open(model, service, &text_plan(model, tower))? else { return Ok(None) };
-        Ok(Some(Self { tokenizer: Tokenizer::open(model)?, remote, alone: model.precision() == Some(Precision::Int8) }))
+        Ok(Some(Self {
+            tokenizer: Tokenizer::open(model)?,
+            remote,
+            alone: model.precision() == Some(NetworkPrecision::Int8),
+        }))
     }
 }
 
 impl Texts for RemoteTexts {
-    fn rows(&self, texts: &[&str], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Vectors>> {
+    fn rows(&self, texts: &[&str], workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Vectors>> {
         let tokens: Vec<Tokens> =
             workers.install(|| texts.par_iter().map(|text| self.tokenizer.encode(&[text])).collect::<Result<_>>())?;
         let batch = self.remote.batch(texts.len(), || {
@@ -283,7 +287,7 @@ impl Texts for RemoteTexts {
         }
         let parts: Vec<&[usize]> = lengths.values().flat_map(|places| places.chunks(batch)).collect();
         let found = self.remote.requests.run(&parts, workers, |places| {
-            stop.check()?;
+            cancel.check()?;
             let run = |rows: Range<usize>| {
                 let together = Tokens::joined(places[rows.clone()].iter().map(|&place| &tokens[place]));
                 self.remote.run(Feed::Tokens(&together), || tokenize::name(texts[places[rows.start]]))

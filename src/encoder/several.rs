@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::encoder::Encoder;
 use crate::error::Result;
 use crate::picture::Source;
-use crate::preprocess::{Shared, Wants};
+use crate::preprocess::{DecodePlan, SharedDecode};
 use crate::vectors::Vectors;
 
 /// Bytes of pictures that are kept from one model for the next.
@@ -37,20 +37,20 @@ impl Encoder {
     /// As [`each_image`](Self::each_image).
     pub fn each_image_seen(encoders: &[&Self], sources: &[Source], side: Option<u32>) -> Result<Vec<Result<Seen>>> {
         let towers = encoders.iter().filter_map(|encoder| encoder.image.as_deref());
-        let wants = Wants::new(towers.filter_map(|tower| tower.preprocess()));
-        let together = KEPT.checked_div(wants.bytes()).unwrap_or(sources.len()).max(1);
+        let plan = DecodePlan::new(towers.filter_map(|tower| tower.preprocess()));
+        let together = KEPT.checked_div(plan.bytes()).unwrap_or(sources.len()).max(1);
         let mut rows: Vec<Result<Seen>> = Vec::with_capacity(sources.len());
         for sources in sources.chunks(together) {
             let mut some: Vec<Result<Vec<Vectors>>> = sources.iter().map(|_| Ok(Vec::new())).collect();
             let share = |source: &Source| {
-                let picture = Shared::new(source.clone(), &wants);
+                let picture = SharedDecode::new(source.clone(), &plan);
                 side.map_or(picture.clone(), |side| picture.with_thumbnail(side))
             };
-            let pictures: Vec<Shared> = sources.iter().map(share).collect();
+            let pictures: Vec<SharedDecode> = sources.iter().map(share).collect();
             for encoder in encoders {
                 // What one cannot use is of no use, so that no other needs to see it.
                 let usable: Vec<usize> = (0..some.len()).filter(|&i| some[i].is_ok()).collect();
-                let left: Vec<Shared> = usable.iter().map(|&i| pictures[i].clone()).collect();
+                let left: Vec<SharedDecode> = usable.iter().map(|&i| pictures[i].clone()).collect();
                 for (i, vector) in usable.into_iter().zip(encoder.rows(&left)?) {
                     match (&mut some[i], vector) {
                         (Ok(vectors), Ok(vector)) => vectors.push(vector),
@@ -59,7 +59,7 @@ impl Encoder {
                     }
                 }
             }
-            let show = |(row, picture): (Result<Vec<Vectors>>, Shared)| {
+            let show = |(row, picture): (Result<Vec<Vectors>>, SharedDecode)| {
                 row.map(|vectors| Seen { vectors, thumbnail: picture.thumbnail() })
             };
             match (side, encoders) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use crate::cancel::Cancel;
 use crate::encoder::batch::flow;
 use crate::encoder::image::cosine;
 use crate::encoder::network::{Network, Opened};
@@ -14,7 +15,6 @@ use crate::encoder::signature::{Feed, Plan, Takes};
 use crate::encoder::tower::Texts;
 use crate::error::{Error, Result};
 use crate::model::{Model, Padding, TEXT_OUTPUTS, TextTower};
-use crate::stop::Stop;
 use crate::tokenize;
 use crate::tokenize::{Tokenizer, Tokens};
 use crate::vectors::Vectors;
@@ -59,7 +59,7 @@ impl TextEncoder {
     }
 
     /// Texts of as many tokens go together.
-    fn batches(&self, texts: &[&str], most: usize, workers: &ThreadPool, stop: &Stop) -> Result<Vec<Vectors>> {
+    fn batches(&self, texts: &[&str], most: usize, workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Vectors>> {
         let encode = |text: &&str| self.tokenizer.encode(&[text]);
         let tokens: Vec<Tokens> = workers.install(|| texts.par_iter().map(encode).collect::<Result<_>>())?;
         let mut lengths: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -76,7 +76,7 @@ impl TextEncoder {
         let runners = if workers.current_thread_index().is_some() { 0 } else { runners };
         let make = |number: usize| parts[number];
         let compute = |place: usize, numbers: &[usize]| -> Result<Vec<Vectors>> {
-            stop.check()?;
+            cancel.check()?;
             let joined = Tokens::joined(numbers.iter().map(|&number| &tokens[number]));
             let run = || match self.network.run_on(place, Feed::Tokens(&joined), String::new) {
                 Ok(vectors) => Ok(vectors.split()),
@@ -124,12 +124,12 @@ impl TextEncoder {
 }
 
 impl Texts for TextEncoder {
-    fn rows(&self, texts: &[&str], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Vectors>> {
+    fn rows(&self, texts: &[&str], workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Vectors>> {
         match self.setting.max_batch.filter(|&most| most > 1 && texts.len() > 1 && self.mixes()) {
-            Some(most) => self.batches(texts, most, workers, stop),
+            Some(most) => self.batches(texts, most, workers, cancel),
             None => {
                 let row = |text: &&str| {
-                    stop.check()?;
+                    cancel.check()?;
                     self.row(&self.tokenizer.encode(&[text])?, text)
                 };
                 workers.install(|| texts.par_iter().with_max_len(1).map(row).collect())
@@ -138,7 +138,7 @@ impl Texts for TextEncoder {
     }
 
     fn cannot_read(&self, text: &str) -> bool {
-        self.tokenizer.knows_nothing_of(text)
+        self.tokenizer.is_out_of_vocabulary(text)
     }
 
     fn reads(&self) -> (&str, &str) {

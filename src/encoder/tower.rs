@@ -2,18 +2,18 @@
 
 use rayon::ThreadPool;
 
+use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::preprocess::{Preprocess, Shared};
-use crate::stop::Stop;
+use crate::preprocess::{Preprocess, SharedDecode};
 use crate::vectors::Vectors;
 
 /// What turns pictures into vectors.
 pub(super) trait Pictures: Send + Sync {
-    /// The vector of each picture, or why it has none; none for those that are left when `stop` is set.
+    /// The vector of each picture, or why it has none; none for those that are left when `cancel` is set.
     ///
     /// # Errors
     /// What would keep any picture from getting one.
-    fn rows(&self, pictures: &[Shared], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>>;
+    fn rows(&self, pictures: &[SharedDecode], workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Result<Vectors>>>;
 
     /// What it makes of them first, unless they go to a server as they are.
     fn preprocess(&self) -> Option<&Preprocess>;
@@ -30,8 +30,8 @@ pub(super) trait Texts: Send + Sync {
     /// The vector of each text.
     ///
     /// # Errors
-    /// Those of the first text that has none, or that is left when `stop` is set.
-    fn rows(&self, texts: &[&str], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Vectors>>;
+    /// Those of the first text that has none, or that is left when `cancel` is set.
+    fn rows(&self, texts: &[&str], workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Vectors>>;
 
     /// Whether it knows no word of the text, so that its vector means nothing; a server does not say.
     fn cannot_read(&self, _text: &str) -> bool {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use crate::cancel::Cancel;
 use crate::encoder::halving::{Most, Trouble};
 use crate::encoder::in_flight::Requests;
 use crate::encoder::probe;
 use crate::encoder::tower::{Pictures, Texts};
 use crate::error::{Error, Result};
-use crate::preprocess::{Preprocess, Shared};
+use crate::preprocess::{Preprocess, SharedDecode};
 use crate::service::{Embeddings, Failure, File};
-use crate::stop::Stop;
 use crate::tokenize;
 use crate::vectors::Vectors;
 
@@ -114,9 +114,9 @@ impl WholePictures {
         Self(Side::new(service, model, dim, service.most_pictures()))
     }
 
-    fn some(&self, pictures: &[Shared], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>> {
+    fn some(&self, pictures: &[SharedDecode], workers: &ThreadPool) -> Result<Vec<Result<Vectors>>> {
         let files: Vec<Result<File>> = workers.install(|| {
-            let file = |picture: &Shared| picture.source().file().map(|(media, bytes)| File { media, bytes });
+            let file = |picture: &SharedDecode| picture.source().file().map(|(media, bytes)| File { media, bytes });
             pictures.par_iter().map(file).collect()
         });
         let good: Vec<usize> = (0..pictures.len()).filter(|&i| files[i].is_ok()).collect();
@@ -138,10 +138,10 @@ impl WholePictures {
 }
 
 impl Pictures for WholePictures {
-    fn rows(&self, pictures: &[Shared], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Result<Vectors>>> {
-        let parts: Vec<&[Shared]> = pictures.chunks(self.0.most.get()).collect();
+    fn rows(&self, pictures: &[SharedDecode], workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Result<Vectors>>> {
+        let parts: Vec<&[SharedDecode]> = pictures.chunks(self.0.most.get()).collect();
         let rows = self.0.requests.run(&parts, workers, |some| {
-            stop.check()?;
+            cancel.check()?;
             self.some(some, workers)
         })?;
         Ok(rows.into_iter().flatten().collect())
@@ -167,10 +167,10 @@ impl WholeTexts {
 }
 
 impl Texts for WholeTexts {
-    fn rows(&self, texts: &[&str], workers: &ThreadPool, stop: &Stop) -> Result<Vec<Vectors>> {
+    fn rows(&self, texts: &[&str], workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Vectors>> {
         let parts: Vec<&[&str]> = texts.chunks(self.0.most.get()).collect();
         let rows = self.0.requests.run(&parts, workers, |some| {
-            stop.check()?;
+            cancel.check()?;
             let run = |rows: Range<usize>| {
                 let answer = self.0.service.texts(&some[rows.clone()], Some(self.0.dim));
                 self.0.read(answer, || tokenize::name(some[rows.start]))

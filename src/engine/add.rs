@@ -6,12 +6,12 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde_json::Value;
 
+use crate::cancel::Cancel;
 use crate::encoder::Encoder;
 use crate::encoder::Seen as SeenPicture;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::picture::Source;
-use crate::stop::Stop;
 use crate::store::{NewItem, NewReference, Seen, check_fields};
 use crate::vectors::Vectors;
 use crate::words;
@@ -153,7 +153,7 @@ impl Engine {
         let mut drafts = drafts.into_iter().map(|draft| self.spelled(draft)).collect::<Result<Vec<_>>>()?;
         let (encoded, failed) = self.encode(&drafts)?;
         // Pictures that were left then must not count as pictures that cannot be used.
-        Stop::current().check()?;
+        Cancel::current().check()?;
         // They may hold much memory, and are not needed any more.
         let given = drafts.iter_mut().map(|draft| std::mem::take(&mut draft.sources).len()).collect();
         Ok(Prepared { drafts, given, encoded, failed })

@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::cancel;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::stop;
 use crate::store::{Item, Problem, Update};
 use crate::words;
 
@@ -65,7 +65,7 @@ impl Engine {
                 0 => return Ok(removed),
                 more => removed += more,
             }
-            stop::look()?;
+            cancel::poll()?;
             thread::sleep(PAUSE);
         }
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::cancel;
 use crate::engine::{Added, Engine};
 use crate::error::{Error, Result};
-use crate::stop;
 use crate::store::{NewRow, check_fields, check_name};
 use crate::vectors::Vectors;
 use crate::words;
@@ -86,7 +86,7 @@ impl Engine {
         for start in (0..ids.len()).step_by(ROWS) {
             if start > 0 {
                 // Others who want to write get their turn.
-                stop::look()?;
+                cancel::poll()?;
                 thread::sleep(PAUSE);
             }
             let step: Vec<NewRow<'_>> = (start..ids.len().min(start + ROWS)).map(new_row).collect();

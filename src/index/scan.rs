@@ -5,13 +5,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::fusion::{self, Aggregate, Candidate, Fusion};
 use crate::index::faiss::Best;
 use crate::index::segment::{Probe, Segment};
 use crate::index::snapshot::{Request, Snapshot};
 use crate::selection::Rows;
-use crate::stop::Stop;
 
 /// Queries that are searched as one matrix.
 const BLOCK: usize = 256;
@@ -182,7 +182,7 @@ impl Search<'_> {
         let starts: Vec<usize> = (0..count).step_by(block).collect();
         let mut found = Vec::with_capacity(count);
         for starts in starts.chunks(threads) {
-            Stop::current().check()?;
+            Cancel::current().check()?;
             let work = |start: &usize| self.block(*start..count.min(start + block));
             found.extend(shared(self.request, false, || each(false, starts, work))?.into_iter().flatten());
         }

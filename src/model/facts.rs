@@ -1,19 +1,19 @@
-//! What is known of networks without having or running them.
+//! Reads facts about networks that are known without the networks.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// The content of a model directory's `probe.json`, or what a registry says instead.
+/// The content of a model directory's `probe.json`, or the registry's copy of it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Facts {
-    /// The original's vector of the fixed picture that every model is given.
+    /// The original model's vector of the fixed probe picture.
     #[serde(default)]
     pub image: Option<Vec<f32>>,
-    /// The original's vector of the fixed text.
+    /// The original model's vector of the fixed probe text.
     #[serde(default)]
     pub text: Option<Vec<f32>>,
-    /// SHA-256 of the networks and of the files with their weights, by their paths in the directory.
+    /// The SHA-256 of the networks and of their external weights, by path in the directory.
     #[serde(default)]
     pub sha256: BTreeMap<String, String>,
 }
@@ -25,7 +25,7 @@ impl Facts {
             |digest: &String| digest.len() == 64 && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         match facts.sha256.values().all(right) {
             true => Ok(facts),
-            false => Err(format!("{}: sha256 must give 64 lower hexadecimal digits for each file", super::FACTS)),
+            false => Err(format!("{}: sha256 must have 64 lowercase hexadecimal digits for each file", super::FACTS)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What identifies a model: the content of its files, and the settings that change vectors.
+//! Computes the fingerprint of a model: a digest of its files and of the settings that change vectors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -9,32 +9,32 @@ use std::path::{Component, Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::stop::Stop;
+use crate::cancel::Cancel;
 
-use super::manifest::{ImageTower, Manifest, Mask, Side, TextTower};
+use super::manifest::{ImageTower, Manifest, Mask, PadSide, TextTower};
 use super::onnx::{self, Contents};
 
-/// How this crate makes vectors out of a manifest. Part of every fingerprint: raise it when a change of decoding,
+/// The version of this crate's encoding. It is part of every fingerprint: raise it if a change of decoding,
 /// resampling, tokenizing or batching gives other vectors for the same files.
 const SCHEME: u32 = 1;
 
-/// Protocol buffers, and so ONNX files, end at 2 GiB; more weights lie in external files.
+/// The largest ONNX file: a protocol buffer ends at 2 GiB, and more weights are in external files.
 const MAX_ONNX_BYTES: u64 = 1 << 31;
 
-/// The largest tokenizers known have 33 MB; they are read as a whole.
+/// The largest tokenizer, which is read as a whole; those known have up to 33 MB.
 const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
 
-/// What the files of a model say of it.
+/// The properties of a model's files.
 pub(super) struct Identity {
     pub(super) fingerprint: String,
-    /// Networks whose numbers are of several sizes.
+    /// Networks that have fp16 tensors, or cast a transposed tensor.
     pub(super) mixed: BTreeSet<String>,
 }
 
-/// Checks that all files are there, and reads each of them once. Errors call the manifest `called`.
+/// Checks that all files exist, and reads each of them once. Errors call the manifest `called`.
 ///
-/// Settings that came later are told only where they are not the default, so that older models keep their names. Of the
-/// networks that are `absent`, the SHA-256 in `digests` are believed; what is not there tells models apart no more.
+/// Newer settings are included only if they are not the default, so that older models keep their fingerprints. The
+/// `digests` replace networks that are `absent`; without a digest, such a network is not part of the fingerprint.
 pub(super) fn identify(
     dir: &Path,
     manifest: &Manifest,
@@ -66,7 +66,7 @@ pub(super) fn identify(
         if !clean.is_empty() {
             describe(&mut recipe, "clean", clean);
         }
-        if *pad_side != Side::default() {
+        if *pad_side != PadSide::default() {
             describe(&mut recipe, "pad_side", pad_side);
         }
         if *mask != Mask::default() {
@@ -86,26 +86,26 @@ pub(super) fn identify(
     Ok(Identity { fingerprint: hex(Sha256::digest(recipe)), mixed })
 }
 
-/// What identifies a model of which nothing is here: the words in which a server is asked for it.
-pub(super) fn of_service(asked: &str, dim: usize) -> String {
-    hex(Sha256::digest(format!("service {SCHEME}\ndimension {dim}\n{asked}\n")))
+/// Returns the fingerprint of a fully remote model: the digest of the request to its service.
+pub(super) fn of_service(request: &str, dim: usize) -> String {
+    hex(Sha256::digest(format!("service {SCHEME}\ndimension {dim}\n{request}\n")))
 }
 
 fn describe(recipe: &mut String, tower: &str, settings: &impl Serialize) {
     let settings = serde_json::to_string(settings).expect("strings, numbers and enums always serialize");
-    // The key's first spelling stays in the recipe: catalogs hold fingerprints that were made with it.
+    // The recipe keeps the key's first spelling, because stored catalogs have fingerprints made with it.
     let settings = settings.replace(r#""center":"#, r#""centre":"#);
     let _ = writeln!(recipe, "{tower} {settings}");
 }
 
-/// Says whether the numbers of the network are of several sizes.
+/// Writes a network into the recipe; returns whether it has fp16 tensors or casts a transposed one.
 fn network(recipe: &mut String, dir: &Path, file: &str, called: &str) -> Result<bool, String> {
     let bytes = read_network(&locate(dir, file, called)?, file)?;
     let Contents { locations, mixed, random } =
         onnx::contents(&bytes).ok_or_else(|| format!("{file} is not an ONNX file, or is cut short"))?;
     if let Some(operator) = random {
         return Err(format!(
-            "{file} has the operator {operator}, by which a picture would get another vector each time; export the model \
+            "{file} has the operator {operator}, which gives a picture another vector each time; export the model \
              for inference, without it"
         ));
     }
@@ -125,7 +125,8 @@ fn network(recipe: &mut String, dir: &Path, file: &str, called: &str) -> Result<
     Ok(mixed)
 }
 
-/// What [`network`] writes, from the digests of the files: weights are in the files that are named after the network.
+/// Writes the same as [`network`] from the digests of the files; external weights are the files named after the
+/// network.
 fn told(recipe: &mut String, file: &str, digests: &BTreeMap<String, String>) -> Result<(), String> {
     inside(file).map_err(|reason| format!("the file {file:?}: {reason}"))?;
     let _ = writeln!(recipe, "network {}", digests.get(file).map_or("elsewhere", String::as_str));
@@ -141,7 +142,7 @@ fn told(recipe: &mut String, file: &str, digests: &BTreeMap<String, String>) -> 
     Ok(())
 }
 
-/// The bytes of an ONNX file, which errors call `file`.
+/// Reads an ONNX file, which errors call `file`.
 pub(super) fn read_network(path: &Path, file: &str) -> Result<Vec<u8>, String> {
     let length = fs::metadata(path).map_err(|error| format!("{file} cannot be read: {error}"))?.len();
     if length > MAX_ONNX_BYTES {
@@ -154,7 +155,7 @@ pub(super) fn read_network(path: &Path, file: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The path of a file that the manifest names, which must lie in `dir` (links may lead elsewhere).
+/// Returns the path of a file in the manifest, which must be in `dir` (links may lead elsewhere).
 pub(super) fn locate(dir: &Path, file: &str, called: &str) -> Result<PathBuf, String> {
     inside(file).map_err(|reason| format!("{called} names the file {file:?}: {reason}"))?;
     let path = dir.join(file);
@@ -163,7 +164,7 @@ pub(super) fn locate(dir: &Path, file: &str, called: &str) -> Result<PathBuf, St
         .ok_or_else(|| format!("{file} is missing; copy the whole model directory, or correct {called}"))
 }
 
-/// Whether a file is there, which errors call `file`. One that cannot be read is not missing.
+/// Returns whether a file, which errors call `file`, exists. An unreadable file is an error.
 fn is_there(path: &Path, file: &str) -> Result<bool, String> {
     match fs::metadata(path) {
         Ok(facts) if facts.is_file() => Ok(true),
@@ -183,16 +184,16 @@ fn inside(file: &str) -> Result<(), String> {
 
 fn hash(recipe: &mut String, role: &str, path: &Path) -> Result<(), String> {
     let mut hasher = Sha256::new();
-    let stop = Stop::current();
+    let cancel = Cancel::current();
     fs::File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut HashWriter(&mut hasher, &stop)))
+        .and_then(|mut file| io::copy(&mut file, &mut HashWriter(&mut hasher, &cancel)))
         .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     let _ = writeln!(recipe, "{role} {}", hex(hasher.finalize()));
     Ok(())
 }
 
-/// Gigabytes of weights take a minute: it looks whether that is called off.
-struct HashWriter<'a>(&'a mut Sha256, &'a Stop);
+/// Checks for cancellation between writes, because gigabytes of weights take a minute.
+struct HashWriter<'a>(&'a mut Sha256, &'a Cancel);
 
 impl io::Write for HashWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

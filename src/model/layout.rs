@@ -1,4 +1,5 @@
-//! Manifests from what lies in a directory: complete ones, ones that name a layout for the rest, and none at all.
+//! Derives a manifest from a directory: from a complete manifest, a partial one that names a layout, or the files
+//! alone.
 
 mod directory;
 mod hub;
@@ -8,37 +9,38 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use serde_path_to_error::Segment;
 
 use self::directory::Directory;
 use super::manifest;
 use super::manifest::{FORMAT, Manifest};
 use super::{IMAGE_OUTPUTS, MANIFEST, TEXT_OUTPUTS};
 
-/// Who arranged the files of a directory.
+/// The layout of a directory's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Layout {
     /// The model hubs': `config.json`, `preprocessor_config.json`, `tokenizer.json`, `onnx/…`.
     Hub,
-    /// immich's: `visual/model.onnx`, `textual/model.onnx`, each with its settings beside it.
+    /// immich's: `visual/model.onnx`, `textual/model.onnx`, each with its settings.
     Immich,
     /// clip-as-service's: `visual.onnx`, `textual.onnx`.
     ClipAsService,
 }
 
-/// Read before the manifest itself, so that a manifest of a later format is not blamed for its new keys.
+/// The keys read before the manifest itself, so that a manifest of a later format is not refused for its new keys.
 #[derive(Deserialize)]
 struct Header {
     format: u64,
-    /// Where what the manifest leaves out is found.
+    /// The source of the settings that the manifest omits.
     #[serde(default)]
     layout: Option<Layout>,
-    /// Which of several precisions in the hub's layout: "fp32", "fp16", "q8", ...
+    /// The precision, if the hub's layout has several: "fp32", "fp16", "q8", ...
     #[serde(default)]
     variant: Option<String>,
 }
 
-/// The manifest `text` of the directory `dir`.
+/// Reads the manifest `text` of the directory `dir`.
 pub(super) fn read(dir: &Path, text: &str) -> Result<Manifest, String> {
     let given: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if !given.is_object() {
@@ -51,7 +53,7 @@ pub(super) fn read(dir: &Path, text: &str) -> Result<Manifest, String> {
             "format {format} is not {FORMAT}, the one this version of plushie_search reads; update it"
         ));
     }
-    let Value::Object(mut given) = given else { unreachable!("it was seen to be an object") };
+    let Value::Object(mut given) = given else { unreachable!("it is an object, as checked above") };
     given.remove("layout");
     given.remove("variant");
     match (layout, variant) {
@@ -61,7 +63,7 @@ pub(super) fn read(dir: &Path, text: &str) -> Result<Manifest, String> {
     }
 }
 
-/// The manifest of a directory that has none, by the names of its files.
+/// Returns the manifest of a directory without one, by the names of its files.
 pub(super) fn recognized(dir: &Path) -> Result<Manifest, String> {
     let has = |names: &[&str]| names.iter().any(|name| dir.join(name).is_file());
     let layout = if has(&["visual/model.onnx", "textual/model.onnx"]) {
@@ -85,10 +87,10 @@ pub(super) fn recognized(dir: &Path) -> Result<Manifest, String> {
     finish(dir, derive(dir, layout, None, &Map::new())?)
 }
 
-/// An example of the settings that a plain pair of networks needs.
+/// Returns example settings of a plain pair of networks.
 fn pair() -> Value {
     let (mean, std) = (crate::preprocess::CLIP_MEAN, crate::preprocess::CLIP_STD);
-    // By way of words, so that they are as short as they were written.
+    // Through text, so that each number has its shortest form.
     let numbers = |numbers: [f32; 3]| numbers.map(|number| number.to_string().parse::<f64>().unwrap_or_default());
     json!({
         "format": FORMAT,
@@ -97,7 +99,7 @@ fn pair() -> Value {
     })
 }
 
-/// A manifest from the files in a layout, with what is `given` over it.
+/// Makes a manifest from the files of a layout, overlaid with `given`.
 fn derive(
     dir: &Path,
     layout: Layout,
@@ -119,7 +121,7 @@ fn derive(
     }
 }
 
-/// Lays `over` over `value`, key by key; null takes a key away.
+/// Lays `over` over `value`, key by key; null removes a key.
 fn overlay(value: &mut Value, over: &Value) {
     match (value, over) {
         (Value::Object(value), Value::Object(over)) => {
@@ -134,7 +136,7 @@ fn overlay(value: &mut Value, over: &Value) {
     }
 }
 
-/// Fills in what may be left out, and checks the whole.
+/// Fills in the defaults and checks the whole.
 fn finish(dir: &Path, mut whole: Map<String, Value>) -> Result<Manifest, String> {
     let (name, version) = manifest::name_of(dir);
     whole.entry("name").or_insert(name.into());
@@ -150,40 +152,30 @@ fn finish(dir: &Path, mut whole: Map<String, Value>) -> Result<Manifest, String>
     made.checked()
 }
 
-/// The manifest `whole`. Errors name the key that is wrong, by its path.
+/// Deserializes the manifest `whole`. Errors name the path of the wrong key.
 fn typed(whole: &Value) -> Result<Manifest, String> {
-    let refusal = |whole: &Value| Manifest::deserialize(whole).err().map(|error| error.to_string());
-    Manifest::deserialize(whole).map_err(|error| {
-        let reason = error.to_string();
+    serde_path_to_error::deserialize(whole).map_err(|error| {
+        let reason = error.inner().to_string();
         if !["invalid ", "unknown ", "missing "].iter().any(|start| reason.starts_with(start)) {
-            return reason; // not a deserializer's, and names the key
+            return reason; // an error of our own checks, which names the key
         }
-        let lacks = reason.starts_with("missing field");
-        let mut path: Vec<&str> = Vec::new();
-        // Each step goes to the key without which the refusal is another. Only an object can lack something.
-        while let Value::Object(fields) = path.iter().fold(whole, |value, key| &value[*key]) {
-            let is_to_blame = |key: &&String| {
-                let mut without = whole.clone();
-                let parent = path.iter().fold(&mut without, |value, step| &mut value[*step]);
-                parent.as_object_mut().and_then(|fields| fields.remove(key.as_str()));
-                refusal(&without).as_deref() != Some(&reason)
-            };
-            let mut keys = fields.keys().filter(|key| !lacks || fields[*key].is_object());
-            let Some(key) = keys.find(is_to_blame) else { break };
-            path.push(key);
-        }
+        let key = |segment: &Segment| match segment {
+            Segment::Map { key } => Some(key.clone()),
+            _ => None,
+        };
+        let mut path: Vec<String> = error.path().iter().filter_map(key).collect();
         if reason.starts_with("unknown field") {
-            path.pop(); // it is named already
+            path.pop(); // the reason names it
         }
         let place = if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) };
         format!("{place}{}", in_words(&reason))
     })
 }
 
-/// What a deserializer expected, in the words of JSON instead of Rust.
+/// Replaces Rust's words for types by those of JSON.
 fn in_words(reason: &str) -> String {
     let reason = match reason.split_once("expected struct ") {
-        // A list is read as one, and found too short.
+        // A list is parsed as an object, and found too short.
         Some((before, _)) if before.starts_with("invalid length") => "invalid type: list, expected an object".into(),
         Some((before, _)) => format!("{before}expected an object"),
         None => reason.to_string(),
@@ -202,25 +194,25 @@ fn in_words(reason: &str) -> String {
     .fold(reason, |reason, (rust, words)| reason.replace(rust, words))
 }
 
-/// How many numbers a network says it gives.
+/// Returns the dimension that a network declares.
 fn declared_dimension(dir: &Path, made: &Manifest) -> Result<usize, String> {
     let image = made.image.as_ref().map(|tower| (&tower.file, &tower.output, IMAGE_OUTPUTS));
     let text = made.text.as_ref().map(|tower| (&tower.file, &tower.output, TEXT_OUTPUTS));
     let nothing = Map::new();
     let directory = Directory::new(dir, &nothing);
     for (file, output, favorites) in image.into_iter().chain(text) {
-        let signature = directory.signature(file)?;
-        let port = match output {
-            Some(output) => signature.output(&[output.as_str()]),
-            None => signature.output(favorites).or(signature.outputs.first()),
+        let interface = directory.interface(file)?;
+        let value = match output {
+            Some(output) => interface.output(&[output.as_str()]),
+            None => interface.output(favorites).or(interface.outputs.first()),
         };
-        let sizes = port.map_or(&[][..], |port| &port.shape);
-        // Convolutional networks leave ones for height and width.
+        let sizes = value.map_or(&[][..], |value| &value.shape);
+        // Convolutional networks keep ones for height and width.
         if let Some(&size) = sizes.iter().skip(1).flatten().rfind(|&&size| size > 1) {
             return Ok(size);
         }
     }
-    Err("dimension is missing, and the networks do not say how many numbers they give; add it".into())
+    Err("dimension is missing, and the networks do not declare it; add it".into())
 }
 
 #[cfg(test)]
@@ -248,6 +240,11 @@ mod tests {
                 json!({"image": {"preprocess": {"mean": [1, 2]}}}),
                 "image.preprocess.mean: invalid length 2, expected a list of length 3",
             ),
+            (
+                json!({"image": {"preprocess": {"mean": [1, "a", 2]}}}),
+                "image.preprocess.mean: invalid type: string \"a\", expected a number",
+            ),
+            (json!({"text": {"padding": "none"}}), "text.padding: unknown variant `none`, expected `longest` or"),
             (json!({"image": {"preprocess": null}}), "image: missing field `preprocess`"),
             (json!({"image": {"preprocess": {"std": null}}}), "image.preprocess: missing field `std`"),
             (

@@ -1,16 +1,16 @@
-//! What `model.json` says: which networks a model has, and what goes into them and comes out.
+//! Defines `model.json`: the networks of a model, their inputs and their outputs.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::quantization::{Precision, Quantization};
+use crate::model::quantization::{NetworkPrecision, Quantization};
 use crate::preprocess::Preprocess;
 
-/// The manifest format that this crate reads.
+/// The manifest format of this version.
 pub(super) const FORMAT: u64 = 1;
 
-/// A manifest in which nothing is left open.
+/// A manifest with every default filled in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
@@ -18,8 +18,8 @@ pub(super) struct Manifest {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) dimension: usize,
-    /// Whether the first numbers of a vector are a vector by themselves, so that `dimension` may be less than the
-    /// networks give.
+    /// Whether the first values of a vector are a vector by themselves, so that `dimension` may be less than that of
+    /// the networks.
     #[serde(default)]
     pub(super) matryoshka: bool,
     #[serde(default)]
@@ -29,7 +29,7 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) languages: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) precision: Option<Precision>,
+    pub(super) precision: Option<NetworkPrecision>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) quantized: Option<Quantization>,
     #[serde(default)]
@@ -38,117 +38,116 @@ pub(super) struct Manifest {
     pub(super) text: Option<TextTower>,
 }
 
-/// What turns pictures into vectors.
+/// The settings of the image tower.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageTower {
-    /// The ONNX file, relative to the model directory; may be that of the other tower.
+    /// The ONNX file, relative to the model directory; both towers may share one.
     #[serde(default = "image_file")]
     pub file: String,
-    /// The output to read; found by its name or shape when not given.
+    /// The output to read; by default it is found by its name or shape.
     #[serde(default)]
     pub output: Option<String>,
-    /// How an output with a vector for each patch becomes one vector.
+    /// The pooling of an output with one vector per patch.
     #[serde(default)]
     pub pool: Option<Pool>,
-    /// From picture to pixel tensor.
+    /// The preprocessing of pictures.
     pub preprocess: Preprocess,
 }
 
-/// What turns texts into vectors.
+/// The settings of the text tower.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextTower {
-    /// The ONNX file, relative to the model directory; may be that of the other tower.
+    /// The ONNX file, relative to the model directory; both towers may share one.
     #[serde(default = "text_file")]
     pub file: String,
-    /// The output to read; found by its name or shape when not given.
+    /// The output to read; by default it is found by its name or shape.
     #[serde(default)]
     pub output: Option<String>,
-    /// How an output with a vector for each token becomes one vector.
+    /// The pooling of an output with one vector per token.
     #[serde(default)]
     pub pool: Option<Pool>,
-    /// The tokenizer, relative to the model directory: in the format of the crate `tokenizers`, or CLIP's list of
+    /// The tokenizer file, relative to the model directory: in the format of the crate `tokenizers`, or CLIP's list of
     /// merges (`.txt`, `.txt.gz`).
     #[serde(default = "tokenizer_file")]
     pub tokenizer: String,
-    /// What happens to a text before the tokenizer sees it, in this order.
+    /// The cleaning of a text before tokenizing, in this order.
     #[serde(default)]
     pub clean: Vec<Clean>,
-    /// Longer texts lose their tail; the tokens that the tokenizer adds at the end stay.
+    /// The maximum number of tokens. Longer texts are truncated; tokens that the tokenizer adds at the end stay.
     pub max_length: usize,
-    /// To which length texts are padded.
+    /// The padding of texts.
     pub padding: Padding,
-    /// The token that fills up padded texts.
+    /// The id of the padding token.
     #[serde(default)]
     pub pad_id: u32,
-    /// Where it is put.
+    /// The side of the padding.
     #[serde(default)]
-    pub pad_side: Side,
-    /// What the network's input for a mask is told.
+    pub pad_side: PadSide,
+    /// The values of the network's attention mask.
     #[serde(default)]
     pub mask: Mask,
 }
 
-/// How one vector for each token becomes one vector.
+/// The pooling of one vector per token into one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pool {
-    /// The first token's.
+    /// The vector of the first token.
     Cls,
     /// The mean over the tokens that are not padding.
     Mean,
 }
 
-/// To which length texts are padded.
+/// The length to which texts are padded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Padding {
-    /// Only as far as the longest text of a run: right where padding changes nothing, as behind the end token of a
-    /// causal network, or where the network masks it.
+    /// To the longest text of a batch: for networks that padding does not change, because they are causal or mask it.
     Longest,
     /// To `max_length`, for models whose vectors depend on it.
     Fixed,
 }
 
-/// Where padding goes.
+/// The side on which padding is added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Side {
+pub enum PadSide {
     /// Before the text.
     Left,
-    /// Behind the text.
+    /// After the text.
     #[default]
     Right,
 }
 
-/// Which places of a padded text a network may look at.
+/// The tokens of a padded text that a network attends to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mask {
-    /// Those with tokens of the text.
+    /// The tokens of the text.
     #[default]
     Tokens,
-    /// All, for models that were trained without a mask.
+    /// All, for models trained without a mask.
     All,
 }
 
-/// A step between a text and its tokenizer.
+/// A cleaning step before tokenizing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Clean {
-    /// The repairs of the Python package ftfy, except that of text decoded with a wrong encoding: entities, curly
-    /// quotes, ligatures, character widths, line breaks, control characters, NFC.
+    /// Repairs the text like the Python package ftfy, except for a wrong encoding: entities, curly quotes, ligatures,
+    /// character widths, line breaks, control characters, NFC.
     Ftfy,
-    /// HTML entities become characters, twice, as Python's `html.unescape`; white space at the ends goes.
+    /// Decodes HTML entities, twice, like Python's `html.unescape`, and strips white space at the ends.
     Html,
-    /// ASCII punctuation goes; `_` becomes a space.
+    /// Removes ASCII punctuation; `_` becomes a space.
     Punctuation,
-    /// Each stretch of white space becomes one space; that at the ends goes.
+    /// Collapses white space to single spaces, and strips it at the ends.
     Whitespace,
-    /// As Python's `str.lower`.
+    /// Converts to lower case like Python's `str.lower`.
     Lowercase,
-    /// Each letter by itself, as the crate `tokenizers` does it: a sigma at the end of a word is like any other.
+    /// Converts each letter to lower case alone, like the crate `tokenizers`: a final sigma is like any other.
     LowercaseLetters,
 }
 
@@ -165,7 +164,7 @@ fn tokenizer_file() -> String {
 }
 
 impl Manifest {
-    /// The manifest of a model whose towers nobody here knows.
+    /// Makes the manifest of a fully remote model, which has no towers.
     pub(super) fn without_towers(name: &str, dimension: usize) -> Result<Self, String> {
         check_words([("name", name)])?;
         Ok(Self {
@@ -184,12 +183,15 @@ impl Manifest {
         })
     }
 
-    /// Checks what the types alone do not.
+    /// Checks the rules beyond those of the types.
     pub(super) fn checked(self) -> Result<Self, String> {
         let check = |right: bool, reason: &str| if right { Ok(()) } else { Err(reason.to_string()) };
         check_words([("name", &self.name), ("version", &self.version)])?;
         check((1..=1 << 16).contains(&self.dimension), "dimension must be 1 to 65536")?;
-        check(self.image.is_some() || self.text.is_some(), "neither image nor text: a model needs one of them")?;
+        check(
+            self.image.is_some() || self.text.is_some(),
+            "image and text are both missing: a model needs one of them",
+        )?;
         if let Some(record) = &self.quantized {
             record.check()?;
         }
@@ -209,7 +211,8 @@ fn check_words<const N: usize>(words: [(&str, &str); N]) -> Result<(), String> {
     Ok(())
 }
 
-/// What a directory is called: by itself, or by the repository whose snapshot it is in a cache of the hub.
+/// Returns the name and version of a directory: its own, or those of the repository if it is a snapshot in a hub's
+/// cache.
 pub(super) fn name_of(dir: &Path) -> (String, String) {
     let part = |path: Option<&Path>| path.and_then(Path::file_name).and_then(|name| name.to_str()).map(str::to_string);
     let plain = |name: Option<String>| {

@@ -1,16 +1,15 @@
-//! Just enough of the ONNX file format to find the files that hold weights outside of it, what goes in and out, and
-//! whether its numbers are of several sizes.
+//! Parses the parts of an ONNX file that this crate needs: external weights, inputs and outputs, and mixed precision.
 
 use std::collections::{BTreeSet, HashSet};
 
-/// The operators that draw lots, whatever their seed.
+/// The operators that give random values, in spite of any seed.
 const RANDOM: [&[u8]; 6] =
     [b"RandomNormal", b"RandomNormalLike", b"RandomUniform", b"RandomUniformLike", b"Multinomial", b"Bernoulli"];
 
-/// Deeper than graphs nest in practice; keeps a hostile file from exhausting the stack.
+/// The deepest nesting of messages. Graphs nest less in practice, and a hostile file cannot exhaust the stack.
 const MAX_DEPTH: usize = 64;
 
-/// The messages on the way from a model to its tensors, as `onnx.proto` names them.
+/// The messages between a model and its tensors, as `onnx.proto` names them.
 #[derive(Clone, Copy)]
 enum Message {
     Model,
@@ -24,7 +23,7 @@ enum Message {
 }
 
 impl Message {
-    /// The messages below this one that lead to tensors, by field number.
+    /// Returns the messages below this one that lead to tensors, by field number.
     fn below(self) -> &'static [(u64, Message)] {
         match self {
             Self::Model => &[(7, Self::Graph), (25, Self::Function)],
@@ -46,86 +45,86 @@ impl Message {
     }
 }
 
-/// What a network takes and gives.
+/// The inputs and outputs of a network.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Signature {
-    pub(super) inputs: Vec<Port>,
-    pub(super) outputs: Vec<Port>,
+pub(super) struct Interface {
+    pub(super) inputs: Vec<ValueInfo>,
+    pub(super) outputs: Vec<ValueInfo>,
 }
 
 /// An input or output.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Port {
+pub(super) struct ValueInfo {
     pub(super) name: String,
-    /// Whether its values are floats of any size.
+    /// Whether its values are floats, of any precision.
     pub(super) floats: bool,
-    /// Nothing where a size is not fixed.
+    /// The shape, with `None` for each size that is not fixed.
     pub(super) shape: Vec<Option<usize>>,
 }
 
-impl Signature {
-    /// The pixels of pictures, of the shape (n, 3, height, width), if the network takes them.
-    pub(super) fn pixels(&self) -> Option<&Port> {
-        self.inputs.iter().find(|port| port.floats && port.shape.len() == 4)
+impl Interface {
+    /// Returns the input for pixels, of shape (n, 3, height, width), if there is one.
+    pub(super) fn pixels(&self) -> Option<&ValueInfo> {
+        self.inputs.iter().find(|value| value.floats && value.shape.len() == 4)
     }
 
-    /// The tokens of texts, of the shape (n, tokens), if the network takes them.
-    pub(super) fn tokens(&self) -> Option<&Port> {
-        self.inputs.iter().find(|port| !port.floats && port.shape.len() == 2)
+    /// Returns the input for tokens, of shape (n, tokens), if there is one.
+    pub(super) fn tokens(&self) -> Option<&ValueInfo> {
+        self.inputs.iter().find(|value| !value.floats && value.shape.len() == 2)
     }
 
-    /// The first output with one of these names, in the order of the names.
-    pub(super) fn output(&self, names: &[&str]) -> Option<&Port> {
-        names.iter().find_map(|name| self.outputs.iter().find(|port| port.name == *name))
+    /// Returns the first output with one of these names, in the order of the names.
+    pub(super) fn output(&self, names: &[&str]) -> Option<&ValueInfo> {
+        names.iter().find_map(|name| self.outputs.iter().find(|value| value.name == *name))
     }
 }
 
-/// What an ONNX model takes and gives, or nothing when `bytes` are no ONNX model.
-pub(super) fn signature(bytes: &[u8]) -> Option<Signature> {
+/// Returns the inputs and outputs of an ONNX model, or `None` if `bytes` is not an ONNX model.
+pub(super) fn interface(bytes: &[u8]) -> Option<Interface> {
     let graph = fields(bytes)?.into_iter().find_map(|(number, field)| (number == 7).then_some(field)?.bytes())?;
-    let (mut found, mut weights) = (Signature::default(), HashSet::new());
+    let (mut found, mut weights) = (Interface::default(), HashSet::new());
     for (number, field) in fields(graph)? {
         match (number, field) {
             (5, Field::Bytes(tensor)) => {
                 weights.extend(fields(tensor)?.into_iter().filter(|(number, _)| *number == 8).map(|(_, name)| name));
             }
-            (11, Field::Bytes(value)) => found.inputs.push(port(value)?),
-            (12, Field::Bytes(value)) => found.outputs.push(port(value)?),
+            (11, Field::Bytes(value)) => found.inputs.push(value_info(value)?),
+            (12, Field::Bytes(value)) => found.outputs.push(value_info(value)?),
             _ => {}
         }
     }
     // Old files list their weights among the inputs.
-    found.inputs.retain(|port| !weights.contains(&Field::Bytes(port.name.as_bytes())));
+    found.inputs.retain(|value| !weights.contains(&Field::Bytes(value.name.as_bytes())));
     Some(found)
 }
 
-fn port(value: &[u8]) -> Option<Port> {
+fn value_info(value: &[u8]) -> Option<ValueInfo> {
     let below = |bytes, wanted| -> Option<Option<&[u8]>> {
         Some(fields(bytes)?.into_iter().find_map(|(number, field)| (number == wanted).then_some(field)?.bytes()))
     };
     let name = std::str::from_utf8(below(value, 1)?.unwrap_or_default()).ok()?.to_string();
     let tensor = below(below(value, 2)?.unwrap_or_default(), 1)?.unwrap_or_default();
-    let mut port = Port { name, ..Port::default() };
+    let mut info = ValueInfo { name, ..ValueInfo::default() };
     for (number, field) in fields(tensor)? {
         match (number, field) {
             // float, float16, double and bfloat16
-            (1, Field::Number(element)) => port.floats = [1, 10, 11, 16].contains(&element),
+            (1, Field::Number(element)) => info.floats = [1, 10, 11, 16].contains(&element),
             (2, Field::Bytes(shape)) => {
                 for (_, dimension) in fields(shape)?.into_iter().filter(|(number, _)| *number == 1) {
                     let size = fields(dimension.bytes()?)?.into_iter().find_map(|field| match field {
                         (1, Field::Number(size)) => usize::try_from(size).ok().filter(|&size| size > 0),
                         _ => None,
                     });
-                    port.shape.push(size);
+                    info.shape.push(size);
                 }
             }
             _ => {}
         }
     }
-    Some(port)
+    Some(info)
 }
 
-/// The fields of a message, by number.
+/// Returns the fields of a message, by number.
 fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Field<'_>)>> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
@@ -152,18 +151,18 @@ impl<'a> Field<'a> {
     }
 }
 
-/// What an ONNX model is made of.
+/// The properties of an ONNX model's tensors and operators.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Contents {
-    /// The locations of external weights that it names.
+    /// The locations of external weights.
     pub(super) locations: BTreeSet<String>,
-    /// Whether it has floats of 16 bits, or casts what it has transposed.
+    /// Whether it has fp16 tensors, or casts a transposed tensor.
     pub(super) mixed: bool,
-    /// An operator in it that gives other numbers at each run.
+    /// An operator with random output.
     pub(super) random: Option<String>,
 }
 
-/// What an ONNX model is made of, or nothing when `bytes` are no ONNX model.
+/// Returns the properties of an ONNX model, or `None` if `bytes` is not an ONNX model.
 pub(super) fn contents(bytes: &[u8]) -> Option<Contents> {
     let mut seen = Seen::default();
     let has_graph = walk(Message::Model, bytes, &mut seen, 0)?;
@@ -171,15 +170,15 @@ pub(super) fn contents(bytes: &[u8]) -> Option<Contents> {
     has_graph.then_some(Contents { locations: seen.locations, mixed, random: seen.random })
 }
 
-/// What was seen on the way.
+/// The findings of a walk over a model.
 #[derive(Default)]
 struct Seen<'a> {
     locations: BTreeSet<String>,
     halves: bool,
     random: Option<String>,
-    /// The tensors that come out of a `Transpose`.
+    /// The outputs of `Transpose`.
     transposed: HashSet<&'a [u8]>,
-    /// The tensors that go into a `Cast`.
+    /// The inputs of `Cast`.
     cast: HashSet<&'a [u8]>,
 }
 
@@ -204,12 +203,12 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Whether a type of numbers is float16 or bfloat16.
+/// Returns whether an element type is float16 or bfloat16.
 fn is_half(kind: Field<'_>) -> bool {
     matches!(kind, Field::Number(10 | 16))
 }
 
-/// Visits a message; says whether it has any of the messages below it.
+/// Visits a message; returns whether it has any of the messages below it, or `None` if it is damaged.
 fn walk<'a>(message: Message, mut bytes: &'a [u8], seen: &mut Seen<'a>, depth: usize) -> Option<bool> {
     if depth > MAX_DEPTH {
         return None;
@@ -240,7 +239,7 @@ fn walk<'a>(message: Message, mut bytes: &'a [u8], seen: &mut Seen<'a>, depth: u
     Some(found)
 }
 
-/// The next field's number and value.
+/// Returns the next field's number and value.
 fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Field<'a>)> {
     let tag = varint(bytes)?;
     let field = match tag & 7 {
@@ -324,16 +323,16 @@ mod tests {
             field(11, &value(b"pixels", 10, [any.clone(), size(3), size(8), size(4)].concat())),
             field(12, &value(b"embeds", 1, [any, size(5)].concat())),
         ];
-        let found = signature(&field(7, &graph.concat())).unwrap();
-        let names: Vec<&str> = found.inputs.iter().map(|port| port.name.as_str()).collect();
+        let found = interface(&field(7, &graph.concat())).unwrap();
+        let names: Vec<&str> = found.inputs.iter().map(|value| value.name.as_str()).collect();
         assert_eq!(names, ["ids", "pixels"]);
         assert_eq!(found.tokens().unwrap().shape, [None, Some(77)]);
         assert_eq!(found.pixels().unwrap().shape, [None, Some(3), Some(8), Some(4)]);
         assert_eq!(found.output(&["none", "embeds"]).unwrap().shape, [None, Some(5)]);
         assert!(found.output(&["none"]).is_none());
-        assert!(signature(b"").is_none());
+        assert!(interface(b"").is_none());
         let cut = graph.concat();
-        assert!(signature(&field(7, &cut[..cut.len() - 1])).is_none());
+        assert!(interface(&field(7, &cut[..cut.len() - 1])).is_none());
     }
 
     #[test]

@@ -1,48 +1,48 @@
-//! What a manifest says about networks of fewer bits, and about what they lose.
+//! Records the precision of networks and the loss by quantization.
 
 use serde::{Deserialize, Serialize};
 
-/// The numbers in which the networks of a model compute.
+/// The precision in which the networks of a model compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// Floating point of 32 bits.
+pub enum NetworkPrecision {
+    /// 32-bit floating point.
     Fp32,
-    /// Floating point of 16 bits.
+    /// 16-bit floating point.
     Fp16,
-    /// Integers of 8 bits, where that is most of the time.
+    /// 8-bit integers, for most of the computation.
     Int8,
 }
 
-/// How the picture tower was made out of another model's, and how near its vectors are to that one's.
+/// The quantization of the image tower, and the similarity of its vectors to those of the original.
 ///
 /// This is a record: it changes no vector, and so no fingerprint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantization {
-    /// The other model's fingerprint.
+    /// The original model's fingerprint.
     pub from: String,
-    /// How the ranges of activations were found.
+    /// The method that found the ranges of activations.
     pub method: String,
-    /// From how many pictures.
+    /// The number of pictures for that.
     pub pictures: u64,
-    /// On how many other pictures both models were compared.
+    /// The number of other pictures for the comparison.
     pub held_out: u64,
-    /// The mean share of the ten nearest of them that are the same in both models.
+    /// The mean share of the ten nearest neighbors that both models have in common.
     pub overlap_at_10: f64,
-    /// The mean cosine between both vectors of a picture.
+    /// The mean cosine between the vectors of both models.
     pub cosine_mean: f64,
-    /// The least.
+    /// The smallest cosine.
     pub cosine_min: f64,
-    /// From a picture file to its vector on one thread: of the other model, and of this one.
+    /// The time from a picture file to its vector on one thread: of the original, and of this model.
     pub milliseconds: [f64; 2],
 }
 
 impl Quantization {
-    /// Refuses what cannot have been measured.
+    /// Refuses values that cannot be measured.
     pub(super) fn check(&self) -> Result<(), String> {
         let share = 0.0..=1.0;
-        // A unit vector's rounding may take a cosine a little above 1.
+        // Rounding may take the cosine of unit vectors a little above 1.
         let cosine = -1.001..=1.001;
         let right = self.from.len() == 64
             && self.from.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -50,6 +50,10 @@ impl Quantization {
             && cosine.contains(&self.cosine_mean)
             && cosine.contains(&self.cosine_min)
             && self.milliseconds.iter().all(|time| *time >= 0.0);
-        if right { Ok(()) } else { Err("quantized is not what `plushie-search models quantize` writes".into()) }
+        if right {
+            Ok(())
+        } else {
+            Err("quantized has impossible values; write it with `plushie-search models quantize`".into())
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Resampling as Pillow does it, into memory that serves all pictures of a thread.
+//! Resamples like Pillow, with one buffer per thread for all pictures.
 
 use std::error::Error;
 
@@ -10,14 +10,14 @@ use crate::picture::Picture;
 
 use super::Filter;
 
-/// Memory above this size is not kept for the next picture.
+/// The largest buffer kept for the next picture, in bytes.
 const KEPT_MEMORY: usize = 32 << 20;
 
-/// Memory for the steps of one picture after another.
+/// The buffers for the steps of resampling, reused for every picture.
 #[derive(Default)]
 pub(super) struct Scratch {
     resizer: Resizer,
-    /// The decoded picture, between two pictures.
+    /// The buffer of the decoded picture, between two pictures.
     pub(super) decoded: Vec<u8>,
     bytes: Vec<u8>,
     floats: Vec<f32>,
@@ -25,32 +25,32 @@ pub(super) struct Scratch {
     pixels: Vec<u8>,
 }
 
-/// One side of what is resampled: `length` pixels from `start` become `count`.
+/// One side of the resampled region: `length` pixels from `start` become `count`.
 #[derive(Clone, Copy)]
-struct Side {
+struct Span {
     start: f64,
     length: f64,
     count: usize,
-    /// The first pixel that the kernel sees, and one after the last.
+    /// The first pixel under the kernel, and one past the last.
     seen: [usize; 2],
 }
 
-impl Side {
+impl Span {
     fn new(start: f64, length: f64, limit: u32, count: usize, filter: Filter) -> Self {
         let limit = f64::from(limit);
-        // Roundings of the last bit must not lead out of the picture.
+        // Rounding errors must not lead out of the picture.
         let length = length.min(limit - start);
         let reach = filter.support() * (length / count as f64).max(1.0) + 1.0;
         let seen = [(start - reach).max(0.0) as usize, (start + length + reach).ceil().min(limit) as usize];
         Self { start, length, count, seen }
     }
 
-    /// How many pixels the kernel sees.
+    /// Returns the number of pixels under the kernel.
     fn breadth(&self) -> usize {
         self.seen[1] - self.seen[0]
     }
 
-    /// For each new pixel the first old one that counts, and the weights of it and the next.
+    /// Returns, for each new pixel, the first old one with a weight, and its weight and those that follow.
     fn weights(&self, filter: Filter) -> impl Iterator<Item = (usize, Vec<f32>)> {
         let scale = self.length / self.count as f64;
         let stretch = scale.max(1.0);
@@ -74,7 +74,7 @@ impl Filter {
         }
     }
 
-    /// The weight of a pixel at this distance; Pillow's cubic has a slope of -1/2 at 1.
+    /// Returns the weight at this distance; Pillow's cubic has a slope of -1/2 at 1.
     fn kernel(self, distance: f64) -> f64 {
         let x = distance.abs();
         match self {
@@ -95,7 +95,7 @@ impl Filter {
 }
 
 impl Scratch {
-    /// The part `from` (left, top, width, height, in pixels of the full size) at a size of columns and rows.
+    /// Resamples the region `from` (left, top, width, height, in pixels of the full size) to columns and rows.
     pub(super) fn resample(
         &mut self,
         picture: &Picture,
@@ -105,8 +105,8 @@ impl Scratch {
     ) -> Result<&[[u8; 3]], Box<dyn Error>> {
         let [left, above] = picture.margin();
         let [x, y, width, height] = from.map(|length| length * picture.scale());
-        let across = Side::new(x + left, width, picture.width(), columns, filter);
-        let down = Side::new(y + above, height, picture.height(), rows, filter);
+        let across = Span::new(x + left, width, picture.width(), columns, filter);
+        let down = Span::new(y + above, height, picture.height(), rows, filter);
         self.pixels.resize(columns * rows * 3, 0);
         if picture.scale() < 1.0 {
             self.in_floats(picture, filter, across, down)?;
@@ -116,9 +116,9 @@ impl Scratch {
         Ok(self.pixels.as_chunks().0)
     }
 
-    /// Rows first and columns second, rounded in between, is what Pillow has always done. By itself the resizer goes
-    /// the other way, and every fifth value would be another.
-    fn in_bytes(&mut self, picture: &Picture, filter: Filter, across: Side, down: Side) -> Result<(), Box<dyn Error>> {
+    /// Resamples rows first and columns second, rounded in between, as Pillow does. The resizer's own order is the
+    /// reverse, which changes every fifth value.
+    fn in_bytes(&mut self, picture: &Picture, filter: Filter, across: Span, down: Span) -> Result<(), Box<dyn Error>> {
         let (width, height) = (across.count as u32, down.breadth() as u32);
         self.bytes.resize(across.count * down.breadth() * 3, 0);
         let whole = ImageRef::new(picture.width(), picture.height(), picture.pixels(), PixelType::U8x3)?;
@@ -131,9 +131,9 @@ impl Scratch {
         Ok(self.resizer.resize(&narrow, &mut target, &options)?)
     }
 
-    /// Of a picture that was decoded smaller each pixel counts for many, and so would its rounding: floats until the
-    /// end, and the columns first, because that leaves less to do.
-    fn in_floats(&mut self, picture: &Picture, filter: Filter, across: Side, down: Side) -> Result<(), Box<dyn Error>> {
+    /// Resamples a picture that was decoded at a reduced scale in floats, columns first, which is less work. Each of
+    /// its pixels stands for many, so rounding in between would add up.
+    fn in_floats(&mut self, picture: &Picture, filter: Filter, across: Span, down: Span) -> Result<(), Box<dyn Error>> {
         let (row, left) = (picture.width() as usize * 3, across.seen[0] * 3);
         self.sums.resize(across.breadth() * down.count * 3, 0.0);
         for (sums, (first, weights)) in self.sums.chunks_exact_mut(across.breadth() * 3).zip(down.weights(filter)) {
@@ -154,7 +154,7 @@ impl Scratch {
         Ok(())
     }
 
-    /// Gives back what an unusually large picture has taken.
+    /// Frees the buffers of an unusually large picture.
     pub(super) fn tidy(&mut self) {
         if self.resizer.size_of_internal_buffers() > KEPT_MEMORY {
             self.resizer.reset_internal_buffers();
@@ -187,7 +187,7 @@ fn weigh(samples: &[u8], row: usize, weights: &[f32], sums: &mut [f32]) {
     weigh_blocks(samples, row, weights, sums);
 }
 
-/// The sums of a block stay in registers. Each is made of the same steps on every processor: no fused multiplication.
+/// Sums blocks in registers, with the same steps on every processor: no fused multiplication.
 #[inline(always)]
 fn weigh_blocks(samples: &[u8], row: usize, weights: &[f32], sums: &mut [f32]) {
     const BLOCK: usize = 32;
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn weights_sum_to_one_and_are_symmetric() {
         for filter in [Filter::Bicubic, Filter::Bilinear] {
-            let side = Side::new(3.0, 20.0, 26, 7, filter);
+            let side = Span::new(3.0, 20.0, 26, 7, filter);
             let weights: Vec<_> = side.weights(filter).collect();
             assert_eq!(weights.len(), 7);
             for (first, weights) in &weights {
@@ -245,8 +245,8 @@ mod tests {
             let mut scratch = Scratch::default();
             let size = (23, 31);
             let bytes = scratch.resample(&picture, filter, [5.5, 4.0, 50.0, 40.25], size).unwrap().to_vec();
-            let across = Side::new(5.5, 50.0, 60, 23, filter);
-            let down = Side::new(4.0, 40.25, 50, 31, filter);
+            let across = Span::new(5.5, 50.0, 60, 23, filter);
+            let down = Span::new(4.0, 40.25, 50, 31, filter);
             scratch.in_floats(&picture, filter, across, down).unwrap();
             let worst = scratch.pixels.iter().zip(bytes.as_flattened()).map(|(a, b)| a.abs_diff(*b)).max();
             assert!(worst <= Some(2), "{worst:?}");

@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 
+use crate::cancel::{cancellable, polling};
 use crate::error::{Error, Result, said};
-use crate::stop::{interruptible, listening};
 use crate::store::fork;
 
 /// Runs `work` without the GIL and turns its error into a Python exception.
@@ -55,7 +55,7 @@ fn patient<T: Send>(py: Python<'_>, count: usize, work: impl Send + FnOnce() -> 
     };
     let done = detached(py, || {
         let mut called_off = false;
-        interruptible(work, || {
+        cancellable(work, || {
             called_off = called_off || pressed();
             called_off
         })
@@ -74,7 +74,7 @@ fn waiting<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> Result<T>) -> 
             *raised = raised.take().or_else(|| Python::attach(|py| py.check_signals()).err());
             raised.is_some()
         };
-        listening(pressed, work)
+        polling(pressed, work)
     });
     let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (done, raised) {

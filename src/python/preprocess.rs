@@ -1,4 +1,4 @@
-//! `_core.decode` and `_core.preprocess`: what a model sees of a picture.
+//! Binds `decode`, `preprocess` and `thumbnail`.
 
 use numpy::{IntoPyArray, PyArray3, PyArrayMethods};
 use pyo3::prelude::*;
@@ -8,7 +8,7 @@ use crate::preprocess::{CLIP_MEAN, CLIP_STD, Preprocess};
 
 use super::{convert, detached};
 
-/// The upright RGB pixels of a picture, (height, width, 3).
+/// Decodes a picture into upright RGB pixels, (height, width, 3).
 #[pyfunction]
 #[pyo3(signature = (image, *, at_least=None))]
 fn decode<'py>(
@@ -22,7 +22,7 @@ fn decode<'py>(
     picture.into_pixels().into_pyarray(py).reshape(shape)
 }
 
-/// The pixel tensor of one picture, (3, height, width), or of a list, (n, 3, height, width).
+/// Preprocesses one picture into a pixel tensor, (3, height, width), or a list into (n, 3, height, width).
 #[pyfunction]
 #[pyo3(signature = (image, *, resize="crop", size=(224, 224), resize_to=None, filter="bicubic", mean=CLIP_MEAN,
                     std=CLIP_STD, fill=[255, 255, 255], channels="rgb", center="down"))]
@@ -59,7 +59,7 @@ fn preprocess<'py>(
     }
 }
 
-/// A small copy of a picture as the bytes of a JPEG file.
+/// Encodes a reduced copy of a picture as the bytes of a JPEG file.
 #[pyfunction]
 #[pyo3(signature = (image, side=256, *, quality=None))]
 fn thumbnail<'py>(

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::cancel;
 use crate::error::Result;
-use crate::stop;
 use crate::store::fork;
 
 /// Between two tries. Those who write much pause for longer between two transactions, so that others get their turn.
@@ -48,7 +48,7 @@ impl Patience {
     /// [`Error::Interrupted`] if the work was called off.
     pub(super) fn step(&self) -> Result<()> {
         thread::sleep(STEP);
-        stop::look()
+        cancel::poll()
     }
 }
 
@@ -61,7 +61,7 @@ impl Drop for Patience {
 /// SQLite's busy handler: waits for a step and says whether to try again, given the number of tries.
 pub(super) fn wait(tries: i32) -> bool {
     let (end, yields) = END.get().unwrap_or_else(|| (Instant::now(), false));
-    let called_off = tries % LOOK == LOOK - 1 && stop::look().is_err();
+    let called_off = tries % LOOK == LOOK - 1 && cancel::poll().is_err();
     if Instant::now() >= end || called_off || yields && fork::pending() {
         return false;
     }

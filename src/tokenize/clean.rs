@@ -1,4 +1,4 @@
-//! What happens to a text before its tokenizer sees it, as the models' makers do it in Python.
+//! Cleans texts before tokenizing, as the original Python code of the models does.
 
 use std::borrow::Cow;
 
@@ -7,16 +7,16 @@ use tokenizers::NormalizedString;
 
 use crate::model::Clean;
 
-/// Repairs are repeated until nothing changes, but nobody writes entities nested deeper than this.
+/// The most rounds of repair. Entities are never nested this deep in practice.
 const MAX_ROUNDS: usize = 64;
 
-/// What Windows-1252 has where Unicode has control characters from U+0080; where it has nothing, they stay.
+/// The characters of Windows-1252 for U+0080 to U+009F; undefined ones stay as they are.
 const WINDOWS: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’',
     '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
-/// Takes the steps in their order.
+/// Applies the steps in their order.
 pub(super) fn clean<'a>(text: &'a str, steps: &[Clean]) -> Cow<'a, str> {
     steps.iter().fold(Cow::Borrowed(text), |text, step| match step {
         Clean::Ftfy => Cow::Owned(repair(&text)),
@@ -34,17 +34,16 @@ pub(super) fn clean<'a>(text: &'a str, steps: &[Clean]) -> Cow<'a, str> {
     })
 }
 
-/// Python counts four control characters as white space, too.
+/// Returns whether Python counts `c` as white space, which includes four control characters.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
-/// ftfy's `fix_text`, but for texts that were decoded with a wrong encoding, which it finds by a long list of what
-/// looks bad.
+/// Repairs a text like ftfy's `fix_text`, except for texts decoded with a wrong encoding.
 fn repair(text: &str) -> String {
     let (mut repaired, mut entities) = (String::with_capacity(text.len()), true);
     for line in text.split_inclusive('\n') {
-        // Where there is a tag, entities may be meant.
+        // A line with a tag may mean its entities.
         entities &= !line.contains('<');
         let mut line = line.to_string();
         for _ in 0..MAX_ROUNDS {
@@ -80,7 +79,7 @@ fn repair_once(line: &str, entities: bool) -> String {
     NormalizedString::from(made).nfc().get().to_string()
 }
 
-/// Fullwidth letters and halfwidth kana in their usual width.
+/// Converts fullwidth letters and halfwidth kana to their usual width.
 fn normal_width(c: char) -> String {
     match c {
         '\u{3000}' => " ".into(),
@@ -88,7 +87,7 @@ fn normal_width(c: char) -> String {
     }
 }
 
-/// The letters that a ligature is made of.
+/// Returns the letters of a ligature.
 fn letters(c: char) -> Option<&'static str> {
     Some(match c {
         'Ĳ' => "IJ",
@@ -117,7 +116,7 @@ fn letters(c: char) -> Option<&'static str> {
     })
 }
 
-/// Straight quotes for curly ones.
+/// Converts curly quotes to straight ones.
 fn straight(c: char) -> char {
     match c {
         '\u{2bc}' | '\u{2018}'..='\u{201b}' => '\'',
@@ -139,7 +138,7 @@ fn is_control(c: char) -> bool {
     )
 }
 
-/// Without what colors text on a terminal: escape, bracket, digits and semicolons, a letter.
+/// Removes the color codes of terminals: escape, bracket, digits and semicolons, a letter.
 fn without_terminal_escapes(text: &str) -> String {
     let (mut made, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(start) = rest.find("\u{1b}[") {
@@ -157,7 +156,7 @@ fn without_terminal_escapes(text: &str) -> String {
     made + rest
 }
 
-/// ftfy's entities: only those that end in a semicolon, but also such in capitals as `&EACUTE;`.
+/// Decodes entities like ftfy: only those that end in a semicolon, including capitals such as `&EACUTE;`.
 fn unescape_whole(text: &str) -> String {
     let (mut made, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(start) = rest.find('&') {
@@ -196,7 +195,7 @@ fn lookup(entity: &str) -> Option<&'static str> {
     ENTITIES.get(entity.as_bytes()).and_then(|bytes| std::str::from_utf8(bytes).ok())
 }
 
-/// Python's `html.unescape`: also entities without a semicolon, even if letters follow.
+/// Decodes entities like Python's `html.unescape`, which needs no semicolon, even before letters.
 fn unescape(text: &str) -> String {
     let (mut made, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(start) = rest.find('&') {
@@ -217,7 +216,7 @@ fn unescape(text: &str) -> String {
     made + rest
 }
 
-/// A number behind `&#`; gives its length with the semicolon.
+/// Decodes the number behind `&#`; returns its length with the semicolon.
 fn numeric(digits: &str, made: &mut String) -> Option<usize> {
     let (radix, start) = if digits.starts_with(['x', 'X']) { (16, 1) } else { (10, 0) };
     let count = digits[start..].chars().take_while(|c| c.is_digit(radix)).count();
@@ -242,7 +241,7 @@ fn numeric(digits: &str, made: &mut String) -> Option<usize> {
     Some(end + usize::from(digits.as_bytes().get(end) == Some(&b';')))
 }
 
-/// An entity by its name, or the longest beginning that is one; gives how much of `rest` was used.
+/// Decodes an entity by its name, or the longest prefix that is one; returns the length used of `rest`.
 fn named(rest: &str, made: &mut String) -> Option<usize> {
     let stops = ['\t', '\n', '\u{c}', ' ', '<', '&', '#', ';'];
     let ends =

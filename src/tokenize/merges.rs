@@ -1,18 +1,18 @@
-//! CLIP's vocabulary as OpenAI published it, a list of merges, made into a tokenizer.
+//! Makes a tokenizer from CLIP's vocabulary as OpenAI published it, a list of merges.
 
 use std::io::Read;
 
 use flate2::read::GzDecoder;
 use serde_json::{Map, Value, json};
 
-/// The published list has 3 MB.
+/// The largest list; the published one has 3 MB.
 const MAX_BYTES: u64 = 64 << 20;
-/// Ids: 256 bytes, the same at the end of a word, merges, start and end.
+/// The number of ids: 256 bytes, the same at the end of a word, merges, start and end.
 const VOCABULARY: usize = 49_408;
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 
-/// The file in the format of the crate `tokenizers` that says the same as these merges.
+/// Returns the equivalent file in the format of the crate `tokenizers`.
 pub(super) fn tokenizer(bytes: &[u8]) -> Result<Value, String> {
     let mut text = String::new();
     let read = match bytes.starts_with(&[0x1f, 0x8b]) {
@@ -21,7 +21,7 @@ pub(super) fn tokenizer(bytes: &[u8]) -> Result<Value, String> {
     };
     read.map_err(|error| format!("cannot be read: {error}"))?;
     let count = VOCABULARY - 2 * 256 - 2;
-    // The first line is about the file; there are more merges in it than CLIP uses.
+    // The first line is a header, and the file has more merges than CLIP uses.
     let merges: Option<Vec<(&str, &str)>> = text.lines().skip(1).take(count).map(|line| line.split_once(' ')).collect();
     let merges = merges.filter(|merges| merges.len() == count);
     let merges = merges.ok_or(format!("is not CLIP's list of merges: {count} lines of two words after the first"))?;
@@ -57,7 +57,7 @@ pub(super) fn tokenizer(bytes: &[u8]) -> Result<Value, String> {
     }))
 }
 
-/// A visible letter for each byte, in the order of their ids: those that are visible stand for themselves.
+/// Returns a visible letter for each byte, in the order of ids: visible bytes stand for themselves.
 fn letters() -> Vec<char> {
     let visible: Vec<u32> = (0x21..=0x7e).chain(0xa1..=0xac).chain(0xae..=0xff).collect();
     let hidden = 256 - visible.len() as u32;

@@ -159,8 +159,8 @@ def test_what_a_manifest_says_lies_over_what_was_found(tmp_path, opened):
             {"onnx__vision_model_dot_onnx": None, "onnx__text_model_dot_onnx": None, "model_dot_safetensors": {}},
             r"only weights of PyTorch; make .* by: plushie-search models export transformers:/.*/m NEW_DIRECTORY$",
         ),
-        ({"onnx__vision_model_dot_onnx": toy.text_tower()}, r"onnx/vision_model.onnx takes no pixels"),
-        ({"onnx__text_model_dot_onnx": toy.image_tower()}, r"onnx/text_model.onnx takes no tokens"),
+        ({"onnx__vision_model_dot_onnx": toy.text_tower()}, r"onnx/vision_model.onnx has no input for pixels"),
+        ({"onnx__text_model_dot_onnx": toy.image_tower()}, r"onnx/text_model.onnx has no input for tokens"),
         ({"onnx__text_model_dot_onnx": {}}, r"onnx/text_model.onnx is not an ONNX file, or is cut short"),
         ({"tokenizer_dot_json": {}}, r"tokenizer.json: missing field `model`"),
     ],
@@ -405,7 +405,7 @@ def test_a_plain_pair_with_a_few_settings(tmp_path, opened, toy_model, picture):
     silent.graph.output[0].type.tensor_type.ClearField("shape")
     onnx.save(silent, directory / "image.onnx")
     (directory / "model.json").write_text(json.dumps({**settings, "text": None}))
-    with pytest.raises(ModelError, match="dimension is missing, and the networks do not say how many numbers"):
+    with pytest.raises(ModelError, match="dimension is missing, and the networks do not declare it"):
         opened(directory)
 
 

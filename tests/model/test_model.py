@@ -60,11 +60,11 @@ def rewrite(directory, **changes):
         ({"color": "red"}, "model.json: unknown field `color`"),
         ({"precision": "int4"}, "model.json: precision: unknown variant `int4`"),
         ({"quantized": {}}, "model.json: quantized: missing field `from`"),
-        ({"quantized": QUANTIZED | {"from": "x"}}, "quantized is not what `plushie-search models quantize` writes"),
-        ({"quantized": QUANTIZED | {"overlap_at_10": 1.1}}, "quantized is not what"),
-        ({"quantized": QUANTIZED | {"cosine_min": -2}}, "quantized is not what"),
-        ({"quantized": QUANTIZED | {"milliseconds": [1, -1]}}, "quantized is not what"),
-        ({"image": None, "text": None}, "neither image nor text: a model needs one of them"),
+        ({"quantized": QUANTIZED | {"from": "x"}}, "impossible values; write it with `plushie-search models quantize`"),
+        ({"quantized": QUANTIZED | {"overlap_at_10": 1.1}}, "quantized has impossible values"),
+        ({"quantized": QUANTIZED | {"cosine_min": -2}}, "quantized has impossible values"),
+        ({"quantized": QUANTIZED | {"milliseconds": [1, -1]}}, "quantized has impossible values"),
+        ({"image": None, "text": None}, "image and text are both missing: a model needs one of them"),
         ({"image__depth": 3}, "model.json: image: unknown field `depth`"),
         ({"image__file": "../image.onnx"}, r'names the file "\.\./image.onnx": it must be a path inside the model'),
         ({"image__file": "/etc/passwd"}, 'names the file "/etc/passwd": it must be a path inside the model'),
@@ -128,7 +128,7 @@ def test_what_is_no_file_is_not_called_missing(directory, open_model, file):
     (directory / file).unlink()
     os.mkfifo(directory / file)  # reading it would not end
     with pytest.raises(
-        ModelError, match=f"{file} (is a directory or a device, not a file|cannot be read: it is no file)"
+        ModelError, match=f"{file} (is a directory or a device, not a file|cannot be read: it is not a regular file)"
     ):
         open_model(directory)
 

@@ -133,7 +133,7 @@ def test_networks_need_not_be_here(directory, service):
     (directory / "probe.json").write_text(json.dumps({"sha256": digests}))
     assert there(directory, service).fingerprint == whole.fingerprint
     (directory / "probe.json").write_text('{"sha256": {"image.onnx": "12"}}')
-    with pytest.raises(ModelError, match="64 lower hexadecimal digits"):
+    with pytest.raises(ModelError, match="64 lowercase hexadecimal digits"):
         there(directory, service)
 
 

@@ -1,4 +1,4 @@
-//! The files of a directory, as the layouts read them.
+//! Reads the files of a model directory for the layouts.
 
 use std::fs;
 use std::io;
@@ -7,14 +7,14 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::fingerprint::{locate, read_network};
-use super::super::onnx;
-use super::super::onnx::Signature;
+use crate::model::fingerprint::{locate, read_network};
+use crate::model::onnx;
+use crate::model::onnx::Interface;
 
-/// Settings are small; the largest tokenizers have 40 MB.
+/// The largest JSON file, in bytes. Settings are small; the largest tokenizers have 40 MB.
 const MAX_JSON_BYTES: u64 = 256 << 20;
 
-/// A setting of a file, or nothing where it has none; what cannot be read is no default.
+/// Returns a setting of a file, or `None` if it is missing. A value that cannot be read is an error, not the default.
 pub(super) fn setting<'a, T>(
     settings: &'a Value,
     key: &str,
@@ -26,13 +26,13 @@ pub(super) fn setting<'a, T>(
     }
 }
 
-/// A model directory, and what its owner has said about it.
+/// A model directory, and the owner's partial manifest of it.
 pub(super) struct Directory<'a> {
     dir: &'a Path,
     given: &'a Map<String, Value>,
 }
 
-/// What `tokenizer.json` says about itself.
+/// The settings in `tokenizer.json`.
 #[derive(Deserialize)]
 pub(super) struct TokenizerFile {
     #[serde(default)]
@@ -40,7 +40,7 @@ pub(super) struct TokenizerFile {
     #[serde(default)]
     padding: Option<PaddingSettings>,
     model: TokenizerModel,
-    /// The whole file: vocabularies are large and seldom asked for.
+    /// The whole file, because vocabularies are large and seldom needed.
     #[serde(skip)]
     bytes: Vec<u8>,
 }
@@ -63,12 +63,12 @@ struct TokenizerModel {
 }
 
 impl TokenizerFile {
-    /// Whether it is CLIP's, whose words end in `</w>`.
+    /// Returns whether it is CLIP's, whose words end in `</w>`.
     pub(super) fn is_clip(&self) -> bool {
         self.model.end_of_word_suffix.as_deref() == Some("</w>")
     }
 
-    /// The id of a token.
+    /// Returns the id of a token.
     pub(super) fn id(&self, token: &str) -> Option<u32> {
         let added = self.added_tokens.iter().find(|added| added.content == token).map(|added| added.id);
         added.or_else(|| match &serde_json::from_slice::<Value>(&self.bytes).ok()?["model"]["vocab"] {
@@ -78,7 +78,7 @@ impl TokenizerFile {
         })
     }
 
-    /// The id of what the tokenizer's settings call the padding, or of what is usually called so.
+    /// Returns the id of the padding token by the tokenizer's settings, otherwise of a token with a usual name for it.
     pub(super) fn pad_id(&self, settings: &Value) -> Option<u32> {
         let named = settings["pad_token"].as_str().or(settings["pad_token"]["content"].as_str());
         match named {
@@ -97,48 +97,53 @@ impl<'a> Directory<'a> {
         Self { dir, given }
     }
 
-    /// What the owner has said about a key, by its path; null when nothing.
+    /// Returns the owner's value of a key, by its path; null if there is none.
     pub(super) fn given(&self, path: &[&str]) -> &Value {
         let Some((first, rest)) = path.split_first() else { return &Value::Null };
         let first = self.given.get(*first).unwrap_or(&Value::Null);
         rest.iter().fold(first, |value, key| &value[*key])
     }
 
-    /// Whether a file is there.
+    /// Returns whether a file exists.
     pub(super) fn has(&self, file: &str) -> bool {
         self.dir.join(file).is_file()
     }
 
-    /// The directory's path.
+    /// Returns the directory's path.
     pub(super) fn path(&self) -> &Path {
         self.dir
     }
 
-    /// A directory's name, as its owner wrote it.
+    /// Returns the directory's name, as written by its owner.
     pub(super) fn name(&self) -> Option<&str> {
         self.dir.file_name()?.to_str()
     }
 
-    /// A JSON file; null when there is none.
+    /// Reads a JSON file; returns null if it does not exist.
     pub(super) fn json(&self, file: &str) -> Result<Value, String> {
         Ok(self.parse(file)?.map_or(Value::Null, |(value, _)| value))
     }
 
-    /// A tokenizer file, if it is there.
+    /// Reads a tokenizer file, if it exists.
     pub(super) fn tokenizer(&self, file: &str) -> Result<Option<TokenizerFile>, String> {
         let found: Option<(TokenizerFile, Vec<u8>)> = self.parse(file)?;
         Ok(found.map(|(tokenizer, bytes)| TokenizerFile { bytes, ..tokenizer }))
     }
 
-    /// What is in a JSON file, and its bytes.
+    /// Parses a JSON file, and returns its bytes, too.
     fn parse<T: for<'de> Deserialize<'de>>(&self, file: &str) -> Result<Option<(T, Vec<u8>)>, String> {
         let path = self.dir.join(file);
         match fs::metadata(&path) {
             Ok(data) if data.len() > MAX_JSON_BYTES => {
-                return Err(format!("{file} has {} bytes, which no settings have", data.len()));
+                return Err(format!(
+                    "{file} has {} bytes, too many for settings; copy it from the model's source again",
+                    data.len()
+                ));
             }
             // A pipe or device may never end.
-            Ok(data) if !data.is_file() => return Err(format!("{file} is no file; copy the whole model directory")),
+            Ok(data) if !data.is_file() => {
+                return Err(format!("{file} is not a regular file; copy the whole model directory"));
+            }
             _ => {}
         }
         match fs::read(&path) {
@@ -151,9 +156,9 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// What a network takes and gives.
-    pub(super) fn signature(&self, file: &str) -> Result<Signature, String> {
+    /// Reads the inputs and outputs of a network.
+    pub(super) fn interface(&self, file: &str) -> Result<Interface, String> {
         let bytes = read_network(&locate(self.dir, file, "the manifest")?, file)?;
-        onnx::signature(&bytes).ok_or_else(|| format!("{file} is not an ONNX file, or is cut short"))
+        onnx::interface(&bytes).ok_or_else(|| format!("{file} is not an ONNX file, or is cut short"))
     }
 }

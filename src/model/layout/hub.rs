@@ -1,13 +1,14 @@
-//! The layout of the model hubs: what transformers.js and optimum export, with the settings of transformers.
+//! Derives the manifest from the layout of the model hubs: an export by transformers.js or optimum, with the settings
+//! of transformers.
 
 mod processor;
 
 use serde_json::{Map, Value, json};
 
-use super::super::onnx::Signature;
 use super::directory::Directory;
+use crate::model::onnx::Interface;
 
-/// The endings of files in several precisions, in the order in which they are taken.
+/// The suffixes of files by precision, in order of preference.
 const VARIANTS: [(&str, &str); 8] = [
     ("fp32", ""),
     ("fp16", "_fp16"),
@@ -19,14 +20,14 @@ const VARIANTS: [(&str, &str); 8] = [
     ("bnb4", "_bnb4"),
 ];
 
-/// Models with a tower for pictures and one for texts, by `model_type`.
+/// Models with both towers, by `model_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
     Clip,
     Siglip,
     ChineseClip,
     JinaClip,
-    /// Anything else.
+    /// Any other model.
     Other,
 }
 
@@ -50,10 +51,10 @@ impl Family {
         }
     }
 
-    /// Outputs of the space that pictures and texts share, best first.
+    /// Returns the outputs in the space shared by pictures and texts, best first.
     fn shared_outputs(self, side: &str) -> Vec<String> {
         let mut names: Vec<String> = ["embeds", "embeddings", "embedding"].map(|end| format!("{side}_{end}")).into();
-        // The projection of SigLIP is in the head that pools.
+        // The projection of SigLIP is in its pooling head.
         if self == Self::Siglip {
             names.push("pooler_output".into());
         }
@@ -67,7 +68,7 @@ struct Networks {
     text: Option<String>,
 }
 
-/// A manifest for a directory in this layout.
+/// Makes the manifest of a directory in this layout.
 pub(super) fn manifest(dir: &Directory<'_>, variant: Option<&str>) -> Result<Map<String, Value>, String> {
     let config = dir.json("config.json")?;
     let model_type = config["model_type"].as_str().unwrap_or_default();
@@ -88,7 +89,7 @@ pub(super) fn manifest(dir: &Directory<'_>, variant: Option<&str>) -> Result<Map
     Ok(made)
 }
 
-/// Finds the networks: one for each side, or one for one or both.
+/// Finds the networks: one per tower, or one for both.
 fn networks(dir: &Directory<'_>, variant: Option<&str>) -> Result<Networks, String> {
     let suffixes: Vec<&str> = match variant {
         None => VARIANTS.iter().map(|(_, suffix)| *suffix).collect(),
@@ -113,9 +114,9 @@ fn networks(dir: &Directory<'_>, variant: Option<&str>) -> Result<Networks, Stri
     if (found.image.is_none() || found.text.is_none())
         && let Some(file) = find("model")
     {
-        let signature = dir.signature(&file)?;
-        found.image = found.image.or(signature.pixels().map(|_| file.clone()));
-        found.text = found.text.or(signature.tokens().map(|_| file));
+        let interface = dir.interface(&file)?;
+        found.image = found.image.or(interface.pixels().map(|_| file.clone()));
+        found.text = found.text.or(interface.tokens().map(|_| file));
     }
     if found.image.is_none() && found.text.is_none() {
         let of = variant.map_or(String::new(), |variant| format!(" of the variant {variant:?}"));
@@ -136,14 +137,14 @@ fn networks(dir: &Directory<'_>, variant: Option<&str>) -> Result<Networks, Stri
 
 fn image_tower(dir: &Directory<'_>, file: &str, model_type: &str) -> Result<Value, String> {
     let family = Family::of(model_type);
-    let signature = dir.signature(file)?;
-    let Some(pixels) = signature.pixels() else {
-        return Err(format!("{file} takes no pixels; it is no network for pictures"));
+    let interface = dir.interface(file)?;
+    let Some(pixels) = interface.pixels() else {
+        return Err(format!("{file} has no input for pixels; use an image network"));
     };
     let preprocess = processor::preprocess(dir, pixels)?;
     let (output, pool) = match family {
-        Family::Other => features(&signature, file, model_type)?,
-        _ => (shared_output(&signature, file, family, "image")?, None),
+        Family::Other => features(&interface, file, model_type)?,
+        _ => (shared_output(&interface, file, family, "image")?, None),
     };
     let mut tower = json!({"file": file, "output": output, "preprocess": preprocess});
     if let Some(pool) = pool {
@@ -152,14 +153,14 @@ fn image_tower(dir: &Directory<'_>, file: &str, model_type: &str) -> Result<Valu
     Ok(tower)
 }
 
-/// The output in the space that pictures and texts share.
-fn shared_output(signature: &Signature, file: &str, family: Family, side: &str) -> Result<String, String> {
+/// Returns the output in the space shared by pictures and texts.
+fn shared_output(interface: &Interface, file: &str, family: Family, side: &str) -> Result<String, String> {
     let names = family.shared_outputs(side);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    match signature.output(&names) {
-        Some(port) => Ok(port.name.clone()),
+    match interface.output(&names) {
+        Some(value) => Ok(value.name.clone()),
         None => {
-            let has: Vec<&str> = signature.outputs.iter().map(|port| port.name.as_str()).collect();
+            let has: Vec<&str> = interface.outputs.iter().map(|value| value.name.as_str()).collect();
             Err(format!(
                 "{file} has the outputs {has:?} but not {:?}: it was exported without the projection into the space \
                  that pictures and texts share; export it with it",
@@ -169,20 +170,20 @@ fn shared_output(signature: &Signature, file: &str, family: Family, side: &str) 
     }
 }
 
-/// The output of a model for pictures alone, and how it becomes one vector.
-fn features(signature: &Signature, file: &str, model_type: &str) -> Result<(String, Option<&'static str>), String> {
-    let tokens = signature.output(&["last_hidden_state"]);
-    // Their poolers normalize the first token, but that of a plain ViT goes on to another layer, rarely trained.
+/// Returns the output of an image-only model, and the pooling that makes it one vector.
+fn features(interface: &Interface, file: &str, model_type: &str) -> Result<(String, Option<&'static str>), String> {
+    let tokens = interface.output(&["last_hidden_state"]);
+    // Their poolers normalize the first token; that of a plain ViT feeds another layer, which is rarely trained.
     let first_token = ["dinov2", "dinov2_with_registers", "dinov3_vit", "vit", "deit", "ijepa"].contains(&model_type);
     let pooled = match model_type {
-        "vit" | "deit" => signature.output(&["image_embeds"]),
-        _ => signature.output(&["image_embeds", "image_embeddings", "pooler_output"]),
+        "vit" | "deit" => interface.output(&["image_embeds"]),
+        _ => interface.output(&["image_embeds", "image_embeddings", "pooler_output"]),
     };
     match (pooled, tokens) {
-        (Some(port), _) => Ok((port.name.clone(), None)),
-        (None, Some(port)) if first_token => Ok((port.name.clone(), Some("cls"))),
+        (Some(value), _) => Ok((value.name.clone(), None)),
+        (None, Some(value)) if first_token => Ok((value.name.clone(), Some("cls"))),
         _ => {
-            let has: Vec<&str> = signature.outputs.iter().map(|port| port.name.as_str()).collect();
+            let has: Vec<&str> = interface.outputs.iter().map(|value| value.name.as_str()).collect();
             Err(format!(
                 "{file} of the model type {model_type:?} has the outputs {has:?}, of which none is known to have one \
                  vector for a picture; export the network without its classifier, or write a model.json that says \
@@ -200,13 +201,13 @@ fn text_tower(
     image: Option<&Value>,
 ) -> Result<Value, String> {
     let family = Family::of(model_type);
-    let signature = dir.signature(file)?;
-    let Some(tokens) = signature.tokens() else {
-        return Err(format!("{file} takes no tokens; it is no network for texts"));
+    let interface = dir.interface(file)?;
+    let Some(tokens) = interface.tokens() else {
+        return Err(format!("{file} has no input for tokens; use a text network"));
     };
     let output = match family {
-        Family::Other => match signature.output(&["text_embeds", "text_embeddings", "sentence_embedding"]) {
-            Some(port) => port.name.clone(),
+        Family::Other => match interface.output(&["text_embeds", "text_embeddings", "sentence_embedding"]) {
+            Some(value) => value.name.clone(),
             None => {
                 return Err(format!(
                     "{file} of the model type {model_type:?} has no output that is known to have one vector for a \
@@ -214,7 +215,7 @@ fn text_tower(
                 ));
             }
         },
-        _ => shared_output(&signature, file, family, "text")?,
+        _ => shared_output(&interface, file, family, "text")?,
     };
     let tokenizer = dir.tokenizer("tokenizer.json")?.ok_or(
         "tokenizer.json is missing; download it too, or save it with Python: \
@@ -236,7 +237,7 @@ fn text_tower(
         "padding": if fixed { "fixed" } else { "longest" },
     });
     if fixed {
-        // MobileCLIP looks at its padding, and was trained with 0.
+        // MobileCLIP attends to its padding, and was trained with 0.
         let pad_id = if family == Family::Clip { Some(0) } else { tokenizer.pad_id(&settings) };
         let missing = "tokenizer_config.json does not say which token texts are padded with: \"pad_token\"";
         tower["pad_id"] = pad_id.ok_or(missing)?.into();
@@ -245,7 +246,7 @@ fn text_tower(
         }
     }
     if family == Family::Siglip {
-        // Trained on lower case, which the tokenizer's file leaves to the caller; and without a mask.
+        // Trained on lower case, which the tokenizer file leaves to the caller, and without a mask.
         let class = settings["tokenizer_class"].as_str().unwrap_or_default();
         let second = ["Gemma", "Siglip2"].iter().any(|kind| class.starts_with(kind));
         tower["clean"] = json!([if second { "lowercase-letters" } else { "lowercase" }]);
@@ -256,11 +257,10 @@ fn text_tower(
     Ok(tower)
 }
 
-/// Whether no token of a text sees those behind it, so that padding changes nothing.
+/// Returns whether attention is causal, so that padding changes nothing.
 ///
-/// MobileCLIP calls itself CLIP, too, and most of its sizes look at all tokens. A network that was made from
-/// transformers' CLIP is described as its; where that or the pixels' means are missing, padding as in training is right
-/// for both kinds.
+/// MobileCLIP names itself CLIP, too, and most of its sizes attend to all tokens. Transformers' own CLIP is told by
+/// the `model_type` of its text tower and a mean other than 0. All others are padded as in training, which suits both.
 fn is_plain_clip(config: &Value, preprocess: Option<&Value>) -> bool {
     let kinds = [&config["model_type"], &config["text_config"]["model_type"]];
     let described = kinds.iter().any(|kind| kind.as_str().is_some_and(|kind| kind.starts_with("clip_text_model")));
@@ -271,7 +271,7 @@ fn is_plain_clip(config: &Value, preprocess: Option<&Value>) -> bool {
     described && normalized
 }
 
-/// How many tokens a text may have.
+/// Returns the maximum number of tokens of a text.
 fn max_length(config: &Value, settings: &Value, family: Family) -> Option<u64> {
     let text = &config["text_config"];
     let number =
@@ -288,7 +288,7 @@ fn max_length(config: &Value, settings: &Value, family: Family) -> Option<u64> {
     match family {
         Family::Clip => positions.or(limit).or(Some(77)),
         Family::Siglip => positions.or(limit).or(Some(64)),
-        // What it was trained with; its positions go on to 512, but mean nothing there.
+        // The length of its training; the positions up to 512 are not trained.
         Family::ChineseClip => Some(52),
         Family::JinaClip | Family::Other => match (positions, limit) {
             (Some(positions), Some(limit)) => Some(positions.min(limit)),
@@ -298,7 +298,7 @@ fn max_length(config: &Value, settings: &Value, family: Family) -> Option<u64> {
     .map(|length| length.min(8192))
 }
 
-/// How many numbers a vector has: what the networks declare, or what the settings say.
+/// Returns the dimension: the size that the networks declare, otherwise the one in the settings.
 fn dimension(
     dir: &Directory<'_>,
     made: &Map<String, Value>,
@@ -308,8 +308,8 @@ fn dimension(
     for side in ["image", "text"] {
         let Some(tower) = made.get(side) else { continue };
         let (file, output) = (tower["file"].as_str().unwrap_or_default(), tower["output"].as_str().unwrap_or_default());
-        let signature = dir.signature(file)?;
-        let sizes = signature.output(&[output]).map_or(&[][..], |port| &port.shape);
+        let interface = dir.interface(file)?;
+        let sizes = interface.output(&[output]).map_or(&[][..], |value| &value.shape);
         if let Some(&size) = sizes.iter().skip(1).flatten().rfind(|&&size| size > 1) {
             return Ok(Some(size as u64));
         }

@@ -1,14 +1,14 @@
-//! Layouts with open_clip's settings, or none: immich's and clip-as-service's.
+//! Derives the manifest from layouts with open_clip's settings or none: immich's and clip-as-service's.
 
 use serde_json::{Map, Value, json};
 
-use super::super::onnx::Signature;
 use super::directory::{Directory, TokenizerFile, setting};
+use crate::model::onnx::Interface;
 
-/// The vocabulary as OpenAI published it; its tokenizer is made of it.
+/// The files of the vocabulary as OpenAI published it, from which the tokenizer is made.
 const MERGES: [&str; 2] = ["bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt"];
 
-/// `visual/` and `textual/`, with the settings of open_clip.
+/// Makes the manifest from `visual/` and `textual/`, with the settings of open_clip.
 pub(super) fn immich(dir: &Directory<'_>) -> Result<Map<String, Value>, String> {
     let config = dir.json("config.json")?;
     let mut made = Map::from_iter([("format".into(), json!(super::FORMAT))]);
@@ -30,19 +30,19 @@ pub(super) fn immich(dir: &Directory<'_>) -> Result<Map<String, Value>, String> 
         let Some(tokenizer) = dir.tokenizer(place)? else {
             return Err(format!("{place} is missing; copy the whole model directory"));
         };
-        let text = text_tower(file, place, &dir.signature(file)?, &config["text_cfg"], &tokenizer, &settings)?;
+        let text = text_tower(file, place, &dir.interface(file)?, &config["text_cfg"], &tokenizer, &settings)?;
         made.insert("text".into(), text);
     }
     Ok(made)
 }
 
-/// Two networks of CLIP, and no settings: those of OpenAI's CLIP, as clip-as-service has them.
+/// Makes the manifest of clip-as-service's two networks, which come without settings: those of OpenAI's CLIP.
 pub(super) fn clip_as_service(dir: &Directory<'_>) -> Result<Map<String, Value>, String> {
     let mut made = Map::from_iter([("format".into(), json!(super::FORMAT))]);
     let file = "visual.onnx";
     if dir.has(file) {
-        let signature = dir.signature(file)?;
-        let declared = signature.pixels().and_then(|port| Some([port.shape[2]?, port.shape[3]?]));
+        let interface = dir.interface(file)?;
+        let declared = interface.pixels().and_then(|value| Some([value.shape[2]?, value.shape[3]?]));
         let given = dir.given(&["image", "preprocess", "size"]);
         let size = match (declared, given) {
             (_, Value::Array(_)) => given.clone(),
@@ -69,29 +69,29 @@ pub(super) fn clip_as_service(dir: &Directory<'_>) -> Result<Map<String, Value>,
             "tokenizer.json" => dir.tokenizer(place)?,
             _ => None,
         };
-        let signature = dir.signature(file)?;
+        let interface = dir.interface(file)?;
         let tower = match &tokenizer {
             Some(tokenizer) => {
                 let settings = dir.json("tokenizer_config.json")?;
-                text_tower(file, place, &signature, &Value::Null, tokenizer, &settings)?
+                text_tower(file, place, &interface, &Value::Null, tokenizer, &settings)?
             }
-            None => clip_tower(file, place, &signature, &Value::Null)?,
+            None => clip_tower(file, place, &interface, &Value::Null)?,
         };
         made.insert("text".into(), tower);
     }
     Ok(made)
 }
 
-/// The side of the pictures of a model, by what clip-as-service calls its directory.
+/// Returns the picture size of a model by the name of clip-as-service's directory.
 fn usual_size(name: &str) -> Option<[u64; 2]> {
-    // The longer names of a kind first: one is the beginning of another.
+    // Longer names first, because one is a prefix of another.
     let sides = [("RN50x64", 448), ("RN50x16", 384), ("RN50x4", 288), ("RN50", 224), ("RN101", 224)];
     let others = [("ViT-L-14@336px", 336), ("ViT-L-14-336", 336), ("ViT-B-16-plus-240", 240), ("ViT-", 224)];
     let place = name.strip_prefix("M-CLIP-").unwrap_or(name);
     sides.into_iter().chain(others).find(|(start, _)| place.starts_with(start)).map(|(_, side)| [side, side])
 }
 
-/// `PreprocessCfg` of open_clip.
+/// Converts the `PreprocessCfg` of open_clip.
 pub(super) fn preprocess(settings: &Value) -> Result<Value, String> {
     let size = match &settings["size"] {
         Value::Array(sides) if sides.len() == 2 => settings["size"].clone(),
@@ -125,7 +125,7 @@ pub(super) fn preprocess(settings: &Value) -> Result<Value, String> {
         "std": three("std", [0.26862954, 0.26130258, 0.27577711]),
     });
     match resize {
-        // torchvision's way, which transformers does not share.
+        // torchvision's rounding, which transformers does not share.
         "crop" => made["center"] = "even".into(),
         "letterbox" => {
             let fill = setting(settings, "fill_color", Value::as_u64)?.unwrap_or(0);
@@ -139,13 +139,13 @@ pub(super) fn preprocess(settings: &Value) -> Result<Value, String> {
 fn text_tower(
     file: &str,
     place: &str,
-    signature: &Signature,
+    interface: &Interface,
     config: &Value,
     tokenizer: &TokenizerFile,
     settings: &Value,
 ) -> Result<Value, String> {
     if tokenizer.is_clip() && !config["hf_tokenizer_name"].is_string() {
-        return clip_tower(file, place, signature, config);
+        return clip_tower(file, place, interface, config);
     }
     let options = &config["tokenizer_kwargs"];
     if options["strip_sep_token"] == true || options["tokenizer_mode"].is_string() {
@@ -154,13 +154,13 @@ fn text_tower(
     let clean = match options["clean"].as_str() {
         Some("canonicalize") => json!(["ftfy", "html", "punctuation", "lowercase", "whitespace"]),
         Some("lower") => json!(["ftfy", "html", "whitespace", "lowercase"]),
-        // M-CLIP, whose texts go to the tokenizer as they are, has the settings of the CLIP that its pictures use.
+        // M-CLIP does not clean its texts, and has the settings of the CLIP for its pictures.
         None if !config["hf_tokenizer_name"].is_string() => json!([]),
         _ => json!(["ftfy", "html", "whitespace"]),
     };
-    let columns = signature.tokens().and_then(|port| port.shape[1]);
-    // A network with a mask passes over padding by itself.
-    let fixed = columns.is_some() || signature.inputs.len() == 1;
+    let columns = interface.tokens().and_then(|value| value.shape[1]);
+    // A network with a mask ignores padding by itself.
+    let fixed = columns.is_some() || interface.inputs.len() == 1;
     let pad_id = tokenizer.pad_id(settings);
     let mut tower = json!({
         "file": file,
@@ -179,9 +179,9 @@ fn text_tower(
     Ok(tower)
 }
 
-/// A tower with CLIP's own tokenizer, padded with 0 whatever a later file says.
-fn clip_tower(file: &str, place: &str, signature: &Signature, config: &Value) -> Result<Value, String> {
-    let columns = signature.tokens().and_then(|port| port.shape[1]);
+/// Returns a tower with CLIP's own tokenizer, padded with 0 in spite of later files.
+fn clip_tower(file: &str, place: &str, interface: &Interface, config: &Value) -> Result<Value, String> {
+    let columns = interface.tokens().and_then(|value| value.shape[1]);
     let causal = config["no_causal_mask"] != true;
     Ok(json!({
         "file": file,

@@ -1,12 +1,12 @@
-//! `preprocessor_config.json`: how transformers' image processors turn a picture into pixels.
+//! Derives the preprocessing from the `preprocessor_config.json` of transformers' image processors.
 
 use serde_json::{Value, json};
 
-use super::super::super::onnx::Port;
-use super::super::directory::{Directory, setting};
-use super::super::open_clip;
+use crate::model::layout::directory::{Directory, setting};
+use crate::model::layout::open_clip;
+use crate::model::onnx::ValueInfo;
 
-/// What each kind of processor does unless its file says otherwise.
+/// The defaults of a kind of image processor.
 struct Defaults {
     resample: u64,
     crops: bool,
@@ -32,14 +32,14 @@ impl Defaults {
             "Bit" => made(BICUBIC, true, true, CLIP),
             "ConvNext" => made(BICUBIC, false, true, IMAGENET),
             "DINOv3ViT" => made(BILINEAR, false, false, IMAGENET),
-            // ViT, and whatever there is besides
+            // ViT and all others
             _ => made(BILINEAR, false, false, HALF),
         }
     }
 }
 
-/// The `preprocess` object for a network that takes `pixels`.
-pub(super) fn preprocess(dir: &Directory<'_>, pixels: &Port) -> Result<Value, String> {
+/// Returns the `preprocess` object for a network that takes `pixels`.
+pub(super) fn preprocess(dir: &Directory<'_>, pixels: &ValueInfo) -> Result<Value, String> {
     let mut file = "preprocessor_config.json";
     let mut settings = dir.json(file)?;
     if settings.is_null() {
@@ -53,14 +53,14 @@ pub(super) fn preprocess(dir: &Directory<'_>, pixels: &Port) -> Result<Value, St
         };
     }
     let blame = |reason: String| format!("{file}: {reason}");
-    // Processors that come with a model in the manner of open_clip.
+    // Processors of models in the style of open_clip.
     if !settings["resize_mode"].is_null() {
         return open_clip::preprocess(&settings).map_err(blame);
     }
     read(&settings, pixels).map_err(blame)
 }
 
-fn read(settings: &Value, pixels: &Port) -> Result<Value, String> {
+fn read(settings: &Value, pixels: &ValueInfo) -> Result<Value, String> {
     let kind = settings["image_processor_type"].as_str().or(settings["feature_extractor_type"].as_str());
     let kind = kind.unwrap_or("CLIPImageProcessor");
     let kind = ["Fast", "Pil", "ImageProcessor", "FeatureExtractor"]
@@ -78,7 +78,7 @@ fn read(settings: &Value, pixels: &Port) -> Result<Value, String> {
     let shortest = size["shortest_edge"].as_u64().or(size.as_u64().filter(|_| defaults.shortest));
     let crop = flag(settings, "do_center_crop", defaults.crops)?.then(|| self::sides(&settings["crop_size"]));
     let mut made = match (sides, shortest, crop) {
-        // Whatever its file says, it cuts out 7/8 of small sizes.
+        // Small sizes are cropped to 7/8, in spite of the file's own setting.
         (_, Some(side), _) if kind == "ConvNext" => {
             let share = setting(settings, "crop_pct", Value::as_f64)?.unwrap_or(224.0 / 256.0);
             if share <= 0.0 {
@@ -95,7 +95,7 @@ fn read(settings: &Value, pixels: &Port) -> Result<Value, String> {
         },
         (_, Some(side), None) => {
             return Err(format!(
-                "pictures whose shorter side is {side} and which are not cropped have no fixed size; that is not \
+                "pictures whose shorter side is {side} and which are not cropped have no fixed size, which is not \
                  supported"
             ));
         }
@@ -120,8 +120,8 @@ fn read(settings: &Value, pixels: &Port) -> Result<Value, String> {
     Ok(made)
 }
 
-/// Pictures that no one resizes: the network decides.
-fn fixed(settings: &Value, defaults: &Defaults, pixels: &Port) -> Result<Value, String> {
+/// Returns the preprocessing of pictures that are not resized: the network gives the size.
+fn fixed(settings: &Value, defaults: &Defaults, pixels: &ValueInfo) -> Result<Value, String> {
     let [_, _, Some(height), Some(width)] = pixels.shape[..] else {
         return Err("pictures are not resized and the network takes any size; that is not supported".into());
     };
@@ -134,7 +134,7 @@ fn flag(settings: &Value, key: &str, default: bool) -> Result<bool, String> {
     Ok(setting(settings, key, Value::as_bool)?.unwrap_or(default))
 }
 
-/// Height and width.
+/// Returns height and width.
 fn sides(size: &Value) -> Option<[u64; 2]> {
     match size {
         Value::Object(_) => Some([size["height"].as_u64()?, size["width"].as_u64()?]),
@@ -142,7 +142,7 @@ fn sides(size: &Value) -> Option<[u64; 2]> {
     }
 }
 
-/// From bytes to the numbers that the network wants.
+/// Sets the mean and standard deviation of the network.
 fn levels(settings: &Value, defaults: &Defaults, made: &mut Value) -> Result<(), String> {
     let three = |key: &str, default: [f64; 3]| match &settings[key] {
         Value::Null => Ok(default),
@@ -159,7 +159,7 @@ fn levels(settings: &Value, defaults: &Defaults, made: &mut Value) -> Result<(),
         true => (three("image_mean", defaults.mean)?, three("image_std", defaults.std)?),
         false => ([0.0; 3], [1.0; 3]),
     };
-    // Ours are of values from 0 to 1, whatever theirs are of.
+    // Our mean and standard deviation apply to values from 0 to 1, theirs to rescaled values.
     let factor = match flag(settings, "do_rescale", true)? {
         true => setting(settings, "rescale_factor", Value::as_f64)?.unwrap_or(1.0 / 255.0),
         false => 1.0,
@@ -168,7 +168,7 @@ fn levels(settings: &Value, defaults: &Defaults, made: &mut Value) -> Result<(),
     if !(scale.is_finite() && scale > 0.0) {
         return Err(format!("rescale_factor {factor} must be greater than 0"));
     }
-    // 1/255 comes in several roundings.
+    // 1/255 is written with several roundings.
     let scale = if (scale - 1.0).abs() < 1e-6 { 1.0 } else { scale };
     made["mean"] = json!(mean.map(|mean| mean / scale));
     made["std"] = json!(std.map(|std| std / scale));
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     fn made(settings: Value) -> Result<Value, String> {
-        read(&settings, &Port::default())
+        read(&settings, &ValueInfo::default())
     }
 
     #[test]

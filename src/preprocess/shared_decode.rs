@@ -1,4 +1,4 @@
-//! One picture for several models: it is decoded once for all that would decode it at the same scale.
+//! Decodes a picture once for several models.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -7,21 +7,22 @@ use crate::picture::Picture;
 use crate::picture::Source;
 use crate::preprocess::Preprocess;
 
-/// What models want of each picture that they are given one after another; nothing where there is nothing to share.
+/// The distinct preprocessing of several models, so that one decoded picture serves them all. It shares nothing for a
+/// single model.
 #[derive(Debug, Clone)]
-pub struct Wants(Arc<[Want]>);
+pub struct DecodePlan(Arc<[Entry]>);
 
 #[derive(Debug)]
-struct Want {
+struct Entry {
     by: Preprocess,
-    /// How many models see the same.
+    /// The number of models with this preprocessing.
     times: usize,
 }
 
-/// A picture that models are given one after another. Each sees what it would see if it were alone, bit by bit: what the
-/// first one decodes is resampled for the others before it is dropped, unless they want another scale of it.
+/// A picture for several models. The first [`load`](Self::load) decodes it and resamples it for the others, except for
+/// those that need another decoding scale. Each model gets the same tensor as without sharing, bit for bit.
 #[derive(Debug, Clone)]
-pub struct Shared {
+pub struct SharedDecode {
     source: Source,
     kept: Option<Arc<Kept>>,
     thumbnail: Option<Arc<Thumbnail>>,
@@ -36,59 +37,59 @@ struct Thumbnail {
 
 #[derive(Debug)]
 struct Kept {
-    wants: Wants,
-    /// For each of the wants.
+    plan: DecodePlan,
+    /// One state for each preprocessing of the plan.
     states: Mutex<Vec<State>>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct State {
-    /// How many models have had it.
+    /// The number of models that have loaded it.
     had: usize,
-    pixels: Option<Pixels>,
+    pixels: Option<Resampled>,
 }
 
-/// The pixels of a tensor, and their place in it.
+/// The pixels of a tensor, and their position in it.
 #[derive(Debug, Clone)]
-struct Pixels {
+struct Resampled {
     pixels: Vec<[u8; 3]>,
     place: [usize; 3],
 }
 
-impl Wants {
-    /// Those of several models.
+impl DecodePlan {
+    /// Makes the plan for the preprocessing of `models`.
     pub fn new<'a>(models: impl Iterator<Item = &'a Preprocess>) -> Self {
-        let mut wants: Vec<Want> = Vec::new();
+        let mut plan: Vec<Entry> = Vec::new();
         for by in models {
-            match wants.iter_mut().find(|want| want.by.sees_as(by)) {
-                Some(want) => want.times += 1,
-                None => wants.push(Want { by: by.clone(), times: 1 }),
+            match plan.iter_mut().find(|entry| entry.by.has_same_pixels(by)) {
+                Some(entry) => entry.times += 1,
+                None => plan.push(Entry { by: by.clone(), times: 1 }),
             }
         }
-        Self(wants.into())
+        Self(plan.into())
     }
 
-    /// The most memory that is taken for a picture between two models, in bytes; 0 where there is nothing to share.
+    /// Returns the most memory that is kept of a picture between two models, in bytes; 0 if nothing is shared.
     pub fn bytes(&self) -> usize {
-        let all: usize = self.0.iter().map(|want| want.times).sum();
-        if all < 2 { 0 } else { self.0.iter().map(|want| want.by.tensor_len()).sum() }
+        let all: usize = self.0.iter().map(|entry| entry.times).sum();
+        if all < 2 { 0 } else { self.0.iter().map(|entry| entry.by.tensor_len()).sum() }
     }
 }
 
-impl Shared {
-    /// For one model.
+impl SharedDecode {
+    /// Makes a picture for a single model.
     pub fn alone(source: Source) -> Self {
         Self { source, kept: None, thumbnail: None }
     }
 
-    /// For all models that want it.
-    pub fn new(source: Source, wants: &Wants) -> Self {
-        // What is decoded already is shared as it is.
-        if wants.bytes() == 0 || matches!(source, Source::Pixels { .. }) {
+    /// Makes a picture for all models of `plan`.
+    pub fn new(source: Source, plan: &DecodePlan) -> Self {
+        // Pixels need no decoding, so they are shared as they are.
+        if plan.bytes() == 0 || matches!(source, Source::Pixels { .. }) {
             return Self::alone(source);
         }
-        let states = Mutex::new(vec![State::default(); wants.0.len()]);
-        Self { source, kept: Some(Arc::new(Kept { wants: wants.clone(), states })), thumbnail: None }
+        let states = Mutex::new(vec![State::default(); plan.0.len()]);
+        Self { source, kept: Some(Arc::new(Kept { plan: plan.clone(), states })), thumbnail: None }
     }
 
     /// Makes a thumbnail of `side` from what the first model decodes.
@@ -113,7 +114,7 @@ impl Shared {
         }
     }
 
-    /// Where it comes from.
+    /// Returns the source of the picture.
     pub fn source(&self) -> &Source {
         &self.source
     }
@@ -121,7 +122,7 @@ impl Shared {
     /// Decodes, resizes and normalizes for `by` into `out`: three planes of rows.
     ///
     /// # Errors
-    /// As [`Preprocess::load`].
+    /// Those of [`Preprocess::load`].
     pub fn load(&self, by: &Preprocess, out: &mut [f32]) -> Result<()> {
         let Some(kept) = &self.kept else {
             return by.decoded(&self.source, |picture| {
@@ -131,7 +132,7 @@ impl Shared {
             });
         };
         by.check_len(out)?;
-        if let Some(Pixels { pixels, place }) = kept.take(by) {
+        if let Some(Resampled { pixels, place }) = kept.take(by) {
             by.normalize(&pixels, place, out);
             return Ok(());
         }
@@ -139,7 +140,7 @@ impl Shared {
             by.apply(picture, out)?;
             self.draw(picture);
             kept.fill(|other| {
-                let keep = |pixels: &[[u8; 3]], place| Pixels { pixels: pixels.to_vec(), place };
+                let keep = |pixels: &[[u8; 3]], place| Resampled { pixels: pixels.to_vec(), place };
                 picture.serves(other.at_least()).then(|| other.resampled(picture, keep)).transpose()
             })
         })
@@ -147,21 +148,21 @@ impl Shared {
 }
 
 impl Kept {
-    /// What was kept for it, if anything was.
-    fn take(&self, by: &Preprocess) -> Option<Pixels> {
-        let place = self.wants.0.iter().position(|want| want.by.sees_as(by))?;
+    /// Returns the pixels kept for `by`, if there are any.
+    fn take(&self, by: &Preprocess) -> Option<Resampled> {
+        let place = self.plan.0.iter().position(|entry| entry.by.has_same_pixels(by))?;
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut states[place];
         state.had += 1;
-        if state.had < self.wants.0[place].times { state.pixels.clone() } else { state.pixels.take() }
+        if state.had < self.plan.0[place].times { state.pixels.clone() } else { state.pixels.take() }
     }
 
-    /// Keeps what `make` makes for those that have not had theirs.
-    fn fill(&self, make: impl Fn(&Preprocess) -> Result<Option<Pixels>>) -> Result<()> {
+    /// Keeps the pixels that `make` returns for the models that have not loaded yet.
+    fn fill(&self, make: impl Fn(&Preprocess) -> Result<Option<Resampled>>) -> Result<()> {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        for (want, state) in self.wants.0.iter().zip(&mut *states) {
-            if state.pixels.is_none() && state.had < want.times {
-                state.pixels = make(&want.by)?;
+        for (entry, state) in self.plan.0.iter().zip(&mut *states) {
+            if state.pixels.is_none() && state.had < entry.times {
+                state.pixels = make(&entry.by)?;
             }
         }
         Ok(())
@@ -194,13 +195,13 @@ mod tests {
         out
     }
 
-    /// How many models have found their pixels ready.
+    /// Returns the number of models that found their pixels ready.
     fn served(source: &Source, models: &[Preprocess]) -> usize {
-        let shared = Shared::new(source.clone(), &Wants::new(models.iter()));
+        let shared = SharedDecode::new(source.clone(), &DecodePlan::new(models.iter()));
         let mut ready = 0;
         for by in models {
             let kept = shared.kept.as_ref().unwrap();
-            let place = kept.wants.0.iter().position(|want| want.by.sees_as(by)).unwrap();
+            let place = kept.plan.0.iter().position(|entry| entry.by.has_same_pixels(by)).unwrap();
             ready += usize::from(kept.states.lock().unwrap()[place].pixels.is_some());
             assert_eq!(tensor(by, |out| shared.load(by, out)), tensor(by, |out| by.load(source, out)));
         }
@@ -223,7 +224,7 @@ mod tests {
     #[test]
     fn those_that_see_the_same_need_not_be_the_same() {
         let all = [0.0, 0.25, 0.5].map(|mean| preprocess(Resize::Letterbox, 20, mean).with_fill([mean as u8 * 80; 3]));
-        assert_eq!(Wants::new(all.iter()).bytes(), 20 * 20 * 3);
+        assert_eq!(DecodePlan::new(all.iter()).bytes(), 20 * 20 * 3);
         assert_eq!(served(&jpeg(90, 120), &all), 2);
     }
 
@@ -241,9 +242,9 @@ mod tests {
     #[test]
     fn one_model_or_pixels_keep_nothing() {
         let one = preprocess(Resize::Squash, 8, 0.0);
-        assert!(Shared::new(jpeg(20, 20), &Wants::new([&one].into_iter())).kept.is_none());
+        assert!(SharedDecode::new(jpeg(20, 20), &DecodePlan::new([&one].into_iter())).kept.is_none());
         let pixels = Source::Pixels { name: "drawn".into(), picture: Arc::new(noise(20, 20)) };
-        assert!(Shared::new(pixels, &Wants::new([&one, &one].into_iter())).kept.is_none());
+        assert!(SharedDecode::new(pixels, &DecodePlan::new([&one, &one].into_iter())).kept.is_none());
     }
 
     #[test]
@@ -251,7 +252,7 @@ mod tests {
         let (small, large) = (preprocess(Resize::Squash, 8, 0.0), preprocess(Resize::Squash, 40, 0.0));
         for (models, made) in [(vec![&small], false), (vec![&large], true), (vec![&small, &large], true)] {
             let source = jpeg(200, 160);
-            let shared = Shared::new(source.clone(), &Wants::new(models.iter().copied())).with_thumbnail(64);
+            let shared = SharedDecode::new(source.clone(), &DecodePlan::new(models.iter().copied())).with_thumbnail(64);
             for by in models {
                 assert_eq!(tensor(by, |out| shared.load(by, out)), tensor(by, |out| by.load(&source, out)));
             }
@@ -265,7 +266,7 @@ mod tests {
             assert!(apart.map(u64::from).sum::<u64>() < 12 * small.pixels().len() as u64);
         }
         let pixels = Source::Pixels { name: "drawn".into(), picture: Arc::new(noise(20, 10)) };
-        let shared = Shared::new(pixels, &Wants::new([&small].into_iter()));
+        let shared = SharedDecode::new(pixels, &DecodePlan::new([&small].into_iter()));
         assert!(shared.thumbnail().is_none());
         assert!(shared.with_thumbnail(64).thumbnail().is_some());
     }
@@ -274,7 +275,7 @@ mod tests {
     fn a_picture_that_cannot_be_decoded_fails_for_each() {
         let one = preprocess(Resize::Squash, 8, 0.0);
         let bad = Source::Bytes { name: "bad".into(), bytes: (*b"GIF89a").into() };
-        let shared = Shared::new(bad, &Wants::new([&one, &one].into_iter()));
+        let shared = SharedDecode::new(bad, &DecodePlan::new([&one, &one].into_iter()));
         let mut out = vec![0.0; one.tensor_len()];
         for _ in 0..2 {
             assert!(shared.load(&one, &mut out).unwrap_err().to_string().starts_with("picture bad: "));
