@@ -1,8 +1,8 @@
-//! A path, bytes or pixels become an upright RGB picture, within limits.
+//! Decodes a path, bytes or pixels into an upright RGB picture, within limits.
 //!
-//! What a file is, is read from its first bytes, never from its name. Sizes are checked in the header, before memory is
-//! taken for pixels, and all decoders of the process share one budget of memory. EXIF orientation is applied, alpha is laid over white, 16 bits become 8, and a decoder that panics
-//! is an error like any other.
+//! The format is read from the first bytes, never from the file name. The size is checked in the header before memory
+//! is allocated, and all decoders of the process share one memory budget. Decoding applies the EXIF orientation,
+//! composites alpha over white, and reduces 16 bits to 8. A panic of a decoder becomes an error.
 
 mod budget;
 mod container;
@@ -32,14 +32,14 @@ use self::limits::check_size;
 
 pub use self::foreign::{Opened, Reader, set_foreign_reader};
 pub use self::limits::{MAX_FILE, MAX_PIXELS, MAX_SIDE};
-pub use self::orientation::Told;
+pub use self::orientation::OrientationTexts;
 pub use self::samples::Samples;
 pub use self::transfer::extensions;
 
-/// Of thumbnails: small, and no artifact that the eye sees at that size.
+/// JPEG quality of thumbnails: small files without visible artifacts at that size.
 const THUMBNAIL_QUALITY: i32 = 85;
 
-/// An upright picture: rows from top to bottom, each pixel three bytes: red, green, blue.
+/// An upright RGB picture: rows from top to bottom, three bytes per pixel.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
     width: u32,
@@ -47,9 +47,9 @@ pub struct Picture {
     pixels: Vec<u8>,
     full: (u32, u32),
     shrink: u32,
-    /// Whether its decoder makes pictures smaller.
+    /// Whether the decoder can reduce the size.
     shrinks: bool,
-    /// Whether the stored columns and rows have been turned around.
+    /// Whether the stored columns and rows were reversed.
     flipped: [bool; 2],
 }
 
@@ -60,18 +60,18 @@ impl std::fmt::Debug for Picture {
 }
 
 impl Picture {
-    /// Checks that a picture may have so many pixels: before memory is taken for a copy of them.
+    /// Checks that a picture may have this size, before pixels are copied.
     ///
     /// # Errors
-    /// [`Error::Argument`] when a side is 0 or beyond the limits.
+    /// [`Error::Argument`] if a side is 0 or beyond the limits.
     pub fn check_size(width: u32, height: u32) -> Result<()> {
         check_size(width, height).map_err(Error::Argument)
     }
 
-    /// A picture of `width` × `height` pixels, three bytes each, rows from top to bottom.
+    /// Makes a picture of `width` × `height` pixels, three bytes each, rows from top to bottom.
     ///
     /// # Errors
-    /// [`Error::Argument`] when a side is 0 or beyond the limits, or `pixels` has another length.
+    /// [`Error::Argument`] if a side is 0 or beyond the limits, or `pixels` has another length.
     pub fn from_rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self> {
         Self::check_size(width, height)?;
         let expected = width as usize * height as usize * 3;
@@ -82,46 +82,46 @@ impl Picture {
         Ok(Self { width, height, pixels, full: (width, height), shrink: 1, shrinks: false, flipped: [false; 2] })
     }
 
-    /// A picture of `channels` samples for each pixel: 1 is grey, 3 are red, green, blue, and the fourth is alpha, which
-    /// is laid over white.
+    /// Makes a picture from `channels` samples per pixel: 1 is gray, 3 are red, green and blue, and a fourth is alpha,
+    /// which is composited over white.
     ///
     /// # Errors
-    /// [`Error::Argument`] as for [`from_rgb`](Self::from_rgb), and when floats are NaN or not from 0 to 1.
+    /// [`Error::Argument`] as for [`from_rgb`](Self::from_rgb), and if floats are NaN or not from 0 to 1.
     pub fn from_samples(width: u32, height: u32, channels: usize, samples: Samples) -> Result<Self> {
         Self::from_rgb(width, height, samples.into_rgb(channels).map_err(Error::Argument)?)
     }
 
-    /// The picture turned as the texts of its file tell.
-    pub fn turned(self, told: &Told<'_>) -> Self {
-        told.orientation().unwrap_or_default().apply(self)
+    /// Turns the picture as the orientation texts of its file say.
+    pub fn oriented(self, texts: &OrientationTexts<'_>) -> Self {
+        texts.orientation().unwrap_or_default().apply(self)
     }
 
-    /// Pixels in a row.
+    /// Returns the width in pixels.
     pub fn width(&self) -> u32 {
         self.width
     }
 
-    /// Rows.
+    /// Returns the height in pixels.
     pub fn height(&self) -> u32 {
         self.height
     }
 
-    /// Red, green, blue of each pixel, row by row.
+    /// Returns red, green and blue of each pixel, row by row.
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
     }
 
-    /// Gives the pixels up.
+    /// Returns the pixels without a copy.
     pub fn into_pixels(self) -> Vec<u8> {
         self.pixels
     }
 
-    /// Width and height of the upright picture in its file, before the decoder made it smaller.
+    /// Returns width and height of the upright picture in the file, before the decoder reduced it.
     pub fn full_size(&self) -> (u32, u32) {
         self.full
     }
 
-    /// How many of its pixels stand for one pixel of the full size, along each side: 1, or 1/2, 1/4, 1/8.
+    /// Returns the scale at which the picture was decoded: 1, 1/2, 1/4 or 1/8 of the full size.
     pub fn scale(&self) -> f64 {
         1.0 / f64::from(self.shrink)
     }
@@ -149,13 +149,14 @@ impl Picture {
         jpeg::encode(&shrink(self, fit(width), fit(height))?, quality)
     }
 
-    /// Whether it would be the same, had it been decoded for no less than `at_least`.
+    /// Returns whether decoding for at least `at_least` would give the same picture.
     pub fn serves(&self, at_least: (u32, u32)) -> bool {
         !self.shrinks || jpeg::shrink(self.full, Some(at_least)) == self.shrink
     }
 
-    /// Where the full picture begins: the part of a pixel that it leaves on the left and above. Only of a picture that
-    /// was decoded smaller and turned: the decoder rounds sides up at the end, and turning brings the end to the front.
+    /// Returns the left and upper margin in pixels, from 0 to below 1, that does not belong to the full picture. It is
+    /// not 0 only if the picture was decoded at a reduced scale and turned: the decoder rounds sides up at the end,
+    /// and turning moves the end to the front.
     pub fn margin(&self) -> [f64; 2] {
         let excess = |side: u32, full: u32| f64::from(side) - f64::from(full) * self.scale();
         let [left, above] = self.flipped;
@@ -166,21 +167,36 @@ impl Picture {
     }
 }
 
-/// Where a picture comes from.
+/// A picture to decode: a file, bytes or pixels.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use plushie_search::picture::{Picture, Source};
+///
+/// let picture = Picture::from_rgb(2, 1, vec![255, 0, 0, 0, 0, 255])?;
+/// let source = Source::Pixels { name: "two dots".into(), picture: Arc::new(picture) };
+/// let (media, file) = source.file()?;
+/// assert_eq!((media, plushie_search::picture::sniff(&file)), ("image/png", Some("PNG")));
+///
+/// let read = Source::Bytes { name: "two dots".into(), bytes: file.into() }.decode(None)?;
+/// assert_eq!((read.width(), read.height(), read.pixels()), (2, 1, &[255, 0, 0, 0, 0, 255][..]));
+/// # Ok::<(), plushie_search::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A file.
     Path(PathBuf),
     /// The bytes of a file.
     Bytes {
-        /// What to call it in messages.
+        /// The name in error messages.
         name: String,
         /// A JPEG, PNG, WebP, GIF or BMP file, or one that the registered reader knows.
         bytes: Arc<[u8]>,
     },
-    /// Pixels that somebody else has decoded or drawn.
+    /// Pixels in memory.
     Pixels {
-        /// What to call it in messages.
+        /// The name in error messages.
         name: String,
         /// The picture.
         picture: Arc<Picture>,
@@ -188,7 +204,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The path, or what the caller calls it.
+    /// Returns the path, or the name that the caller gave.
     pub fn name(&self) -> String {
         match self {
             Self::Path(path) => path.display().to_string(),
@@ -196,10 +212,10 @@ impl Source {
         }
     }
 
-    /// Reads a file once: its bytes, named by the path. Anything else is already in memory and is only shared.
+    /// Reads a file into memory, named by its path. Other sources are shared, not copied.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Picture`] when it is no plain file or too large.
+    /// [`Error::Io`] if the file cannot be read, [`Error::Picture`] if it is not a regular file or too large.
     pub fn read(&self) -> Result<Self> {
         Ok(match self {
             Self::Path(path) => Self::Bytes { name: self.name(), bytes: read_file(path)?.into() },
@@ -207,10 +223,11 @@ impl Source {
         })
     }
 
-    /// SHA-256 of the file's bytes; of pixels, SHA-256 of width, height (little-endian, 4 bytes each) and pixels.
+    /// Returns the SHA-256 of the file's bytes. For pixels, returns the SHA-256 of width and height (little-endian, 4
+    /// bytes each) and the pixels.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// Those of [`read`](Self::read).
     pub fn digest(&self) -> Result<[u8; 32]> {
         Ok(match self {
             Self::Path(path) => Sha256::digest(read_file(path)?).into(),
@@ -224,18 +241,19 @@ impl Source {
         })
     }
 
-    /// The upright picture.
+    /// Decodes the upright picture.
     ///
-    /// A JPEG whose width and height are far above `at_least` is decoded at 1/2, 1/4 or 1/8 of its size, which is much
-    /// faster, but never below `at_least` (of the upright picture). `None` decodes every pixel.
+    /// A JPEG far larger than `at_least` (width and height of the upright picture) is decoded at 1/2, 1/4 or 1/8 of
+    /// its size, which is much faster, but never below `at_least`. `None` decodes every pixel.
     ///
     /// # Errors
-    /// As [`read`](Self::read), and [`Error::Picture`] when it is no picture, damaged, or beyond the limits.
+    /// Those of [`read`](Self::read), and [`Error::Picture`] if the data is not a picture, damaged, or beyond the
+    /// limits.
     pub fn decode(&self, at_least: Option<(u32, u32)>) -> Result<Picture> {
         self.decode_into(at_least, Vec::new())
     }
 
-    /// [`decode`](Self::decode) into memory that has served before.
+    /// [`decode`](Self::decode) into reused memory.
     pub(crate) fn decode_into(&self, at_least: Option<(u32, u32)>, memory: Vec<u8>) -> Result<Picture> {
         let decoded = match self {
             Self::Path(path) => decode(&read_file(path)?, at_least, memory),
@@ -245,32 +263,32 @@ impl Source {
         decoded.map_err(|reason| Error::picture(self.name(), reason))
     }
 
-    /// A small copy as a JPEG file, neither side longer than `side` and never enlarged; no metadata goes with it.
-    /// `quality` is libjpeg's, 1 to 100; without it no artifact can be seen.
+    /// Makes a reduced copy as a JPEG file: no side longer than `side`, never enlarged, without metadata. `quality` is
+    /// libjpeg's, 1 to 100, by default 85.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode); [`Error::Argument`] when `side` is 0 or `quality` is not from 1 to 100.
+    /// Those of [`decode`](Self::decode); [`Error::Argument`] if `side` is 0 or `quality` is not from 1 to 100.
     pub fn thumbnail(&self, side: u32, quality: Option<u8>) -> Result<Vec<u8>> {
         if side == 0 {
-            return Err(Error::argument("a thumbnail needs a side of 1 pixel or more"));
+            return Err(Error::argument("the side of a thumbnail is 0: use 1 or more pixels"));
         }
         let quality = quality.map_or(THUMBNAIL_QUALITY, i32::from);
         if !(1..=100).contains(&quality) {
-            return Err(Error::argument(format!("a JPEG of quality {quality}: use 1 to 100")));
+            return Err(Error::argument(format!("JPEG quality {quality}: use 1 to 100")));
         }
-        // A long side of 2 × `side` is enough for a clean reduction; the short side follows the shape.
+        // A long side of 2 × `side` is enough for a clean reduction; the short side keeps the aspect ratio.
         let picture = self.decode(Some((side.saturating_mul(2), side.saturating_mul(2))))?;
         picture.small(side, quality).map_err(|reason| Error::picture(self.name(), reason))
     }
 }
 
-/// Keeps every other thread from beginning to decode; see [`crate::store::fork`].
+/// Keeps other threads from starting to decode; see [`crate::store::fork`].
 pub(crate) fn hold() -> impl Sized {
     budget::DECODERS.hold()
 }
 
-/// The picture format of a file by its first 64 bytes, whatever its name: one that is decoded here ("JPEG", "PNG",
-/// "WebP", "GIF", "BMP") or one that another program reads ("TIFF", "HEIC", "AVIF", "JPEG XL"). Shorter heads tell less.
+/// Returns the picture format of a file by its first 64 bytes: one decoded here ("JPEG", "PNG", "WebP", "GIF", "BMP")
+/// or one decoded by another library ("TIFF", "HEIC", "AVIF", "JPEG XL"). Fewer bytes may not suffice.
 pub fn sniff(head: &[u8]) -> Option<&'static str> {
     Format::of(head).map(Format::name).or_else(|| container::foreign(head))
 }
@@ -299,7 +317,7 @@ fn decode(bytes: &[u8], at_least: Option<(u32, u32)>, memory: Vec<u8>) -> Result
         None => Format::sniff(bytes)?,
     };
     let orientation = container::orientation(format, bytes);
-    // No state outlives a panic: the thread's JPEG decoder is C and does not unwind, the rest is made for the call.
+    // No state outlives a panic: the JPEG decoder is C and does not unwind, and the others are made for the call.
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Jpeg => {
             let at_least = at_least.map(|(w, h)| if orientation.swaps_sides() { (h, w) } else { (w, h) });
@@ -318,10 +336,10 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
         let reason = format!("the file is larger than {} MiB; make the picture smaller first", MAX_FILE >> 20);
         Error::picture(path.display(), reason)
     };
-    // Before opening: opening a pipe would wait for a writer.
+    // Before opening, because opening a pipe waits for a writer.
     let metadata = fs::metadata(path).map_err(Error::io(path))?;
     if !metadata.is_file() {
-        return Err(Error::picture(path.display(), "not a plain file; give the path of a picture"));
+        return Err(Error::picture(path.display(), "not a regular file; give the path of a picture"));
     }
     if metadata.len() > MAX_FILE {
         return Err(too_large());

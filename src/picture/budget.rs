@@ -1,9 +1,9 @@
-//! The memory that all decoders of this process may take together: those that do not fit wait for their turn.
+//! Limits the memory of all decoders of this process with a weighted semaphore.
 
 use std::process;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Of all decoders, in bytes. One picture alone may take more, if its own limit allows it.
+/// The budget of all decoders, in bytes. A single picture may take more if its own limit allows it.
 pub(super) static DECODERS: Budget = Budget::new(512 << 20);
 
 pub(super) struct Budget {
@@ -14,14 +14,14 @@ pub(super) struct Budget {
 
 struct State {
     taken: u64,
-    /// Turns are taken in order, so that a large picture does not wait behind small ones for ever.
+    /// Turns are taken in order, so that a large picture does not wait behind small ones indefinitely.
     next: u64,
     serving: u64,
     /// Threads do not survive a fork, and neither do their shares.
     process: u32,
 }
 
-/// A part of a budget; it is given back when it is dropped.
+/// A share of a budget, returned when dropped.
 pub(super) struct Share<'a> {
     budget: &'a Budget,
     bytes: u64,
@@ -34,12 +34,12 @@ impl Budget {
         Self { size, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Keeps every other thread from taking a share, so that a fork does not copy a lock that is held.
+    /// Keeps other threads from taking a share, so that a fork does not copy a held lock.
     pub(super) fn hold(&self) -> impl Sized + '_ {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `bytes` are free, or all if that is less. A thread must not hold a share when it takes another.
+    /// Waits until `bytes` are free, at most the whole budget. A thread must not hold a share when it takes another.
     pub(super) fn take(&self, bytes: u64) -> Share<'_> {
         let bytes = bytes.min(self.size);
         let process = process::id();

@@ -1,11 +1,11 @@
-//! What the bytes of a file say about it before anything is decoded: format, orientation, hidden frame sizes.
+//! Reads the format, the orientation and hidden frame sizes from the bytes of a file, before anything is decoded.
 
 use std::borrow::Cow;
 
-use super::orientation::{Orientation, Told, XMP};
+use super::orientation::{Orientation, OrientationTexts, XMP};
 use super::png;
 
-/// The formats that are decoded here.
+/// The formats decoded here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Jpeg,
@@ -16,7 +16,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// By the first bytes alone: names and types that people give are often wrong, and sometimes meant to be.
+    /// Detects the format by the first bytes alone, because names and media types are often wrong.
     pub(super) fn sniff(bytes: &[u8]) -> Result<Self, String> {
         match Self::of(bytes) {
             Some(format) => Ok(format),
@@ -31,7 +31,7 @@ impl Format {
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Self::Png),
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::WebP),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
-            // Two letters begin many texts; the length of the header that follows is one of a few.
+            // Many texts begin with these two letters; the length of the header that follows is one of a few.
             [b'B', b'M', ..] if bytes.len() >= 26 => {
                 matches!(bytes[14..18], [12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]).then_some(Self::Bmp)
             }
@@ -50,13 +50,14 @@ impl Format {
     }
 }
 
-/// The name of a picture format that is recognized but not decoded here.
+/// Returns the name of a picture format that is recognized but not decoded here.
 pub(super) fn foreign(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some("TIFF"),
         [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', b'\r', b'\n', 0x87, b'\n', ..] => Some("JPEG XL"),
         [_, _, _, _, b'f', b't', b'y', b'p', ..] => {
-            // The major brand, a version, then the brands it is compatible with; a general one leaves it to those.
+            // The major brand, a version, then the compatible brands, which decide if the major brand is a general
+            // one.
             let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
             let (brands, _) = bytes[8..length.clamp(8, bytes.len())].as_chunks::<4>();
             let named = |names: &[&[u8; 4]]| brands.iter().any(|brand| names.contains(&brand));
@@ -73,7 +74,7 @@ pub(super) fn foreign(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Names what people most often try, for the message only.
+/// Returns the name of a frequent wrong format, for the error message.
 fn guess(bytes: &[u8]) -> &'static str {
     let starts = |offset: usize, magic: &[u8]| bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic));
     match foreign(bytes) {
@@ -90,35 +91,34 @@ fn guess(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// How the file says that it is to be turned: in EXIF, or else in texts. Anything unreadable means as it is: never an
-/// error.
+/// Returns the orientation that the file gives in EXIF or, without it, in texts. An unreadable one is ignored.
 pub(super) fn orientation(format: Format, bytes: &[u8]) -> Orientation {
-    let (exif, told) = match format {
+    let (exif, texts) = match format {
         Format::Jpeg => {
             let app1 = |start: &'static [u8]| {
                 let app1 = jpeg_segments(bytes).filter(|(marker, _)| *marker == 0xe1);
                 app1.filter_map(move |(_, payload)| payload.strip_prefix(start).map(Cow::Borrowed))
             };
-            (app1(b"Exif\0\0").next(), Told::of_xmp(app1(XMP).last()))
+            (app1(b"Exif\0\0").next(), OrientationTexts::of_xmp(app1(XMP).last()))
         }
-        Format::Png => (png::exif(bytes), png::told(bytes)),
+        Format::Png => (png::exif(bytes), png::orientation_texts(bytes)),
         Format::WebP => {
             let chunk = |wanted: &[u8; 4]| {
                 let mut chunks = riff_chunks(bytes.get(12..).unwrap_or_default());
                 chunks.find(|(name, _)| name == wanted).map(|(_, payload)| Cow::Borrowed(payload))
             };
-            (chunk(b"EXIF"), Told::of_xmp(chunk(b"XMP ")))
+            (chunk(b"EXIF"), OrientationTexts::of_xmp(chunk(b"XMP ")))
         }
-        Format::Gif | Format::Bmp => (None, Told::default()),
+        Format::Gif | Format::Bmp => (None, OrientationTexts::default()),
     };
-    exif.and_then(|exif| Orientation::from_exif(&exif)).or_else(|| told.orientation()).unwrap_or_default()
+    exif.and_then(|exif| Orientation::from_exif(&exif)).or_else(|| texts.orientation()).unwrap_or_default()
 }
 
-/// The segments of a JPEG file up to the first scan: marker and payload.
+/// Iterates over the segments of a JPEG file up to the first scan: marker and payload.
 pub(super) fn jpeg_segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = bytes.get(2..).unwrap_or_default();
     std::iter::from_fn(move || {
-        // Filler and stray bytes between segments are skipped, as decoders do.
+        // Padding and stray bytes between segments are skipped, as decoders do.
         let start = rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff))?;
         let marker = rest[start + 1];
         rest = &rest[start + 2..];
@@ -132,7 +132,7 @@ pub(super) fn jpeg_segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// Width and height of a GIF file: those of its screen, or more where its first frame reaches beyond.
+/// Returns width and height of a GIF file: those of its screen, enlarged to contain its first frame.
 pub(super) fn gif_screen(bytes: &[u8]) -> Option<(u16, u16)> {
     let word = |at: usize| Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
@@ -158,19 +158,19 @@ pub(super) fn gif_screen(bytes: &[u8]) -> Option<(u16, u16)> {
     }
 }
 
-/// The chunks of a RIFF file or list: name and payload.
+/// Iterates over the chunks of a RIFF file or list: name and payload.
 fn riff_chunks(mut rest: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     std::iter::from_fn(move || {
         let length = u32::from_le_bytes(rest.get(4..8)?.try_into().ok()?) as usize;
         let (name, payload) = (&rest[..4], &rest[8..]);
-        // The last chunk may be cut off; what is there may still tell its size.
+        // A truncated last chunk may still give its size.
         rest = payload.get(length + (length & 1)..).unwrap_or_default();
         Some((name, &payload[..length.min(payload.len())]))
     })
 }
 
-/// Width and height of each bitstream in a WebP file. They may differ from the canvas that the header announces, and
-/// the decoder takes memory for them before it compares.
+/// Returns width and height of each bitstream in a WebP file. They may differ from the canvas in the header, and the
+/// decoder allocates memory for them before it compares.
 pub(super) fn webp_frame_sizes(bytes: &[u8]) -> Vec<(u32, u32)> {
     let mut sizes = Vec::new();
     let mut lists = vec![bytes.get(12..).unwrap_or_default()];

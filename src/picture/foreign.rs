@@ -1,4 +1,4 @@
-//! Formats that another library reads, if one is registered: TIFF, HEIC, AVIF and JPEG XL.
+//! Decodes TIFF, HEIC, AVIF and JPEG XL with a registered reader of another library.
 
 use std::sync::OnceLock;
 
@@ -6,7 +6,7 @@ use super::Picture;
 use super::budget::DECODERS;
 use super::limits::check_size;
 
-/// A file whose header has been read.
+/// A file with its header read.
 pub struct Opened {
     /// Width and height in pixels.
     pub size: (u32, u32),
@@ -14,24 +14,24 @@ pub struct Opened {
     pub decode: Box<dyn FnOnce() -> Result<Picture, String>>,
 }
 
-/// Opens the bytes of a file of this format, or tells why not and what to do about it.
+/// Opens the bytes of a file of this format. An error gives the cause and a cure.
 pub type Reader = fn(format: &'static str, bytes: &[u8]) -> Result<Opened, String>;
 
 static READER: OnceLock<Reader> = OnceLock::new();
 
-/// Registers the reader of TIFF, HEIC, AVIF and JPEG XL; the first one stays.
+/// Registers the reader of TIFF, HEIC, AVIF and JPEG XL; later calls have no effect.
 pub fn set_foreign_reader(reader: Reader) {
     READER.get_or_init(|| reader);
 }
 
 pub(super) fn decode(format: &'static str, bytes: &[u8]) -> Result<Picture, String> {
     let Some(reader) = READER.get() else {
-        return Err(format!("{format} is not read here; convert it to JPEG or PNG"));
+        return Err(format!("{format} is not supported without a registered reader; convert it to JPEG or PNG"));
     };
     let opened = reader(format, bytes)?;
     let (width, height) = opened.size;
     check_size(width, height)?;
-    // Of four channels, and a copy of them.
+    // Four channels, and a copy of them.
     let _share = DECODERS.take(u64::from(width) * u64::from(height) * 8);
     (opened.decode)()
 }

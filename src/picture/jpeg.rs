@@ -1,5 +1,5 @@
-//! JPEG by libjpeg-turbo, with its C interface called directly: the safe wrapper takes every warning for a failure,
-//! and photographs with a stray byte somewhere are common.
+//! Decodes JPEG with libjpeg-turbo through its C interface. The safe wrapper treats every warning as a failure, and
+//! photographs with a stray byte are common.
 #![allow(unsafe_code)]
 
 mod stream;
@@ -20,26 +20,26 @@ use super::limits::{check_size, max_memory, max_pixels};
 
 use self::stream::{Stream, coefficients};
 
-/// A progressive file costs time for each of its scans; encoders write about ten.
+/// The largest number of scans: each scan of a progressive file costs time, and encoders write about ten.
 const MAX_SCANS: i32 = 100;
-/// A file has at most this many times the pixels that may be decoded of it: reading them costs time, too.
+/// The largest ratio of a file's pixels to the pixels that may be decoded: reading them costs time, too.
 const MAX_FILE_PIXELS: u64 = 16;
-/// A picture with its own end mark is whole if fewer of its pixels than one in so many are missing: a few broken bits
-/// shift those that follow.
+/// A picture with its own end marker is complete if fewer than one in this many of its pixels are missing, because a
+/// few broken bits shift the pixels that follow.
 const FORGIVEN: usize = 50;
 
-/// The stored picture, not yet turned, not smaller than `at_least`; `pixels` is memory to use again.
+/// Decodes the stored picture without turning it, not smaller than `at_least`; `pixels` is memory to reuse.
 pub(super) fn decode(bytes: &[u8], at_least: Option<(u32, u32)>, pixels: Vec<u8>) -> Result<Picture, String> {
     let (picture, complaint) = match decode_once(bytes, at_least, pixels) {
         Ok((picture, None)) => return Ok(picture),
         Ok((picture, Some(warning))) => {
             (Some(picture), format!("the JPEG data is cut off ({warning}); copy the file again"))
         }
-        // The decoder stumbles over another picture or a video, if the end mark before it is missing.
+        // Without an end marker, the decoder fails on a picture or a video that follows.
         Err(error) => (None, error),
     };
-    // Every viewer shows a picture with stray bytes, a few broken blocks or without its end mark, and so do we; but none
-    // of which picture data is missing.
+    // Pictures with stray bytes, a few broken blocks or no end marker are accepted, as every viewer does; those with
+    // missing picture data are not.
     let Some(stream) = Stream::of(bytes).filter(|stream| !stream.torn) else { return Err(complaint) };
     let picture = match picture {
         Some(picture) if stream.closed => picture,
@@ -56,7 +56,7 @@ pub(super) fn decode(bytes: &[u8], at_least: Option<(u32, u32)>, pixels: Vec<u8>
     if missing > forgiven { Err(complaint) } else { Ok(picture) }
 }
 
-/// Decodes, and tells what the decoder complained of, if it could go on.
+/// Decodes, and returns the decoder's warning if it could continue.
 fn decode_once(
     bytes: &[u8],
     at_least: Option<(u32, u32)>,
@@ -78,7 +78,7 @@ fn decode_once(
         return Err(format!("{}x{} pixels are beyond the limit of a JPEG file; make it smaller first", full.0, full.1));
     }
     let huffman = decoder.get(TJPARAM_TJPARAM_PROGRESSIVE) == 0 && decoder.get(TJPARAM_TJPARAM_ARITHMETIC) == 0;
-    // A block of 64 pixels is two bits or more: what is far too short is not worth decoding.
+    // A block of 64 pixels takes two bits or more, so a file that is far too short is refused before decoding.
     if shrinks && huffman && in_file / 64 / 4 > bytes.len() as u64 {
         return Err(format!(
             "the JPEG data is cut off ({}x{} pixels cannot be in it); copy the file again",
@@ -88,7 +88,7 @@ fn decode_once(
     let color = decoder.get(TJPARAM_TJPARAM_COLORSPACE) as u32;
     let (channels, format) = match color {
         TJCS_TJCS_CMYK | TJCS_TJCS_YCCK => (4, TJPF_TJPF_CMYK),
-        // Of lossless files the library converts no colors.
+        // The library converts no colors of lossless files.
         TJCS_TJCS_GRAY if lossless => (1, TJPF_TJPF_GRAY),
         TJCS_TJCS_RGB => (3, TJPF_TJPF_RGB),
         _ if lossless => return Err("lossless JPEG in YCbCr is not read; save it as a PNG".to_string()),
@@ -109,7 +109,7 @@ fn decode_once(
     }
     let _share = DECODERS.take(needed);
     pixels.resize(row * height as usize, 0);
-    // The decoder does not say whether it came to the end in spite of a warning; a marked last row does.
+    // The decoder does not report whether it reached the end in spite of a warning; a marked last row does.
     let last = pixels.len() - row;
     let mark = |i: usize| (i * 167 + 13) as u8;
     pixels[last..].iter_mut().enumerate().for_each(|(i, byte)| *byte = mark(i));
@@ -127,7 +127,7 @@ fn decode_once(
     Ok((Picture { width, height, pixels, full, shrink, shrinks, flipped: [false; 2] }, warning))
 }
 
-/// The most of 8, 4, 2 and 1 that leaves enough; the sizes between them have no SIMD code and cost more.
+/// Returns the largest of 8, 4, 2 and 1 that keeps the size; other scales have no SIMD code and are slower.
 pub(super) fn shrink(full: (u32, u32), at_least: Option<(u32, u32)>) -> u32 {
     let Some((width, height)) = at_least else { return 1 };
     let enough = |shrink: &u32| full.0 / shrink >= width && full.1 / shrink >= height;
@@ -138,7 +138,7 @@ fn damaged(message: &str) -> String {
     format!("damaged JPEG data ({message}); save it again from its original")
 }
 
-/// Cyan, magenta, yellow and black, stored inverted as Adobe does and everybody after it, to RGB.
+/// Converts cyan, magenta, yellow and black, stored inverted as by Adobe, to RGB.
 fn to_rgb(pixels: &mut Vec<u8>) {
     let count = pixels.len() / 4;
     for i in 0..count {
@@ -150,12 +150,12 @@ fn to_rgb(pixels: &mut Vec<u8>) {
     pixels.truncate(count * 3);
 }
 
-/// a × b / 255, rounded.
+/// Returns a × b / 255, rounded.
 fn times(a: u8, b: u8) -> u8 {
     ((u32::from(a) * u32::from(b) + 127) / 255) as u8
 }
 
-/// A decoder for one picture. Making one takes microseconds, and nothing of another picture is left in it.
+/// A decoder for one picture. Making one takes microseconds, and it shares no state with another.
 struct Decoder(raw::tjhandle);
 
 impl Drop for Decoder {
@@ -170,10 +170,10 @@ impl Decoder {
         // SAFETY: no preconditions; null is checked.
         let handle = unsafe { raw::tj3Init(raw::TJINIT_TJINIT_DECOMPRESS as i32) };
         if handle.is_null() {
-            return Err("no memory for a JPEG decoder".to_string());
+            return Err("no memory for a JPEG decoder; end other programs".to_string());
         }
         let decoder = Self(handle);
-        // Beside the coefficients it takes a little for itself.
+        // The library takes a little memory beside the coefficients.
         let megabytes = i32::try_from((max_memory()? >> 20) + 16).unwrap_or(i32::MAX);
         for (parameter, value) in [(TJPARAM_TJPARAM_SCANLIMIT, MAX_SCANS), (TJPARAM_TJPARAM_MAXMEMORY, megabytes)] {
             // SAFETY: a live handle; the library checks parameter and value.
@@ -189,13 +189,13 @@ impl Decoder {
         unsafe { raw::tj3Get(self.0, parameter as i32) }
     }
 
-    /// Width and height.
+    /// Returns width and height.
     fn read_header(&mut self, bytes: &[u8]) -> Result<(u32, u32), String> {
         // SAFETY: a live handle; the pointer and length are of one slice, which the library only reads.
         let status = unsafe { raw::tj3DecompressHeader(self.0, bytes.as_ptr(), bytes.len() as raw::size_t) };
         self.warning(status)?;
-        // Negative: the header was never reached.
-        let side = |parameter| u32::try_from(self.get(parameter)).map_err(|_| damaged("no picture in it"));
+        // A negative side means that the header was not reached.
+        let side = |parameter| u32::try_from(self.get(parameter)).map_err(|_| damaged("it has no picture"));
         Ok((side(TJPARAM_TJPARAM_JPEGWIDTH)?, side(TJPARAM_TJPARAM_JPEGHEIGHT)?))
     }
 
@@ -227,7 +227,7 @@ impl Decoder {
         self.warning(status)
     }
 
-    /// What the library complains of: a warning is passed on, a failure is an error.
+    /// Returns a warning of the library; a failure is an error.
     fn warning(&self, status: i32) -> Result<Option<String>, String> {
         if status == 0 {
             return Ok(None);
@@ -239,7 +239,7 @@ impl Decoder {
     }
 }
 
-/// A JPEG file without metadata.
+/// Encodes a JPEG file without metadata.
 pub(super) fn encode(picture: &Picture, quality: i32) -> Result<Vec<u8>, String> {
     let (width, height) = (picture.width as usize, picture.height as usize);
     let image = Image { pixels: picture.pixels(), width, pitch: width * 3, height, format: PixelFormat::RGB };

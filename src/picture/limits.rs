@@ -1,12 +1,11 @@
-//! How large a picture may be, counted in the pixels that are decoded.
+//! Defines the limits of pictures, counted in decoded pixels.
 
 use std::env;
 use std::sync::LazyLock;
 
 /// The longest side of a picture, in pixels: that of JPEG.
 pub const MAX_SIDE: u32 = 65_535;
-/// The most pixels that are decoded of one picture, if the environment variable `PLUSHIE_MAX_PIXELS` says no other
-/// number.
+/// The most decoded pixels of one picture by default; the environment variable `PLUSHIE_MAX_PIXELS` changes it.
 pub const MAX_PIXELS: u64 = 128_000_000;
 /// The largest file, in bytes.
 pub const MAX_FILE: u64 = 256 << 20;
@@ -16,27 +15,29 @@ const VARIABLE: &str = "PLUSHIE_MAX_PIXELS";
 static CHOSEN: LazyLock<Result<u64, String>> = LazyLock::new(|| match env::var(VARIABLE) {
     Ok(text) => chosen(&text),
     Err(env::VarError::NotPresent) => Ok(MAX_PIXELS),
-    Err(error) => Err(format!("the environment variable {VARIABLE} is not readable ({error})")),
+    Err(error) => {
+        Err(format!("the environment variable {VARIABLE} cannot be read ({error}); set it to a number of pixels"))
+    }
 });
 
 fn chosen(text: &str) -> Result<u64, String> {
-    // The memory that follows from it must be a number, too.
+    // The memory that follows from it must fit a number, too.
     text.trim().parse().ok().filter(|pixels| (1..=1 << 40).contains(pixels)).ok_or_else(|| {
         format!("the environment variable {VARIABLE} is {text:?}; set it to a number of pixels, such as 200000000")
     })
 }
 
-/// The most pixels that are decoded of one picture.
+/// Returns the most decoded pixels of one picture.
 pub(super) fn max_pixels() -> Result<u64, String> {
     CHOSEN.clone()
 }
 
-/// The most memory a decoder may take for one picture, in bytes: four channels of one byte for each pixel.
+/// Returns the most memory of a decoder for one picture, in bytes: four channels of one byte per pixel.
 pub(super) fn max_memory() -> Result<u64, String> {
     Ok(max_pixels()? * 4)
 }
 
-/// Refuses to decode so many pixels.
+/// Refuses a picture beyond the limits.
 pub(super) fn check_size(width: u32, height: u32) -> Result<(), String> {
     if width == 0 || height == 0 {
         return Err(format!("{width}x{height} has no pixels"));

@@ -1,38 +1,38 @@
-//! The eight ways in which a camera may have been held.
+//! Reads and applies the EXIF orientation: eight ways in which a camera is held.
 
 use std::borrow::Cow;
 
 use super::Picture;
 use super::png::raw_profile;
 
-/// How an EXIF block in a JPEG file begins.
+/// The prefix of an EXIF block in a JPEG file.
 const EXIF: &[u8] = b"Exif\0\0";
-/// How XMP in a JPEG file begins.
+/// The prefix of XMP in a JPEG file.
 pub(super) const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 /// The namespace of the orientation in XMP.
 const TIFF: &str = "http://ns.adobe.com/tiff/1.0/";
 
-/// How many places of a text are looked at: more are an attack.
+/// The most places searched in a text, against hostile files.
 const MOST: usize = 32;
 
-/// Texts beside the EXIF block of a file, of which the first that speaks of it tells how the picture is to be turned.
+/// Texts of a file, beside its EXIF block, that may give the orientation. The first one that has it decides.
 #[derive(Debug, Clone, Default)]
-pub struct Told<'a> {
+pub struct OrientationTexts<'a> {
     /// The XMP packet.
     pub xmp: Option<Cow<'a, [u8]>>,
-    /// Of a PNG, the `Raw profile type APP1` of ImageMagick: what a JPEG file would have there.
+    /// ImageMagick's `Raw profile type APP1` of a PNG: the APP1 segment of a JPEG file.
     pub app1: Option<Cow<'a, [u8]>>,
-    /// Of a PNG, the `Raw profile type xmp` of ImageMagick.
+    /// ImageMagick's `Raw profile type xmp` of a PNG.
     pub raw_xmp: Option<Cow<'a, [u8]>>,
 }
 
-impl<'a> Told<'a> {
-    /// By an XMP packet alone.
+impl<'a> OrientationTexts<'a> {
+    /// Makes it from an XMP packet alone.
     pub(super) fn of_xmp(xmp: Option<Cow<'a, [u8]>>) -> Self {
         Self { xmp, ..Self::default() }
     }
 
-    /// The orientation; `None` where none of them speaks of it.
+    /// Returns the orientation; `None` if no text has one.
     pub(super) fn orientation(&self) -> Option<Orientation> {
         let xmp = |xmp: &[u8]| Orientation::from_xmp(xmp.strip_prefix(XMP).unwrap_or(xmp));
         let block = |profile: &Option<Cow<'_, [u8]>>| raw_profile(profile.as_deref()?);
@@ -45,7 +45,7 @@ impl<'a> Told<'a> {
     }
 }
 
-/// The text of XML, in UTF-16 if it begins so, with a mark or with a character that has one byte in UTF-8.
+/// Decodes XML. It is UTF-16 if it begins with that byte order mark or with a zero byte beside a character.
 fn decoded(xml: &[u8]) -> Cow<'_, str> {
     let unit: fn([u8; 2]) -> u16 = match xml {
         [0xff, 0xfe, ..] | [1..=127, 0, ..] => u16::from_le_bytes,
@@ -56,12 +56,12 @@ fn decoded(xml: &[u8]) -> Cow<'_, str> {
     Cow::Owned(String::from_utf16_lossy(&units))
 }
 
-/// The text after each place where `name` stands.
+/// Iterates over the text after each occurrence of `name`.
 fn after<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices(name).map(|(at, found)| &text[at + found.len()..])
 }
 
-/// The number in a text without other white space than spaces, by any prefix that stands for the namespace.
+/// Returns the number in a text whose only white space is spaces, after any prefix bound to the namespace.
 fn bound(text: &str) -> Option<u32> {
     let others = after(text, "xmlns:").take(MOST).filter_map(|rest| {
         let (prefix, rest) = rest.split_once('=')?;
@@ -73,7 +73,7 @@ fn bound(text: &str) -> Option<u32> {
     names.take(MOST).find_map(|name| after(text, &name).take(MOST).find_map(number))
 }
 
-/// The number that an attribute or an element has behind its name.
+/// Returns the number that an attribute or an element has behind its name.
 fn number(rest: &str) -> Option<u32> {
     let value = match rest.trim_start().strip_prefix('=') {
         Some(rest) => quoted(rest)?,
@@ -89,7 +89,7 @@ fn number(rest: &str) -> Option<u32> {
     value.trim().parse().ok()
 }
 
-/// The text between the quotation marks with which this begins.
+/// Returns the text between the quotation marks with which it begins.
 fn quoted(text: &str) -> Option<&str> {
     let text = text.trim_start();
     let mark = text.chars().next().filter(|mark| matches!(mark, '"' | '\''))?;
@@ -107,7 +107,7 @@ impl Default for Orientation {
 }
 
 impl Orientation {
-    /// From the TIFF structure inside an EXIF block; `None` where it does not speak of it.
+    /// Reads the TIFF structure inside an EXIF block; returns `None` if it has no orientation.
     pub(super) fn from_tiff(tiff: &[u8]) -> Option<Self> {
         let little = match tiff.get(..4)? {
             b"II*\0" => true,
@@ -125,7 +125,7 @@ impl Orientation {
         let directory = long(4)? as usize;
         let entries = word(directory)? as usize;
         let entry = (0..entries).map(|i| directory + 2 + 12 * i).find(|&entry| word(entry) == Some(0x112))?;
-        // Cameras write a SHORT, some phones a LONG; anything else turns nothing.
+        // Cameras write a SHORT, some phones a LONG; other types are ignored.
         let value = match (word(entry + 2)?, long(entry + 4)?) {
             (3 | 8, 1) => word(entry + 8)?,
             (4 | 9, 1) => long(entry + 8)?,
@@ -134,12 +134,12 @@ impl Orientation {
         Some(Self::from_number(value))
     }
 
-    /// From an EXIF block. PNG and WebP want the bare TIFF structure, but some writers keep the prefix of JPEG.
+    /// Reads an EXIF block. PNG and WebP hold the bare TIFF structure, but some writers keep the prefix of JPEG.
     pub(super) fn from_exif(exif: &[u8]) -> Option<Self> {
         Self::from_tiff(exif.strip_prefix(EXIF).unwrap_or(exif))
     }
 
-    /// From XMP: an attribute or an element, where Pillow finds it, or else wherever XML allows it.
+    /// Reads XMP: an attribute or an element, first where Pillow finds it, then wherever XML allows it.
     fn from_xmp(xmp: &[u8]) -> Option<Self> {
         let text = decoded(xmp);
         let plain = after(&text, "tiff:Orientation").find_map(|rest| {
@@ -156,18 +156,18 @@ impl Orientation {
         }
     }
 
-    /// Whether width becomes height.
+    /// Returns whether width and height are swapped.
     pub(super) fn swaps_sides(self) -> bool {
         self.0 >= 5
     }
 
-    /// Turns a picture as stored into the upright one.
+    /// Turns a stored picture upright.
     pub(super) fn apply(self, picture: Picture) -> Picture {
         if self.0 == 1 {
             return picture;
         }
         let (w, h) = (picture.width as isize, picture.height as isize);
-        // The stored pixel of the upper left corner, and the steps to the next on the right and the next below.
+        // The stored pixel of the upper left corner, and the steps to the next pixel on the right and below.
         let (corner, right, below) = match self.0 {
             2 => (w - 1, -1, w),
             3 => (w * h - 1, -1, -w),
@@ -186,7 +186,7 @@ impl Orientation {
             pixels.extend((0..width).flat_map(|x| stored[(row + x * right) as usize]));
         }
         let full = if self.swaps_sides() { (picture.full.1, picture.full.0) } else { picture.full };
-        // A column that was the last one is now on the left, and a row that was the last one is above.
+        // A last column is now on the left, and a last row is above.
         let flipped = [matches!(self.0, 2 | 3 | 6 | 7), matches!(self.0, 3 | 4 | 7 | 8)];
         Picture { width: width as u32, height: height as u32, pixels, full, flipped, ..picture }
     }

@@ -1,4 +1,4 @@
-//! The chunks of a PNG file: where it ends, and texts that tell how it is to be turned.
+//! Reads the chunks of a PNG file: its end, its EXIF block and its orientation texts.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -6,20 +6,20 @@ use std::io::Read;
 use flate2::Crc;
 use flate2::read::ZlibDecoder;
 
-use super::orientation::Told;
+use super::orientation::OrientationTexts;
 
-/// More text than that is no orientation, and may be a bomb.
+/// The largest text to inflate: a longer one is no orientation, and may be a decompression bomb.
 const MAX_TEXT: u64 = 1 << 20;
 const END: [u8; 12] = *b"\0\0\0\0IEND\xae\x42\x60\x82";
 
-/// A chunk: its name, its data, and where it ends in the file.
+/// A chunk: its name, its data, and its end in the file.
 struct Chunk<'a> {
     name: &'a [u8],
     data: &'a [u8],
     end: usize,
 }
 
-/// The chunks that are whole, up to a checksum that may be cut off.
+/// Iterates over the complete chunks, of which the last may lack its checksum.
 fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     let mut at = 8;
     std::iter::from_fn(move || {
@@ -31,7 +31,7 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     })
 }
 
-/// The file as the decoder wants it: with its end mark, also if only that is missing.
+/// Returns the file with its end chunk, which is added if only that is missing.
 pub(super) fn readable(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     let mut last = None;
     let mut pictured = false;
@@ -52,7 +52,7 @@ pub(super) fn readable(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
         last = Some(chunk);
     }
     let Some(last) = last.filter(|_| pictured) else { return Ok(Cow::Borrowed(bytes)) };
-    // Picture data that is cut itself is left as it is, for the decoder to refuse.
+    // Truncated picture data is left for the decoder to refuse.
     if bytes.get(last.end + 4..last.end + 8) == Some(b"IDAT") {
         return Ok(Cow::Borrowed(bytes));
     }
@@ -64,7 +64,7 @@ pub(super) fn readable(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     Ok(Cow::Owned([&bytes[..last.end - 4], &checksum, &END].concat()))
 }
 
-/// The EXIF block: in its chunk, or as text in hexadecimal digits, as ImageMagick writes it.
+/// Returns the EXIF block: from its chunk, or from hexadecimal text as ImageMagick writes it.
 pub(super) fn exif(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
     if let Some(chunk) = chunks(bytes).find(|chunk| chunk.name == b"eXIf") {
         return Some(Cow::Borrowed(chunk.data));
@@ -72,17 +72,17 @@ pub(super) fn exif(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
     raw_profile(&text(bytes, b"Raw profile type exif", &[b"tEXt", b"zTXt", b"iTXt"])?).map(Cow::Owned)
 }
 
-/// The texts that may tell how it is to be turned.
-pub(super) fn told(bytes: &[u8]) -> Told<'_> {
+/// Returns the texts that may give the orientation.
+pub(super) fn orientation_texts(bytes: &[u8]) -> OrientationTexts<'_> {
     let profile = |key| text(bytes, key, &[b"tEXt", b"zTXt", b"iTXt"]);
-    Told {
+    OrientationTexts {
         xmp: text(bytes, b"XML:com.adobe.xmp", &[b"iTXt"]),
         app1: profile(b"Raw profile type APP1"),
         raw_xmp: profile(b"Raw profile type xmp"),
     }
 }
 
-/// The block in hexadecimal digits that ImageMagick writes, after an empty line, its name and its length.
+/// Decodes ImageMagick's hexadecimal block, which follows an empty line, a name and a length.
 pub(super) fn raw_profile(profile: &[u8]) -> Option<Vec<u8>> {
     let digits = profile.splitn(4, |&byte| byte == b'\n').nth(3)?;
     let digits: Vec<u8> = digits.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
@@ -92,7 +92,7 @@ pub(super) fn raw_profile(profile: &[u8]) -> Option<Vec<u8>> {
     rest.is_empty().then_some(block)
 }
 
-/// The last text of this name.
+/// Returns the last text of this name.
 fn text<'a>(bytes: &'a [u8], key: &[u8], kinds: &[&[u8; 4]]) -> Option<Cow<'a, [u8]>> {
     let texts = chunks(bytes).filter(|chunk| kinds.iter().any(|kind| chunk.name == &kind[..])).filter_map(|chunk| {
         let rest = chunk.data.strip_prefix(key)?.strip_prefix(b"\0")?;

@@ -1,4 +1,4 @@
-//! PNG, WebP, GIF and BMP to RGB, by the pure-Rust decoders of `image`.
+//! Decodes PNG, WebP, GIF and BMP to RGB with the pure-Rust decoders of `image`.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -12,7 +12,7 @@ use super::limits::{check_size, max_memory};
 use super::png;
 use super::samples::to_rgb;
 
-/// The stored picture, not yet turned; of an animation the first frame.
+/// Decodes the stored picture without turning it; of an animation, the first frame.
 pub(super) fn decode(format: Format, file: &[u8]) -> Result<Picture, String> {
     let mut bytes = Cow::Borrowed(file);
     let image_format = match format {
@@ -26,11 +26,11 @@ pub(super) fn decode(format: Format, file: &[u8]) -> Result<Picture, String> {
         }
         Format::Gif => {
             if let Some(&[w0, w1, h0, h1]) = file.get(6..10).and_then(<[u8]>::first_chunk) {
-                // A screen without pixels grows to its first frame.
+                // An empty screen grows to its first frame.
                 let side = |low, high| u32::from(u16::from_le_bytes([low, high])).max(1);
                 check_size(side(w0, w1), side(h0, h1))?;
             }
-            let (width, height) = gif_screen(file).ok_or("damaged or cut off GIF data (no picture in it)")?;
+            let (width, height) = gif_screen(file).ok_or("damaged or cut off GIF data (it has no picture)")?;
             // The first frame may reach beyond the screen, which then grows.
             let [w0, w1] = width.to_le_bytes();
             let [h0, h1] = height.to_le_bytes();
@@ -40,7 +40,7 @@ pub(super) fn decode(format: Format, file: &[u8]) -> Result<Picture, String> {
             ImageFormat::Gif
         }
         Format::Bmp => ImageFormat::Bmp,
-        Format::Jpeg => return Err("JPEG has a decoder of its own".to_string()),
+        Format::Jpeg => return Err("JPEG has a separate decoder".to_string()),
     };
     let failed = |error: image::ImageError| {
         format!("damaged or cut off {} data ({error}); save it again from its original", format.name())
@@ -68,7 +68,7 @@ pub(super) fn decode(format: Format, file: &[u8]) -> Result<Picture, String> {
         ColorType::L8 | ColorType::La8 | ColorType::L16 => 3 * pixels,
         _ => 0,
     };
-    // These two keep a frame of their own beside it.
+    // These two keep a frame beside the pixels.
     let frame = if matches!(format, Format::WebP | Format::Gif) { 4 * pixels } else { 0 };
     let _share = DECODERS.take(needed + copies + frame);
     let mut samples = vec![0; needed as usize];
@@ -87,7 +87,7 @@ pub(super) fn decode(format: Format, file: &[u8]) -> Result<Picture, String> {
     })
 }
 
-/// Many programs leave the alpha of a BMP at 0: where no pixel has any, there is none.
+/// Makes a BMP opaque if its alpha is 0 everywhere, as many programs write it.
 fn fill_unused_alpha(samples: &mut [u8]) {
     let (pixels, _) = samples.as_chunks_mut::<4>();
     if pixels.iter().all(|pixel| pixel[3] == 0) {

@@ -1,4 +1,4 @@
-//! Samples of any usual layout to RGB: grey, alpha, 16 bits, floats.
+//! Converts samples to RGB bytes: gray, alpha, 16 bits, floats.
 
 use image::ColorType;
 
@@ -13,17 +13,17 @@ pub enum Samples {
     Floats(Vec<f32>),
 }
 
-/// Floats may miss 0 and 1 by this much, as they do after arithmetic.
+/// The tolerance of floats below 0 and above 1, for rounding errors.
 const TOLERANCE: f32 = 1e-5;
 
 impl Samples {
-    /// RGB bytes; one channel is grey, the fourth is alpha.
+    /// Returns RGB bytes; one channel is gray, the fourth is alpha.
     pub(super) fn into_rgb(self, channels: usize) -> Result<Vec<u8>, String> {
         let bytes = |channels| match channels {
             1 => Ok(ColorType::L8),
             3 => Ok(ColorType::Rgb8),
             4 => Ok(ColorType::Rgba8),
-            _ => Err(format!("a pixel has 1, 3 or 4 channels, not {channels}")),
+            _ => Err(format!("{channels} channels per pixel are not supported; use 1, 3 or 4")),
         };
         match self {
             Self::Bytes(samples) => to_rgb(bytes(channels)?, samples),
@@ -41,12 +41,12 @@ impl Samples {
                     let least = samples.iter().copied().fold(f32::INFINITY, f32::min);
                     let most = samples.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                     return Err(if sample.is_nan() {
-                        "floats of a picture are from 0 to 1, but there are NaN among these".to_string()
+                        "the floats of the picture have NaN; use floats from 0 to 1".to_string()
                     } else {
-                        format!("floats of a picture are from 0 to 1, these are from {least} to {most}")
+                        format!("the floats of the picture are from {least} to {most}; use floats from 0 to 1")
                     });
                 }
-                // The conversion saturates, so a value just outside is the end of the range.
+                // The conversion saturates, so a value just outside becomes the end of the range.
                 let samples = samples.into_iter().map(|sample| (sample * 255.0).round() as u8).collect();
                 to_rgb(bytes(channels)?, samples)
             }
@@ -54,7 +54,7 @@ impl Samples {
     }
 }
 
-/// Samples in native byte order to RGB, transparent ones over white.
+/// Converts samples in native byte order to RGB; transparent pixels are composited over white.
 pub(super) fn to_rgb(color: ColorType, mut samples: Vec<u8>) -> Result<Vec<u8>, String> {
     let word = |bytes: [u8; 2]| u16::from_ne_bytes(bytes);
     Ok(match color {
@@ -64,7 +64,7 @@ pub(super) fn to_rgb(color: ColorType, mut samples: Vec<u8>) -> Result<Vec<u8>, 
             samples.as_chunks().0.iter().flat_map(|&[grey, alpha]| [over_white(grey, alpha); 3]).collect()
         }
         ColorType::L16 => samples.as_chunks().0.iter().flat_map(|&grey| [to_byte(word(grey)); 3]).collect(),
-        // From here on a pixel gets smaller, and the memory serves again.
+        // Below, a pixel shrinks, and its memory is reused.
         ColorType::Rgba8 => {
             compact(&mut samples, |&[r, g, b, a]: &[u8; 4]| [over_white(r, a), over_white(g, a), over_white(b, a)]);
             samples
@@ -89,7 +89,7 @@ pub(super) fn to_rgb(color: ColorType, mut samples: Vec<u8>) -> Result<Vec<u8>, 
     })
 }
 
-/// Replaces each pixel of `N` bytes by three, from the front, and gives the rest of the memory back.
+/// Replaces each pixel of `N` bytes by three, from the front, and frees the rest of the memory.
 fn compact<const N: usize>(samples: &mut Vec<u8>, rgb: impl Fn(&[u8; N]) -> [u8; 3]) {
     let count = samples.len() / N;
     for i in 0..count {
@@ -102,7 +102,7 @@ fn compact<const N: usize>(samples: &mut Vec<u8>, rgb: impl Fn(&[u8; N]) -> [u8;
     samples.shrink_to_fit();
 }
 
-/// 65535 becomes 255, and what is between is rounded.
+/// Scales 0..=65535 to 0..=255, rounded.
 fn to_byte(sample: u16) -> u8 {
     ((u32::from(sample) * 255 + 32_767) / 65_535) as u8
 }
@@ -114,7 +114,7 @@ fn over_white(sample: u8, alpha: u8) -> u8 {
 
 fn over_white_16(sample: u16, alpha: u16) -> u8 {
     let (sample, alpha) = (u64::from(sample), u64::from(alpha));
-    // Both steps in one, so that it is rounded once.
+    // Both steps in one, to round once.
     ((255 * (sample * alpha + 65_535 * (65_535 - alpha)) + 65_535 * 65_535 / 2) / (65_535 * 65_535)) as u8
 }
 
@@ -162,7 +162,7 @@ mod tests {
         let rgb = |samples: &[f32]| Samples::Floats(samples.to_vec()).into_rgb(1);
         assert_eq!(rgb(&[0.0, 0.5, 1.0]).unwrap(), [0, 0, 0, 128, 128, 128, 255, 255, 255]);
         assert_eq!(rgb(&[-1e-6, 1.000_001]).unwrap(), [0, 0, 0, 255, 255, 255]);
-        assert!(rgb(&[0.5, 2.0]).unwrap_err().ends_with("these are from 0.5 to 2"));
+        assert!(rgb(&[0.5, 2.0]).unwrap_err().contains("from 0.5 to 2; use"));
         assert!(rgb(&[0.5, f32::NAN]).unwrap_err().contains("NaN"));
         assert!(rgb(&[f32::NEG_INFINITY]).is_err());
     }

@@ -1,4 +1,4 @@
-//! Pictures as files that any other program reads as we do.
+//! Encodes pictures as files that other programs decode identically.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::orientation::Orientation;
 use super::{Picture, Source, read_file, sniff};
 use crate::error::{Error, Result};
 
-/// Larger files are decoded here and sent as what a model may need of them.
+/// The largest file sent as it is; larger ones are decoded and reduced.
 const LARGEST: usize = 1 << 20;
 /// The extension of each format, those first that are met most.
 const EXTENSIONS: [(&str, &str); 9] = [
@@ -26,15 +26,15 @@ const EXTENSIONS: [(&str, &str); 9] = [
 ];
 /// The extension of bytes of any other format.
 const UNKNOWN: &str = "bin";
-/// A JPEG may be decoded smaller as long as its sides keep this many pixels.
+/// The shortest side, in pixels, to which a JPEG may be reduced.
 const KEPT: u32 = 1024;
 
 impl Source {
-    /// A JPEG or PNG file of the picture, with its media type: the file itself if it is one, is small, and needs no
-    /// turning and has no transparency, about which programs differ; otherwise a PNG file of the upright picture.
+    /// Returns the media type and the bytes of a JPEG or PNG file of the picture. A small JPEG or PNG file that needs
+    /// no turning and has no transparency is returned as it is; any other becomes a PNG file of the upright picture.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode).
+    /// Those of [`decode`](Self::decode).
     pub fn file(&self) -> Result<(&'static str, Vec<u8>)> {
         let source = self.read()?;
         if let Self::Bytes { bytes, .. } = &source
@@ -75,7 +75,7 @@ pub fn extensions() -> impl Iterator<Item = &'static str> {
     EXTENSIONS.iter().map(|(_, extension)| *extension).chain([UNKNOWN])
 }
 
-/// The media type of a file that everybody reads alike.
+/// Returns the media type of a file that all programs decode identically.
 fn plain(bytes: &[u8]) -> Option<&'static str> {
     if bytes.len() > LARGEST {
         return None;

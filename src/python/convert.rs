@@ -1,4 +1,4 @@
-//! What Python calls a picture or a text, as the core wants it.
+//! Converts Python's pictures and texts to those of the core.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -14,26 +14,26 @@ use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString, PyTuple}
 
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
-use crate::picture::{Picture, Samples, Source, Told};
+use crate::picture::{OrientationTexts, Picture, Samples, Source};
 use crate::vectors::Vectors;
 
 use super::error::argument;
 use super::{detached, patient};
 
-/// How many bytes of pictures in memory are converted before they are encoded.
+/// The bytes of pictures in memory that are converted before they are encoded.
 pub(super) const CONVERTED: u64 = 64 << 20;
 
 const ACCEPTED: &str = "a picture is a path, the bytes of a file, an open binary file, a PIL image, or an array of \
                         shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4)";
 
-/// One picture or many, and whether it was one.
+/// Converts one picture or many; returns whether it was one.
 pub(super) fn images(value: &Bound<'_, PyAny>) -> PyResult<(Vec<Source>, bool)> {
     let (items, single) = pictures(value)?;
     let sources = items.iter().map(|(name, item)| source(item, name));
     Ok((sources.collect::<PyResult<_>>()?, single))
 }
 
-/// One picture or many, not converted yet, with their names, and whether it was one.
+/// Splits one picture or many, without conversion, with their names; returns whether it was one.
 #[allow(clippy::type_complexity)] // a list of pairs
 pub(super) fn pictures<'py>(value: &Bound<'py, PyAny>) -> PyResult<(Vec<(String, Bound<'py, PyAny>)>, bool)> {
     Ok(match many(value)? {
@@ -44,7 +44,7 @@ pub(super) fn pictures<'py>(value: &Bound<'py, PyAny>) -> PyResult<(Vec<(String,
     })
 }
 
-/// The vectors of one picture or many, of which no more are converted at a time than fit into memory well.
+/// Encodes one picture or many; converts them in groups of limited memory.
 pub(super) fn encoded(
     py: Python<'_>,
     value: &Bound<'_, PyAny>,
@@ -69,7 +69,7 @@ pub(super) fn encoded(
     Ok(vectors.expect("the first group is encoded even if it is empty"))
 }
 
-/// The next pictures, as many as fit into memory well.
+/// Converts the next pictures, a group of limited memory.
 pub(super) fn group<'py>(items: &mut impl Iterator<Item = (String, Bound<'py, PyAny>)>) -> PyResult<Vec<Source>> {
     let (mut sources, mut bytes) = (Vec::new(), 0);
     while bytes < CONVERTED
@@ -82,7 +82,7 @@ pub(super) fn group<'py>(items: &mut impl Iterator<Item = (String, Bound<'py, Py
     Ok(sources)
 }
 
-/// The elements of a value that is many pictures.
+/// Returns the elements of a value that is many pictures.
 pub(super) fn many<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
     if let Some(items) = sequence(value) {
         return Ok(Some(items));
@@ -93,12 +93,12 @@ pub(super) fn many<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<
     }
 }
 
-/// One picture.
+/// Converts one picture.
 pub(super) fn image(value: &Bound<'_, PyAny>) -> PyResult<Source> {
     source(value, "image")
 }
 
-/// One text or many, and whether it was one.
+/// Converts one text or many; returns whether it was one.
 pub(super) fn texts(value: &Bound<'_, PyAny>) -> PyResult<(Vec<String>, bool)> {
     if let Ok(text) = value.cast::<PyString>() {
         return Ok((vec![text.to_str()?.to_owned()], true));
@@ -121,13 +121,13 @@ pub(super) fn texts(value: &Bound<'_, PyAny>) -> PyResult<(Vec<String>, bool)> {
     Ok((texts.collect::<PyResult<_>>()?, false))
 }
 
-/// Rows of vectors as an array of shape (n, dim).
+/// Converts rows of vectors to an array of shape (n, dim).
 pub(super) fn array(py: Python<'_>, vectors: Vectors) -> PyResult<Bound<'_, PyArray2<f32>>> {
     let shape = [vectors.len(), vectors.dim()];
     vectors.into_inner().into_pyarray(py).reshape(shape)
 }
 
-/// The elements of a list or tuple. Nothing else is taken for many: a str, an array or a file can be iterated as well.
+/// Returns the elements of a list or tuple. Other iterables, such as a str, an array or a file, count as one value.
 fn sequence<'py>(value: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, PyAny>>> {
     match value.cast::<PyList>() {
         Ok(list) => Some(list.iter().collect()),
@@ -139,7 +139,7 @@ fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "thing without a name".to_owned(), |name| name.to_string())
 }
 
-/// One picture, with what errors call it.
+/// Converts one picture; `name` is its name in errors.
 pub(super) fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
     let py = value.py();
     let bytes = |kind: &str, bytes: &[u8]| Source::Bytes { name: format!("{name} ({kind})"), bytes: bytes.into() };
@@ -179,7 +179,7 @@ pub(super) fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
     Err(PyTypeError::new_err(format!("{name} is of type {}; {ACCEPTED}", type_name(value))))
 }
 
-/// The bytes of a bytes, bytearray or memoryview.
+/// Returns the bytes of a bytes, bytearray or memoryview.
 fn bytes_like<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
     let py = value.py();
     if let Ok(data) = value.cast::<PyBytes>() {
@@ -194,7 +194,7 @@ fn bytes_like<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBy
     Ok(None)
 }
 
-/// The open file itself: an upload that is only read asynchronously has it in `file`.
+/// Returns the open file itself: an asynchronous upload has it in `file`.
 fn open_file<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = value.py();
     let read = value.getattr(intern!(py, "read"))?;
@@ -205,7 +205,7 @@ fn open_file<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     }
 }
 
-/// Names an open file: an upload by the name that its sender gave it, others by their own.
+/// Returns the name of an open file: of an upload, the file name given by its sender.
 fn file_name(file: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     let py = file.py();
     for attribute in [intern!(py, "filename"), intern!(py, "name")] {
@@ -217,8 +217,8 @@ fn file_name(file: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     Ok(None)
 }
 
-/// The whole of an open file, wherever it stands, as PIL reads it; its position stays if it tells that. One that cannot
-/// go back, such as a pipe, is read from where it stands.
+/// Reads an open file from its beginning, like PIL, and restores its position if it has one. A file that cannot seek,
+/// such as a pipe, is read from its position.
 fn read_file_object<'py>(file: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = file.py();
     let (seek, tell) = (intern!(py, "seek"), intern!(py, "tell"));
@@ -255,7 +255,7 @@ fn check_size(width: usize, height: usize, name: &str) -> PyResult<()> {
     Picture::check_size(side(width), side(height)).map_err(|error| Error::argument(format!("{name}: {error}")).into())
 }
 
-/// The path with `~` or `~user` at its beginning replaced by a home directory, as `plushie_search.paths` does it.
+/// Expands `~` or `~user` at the beginning of a path, like `plushie_search.paths`.
 fn at_home(py: Python<'_>, path: PathBuf) -> PyResult<PathBuf> {
     if !path.as_os_str().as_encoded_bytes().starts_with(b"~") {
         return Ok(path);
@@ -263,7 +263,7 @@ fn at_home(py: Python<'_>, path: PathBuf) -> PyResult<PathBuf> {
     py.import(intern!(py, "os.path"))?.call_method1(intern!(py, "expanduser"), (path.as_os_str(),))?.extract()
 }
 
-/// Whether it is a `PIL.Image.Image`; where PIL was never imported, nothing is.
+/// Returns whether it is a `PIL.Image.Image`, without importing PIL.
 fn is_pil(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = value.py();
     let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
@@ -271,8 +271,8 @@ fn is_pil(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     if pil.is_none() { Ok(false) } else { value.is_instance(&pil.getattr(intern!(py, "Image"))?) }
 }
 
-/// A PIL image, upright, with PIL's own conversion of its mode. Alpha and 16 bits are left to us, so that a picture
-/// gives the same pixels whether we or PIL read the file.
+/// Converts a PIL image, turned upright, with PIL's own conversion of its mode. The core composites alpha and reduces
+/// 16 bits, so that the pixels are the same as those of the file.
 fn pil(image: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
     let py = image.py();
     let (width, height) = image.getattr(intern!(py, "size"))?.extract()?;
@@ -286,15 +286,15 @@ fn pil(image: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
     let format: Option<String> =
         image.getattr_opt(intern!(py, "format"))?.map(|format| format.extract()).transpose()?.flatten();
     let mut upright = if format.as_deref() == Some("JXL") {
-        // Its decoder has turned it; EXIF only repeats that.
+        // PIL's decoder has turned it already, and EXIF repeats that.
         image.clone()
     } else {
         py.import(intern!(py, "PIL.ImageOps"))?.call_method1(intern!(py, "exif_transpose"), (image,))?
     };
-    let told = match format.as_deref() {
-        // An image that has come from a file as it is: others may have been turned already.
-        Some("JPEG" | "MPO" | "PNG" | "WEBP") => told_in_texts(image)?,
-        _ => Told::default(),
+    let texts = match format.as_deref() {
+        // An image as read from a file: others may have been turned already.
+        Some("JPEG" | "MPO" | "PNG" | "WEBP") => orientation_texts(image)?,
+        _ => OrientationTexts::default(),
     };
     if mode == "La" {
         upright = upright.call_method1(intern!(py, "convert"), ("LA",))?; // PIL knows no shorter way to RGBA.
@@ -302,7 +302,7 @@ fn pil(image: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
     let word = mode.starts_with("I;16");
     let mut alpha: bool = upright.getattr(intern!(py, "has_transparency_data"))?.extract()?;
     if alpha && mode == "RGBA" && format.as_deref() == Some("BMP") {
-        // Many programs leave the alpha of a BMP at 0: where no pixel has any, there is none.
+        // Many programs write a BMP with an alpha of 0 everywhere, which means opaque.
         let extremes =
             upright.call_method1(intern!(py, "getchannel"), ("A",))?.call_method0(intern!(py, "getextrema"))?;
         alpha = extremes.extract::<(u8, u8)>()? != (0, 0);
@@ -323,19 +323,19 @@ fn pil(image: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
     };
     match picture(py, width as usize, height as usize, channels, samples, format!("{name} (PIL image)"))? {
         Source::Pixels { name, picture } => {
-            let upright = detached(py, || Ok(Arc::unwrap_or_clone(picture).turned(&told)))?;
+            let upright = detached(py, || Ok(Arc::unwrap_or_clone(picture).oriented(&texts)))?;
             Ok(Source::Pixels { name, picture: Arc::new(upright) })
         }
         other => Ok(other),
     }
 }
 
-/// The texts of a PIL image that may tell how it is to be turned, where PIL found nothing of that by itself.
-fn told_in_texts(image: &Bound<'_, PyAny>) -> PyResult<Told<'static>> {
+/// Returns the orientation texts of a PIL image, if PIL found no orientation itself.
+fn orientation_texts(image: &Bound<'_, PyAny>) -> PyResult<OrientationTexts<'static>> {
     let py = image.py();
     let exif = image.call_method0(intern!(py, "getexif"))?;
     if exif.contains(0x112)? {
-        return Ok(Told::default());
+        return Ok(OrientationTexts::default());
     }
     let info = image.getattr(intern!(py, "info"))?;
     let text = |key: &str| -> PyResult<Option<Cow<'static, [u8]>>> {
@@ -349,10 +349,10 @@ fn told_in_texts(image: &Bound<'_, PyAny>) -> PyResult<Told<'static>> {
         Some(xmp) => Some(xmp),
         None => text("XML:com.adobe.xmp")?,
     };
-    Ok(Told { xmp, app1: text("Raw profile type APP1")?, raw_xmp: text("Raw profile type xmp")? })
+    Ok(OrientationTexts { xmp, app1: text("Raw profile type APP1")?, raw_xmp: text("Raw profile type xmp")? })
 }
 
-/// An array, or what can be seen as one.
+/// Converts an array, or an object with `__array__`.
 fn array_like<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyUntypedArray>>> {
     let py = value.py();
     if let Ok(array) = value.cast::<PyUntypedArray>() {
@@ -393,7 +393,7 @@ fn pixels(array: &Bound<'_, PyUntypedArray>, name: &str) -> PyResult<Source> {
     picture(py, width, height, channels, samples, name)
 }
 
-/// A copy in C order and native byte order.
+/// Copies in C order and native byte order.
 fn contiguous<T: numpy::Element + Clone>(array: &Bound<'_, PyUntypedArray>, dtype: &str) -> PyResult<Vec<T>> {
     let py = array.py();
     let array = py.import(intern!(py, "numpy"))?.call_method1(intern!(py, "ascontiguousarray"), (array, dtype))?;

@@ -1,4 +1,4 @@
-//! TIFF, HEIC, AVIF and JPEG XL by Pillow: Python is entered for such a file only.
+//! Decodes TIFF, HEIC, AVIF and JPEG XL with Pillow. Python runs only for these files.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ fn open(format: &'static str, bytes: &[u8]) -> Result<Opened, String> {
             Python::attach(|py| {
                 let source = convert::image(image.bind(py)).map_err(|error| told(py, error))?;
                 let Source::Pixels { picture, .. } = source else {
-                    return Err(format!("{format} did not become pixels; convert it to PNG"));
+                    return Err(format!("{format} could not be converted to pixels; convert it to PNG"));
                 };
                 Ok(Arc::unwrap_or_clone(picture))
             })

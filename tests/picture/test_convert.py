@@ -89,7 +89,7 @@ def test_pil_images_are_turned_upright_and_agree_with_their_file() -> None:
         (PIXELS.astype(np.int64), ValueError, "type int64.*astype"),
         (PIXELS > 100, ValueError, "type bool"),
         (PIXELS.astype(complex), ValueError, "type complex128"),
-        (PIXELS.astype(float), ValueError, "floats of a picture are from 0 to 1, these are from 0 to 255"),
+        (PIXELS.astype(float), ValueError, "the floats of the picture are from 0 to 255; use floats from 0 to 1"),
         (PIXELS / 255.0 * 2 - 1, ValueError, "from -1 to 1"),
         (np.full((2, 2), np.nan), ValueError, "NaN"),
         (np.zeros((1, 70_000), np.uint8), ValueError, "beyond the limit"),

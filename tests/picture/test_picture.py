@@ -391,13 +391,13 @@ def test_random_bytes_never_crash() -> None:
 def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         _core.decode(tmp_path / "missing.png")
-    with pytest.raises(PictureError, match="not a plain file"):
+    with pytest.raises(PictureError, match="not a regular file"):
         _core.decode(tmp_path)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(PictureError, match="not a plain file"):
+    with pytest.raises(PictureError, match="not a regular file"):
         _core.decode(pipe)
-    with pytest.raises(PictureError, match="not a plain file"):
+    with pytest.raises(PictureError, match="not a regular file"):
         _core.decode("/dev/zero")
     huge = tmp_path / "huge.png"
     with huge.open("wb") as file:
@@ -427,7 +427,7 @@ def test_a_thumbnail_is_a_small_jpeg_without_metadata() -> None:
         assert image.size == RGB.size
     with Image.open(io.BytesIO(_core.thumbnail(np.zeros((2, 900, 3), np.uint8), 100))) as image:
         assert image.size == (100, 1)
-    with pytest.raises(ValueError, match="side of 1"):
+    with pytest.raises(ValueError, match="the side of a thumbnail is 0"):
         _core.thumbnail(RGB, 0)
 
 
@@ -817,7 +817,7 @@ def test_a_gif_is_as_large_as_its_screen_and_its_first_frame(screen: tuple[int, 
 
 
 def test_a_gif_without_a_picture_takes_no_memory() -> None:
-    with pytest.raises(PictureError, match="no picture in it"):
+    with pytest.raises(PictureError, match="it has no picture"):
         _core.decode(b"GIF89a" + struct.pack("<HHBBB", 10_000, 10_000, 0, 0, 0) + b";")
 
 

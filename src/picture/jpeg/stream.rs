@@ -1,20 +1,20 @@
-//! Where the compressed data of a JPEG picture ends, by the lengths of its own segments: thumbnails, comments, further
-//! pictures and videos in the same file have marks of their own, which say nothing about this picture.
+//! Finds the end of the compressed data of a JPEG picture by the lengths of its own segments. Thumbnails, comments,
+//! further pictures and videos in the same file have markers of their own, which are ignored.
 
 /// The stream of one picture within its file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stream {
     /// The end of the data of its last scan.
     pub(super) end: usize,
-    /// Whether its own end mark follows.
+    /// Whether its own end marker follows.
     pub(super) closed: bool,
     /// Whether the file ends within the tables or the header of a further scan.
     pub(super) torn: bool,
-    /// The number of the restart mark that would come next, if it has any.
+    /// The number of the next restart marker, if it has any.
     restart: Option<u8>,
 }
 
-/// The memory that decoding takes beside the pixels, in bytes: all coefficients, if the picture has several scans.
+/// Returns the memory for decoding beside the pixels, in bytes: all coefficients if the picture has several scans.
 pub(super) fn coefficients(bytes: &[u8]) -> u64 {
     let mut frame = None;
     for (marker, _, payload) in (Segments { bytes, at: 2 }) {
@@ -47,7 +47,7 @@ pub(super) fn coefficients(bytes: &[u8]) -> u64 {
 }
 
 impl Stream {
-    /// Walks from the start of the picture to the end of its last scan; `None` if it has none.
+    /// Walks from the start of the picture to the end of its last scan; returns `None` if it has none.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         let mut segments = Segments { bytes, at: 2 };
         let mut found: Option<Self> = None;
@@ -55,7 +55,7 @@ impl Stream {
             let before = segments.at;
             let Some((marker, at, _)) = segments.next() else {
                 if let Some(stream) = &mut found {
-                    // A further scan has begun with its tables, of which a part is there.
+                    // The tables of a further scan have begun and are truncated.
                     stream.torn = matches!(bytes.get(before..), Some([0xff, 0xc4 | 0xda, ..]));
                 }
                 return found;
@@ -70,23 +70,23 @@ impl Stream {
                 0xd9 => {
                     return found.map(|stream| Self { closed: true, ..stream });
                 }
-                // Another picture begins, or something that is no JPEG.
+                // Another picture, or data that is not JPEG, begins.
                 0xd8 | 0x01..=0xbf if found.is_some() => return found,
                 _ => {}
             }
         }
     }
 
-    /// The stream up to its end and an end mark.
+    /// Returns the stream up to its end, with an end marker.
     pub(super) fn ended(&self, bytes: &[u8]) -> Vec<u8> {
         [&bytes[..self.end], &[0xff, 0xd9]].concat()
     }
 
-    /// The stream up to its end, then arbitrary data, and an end mark: decoded, it differs from [`ended`](Self::ended)
-    /// where the data of the picture is missing.
+    /// Returns the stream up to its end, arbitrary data, and an end marker. Decoded, it differs from
+    /// [`ended`](Self::ended) where picture data is missing.
     pub(super) fn continued(&self, bytes: &[u8]) -> Vec<u8> {
         let mut continued = bytes[..self.end].to_vec();
-        // As much as there could be missing, within reason.
+        // As much as may be missing, within limits.
         let length = self.end.clamp(4 << 10, 1 << 20);
         let mut state = 0x2545_f491_u32;
         let mut mark = self.restart;
@@ -105,7 +105,7 @@ impl Stream {
     }
 }
 
-/// The segments from a place on: marker, end of the segment, payload.
+/// Iterates over segments: marker, end of the segment, payload.
 struct Segments<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -115,7 +115,7 @@ impl<'a> Iterator for Segments<'a> {
     type Item = (u8, usize, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Filler and stray bytes between segments are skipped, as decoders do.
+        // Padding and stray bytes between segments are skipped, as decoders do.
         let rest = self.bytes.get(self.at..)?;
         let start = self.at + rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff))?;
         self.at = start;
@@ -131,7 +131,7 @@ impl<'a> Iterator for Segments<'a> {
     }
 }
 
-/// The end of entropy-coded data, and the number of the restart mark that would come next.
+/// Returns the end of entropy-coded data, and the number of the next restart marker.
 fn data_end(bytes: &[u8], start: usize) -> (usize, Option<u8>) {
     let mut restart = None;
     let mut at = start;
@@ -147,7 +147,7 @@ fn data_end(bytes: &[u8], start: usize) -> (usize, Option<u8>) {
             _ => return (at, restart),
         }
     }
-    // Nothing follows: zeros that a broken copy has filled up with are none of it.
+    // The file ends here. Trailing zeros, which a broken copy writes, are not data.
     let data = bytes[start..].iter().rposition(|&byte| byte != 0).map_or(start, |last| start + last + 1);
     (if bytes.len() - data >= 64 { data } else { bytes.len() }, restart)
 }
