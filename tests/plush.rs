@@ -6,7 +6,7 @@ use plushie_search::Error;
 use plushie_search::plush::attributes::{
     Accessory, Attributes, Color, EyeColor, Fur, Kind, Language, Pattern, Pose, Species, Wear, words,
 };
-use plushie_search::plush::view::{Scene, View};
+use plushie_search::plush::view::{SceneKind, View};
 use plushie_search::plush::{Plush, render_many, render_square};
 
 /// FNV-1a.
@@ -22,15 +22,15 @@ fn message<T>(result: Result<T, Error>) -> String {
 fn pixels_are_the_same_on_every_machine() {
     let drawn = |scene, seed| hash(&render_square(&Plush::new(seed), &View::sample(seed, scene), 96).unwrap());
     let golden = [
-        (Scene::Studio, 0, 0x1996_9145_a78c_2ecc),
-        (Scene::Studio, 1, 0x29b8_7dac_cbe8_e904),
-        (Scene::Everyday, 2, 0xfefd_7fc3_976d_e7cb),
-        (Scene::Everyday, 3, 0x75fe_319b_53c7_37f9),
-        (Scene::Light, 4, 0xb4a9_5654_8767_45e9),
-        (Scene::Pose, 5, 0x5b25_d063_d45e_7aea),
-        (Scene::Occluded, 6, 0x01be_83c8_60b4_0844),
-        (Scene::HeadOnly, 7, 0x0aab_5fbe_d339_629f),
-        (Scene::Cluttered, 8, 0x330e_0670_a348_83c7),
+        (SceneKind::Studio, 0, 0x1996_9145_a78c_2ecc),
+        (SceneKind::Studio, 1, 0x29b8_7dac_cbe8_e904),
+        (SceneKind::Everyday, 2, 0xfefd_7fc3_976d_e7cb),
+        (SceneKind::Everyday, 3, 0x75fe_319b_53c7_37f9),
+        (SceneKind::Light, 4, 0xb4a9_5654_8767_45e9),
+        (SceneKind::Pose, 5, 0x5b25_d063_d45e_7aea),
+        (SceneKind::Occluded, 6, 0x01be_83c8_60b4_0844),
+        (SceneKind::HeadOnly, 7, 0x0aab_5fbe_d339_629f),
+        (SceneKind::Cluttered, 8, 0x330e_0670_a348_83c7),
     ];
     let found = golden.map(|(scene, seed, _)| (scene, seed, drawn(scene, seed)));
     assert_eq!(found, golden);
@@ -39,17 +39,17 @@ fn pixels_are_the_same_on_every_machine() {
 #[test]
 fn pixels_do_not_depend_on_threads_or_neighbors() {
     let (seeds, views) = ([5, 6, 7, 5], [1, 2, 3, 1]);
-    let one = render_many(&seeds, &views, Scene::Everyday, 48, Some(1)).unwrap();
-    assert_eq!(render_many(&seeds, &views, Scene::Everyday, 48, Some(3)).unwrap(), one);
-    assert_eq!(render_many(&seeds, &views, Scene::Everyday, 48, None).unwrap(), one);
+    let one = render_many(&seeds, &views, SceneKind::Everyday, 48, Some(1)).unwrap();
+    assert_eq!(render_many(&seeds, &views, SceneKind::Everyday, 48, Some(3)).unwrap(), one);
+    assert_eq!(render_many(&seeds, &views, SceneKind::Everyday, 48, None).unwrap(), one);
     let side = 48 * 48 * 3;
     assert_eq!(one[..side], one[3 * side..]);
-    assert_eq!(one[side..2 * side], render_square(&Plush::new(6), &View::sample(2, Scene::Everyday), 48).unwrap());
+    assert_eq!(one[side..2 * side], render_square(&Plush::new(6), &View::sample(2, SceneKind::Everyday), 48).unwrap());
 }
 
 #[test]
 fn any_size_can_be_drawn() {
-    let (plush, view) = (Plush::new(3), View::sample(3, Scene::Occluded));
+    let (plush, view) = (Plush::new(3), View::sample(3, SceneKind::Occluded));
     for (width, height) in [(1, 1), (2, 7), (33, 20), (20, 301)] {
         let picture = plush.render(&view, width, height);
         assert_eq!(picture.rgb.len(), width * height * 3);
@@ -89,7 +89,7 @@ fn every_value_is_reached_and_consistent() {
 
 #[test]
 fn every_species_and_color_looks_different() {
-    let view = View::sample(0, Scene::Studio);
+    let view = View::sample(0, SceneKind::Studio);
     let plain = Attributes {
         species: Species::Bear,
         color: Color::Grey,
@@ -128,7 +128,7 @@ fn every_species_and_color_looks_different() {
 
 #[test]
 fn toys_of_equal_attributes_differ() {
-    let view = View::sample(0, Scene::Studio);
+    let view = View::sample(0, SceneKind::Studio);
     let look = Plush::new(11).attributes().clone();
     let drawn = |seed| render_square(&Plush::with_attributes(seed, look.clone()).unwrap(), &view, 64).unwrap();
     let (a, b) = (drawn(11), drawn(12));
@@ -226,7 +226,7 @@ fn a_lookalike_differs_in_one_attribute() {
 #[test]
 fn an_occluder_covers_what_was_asked() {
     for seed in 0..100 {
-        let view = View::sample(seed, Scene::Occluded);
+        let view = View::sample(seed, SceneKind::Occluded);
         let asked = view.occluder.unwrap().fraction;
         let picture = Plush::new(seed).render(&view, 96, 96);
         let subject = picture.subject.iter().filter(|there| **there).count() as f32;
@@ -241,7 +241,7 @@ fn an_occluder_covers_what_was_asked() {
 #[test]
 fn a_head_only_view_frames_the_head() {
     for seed in 0..30 {
-        let view = View::sample(seed, Scene::HeadOnly);
+        let view = View::sample(seed, SceneKind::HeadOnly);
         let [left, top, right, bottom] = Plush::new(seed).render(&view, 100, 100).head;
         let long = (right - left).max(bottom - top);
         assert!((long - 100.0 * view.camera.zoom).abs() < 0.5, "{long} for zoom {}", view.camera.zoom);
@@ -254,7 +254,7 @@ fn a_head_only_view_frames_the_head() {
 #[test]
 fn a_studio_view_shows_the_whole_toy() {
     for seed in 0..30 {
-        let picture = Plush::new(seed).render(&View::sample(seed, Scene::Studio), 64, 64);
+        let picture = Plush::new(seed).render(&View::sample(seed, SceneKind::Studio), 64, 64);
         let edge = (0..64).flat_map(|i| [i, 63 * 64 + i, 64 * i, 64 * i + 63]);
         assert!(edge.into_iter().all(|i| !picture.subject[i]));
         assert!(picture.subject.iter().filter(|there| **there).count() > 64 * 64 / 8);
@@ -277,25 +277,31 @@ fn what_does_not_fit_is_refused() {
         change(&mut look);
         message(Plush::with_attributes(0, look))
     };
-    let pattern = "a plush has a second_color exactly if its pattern is not plain";
+    let pattern = "second_color does not fit the pattern: give one exactly if the pattern is not plain";
     assert_eq!(refused(|look| look.second_color = None), pattern);
     assert_eq!(refused(|look| look.pattern = Pattern::Plain), pattern);
-    assert_eq!(refused(|look| look.second_color = Some(Color::Red)), "color and second_color are both red");
-    assert_eq!(refused(|look| look.species = Species::Panda), "the pattern of a panda is two_tone");
+    assert_eq!(
+        refused(|look| look.second_color = Some(Color::Red)),
+        "color and second_color are both red: use two colors"
+    );
+    assert_eq!(refused(|look| look.species = Species::Panda), "the pattern of a panda must be two_tone");
     assert_eq!(
         refused(|look| look.accessories = vec![Accessory { kind: Kind::Bow, color: Color::Blue }, one_hat()]),
-        "two accessories in one place: hat is one"
+        "hat shares its place with another accessory: leave one out"
     );
 
     assert!(message(Attributes::from_json("{}")).starts_with("attributes of a plush: missing field"));
     assert!(message(Attributes::from_json(&good.to_json().replace("\"pose\"", "\"posture\""))).contains("posture"));
     assert_eq!(
-        message(render_many(&[1, 2], &[1], Scene::Studio, 8, None)),
+        message(render_many(&[1, 2], &[1], SceneKind::Studio, 8, None)),
         "2 seeds but 1 views: give one view for each"
     );
-    assert_eq!(message(render_many(&[1], &[1], Scene::Studio, 8, Some(0))), "0 threads: give 1 to 1024");
-    assert_eq!(message(render_many(&[1], &[1], Scene::Studio, 0, None)), "a picture of 0 x 0 pixels: use 1 to 4096");
-    assert!(message(Scene::parse("stage")).starts_with("no scene \"stage\": use one of studio, everyday, light"));
+    assert_eq!(message(render_many(&[1], &[1], SceneKind::Studio, 8, Some(0))), "0 threads: give 1 to 1024");
+    assert_eq!(
+        message(render_many(&[1], &[1], SceneKind::Studio, 0, None)),
+        "a picture of 0 x 0 pixels: use 1 to 4096"
+    );
+    assert!(message(SceneKind::parse("stage")).starts_with("no scene \"stage\": use one of studio, everyday, light"));
     assert_eq!(message(Language::parse("fr")), "no captions in language \"fr\": use en, zh-Hans or zh-Hant");
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::picture::{Picture, Source};
-use crate::plush::view::{Scene, View};
+use crate::plush::view::{SceneKind, View};
 use crate::plush::{Plush, render_square};
 
 /// The text; that of a model directory's `probe.json`.
@@ -54,7 +54,7 @@ fn cosine(one: &[f32], other: &[f32]) -> f64 {
 
 /// The picture: the same pixels on every machine, computed and in no file.
 pub(super) fn picture() -> Result<Source> {
-    let pixels = render_square(&Plush::new(PLUSH), &View::sample(0, Scene::Studio), SIDE)?;
+    let pixels = render_square(&Plush::new(PLUSH), &View::sample(0, SceneKind::Studio), SIDE)?;
     let picture = Arc::new(Picture::from_rgb(SIDE as u32, SIDE as u32, pixels)?);
     Ok(Source::Pixels { name: "probe".into(), picture })
 }

@@ -1,4 +1,4 @@
-//! What can be said about a plush toy, in English and Chinese.
+//! Defines the attributes of a plush toy, with their words in English and Chinese.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ impl Language {
     /// Every language.
     pub const ALL: [Self; 3] = [Self::En, Self::ZhHans, Self::ZhHant];
 
-    /// The BCP 47 tag.
+    /// Returns the BCP 47 tag.
     pub fn tag(self) -> &'static str {
         match self {
             Self::En => "en",
@@ -29,7 +29,10 @@ impl Language {
         }
     }
 
-    /// The language of a tag.
+    /// Returns the language of a tag.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no such language.
     pub fn parse(tag: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|language| language.tag().eq_ignore_ascii_case(tag));
         found.ok_or_else(|| Error::argument(format!("no captions in language {tag:?}: use en, zh-Hans or zh-Hant")))
@@ -49,15 +52,15 @@ macro_rules! named {
         }
 
         impl $name {
-            /// Every value.
+            /// All values.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The name in data files.
+            /// Returns the name in data files.
             pub fn tag(self) -> &'static str {
                 match self { $(Self::$variant => $tag,)* }
             }
 
-            /// The word for it.
+            /// Returns the word for it.
             pub fn word(self, language: Language) -> &'static str {
                 match (self, language) {
                     $(
@@ -72,7 +75,7 @@ macro_rules! named {
 }
 
 named! {
-    /// What the plush is.
+    /// The species.
     Species {
         Bear = "bear": "bear", "小熊", "小熊";
         Rabbit = "rabbit": "rabbit", "兔子", "兔子";
@@ -116,7 +119,7 @@ named! {
 }
 
 named! {
-    /// How the second color is laid out.
+    /// The layout of the second color.
     Pattern {
         Plain = "plain": "plain", "纯色", "純色";
         Belly = "belly": "belly", "肚皮", "肚皮";
@@ -128,7 +131,7 @@ named! {
 }
 
 named! {
-    /// Something worn, carried or held.
+    /// The kind of an accessory.
     Kind {
         Scarf = "scarf": "scarf", "围巾", "圍巾";
         BowTie = "bow_tie": "bow tie", "领结", "領結";
@@ -146,7 +149,7 @@ named! {
 }
 
 named! {
-    /// How it is sewn to rest.
+    /// The pose at rest.
     Pose {
         Sitting = "sitting": "sitting", "坐着", "坐著";
         Standing = "standing": "standing", "站立", "站立";
@@ -155,7 +158,7 @@ named! {
 }
 
 named! {
-    /// Kind of fur.
+    /// The fur.
     Fur {
         Short = "short": "short-haired", "短毛", "短毛";
         Long = "long": "long-haired", "长毛", "長毛";
@@ -164,7 +167,7 @@ named! {
 }
 
 named! {
-    /// Color of the eyes.
+    /// The color of the eyes.
     EyeColor {
         Black = "black": "black", "黑色", "黑色";
         Brown = "brown": "brown", "棕色", "棕色";
@@ -174,7 +177,7 @@ named! {
 }
 
 named! {
-    /// What use has done to it.
+    /// The wear by use.
     Wear {
         New = "new": "new", "全新", "全新";
         Faded = "faded": "faded", "褪色", "褪色";
@@ -182,7 +185,7 @@ named! {
     }
 }
 
-/// Where an accessory sits: at most one of each place.
+/// The place of an accessory, which holds at most one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
     /// Around the neck.
@@ -200,7 +203,7 @@ pub enum Slot {
 }
 
 impl Kind {
-    /// Where it sits.
+    /// Returns the place of this kind.
     pub fn slot(self) -> Slot {
         match self {
             Self::Scarf | Self::BowTie | Self::Collar => Slot::Neck,
@@ -214,7 +217,7 @@ impl Kind {
 }
 
 impl Color {
-    /// The typical shade in display (sRGB) values.
+    /// Returns the typical shade in display (sRGB) values.
     pub fn display(self) -> V3 {
         let (r, g, b) = match self {
             Self::White => (0.95, 0.94, 0.91),
@@ -235,7 +238,7 @@ impl Color {
         v3(r, g, b)
     }
 
-    /// One shade of this color, linear.
+    /// Returns one shade of this color, linear.
     pub fn shade(self, random: &mut Random) -> V3 {
         let c = self.display();
         let bright = 1.0 + 0.07 * random.bell().clamp(-1.6, 1.6);
@@ -248,45 +251,45 @@ impl Color {
 /// An accessory and its color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Accessory {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its color.
     pub color: Color,
 }
 
-/// Everything about a plush that has a name.
+/// The attributes of a plush.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attributes {
-    /// What it is.
+    /// Its species.
     pub species: Species,
     /// Main color of the fur.
     pub color: Color,
-    /// Color of the pattern; none if the pattern is plain.
+    /// Color of the pattern; `None` if the pattern is plain.
     pub second_color: Option<Color>,
-    /// How the second color is laid out.
+    /// Layout of the second color.
     pub pattern: Pattern,
-    /// What it wears, carries and holds: at most three, each in its own slot.
+    /// Its accessories: at most three, each in its own slot.
     pub accessories: Vec<Accessory>,
-    /// How it rests.
+    /// Its pose at rest.
     pub pose: Pose,
-    /// Kind of fur.
+    /// Its fur.
     pub fur: Fur,
     /// Color of the eyes.
     pub eyes: EyeColor,
-    /// What use has done to it.
+    /// Its wear by use.
     pub wear: Wear,
 }
 
 impl Attributes {
-    /// The attributes of the plush of this seed.
+    /// Returns the attributes of the plush of this seed.
     pub fn sample(seed: u64) -> Self {
         let random = &mut Random::new(seed, 1);
         let species = random.pick(Species::ALL);
         let color = if random.chance(0.35) { random.pick(natural(species)) } else { random.pick(Color::ALL) };
         let pattern = match species {
             Species::Panda => Pattern::TwoTone,
-            // A penguin is known by its belly, and neither has paws.
+            // A penguin's belly is part of its look, and neither of these has paws.
             Species::Penguin if random.chance(0.7) => Pattern::Belly,
             Species::Penguin | Species::Duck => random.weighted(&PATTERNS[..5]),
             _ => random.weighted(&PATTERNS),
@@ -318,7 +321,7 @@ impl Attributes {
         Self { species, color, second_color, pattern, accessories, pose, fur, eyes, wear }
     }
 
-    /// The same with one visible attribute changed.
+    /// Returns the same attributes with one visible one changed.
     pub fn changed(&self, seed: u64) -> Self {
         let random = &mut Random::new(seed, 4);
         let mut new = self.clone();
@@ -357,36 +360,47 @@ impl Attributes {
         new
     }
 
-    /// As JSON.
+    /// Returns the attributes as JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("enums, options and lists are JSON")
     }
 
-    /// From JSON.
+    /// Parses attributes from JSON.
     ///
     /// # Errors
-    /// Text that is not JSON, unknown names or values.
+    /// [`Error::Argument`] if the text is not JSON, or has unknown names or values.
     pub fn from_json(text: &str) -> Result<Self> {
         serde_json::from_str(text).map_err(|error| Error::argument(format!("attributes of a plush: {error}")))
     }
 
     /// Checks that the attributes fit together.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if they do not.
     pub fn check(&self) -> Result<()> {
         if (self.pattern == Pattern::Plain) != self.second_color.is_none() {
-            return Err(Error::argument("a plush has a second_color exactly if its pattern is not plain"));
+            return Err(Error::argument(
+                "second_color does not fit the pattern: give one exactly if the pattern is not plain",
+            ));
         }
         if self.second_color == Some(self.color) {
-            return Err(Error::argument(format!("color and second_color are both {}", self.color.tag())));
+            return Err(Error::argument(format!(
+                "color and second_color are both {}: use two colors",
+                self.color.tag()
+            )));
         }
         if self.species == Species::Panda && self.pattern != Pattern::TwoTone {
-            return Err(Error::argument("the pattern of a panda is two_tone"));
+            return Err(Error::argument("the pattern of a panda must be two_tone"));
         }
         if self.accessories.len() > 3 {
-            return Err(Error::argument("a plush has at most three accessories"));
+            return Err(Error::argument("more than three accessories: leave some out"));
         }
         for (i, one) in self.accessories.iter().enumerate() {
             if self.accessories[..i].iter().any(|other| other.kind.slot() == one.kind.slot()) {
-                return Err(Error::argument(format!("two accessories in one place: {} is one", one.kind.tag())));
+                return Err(Error::argument(format!(
+                    "{} shares its place with another accessory: leave one out",
+                    one.kind.tag()
+                )));
             }
         }
         Ok(())
@@ -402,7 +416,7 @@ const PATTERNS: [(Pattern, f32); 6] = [
     (Pattern::TwoTone, 0.12),
 ];
 
-/// Whether an accessory has its place free and hides nothing that has a name.
+/// Returns whether the place of an accessory is free and it hides no attribute.
 fn fits(worn: &[Accessory], next: Kind, species: Species, pattern: Pattern) -> bool {
     worn.iter().all(|one| one.kind.slot() != next.slot())
         && !(pattern == Pattern::Belly && matches!(next, Kind::Shirt | Kind::Heart))
@@ -413,7 +427,7 @@ fn fits(worn: &[Accessory], next: Kind, species: Species, pattern: Pattern) -> b
         }
 }
 
-/// The colors in which one expects a species.
+/// Returns the typical colors of a species.
 fn natural(species: Species) -> &'static [Color] {
     match species {
         Species::Bear | Species::Monkey | Species::Dog => &[Color::Brown, Color::Beige],
@@ -439,7 +453,7 @@ fn second(random: &mut Random, species: Species, color: Color) -> Color {
     loop {
         let second =
             if random.chance(0.35) { random.pick(&[Color::White, Color::Beige]) } else { random.pick(Color::ALL) };
-        // White on beige and the like could not be told from plain.
+        // White on beige, for example, is too similar to plain.
         let near = (second.display() - color.display()).length() < 0.3;
         if !near {
             return second;
@@ -447,10 +461,10 @@ fn second(random: &mut Random, species: Species, color: Color) -> Color {
     }
 }
 
-/// One attribute: its name, and for each of its values the name in data files and the word in every language.
+/// An attribute: its name, and for each of its values the name in data files and the word in every language.
 pub type Words = (&'static str, Vec<(&'static str, [&'static str; 3])>);
 
-/// The words for every value of every attribute, in the order of [`Language::ALL`].
+/// Returns the words for every value of every attribute, in the order of [`Language::ALL`].
 pub fn words() -> Vec<Words> {
     macro_rules! table {
         ($($attribute:literal: $name:ident),*) => {

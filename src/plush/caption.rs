@@ -1,8 +1,8 @@
-//! Attributes as a sentence.
+//! Writes the attributes of a plush as a sentence.
 
 use crate::plush::attributes::{Attributes, EyeColor, Fur, Kind, Language, Pattern, Wear};
 
-/// A natural caption that names every attribute that stands out.
+/// Writes a natural caption that names every attribute except the default ones.
 pub fn caption(attributes: &Attributes, language: Language) -> String {
     match language {
         Language::En => english(attributes),
@@ -86,7 +86,7 @@ fn chinese(a: &Attributes, language: Language) -> String {
     if with.is_empty() { text } else { text + "，有" + &with.join("和") }
 }
 
-/// Accessories by what one does with them: the verb, then each with its color.
+/// Groups accessories by verb: the verb, then each with its color.
 fn groups(a: &Attributes, language: Language) -> Vec<(&'static str, Vec<(Kind, &'static str)>)> {
     let mut groups: Vec<(&'static str, Vec<(Kind, &'static str)>)> = Vec::new();
     for one in &a.accessories {
@@ -100,7 +100,7 @@ fn groups(a: &Attributes, language: Language) -> Vec<(&'static str, Vec<(Kind, &
     groups
 }
 
-/// What one does with an accessory.
+/// Returns the verb for an accessory.
 pub fn verb(kind: Kind, language: Language) -> &'static str {
     match (kind, language) {
         (Kind::Backpack, Language::En) => "carrying",

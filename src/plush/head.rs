@@ -1,7 +1,7 @@
-//! The head: ears, muzzle, eyes, and what grows on it.
+//! Builds the head: ears, muzzle, eyes, mane and horn.
 
 use crate::plush::attributes::{Color, EyeColor, Pattern, Species};
-use crate::plush::body::{Sewing, curve, sausage};
+use crate::plush::sewing::{Sewing, curve, sausage};
 use crate::plush::species::{Ear, Muzzle};
 use crate::render::math::{Basis, V3, linear, sin_cos, v3};
 use crate::render::shade::{Finish, Mouth, Paint};
@@ -26,12 +26,12 @@ impl Sewing<'_> {
             let (y, wide) = if self.attributes.species == Species::Frog { (-0.02, 1.05) } else { (-0.30, 0.36) };
             self.materials[material as usize].mouth = Some(Mouth { y, arc: wide, line: 0.0, smile: true });
         }
-        let place = self.place(material, 18, true);
+        let component = self.component(material, 18, true);
         let bend = Bend { taper: self.form.jowl, ..self.lumps() };
-        self.surface.ellipsoid(place, center, axes, radii, bend);
+        self.surface.ellipsoid(component, center, axes, radii, bend);
     }
 
-    /// A point on the head: direction in the head's frame to position and normal.
+    /// Returns the position and normal of a point on the head, by its direction in the head's frame.
     pub fn on_head(&self, way: V3) -> (V3, V3) {
         let (center, axes, radii) = self.head;
         let way = way.unit();
@@ -50,7 +50,7 @@ impl Sewing<'_> {
         for side in [1.0f32, -1.0] {
             let tilt = Basis::turn(0.0, 0.0, -side * form.ear_tilt);
             let one = |x: f32, y: f32, z: f32| v3(side * x, y, z);
-            // Root direction, size, bend, and the direction in which the ear stands.
+            // Root direction, size, bend, and the direction of the ear.
             let (way, size, bend, stand) = match form.ear {
                 Ear::None => continue,
                 Ear::Round(s) => (one(0.72, 0.72, 0.0), v3(s, s, s * 0.42), Bend::default(), one(0.55, 0.8, 0.0)),
@@ -95,20 +95,20 @@ impl Sewing<'_> {
             let center = root + stand * (size.y * r * deep);
             let size = size * r;
             let material = self.fur(size, tips);
-            let place = self.place(material, 11, true);
-            self.surface.ellipsoid(place, center, frame, size, bend);
+            let component = self.component(material, 11, true);
+            self.surface.ellipsoid(component, center, frame, size, bend);
             if !matches!(form.ear, Ear::Flop(_)) {
                 let material = self.material(pink, pink, Paint::Plain, Finish::Felt, size);
-                let place = self.place(material, 8, true);
+                let component = self.component(material, 8, true);
                 let inner = v3(size.x * 0.62, size.y * 0.70, size.z * 0.55);
                 let at = center + frame.z * (size.z * 0.55) - stand * (size.y * 0.06);
-                self.surface.ellipsoid(place, at, frame, inner, bend);
+                self.surface.ellipsoid(component, at, frame, inner, bend);
             }
         }
         self.crest();
     }
 
-    /// Mane, horn, spikes, wool.
+    /// Adds mane, horn, spikes or wool.
     fn crest(&mut self) {
         let (center, axes, radii) = self.head;
         match self.attributes.species {
@@ -118,11 +118,11 @@ impl Sewing<'_> {
                     None => self.main.scale(v3(0.42, 0.30, 0.22)),
                 };
                 let material = self.material(color, color, Paint::Plain, Finish::Fur(0.15), radii);
-                let place = self.place(material, 18, true);
+                let component = self.component(material, 18, true);
                 let stand = axes.times(Basis::turn(90.0, 0.0, 0.0));
                 let at = center - axes.z * (radii.z * 0.12);
                 let wave = |a: f32| noise_ring(a);
-                self.surface.ring(place, at, stand, |a| {
+                self.surface.ring(component, at, stand, |a| {
                     (radii.x * (0.98 + 0.04 * wave(a)), 0.0, radii.x * (0.34 + 0.05 * wave(a + 40.0)))
                 });
             }
@@ -131,11 +131,11 @@ impl Sewing<'_> {
                 let size = v3(0.10, 0.30, 0.10);
                 let pale = gold.mix(V3::splat(0.9), 0.5);
                 let material = self.material(gold, pale, Paint::Bands(6.0), Finish::Felt, size);
-                let place = self.place(material, 11, true);
+                let component = self.component(material, 11, true);
                 let (root, _) = self.on_head(v3(0.0, 0.85, 0.55));
                 let up = axes.apply(v3(0.0, 0.9, 0.42)).unit();
                 let bend = Bend { point: 1.0, ..Bend::default() };
-                self.surface.ellipsoid(place, root + up * 0.24, Basis::along(up), size, bend);
+                self.surface.ellipsoid(component, root + up * 0.24, Basis::along(up), size, bend);
                 let hues = [Color::Pink, Color::Purple, Color::SkyBlue, Color::Turquoise, Color::Yellow];
                 let first = self.random.below(hues.len());
                 for i in 0..7 {
@@ -145,8 +145,8 @@ impl Sewing<'_> {
                     let (at, _) = self.on_head(v3(aside, c, -s));
                     let size = v3(0.20, 0.23, 0.19) * (1.0 - 0.04 * i as f32);
                     let material = self.material(color, color, Paint::Plain, Finish::Fur(0.09), size);
-                    let place = self.place(material, 9, true);
-                    self.surface.ellipsoid(place, at, axes, size, Bend::default());
+                    let component = self.component(material, 9, true);
+                    self.surface.ellipsoid(component, at, axes, size, Bend::default());
                 }
             }
             Species::Fox => {
@@ -157,9 +157,9 @@ impl Sewing<'_> {
                     let way = axes.apply(v3(side * 0.9, -0.3, 0.25)).unit();
                     let size = v3(0.26, 0.36, 0.2) * radii.x;
                     let material = self.material(pale, pale, Paint::Plain, Finish::Fur(0.045), size);
-                    let place = self.place(material, 8, true);
+                    let component = self.component(material, 8, true);
                     let bend = Bend { point: 0.6, ..Bend::default() };
-                    self.surface.ellipsoid(place, at, Basis::along(way), size, bend);
+                    self.surface.ellipsoid(component, at, Basis::along(way), size, bend);
                 }
             }
             Species::Dinosaur => {
@@ -181,11 +181,11 @@ impl Sewing<'_> {
                     };
                     let size = v3(0.045, r, r * 0.75);
                     let material = self.material(color, color, Paint::Plain, Finish::Felt, size);
-                    let place = self.place(material, 8, head);
+                    let component = self.component(material, 8, head);
                     let x = axes.x;
                     let frame = Basis { x, y: way, z: x.cross(way) };
                     self.surface.ellipsoid(
-                        place,
+                        component,
                         at + way * (r * 0.5),
                         frame,
                         size,
@@ -203,9 +203,9 @@ impl Sewing<'_> {
                     let (at, _) = self.on_head(v3(x, y, z));
                     let size = V3::splat(r * radii.x);
                     let material = self.fur(size, Paint::Plain);
-                    let place = self.place(material, 11, true);
+                    let component = self.component(material, 11, true);
                     self.surface.ellipsoid(
-                        place,
+                        component,
                         at - axes.apply(v3(x, y, z)) * (0.18 * radii.x),
                         axes,
                         size,
@@ -218,8 +218,8 @@ impl Sewing<'_> {
                     let (at, up) = self.on_head(v3(x * 3.0, 1.0, 0.0));
                     let size = v3(0.04, tall, 0.04);
                     let material = self.fur(size, Paint::Plain);
-                    let place = self.place(material, 6, true);
-                    self.surface.ellipsoid(place, at + up * (tall * 0.6), Basis::along(up), size, Bend::default());
+                    let component = self.component(material, 6, true);
+                    self.surface.ellipsoid(component, at + up * (tall * 0.6), Basis::along(up), size, Bend::default());
                 }
             }
             _ => {}
@@ -256,9 +256,9 @@ impl Sewing<'_> {
                 let start = root - axes.z * (0.15 * r);
                 let thick = 0.25 * r;
                 let material = self.fur(v3(thick, long * 0.5, thick), self.coat());
-                let place = self.place(material, 11, true);
+                let component = self.component(material, 11, true);
                 self.surface.tube(
-                    place,
+                    component,
                     1.0,
                     |t| curve(start, middle, end, t),
                     |t| sausage(t, thick * 1.2, thick * 0.72),
@@ -271,10 +271,10 @@ impl Sewing<'_> {
                 let (at, _) = self.on_head(v3(0.0, -0.22, 1.0));
                 let material =
                     self.material(orange, orange.scale(v3(0.8, 0.7, 0.7)), Paint::Below(-0.05), Finish::Felt, size);
-                let place = self.place(material, 11, true);
+                let component = self.component(material, 11, true);
                 if flat {
                     self.surface.ellipsoid(
-                        place,
+                        component,
                         at + axes.z * (0.25 * s * r),
                         axes,
                         size * r,
@@ -284,7 +284,7 @@ impl Sewing<'_> {
                     let frame = axes.times(Basis::turn(90.0, 0.0, 0.0));
                     let size = v3(size.x, size.z, size.y) * r;
                     let bend = Bend { point: 0.8, ..Bend::default() };
-                    self.surface.ellipsoid(place, at + axes.z * (0.2 * s * r), frame, size, bend);
+                    self.surface.ellipsoid(component, at + axes.z * (0.2 * s * r), frame, size, bend);
                 }
                 return;
             }
@@ -297,8 +297,8 @@ impl Sewing<'_> {
             }
             let big = if self.attributes.species == Species::Koala { v3(0.22, 0.34, 0.2) * r } else { nose };
             let material = self.material(nose_color, nose_color, Paint::Plain, Finish::Felt, big);
-            let place = self.place(material, 9, true);
-            self.surface.ellipsoid(place, at, axes, big, Bend { taper: 0.2, ..Bend::default() });
+            let component = self.component(material, 9, true);
+            self.surface.ellipsoid(component, at, axes, big, Bend { taper: 0.2, ..Bend::default() });
             return;
         }
         let size = snout * r;
@@ -310,14 +310,14 @@ impl Sewing<'_> {
             self.materials[material as usize].mouth = Some(Mouth { y: -0.38, arc: 0.44, line: 0.65, smile: false });
         }
         let center = at + axes.z * (size.z * (out - 0.25));
-        let place = self.place(material, 11, true);
-        self.surface.ellipsoid(place, center, axes, size, Bend::default());
+        let component = self.component(material, 11, true);
+        self.surface.ellipsoid(component, center, axes, size, Bend::default());
         if self.attributes.species == Species::Pig {
             let disc = v3(size.x * 0.72, size.y * 0.72, size.z * 0.35);
             let material = self.material(nose_color, DARK, Paint::Ovals(0.36, 0.0, 0.15, 0.26), Finish::Felt, disc);
-            let place = self.place(material, 8, true);
+            let component = self.component(material, 8, true);
             self.surface.ellipsoid(
-                place,
+                component,
                 center + axes.z * (size.z * 0.86),
                 axes,
                 disc,
@@ -326,15 +326,15 @@ impl Sewing<'_> {
         } else if nostrils {
             for side in [1.0f32, -1.0] {
                 let material = self.material(DARK, DARK, Paint::Plain, Finish::Felt, size);
-                let place = self.place(material, 6, true);
+                let component = self.component(material, 6, true);
                 let at = center + axes.apply(v3(side * 0.36 * size.x, 0.3 * size.y, 0.86 * size.z));
-                self.surface.ellipsoid(place, at, axes, V3::splat(0.05 * r), Bend::default());
+                self.surface.ellipsoid(component, at, axes, V3::splat(0.05 * r), Bend::default());
             }
         } else {
             let material = self.material(nose_color, nose_color, Paint::Plain, Finish::Felt, nose * r);
-            let place = self.place(material, 9, true);
+            let component = self.component(material, 9, true);
             let at = center + axes.apply(v3(0.0, 0.42 * size.y, 0.88 * size.z));
-            self.surface.ellipsoid(place, at, axes, nose * r, Bend { taper: 0.25, ..Bend::default() });
+            self.surface.ellipsoid(component, at, axes, nose * r, Bend { taper: 0.25, ..Bend::default() });
         }
     }
 
@@ -355,32 +355,32 @@ impl Sewing<'_> {
                 let (root, _) = self.on_head(v3(side * 0.52, 0.86, 0.3));
                 let mound = V3::splat(0.34 * r);
                 let material = self.fur(mound, Paint::Plain);
-                let place = self.place(material, 11, true);
-                self.surface.ellipsoid(place, root, axes, mound, Bend::default());
+                let component = self.component(material, 11, true);
+                self.surface.ellipsoid(component, root, axes, mound, Bend::default());
                 normal = axes.apply(v3(side * 0.18, 0.2, 1.0).unit());
                 at = root + normal * (0.27 * r);
                 let white = linear(v3(0.95, 0.95, 0.93));
                 let material = self.material(white, white, Paint::Plain, Finish::Gloss, mound);
-                let place = self.place(material, 8, true);
-                self.surface.ellipsoid(place, at, Basis::facing(normal), v3(0.22, 0.22, 0.12) * r, Bend::default());
+                let component = self.component(material, 8, true);
+                self.surface.ellipsoid(component, at, Basis::facing(normal), v3(0.22, 0.22, 0.12) * r, Bend::default());
                 at = at + normal * (0.07 * r);
             }
             let size = if self.attributes.eyes == EyeColor::Black { size } else { size * 1.18 };
             let frame = Basis::facing(normal);
             let ball = v3(size, size, size * 0.62);
             let material = self.material(iris, DARK, Paint::Disc(0.55), Finish::Gloss, ball);
-            let place = self.place(material, 8, true);
-            self.surface.ellipsoid(place, at + normal * (0.12 * size), frame, ball, Bend::default());
+            let component = self.component(material, 8, true);
+            self.surface.ellipsoid(component, at + normal * (0.12 * size), frame, ball, Bend::default());
             let white = V3::splat(0.95);
             let material = self.material(white, white, Paint::Plain, Finish::Gloss, ball);
-            let place = self.place(material, 5, true);
+            let component = self.component(material, 5, true);
             let spot = at + axes.apply(v3(-0.32 * size, 0.38 * size, 0.0)) + normal * (0.58 * size);
-            self.surface.ellipsoid(place, spot, frame, V3::splat(0.24 * size), Bend::default());
+            self.surface.ellipsoid(component, spot, frame, V3::splat(0.24 * size), Bend::default());
         }
     }
 }
 
-/// A wave around a mane.
+/// Returns the wave of a mane at an angle.
 fn noise_ring(degrees: f32) -> f32 {
     sin_cos(degrees * 5.0).0
 }

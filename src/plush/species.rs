@@ -1,4 +1,4 @@
-//! The proportions of each species, and how much they vary from toy to toy.
+//! Defines the proportions of each species and their variation.
 
 use crate::plush::attributes::Species;
 use crate::render::math::{Random, V3, v3};
@@ -69,11 +69,11 @@ pub struct Form {
     pub head: V3,
     /// Half-axes of the body.
     pub body: V3,
-    /// How much wider the body is above than below (negative: pear-shaped).
+    /// Widening of the body upwards (negative: pear-shaped).
     pub pear: f32,
-    /// How much wider the head is above than below.
+    /// Widening of the head upwards.
     pub jowl: f32,
-    /// How far the head sits in front of the body.
+    /// Offset of the head in front of the body.
     pub forward: f32,
     /// Radius of the arms.
     pub arm: f32,
@@ -83,7 +83,7 @@ pub struct Form {
     pub thigh: f32,
     /// Length of the legs.
     pub leg: f32,
-    /// How far sitting legs point outwards.
+    /// Outward offset of sitting legs, relative to their length.
     pub spread: f32,
     /// Ears.
     pub ear: Ear,
@@ -95,9 +95,9 @@ pub struct Form {
     pub tail: Tail,
     /// Radius of the eyes in head radii.
     pub eye: f32,
-    /// How far apart the eyes are.
+    /// Distance between the eyes.
     pub eye_apart: f32,
-    /// How high the eyes are.
+    /// Height of the eyes.
     pub eye_up: f32,
     /// Wings and webbed feet instead of arms and legs.
     pub wings: bool,
@@ -107,7 +107,7 @@ pub struct Form {
     pub dark_face: bool,
 }
 
-/// The proportions of a plush of this species.
+/// Returns the proportions of a plush of this species.
 pub fn form(species: Species, random: &mut Random) -> Form {
     let mut vary = |middle: f32, spread: f32| middle * (1.0 + spread * (2.0 * random.unit() - 1.0));
     let head = vary(0.50, 0.14);

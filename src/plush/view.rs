@@ -1,40 +1,40 @@
-//! From where, in what light and before what a plush is seen.
+//! Defines views of a plush: camera, light, background and occlusion.
 
 use crate::error::{Error, Result};
 use crate::plush::attributes::{Color, Pose};
-use crate::plush::body::Stir;
+use crate::plush::sew::Stir;
 use crate::render::backdrop::{Backdrop, Surround, Texture};
 use crate::render::lens::Camera;
 use crate::render::math::{Basis, Random, V3, linear, sin_cos, v3};
 use crate::render::occluder::{Occluder, Shape};
 use crate::render::shade::{Finish, Light, Material, Paint};
-use crate::render::surface::{Bend, Place, Surface};
+use crate::render::surface::{Bend, ComponentOptions, Surface};
 
-/// A kind of circumstances.
+/// A kind of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scene {
-    /// A reference photo in a shop: plain background, nearly frontal, neutral soft light.
+pub enum SceneKind {
+    /// A product photo: plain background, nearly frontal, neutral soft light.
     Studio,
-    /// A photo somebody takes: any side but the back, other light, other backgrounds, sometimes things around.
+    /// An everyday photo: any side but the back, varied light and backgrounds, sometimes clutter.
     Everyday,
-    /// Like studio, but the light is strong, colored, from anywhere, too dark or too bright.
+    /// Like studio, with light that is strong, colored, from any direction, too dark or too bright.
     Light,
-    /// Like studio, but the camera goes around and above, and the limbs are moved.
+    /// Like studio, with the camera around and above, and moved limbs.
     Pose,
-    /// Like everyday, with a hand, a box or a cloth before 20 to 60 % of it.
+    /// Like everyday, with a hand, a box or a cloth in front of 20 to 60 % of it.
     Occluded,
-    /// Like everyday, but only the head is in the frame.
+    /// Like everyday, with only the head in the frame.
     HeadOnly,
-    /// Like everyday, among many other things.
+    /// Like everyday, among many other objects.
     Cluttered,
 }
 
-impl Scene {
+impl SceneKind {
     /// Every kind.
     pub const ALL: [Self; 7] =
         [Self::Studio, Self::Everyday, Self::Light, Self::Pose, Self::Occluded, Self::HeadOnly, Self::Cluttered];
 
-    /// Its name.
+    /// Returns its name.
     pub fn tag(self) -> &'static str {
         match self {
             Self::Studio => "studio",
@@ -47,7 +47,10 @@ impl Scene {
         }
     }
 
-    /// The kind of this name.
+    /// Returns the kind of this name.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no such kind.
     pub fn parse(name: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|scene| scene.tag() == name).ok_or_else(|| {
             let names: Vec<&str> = Self::ALL.iter().map(|scene| scene.tag()).collect();
@@ -56,7 +59,7 @@ impl Scene {
     }
 }
 
-/// Light in terms of a photographer.
+/// The light in a photographer's terms.
 #[derive(Clone, Copy, Debug)]
 pub struct Lamp {
     /// Degrees around, 0 from the camera, positive from the right.
@@ -71,7 +74,7 @@ pub struct Lamp {
     pub warmth: f32,
 }
 
-/// Circumstances of one picture.
+/// The view of one picture.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
     /// The camera.
@@ -80,55 +83,55 @@ pub struct View {
     pub lamp: Lamp,
     /// Multiplies all light.
     pub exposure: f32,
-    /// Behind and below.
+    /// The background.
     pub backdrop: Backdrop,
-    /// In front.
+    /// An object in front of the subject.
     pub occluder: Option<Occluder>,
-    /// How limbs and head are moved.
+    /// Movement of limbs and head.
     pub stir: Stir,
-    /// Number of other things around.
+    /// Number of other objects around.
     pub clutter: usize,
-    /// Seed of the other things.
+    /// Seed of the other objects.
     pub seed: u64,
 }
 
 impl View {
-    /// The view of this number among those of a kind of circumstances; the same for every plush.
-    pub fn sample(seed: u64, scene: Scene) -> Self {
+    /// Returns view number `seed` of a kind; it is the same for every plush.
+    pub fn sample(seed: u64, scene: SceneKind) -> Self {
         let random = &mut Random::new(seed, 100 + scene as u64);
-        let everyday = !matches!(scene, Scene::Studio | Scene::Light | Scene::Pose);
+        let everyday = !matches!(scene, SceneKind::Studio | SceneKind::Light | SceneKind::Pose);
         let camera = Camera {
             azimuth: match scene {
-                Scene::Studio | Scene::Light => random.range(-25.0, 25.0),
-                Scene::Pose => random.range(-120.0, 120.0),
-                Scene::HeadOnly => random.range(-50.0, 50.0),
+                SceneKind::Studio | SceneKind::Light => random.range(-25.0, 25.0),
+                SceneKind::Pose => random.range(-120.0, 120.0),
+                SceneKind::HeadOnly => random.range(-50.0, 50.0),
                 _ => random.range(-75.0, 75.0),
             },
             elevation: match scene {
-                Scene::Studio | Scene::Light => random.range(4.0, 20.0),
-                Scene::Pose => random.range(-10.0, 65.0),
+                SceneKind::Studio | SceneKind::Light => random.range(4.0, 20.0),
+                SceneKind::Pose => random.range(-10.0, 65.0),
                 _ => random.range(-10.0, 50.0),
             },
             roll: if everyday { 7.0 * random.bell() } else { 0.0 },
             distance: random.range(2.2, 5.5),
             zoom: match scene {
-                Scene::Studio | Scene::Light | Scene::Pose => random.range(0.82, 0.92),
-                Scene::HeadOnly => random.range(0.85, 1.1),
-                Scene::Cluttered => random.range(0.45, 0.75),
+                SceneKind::Studio | SceneKind::Light | SceneKind::Pose => random.range(0.82, 0.92),
+                SceneKind::HeadOnly => random.range(0.85, 1.1),
+                SceneKind::Cluttered => random.range(0.45, 0.75),
                 _ => random.range(0.55, 1.02),
             },
             offset: if everyday { (0.05 * random.bell(), 0.05 * random.bell()) } else { (0.0, 0.0) },
-            head: scene == Scene::HeadOnly,
+            head: scene == SceneKind::HeadOnly,
         };
         let lamp = match scene {
-            Scene::Studio | Scene::Pose => Lamp {
+            SceneKind::Studio | SceneKind::Pose => Lamp {
                 azimuth: random.range(-45.0, 45.0),
                 elevation: random.range(45.0, 65.0),
                 key: random.range(0.62, 0.72),
                 ambient: random.range(0.52, 0.60),
                 warmth: 0.0,
             },
-            Scene::Light => Lamp {
+            SceneKind::Light => Lamp {
                 azimuth: random.range(-150.0, 150.0),
                 elevation: random.range(8.0, 80.0),
                 key: random.range(0.5, 1.5),
@@ -144,41 +147,43 @@ impl View {
             },
         };
         let exposure = match scene {
-            Scene::Studio | Scene::Pose => 1.0,
-            Scene::Light => random.range(0.45, 1.5),
+            SceneKind::Studio | SceneKind::Pose => 1.0,
+            SceneKind::Light => random.range(0.45, 1.5),
             _ => random.range(0.72, 1.25),
         };
         let backdrop = if everyday { room(random, &camera) } else { studio(random, &camera) };
-        let occluder = (scene == Scene::Occluded || (scene == Scene::Everyday && random.chance(0.12))).then(|| {
-            let shape = random.pick(&[Shape::Hand, Shape::Box, Shape::Cloth]);
-            let tone = random.unit();
-            let color = match shape {
-                Shape::Hand => linear(v3(0.93, 0.74, 0.62).mix(v3(0.42, 0.27, 0.19), tone * tone)),
-                _ => random.pick(Color::ALL).shade(random),
-            };
-            let fraction = if scene == Scene::Occluded { random.range(0.23, 0.57) } else { random.range(0.05, 0.25) };
-            let side = if shape == Shape::Hand { random.range(160.0, 380.0) } else { random.range(0.0, 360.0) };
-            Occluder { shape, fraction, side, color, seed: random.bits() as u32 }
-        });
+        let occluder =
+            (scene == SceneKind::Occluded || (scene == SceneKind::Everyday && random.chance(0.12))).then(|| {
+                let shape = random.pick(&[Shape::Hand, Shape::Box, Shape::Cloth]);
+                let tone = random.unit();
+                let color = match shape {
+                    Shape::Hand => linear(v3(0.93, 0.74, 0.62).mix(v3(0.42, 0.27, 0.19), tone * tone)),
+                    _ => random.pick(Color::ALL).shade(random),
+                };
+                let fraction =
+                    if scene == SceneKind::Occluded { random.range(0.23, 0.57) } else { random.range(0.05, 0.25) };
+                let side = if shape == Shape::Hand { random.range(160.0, 380.0) } else { random.range(0.0, 360.0) };
+                Occluder { shape, fraction, side, color, seed: random.bits() as u32 }
+            });
         let stir = Stir {
             seed: random.bits(),
             amount: match scene {
-                Scene::Studio | Scene::Light => 0.0,
-                Scene::Pose => 1.0,
+                SceneKind::Studio | SceneKind::Light => 0.0,
+                SceneKind::Pose => 1.0,
                 _ => random.range(0.0, 0.6),
             },
-            pose: (scene == Scene::Pose).then(|| random.pick(Pose::ALL)),
+            pose: (scene == SceneKind::Pose).then(|| random.pick(Pose::ALL)),
         };
         let clutter = match scene {
             _ if backdrop.table.is_none() => 0,
-            Scene::Cluttered => 8 + random.below(8),
-            Scene::Everyday | Scene::Occluded if random.chance(0.45) => 1 + random.below(5),
+            SceneKind::Cluttered => 8 + random.below(8),
+            SceneKind::Everyday | SceneKind::Occluded if random.chance(0.45) => 1 + random.below(5),
             _ => 0,
         };
         Self { camera, lamp, exposure, backdrop, occluder, stir, clutter, seed: random.bits() }
     }
 
-    /// The lamp as light on the scene.
+    /// Returns the lamp as light on the scene.
     pub fn light(&self) -> Light {
         let lamp = self.lamp;
         let (s, c) = sin_cos(lamp.azimuth + self.camera.azimuth);
@@ -196,7 +201,7 @@ impl View {
         }
     }
 
-    /// Puts other things around the subject.
+    /// Puts other objects around the subject.
     pub fn scatter(&self, surface: &mut Surface, materials: &mut Vec<Material>) {
         let random = &mut Random::new(self.seed, 6);
         surface.subject = false;
@@ -206,7 +211,7 @@ impl View {
         for _ in 0..self.clutter {
             let color = random.pick(Color::ALL).shade(random);
             let second = random.pick(Color::ALL).shade(random);
-            // Beside and behind, as the camera sees it; low things may stand in front.
+            // Beside and behind, as seen by the camera; low objects may be in front.
             let front = random.chance(0.2);
             let side = if random.chance(0.5) { 1.0 } else { -1.0 };
             let aside = side * (radius * random.range(0.75, 1.7) + 0.15);
@@ -221,7 +226,7 @@ impl View {
                 random.pick(&[Paint::Plain, Paint::Plain, Paint::Bands(5.0), Paint::Spots(5.0), Paint::Above(0.2)]);
             let seed = random.bits() as u32;
             materials.push(Material { color, second, paint, finish, mouth: None, size, seed });
-            let place = Place { material: (materials.len() - 1) as u16, detail: 11, head: false, seed };
+            let component = ComponentOptions { material: (materials.len() - 1) as u16, detail: 11, head: false, seed };
             let at = v3(aside * dc - back * ds, size.y, -aside * ds - back * dc);
             let axes = Basis::turn(0.0, random.range(0.0, 360.0), 0.0);
             let bend = match shape {
@@ -230,7 +235,7 @@ impl View {
                 2 => Bend { boxy: 0.6, taper: -0.25, ..Bend::default() },
                 _ => Bend { lumps: 0.12, grain: 2.5, ..Bend::default() },
             };
-            surface.ellipsoid(place, at, axes, size, bend);
+            surface.ellipsoid(component, at, axes, size, bend);
         }
         surface.subject = true;
     }

@@ -1,4 +1,4 @@
-//! `Plush`, `render_plushes` and `plush_words`.
+//! Binds `Plush`, `render_plushes` and `plush_words`.
 
 use numpy::ndarray::{Array3, Array4};
 use numpy::{IntoPyArray, PyArray3, PyArray4};
@@ -8,21 +8,21 @@ use pyo3::types::PyDict;
 use super::detached;
 use crate::plush;
 use crate::plush::attributes::Language;
-use crate::plush::view::{Scene, View};
+use crate::plush::view::{SceneKind, View};
 
-/// A plush toy made of numbers.
+/// A generated plush toy.
 #[pyclass(frozen, module = "plushie_search._core")]
 pub(super) struct Plush(plush::Plush);
 
 #[pymethods]
 impl Plush {
-    /// The plush of this seed.
+    /// Makes the plush of this seed.
     #[new]
     fn new(seed: u64) -> Self {
         Self(plush::Plush::new(seed))
     }
 
-    /// A plush with the given attributes and the proportions of this seed.
+    /// Makes a plush with the given attributes and the proportions of this seed.
     #[staticmethod]
     #[pyo3(signature = (seed, attributes))]
     fn with_attributes(py: Python<'_>, seed: u64, attributes: &Bound<'_, PyDict>) -> PyResult<Self> {
@@ -30,42 +30,42 @@ impl Plush {
         Ok(Self(plush::Plush::with_attributes(seed, plush::attributes::Attributes::from_json(&text)?)?))
     }
 
-    /// The seed of its proportions.
+    /// Returns the seed of its proportions.
     #[getter]
     fn seed(&self) -> u64 {
         self.0.seed()
     }
 
-    /// What can be said about it, as a dictionary.
+    /// Returns its attributes as a dictionary.
     #[getter]
     fn attributes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         py.import("json")?.call_method1("loads", (self.0.attributes().to_json(),))
     }
 
-    /// A sentence that says it.
+    /// Returns a caption.
     #[pyo3(signature = (language = "en"))]
     fn caption(&self, language: &str) -> PyResult<String> {
         Ok(self.0.caption(Language::parse(language)?))
     }
 
-    /// A plush that differs in one visible attribute.
+    /// Makes a plush that differs in one visible attribute.
     fn lookalike(&self, seed: u64) -> Self {
         Self(self.0.lookalike(seed))
     }
 
-    /// A picture: height x width x 3.
+    /// Renders a picture: height x width x 3.
     #[pyo3(signature = (*, size = 224, view = 0, scene = "studio"))]
     fn render<'py>(&self, py: Python<'py>, size: usize, view: u64, scene: &str) -> PyResult<Bound<'py, PyArray3<u8>>> {
-        let scene = Scene::parse(scene)?;
+        let scene = SceneKind::parse(scene)?;
         let pixels = detached(py, || plush::render_square(&self.0, &View::sample(view, scene), size))?;
         let array = Array3::from_shape_vec((size, size, 3), pixels).expect("size * size * 3 bytes");
         Ok(array.into_pyarray(py))
     }
 
-    /// A picture with transparency around the plush: height x width x 4.
+    /// Renders a picture with transparency around the plush: height x width x 4.
     #[pyo3(signature = (*, size = 224, view = 0, scene = "studio"))]
     fn cutout<'py>(&self, py: Python<'py>, size: usize, view: u64, scene: &str) -> PyResult<Bound<'py, PyArray3<u8>>> {
-        let scene = Scene::parse(scene)?;
+        let scene = SceneKind::parse(scene)?;
         let pixels = detached(py, || plush::cut_out(&self.0, &View::sample(view, scene), size))?;
         let array = Array3::from_shape_vec((size, size, 4), pixels).expect("size * size * 4 bytes");
         Ok(array.into_pyarray(py))
@@ -76,7 +76,7 @@ impl Plush {
     }
 }
 
-/// Pictures of many plushes: n x size x size x 3.
+/// Renders pictures of many plushes: n x size x size x 3.
 #[pyfunction]
 #[pyo3(signature = (seeds, views, *, size = 224, scene = "everyday", threads = None))]
 fn render_plushes<'py>(
@@ -87,14 +87,14 @@ fn render_plushes<'py>(
     scene: &str,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyArray4<u8>>> {
-    let scene = Scene::parse(scene)?;
+    let scene = SceneKind::parse(scene)?;
     let n = seeds.len();
     let pixels = detached(py, || plush::render_many(&seeds, &views, scene, size, threads))?;
     let array = Array4::from_shape_vec((n, size, size, 3), pixels).expect("n * size * size * 3 bytes");
     Ok(array.into_pyarray(py))
 }
 
-/// The words of every attribute value: {attribute: {value: {language: word}}}.
+/// Returns the words of every attribute value: {attribute: {value: {language: word}}}.
 #[pyfunction]
 fn plush_words(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let words = PyDict::new(py);

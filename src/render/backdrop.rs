@@ -1,8 +1,8 @@
-//! What is behind and under the subject: a wall and a table.
+//! Draws the backdrop of the subject: a wall and a table.
 
 use crate::render::math::{Basis, V3, flat_cells, flat_noise, floor, smooth, unit_of, v3};
 
-/// The look of a wall or a table.
+/// The texture of a wall or a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Texture {
     /// One color.
@@ -23,45 +23,45 @@ pub enum Texture {
     Blobs,
 }
 
-/// One surface behind the subject.
+/// A wall or a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Surround {
-    /// The look.
+    /// The texture.
     pub texture: Texture,
     /// First color, linear.
     pub first: V3,
     /// Second color, linear.
     pub second: V3,
-    /// Pattern repeats for each unit of length.
+    /// Pattern repeats per unit of length.
     pub scale: f32,
     /// Seed of the pattern.
     pub seed: u32,
 }
 
-/// A wall, and a table if there is one.
+/// A wall, and optionally a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Backdrop {
     /// The wall.
     pub wall: Surround,
-    /// The table at height 0; without one the subject hangs in front of the wall.
+    /// The table at height 0; without it, the subject hangs in front of the wall.
     pub table: Option<Surround>,
     /// Distance of the wall behind the subject.
     pub depth: f32,
-    /// Turn of the room about the vertical: the wall stands opposite to the camera.
+    /// Rotation of the room about the vertical, so that the wall is opposite to the camera.
     pub room: Basis,
 }
 
-/// What a ray meets.
-pub struct Hit {
+/// The intersection of a ray with the backdrop.
+pub struct Intersection {
     /// Color before light.
     pub color: V3,
-    /// Position on the table, if it is the table.
+    /// Position on the table, if the ray hits the table.
     pub table: Option<V3>,
 }
 
 impl Backdrop {
-    /// What the ray from `eye` along `way` meets; `from` is the eye as the room sees it.
-    pub fn hit(&self, eye: V3, from: V3, way: V3) -> Hit {
+    /// Intersects the ray from `eye` along `way`; `from` is the eye in the coordinates of the room.
+    pub fn hit(&self, eye: V3, from: V3, way: V3) -> Intersection {
         let ray = self.room.back(way);
         if let Some(table) = &self.table
             && ray.y < -1e-4
@@ -71,17 +71,17 @@ impl Backdrop {
             let p = from + ray * t;
             if p.z > -self.depth || ray.z >= 0.0 {
                 let color = table.color(p.x, p.z, 0.5);
-                return Hit { color, table: Some(eye + way * t) };
+                return Intersection { color, table: Some(eye + way * t) };
             }
         }
         let t = if ray.z < -1e-4 { ((-self.depth - from.z) / ray.z).min(50.0) } else { 50.0 };
         let p = from + ray * t;
-        Hit { color: self.wall.color(p.x, p.y, 0.25 + 0.15 * p.y), table: None }
+        Intersection { color: self.wall.color(p.x, p.y, 0.25 + 0.15 * p.y), table: None }
     }
 }
 
 impl Surround {
-    /// The color at (u, v); `height` is where a gradient stands.
+    /// Returns the color at (u, v); a gradient depends on `height`.
     fn color(&self, u: f32, v: f32, height: f32) -> V3 {
         let p = v3(u * self.scale, v * self.scale, 0.0);
         let two = |t: f32| self.first.mix(self.second, t);

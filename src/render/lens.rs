@@ -1,33 +1,33 @@
-//! The camera: from the scene to the screen and back.
+//! Projects the scene onto the screen and back.
 
 use crate::render::math::{Basis, V3};
 use crate::render::raster::Corner;
 use crate::render::surface::Surface;
 
-/// Where the camera stands; the frame is fitted to the subject.
+/// The position of the camera; the frame is fitted to the subject.
 #[derive(Clone, Copy, Debug)]
 pub struct Camera {
     /// Degrees around the subject, 0 from the front.
     pub azimuth: f32,
     /// Degrees above the subject's middle.
     pub elevation: f32,
-    /// Degrees by which the camera is turned about its axis.
+    /// Degrees by which the camera is rolled about its axis.
     pub roll: f32,
-    /// Distance from the subject's middle, in units of the subject's height: the perspective.
+    /// Distance from the subject's middle, in units of the subject's height, which sets the perspective.
     pub distance: f32,
     /// Share of the frame that the subject fills.
     pub zoom: f32,
     /// Shift of the subject, in frames.
     pub offset: (f32, f32),
-    /// Whether the frame is fitted to the head instead of to the whole.
+    /// Whether the frame is fitted to the head instead of the whole.
     pub head: bool,
 }
 
-/// The camera as numbers.
+/// The projection of a camera.
 pub struct Lens {
     /// Position of the camera.
     pub eye: V3,
-    /// Pixels for each unit at distance 1.
+    /// Pixels per unit at distance 1.
     pub scale: f32,
     axes: Basis,
     center: (f32, f32),
@@ -35,7 +35,7 @@ pub struct Lens {
 }
 
 impl Lens {
-    /// The camera, its frame fitted to the subject of `surface`, for a picture of this size.
+    /// Makes the projection of a picture of this size, framed on the subject of `surface`.
     pub fn new(camera: &Camera, surface: &Surface, width: usize, height: usize) -> Self {
         let (low, high) = surface.bounds();
         let middle = (low + high) * 0.5;
@@ -56,7 +56,7 @@ impl Lens {
         lens
     }
 
-    /// Position on the screen in pixels and depth, or nothing behind the camera.
+    /// Returns the position on the screen in pixels and the depth, or `None` behind the camera.
     fn screen(&self, p: V3) -> Option<(f32, f32, f32)> {
         let v = self.axes.back(p - self.eye);
         let depth = -v.z;
@@ -69,12 +69,12 @@ impl Lens {
         Some((x, y, inverse))
     }
 
-    /// The same in samples.
+    /// Returns the position on the screen in samples.
     pub fn corner(&self, p: V3) -> Option<Corner> {
         self.screen(p).map(|(x, y, inverse)| [2.0 * x, 2.0 * y, inverse])
     }
 
-    /// Direction of the ray through a position in pixels, 1 long along the camera's axis.
+    /// Returns the direction of the ray through a position in pixels, of length 1 along the camera's axis.
     pub fn ray(&self, x: f32, y: f32) -> V3 {
         let inverse = 1.0 / self.scale;
         let u = (x - self.half.0) * inverse + self.center.0;
@@ -82,11 +82,11 @@ impl Lens {
         self.axes.x * u + self.axes.y * v - self.axes.z
     }
 
-    /// The box around the subject or around its head: left, top, right, bottom in pixels.
+    /// Returns the box around the subject or its head: left, top, right, bottom in pixels.
     pub fn extent(&self, surface: &Surface, head: bool) -> [f32; 4] {
         let mut extent = [f32::MAX, f32::MAX, f32::MIN, f32::MIN];
-        let parts = surface.parts.iter().filter(|part| part.subject && (part.head || !head));
-        for vertex in parts.flat_map(|part| &surface.vertices[part.vertices.0..part.vertices.1]) {
+        let components = surface.components.iter().filter(|component| component.subject && (component.head || !head));
+        for vertex in components.flat_map(|component| &surface.vertices[component.vertices.0..component.vertices.1]) {
             if let Some((x, y, _)) = self.screen(vertex.position) {
                 extent = [extent[0].min(x), extent[1].min(y), extent[2].max(x), extent[3].max(y)];
             }

@@ -1,13 +1,13 @@
-//! Soft shadows: how much ambient and key light reaches a point between ellipsoids.
+//! Computes soft shadows: the ambient and key light at a point between ellipsoids.
 
 use crate::render::math::{V3, larger, smooth};
-use crate::render::surface::{Part, Surface, Vertex};
+use crate::render::surface::{Component, Surface, Vertex};
 
 /// An ellipsoid as a shadow caster.
 struct Caster {
-    part: usize,
+    component: usize,
     center: V3,
-    // Rows of the map into the space in which it is the unit sphere.
+    // Rows of the map into the space where it is the unit sphere.
     rows: [V3; 3],
     reach: f32,
     // The direction of the key light in that space, a unit vector.
@@ -21,23 +21,25 @@ pub struct Shadows {
 }
 
 impl Shadows {
-    /// The parts of `surface` as casters, under a light from direction `key`.
+    /// Makes casters of the components of `surface`, under a light from direction `key`.
     pub fn new(surface: &Surface, key: V3) -> Self {
         let casters = surface
-            .parts
+            .components
             .iter()
             .enumerate()
-            .filter(|(_, part)| part.shades && part.radii.x.max(part.radii.y).max(part.radii.z) > 0.06)
-            .map(|(index, part)| caster(index, part, key))
+            .filter(|(_, component)| {
+                component.shades && component.radii.x.max(component.radii.y).max(component.radii.z) > 0.06
+            })
+            .map(|(index, component)| caster(index, component, key))
             .collect();
         Self { casters, key }
     }
 
-    /// (ambient, key) light that arrives at `point` with `normal`; part `own` does not shade itself.
+    /// Returns (ambient, key) light at `point` with `normal`; component `own` does not shade itself.
     pub fn at(&self, point: V3, normal: V3, own: usize) -> (f32, f32) {
         let (mut open, mut lit) = (1.0f32, 1.0f32);
         for caster in &self.casters {
-            if caster.part == own {
+            if caster.component == own {
                 continue;
             }
             let away = point - caster.center;
@@ -73,7 +75,7 @@ impl Shadows {
         (open, lit)
     }
 
-    /// (ambient, key) light that arrives at a vertex of part `own`; `ground` is the height of a table below.
+    /// Returns (ambient, key) light at a vertex of component `own`; `ground` is the height of a table below.
     pub fn on(&self, vertex: &Vertex, own: usize, ground: Option<f32>) -> (f32, f32) {
         let (mut open, lit) = self.at(vertex.position + vertex.normal * 0.02, vertex.normal, own);
         if let Some(ground) = ground {
@@ -85,13 +87,16 @@ impl Shadows {
     }
 }
 
-fn caster(index: usize, part: &Part, key: V3) -> Caster {
-    let r = part.radii;
-    let rows =
-        [part.axes.x * (1.0 / r.x.max(1e-3)), part.axes.y * (1.0 / r.y.max(1e-3)), part.axes.z * (1.0 / r.z.max(1e-3))];
+fn caster(index: usize, component: &Component, key: V3) -> Caster {
+    let r = component.radii;
+    let rows = [
+        component.axes.x * (1.0 / r.x.max(1e-3)),
+        component.axes.y * (1.0 / r.y.max(1e-3)),
+        component.axes.z * (1.0 / r.z.max(1e-3)),
+    ];
     Caster {
-        part: index,
-        center: part.center,
+        component: index,
+        center: component.center,
         rows,
         reach: r.x.max(r.y).max(r.z),
         key: V3 { x: rows[0].dot(key), y: rows[1].dot(key), z: rows[2].dot(key) }.unit(),

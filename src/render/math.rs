@@ -1,7 +1,7 @@
-//! Vectors, angles, random numbers and noise that give the same bits on every machine.
+//! Computes vectors, angles, random numbers and noise with identical bits on every machine.
 //!
-//! Only `+ - * /`, `sqrt`, `floor` and integer hashing: IEEE 754 fixes their results, which the functions of a
-//! platform's libm are not.
+//! It uses only `+ - * /`, `sqrt`, `floor` and integer hashing, whose results IEEE 754 fixes; those of a platform's
+//! libm vary.
 
 use std::ops::{Add, Mul, Neg, Sub};
 use std::sync::OnceLock;
@@ -17,44 +17,44 @@ pub struct V3 {
     pub z: f32,
 }
 
-/// A [`V3`].
+/// Makes a [`V3`].
 pub const fn v3(x: f32, y: f32, z: f32) -> V3 {
     V3 { x, y, z }
 }
 
 impl V3 {
-    /// The same number three times.
+    /// Makes a vector of three equal numbers.
     pub const fn splat(a: f32) -> Self {
         v3(a, a, a)
     }
 
-    /// Scalar product.
+    /// Returns the dot product.
     pub fn dot(self, b: Self) -> f32 {
         self.x * b.x + self.y * b.y + self.z * b.z
     }
 
-    /// Vector product.
+    /// Returns the cross product.
     pub fn cross(self, b: Self) -> Self {
         v3(self.y * b.z - self.z * b.y, self.z * b.x - self.x * b.z, self.x * b.y - self.y * b.x)
     }
 
-    /// Euclidean length.
+    /// Returns the Euclidean length.
     pub fn length(self) -> f32 {
         self.dot(self).sqrt()
     }
 
-    /// The unit vector; zero stays zero.
+    /// Returns the unit vector; zero stays zero.
     pub fn unit(self) -> Self {
         let length = self.length();
         if length > 1e-12 { self * (1.0 / length) } else { self }
     }
 
-    /// Componentwise product.
+    /// Returns the componentwise product.
     pub fn scale(self, b: Self) -> Self {
         v3(self.x * b.x, self.y * b.y, self.z * b.z)
     }
 
-    /// `self` at 0, `b` at 1.
+    /// Interpolates: `self` at 0, `b` at 1.
     pub fn mix(self, b: Self, t: f32) -> Self {
         self + (b - self) * t
     }
@@ -103,7 +103,7 @@ impl Basis {
     /// No rotation.
     pub const IDENTITY: Self = Self { x: v3(1.0, 0.0, 0.0), y: v3(0.0, 1.0, 0.0), z: v3(0.0, 0.0, 1.0) };
 
-    /// Rotation by degrees about the x, then the y, then the z axis.
+    /// Makes the rotation by degrees about the x, then the y, then the z axis.
     pub fn turn(x: f32, y: f32, z: f32) -> Self {
         let ((sx, cx), (sy, cy), (sz, cz)) = (sin_cos(x), sin_cos(y), sin_cos(z));
         let about_x = Self { x: v3(1.0, 0.0, 0.0), y: v3(0.0, cx, sx), z: v3(0.0, -sx, cx) };
@@ -112,7 +112,7 @@ impl Basis {
         about_z.times(about_y.times(about_x))
     }
 
-    /// A rotation whose z axis is `z` and whose y axis is as near to up as it can be.
+    /// Makes a rotation with the z axis `z` and the y axis as near to up as possible.
     pub fn facing(z: V3) -> Self {
         let z = z.unit();
         let up = if z.y.abs() > 0.98 { v3(0.0, 0.0, -1.0) } else { v3(0.0, 1.0, 0.0) };
@@ -120,7 +120,7 @@ impl Basis {
         Self { x, y: z.cross(x), z }
     }
 
-    /// A rotation whose y axis is `y`.
+    /// Makes a rotation with the y axis `y`.
     pub fn along(y: V3) -> Self {
         let y = y.unit();
         let front = if y.z.abs() > 0.9 { v3(0.0, 1.0, 0.0) } else { v3(0.0, 0.0, 1.0) };
@@ -128,29 +128,29 @@ impl Basis {
         Self { x, y, z: x.cross(y) }
     }
 
-    /// The image of a vector.
+    /// Returns the image of a vector.
     pub fn apply(&self, v: V3) -> V3 {
         self.x * v.x + self.y * v.y + self.z * v.z
     }
 
-    /// The transpose applied to a vector: the inverse of a rotation.
+    /// Applies the transpose to a vector: the inverse of a rotation.
     pub fn back(&self, v: V3) -> V3 {
         v3(self.x.dot(v), self.y.dot(v), self.z.dot(v))
     }
 
-    /// First `b`, then `self`.
+    /// Composes rotations: first `b`, then `self`.
     pub fn times(&self, b: Self) -> Self {
         Self { x: self.apply(b.x), y: self.apply(b.y), z: self.apply(b.z) }
     }
 }
 
-/// Sine and cosine of an angle in degrees, to about 1e-6.
+/// Returns sine and cosine of an angle in degrees, to about 1e-6.
 pub fn sin_cos(degrees: f32) -> (f32, f32) {
     let turns = degrees * (1.0 / 360.0);
     (sine(turns), sine(turns + 0.25))
 }
 
-/// Sine of an angle in whole turns.
+/// Returns the sine of an angle in whole turns.
 fn sine(turns: f32) -> f32 {
     let t = turns - floor(turns + 0.5);
     let t = if t > 0.25 {
@@ -165,29 +165,29 @@ fn sine(turns: f32) -> f32 {
     a * (1.0 - b * (1.0 / 6.0 - b * (1.0 / 120.0 - b * (1.0 / 5040.0 - b * (1.0 / 362_880.0)))))
 }
 
-/// 0 below `low`, 1 above `high`, smooth between.
+/// Interpolates smoothly: 0 below `low`, 1 above `high`.
 #[inline]
 pub fn smooth(low: f32, high: f32, x: f32) -> f32 {
     let t = ((x - low) * (1.0 / (high - low))).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
 }
 
-/// `a` at 0, `b` at 1.
+/// Interpolates: `a` at 0, `b` at 1.
 pub fn mix(a: f32, b: f32, t: f32) -> f32 {
     a + (b - a) * t
 }
 
-/// The larger of two numbers. Unlike `f32::max` it is one instruction: what it gives for NaN does not matter here.
+/// Returns the larger of two numbers. Unlike `f32::max` it is one instruction; its result for NaN is not used.
 pub fn larger(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
 }
 
-/// The smaller of two numbers, like [`larger`].
+/// Returns the smaller of two numbers, like [`larger`].
 pub fn smaller(a: f32, b: f32) -> f32 {
     if a < b { a } else { b }
 }
 
-/// The 64-bit finaliser of splitmix64.
+/// Applies the 64-bit finalizer of splitmix64.
 pub const fn scramble(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -199,48 +199,48 @@ pub const fn scramble(x: u64) -> u64 {
 pub struct Random(u64);
 
 impl Random {
-    /// The stream of `seed` for one purpose: different purposes never share numbers.
+    /// Makes the stream of `seed` for one purpose. Different purposes never share numbers.
     pub fn new(seed: u64, purpose: u64) -> Self {
         Self(scramble(seed.wrapping_add(0x9E37_79B9_7F4A_7C15) ^ scramble(purpose.wrapping_mul(0xD134_2543_DE82_EF95))))
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         scramble(self.0)
     }
 
-    /// A number in [0, 1).
+    /// Returns a number in [0, 1).
     pub fn unit(&mut self) -> f32 {
         (self.bits() >> 40) as f32 * (1.0 / 16_777_216.0)
     }
 
-    /// A number in [low, high).
+    /// Returns a number in [low, high).
     pub fn range(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
     }
 
-    /// About normal with mean 0 and deviation 1, never beyond 3.5.
+    /// Returns an approximately normal number with mean 0 and deviation 1, never beyond 3.5.
     pub fn bell(&mut self) -> f32 {
         (self.unit() + self.unit() + self.unit() + self.unit() - 2.0) * 1.732
     }
 
-    /// Whether something of this probability happens.
+    /// Returns true with this probability.
     pub fn chance(&mut self, probability: f32) -> bool {
         self.unit() < probability
     }
 
-    /// A number below `n`.
+    /// Returns a number below `n`.
     pub fn below(&mut self, n: usize) -> usize {
         (((self.bits() >> 32) * n as u64) >> 32) as usize
     }
 
-    /// One of them.
+    /// Returns one of the choices.
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 
-    /// One of them, by weight.
+    /// Returns one of the choices, by weight.
     pub fn weighted<T: Copy>(&mut self, choices: &[(T, f32)]) -> T {
         let total = choices.iter().fold(0.0, |sum, choice| sum + choice.1);
         let mut left = self.unit() * total;
@@ -254,7 +254,7 @@ impl Random {
     }
 }
 
-/// A hash of a lattice point.
+/// Hashes a lattice point.
 pub fn lattice(x: i32, y: i32, z: i32, seed: u32) -> u32 {
     let mut h = (x as u32).wrapping_mul(0x9E37_79B1)
         ^ (y as u32).wrapping_mul(0x85EB_CA77)
@@ -265,18 +265,18 @@ pub fn lattice(x: i32, y: i32, z: i32, seed: u32) -> u32 {
     h
 }
 
-/// A hash as a number in [0, 1).
+/// Converts a hash to a number in [0, 1).
 pub fn unit_of(hash: u32) -> f32 {
     ((hash.wrapping_mul(0x297A_2D39)) >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-/// The largest integer not above `x`, without a call into libm; for numbers that fit an `i32`.
+/// Returns the largest integer not above `x`, without a call into libm, for numbers that fit an `i32`.
 pub fn floor(x: f32) -> f32 {
     let cut = x as i32 as f32;
     if cut > x { cut - 1.0 } else { cut }
 }
 
-/// The cell of a coordinate and the position in it, 0 to 1.
+/// Returns the cell of a coordinate and the position in it, 0 to 1.
 #[inline]
 fn split(x: f32) -> (u32, f32) {
     let cut = x as i32;
@@ -284,7 +284,7 @@ fn split(x: f32) -> (u32, f32) {
     (cell as u32, x - cell as f32)
 }
 
-/// Smooth value noise in [-1, 1] with features of size 1.
+/// Returns smooth value noise in [-1, 1] with features of size 1.
 #[inline]
 pub fn noise(p: V3, seed: u32) -> f32 {
     let ((x, s), (y, t), (z, r)) = (split(p.x), split(p.y), split(p.z));
@@ -294,7 +294,7 @@ pub fn noise(p: V3, seed: u32) -> f32 {
     mix(face(layers[0]), face(layers[1]), r)
 }
 
-/// [`noise`] in the plane.
+/// Returns [`noise`] in the plane.
 pub fn flat_noise(u: f32, v: f32, seed: u32) -> f32 {
     let ((x, s), (y, t)) = (split(u), split(v));
     let (s, t) = (ease(s), ease(t));
@@ -306,7 +306,7 @@ fn ease(t: f32) -> f32 {
     t * t * (3.0 - 2.0 * t)
 }
 
-/// Where in [`VALUES`] the rows of a lattice coordinate and of the next one start.
+/// Returns the starts in [`VALUES`] of the rows of a lattice coordinate and of the next one.
 #[inline]
 fn starts(at: u32, factor: u32, seed: u32) -> [u32; 2] {
     let here = at.wrapping_mul(factor);
@@ -314,14 +314,14 @@ fn starts(at: u32, factor: u32, seed: u32) -> [u32; 2] {
     [start(here), start(here.wrapping_add(factor))]
 }
 
-/// Between the values of cell `x` and the next one in the row that starts at `start`.
+/// Interpolates between the values of cell `x` and the next one in the row that starts at `start`.
 #[inline]
 fn along(x: u32, start: u32, share: f32) -> f32 {
     let at = (x.wrapping_add(start) & 4095) as usize;
     mix(VALUES[at], VALUES[at + 1], share)
 }
 
-/// Random values in [-1, 1], the first one again at the end: few enough for the nearest cache.
+/// Random values in [-1, 1], the first one repeated at the end: few enough for the nearest cache.
 static VALUES: [f32; 4097] = {
     let mut values = [0.0; 4097];
     let mut i = 0;
@@ -333,14 +333,15 @@ static VALUES: [f32; 4097] = {
     values
 };
 
-/// Distance to the nearest of scattered points (one near the middle of each unit cell), and that point's hash.
+/// Returns the distance to the nearest of scattered points (one near the middle of each unit cell), and that point's
+/// hash.
 pub fn cells(p: V3, seed: u32) -> (f32, u32) {
     let (x, y, z) = (floor(p.x - 0.5), floor(p.y - 0.5), floor(p.z - 0.5));
     let mut best = (9.0f32, 0u32);
     for i in 0..8 {
         let cell = v3(x + (i & 1) as f32, y + (i >> 1 & 1) as f32, z + (i >> 2) as f32);
         let h = lattice(cell.x as i32, cell.y as i32, cell.z as i32, seed);
-        // Ten bits of the hash for each axis.
+        // Ten bits of the hash per axis.
         let jitter = v3((h & 1023) as f32, (h >> 10 & 1023) as f32, (h >> 20 & 1023) as f32);
         let d = cell + V3::splat(0.3) + jitter * (0.4 / 1024.0) - p;
         let d = d.dot(d);
@@ -351,7 +352,7 @@ pub fn cells(p: V3, seed: u32) -> (f32, u32) {
     (best.0.sqrt(), best.1)
 }
 
-/// [`cells`] in the plane.
+/// Returns [`cells`] in the plane.
 pub fn flat_cells(u: f32, v: f32, seed: u32) -> (f32, u32) {
     let (x, y) = (floor(u - 0.5), floor(v - 0.5));
     let mut best = (9.0f32, 0u32);
@@ -370,13 +371,13 @@ pub fn flat_cells(u: f32, v: f32, seed: u32) -> (f32, u32) {
     (best.0.sqrt(), best.1)
 }
 
-/// A linear color from display (sRGB) values in 0..=1.
+/// Converts display (sRGB) values in 0..=1 to a linear color.
 pub fn linear(display: V3) -> V3 {
     let f = |c: f32| c * (c * (c * 0.305_306_01 + 0.682_171_1) + 0.012_522_878);
     v3(f(display.x), f(display.y), f(display.z))
 }
 
-/// Three bytes of a display (sRGB) picture from a linear color.
+/// Converts a linear color to three bytes of a display (sRGB) picture.
 pub fn display(linear: V3) -> [u8; 3] {
     static BYTES: OnceLock<Box<[u8; STEPS * 4 + 1]>> = OnceLock::new();
     let bytes = BYTES.get_or_init(|| Box::new(std::array::from_fn(|i| encoded(i as f32 / STEPS as f32))));
@@ -384,7 +385,7 @@ pub fn display(linear: V3) -> [u8; 3] {
     [byte(linear.x), byte(linear.y), byte(linear.z)]
 }
 
-/// Table entries of [`display`] for each unit of light.
+/// Table entries of [`display`] per unit of light.
 const STEPS: usize = 4096;
 
 fn encoded(x: f32) -> u8 {

@@ -1,8 +1,8 @@
-//! Colored triangles, a camera and a light become an RGB view, the same on every machine.
+//! Renders colored triangles, a camera and a light into an RGB picture, identical on every machine.
 //!
-//! A [`Scene`] is drawn in three steps: triangles and hairs go to a buffer of depths and triangle numbers with four
-//! samples for each pixel; every part seen in a pixel is shaded once; what covers the subject comes last. All of it is
-//! single-threaded: draw many views at once to use many cores.
+//! A [`Scene`] is drawn in three steps: triangles and hairs are rasterized into a buffer of depths and triangle
+//! numbers with four samples per pixel; every component in a pixel is shaded once; the occluder is drawn last. All of
+//! it is single-threaded: render many scenes in parallel to use many cores.
 
 pub mod backdrop;
 pub mod lens;
@@ -25,14 +25,14 @@ use crate::render::occluder::Occluder;
 use crate::render::pixels::Pixels;
 use crate::render::raster::{Buffer, Corner, Fur, NONE};
 use crate::render::shade::{Finish, Light, Material};
-use crate::render::surface::{Part, Surface};
+use crate::render::surface::{Component, Surface};
 use crate::render::table::Table;
 
-/// Everything that is drawn.
+/// The objects, camera and light of a picture.
 pub struct Scene<'a> {
     /// The triangles.
     pub surface: Surface,
-    /// What they are made of.
+    /// The materials of its components.
     pub materials: &'a [Material],
     /// The camera.
     pub camera: Camera,
@@ -40,42 +40,42 @@ pub struct Scene<'a> {
     pub light: Light,
     /// Multiplies all light.
     pub exposure: f32,
-    /// Behind and below.
+    /// The background.
     pub backdrop: Backdrop,
-    /// In front.
+    /// An object in front of the subject.
     pub occluder: Option<Occluder>,
 }
 
-/// A view: its pixels and where the subject is.
-pub struct View {
+/// A rendered picture: its pixels and masks.
+pub struct Rendering {
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
     /// RGB, row by row.
     pub rgb: Vec<u8>,
-    /// For each pixel whether the subject is there (before anything covers it).
+    /// Whether each pixel shows the subject, before anything covers it.
     pub subject: Vec<bool>,
     /// Whether each pixel is covered by the occluder.
     pub covered: Vec<bool>,
-    /// The box of the head in pixels: left, top, right, bottom (it may lie outside of the picture).
+    /// The box of the head in pixels: left, top, right, bottom. It may be outside the picture.
     pub head: [f32; 4],
 }
 
 thread_local! {
-    /// The buffer of the last picture, to be used again: fresh memory costs as much as filling it.
+    /// The buffer of the last picture, reused because new memory costs as much as filling it.
     static BUFFER: RefCell<Buffer> = RefCell::default();
 }
 
 /// Draws `scene` as a picture of this size.
-pub fn draw(scene: Scene, width: usize, height: usize) -> View {
+pub fn draw(scene: Scene, width: usize, height: usize) -> Rendering {
     let shadows = Shadows::new(&scene.surface, scene.light.towards);
     let lens = Lens::new(&scene.camera, &scene.surface, width, height);
     let corners: Vec<Option<Corner>> =
         scene.surface.vertices.iter().map(|vertex| lens.corner(vertex.position)).collect();
     let mut buffer = BUFFER.take();
     buffer.clear(width, height);
-    rasterise(&scene, &lens, &corners, &mut buffer);
+    rasterize(&scene, &lens, &corners, &mut buffer);
     let behind = Behind::new(&scene, &lens, &Table::new(&scene, &shadows, lens.eye), width, height);
     let mut pixels = Pixels::new(&scene, &lens, &shadows, &corners, &behind);
     let view = finish(&mut pixels, &buffer, width, height);
@@ -83,16 +83,16 @@ pub fn draw(scene: Scene, width: usize, height: usize) -> View {
     view
 }
 
-/// Triangles and hairs of all parts, the nearest for each sample.
-fn rasterise(scene: &Scene, lens: &Lens, corners: &[Option<Corner>], buffer: &mut Buffer) {
+/// Rasterizes triangles and hairs of all components, the nearest for each sample.
+fn rasterize(scene: &Scene, lens: &Lens, corners: &[Option<Corner>], buffer: &mut Buffer) {
     let surface = &scene.surface;
-    // Triangles whose hairs may stick out: number, part and middle on the screen.
+    // Triangles with visible hairs: number, component and middle on the screen.
     let mut hairy = Vec::new();
-    for part in &surface.parts {
-        let length = hair(&scene.materials[part.material as usize]).0;
+    for component in &surface.components {
+        let length = hair(&scene.materials[component.material as usize]).0;
         let reach = if length > 0.06 { 0.55 } else { 0.36 };
-        let stands_off = length * samples(lens, part) > 0.8;
-        for index in part.triangles.0..part.triangles.1 {
+        let stands_off = length * samples(lens, component) > 0.8;
+        for index in component.triangles.0..component.triangles.1 {
             let triangle = surface.triangles[index];
             let [Some(a), Some(b), Some(c)] = triangle.map(|i| corners[i as usize]) else { continue };
             let area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
@@ -106,28 +106,28 @@ fn rasterise(scene: &Scene, lens: &Lens, corners: &[Option<Corner>], buffer: &mu
             let [na, nb, nc] = triangle.map(|i| &surface.vertices[i as usize]);
             let view = (lens.eye - na.position).unit();
             let least = smaller(smaller(na.normal.dot(view), nb.normal.dot(view)), nc.normal.dot(view));
-            // No hair hangs into the face.
-            let face = part.head && na.local.z > 0.4 && nb.local.z > 0.4 && nc.local.z > 0.4;
+            // The face stays free of hairs.
+            let face = component.head && na.local.z > 0.4 && nb.local.z > 0.4 && nc.local.z > 0.4;
             if least < if face { 0.2 } else { reach } {
                 let middle = [0, 1, 2].map(|k| (a[k] + b[k] + c[k]) * (1.0 / 3.0));
-                hairy.push((index, part, middle));
+                hairy.push((index, component, middle));
             }
         }
     }
-    for (index, part, [x, y, inverse]) in hairy {
-        let material = &scene.materials[part.material as usize];
+    for (index, component, [x, y, inverse]) in hairy {
+        let material = &scene.materials[component.material as usize];
         let (length, curls) = hair(material);
-        // Hairs that do not reach the nearest surface cannot be seen.
+        // Hairs that do not reach the nearest surface are invisible.
         if buffer.covers(x, y, inverse / larger(1.0 - 1.3 * length * inverse, 0.1)) {
             continue;
         }
         let fur = Fur {
             length,
-            width: 0.0128 * samples(lens, part),
+            width: 0.0128 * samples(lens, component),
             density: if length > 0.06 { 62.0 } else { 53.0 },
             stray: if curls { 1.6 } else { 0.8 },
             droop: if length > 0.06 { 1.0 } else { 0.25 },
-            seed: lattice(part.material.into(), part.triangles.0 as i32, 3, material.seed),
+            seed: lattice(component.material.into(), component.triangles.0 as i32, 3, material.seed),
         };
         let ends = surface.triangles[index].map(|i| {
             let vertex = &surface.vertices[i as usize];
@@ -137,7 +137,7 @@ fn rasterise(scene: &Scene, lens: &Lens, corners: &[Option<Corner>], buffer: &mu
     }
 }
 
-/// Length of a material's hairs, 0 without any, and whether they are curls.
+/// Returns the length of a material's hairs, 0 without any, and whether they are curls.
 fn hair(material: &Material) -> (f32, bool) {
     match material.finish {
         Finish::Fur(length) => (length, false),
@@ -146,12 +146,12 @@ fn hair(material: &Material) -> (f32, bool) {
     }
 }
 
-/// Samples for each unit of the scene where a part is.
-fn samples(lens: &Lens, part: &Part) -> f32 {
-    2.0 * lens.scale / larger((part.center - lens.eye).length(), 0.1)
+/// Returns the samples per unit of the scene at a component.
+fn samples(lens: &Lens, component: &Component) -> f32 {
+    2.0 * lens.scale / larger((component.center - lens.eye).length(), 0.1)
 }
 
-/// What is behind, at every second pixel: a lens that is sharp on the subject is not sharp there.
+/// The blurred background, at every second pixel.
 struct Behind {
     colors: Vec<V3>,
     // The same as bytes of the picture.
@@ -173,7 +173,7 @@ impl Behind {
         Self { colors, bytes, columns }
     }
 
-    /// The color at a pixel's center, between its four neighbors.
+    /// Returns the color at a pixel's center, between its four neighbors.
     fn at(&self, column: usize, row: usize) -> V3 {
         let share = |i: usize| if i.is_multiple_of(2) { 0.25 } else { 0.75 };
         let (s, t) = (share(column), share(row));
@@ -182,7 +182,7 @@ impl Behind {
         above[0].mix(above[1], s).mix(below[0].mix(below[1], s), t)
     }
 
-    /// The same as the bytes of a whole row of pixels; `blend` is scratch memory.
+    /// Writes the bytes of a whole row of pixels; `blend` is a scratch buffer.
     fn fill(&self, row: usize, blend: &mut Vec<u16>, line: &mut [u8]) {
         let wide = 3 * self.columns;
         let (above, below) = self.bytes[row / 2 * wide..][..2 * wide].split_at(wide);
@@ -204,8 +204,8 @@ impl Behind {
     }
 }
 
-/// Every pixel of a scene whose triangles have been drawn.
-fn finish(pixels: &mut Pixels, buffer: &Buffer, width: usize, height: usize) -> View {
+/// Shades every pixel of a rasterized scene.
+fn finish(pixels: &mut Pixels, buffer: &Buffer, width: usize, height: usize) -> Rendering {
     let scene = pixels.scene;
     let mut subject = vec![false; width * height];
     let cover = scene.occluder.map(|occluder| {
@@ -239,5 +239,5 @@ fn finish(pixels: &mut Pixels, buffer: &Buffer, width: usize, height: usize) -> 
             out.copy_from_slice(&display(color * scene.exposure));
         }
     }
-    View { width, height, rgb, subject, covered, head: pixels.lens.extent(&scene.surface, true) }
+    Rendering { width, height, rgb, subject, covered, head: pixels.lens.extent(&scene.surface, true) }
 }

@@ -1,9 +1,9 @@
-//! Something in front of the subject that covers an asked share of it.
+//! Draws an occluder: an object in front of the subject that covers a given share of it.
 
 use crate::render::math::{V3, flat_noise, sin_cos, smooth, v3};
 use crate::render::shade::Light;
 
-/// What stands in front.
+/// The shape of an occluder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// A palm with fingers that reaches in from one side.
@@ -14,22 +14,22 @@ pub enum Shape {
     Cloth,
 }
 
-/// Something in front of the subject.
+/// An object in front of the subject.
 #[derive(Clone, Copy, Debug)]
 pub struct Occluder {
-    /// What it is.
+    /// Its shape.
     pub shape: Shape,
     /// The share of the subject's pixels to cover, 0 to 1.
     pub fraction: f32,
-    /// The side from which it comes, in degrees: 0 from the right, 90 from above.
+    /// The direction from which it comes, in degrees: 0 from the right, 90 from above.
     pub side: f32,
     /// Its color, linear.
     pub color: V3,
-    /// Seed of its form.
+    /// Seed of its shape.
     pub seed: u32,
 }
 
-/// An occluder in its place on the screen.
+/// An occluder positioned on the screen.
 pub struct Placed {
     occluder: Occluder,
     center: (f32, f32),
@@ -39,7 +39,7 @@ pub struct Placed {
 }
 
 impl Occluder {
-    /// Pushes it in until it covers the asked share of `subject`.
+    /// Moves it in until it covers its share of `subject`.
     pub fn placed(&self, subject: &[bool], width: usize, height: usize) -> Placed {
         let pixels: Vec<(f32, f32)> = (0..subject.len())
             .filter(|&i| subject[i])
@@ -77,10 +77,10 @@ impl Occluder {
 }
 
 impl Placed {
-    /// Distance to the shape's edge in units of the subject's half-size, negative inside.
+    /// Returns the distance to the shape's edge in units of the subject's half-size, negative inside.
     fn distance(&self, x: f32, y: f32) -> f32 {
         let (dx, dy) = ((x - self.center.0) / self.size, (y - self.center.1) / self.size);
-        // u runs outwards, towards the side from which it comes; v along its edge.
+        // u points outwards, to the side from which it comes; v along its edge.
         let u = dx * self.way.0 + dy * self.way.1 - 1.0 + self.reach;
         let v = -dx * self.way.1 + dy * self.way.0;
         let wave = |scale: f32, at: f32| flat_noise(v * scale, at, self.occluder.seed);
@@ -110,13 +110,13 @@ impl Placed {
         }
     }
 
-    /// Whether it or its shadow may reach a pixel at most so many pixels away; certain only where it says no.
+    /// Returns whether it or its shadow may reach a pixel within `away` pixels; only `false` is certain.
     pub fn near(&self, x: f32, y: f32, away: f32) -> bool {
-        // What the shadow reaches, and 2.5 times the way: the wavy edge makes the distance change faster than that.
+        // The reach of the shadow, and 2.5 times the distance, because the distance changes faster at the wavy edge.
         self.distance(x, y) < 0.15 + 2.5 * (0.08 + away / self.size)
     }
 
-    /// Share of a pixel that is covered, and the color there.
+    /// Returns the covered share of a pixel, and the color there.
     pub fn at(&self, x: f32, y: f32, light: &Light) -> (f32, V3) {
         let d = self.distance(x, y);
         let share = 1.0 - smooth(-0.5, 0.5, d * self.size);
@@ -144,7 +144,7 @@ impl Placed {
         (share, self.occluder.color.scale(lit) * texture)
     }
 
-    /// How much light is left at a pixel beside it: its soft shadow.
+    /// Returns the share of light that remains at a pixel beside it, in its soft shadow.
     pub fn dim(&self, x: f32, y: f32) -> f32 {
         1.0 - 0.35 * (1.0 - smooth(-0.02, 0.14, self.distance(x - 0.05 * self.size, y - 0.06 * self.size)))
     }

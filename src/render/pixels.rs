@@ -1,7 +1,7 @@
-//! The color of a pixel: every part seen in it is shaded once.
+//! Computes the color of a pixel: every component in it is shaded once.
 //!
-//! A soft surface changes its light slowly, so that it is computed at the corners of triangles, where a pixel asks for
-//! it, and blended between them.
+//! A soft surface changes its light slowly, so its light is computed at the vertices of triangles, on demand, and
+//! interpolated between them.
 
 use crate::render::lens::Lens;
 use crate::render::light::Shadows;
@@ -13,25 +13,25 @@ use crate::render::{Behind, Scene};
 /// The light at a vertex.
 #[derive(Clone, Copy)]
 struct Lit {
-    // Ambient and key light that arrive; less than 0 where nobody has asked yet.
+    // Ambient and key light; less than 0 if not computed yet.
     open: f32,
     lit: f32,
-    // What a soft surface makes of it.
+    // The reflection by a soft surface.
     radiance: Radiance,
 }
 
-/// What the pixels of a scene are shaded from.
+/// The input for shading the pixels of a scene.
 pub struct Pixels<'a> {
     pub scene: &'a Scene<'a>,
     pub lens: &'a Lens,
     pub behind: &'a Behind,
     shadows: &'a Shadows,
     corners: &'a [Option<Corner>],
-    // The part of each triangle.
+    // The component of each triangle.
     owner: Vec<u16>,
-    // Whether each part is of the subject.
+    // Whether each component belongs to the subject.
     subject: Vec<bool>,
-    // The texture of each part.
+    // The texture of each component.
     grain: Vec<Grain>,
     // The light at each vertex.
     lit: Vec<Lit>,
@@ -47,35 +47,35 @@ impl<'a> Pixels<'a> {
     ) -> Self {
         let surface = &scene.surface;
         let mut owner = vec![0; surface.triangles.len()];
-        let mut grain = Vec::with_capacity(surface.parts.len());
-        for (index, part) in surface.parts.iter().enumerate() {
-            owner[part.triangles.0..part.triangles.1].fill(index as u16);
-            let pixel = (part.center - lens.eye).length() / lens.scale;
-            grain.push(scene.materials[part.material as usize].grain(pixel));
+        let mut grain = Vec::with_capacity(surface.components.len());
+        for (index, component) in surface.components.iter().enumerate() {
+            owner[component.triangles.0..component.triangles.1].fill(index as u16);
+            let pixel = (component.center - lens.eye).length() / lens.scale;
+            grain.push(scene.materials[component.material as usize].grain(pixel));
         }
         let lit = vec![Lit { open: -1.0, lit: 0.0, radiance: Radiance::default() }; surface.vertices.len()];
-        let subject = surface.parts.iter().map(|part| part.subject).collect();
+        let subject = surface.components.iter().map(|component| component.subject).collect();
         Self { scene, lens, behind, shadows, corners, owner, subject, grain, lit }
     }
 
-    /// Whether a sample shows the subject.
+    /// Returns whether a sample shows the subject.
     pub fn is_subject(&self, id: u32) -> bool {
-        id != NONE && self.subject[self.part(id) as usize]
+        id != NONE && self.subject[self.component(id) as usize]
     }
 
-    /// The part that a sample shows, or [`NONE`].
-    fn part(&self, id: u32) -> u32 {
+    /// Returns the component of a sample, or [`NONE`].
+    fn component(&self, id: u32) -> u32 {
         if id == NONE { NONE } else { self.owner[(id & !HAIR) as usize].into() }
     }
 
-    /// Color of one pixel, whose four samples show `ids`, without what covers it.
+    /// Returns the color of one pixel, whose four samples show `ids`, without an occluder.
     pub fn color(&mut self, ids: [u32; 4], column: usize, row: usize) -> V3 {
         if ids == [NONE; 4] {
             return self.behind.at(column, row);
         }
-        let parts = ids.map(|id| self.part(id));
+        let components = ids.map(|id| self.component(id));
         let hair = |i: usize| if ids[i] != NONE && ids[i] & HAIR != 0 { 0.25 } else { 0.0 };
-        if parts[1..] == [parts[0]; 3] {
+        if components[1..] == [components[0]; 3] {
             return self.shade(ids[0] & !HAIR, hair(0) + hair(1) + hair(2) + hair(3), column, row);
         }
         let mut done = [false; 4];
@@ -86,7 +86,7 @@ impl<'a> Pixels<'a> {
             }
             let (mut weight, mut hairs) = (0.0, 0.0);
             for j in i..4 {
-                if parts[j] == parts[i] {
+                if components[j] == components[i] {
                     done[j] = true;
                     weight += 0.25;
                     hairs += hair(j);
@@ -102,7 +102,7 @@ impl<'a> Pixels<'a> {
         sum
     }
 
-    /// Color of a triangle in a pixel.
+    /// Returns the color of a triangle in a pixel.
     fn shade(&mut self, triangle: u32, hair: f32, column: usize, row: usize) -> V3 {
         let (scene, own) = (self.scene, self.owner[triangle as usize] as usize);
         let surface = &scene.surface;
@@ -116,11 +116,11 @@ impl<'a> Pixels<'a> {
         let (dx, dy) = ((2 * column + 1) as f32 - a[0], (2 * row + 1) as f32 - a[1]);
         let u = larger((dx * (c[1] - a[1]) - dy * (c[0] - a[0])) * inverse, 0.0);
         let v = larger((dy * (b[0] - a[0]) - dx * (b[1] - a[1])) * inverse, 0.0);
-        // A pixel's center may lie outside of the triangle that covers one of its samples.
+        // A pixel's center may be outside the triangle that covers one of its samples.
         let sum = u + v;
         let (u, v, w) = if sum > 1.0 { (u / sum, v / sum, 0.0) } else { (u, v, 1.0 - sum) };
-        let part = &surface.parts[own];
-        let material = &scene.materials[part.material as usize];
+        let component = &surface.components[own];
+        let material = &scene.materials[component.material as usize];
         let (a, b, c) = (&surface.vertices[index[0]], &surface.vertices[index[1]], &surface.vertices[index[2]]);
         let local = a.local * w + b.local * u + c.local * v;
         for i in index {
@@ -144,12 +144,12 @@ impl<'a> Pixels<'a> {
         material.soft(local, hair, self.grain[own], radiance)
     }
 
-    /// The light at a vertex of part `own`.
+    /// Returns the light at a vertex of component `own`.
     fn light(&self, vertex: usize, own: usize) -> Lit {
         let scene = self.scene;
         let at = &scene.surface.vertices[vertex];
         let (open, lit) = self.shadows.on(at, own, scene.backdrop.table.map(|_| 0.0));
-        let material = &scene.materials[scene.surface.parts[own].material as usize];
+        let material = &scene.materials[scene.surface.components[own].material as usize];
         let point = Point { normal: at.normal, view: (self.lens.eye - at.position).unit(), open, lit };
         Lit { open, lit, radiance: material.radiance(&point, &scene.light) }
     }

@@ -1,13 +1,13 @@
-//! Triangles and hairs to a buffer of depths and triangle numbers, four samples for each pixel.
+//! Rasterizes triangles and hairs into a buffer of depths and triangle numbers, four samples per pixel.
 
 use crate::render::math::{V3, floor, larger, lattice, smaller, unit_of};
 
-/// No triangle.
+/// The number for no triangle.
 pub const NONE: u32 = u32::MAX;
-/// Set in a triangle number where a hair of that triangle covers the sample.
+/// The bit of a triangle number for a hair of that triangle.
 pub const HAIR: u32 = 1 << 31;
 
-/// How far a triangle reaches over its edge, in samples, so that no gap opens between two triangles.
+/// The overlap of triangles at their edges, in samples, so that no gap opens between two.
 const SLACK: f32 = 1e-3;
 
 /// A corner on the screen: x and y in samples, and one over its depth.
@@ -21,26 +21,26 @@ pub struct Buffer {
     /// Rows of samples.
     height: usize,
     // One over the depth (larger is nearer, 0 is empty) and the triangle, perhaps with HAIR, or NONE: side by side, so
-    // that one look at memory fetches both.
+    // that one memory access fetches both.
     samples: Vec<(f32, u32)>,
 }
 
 impl Buffer {
-    /// Makes it empty, for a picture of this size.
+    /// Clears it for a picture of this size.
     pub fn clear(&mut self, width: usize, height: usize) {
         (self.width, self.height) = (width * 2, height * 2);
         self.samples.clear();
         self.samples.resize(self.width * self.height, (0.0, NONE));
     }
 
-    /// Triangle, perhaps with [`HAIR`], or [`NONE`], of each of the four samples of every pixel of a row.
+    /// Returns the triangle, perhaps with [`HAIR`], or [`NONE`], of each of the four samples of every pixel of a row.
     pub fn pixels(&self, row: usize) -> impl Iterator<Item = [u32; 4]> {
         let (above, below) = self.samples[2 * row * self.width..][..2 * self.width].split_at(self.width);
         let pairs = above.chunks_exact(2).zip(below.chunks_exact(2));
         pairs.map(|(above, below)| [above[0].1, above[1].1, below[0].1, below[1].1])
     }
 
-    /// Whether something covers a position (in samples) that is nearer than `limit` (one over the depth).
+    /// Returns whether a position (in samples) is covered nearer than `limit` (one over the depth).
     pub fn covers(&self, x: f32, y: f32, limit: f32) -> bool {
         let (column, row) = (x as usize, y as usize);
         x >= 0.0
@@ -50,7 +50,7 @@ impl Buffer {
             && self.samples[row * self.width + column].0 > limit
     }
 
-    /// Draws a triangle where it is nearest, whichever way it turns.
+    /// Draws a triangle where it is nearest, front or back.
     pub fn triangle(&mut self, [a, b, c]: [Corner; 3], id: u32) {
         let area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
         if area.is_nan() || area.abs() <= 1e-6 {
@@ -63,15 +63,15 @@ impl Buffer {
         }
         let (left, last) = (x0 as f32, (x1 - x0) as f32);
         let inverse = 1.0 / area;
-        // Weights of b and c, and with them the depth, are linear over the screen: `by_x` and `by_y` for each sample.
+        // The weights of b and c, and with them the depth, are linear over the screen: `by_x` and `by_y` per sample.
         let (u_by_x, u_by_y) = ((c[1] - a[1]) * inverse, (a[0] - c[0]) * inverse);
         let (v_by_x, v_by_y) = ((a[1] - b[1]) * inverse, (b[0] - a[0]) * inverse);
         let (db, dc) = (b[2] - a[2], c[2] - a[2]);
         let z_by_x = u_by_x * db + v_by_x * dc;
         let (px, py) = (left + 0.5 - a[0], y0 as f32 + 0.5 - a[1]);
         let (u, v) = (px * u_by_x + py * u_by_y, px * v_by_x + py * v_by_y);
-        // Where in the first row each edge crosses, and how far it moves with each row. An edge whose inside lies to
-        // the right bounds from below, one whose inside lies to the left bounds from above, a level one does neither.
+        // The position of each edge in the first row, and its change per row. An edge with its inside on the right is
+        // a lower bound, one with its inside on the left an upper bound, a horizontal one neither.
         let (mut low, mut high) = ([(0.0, 0.0); 3], [(last, 0.0); 3]);
         let edges = [(u, u_by_x, u_by_y), (v, v_by_x, v_by_y), (1.0 - u - v, -u_by_x - v_by_x, -u_by_y - v_by_y)];
         for (i, (at, by_x, by_y)) in edges.into_iter().enumerate() {
@@ -102,7 +102,7 @@ impl Buffer {
         }
     }
 
-    /// Grows hairs out of one triangle: `density` per unit of its longest side, `length` long.
+    /// Draws hairs on one triangle: `density` per unit of its longest side, `length` long.
     pub fn hairs(&mut self, id: u32, corners: [(V3, V3); 3], fur: &Fur, project: &impl Fn(V3) -> Option<Corner>) {
         let [a, b, c] = corners;
         let longest = (b.0 - a.0).length().max((c.0 - a.0).length()).max((c.0 - b.0).length());
@@ -146,7 +146,7 @@ impl Buffer {
         let inverse = 1.0 / along.1;
         let reach = half * (dx * dx + dy * dy).sqrt() / length;
         let (step, stride) = if steep { (self.width, 1) } else { (1, self.width) };
-        // Both sides and the depth at the first step, and how they change with each: sides in 65536ths of a sample.
+        // Both sides and the depth at the first step, and their change per step: sides in 65536ths of a sample.
         let t = (first as f32 + 0.5 - along.0) * inverse;
         let fixed = |x: f32| (x * 65536.0) as i32;
         let side = |way: f32| {
@@ -169,19 +169,19 @@ impl Buffer {
     }
 }
 
-/// First and last sample center between the least and the greatest of three coordinates.
+/// Returns the first and last sample center between the least and the greatest of three coordinates.
 fn samples(a: f32, b: f32, c: f32, limit: usize) -> (i32, i32) {
     between(a.min(b).min(c), a.max(b).max(c), limit)
 }
 
-/// First and last sample center from `low` to `high`; the last is before the first if there is none.
+/// Returns the first and last sample center from `low` to `high`; the last is before the first if there is none.
 fn between(low: f32, high: f32, limit: usize) -> (i32, i32) {
     let first = (low + 0.5).max(0.0) as i32;
     let last = (high + 0.5).min(limit as f32) - 1.0;
     if last < 0.0 { (1, 0) } else { (first, last as i32) }
 }
 
-/// The hairs of one part.
+/// The hairs of one component.
 pub struct Fur {
     /// Length in the scene.
     pub length: f32,
@@ -189,11 +189,11 @@ pub struct Fur {
     pub width: f32,
     /// Hairs per unit of a triangle's longest side.
     pub density: f32,
-    /// How much directions differ.
+    /// Variation of their direction.
     pub stray: f32,
-    /// How much hairs hang down.
+    /// Droop of the hairs.
     pub droop: f32,
-    /// Seed of this part's hairs.
+    /// Seed of the hairs.
     pub seed: u32,
 }
 
@@ -210,7 +210,7 @@ mod tests {
         buffer
     }
 
-    /// Which triangle covers each sample, by the definition: inside or on all three edges.
+    /// Returns the triangle of each sample by the definition: inside or on all three edges.
     fn inside([a, b, c]: [Corner; 3], x: f32, y: f32) -> bool {
         let side = |p: Corner, q: Corner| (q[0] - p[0]) * (y - p[1]) - (q[1] - p[1]) * (x - p[0]);
         let sides = [side(a, b), side(b, c), side(c, a)];

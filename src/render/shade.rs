@@ -1,8 +1,8 @@
-//! What a surface is made of, and the color it has under the light.
+//! Shades surfaces: the color of a material under the light.
 
 use crate::render::math::{V3, cells, floor, larger, mix, noise, sin_cos, smooth, v3};
 
-/// Where the second color goes; coordinates are those of the part's unit sphere.
+/// The layout of the second color, in coordinates of the component's unit sphere.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Paint {
     /// Nowhere.
@@ -11,19 +11,19 @@ pub enum Paint {
     Full,
     /// An ellipse in front: center (x, y), half-width and half-height.
     Oval(f32, f32, f32, f32),
-    /// The same twice, mirrored at x = 0.
+    /// Two ellipses, mirrored at x = 0.
     Ovals(f32, f32, f32, f32),
     /// Above this height.
     Above(f32),
     /// Below this height.
     Below(f32),
-    /// Bands along y, so many for each unit of length.
+    /// Bands along y, with this number per unit of length.
     Stripes(f32),
-    /// Round spots, so many for each unit of length.
+    /// Round spots, with this number per unit of length.
     Spots(f32),
-    /// Irregular patches, so many for each unit of length.
+    /// Irregular patches, with this number per unit of length.
     Patches(f32),
-    /// Bands along the part, so many from pole to pole.
+    /// Bands along the component, with this number from pole to pole.
     Bands(f32),
     /// A button's thread cross or an eye's pupil: a disc of this radius in front.
     Disc(f32),
@@ -31,7 +31,7 @@ pub enum Paint {
     Square(f32, f32, f32),
 }
 
-/// How a surface takes the light.
+/// The reflection of light by a surface.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Finish {
     /// Fur with hairs of this length.
@@ -46,7 +46,7 @@ pub enum Finish {
     Gloss,
 }
 
-/// A stitched mouth in front: height of the corners, width of each arc; `open` leaves out the middle line.
+/// A stitched mouth in front.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mouth {
     /// Height.
@@ -59,20 +59,20 @@ pub struct Mouth {
     pub smile: bool,
 }
 
-/// What a part is made of.
+/// The material of a component.
 #[derive(Clone, Copy, Debug)]
 pub struct Material {
     /// First color, linear.
     pub color: V3,
     /// Second color, linear.
     pub second: V3,
-    /// Where the second color goes.
+    /// Layout of the second color.
     pub paint: Paint,
-    /// How it takes the light.
+    /// Reflection of light.
     pub finish: Finish,
     /// Stitched mouth.
     pub mouth: Option<Mouth>,
-    /// Size of the part, so that texture has the same grain on all parts.
+    /// Size of the component, so that all textures have the same grain.
     pub size: V3,
     /// Seed of its texture.
     pub seed: u32,
@@ -91,7 +91,7 @@ pub struct Light {
     pub floor: V3,
 }
 
-/// The light that a point of a surface gets and the directions that matter.
+/// The light at a point of a surface, and its directions.
 pub struct Point {
     /// Unit normal.
     pub normal: V3,
@@ -103,21 +103,21 @@ pub struct Point {
     pub lit: f32,
 }
 
-/// What a point of a soft surface sends to the camera: `of_albedo` times its color, and `always` whatever its color.
+/// The light from a point of a soft surface to the camera: `of_albedo` times its color, plus `always`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Radiance {
-    /// For each unit of albedo.
+    /// Per unit of albedo.
     pub of_albedo: V3,
     /// Added to that.
     pub always: V3,
 }
 
-/// The texture of a material as it looks from some distance.
+/// The texture of a material at some distance.
 #[derive(Clone, Copy, Debug)]
 pub enum Grain {
     /// Hairs that lie downwards.
     Strands {
-        /// Strands for each unit of length across.
+        /// Strands per unit of length across.
         fine: f32,
         /// The same along, relative to across.
         down: f32,
@@ -126,16 +126,16 @@ pub enum Grain {
         /// Contrast of tufts of them.
         tuft: f32,
     },
-    /// Small curls; from 1 to 0 where they are too small to be seen.
+    /// Small curls: 1, or less down to 0 if they are too small to be visible.
     Curls(f32),
-    /// Yarn; from 1 to 0 likewise.
+    /// Yarn: 1, or less down to 0 likewise.
     Weave(f32),
     /// Smooth.
     Felt,
 }
 
 impl Material {
-    /// Its texture where a pixel is so many units of the scene wide: what is thinner than a pixel fades.
+    /// Returns the texture for pixels this many units of the scene wide; details thinner than a pixel fade.
     pub fn grain(&self, pixel: f32) -> Grain {
         match self.finish {
             Finish::Fur(length) => {
@@ -151,7 +151,7 @@ impl Material {
         }
     }
 
-    /// What `point` of this material, not being glossy, sends to the camera under `light`.
+    /// Returns the light from `point` of this material, which is not glossy, to the camera under `light`.
     pub fn radiance(&self, point: &Point, light: &Light) -> Radiance {
         let (wrap, sheen) = match self.finish {
             Finish::Fur(_) => (0.45, 0.55),
@@ -161,7 +161,7 @@ impl Material {
         };
         let facing = point.normal.dot(point.view).clamp(0.0, 1.0);
         let diffuse = larger((point.normal.dot(light.towards) + wrap) / (1.0 + wrap), 0.0) * point.lit;
-        // Light that grazes soft fibres comes out again at the edge, a part of it without their color.
+        // Light that grazes soft fibers leaves again at the edge, a part of it without their color.
         let soft = (1.0 - facing) * (1.0 - facing) * sheen;
         let glow = light.sky * (soft * point.open * 0.5) + light.key * (soft * diffuse);
         Radiance {
@@ -170,7 +170,8 @@ impl Material {
         }
     }
 
-    /// The color of a point at `local` of this material, not being glossy; `hair` of it are hairs that stand off.
+    /// Returns the color of a point at `local` of this material, which is not glossy; the share `hair` is hairs that
+    /// stand off.
     pub fn soft(&self, local: V3, hair: f32, grain: Grain, radiance: Radiance) -> V3 {
         let rest = local.scale(self.size);
         let grain = match grain {
@@ -187,7 +188,7 @@ impl Material {
         albedo.scale(radiance.of_albedo) + radiance.always
     }
 
-    /// The color of a `point` at `local` of this material, being glossy, under `light`.
+    /// Returns the color of a `point` at `local` of this material, which is glossy, under `light`.
     pub fn gloss(&self, local: V3, point: &Point, light: &Light) -> V3 {
         let albedo = self.albedo(local, local.scale(self.size));
         let half = (light.towards + point.view).unit();
@@ -200,18 +201,18 @@ impl Material {
         albedo.scale(diffuse) + light.key * (1.3 * h64 * h8 * point.lit) + light.sky * (0.25 * rim3 + 0.02)
     }
 
-    /// Light from above and below.
+    /// Returns the light from above and below.
     fn ambient(&self, point: &Point, light: &Light) -> V3 {
         light.floor.mix(light.sky, 0.5 + 0.5 * point.normal.y) * point.open
     }
 
-    /// The color at a point before light.
+    /// Returns the albedo at a point.
     fn albedo(&self, local: V3, rest: V3) -> V3 {
         let share = self.share(local, rest);
         if share > 0.0 { self.color.mix(self.second, share) } else { self.color }
     }
 
-    /// How much of the second color is at a point.
+    /// Returns the share of the second color at a point.
     fn share(&self, local: V3, rest: V3) -> f32 {
         let inside = |x: f32, y: f32, a: f32, b: f32| {
             let (u, v) = ((local.x - x) / a, (local.y - y) / b);
@@ -252,7 +253,7 @@ impl Material {
         }
     }
 
-    /// Darkens where the mouth and the edges of a sewn patch are stitched.
+    /// Darkens the stitches of the mouth and of a sewn patch.
     fn stitch(&self, albedo: V3, local: V3) -> V3 {
         let mut dark = 0.0f32;
         if let Some(mouth) = self.mouth
@@ -280,7 +281,7 @@ impl Material {
         if dark > 0.0 { albedo.mix(v3(0.012, 0.009, 0.008), 0.9 * dark) } else { albedo }
     }
 
-    /// Brightness of small curls: the contour lines of noise are loops.
+    /// Returns the brightness of small curls: the contour lines of noise are loops.
     fn curls(&self, rest: V3, fade: f32) -> f32 {
         let a = noise(rest * 7.5, self.seed);
         let b = if fade > 0.0 { noise(rest * 20.0, self.seed ^ 3) * fade } else { 0.0 };
@@ -288,7 +289,7 @@ impl Material {
         0.13 * loops * (0.35 + 0.65 * fade) + 0.16 * b + 0.12 * a
     }
 
-    /// Brightness of yarn.
+    /// Returns the brightness of yarn.
     fn weave(&self, rest: V3, fade: f32) -> f32 {
         let wave = |t: f32| {
             let t = t - floor(t) - 0.5;

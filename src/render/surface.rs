@@ -1,30 +1,30 @@
-//! Closed, rounded surfaces: what a plush toy is sewn from.
+//! Builds closed, rounded surfaces of triangles, such as the components of a plush toy.
 
 use crate::render::math::{Basis, V3, lattice, noise, sin_cos, unit_of, v3};
 
-/// A corner of a triangle.
+/// A vertex of the triangles.
 #[derive(Clone, Copy, Debug)]
 pub struct Vertex {
     /// Position in the scene.
     pub position: V3,
     /// Unit normal, outwards.
     pub normal: V3,
-    /// Position on the part's own unit sphere: what patterns are drawn by.
+    /// Position on the component's own unit sphere, for patterns.
     pub local: V3,
 }
 
-/// One part of a scene: a range of triangles of one material, and the ellipsoid that stands for it in shadows.
+/// A component of a surface: a range of triangles of one material, and the ellipsoid that replaces it in shadows.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct Component {
     /// Index into the scene's materials.
     pub material: u16,
-    /// First vertex and the one past the last.
+    /// First vertex and one past the last.
     pub vertices: (usize, usize),
-    /// First triangle and the one past the last.
+    /// First triangle and one past the last.
     pub triangles: (usize, usize),
-    /// Whether it belongs to the head (the box of a head-only view).
+    /// Whether it belongs to the head, for the box of a head-only view.
     pub head: bool,
-    /// Whether it is part of the subject (not of the clutter around it).
+    /// Whether it is part of the subject, not of the clutter.
     pub subject: bool,
     /// Center of the ellipsoid.
     pub center: V3,
@@ -32,11 +32,11 @@ pub struct Part {
     pub axes: Basis,
     /// Half-lengths of the axes.
     pub radii: V3,
-    /// Whether it throws shadows.
+    /// Whether it casts shadows.
     pub shades: bool,
 }
 
-/// How an ellipsoid is bent out of shape, all zero for none.
+/// The deformation of an ellipsoid; all zero for none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bend {
     /// Widens towards +y (negative: towards -y).
@@ -55,9 +55,9 @@ pub struct Bend {
     pub point: f32,
 }
 
-/// Where a part stands and what it is made of.
+/// The settings of a component.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct ComponentOptions {
     /// Index into the scene's materials.
     pub material: u16,
     /// Rings of triangles from pole to pole.
@@ -68,36 +68,42 @@ pub struct Place {
     pub seed: u32,
 }
 
-/// Triangles under construction.
+/// Triangles and their components, built step by step.
 #[derive(Clone, Debug, Default)]
 pub struct Surface {
-    /// The corners.
+    /// The vertices.
     pub vertices: Vec<Vertex>,
-    /// Corners of each triangle, counter-clockwise from outside.
+    /// Vertices of each triangle, counter-clockwise from outside.
     pub triangles: Vec<[u32; 3]>,
-    /// The parts, in the order in which they were added.
-    pub parts: Vec<Part>,
-    /// Whether parts now added are the subject.
+    /// The components, in the order in which they were added.
+    pub components: Vec<Component>,
+    /// Whether components added from now on belong to the subject.
     pub subject: bool,
 }
 
 impl Surface {
-    /// An ellipsoid (or what `bend` makes of it) at `center`, its axes turned by `axes`.
-    pub fn ellipsoid(&mut self, place: Place, center: V3, axes: Basis, radii: V3, bend: Bend) {
-        let rings = place.detail.max(4);
+    /// Adds an ellipsoid at `center`, deformed by `bend`, with its axes turned by `axes`.
+    pub fn ellipsoid(&mut self, options: ComponentOptions, center: V3, axes: Basis, radii: V3, bend: Bend) {
+        let rings = options.detail.max(4);
         let around = rings + rings / 2;
         let circle: Vec<(f32, f32)> = (0..around).map(|i| sin_cos(360.0 * i as f32 / around as f32)).collect();
         let heights: Vec<(f32, f32)> = (0..=rings).map(|i| sin_cos(180.0 * i as f32 / rings as f32)).collect();
-        self.grid(place, rings, around, (center, axes, radii), |i, j| {
+        self.grid(options, rings, around, (center, axes, radii), |i, j| {
             let (s, c) = heights[i];
             let local = v3(circle[j].0 * s, c, circle[j].1 * s);
-            (axes.apply(bent(local, bend, place.seed).scale(radii)) + center, local)
+            (axes.apply(bent(local, bend, options.seed).scale(radii)) + center, local)
         });
     }
 
-    /// A sausage along a path: `radius(t)` around `path(t)` for t from 0 to 1, `flat` times as thick as wide.
-    pub fn tube(&mut self, place: Place, flat: f32, path: impl Fn(f32) -> V3, radius: impl Fn(f32) -> f32) {
-        let rings = place.detail.max(4);
+    /// Adds a sausage along a path: `radius(t)` around `path(t)` for t from 0 to 1, `flat` times as thick as wide.
+    pub fn tube(
+        &mut self,
+        options: ComponentOptions,
+        flat: f32,
+        path: impl Fn(f32) -> V3,
+        radius: impl Fn(f32) -> f32,
+    ) {
+        let rings = options.detail.max(4);
         let around = (rings * 3 / 4).max(6);
         let circle: Vec<(f32, f32)> = (0..around).map(|i| sin_cos(360.0 * i as f32 / around as f32)).collect();
         let (start, middle, end) = (path(0.0), path(0.5), path(1.0));
@@ -109,7 +115,7 @@ impl Surface {
         let proxy = (center, axes, v3(wide, 0.5 * (end - start).length(), wide * flat));
         let frames: Vec<(V3, Basis, f32)> = (0..=rings)
             .map(|i| {
-                // Rings stand closer at the two rounded ends.
+                // Rings are denser at the two rounded ends.
                 let (_, c) = sin_cos(180.0 * i as f32 / rings as f32);
                 let t = 0.5 - 0.5 * c;
                 let h = 1.0 / 64.0;
@@ -117,7 +123,7 @@ impl Surface {
                 (path(t), Basis::along(ahead), radius(t))
             })
             .collect();
-        self.grid(place, rings, around, proxy, |i, j| {
+        self.grid(options, rings, around, proxy, |i, j| {
             let (at, frame, r) = frames[i];
             let (s, c) = circle[j];
             let y = 1.0 - 2.0 * i as f32 / rings as f32;
@@ -126,10 +132,10 @@ impl Surface {
         });
     }
 
-    /// A ring (torus) in the plane of `axes.x` and `axes.z`; `shape(degrees)` gives its radius, height and thickness.
-    pub fn ring(&mut self, place: Place, center: V3, axes: Basis, shape: impl Fn(f32) -> (f32, f32, f32)) {
-        let around = place.detail.max(8) * 2;
-        let across = (place.detail / 2).max(5);
+    /// Adds a torus in the plane of `axes.x` and `axes.z`; `shape(degrees)` gives its radius, height and thickness.
+    pub fn ring(&mut self, options: ComponentOptions, center: V3, axes: Basis, shape: impl Fn(f32) -> (f32, f32, f32)) {
+        let around = options.detail.max(8) * 2;
+        let across = (options.detail / 2).max(5);
         let (first, first_triangle) = (self.vertices.len(), self.triangles.len());
         let mut wide = 0.0f32;
         for i in 0..around {
@@ -153,13 +159,13 @@ impl Surface {
             }
         }
         let radii = v3(wide, shape(0.0).2, wide);
-        self.finish(place, (first, first_triangle), (center, axes, radii), false);
+        self.finish(options, (first, first_triangle), (center, axes, radii), false);
     }
 
-    /// A grid of points from pole to pole, closed around.
+    /// Adds a grid of vertices from pole to pole, closed around.
     fn grid(
         &mut self,
-        place: Place,
+        options: ComponentOptions,
         rings: usize,
         around: usize,
         proxy: (V3, Basis, V3),
@@ -195,11 +201,17 @@ impl Surface {
                 }
             }
         }
-        self.finish(place, (first, first_triangle), proxy, true);
+        self.finish(options, (first, first_triangle), proxy, true);
     }
 
-    /// Computes normals, makes sure that triangles face outwards, and records the part.
-    fn finish(&mut self, place: Place, (first, first_triangle): (usize, usize), proxy: (V3, Basis, V3), shades: bool) {
+    /// Computes normals, orients triangles outwards, and records the component.
+    fn finish(
+        &mut self,
+        options: ComponentOptions,
+        (first, first_triangle): (usize, usize),
+        proxy: (V3, Basis, V3),
+        shades: bool,
+    ) {
         let mut sum = 0.0f32;
         for triangle in &self.triangles[first_triangle..] {
             let [a, b, c] = triangle.map(|i| self.vertices[i as usize].position - proxy.0);
@@ -221,11 +233,11 @@ impl Surface {
         for vertex in &mut self.vertices[first..] {
             vertex.normal = vertex.normal.unit();
         }
-        self.parts.push(Part {
-            material: place.material,
+        self.components.push(Component {
+            material: options.material,
             vertices: (first, self.vertices.len()),
             triangles: (first_triangle, self.triangles.len()),
-            head: place.head,
+            head: options.head,
             subject: self.subject,
             center: proxy.0,
             axes: proxy.1,
@@ -234,12 +246,12 @@ impl Surface {
         });
     }
 
-    /// Lowest and highest corner of the subject's bounding box.
+    /// Returns the lowest and the highest corner of the subject's bounding box.
     pub fn bounds(&self) -> (V3, V3) {
         let mut low = V3::splat(f32::MAX);
         let mut high = V3::splat(f32::MIN);
-        for part in self.parts.iter().filter(|part| part.subject) {
-            for vertex in &self.vertices[part.vertices.0..part.vertices.1] {
+        for component in self.components.iter().filter(|component| component.subject) {
+            for vertex in &self.vertices[component.vertices.0..component.vertices.1] {
                 let p = vertex.position;
                 low = v3(low.x.min(p.x), low.y.min(p.y), low.z.min(p.z));
                 high = v3(high.x.max(p.x), high.y.max(p.y), high.z.max(p.z));
@@ -254,9 +266,9 @@ impl Surface {
             vertex.position = by.apply(vertex.position);
             vertex.normal = by.apply(vertex.normal);
         }
-        for part in &mut self.parts {
-            part.center = by.apply(part.center);
-            part.axes = by.times(part.axes);
+        for component in &mut self.components {
+            component.center = by.apply(component.center);
+            component.axes = by.times(component.axes);
         }
     }
 
@@ -265,13 +277,13 @@ impl Surface {
         for vertex in &mut self.vertices {
             vertex.position = vertex.position + by;
         }
-        for part in &mut self.parts {
-            part.center = part.center + by;
+        for component in &mut self.components {
+            component.center = component.center + by;
         }
     }
 }
 
-/// A point of the unit sphere after bending.
+/// Returns a point of the unit sphere after deformation.
 fn bent(local: V3, bend: Bend, seed: u32) -> V3 {
     let mut p = local;
     if bend.boxy > 0.0 {
@@ -286,7 +298,7 @@ fn bent(local: V3, bend: Bend, seed: u32) -> V3 {
     let y = p.y;
     let mut widen = 1.0 + bend.taper * y;
     if bend.point > 0.0 {
-        // A cone narrows evenly from the bottom to the tip, where a sphere would be round.
+        // A cone narrows linearly from the bottom to the tip, where a sphere would be round.
         let round = (1.0 - (y * y).min(1.0)).max(1e-3).sqrt();
         let cone = (0.5 - 0.5 * y.clamp(-1.0, 1.0)) * 1.1 * (1.0 - smooth_bottom(y));
         widen *= 1.0 + bend.point * (cone / round - 1.0);

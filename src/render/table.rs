@@ -1,4 +1,4 @@
-//! The table under the subject, with the shadows that fall on it.
+//! Draws the table under the subject, with the shadows on it.
 
 use crate::render::Scene;
 use crate::render::light::Shadows;
@@ -7,9 +7,9 @@ use crate::render::math::{V3, floor, smooth, v3};
 /// Shadows on the table, on a coarse grid.
 pub struct Table {
     light: Vec<(f32, f32)>,
-    // Shares of sky and key light in the brightness where no shadow falls.
+    // Shares of sky and key light in the brightness without shadow.
     shares: (V3, V3),
-    // The eye as the room sees it.
+    // The eye in the coordinates of the room.
     from: V3,
 }
 
@@ -30,11 +30,11 @@ impl Table {
         }
         let (sky, key) = (scene.light.sky, scene.light.key * scene.light.towards.y.max(0.1));
         let full = sky + key;
-        let share = |part: V3| v3(part.x / full.x, part.y / full.y, part.z / full.z);
+        let share = |component: V3| v3(component.x / full.x, component.y / full.y, component.z / full.z);
         Self { light, shares: (share(sky), share(key)), from: scene.backdrop.room.back(eye) }
     }
 
-    /// Color of the backdrop along a ray.
+    /// Returns the color of the backdrop along a ray.
     pub fn behind(&self, scene: &Scene, eye: V3, way: V3) -> V3 {
         let hit = scene.backdrop.hit(eye, self.from, way);
         let Some(p) = hit.table else { return hit.color };
