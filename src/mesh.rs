@@ -1,7 +1,7 @@
-//! STL files (binary, ASCII) become triangles.
+//! Reads triangles from STL files, binary or ASCII.
 //!
-//! Nothing is believed of the file's name or of its first word: programs write `solid` at the head of binary files too.
-//! Normals are computed from the corners, for those in files are often zero or wrong.
+//! The format is detected by the content, not by the file name or the first word, because programs write `solid` into
+//! binary files, too. Normals are computed from the corners, because those in files are often zero or wrong.
 //!
 //! ```
 //! use plushie_search::mesh::Mesh;
@@ -22,17 +22,17 @@ use crate::error::{Error, Result};
 
 /// The most triangles of a mesh.
 pub const MAX_TRIANGLES: usize = 5_000_000;
-/// The largest file, in bytes: that many triangles as ASCII.
+/// The largest file, in bytes: that of the most triangles as ASCII.
 const MAX_FILE: u64 = 1 << 30;
-/// Bytes of header and count in a binary file.
+/// The length of header and count in a binary file, in bytes.
 const HEAD: usize = 84;
-/// Bytes of a triangle in a binary file: normal, three corners, two more.
+/// The length of a triangle in a binary file, in bytes: normal, three corners, two more.
 const TRIANGLE: usize = 50;
 
 /// Positions of the three corners of a triangle, counter-clockwise from outside.
 pub type Triangle = [[f32; 3]; 3];
 
-/// Triangles.
+/// A triangle mesh.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mesh {
     triangles: Vec<Triangle>,
@@ -42,22 +42,25 @@ impl Mesh {
     /// Reads an STL file.
     ///
     /// # Errors
-    /// A file that cannot be read, and those of [`Mesh::from_bytes`].
+    /// [`Error::Io`] if the file cannot be read, and those of [`Mesh::from_bytes`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let size = fs::metadata(path).map_err(Error::io(path))?.len();
         if size > MAX_FILE {
-            return Err(Error::mesh(path.display(), format!("{size} bytes: an STL file may have at most {MAX_FILE}")));
+            return Err(Error::mesh(
+                path.display(),
+                format!("the file has {size} bytes: reduce the mesh to at most {MAX_FILE}"),
+            ));
         }
         let mut bytes = Vec::new();
         File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes)).map_err(Error::io(path))?;
         Self::from_bytes(&path.display().to_string(), &bytes)
     }
 
-    /// The triangles of an STL file called `name`.
+    /// Parses the STL file `bytes`, named `name` in errors.
     ///
     /// # Errors
-    /// [`Error::Mesh`] for what is not STL, is truncated, holds no triangle or more than [`MAX_TRIANGLES`], or has
+    /// [`Error::Mesh`] if it is not STL, is truncated, holds no triangle or more than [`MAX_TRIANGLES`], or has
     /// coordinates that are not finite.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
         let triangles = if is_ascii(bytes) { ascii(bytes) } else { binary(bytes) };
@@ -72,15 +75,15 @@ impl Mesh {
         Ok(Self { triangles })
     }
 
-    /// The triangles, in the order of the file; never empty.
+    /// Returns the triangles, in the order of the file; never empty.
     pub fn triangles(&self) -> &[Triangle] {
         &self.triangles
     }
 
-    /// The unit normal of triangle `i`, zero if its corners lie on one line.
+    /// Returns the unit normal of triangle `i`, zero if its corners lie on one line.
     ///
     /// # Panics
-    /// If there is no such triangle.
+    /// If `i` is out of range.
     pub fn normal(&self, i: usize) -> [f32; 3] {
         let [a, b, c] = self.triangles[i].map(|corner| corner.map(f64::from));
         let minus = |p: [f64; 3], q: [f64; 3]| [p[0] - q[0], p[1] - q[1], p[2] - q[2]];
@@ -90,7 +93,7 @@ impl Mesh {
         if length > 0.0 { n.map(|x| (x / length) as f32) } else { [0.0; 3] }
     }
 
-    /// Lowest and highest corner of the bounding box.
+    /// Returns the lowest and the highest corner of the bounding box.
     pub fn bounds(&self) -> ([f32; 3], [f32; 3]) {
         let mut bounds = ([f32::MAX; 3], [f32::MIN; 3]);
         for corner in self.triangles.as_flattened() {
@@ -103,7 +106,8 @@ impl Mesh {
     }
 }
 
-/// Whether this is text: it starts with `solid`, goes on like ASCII STL, and has not just the length of a binary file.
+/// Returns whether the file is ASCII: it starts with `solid`, continues like ASCII STL, and does not have the length
+/// of a binary file.
 fn is_ascii(bytes: &[u8]) -> bool {
     let text = without_mark(bytes).trim_ascii_start();
     let solid = text.len() >= 5 && text[..5].eq_ignore_ascii_case(b"solid");
@@ -112,13 +116,13 @@ fn is_ascii(bytes: &[u8]) -> bool {
     solid && (holds(b"facet") || holds(b"endsolid")) && announced(bytes) != Some(bytes.len() as u64)
 }
 
-/// The length that the count of a binary file announces.
+/// Returns the length of a binary file by its count of triangles.
 fn announced(bytes: &[u8]) -> Option<u64> {
     let count = bytes.get(80..HEAD)?;
     Some(HEAD as u64 + TRIANGLE as u64 * u64::from(u32::from_le_bytes(count.try_into().ok()?)))
 }
 
-/// The bytes after a UTF-8 byte order mark.
+/// Returns the bytes after a UTF-8 byte order mark.
 fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }

@@ -1,8 +1,18 @@
-//! Rows of unit vectors, checked when they are made: the only form in which vectors travel.
+//! Holds rows of unit vectors, validated and normalized when they are made. All vectors of the crate have this form.
 
 use crate::error::{Error, Result};
 
-/// `len` rows of `dim` floats in C order, each of Euclidean length 1.
+/// `len` rows of `dim` float32 values in C order, each of Euclidean length 1.
+///
+/// ```
+/// use plushie_search::vectors::Vectors;
+///
+/// let vectors = Vectors::normalize(2, vec![3.0, 4.0, 0.0, -2.0])?;
+/// assert_eq!((vectors.len(), vectors.dim()), (2, 2));
+/// assert_eq!(vectors.row(0), [0.6, 0.8]);
+/// assert!(Vectors::normalize(2, vec![0.0, 0.0]).is_err());
+/// # Ok::<(), plushie_search::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vectors {
     dim: usize,
@@ -10,7 +20,7 @@ pub struct Vectors {
 }
 
 impl Vectors {
-    /// No rows yet.
+    /// Makes an empty list of vectors of dimension `dim`.
     pub fn new(dim: usize) -> Self {
         Self { dim, data: Vec::new() }
     }
@@ -18,30 +28,30 @@ impl Vectors {
     /// Scales each row of `data` to length 1.
     ///
     /// # Errors
-    /// [`Error::Argument`] when `data` is not whole rows, or a row has NaN, infinity or no length.
+    /// [`Error::Argument`] if `data` is not whole rows of `dim`, or a row is zero or has NaN or infinite values.
     pub fn normalize(dim: usize, data: Vec<f32>) -> Result<Self> {
         Self::normalize_named(dim, data, |row| format!("vector {row}"))
     }
 
-    /// As [`Vectors::normalize`], where `name` is what errors call a row.
+    /// Normalizes like [`Vectors::normalize`]; `name` gives the name of a row in errors.
     ///
     /// # Errors
     /// Those of [`Vectors::normalize`].
     pub fn normalize_named(dim: usize, mut data: Vec<f32>, name: impl Fn(usize) -> String) -> Result<Self> {
         if dim == 0 {
-            return Err(Error::argument("vectors have at least one number, and these have none"));
+            return Err(Error::argument("the dimension of the vectors is 0: give at least one number each"));
         }
         if !data.len().is_multiple_of(dim) {
-            return Err(Error::argument(format!("{} numbers are not rows of {dim}", data.len())));
+            return Err(Error::argument(format!("{} numbers do not make whole rows of dimension {dim}", data.len())));
         }
         for (row, values) in data.chunks_exact_mut(dim).enumerate() {
-            // In f64, so that neither tiny nor huge values lose their length.
+            // In f64, so that tiny and huge values keep their length.
             let length = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
             if !length.is_finite() {
                 return Err(Error::argument(format!("{} has NaN or infinite values", name(row))));
             }
             if length < 1e-20 {
-                return Err(Error::argument(format!("{} is all zeros and points nowhere", name(row))));
+                return Err(Error::argument(format!("{} is all zeros: leave it out", name(row))));
             }
             let scale = 1.0 / length;
             values.iter_mut().for_each(|v| *v = (f64::from(*v) * scale) as f32);
@@ -49,42 +59,42 @@ impl Vectors {
         Ok(Self { dim, data })
     }
 
-    /// Numbers in a row.
+    /// Returns the dimension.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// How many rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.data.len() / self.dim
     }
 
-    /// Whether there are no rows.
+    /// Returns whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// Row `i`.
+    /// Returns row `i`.
     pub fn row(&self, i: usize) -> &[f32] {
         &self.data[i * self.dim..(i + 1) * self.dim]
     }
 
-    /// The rows in order.
+    /// Iterates over the rows in order.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.data.chunks_exact(self.dim)
     }
 
-    /// All rows, one after another.
+    /// Returns all rows as one slice of `len * dim` values.
     pub fn as_slice(&self) -> &[f32] {
         &self.data
     }
 
-    /// Each row by itself, in order.
+    /// Splits the rows into single vectors, in order.
     pub fn split(&self) -> Vec<Self> {
         self.rows().map(|row| Self { dim: self.dim, data: row.to_vec() }).collect()
     }
 
-    /// Gives the rows up, one after another.
+    /// Returns the values of all rows, `len * dim` of them, without a copy.
     pub fn into_inner(self) -> Vec<f32> {
         self.data
     }
@@ -92,9 +102,9 @@ impl Vectors {
     /// Appends the rows of `other`.
     ///
     /// # Panics
-    /// When the dimensions differ: vectors of two models have met, which is a bug.
+    /// If the dimensions differ.
     pub fn extend(&mut self, other: &Self) {
-        assert_eq!(self.dim, other.dim, "vectors of two dimensions");
+        assert_eq!(self.dim, other.dim, "cannot append vectors of another dimension");
         self.data.extend_from_slice(&other.data);
     }
 }
@@ -127,8 +137,8 @@ mod tests {
         }
         assert!(Vectors::normalize(2, vec![1.0; 3]).is_err());
         let error = Vectors::normalize(0, vec![]).unwrap_err();
-        assert_eq!(error.to_string(), "vectors have at least one number, and these have none");
+        assert_eq!(error.to_string(), "the dimension of the vectors is 0: give at least one number each");
         let error = Vectors::normalize_named(1, vec![1.0, 0.0], |row| format!("the vector of {row}")).unwrap_err();
-        assert_eq!(error.to_string(), "the vector of 1 is all zeros and points nowhere");
+        assert_eq!(error.to_string(), "the vector of 1 is all zeros: leave it out");
     }
 }

@@ -1,11 +1,11 @@
-//! The form in which ids, labels, texts and metadata are kept and looked up: two spellings that look alike are one.
+//! Normalizes ids, labels, texts and metadata for storage and lookup, so that spellings that look alike are equal.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 use tokenizers::NormalizedString;
 
-/// The text in composed form (NFC): `é` is one character, however it was typed.
+/// Returns the text in composed form (NFC): `é` is one character in either spelling.
 pub fn composed(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -15,7 +15,7 @@ pub fn composed(text: &str) -> Cow<'_, str> {
     if normal.get() == text { Cow::Borrowed(text) } else { Cow::Owned(normal.get().to_owned()) }
 }
 
-/// JSON with all its texts and keys in composed form.
+/// Returns JSON with all its texts and keys in composed form.
 pub fn composed_value(value: &Value) -> Value {
     match value {
         Value::String(text) => Value::from(composed(text)),
@@ -27,10 +27,10 @@ pub fn composed_value(value: &Value) -> Value {
     }
 }
 
-/// The text in composed form, without the characters that have no shape of their own: marks of direction, places where
-/// a word may or may not be broken, byte order marks and tags, which come along with copied text and change its vector.
+/// Returns the text in composed form without invisible characters: direction marks, optional breaks, byte order marks
+/// and tags. They come with copied text and would change its vector.
 ///
-/// Joiners stay: they choose between emoji, and between letters of Persian and Indian scripts.
+/// Joiners stay, because they choose between emoji, and between letters of Persian and Indian scripts.
 pub fn visible(text: &str) -> Cow<'_, str> {
     match text.contains(is_invisible) {
         true => Cow::Owned(composed(&text.replace(is_invisible, "")).into_owned()),

@@ -1,21 +1,22 @@
-//! How far a figure would move with other queries of the same kind: the percentile bootstrap (Efron, "Bootstrap
-//! methods: another look at the jackknife", 1979; Efron and Tibshirani, "An Introduction to the Bootstrap", 1993).
+//! Computes the variation of a metric over other queries of the same kind with the percentile bootstrap (Efron,
+//! "Bootstrap methods: another look at the jackknife", 1979; Efron and Tibshirani, "An Introduction to the Bootstrap",
+//! 1993).
 
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 
-/// The most rounds, and more than any figure needs.
+/// The most rounds.
 const MOST_ROUNDS: usize = 1_000_000;
 
-/// How to draw. The same seed gives the same interval on every machine.
+/// The settings of the bootstrap. The same seed gives the same interval on every machine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bootstrap {
-    /// How often the queries are drawn anew.
+    /// The number of resamples.
     pub rounds: usize,
-    /// The share of the draws that lie within the interval.
+    /// The confidence level: the share of resamples within the interval.
     pub confidence: f64,
-    /// Where the random numbers start.
+    /// The seed of the random numbers.
     pub seed: u64,
 }
 
@@ -25,11 +26,11 @@ impl Default for Bootstrap {
     }
 }
 
-/// A figure and between what it lies. The interval has no width where all outcomes are equal, however few they are: with
-/// n queries that are all right, the true rate may well be as low as 1 - 3/n.
+/// A value with its confidence interval. The interval has no width if all outcomes are equal: with n queries that are
+/// all right, the true rate may still be as low as 1 - 3/n.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
-    /// The figure itself.
+    /// The value itself.
     pub value: f64,
     /// The lower end.
     pub low: f64,
@@ -38,17 +39,17 @@ pub struct Interval {
 }
 
 impl Bootstrap {
-    /// The mean of `values`. Values of the same group (the queries of one item, which succeed or fail together) are
-    /// drawn together: to draw each by itself would promise too much. The mean difference of two systems on the same
-    /// queries is the mean of the differences, which keeps the pairs.
+    /// Returns the mean of `values`. Values of the same group, such as the queries of one item, are correlated and
+    /// therefore drawn together; drawing each alone would make the interval too narrow. For the difference of two
+    /// systems on the same queries, pass the differences, which keeps the pairs.
     ///
     /// # Errors
-    /// [`Error::Argument`] when there are no values, one is NaN or infinite, there are not as many groups, or the
-    /// settings mean nothing.
+    /// [`Error::Argument`] if there are no values, one is NaN or infinite, `groups` has another length, or a setting
+    /// is out of range.
     pub fn mean(&self, values: &[f64], groups: Option<&[i64]>) -> Result<Interval> {
         self.check()?;
         if let Some(bad) = values.iter().position(|value| !value.is_finite()) {
-            return Err(Error::argument(format!("value {bad} is NaN or infinite and has no mean")));
+            return Err(Error::argument(format!("a value is {bad}: use finite values")));
         }
         let clusters = Clusters::new("values", values.len(), groups)?;
         let mean = |weights: &[u32]| {
@@ -74,7 +75,7 @@ impl Bootstrap {
         Ok(())
     }
 
-    /// The intervals of `N` figures, which `round` computes from one draw.
+    /// Returns the intervals of `N` figures, which `round` computes from one resample.
     pub(super) fn run<const N: usize>(
         &self,
         values: [f64; N],
@@ -91,14 +92,14 @@ impl Bootstrap {
     }
 }
 
-/// Between the two nearest of the sorted values, as numpy does.
+/// Interpolates between the two nearest of the sorted values, like numpy.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
     below + (above - below) * place.fract()
 }
 
-/// Which values are drawn together.
+/// The groups of values that are drawn together.
 pub(super) struct Clusters {
     members: Vec<Vec<usize>>,
 }
@@ -126,7 +127,7 @@ impl Clusters {
         Ok(Self { members })
     }
 
-    /// Draws as many groups as there are, with replacement: how often each value comes.
+    /// Draws as many groups as there are, with replacement, and counts each value.
     pub(super) fn draw(&self, random: &mut Random, weights: &mut [u32]) {
         weights.fill(0);
         for _ in 0..self.members.len() {
@@ -147,7 +148,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`; that some come more often by `bound` / 2^64 is nothing here.
+    /// Returns a number below `bound`; the bias of `bound` / 2^64 is negligible.
     fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }

@@ -1,23 +1,23 @@
-//! Which items are taken for which others.
+//! Counts which items are confused with which others.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// An item in whose place another one was found.
+/// A pair of confused items.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confusion<T> {
-    /// What should have come first.
+    /// The right item.
     pub item: T,
-    /// What came first.
+    /// The item found first instead.
     pub instead: T,
-    /// For how many queries.
+    /// The number of queries with this confusion.
     pub times: usize,
-    /// Of how many queries for that item.
+    /// The number of all queries for the right item.
     pub queries: usize,
 }
 
-/// The `worst` confusions, from one entry for each query: its item, and the wrong item that came first, if one did. The
-/// most frequent come first; of equally frequent ones those of an item with fewer queries, then by name.
+/// Returns the `worst` confusions. `queries` has one entry per query: its item, and the wrong item that came first, if
+/// one did. The most frequent come first; ties are ordered by fewer queries of the item, then by name.
 pub fn confusions<T: Clone + Eq + Hash + Ord>(queries: &[(T, Option<T>)], worst: usize) -> Vec<Confusion<T>> {
     let mut totals: HashMap<&T, usize> = HashMap::new();
     let mut counts: HashMap<(&T, &T), usize> = HashMap::new();

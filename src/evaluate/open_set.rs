@@ -1,28 +1,28 @@
-//! Whether scores tell queries whose item is known from those of things that nobody has added.
+//! Measures whether scores separate queries for known items from queries for unknown ones.
 
 use crate::error::{Error, Result};
 use crate::evaluate::bootstrap::{Bootstrap, Clusters, Interval};
 
-/// How well the best score of a query says whether its item is there.
+/// Open-set metrics: how well the best score of a query tells whether its item is in the catalog.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OpenSet {
-    /// The probability that a known query scores higher than an unknown one, ties counted half: the area under the ROC
-    /// curve (Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC)
-    /// curve", 1982).
+    /// The area under the ROC curve: the probability that a known query scores higher than an unknown one, ties
+    /// counted half (Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic
+    /// (ROC) curve", 1982).
     pub auroc: Interval,
     /// The share of unknown queries that score at least `threshold`.
     pub false_accept_rate: Interval,
-    /// The share of known queries that score below `threshold`: at most what was asked for.
+    /// The share of known queries that score below `threshold`: at most the requested rate.
     pub false_reject_rate: f64,
-    /// The highest score that rejects no more known queries than was asked for.
+    /// The highest score that rejects at most the requested share of known queries.
     pub threshold: f64,
 }
 
-/// Compares the best scores of known and unknown queries, whatever item was found. A query is accepted when it scores at
-/// least the threshold, which is set anew in every round of the bootstrap.
+/// Compares the best scores of known and unknown queries, regardless of the item found. A query is accepted if it
+/// scores at least the threshold, which is set anew in every round of the bootstrap.
 ///
 /// # Errors
-/// [`Error::Argument`] when there are no known or no unknown queries, a score is NaN, `false_reject_rate` is not from 0
+/// [`Error::Argument`] if there are no known or no unknown queries, a score is NaN, `false_reject_rate` is not from 0
 /// to below 1, or the groups or settings do not fit; see [`Bootstrap::mean`] for `groups`.
 pub fn open_set(
     known: &[f64],
@@ -55,14 +55,14 @@ pub fn open_set(
     Ok(OpenSet { auroc, false_accept_rate, false_reject_rate: whole.false_reject_rate, threshold: whole.threshold })
 }
 
-/// Queries of one score: the numbers of the known and of the unknown ones.
+/// Queries with the same score: the number of known and of unknown ones.
 struct Step {
     score: f64,
     known: Vec<usize>,
     unknown: Vec<usize>,
 }
 
-/// From the highest score to the lowest.
+/// Returns the steps from the highest score to the lowest.
 fn steps(known: &[f64], unknown: &[f64]) -> Vec<Step> {
     let number = |is_known| move |(number, &score): (usize, &f64)| (score, is_known, number);
     let known = known.iter().enumerate().map(number(true));
@@ -86,7 +86,7 @@ fn walk(steps: &[Step], known_weights: &[u32], unknown_weights: &[u32], false_re
     let sum = |weights: &[u32]| weights.iter().map(|&weight| f64::from(weight)).sum::<f64>();
     let weight = |weights: &[u32], numbers: &[usize]| numbers.iter().map(|&i| f64::from(weights[i])).sum::<f64>();
     let (all_known, all_unknown) = (sum(known_weights), sum(unknown_weights));
-    // Rounding must not take away the last of those that may be rejected: 0.29 * 100 is a little less than 29.
+    // A rounding error must not reduce the number of allowed rejections: 0.29 * 100 is a little less than 29.
     let may_reject = (false_reject_rate * all_known + 1e-9).floor();
     let (mut above, mut accepted, mut area) = (0.0, 0.0, 0.0);
     let mut decision = None;

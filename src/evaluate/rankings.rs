@@ -1,7 +1,7 @@
-//! Figures of ranked lists: one number from 0 to 1 for each query.
+//! Computes metrics of ranked lists: one number from 0 to 1 per query.
 //!
-//! Precision, recall, average precision and reciprocal rank as in trec_eval (Manning, Raghavan and Schütze,
-//! "Introduction to Information Retrieval", 2008, chapter 8). What a list lacks counts as ranked below everything.
+//! Precision, recall, average precision and reciprocal rank are those of trec_eval (Manning, Raghavan and Schütze,
+//! "Introduction to Information Retrieval", 2008, chapter 8). Items that a list lacks rank below all its items.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 
 use crate::error::{Error, Result};
 
-/// Ranked lists and where the relevant items stand in them.
+/// Ranked lists and the positions of their relevant items.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rankings {
     queries: Vec<Judged>,
@@ -26,18 +26,18 @@ struct Judged {
 }
 
 impl Rankings {
-    /// Judges for each query a list of items, best first, by the grades of its relevant items: above 0, and all 1 where
-    /// an item is either right or wrong. Items without a grade, or with 0, are not relevant.
+    /// Judges, for each query, a list of items, best first, by the grades of its relevant items. Grades are above 0,
+    /// and all 1 if relevance is binary. Items without a grade, or with 0, are not relevant.
     ///
     /// # Errors
-    /// [`Error::Argument`] when an item is in a list twice, when a query has no relevant item (then none of the figures
-    /// is defined), or when a grade is negative, NaN or infinite.
+    /// [`Error::Argument`] if an item is in a list twice, a query has no relevant item (which leaves the metrics
+    /// undefined), or a grade is negative, NaN or infinite.
     pub fn new<T: Eq + Hash + Debug>(queries: &[(Vec<T>, HashMap<T, f64>)]) -> Result<Self> {
         let judged = queries.iter().enumerate().map(|(number, (ranked, grades))| Judged::new(number, ranked, grades));
         Ok(Self { queries: judged.collect::<Result<_>>()? })
     }
 
-    /// Queries with one relevant item each, by its rank; `None` where the list does not have it.
+    /// Makes queries with one relevant item each from its rank; `None` if the list lacks it.
     pub fn from_ranks(ranks: impl IntoIterator<Item = Option<NonZeroUsize>>) -> Self {
         let judged = |rank: Option<NonZeroUsize>| Judged {
             found: rank.map(|rank| (rank.get(), 1.0)).into_iter().collect(),
@@ -46,38 +46,38 @@ impl Rankings {
         Self { queries: ranks.into_iter().map(judged).collect() }
     }
 
-    /// How many queries there are.
+    /// Returns the number of queries.
     pub fn len(&self) -> usize {
         self.queries.len()
     }
 
-    /// Whether there are no queries.
+    /// Returns whether there are no queries.
     pub fn is_empty(&self) -> bool {
         self.queries.is_empty()
     }
 
-    /// The rank of the best relevant item of each list, from 1; 0 where it has none.
+    /// Returns the rank of the best relevant item of each list, from 1; 0 if it has none.
     pub fn ranks(&self) -> Vec<usize> {
         self.queries.iter().map(|query| query.found.first().map_or(0, |(rank, _)| *rank)).collect()
     }
 
-    /// 1 where any of the first `k` is relevant, 0 elsewhere; its mean is the hit rate or top-k accuracy.
+    /// Returns 1 if any of the first `k` is relevant, otherwise 0; the mean is the hit rate or top-k accuracy.
     pub fn hit(&self, k: NonZeroUsize) -> Vec<f64> {
         self.each(|query| f64::from(!query.within(k).is_empty()))
     }
 
-    /// The share of relevant items among the first `k`. The divisor is `k` even where a list is shorter.
+    /// Returns the share of relevant items among the first `k`. The divisor is `k` even for a shorter list.
     pub fn precision(&self, k: NonZeroUsize) -> Vec<f64> {
         self.each(|query| query.within(k).len() as f64 / k.get() as f64)
     }
 
-    /// The share of the relevant items that are among the first `k`.
+    /// Returns the share of the relevant items that are among the first `k`.
     pub fn recall(&self, k: NonZeroUsize) -> Vec<f64> {
         self.each(|query| query.within(k).len() as f64 / query.ideal.len() as f64)
     }
 
-    /// The precision at the rank of each relevant item, or 0 for those not among the first `k`, averaged over all
-    /// relevant items. Its mean over the queries is the mean average precision.
+    /// Returns the precision at the rank of each relevant item, or 0 for those not among the first `k`, averaged over
+    /// all relevant items. The mean over the queries is the mean average precision.
     pub fn average_precision(&self, k: NonZeroUsize) -> Vec<f64> {
         self.each(|query| {
             let precisions = (1u32..).zip(query.within(k)).map(|(count, &(rank, _))| f64::from(count) / rank as f64);
@@ -85,14 +85,14 @@ impl Rankings {
         })
     }
 
-    /// One divided by the rank of the best relevant item, 0 where none is among the first `k`.
+    /// Returns one divided by the rank of the best relevant item, or 0 if none is among the first `k`.
     pub fn reciprocal_rank(&self, k: NonZeroUsize) -> Vec<f64> {
         self.each(|query| query.within(k).first().map_or(0.0, |(rank, _)| 1.0 / *rank as f64))
     }
 
-    /// The normalized discounted cumulative gain of the first `k` (Järvelin and Kekäläinen, "Cumulated gain-based
-    /// evaluation of IR techniques", 2002): each grade divided by log2(1 + rank), summed, divided by the same sum for
-    /// the best possible order. The grades themselves are the gains, as in trec_eval and scikit-learn.
+    /// Returns the normalized discounted cumulative gain of the first `k` (Järvelin and Kekäläinen, "Cumulated
+    /// gain-based evaluation of IR techniques", 2002): each grade divided by log2(1 + rank), summed, divided by the
+    /// same sum for the best possible order. The grades themselves are the gains, as in trec_eval and scikit-learn.
     pub fn ndcg(&self, k: NonZeroUsize) -> Vec<f64> {
         let discounted = |(rank, grade): (usize, f64)| grade / (1.0 + rank as f64).log2();
         self.each(|query| {
@@ -111,14 +111,12 @@ impl Judged {
     fn new<T: Eq + Hash + Debug>(number: usize, ranked: &[T], grades: &HashMap<T, f64>) -> Result<Self> {
         if let Some((item, grade)) = grades.iter().find(|(_, grade)| !grade.is_finite() || **grade < 0.0) {
             return Err(Error::argument(format!(
-                "query {number}: the grade of {item:?} is {grade}; a grade is 0 or a number above"
+                "query {number}: the grade of {item:?} is {grade}; use 0 or a positive number"
             )));
         }
         let mut ideal: Vec<f64> = grades.values().copied().filter(|grade| *grade > 0.0).collect();
         if ideal.is_empty() {
-            return Err(Error::argument(format!(
-                "query {number} has no relevant item, so there is nothing to find: leave it out"
-            )));
+            return Err(Error::argument(format!("query {number} has no relevant item: leave it out")));
         }
         ideal.sort_by(|a, b| b.total_cmp(a));
         let mut seen = HashSet::with_capacity(ranked.len());
@@ -126,7 +124,7 @@ impl Judged {
         for (rank, item) in (1..).zip(ranked) {
             if !seen.insert(item) {
                 return Err(Error::argument(format!(
-                    "query {number}: {item:?} is in the ranked list twice; keep the better of the two"
+                    "query {number}: {item:?} is in the ranked list twice; keep its better rank"
                 )));
             }
             found.extend(grades.get(item).filter(|grade| **grade > 0.0).map(|grade| (rank, *grade)));
@@ -134,7 +132,7 @@ impl Judged {
         Ok(Self { found, ideal })
     }
 
-    /// The relevant items among the first `k`.
+    /// Returns the relevant items among the first `k`.
     fn within(&self, k: NonZeroUsize) -> &[(usize, f64)] {
         &self.found[..self.found.partition_point(|(rank, _)| *rank <= k.get())]
     }
@@ -195,7 +193,7 @@ mod tests {
         }
         assert_eq!(
             error(&["a", "b", "a"], &[("b", 1.0)]),
-            "query 0: \"a\" is in the ranked list twice; keep the better of the two"
+            "query 0: \"a\" is in the ranked list twice; keep its better rank"
         );
         assert!(error(&["a"], &[]).starts_with("query 0 has no relevant item"));
         assert!(error(&["a"], &[("b", 0.0)]).starts_with("query 0 has no relevant item"));

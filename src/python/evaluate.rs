@@ -1,4 +1,4 @@
-//! `Rankings`, `bootstrap_mean`, `open_set` and `confusions`.
+//! Binds `Rankings`, `bootstrap_mean`, `open_set` and `confusions`.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -14,7 +14,7 @@ use crate::evaluate::{Bootstrap, Interval};
 
 use super::detached;
 
-/// Ranked lists and where the relevant items stand in them.
+/// Ranked lists and the positions of their relevant items.
 #[pyclass(frozen, module = "plushie_search._core")]
 pub(super) struct Rankings(evaluate::Rankings);
 
@@ -23,7 +23,7 @@ type Numbers<'py, T> = PyArrayLike1<'py, T, AllowTypeChange>;
 /// (value, low, high)
 type Bounds = (f64, f64, f64);
 
-/// What names an item.
+/// An item's name.
 #[derive(FromPyObject, Clone, PartialEq, Eq, Hash)]
 enum Id {
     Text(String),
@@ -57,7 +57,9 @@ impl Rankings {
     fn from_ranks(ranks: Numbers<'_, i64>) -> PyResult<Self> {
         let ranks = ranks.as_array();
         if let Some(bad) = ranks.iter().find(|rank| **rank < 0) {
-            return Err(Error::argument(format!("ranks start at 1, and 0 means not found; got {bad}")).into());
+            return Err(
+                Error::argument(format!("rank {bad} is negative: ranks start at 1, and 0 means not found")).into()
+            );
         }
         Ok(Self(evaluate::Rankings::from_ranks(ranks.iter().map(|&rank| NonZeroUsize::new(rank as usize)))))
     }
@@ -104,7 +106,7 @@ impl Rankings {
 }
 
 impl Rankings {
-    /// One figure for each query; no `k` means the whole list.
+    /// Computes one value per query; without `k`, for the whole list.
     fn each<'py>(
         &self,
         py: Python<'py>,
@@ -119,14 +121,14 @@ impl Rankings {
 }
 
 fn ids(list: &Bound<'_, PyAny>) -> PyResult<Vec<Id>> {
-    // The characters of a str are no ranked list.
+    // A str would be a list of its characters.
     if list.is_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err(format!("a list or set of items was expected, got the str {list:?}")));
+        return Err(PyTypeError::new_err(format!("got the str {list:?}; give a list or set of items")));
     }
     list.try_iter()?.map(|id| id?.extract()).collect()
 }
 
-/// A set of items, all of the same relevance, or a dict of grades.
+/// Converts a set of items, all equally relevant, or a dict of grades.
 fn grades(relevant: &Bound<'_, PyAny>) -> PyResult<HashMap<Id, f64>> {
     match relevant.cast::<PyDict>() {
         Ok(grades) => grades.extract(),
@@ -134,7 +136,7 @@ fn grades(relevant: &Bound<'_, PyAny>) -> PyResult<HashMap<Id, f64>> {
     }
 }
 
-/// The mean of values with its interval: (value, low, high).
+/// Returns the mean of values with its interval: (value, low, high).
 #[pyfunction]
 #[pyo3(signature = (values, *, groups=None, rounds=2000, confidence=0.95, seed=0))]
 fn bootstrap_mean(
@@ -150,7 +152,8 @@ fn bootstrap_mean(
     detached(py, || Ok(bounds(bootstrap.mean(&values, groups.as_deref())?)))
 }
 
-/// (area under the curve, false accepts, share of false rejects, threshold); the first two as (value, low, high).
+/// Returns (area under the curve, false accepts, share of false rejects, threshold); the first two as (value, low,
+/// high).
 #[pyfunction]
 #[pyo3(signature = (known, unknown, *, false_reject_rate=0.05, groups=None, rounds=2000, confidence=0.95, seed=0))]
 #[allow(clippy::too_many_arguments)] // Python's keywords
@@ -170,7 +173,7 @@ fn open_set(
     Ok((bounds(found.auroc), bounds(found.false_accept_rate), found.false_reject_rate, found.threshold))
 }
 
-/// The most frequent confusions: (item, instead, times, queries).
+/// Returns the most frequent confusions: (item, instead, times, queries).
 #[pyfunction]
 #[pyo3(signature = (items, wrong, *, worst=20))]
 fn confusions(

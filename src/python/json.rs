@@ -1,4 +1,4 @@
-//! Python values become JSON and JSON becomes Python values.
+//! Converts Python values to JSON and JSON to Python values.
 
 use std::fmt;
 
@@ -11,16 +11,16 @@ use serde_json::{Map, Number, Value};
 
 use super::error::{argument, damaged};
 
-/// How deep dicts and lists may be nested; deeper ones are a mistake or an attack on the stack.
+/// The deepest nesting of dicts and lists, against mistakes and stack overflow.
 const MAX_DEPTH: usize = 64;
 
-/// Where a value stands: `metadata["sizes"][3]`.
+/// The path of a value for errors: `metadata["sizes"][3]`.
 #[derive(Clone, Copy)]
-struct Place<'a> {
-    within: Option<&'a Place<'a>>,
+struct ValuePath<'a> {
+    within: Option<&'a ValuePath<'a>>,
     step: Step<'a>,
     depth: usize,
-    /// Whether NaN stands for a value that is missing; else it is an error.
+    /// Whether NaN means a missing value; otherwise it is an error.
     gaps: bool,
 }
 
@@ -31,22 +31,22 @@ enum Step<'a> {
     Index(usize),
 }
 
-impl<'a> Place<'a> {
+impl<'a> ValuePath<'a> {
     fn of(name: &'a str, gaps: bool) -> Self {
         Self { within: None, step: Step::Name(name), depth: 0, gaps }
     }
 
-    fn at<'b>(&'b self, step: Step<'b>) -> Place<'b> {
-        Place { within: Some(self), step, depth: self.depth + 1, gaps: self.gaps }
+    fn at<'b>(&'b self, step: Step<'b>) -> ValuePath<'b> {
+        ValuePath { within: Some(self), step, depth: self.depth + 1, gaps: self.gaps }
     }
 
-    /// The same place, for another form of the value: no value may ask for that for ever.
+    /// Returns the same path for a converted value, one level deeper, so that conversions cannot recurse forever.
     fn again(&self) -> Self {
         Self { depth: self.depth + 1, ..*self }
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for ValuePath<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(within) = self.within {
             within.fmt(out)?;
@@ -59,27 +59,27 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// The JSON value of `object`; `what` names it in errors. NaN is one.
+/// Converts `object` to a JSON value; `what` names it in errors. NaN is an error.
 pub(super) fn to_value(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Value> {
-    convert(object, &Place::of(what, false))
+    convert(object, &ValuePath::of(what, false))
 }
 
-/// The JSON object of a dict, in which NaN is null; `None` for what stands for a missing value.
+/// Converts a dict to a JSON object, with NaN as null; returns `None` for a missing value.
 pub(super) fn to_object(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Option<Value>> {
-    match convert(object, &Place::of(what, true))? {
+    match convert(object, &ValuePath::of(what, true))? {
         Value::Null => Ok(None),
         map @ Value::Object(_) => Ok(Some(map)),
         _ => Err(PyTypeError::new_err(format!("{what} must be a dict, got {}", object.get_type().name()?))),
     }
 }
 
-/// A text, or a whole number as its decimal digits, as they come from columns of identifiers; `what` names it in errors.
+/// Converts a text, or a whole number as its decimal digits, as in columns of identifiers; `what` names it in errors.
 pub(super) fn to_text(object: &Bound<'_, PyAny>, what: &str) -> PyResult<String> {
     to_optional_text(object, what)?
         .ok_or_else(|| argument(format!("the {what} is missing: give a text or a whole number")))
 }
 
-/// As [`to_text`]; `None` for Python's None, NaN and the missing values of pandas.
+/// Converts like [`to_text`]; returns `None` for Python's None, NaN and the missing values of pandas.
 pub(super) fn to_optional_text(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Option<String>> {
     let py = object.py();
     if let Ok(text) = object.cast::<PyString>() {
@@ -98,7 +98,7 @@ pub(super) fn to_optional_text(object: &Bound<'_, PyAny>, what: &str) -> PyResul
     Err(PyTypeError::new_err(format!("the {what} {got} is of type {}: give a text or a whole number", kind.name()?)))
 }
 
-fn convert(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
+fn convert(object: &Bound<'_, PyAny>, place: &ValuePath<'_>) -> PyResult<Value> {
     if place.depth > MAX_DEPTH {
         // The whole path would be longer than the message.
         let mut root = *place;
@@ -116,7 +116,7 @@ fn convert(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
     if object.is_instance_of::<PyInt>() {
         let number = object
             .extract::<i64>()
-            .map_err(|_| argument(format!("{place}: an integer that does not fit into 64 bits; store it as a str")))?;
+            .map_err(|_| argument(format!("{place}: the integer does not fit into 64 bits; store it as a str")))?;
         return Ok(Value::Number(number.into()));
     }
     if object.is_instance_of::<PyFloat>() {
@@ -140,13 +140,13 @@ fn convert(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
     other(object, place)
 }
 
-fn members<'py>(list: impl Iterator<Item = Bound<'py, PyAny>>, place: &Place<'_>) -> PyResult<Value> {
+fn members<'py>(list: impl Iterator<Item = Bound<'py, PyAny>>, place: &ValuePath<'_>) -> PyResult<Value> {
     list.enumerate().map(|(index, item)| convert(&item, &place.at(Step::Index(index)))).collect()
 }
 
 type Entry<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
 
-fn entries<'py>(items: impl Iterator<Item = PyResult<Entry<'py>>>, place: &Place<'_>) -> PyResult<Value> {
+fn entries<'py>(items: impl Iterator<Item = PyResult<Entry<'py>>>, place: &ValuePath<'_>) -> PyResult<Value> {
     let mut out = Map::new();
     for item in items {
         let (key, value) = item?;
@@ -159,7 +159,7 @@ fn entries<'py>(items: impl Iterator<Item = PyResult<Entry<'py>>>, place: &Place
     Ok(Value::Object(out))
 }
 
-fn real(value: f64, place: &Place<'_>) -> PyResult<Value> {
+fn real(value: f64, place: &ValuePath<'_>) -> PyResult<Value> {
     if value.is_nan() && place.gaps {
         return Ok(Value::Null);
     }
@@ -168,7 +168,7 @@ fn real(value: f64, place: &Place<'_>) -> PyResult<Value> {
     })
 }
 
-/// Whether it is None, or one of pandas' values for that.
+/// Returns whether it is None, or a missing value of pandas.
 fn is_missing(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     if object.is_none() {
         return Ok(true);
@@ -178,7 +178,7 @@ fn is_missing(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok((name == "NAType" || name == "NaTType") && kind.module()?.to_str()?.starts_with("pandas"))
 }
 
-/// Whether it is the NaN of Python's floats or of numpy's.
+/// Returns whether it is a NaN of Python or numpy.
 fn is_nan(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = object.py();
     let number = object.is_instance_of::<PyFloat>()
@@ -186,8 +186,8 @@ fn is_nan(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(number && object.extract::<f64>()?.is_nan())
 }
 
-/// Converts values that are of no JSON type and have a plain form in it.
-fn other(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
+/// Converts values of other types that have a plain form in JSON.
+fn other(object: &Bound<'_, PyAny>, place: &ValuePath<'_>) -> PyResult<Value> {
     let py = object.py();
     if object.hasattr(intern!(py, "isoformat"))? {
         return instant(object).map(Value::String);
@@ -219,7 +219,7 @@ fn other(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
     )))
 }
 
-/// A date or time in the form of ISO 8601, so that earlier ones are smaller texts: with a time zone, in UTC.
+/// Formats a date or time as ISO 8601, with a time zone in UTC, so that texts sort by time.
 fn instant(object: &Bound<'_, PyAny>) -> PyResult<String> {
     let py = object.py();
     let aware = object.hasattr(intern!(py, "astimezone"))? && !object.call_method0(intern!(py, "utcoffset"))?.is_none();
@@ -232,8 +232,8 @@ fn instant(object: &Bound<'_, PyAny>) -> PyResult<String> {
     text.extract()
 }
 
-/// A number, if that has the same digits: a price must compare, and no digit may be lost.
-fn decimal(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
+/// Converts to a number if that keeps all digits, because prices must compare exactly.
+fn decimal(object: &Bound<'_, PyAny>, place: &ValuePath<'_>) -> PyResult<Value> {
     let py = object.py();
     if object.call_method0(intern!(py, "is_finite"))?.extract()? {
         let whole: Bound<'_, PyAny> = object.call_method0(intern!(py, "__int__"))?;
@@ -248,11 +248,11 @@ fn decimal(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
     Err(argument(format!("{place}: {object} has more digits than a number of JSON; store it as a str")))
 }
 
-/// The members of an array, or what an array without dimensions holds.
-fn array(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
+/// Converts the elements of an array, or the value of an array without dimensions.
+fn array(object: &Bound<'_, PyAny>, place: &ValuePath<'_>) -> PyResult<Value> {
     let py = object.py();
     let numpy = py.import(intern!(py, "numpy"))?;
-    // A masked array gives None for what is masked only by itself.
+    // A masked array converts masked values to None by itself.
     let array = match object.cast::<PyUntypedArray>() {
         Ok(array) => array.clone(),
         Err(_) => numpy.call_method1(intern!(py, "asarray"), (object,))?.cast_into::<PyUntypedArray>()?,
@@ -274,13 +274,13 @@ fn array(object: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<Value> {
     convert(&list, &place.again())
 }
 
-/// numpy's dates in the form that Python gives them: no digits below the second if all are 0, or else six, and nothing
-/// for a date that is missing.
+/// Formats numpy's dates like Python's: no fraction of a second if it is 0, otherwise six digits, and null for a
+/// missing date.
 fn plain_instants(value: Value) -> Value {
     match value {
         Value::String(text) if text == "NaT" => Value::Null,
         Value::String(text) => {
-            // From hours on, Python tells seconds.
+            // Python writes seconds from hours on.
             let text = match text.len() - text.find('T').unwrap_or(text.len()) {
                 3 => text + ":00:00",
                 6 => text + ":00",
@@ -300,7 +300,7 @@ fn plain_instants(value: Value) -> Value {
     }
 }
 
-/// The Python value of `value`.
+/// Converts `value` to a Python value.
 pub(super) fn from_value<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
     Ok(match value {
         Value::Null => py.None().into_bound(py),
@@ -318,7 +318,7 @@ pub(super) fn from_value<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<
     })
 }
 
-/// The Python value of the stored metadata of an item.
+/// Converts the stored metadata of an item to a Python value.
 pub(super) fn from_text<'py>(py: Python<'py>, text: &str, id: &str) -> PyResult<Bound<'py, PyAny>> {
     let value: Value = serde_json::from_str(text).map_err(|error| {
         damaged(py, id, format!("the metadata of item {id:?} is damaged ({error}); update or remove that item"))
@@ -326,7 +326,7 @@ pub(super) fn from_text<'py>(py: Python<'py>, text: &str, id: &str) -> PyResult<
     from_value(py, &value)
 }
 
-/// The Python dict of a JSON object.
+/// Converts a JSON object to a Python dict.
 pub(super) fn from_object<'py>(py: Python<'py>, map: &Map<String, Value>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (key, value) in map {

@@ -1,4 +1,4 @@
-//! Converts Python's vectors and row numbers.
+//! Converts Python's vectors and row numbers to those of the core.
 
 use numpy::{PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::error::argument;
 
-/// Rows of numbers, and whether they were one row alone.
+/// Rows of numbers. `single` vectors were given as one row.
 pub(super) struct Matrix {
     pub(super) single: bool,
     pub(super) rows: usize,
@@ -15,7 +15,8 @@ pub(super) struct Matrix {
     pub(super) data: Vec<f32>,
 }
 
-/// Vectors of any kind of number, as an array, a list of lists, a tensor: rounded to float32. `what` names them in errors.
+/// Converts vectors of any numeric type, as an array, a list of lists or a tensor, to float32. `what` names them in
+/// errors.
 pub(super) fn matrix(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Matrix> {
     let array = as_array(value, what)?;
     let (single, rows, dim) = match *array.shape() {
@@ -29,24 +30,24 @@ pub(super) fn matrix(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Matrix> {
     let (kind, size) = (array.dtype().kind(), array.dtype().itemsize());
     let data = match kind {
         b'f' if size <= 4 => numbers_of(&array, "float32", what)?,
-        // In 64 bits first: numpy warns of numbers that float32 cannot hold, where an error is to come.
+        // In float64 first, because numpy warns of values beyond float32, which are refused later.
         _ => numbers_of::<f64>(&array, "float64", what)?.into_iter().map(|number| number as f32).collect(),
     };
     Ok(Matrix { single, rows, dim, data })
 }
 
-/// Many vectors, never one alone.
+/// Converts many vectors, never a single one.
 pub(super) fn many(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Matrix> {
     let matrix = matrix(value, what)?;
     match matrix.single {
         false => Ok(matrix),
-        // What has no rows is as empty as (0, dim).
+        // An input without rows is as empty as (0, dim).
         true if matrix.dim == 0 => Ok(Matrix { rows: 0, ..matrix }),
         true => Err(argument(format!("{what}: shape ({},) is not (n, dim); one vector is [vector]", matrix.dim))),
     }
 }
 
-/// Whole numbers, one after another.
+/// Converts a list of whole numbers.
 pub(super) fn numbers(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>> {
     let array = as_array(value, what)?;
     let shape = array.getattr(intern!(value.py(), "shape"))?;
@@ -69,7 +70,7 @@ fn as_array<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, P
             numpy.call_method1(intern!(py, "asarray"), (value,)).map_err(refuse)?.cast_into::<PyUntypedArray>()?
         }
     };
-    // A column of a table has each row as an object of its own.
+    // A column of a table holds each row as a separate object.
     let rows = array.dtype().kind() == b'O' && array.ndim() == 1 && array.len() > 0;
     if rows && array.get_item(0)?.hasattr(intern!(py, "__len__"))? {
         let rows = array.call_method0(intern!(py, "tolist"))?;
@@ -78,13 +79,13 @@ fn as_array<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, P
     Ok(array)
 }
 
-/// A copy in C order and native byte order.
+/// Copies in C order and native byte order.
 fn numbers_of<T: numpy::Element + Copy>(
     array: &Bound<'_, PyUntypedArray>,
     dtype: &str,
     what: &str,
 ) -> PyResult<Vec<T>> {
-    // As most vectors come; to ask numpy would take longer than to search a small catalog.
+    // The most frequent case, without numpy, which takes longer than a search of a small catalog.
     if let Ok(array) = array.cast::<PyArrayDyn<T>>() {
         return Ok(array.readonly().as_array().iter().copied().collect());
     }
