@@ -17,9 +17,10 @@ from . import _core, forks, hub
 from .evaluate.run import evaluate
 from .paths import expanded
 from .query import Query, hybrid
-from .results import Item, Problem, Reference, Report, Results, Verification
+from .results import Batch, Item, Items, Problem, Reference, Report, Results, Verification
 from .rows import Row, count_images, grouped, to_rows
 from .service import Remote, one_each
+from .show.progress import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,7 +215,8 @@ class Engine:
             ValueError: There is no picture in it.
             OSError: The folder itself cannot be read.
         """
-        return Report(*self._core.add_folder(expanded(folder), progress=progress))
+        with shown(progress, "adding") as told:
+            return Report(*self._core.add_folder(expanded(folder), progress=told))
 
     def add_images(
         self,
@@ -268,9 +270,10 @@ class Engine:
                 raise ValueError(f"{count} images but {len(values)} {name}: give one for each image")
         rows = ((id, [image], label, meta, text) for image, id, label, meta, text in _together(columns))
         total = count if total is None else total
-        if upsert:
-            return Report(*self._core.add_items(grouped(rows), upsert=True, total=total, progress=progress))
-        return Report(*self._core.add_items(rows, listed=True, total=total, progress=progress))
+        with shown(progress, "adding") as told:
+            if upsert:
+                return Report(*self._core.add_items(grouped(rows), upsert=True, total=total, progress=told))
+            return Report(*self._core.add_items(rows, listed=True, total=total, progress=told))
 
     def add_items(
         self,
@@ -293,7 +296,8 @@ class Engine:
                 transaction, and stays as it was if one of its pictures cannot be used. A row without pictures, and a
                 second one with the same id, are reported.
             total: How many pictures there are, for ``progress``; counted by default where ``items`` is a list.
-            progress: Called with (pictures done, pictures in all or None, the item that comes next).
+            progress: Called with (pictures done, pictures in all or None, the item that comes next); by default a
+                progress bar in a notebook.
 
         Raises:
             TypeError: A row is neither a dataclass nor a dict; it is named by its number, from 0.
@@ -301,7 +305,8 @@ class Engine:
         """
         if total is None and isinstance(items, (list, tuple)):
             total = count_images(items)
-        return Report(*self._core.add_items(to_rows(items), upsert=upsert, total=total, progress=progress))
+        with shown(progress, "adding") as told:
+            return Report(*self._core.add_items(to_rows(items), upsert=upsert, total=total, progress=told))
 
     def update(
         self,
@@ -474,7 +479,7 @@ class Engine:
         """
         return self._core.original(item, _reference(reference))
 
-    def items(self, *, where: Where | None = None, limit: int | None = None, offset: int = 0) -> list[Item]:
+    def items(self, *, where: Where | None = None, limit: int | None = None, offset: int = 0) -> Items:
         """Returns the items in the order in which they were added, ``limit`` of them from ``offset`` on.
 
         For many items :meth:`iterate` is faster. Warns if there is none, and ``where`` names a key that the metadata of
@@ -486,7 +491,7 @@ class Engine:
         for name, number in (("limit", limit), ("offset", offset)):
             if number is not None and number < 0:
                 raise ValueError(f"{name} {number}: give 0 or more")
-        items = [_item(row) for row in self._core.items(where=where, limit=limit, offset=offset)]
+        items = Items(_item(row) for row in self._core.items(where=where, limit=limit, offset=offset))
         if where and not items:
             for note in self._unknown_keys(where):
                 warnings.warn(note, stacklevel=2)
@@ -595,7 +600,7 @@ class Engine:
             )
         queries = [hybrid(picture, words, image_weight) for picture, words in zip(images, texts, strict=True)]
         rows = [query._row() for query in queries]
-        return self._search(single, rows, texts, options, self._asked(None, image=True, text=True), texts=texts)
+        return self._search(single, rows, queries, options, self._asked(None, image=True, text=True), texts=texts)
 
     def search_vector(
         self, vector: ArrayLike | Mapping[str, ArrayLike], **options: Unpack[SearchOptions]
@@ -688,7 +693,7 @@ class Engine:
             )
             for number, hits in enumerate(found)
         ]
-        return results[0] if single else results
+        return results[0] if single else Batch(results)
 
     # Vectors
 
@@ -748,7 +753,8 @@ class Engine:
                 that are left out are looked up by the first one unless told.
             false_reject_rate: The share of known queries that may be turned away to keep unknown ones out.
             rounds, seed: Of the bootstrap that gives the intervals; see :func:`plushie_search.metrics.mean`.
-            progress: Called with (queries done, queries in all, the query that comes next).
+            progress: Called with (queries done, queries in all, the query that comes next); by default a progress bar
+                in a notebook.
 
         Pictures that cannot be used are reported and stop nothing.
 
@@ -757,20 +763,21 @@ class Engine:
                 references to leave one out, or k or another number means nothing.
             OSError: A folder cannot be read.
         """
-        return evaluate(
-            self,
-            queries,
-            texts=texts,
-            unknown=unknown,
-            k=k,
-            depth=depth,
-            where=where,
-            model=model,
-            false_reject_rate=false_reject_rate,
-            rounds=rounds,
-            seed=seed,
-            progress=progress,
-        )
+        with shown(progress, "evaluating") as told:
+            return evaluate(
+                self,
+                queries,
+                texts=texts,
+                unknown=unknown,
+                k=k,
+                depth=depth,
+                where=where,
+                model=model,
+                false_reject_rate=false_reject_rate,
+                rounds=rounds,
+                seed=seed,
+                progress=told,
+            )
 
     # Keeping
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from ._core import Hit
-from .show.grid import answer
+from .paths import written
+from .show import grid, page
 from .show.table import counted, printable, shortened, shorter_path, table
 
 if TYPE_CHECKING:
@@ -53,6 +54,24 @@ class Item:
     metadata: dict[str, Any]
     references: tuple[Reference, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the attributes as a dict, ready for JSON; each reference is a dict of its name and digest."""
+        return {**asdict(self), "references": [asdict(reference) for reference in self.references]}
+
+    def _repr_html_(self) -> str:
+        return grid.item(self)
+
+
+class Items(list[Item]):
+    """Items in a list, which shows as a grid of pictures in a notebook and has :meth:`to_dicts`."""
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Returns the items as plain dicts, ready for JSON."""
+        return [item.to_dict() for item in self]
+
+    def _repr_html_(self) -> str:
+        return f"{page.paragraph(counted(len(self), 'item'))}{grid.items_grid(self)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -76,6 +95,28 @@ class Report:
     renamed: int = 0
     replaced: int = 0
     moved: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the attributes as a dict, ready for JSON; each failure is a list of name and reason."""
+        return {**asdict(self), "failed": [list(pair) for pair in self.failed]}
+
+    def __str__(self) -> str:
+        parts = [counted(self.items, "new item"), counted(self.references, "new reference")]
+        if self.duplicates:
+            parts.append(f"{self.duplicates} there already")
+        if self.renamed:
+            parts.append(f"{self.renamed} of them by a new name")
+        if self.replaced:
+            parts.append(f"{self.replaced} replaced")
+        if self.moved:
+            parts.append(f"{self.moved} moved from other items")
+        if self.failed:
+            parts.append(f"{len(self.failed)} failed")
+        return ", ".join(parts)
+
+    def _repr_html_(self) -> str:
+        failed = page.table(["failed", "reason"], self.failed) if self.failed else ""
+        return f"{page.paragraph(str(self))}{failed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +232,18 @@ class Results(Sequence[Hit]):
         """Returns the hits as plain dicts, ready for JSON; ``vectors`` is a key if the search asked for vectors."""
         return [hit.to_dict() for hit in self]
 
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Returns a page of HTML with the hits as pictures, which needs nothing but itself.
+
+        Args:
+            path: The file to write the page to, too.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        title = f"{counted(len(self), 'hit')}{_for(self.query)}"
+        return written(page.document(title, self._shown(""), heading=title), path)
+
     def to_pandas(self) -> pd.DataFrame:
         """Returns the hits as a data frame with a hit's attributes as columns.
 
@@ -234,7 +287,7 @@ class Results(Sequence[Hit]):
         return pa.Table.from_pylist(rows, schema=pa.schema([(name, kinds.get(name, pa.string())) for name in names]))
 
     def __repr__(self) -> str:
-        head = f"{len(self)} hit{'' if len(self) == 1 else 's'}{_for(self.query)}"
+        head = f"{counted(len(self), 'hit')}{_for(self.query)}"
         head = "\n".join([head, *(f"warning: {printable(warning)}" for warning in self.warnings)])
         if not self._hits:
             return head
@@ -244,16 +297,45 @@ class Results(Sequence[Hit]):
         return f"{head}\n{table(['#', 'item', 'score', 'label', 'reference'], rows)}"
 
     def _repr_html_(self) -> str:
-        return answer(
-            f"{counted(len(self), 'hit')}{_for(self.query)}", self, warnings=self.warnings, small=self.thumbnail
-        )
+        return self._shown(f"{counted(len(self), 'hit')}{_for(self.query)}")
+
+    def _shown(self, head: str) -> str:
+        return grid.answer(head, self, warnings=self.warnings, queries=_pictures(self.query), small=self.thumbnail)
+
+
+class Batch(list[Results]):
+    """The results of many queries in a list, which shows all of them in a notebook."""
+
+    def _repr_html_(self) -> str:
+        return "".join(results._repr_html_() for results in self)
 
 
 def _for(query: object) -> str:
-    """What the heading says about a query: short texts and paths in full, anything else by its kind."""
+    """Returns the heading's words for a query: short texts and paths in full, anything else by its kind."""
     if query is None:
         return ""
-    if isinstance(query, (str, os.PathLike)):
-        text = os.fspath(query)
-        return f" for {shortened(str(text), 60)!r}"
-    return f" for <{type(query).__name__}>"
+    weighted = [pair for part in _parts(query) for pair in part]
+    things = [_named(thing) + (f" × {weight:g}" if weight != 1 else "") for thing, weight in weighted]
+    return f" for {' and '.join(things)}"
+
+
+def _pictures(query: object) -> list[tuple[str, Any]]:
+    """Returns what may be the pictures of a query, with their names: a text is one if it is the path of a file."""
+    images, _ = _parts(query)
+    return [(str(image) if _is_path(image) else _named(image), image) for image, _ in images if image is not None]
+
+
+def _parts(query: Any) -> tuple[list[tuple[Any, float]], list[tuple[str, float]]]:
+    """Returns the pictures and texts of a query with their weights."""
+    if hasattr(query, "image") and hasattr(query, "text"):
+        images, texts, _, _ = query._row()
+        return images, texts
+    return [(query, 1.0)], []
+
+
+def _named(thing: Any) -> str:
+    return repr(shortened(str(thing), 60)) if _is_path(thing) else f"<{type(thing).__name__}>"
+
+
+def _is_path(thing: object) -> bool:
+    return isinstance(thing, (str, os.PathLike))

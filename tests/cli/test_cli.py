@@ -307,6 +307,28 @@ def test_plushes_are_written_with_their_captions(
     ]
 
 
+def test_hits_are_shown_in_the_browser(
+    catalog: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or bool(opened[1:]))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    search = ["search", *catalog, "--text", "red"]
+    page = tmp_path / "hits.html"
+    assert main([*search, "--html", str(page)]) == 0
+    assert "hits for" in page.read_text(encoding="utf-8")
+    assert opened == []
+    assert main([*search, "--html", str(page), "--open"]) == 0
+    assert opened == [page.as_uri()]
+    assert f"no browser was found; open {page} in one" in capsys.readouterr().err
+    assert main([*search, "--open", "--json"]) == 0
+    made = Path(opened[1].removeprefix("file://"))
+    assert made.parent == tmp_path
+    assert made.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+    assert json.loads(capsys.readouterr().out)[0]["rank"] == 1
+    assert main([*search, "--html", str(tmp_path / "no" / "hits.html")]) == 2
+
+
 def test_ctrl_c_stops_between_batches_and_running_again_continues(
     tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,10 +2,17 @@
 
 import io
 import os
+import sys
+import types
+from contextlib import redirect_stderr
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from plushie_search.show.progress import ProgressBar
+from plushie_search import Engine
+from plushie_search.show.progress import ProgressBar, shown
 from plushie_search.show.table import columns
 
 
@@ -72,3 +79,69 @@ def test_without_a_total_there_is_neither_bar_nor_time_left(clock: list[float]) 
     bar(0, None, "")
     assert bar.line(640, None, clock[0] + 10) == "adding 640  64/s"
     assert bar.line(0, None, clock[0] + 10) == "adding 0"
+
+
+class Notebook(io.StringIO):
+    """The stream of a notebook, which is no terminal; `seen` is what the line showed last."""
+
+    def seen(self) -> str:
+        shown = ""
+        for part in self.getvalue().split("\r"):
+            shown = part + shown[len(part) :]
+        return shown.rstrip()
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Notebook:
+    shell = types.SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    return Notebook()
+
+
+def test_in_a_notebook_a_long_work_shows_a_bar_by_default(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plushie_search.show.progress.PAUSE", 0.0)
+    with redirect_stderr(notebook), shown(None, "adding") as bar:
+        assert bar is not None
+        bar(0, 2, "a long name of an item")
+        assert notebook.seen().startswith("adding [------------------------] 0/2")
+        assert notebook.seen().endswith("a long name of an item")
+        bar(2, 2, "")
+        assert notebook.seen().startswith("adding [########################] 2/2")
+        assert "name" not in notebook.seen()
+    assert notebook.seen() == ""
+    assert "\x1b" not in notebook.getvalue()
+
+
+def test_a_callback_of_the_caller_comes_first(notebook: Notebook) -> None:
+    def progress(done: int, total: int | None, name: str) -> None: ...
+
+    with redirect_stderr(notebook), shown(progress, "adding") as told:
+        assert told is progress
+    assert notebook.getvalue() == ""
+
+
+@pytest.mark.parametrize("shell", [None, types.SimpleNamespace()])
+def test_elsewhere_there_is_no_bar_by_default(shell: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    with shown(None, "adding") as told:
+        assert told is None
+
+
+def test_adding_and_evaluating_show_it(tmp_path: Path, toy_model: Path, notebook: Notebook) -> None:
+    for name, color in (("red", (200, 9, 9)), ("blue", (9, 9, 200))):
+        (tmp_path / "items" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (20, 20 + number), color).save(tmp_path / "items" / name / f"{number}.png")
+    with Engine(tmp_path / "catalog", model=toy_model) as engine:
+        for work, verb in (
+            (lambda: engine.add_folder(tmp_path / "items"), "adding"),
+            (lambda: engine.add_images([np.zeros((9, 9, 3), np.uint8)], ids=["black"]), "adding"),
+            (lambda: engine.add_items([("red", [], None, {"a": 1}, None)]), "adding"),
+            (lambda: engine.evaluate(tmp_path / "items"), "evaluating"),
+        ):
+            notebook.seek(0)
+            notebook.truncate()
+            with redirect_stderr(notebook):
+                work()
+            assert verb in notebook.getvalue()
+            assert notebook.seen() == ""

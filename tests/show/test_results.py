@@ -1,7 +1,9 @@
 """Hits as tables, picture grids, dicts and data frames."""
 
 import copy
+import json
 import pickle
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plushie_search import Hit, Item, Reference, Report, Results
+from plushie_search import Hit, Item, Query, Reference, Report, Results
+from plushie_search.results import Batch, Items
 from plushie_search.show.grid import picture_grid
 from plushie_search.show.table import columns, printable, table
 
@@ -255,3 +258,120 @@ def test_items_and_reports_are_values() -> None:
     assert report.failed[0][1] == "no picture"
     with pytest.raises(AttributeError):
         report.items = 2  # type: ignore[misc]
+
+
+def column_count(html: str) -> int:
+    """The most columns that a grid has."""
+    found = re.search(r"max-width:(\d+)px\">", html)
+    assert found is not None
+    return (int(found[1]) + 12) // (218 + 12)
+
+
+@pytest.mark.parametrize(
+    ("hits", "columns"), [(0, 1), (1, 1), (4, 4), (5, 5), (6, 3), (7, 4), (8, 4), (9, 5), (10, 5), (11, 4), (16, 4)]
+)
+def test_rows_of_a_grid_are_about_equally_long(hits: int, columns: int) -> None:
+    html = picture_grid(Results([("bear", 0.5, "bear.jpg", None, {})] * hits))
+    assert column_count(html) == columns
+
+
+def test_the_picture_of_a_query_stands_beside_its_hits(tmp_path: Path) -> None:
+    path = tmp_path / "query.png"
+    Image.new("RGB", (64, 32), (9, 99, 200)).save(path)
+    hit = ("bear", 0.75, "bear.jpg", None, {})
+    for query, name in (
+        (path, str(path)),
+        (str(path), str(path)),
+        (path.read_bytes(), "<bytes>"),
+        (np.zeros((9, 9, 3), np.uint8), "<ndarray>"),
+        (Image.new("RGB", (9, 9)), "<Image>"),
+        (Query(image=[path, (str(path), 0.5)], text="blue"), str(path)),
+    ):
+        page = Page(Results([hit], query=query)._repr_html_())
+        assert [image["alt"] for image in page.images] == [name] * (2 if isinstance(query, Query) else 1)
+    for query in (None, "a bear", "x" * 5000, "vector", tmp_path, Query(text="a bear"), tmp_path / "gone.png"):
+        assert Page(Results([hit], query=query)._repr_html_()).images == []
+
+
+def test_a_heading_mentions_all_parts_of_a_query() -> None:
+    query = Query(image=[("a.jpg", 0.6), np.zeros((2, 2, 3))], text=[("blue", 0.4), "hat"])
+    assert repr(Results([], query=query)) == "0 hits for 'a.jpg' × 0.6 and <ndarray> and 'blue' × 0.4 and 'hat'"
+
+
+def test_many_results_show_one_below_the_other() -> None:
+    batch = Batch([Results(HITS[:1], query="one"), Results(HITS[1:], query="two")])
+    page = Page(batch._repr_html_())
+    assert "1 hit for 'one'" in page.text
+    assert "2 hits for 'two'" in page.text
+    assert batch == list(batch)
+
+
+def test_items_show_their_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "bear.png"
+    Image.new("RGB", (64, 32), (9, 99, 200)).save(path)
+    references = (Reference(str(path), "00" * 32), Reference("gone.jpg", "11" * 32))
+    item = Item("bear " + EVIL, "toy", "A text " + EVIL, {"price": 3, "none": None}, references)
+    page = Page(item._repr_html_())
+    assert [image["alt"] for image in page.images] == [str(path)]
+    assert all(text in page.text for text in ("bear", "toy", "A text", "price: 3", "gone.jpg"))
+    assert "none" not in page.text
+    bare = Item("bare", None, None, {}, ())
+    listed = Page(Items([item, bare])._repr_html_())
+    assert [image["alt"] for image in listed.images] == [str(path)]
+    assert all(text in listed.text for text in ("2 items", "2 references", "0 references", "no picture", "bare"))
+
+
+def test_reports_show_their_failures() -> None:
+    report = Report(1, 3, 2, [("x.jpg", EVIL)], renamed=1, replaced=1, moved=1)
+    said = (
+        "1 new item, 3 new references, 2 there already, 1 of them by a new name, 1 replaced, 1 moved from other items"
+    )
+    assert str(report) == f"{said}, 1 failed"
+    page = Page(report._repr_html_())
+    assert "1 failed" in page.text
+    assert "x.jpg" in page.text
+    assert "table" not in Page(Report(0, 0, 0, [])._repr_html_()).tags
+
+
+def test_everything_has_a_form_for_json() -> None:
+    item = Item("bear", None, "A bear", {"price": 3}, (Reference("a.jpg", "00" * 32),))
+    hit = Hit(1, "bear", 0.5, "a.jpg", None, {"price": 3})
+    report = Report(1, 2, 0, [("x.jpg", "no picture")])
+    for value, expected in (
+        (hit, {"rank": 1, "item": "bear", "score": 0.5, "reference": "a.jpg", "label": None, "metadata": {"price": 3}}),
+        (
+            item,
+            {
+                "id": "bear",
+                "label": None,
+                "text": "A bear",
+                "metadata": {"price": 3},
+                "references": [{"name": "a.jpg", "digest": "00" * 32}],
+            },
+        ),
+        (
+            report,
+            {
+                "items": 1,
+                "references": 2,
+                "duplicates": 0,
+                "failed": [["x.jpg", "no picture"]],
+                "renamed": 0,
+                "replaced": 0,
+                "moved": 0,
+            },
+        ),
+    ):
+        assert value.to_dict() == expected
+        assert json.loads(json.dumps(value.to_dict())) == expected
+    assert Items([item]).to_dicts() == [item.to_dict()]
+
+
+def test_a_page_of_hits_is_a_file(tmp_path: Path) -> None:
+    html = Results(HITS, query=EVIL).to_html(tmp_path / "hits.html")
+    assert (tmp_path / "hits.html").read_text(encoding="utf-8") == html
+    page = Page(html)
+    assert html.startswith("<!doctype html>")
+    assert page.tags.count("figure") == 3
+    assert page.text.count("3 hits for") == 2
+    assert page.images == []

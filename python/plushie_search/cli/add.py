@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from contextlib import closing
-from dataclasses import asdict
 
 from ..interop.descriptions import read_descriptions
 from ..paths import expanded
-from ..results import Report
 from ..show.progress import ProgressBar
 from ..show.table import counted
 from .common import DONE, INTERRUPTED, SOME_FAILED, Commands, add_catalog, add_json, open_catalog, print_json, say
@@ -37,24 +35,9 @@ def run(options: argparse.Namespace) -> int:
             say(f"interrupted with {counted(len(engine), 'item')} in the catalog: run it again to continue there")
             return INTERRUPTED
         if options.json:
-            print_json(asdict(report))
+            print_json(report.to_dict())
         else:
-            print(_sentence(report, len(engine)))
+            print(f"{report}; {counted(len(engine), 'item')} in the catalog")
     for name, reason in report.failed:
         say(reason if name in reason else f"{name}: {reason}")
     return SOME_FAILED if report.failed else DONE
-
-
-def _sentence(report: Report, total: int) -> str:
-    parts = [counted(report.items, "new item"), counted(report.references, "new reference")]
-    if report.duplicates:
-        parts.append(f"{report.duplicates} there already")
-    if report.renamed:
-        parts.append(f"{report.renamed} of them by a new name")
-    if report.replaced:
-        parts.append(f"{report.replaced} replaced")
-    if report.moved:
-        parts.append(f"{report.moved} moved from other items")
-    if report.failed:
-        parts.append(f"{len(report.failed)} failed")
-    return f"{', '.join(parts)}; {counted(total, 'item')} in the catalog"

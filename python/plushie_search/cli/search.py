@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import warnings
+import webbrowser
+from pathlib import Path
 from typing import Any
 
 from .._core import UnreadableTextWarning
 from ..paths import expanded
+from ..results import Results
 from .common import (
     DONE,
     Commands,
@@ -36,6 +40,8 @@ def add_command(commands: Commands) -> None:
     add_k(search, 5, "how many items")
     search.add_argument("--min-score", type=float, metavar="S", help="only hits with at least this cosine")
     add_where(search, """a filter: '{"price": {"$lt": 20}}'""")
+    search.add_argument("--html", metavar="FILE", help="write a page with the hits as pictures")
+    search.add_argument("--open", action="store_true", help="show that page in the browser; without --html a new file")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -55,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
             results = engine.search_text(options.text, **how)
         else:
             results = engine.search_hybrid(options.image, options.text, image_weight=options.image_weight, **how)
+    if options.open or options.html is not None:
+        _write_page(results, options.html, show=options.open)
     if options.json:
         print_json(results.to_dicts())
         for warning in results.warnings:
@@ -62,3 +70,13 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(results)
     return DONE
+
+
+def _write_page(results: Results, file: str | None, *, show: bool) -> None:
+    """Writes the page of the hits, to a new file if none is named, and shows it in the browser if asked."""
+    if file is None:
+        handle, file = tempfile.mkstemp(prefix="plushie-search-", suffix=".html")
+        os.close(handle)
+    results.to_html(file)
+    if show and not webbrowser.open(Path(expanded(file)).absolute().as_uri()):
+        say(f"no browser was found; open {file} in one")

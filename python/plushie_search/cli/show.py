@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 
 from ..results import Item
 from ..show.table import printable, table
@@ -30,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             items = engine.items(where=options.where, limit=options.limit, offset=options.offset)
     if options.json:
-        print_json([asdict(item) for item in items])
+        print_json([item.to_dict() for item in items])
     elif options.id:
         print("\n\n".join(_details(item) for item in items))
     else:

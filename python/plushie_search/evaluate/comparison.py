@@ -57,7 +57,7 @@ class Comparison:
         parts = [page.table(self._columns(), self._rows())]
         for name, evaluation in zip(self.models, self.evaluations, strict=True):
             parts += [page.heading(name, level=2), evaluation._page(worst)]
-        return written(page.document(self._head(), "".join(parts)), path)
+        return written(page.document(self._head(), heading="How good is the search?", content="".join(parts)), path)
 
     def __repr__(self) -> str:
         return f"{self._head()}\n{table(self._columns(), self._rows(), widest=60)}"

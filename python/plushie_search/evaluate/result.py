@@ -161,7 +161,7 @@ class Evaluation:
         Raises:
             OSError: The file cannot be written.
         """
-        return written(page.document(self._head(), self._page(worst)), path)
+        return written(page.document(self._head(), heading="How good is the search?", content=self._page(worst)), path)
 
     def __repr__(self) -> str:
         lines = [self._head(), table(FIGURES, self._rows(), widest=80), *self._notes()]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import os
 from collections.abc import Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from .. import _core
-from .grid import thumbnail
+from . import grid
 from .table import printable
 
 #: The side of a picture, in pixels.
@@ -57,34 +54,23 @@ def pictures(*row: Picture) -> str:
 
 
 def _figure(picture: Picture) -> str:
+    subject = picture.path if picture.subject is None else picture.subject
+    image = grid.picture(picture.path or "no reference", subject, side=SIDE)
     return (
-        f'<figure style="width:{SIDE}px;margin:0;overflow-wrap:anywhere">{_shown(picture)}'
+        f'<figure style="width:{SIDE}px;margin:0;overflow-wrap:anywhere">{image}'
         f'<figcaption style="font:12px/1.4 system-ui,sans-serif"><div style="opacity:.7">{_text(picture.heading)}</div>'
         f"<b>{_text(picture.name)}</b></figcaption></figure>"
     )
 
 
-def _shown(picture: Picture) -> str:
-    """The picture; its name in a box if it is a text or cannot be shown."""
-    name = picture.path or "no reference"
-    if picture.subject is None or isinstance(picture.subject, (str, os.PathLike)):
-        return thumbnail(name, side=SIDE)
-    try:
-        data = base64.b64encode(_core.thumbnail(picture.subject, side=SIDE)).decode()
-    except (OSError, TypeError, ValueError):
-        return thumbnail(name, side=SIDE)
-    style = f"display:block;width:{SIDE}px;height:{SIDE}px;object-fit:contain"
-    return f'<img src="data:image/jpeg;base64,{data}" alt="{_text(picture.name)}" style="{style}">'
-
-
-def document(title: str, content: str) -> str:
-    """The page of an evaluation."""
+def document(title: str, content: str, *, heading: str | None = None) -> str:
+    """Returns a whole page of HTML, under a heading, which is the title by default."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{_text(title)}</title>"
-        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:72em;margin:2em auto;padding:0 1em}</style>"
-        f"<h1>How good is the search?</h1>{content}</html>\n"
+        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:80em;margin:2em auto;padding:0 1em}</style>"
+        f"<h1>{_text(title if heading is None else heading)}</h1>{content}</html>\n"
     )
 
 

@@ -1,13 +1,18 @@
-"""How far a long work has come, with rate and time left, on one line of a terminal."""
+"""How far a long work has come, with rate and time left, on one line of a terminal or a notebook."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO, TypeAlias
 
 from .table import columns, printable
+
+Callback: TypeAlias = Callable[[int, int | None, str], object]
+"""Called with how much is done, how much there is in all or None, and the name of the next."""
 
 #: The width of the bar, and how often it is drawn at most, in seconds.
 BAR, PAUSE = 24, 0.1
@@ -16,13 +21,15 @@ BAR, PAUSE = 24, 0.1
 class ProgressBar:
     """A callback for `progress=` that draws ``adding [####----] 120/500  85/s  0:04 left  bear-001``.
 
-    Draws nothing if `stream` is no terminal. Call `close` to take the line away.
+    Draws nothing if `stream` is neither a terminal nor that of a notebook. Call `close` to take the line away.
     """
 
     def __init__(self, verb: str, *, stream: TextIO | None = None) -> None:
         self._verb = verb
         self._stream = sys.stderr if stream is None else stream
-        self._on = self._stream.isatty()
+        self._erase = "\x1b[K" if self._stream.isatty() else ""
+        self._on = bool(self._erase) or in_notebook()
+        self._width = 0
         self._start: tuple[float, int] | None = None
         self._drawn = 0.0
 
@@ -40,8 +47,7 @@ class ProgressBar:
         room = shutil.get_terminal_size().columns - 1
         while columns(line) > room:
             line = line[:-1]
-        self._stream.write(f"\r{line}\x1b[K")
-        self._stream.flush()
+        self._write(line)
 
     def line(self, done: int, total: int | None, now: float) -> str:
         """The line at a time, without the name; without a total it has neither bar nor time left."""
@@ -64,5 +70,31 @@ class ProgressBar:
     def close(self) -> None:
         """Takes the line away."""
         if self._on and self._drawn:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            self._write("")
+
+    def _write(self, line: str) -> None:
+        """Writes a line over the last one. A notebook, which cannot erase, gets spaces over its rest."""
+        rest = self._erase or " " * (self._width - columns(line))
+        self._stream.write(f"\r{line}{rest}" if line or self._erase else f"\r{rest}\r")
+        self._stream.flush()
+        self._width = columns(line)
+
+
+def in_notebook() -> bool:
+    """Returns whether the program runs in the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return hasattr(shell, "kernel")
+
+
+@contextmanager
+def shown(progress: Callback | None, verb: str) -> Iterator[Callback | None]:
+    """Gives the callback for a long work: the caller's, or by default a progress bar if it runs in a notebook."""
+    if progress is not None or not in_notebook():
+        yield progress
+        return
+    bar = ProgressBar(verb)
+    try:
+        yield bar
+    finally:
+        bar.close()
