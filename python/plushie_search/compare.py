@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from . import _core, metrics
 from .engine import Engine
 from .evaluate.comparison import Comparison, difference
-from .evaluate.run import Pictures, Texts, Unknown, evaluate, items_of
+from .evaluate.run import Missing, Pictures, Texts, Unknown, evaluate, items_of
 from .paths import expanded
 from .rows import ItemDraft
 from .searcher import Progress
@@ -25,6 +25,7 @@ def compare_models(
     texts: Texts | None = None,
     unknown: Unknown | None = None,
     k: int = 10,
+    missing: Missing = "error",
     threads: int | None = None,
     device: str = "cpu",
     precision: str | None = None,
@@ -40,7 +41,7 @@ def compare_models(
     Args:
         models: Names or directories of models; the others are compared with the first.
         items: A folder of ``<item>/<picture>``, or an engine whose items' pictures are where they were added from.
-        queries, texts, unknown, k, rounds, seed: As for :meth:`plushie_search.Engine.evaluate`.
+        queries, texts, unknown, k, missing, rounds, seed: As for :meth:`plushie_search.Engine.evaluate`.
         threads, device, precision, max_batch, accept_license: As for :class:`plushie_search.Engine`, of every model.
         encoder: The service of each model, None for those that run here.
         progress: Called with how much of a hundred parts for each step is done; each model has two steps.
@@ -82,6 +83,7 @@ def compare_models(
                     texts=texts,
                     unknown=unknown,
                     k=k,
+                    missing=missing,
                     rounds=rounds,
                     seed=seed,
                     progress=_step(progress, 2 * number + 1, steps, name),

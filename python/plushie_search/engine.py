@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ._core import _QueryRow
     from ._core import _Texts as TextsLike
     from .evaluate.result import Evaluation
-    from .evaluate.run import Pictures, Texts, Unknown
+    from .evaluate.run import Missing, Pictures, Texts, Unknown
     from .query import By, SearchOptions, Text, Where
     from .searcher import Progress
 
@@ -729,6 +729,7 @@ class Engine:
         depth: int | None = None,
         where: Where | None = None,
         model: By | None = None,
+        missing: Missing = "error",
         false_reject_rate: float = 0.05,
         rounds: int = 2000,
         seed: int = 0,
@@ -751,6 +752,8 @@ class Engine:
             where: Search only among items that fit; queries for others are left out.
             model: The name of the model that looks the queries up, or several with weights, as in a search. References
                 that are left out are looked up by the first one unless told.
+            missing: ``"error"`` to refuse queries for items that are not in the catalog, ``"skip"`` to leave them out
+                and count them.
             false_reject_rate: The share of known queries that may be turned away to keep unknown ones out.
             rounds, seed: Of the bootstrap that gives the intervals; see :func:`plushie_search.metrics.mean`.
             progress: Called with (queries done, queries in all, the query that comes next); by default a progress bar
@@ -759,8 +762,8 @@ class Engine:
         Pictures that cannot be used are reported and stop nothing.
 
         Raises:
-            ValueError: A query is for an item that is not in the catalog, there is no query left, no item has two
-                references to leave one out, or k or another number means nothing.
+            ValueError: A query is for an item that is not in the catalog and ``missing`` is ``"error"``, there is no
+                query left, no item has two references to leave one out, or k or another number means nothing.
             OSError: A folder cannot be read.
         """
         with shown(progress, "evaluating") as told:
@@ -773,6 +776,7 @@ class Engine:
                 depth=depth,
                 where=where,
                 model=model,
+                missing=missing,
                 false_reject_rate=false_reject_rate,
                 rounds=rounds,
                 seed=seed,

@@ -94,6 +94,41 @@ def test_compare(items: str, order: str, catalog: Path, capsys: pytest.CaptureFi
     assert data["evaluations"][0]["queries"] == 8
 
 
+def test_queries_for_items_that_are_missing_are_left_out_and_counted(
+    catalog: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", "toys.catalog", "queries", "--model", str(catalog)]
+    assert main([*command, "--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    for number in range(2):
+        save(Path(f"queries/pink/{number}.png"), (250, 160, 180))
+    assert main([*command, "--skip-missing", "--json"]) == 0
+    part = json.loads(capsys.readouterr().out)
+    assert part["skipped"] == ["queries/pink/0.png", "queries/pink/1.png"]
+    assert {**part, "skipped": []} == whole
+    assert main([*command, "--skip-missing"]) == 0
+    assert "2 queries were left out, for items that are not in the catalog." in capsys.readouterr().out
+    compare = ["evaluate", "items", "queries", "--compare", str(catalog), str(catalog)]
+    assert main(compare) == 2
+    capsys.readouterr()
+    assert main([*compare, "--skip-missing"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("4 queries for 4 items")
+    assert out.endswith("2 queries were left out, for items that are not in the catalog.\n")
+
+
+def test_a_comparison_says_that_copies_prove_nothing(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare = ["evaluate", "items", "items", "--compare", str(catalog), str(catalog)]
+    assert main([*compare, "--html", "page.html", "--markdown", "page.md"]) == 0
+    note = "8 queries are most likely in the catalog, with cosine 1, and prove nothing."
+    assert capsys.readouterr().out.endswith(f"{note}\n")
+    assert Path("page.md").read_text(encoding="utf-8").endswith(f"\n\n{note}\n")
+    # Once for the comparison, and once for each model.
+    assert Path("page.html").read_text(encoding="utf-8").count(f"<p>{note}</p>") == 3
+    assert main(["evaluate", "items", "queries", "--compare", str(catalog), str(catalog)]) == 0
+    assert "nothing" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [

@@ -345,8 +345,10 @@ def test_models_are_compared_on_the_same_queries(toy_model: Path, other_model: P
     assert found.differences[0]["MRR"] == pytest.approx(expected)
     assert expected.value != 0
     assert [name for name, _ in found.failed] == [str(tmp_path / "queries" / "item 3" / "bad.jpg")]
-    head, columns, *rows = str(found).splitlines()
+    head, columns, *rows, note = str(found).splitlines()
     assert head == "36 queries for 12 items, 95 % intervals"
+    assert (a.copies, b.copies > 12) == (12, True)
+    assert note.startswith("12 queries are most likely in the catalog, with cosine 1, and prove")
     assert columns.split() == ["figure", "toy", "other", "other", "-", "toy"]
     assert [row.split()[0] for row in rows] == list(a.metrics)
     assert f"| MRR | {a.metrics['MRR']} | {b.metrics['MRR']} | {expected.value:+.3f} (" in found.to_markdown()
@@ -369,3 +371,18 @@ def test_a_catalog_is_compared_by_its_pictures(
     (tmp_path / "items" / "blue" / "1.png").unlink()
     with pytest.raises(ValueError, match=r"item 'blue': its picture .*1\.png' is no file any more"):
         ps.compare_models(models, colors, tmp_path / "queries")
+
+
+def test_queries_for_items_that_are_missing_can_be_left_out(colors: ps.Engine, tmp_path: Path) -> None:
+    red = tmp_path / "items" / "red" / "1.png"
+    asked: list[tuple[Any, Any]] = [(red, "red"), (red, ["gone", "red"]), (red, "gone"), (red, ["gone", "lost"])]
+    found = colors.evaluate(asked, missing="skip")
+    assert [outcome.items for outcome in found.outcomes] == [("red",), ("red",)]
+    assert found.skipped == (str(red), str(red))
+    assert colors.evaluate(asked[:1]).skipped == ()
+    with pytest.raises(ValueError, match="'gone', 'lost'; name them as"):
+        colors.evaluate(asked)
+    with pytest.raises(ValueError, match=r"no query to evaluate .* with: .*1\.png is for no item of it"):
+        colors.evaluate(asked[2:], missing="skip")
+    with pytest.raises(ValueError, match="missing 'drop': give one of 'error', 'skip'"):
+        colors.evaluate(asked, missing="drop")  # type: ignore[arg-type]

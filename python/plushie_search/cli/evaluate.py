@@ -41,6 +41,9 @@ def add_command(commands: Commands) -> None:
     evaluate.add_argument("--leave-one-out", action="store_true", help="each stored reference is a query, in turn")
     evaluate.add_argument("--unknown", metavar="FOLDER", help="pictures of things that are not in the catalog")
     evaluate.add_argument(
+        "--skip-missing", action="store_true", help="leave out and count the queries for items that CATALOG has not"
+    )
+    evaluate.add_argument(
         "--compare",
         nargs="+",
         metavar="MODEL",
@@ -61,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
     evaluation: Evaluation | Comparison
     with closing(ProgressBar("evaluating")) as progress:
         how: dict[str, Any] = {"unknown": options.unknown, "k": options.k, "progress": progress}
+        how["missing"] = "skip" if options.skip_missing else "error"
         if not models:
             with open_catalog(options) as engine:
                 evaluation = engine.evaluate(queries, where=options.where, model=weights(options, engine), **how)

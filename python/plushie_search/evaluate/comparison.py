@@ -50,24 +50,30 @@ class Comparison:
 
     def to_markdown(self) -> str:
         """The figures as a Markdown table with the models as columns."""
-        return f"{markdown.line(self._head())}.\n\n{markdown.table(self._columns(), self._rows())}\n"
+        parts = [f"{markdown.line(self._head())}.", markdown.table(self._columns(), self._rows())]
+        return "\n\n".join([*parts, *map(markdown.line, self._notes())]) + "\n"
 
     def to_html(self, path: str | os.PathLike[str] | None = None, *, worst: int = 24) -> str:
         """A page that needs nothing but itself: the table, then each model's failures; see `Evaluation.to_html`."""
-        parts = [page.table(self._columns(), self._rows())]
+        parts = [self._repr_html_()]
         for name, evaluation in zip(self.models, self.evaluations, strict=True):
             parts += [page.heading(name, level=2), evaluation._page(worst)]
         return written(page.document(self._head(), heading="How good is the search?", content="".join(parts)), path)
 
     def __repr__(self) -> str:
-        return f"{self._head()}\n{table(self._columns(), self._rows(), widest=60)}"
+        return "\n".join([self._head(), table(self._columns(), self._rows(), widest=60), *self._notes()])
 
     def _repr_html_(self) -> str:
-        return page.table(self._columns(), self._rows())
+        return "".join([page.table(self._columns(), self._rows()), *map(page.paragraph, self._notes())])
 
     def _head(self) -> str:
         first = self.evaluations[0]
         return f"{counted(first.queries, 'query', 'queries')} for {counted(first.items, 'item')}, 95 % intervals"
+
+    def _notes(self) -> list[str]:
+        """Why the figures may be better than the search is."""
+        # A copy of a picture in the catalog has cosine 1 by every model; by some, other pictures do, too.
+        return min(self.evaluations, key=lambda evaluation: evaluation.copies)._doubts()
 
     def _columns(self) -> list[str]:
         names = short_names(self.models)

@@ -77,6 +77,7 @@ class Evaluation:
         unknown: What was found for the unknown queries.
         open_set: The threshold behind AUROC and false accepts; None without unknown queries.
         failed: Pictures that could not be used, and why.
+        skipped: The queries that were left out because none of their items is in the catalog, if ``missing="skip"``.
         copies: How many picture queries match a reference with cosine 1. They are most likely in the catalog, and their
             success says nothing.
     """
@@ -92,6 +93,7 @@ class Evaluation:
     unknown: tuple[Stranger, ...]
     open_set: OpenSet | None
     failed: tuple[tuple[str, str], ...]
+    skipped: tuple[str, ...]
     copies: int
     #: The figures of each query, and what is needed to show those that failed.
     _values: Mapping[str, NDArray[np.float64]]
@@ -122,6 +124,7 @@ class Evaluation:
             "k": self.k,
             "depth": self.depth,
             "copies": self.copies,
+            "skipped": list(self.skipped),
             "metrics": {name: interval._asdict() for name, interval in self.metrics.items()},
             "threshold": None if self.open_set is None else self.open_set.threshold,
             "confusions": [confusion._asdict() for confusion in self.confusions],
@@ -216,14 +219,26 @@ class Evaluation:
                 f"The threshold {bar:.3f} turns away {self.open_set.false_reject_rate:.1%} of the known queries and "
                 f"accepts {accepted} of {unknown}."
             )
-        if self.copies:
-            verb = "is" if self.copies == 1 else "are"
-            notes.append(
-                f"{counted(self.copies, 'query', 'queries')} {verb} most likely in the catalog, with cosine 1, and "
-                "prove nothing."
-            )
+        notes += self._doubts()
         if self.failed:
             notes.append(f"{counted(len(self.failed), 'picture')} could not be used.")
+        return notes
+
+    def _doubts(self) -> list[str]:
+        """Why the figures may be better than the search is."""
+        notes = []
+        if self.copies:
+            verb, proves = ("is", "proves") if self.copies == 1 else ("are", "prove")
+            notes.append(
+                f"{counted(self.copies, 'query', 'queries')} {verb} most likely in the catalog, with cosine 1, and "
+                f"{proves} nothing."
+            )
+        if self.skipped:
+            verb = "was" if len(self.skipped) == 1 else "were"
+            notes.append(
+                f"{counted(len(self.skipped), 'query', 'queries')} {verb} left out, for items that are not in the "
+                "catalog."
+            )
         return notes
 
 

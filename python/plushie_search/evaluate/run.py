@@ -39,6 +39,10 @@ Unknown: TypeAlias = "str | os.PathLike[str] | Sequence[ImageLike]"
 #: Item, cosine and reference.
 _Found: TypeAlias = tuple[str, float, str]
 NOTHING = (None, None, None)
+
+Missing: TypeAlias = Literal["error", "skip"]
+"""What becomes of queries for items that are not in the catalog."""
+MISSING: tuple[Missing, ...] = ("error", "skip")
 _Kind: TypeAlias = Literal["picture", "text", "reference"]
 
 
@@ -99,6 +103,7 @@ def evaluate(
     depth: int | None = None,
     where: Mapping[str, Any] | None = None,
     model: By | None = None,
+    missing: Missing = "error",
     false_reject_rate: float = 0.05,
     rounds: int = metrics.ROUNDS,
     seed: int = 0,
@@ -120,7 +125,16 @@ def evaluate(
     left_out = _leave_one_out(engine, where) if queries is None and texts is None else []
     weights = model if isinstance(model, Mapping) else {model or engine.models[0]: 1.0}
 
-    _check(engine, [*pictures, *words])
+    if missing not in MISSING:
+        raise ValueError(f"missing {missing!r}: give one of {', '.join(map(repr, MISSING))}")
+    skipped: list[str] = []
+    if missing == "skip":
+        present = {item for question in (*pictures, *words) for item in question.items if item in engine}
+        asked = [*pictures, *words]
+        pictures, words = _only(pictures, present), _only(words, present)
+        skipped = [question.name for question in asked if not question.items & present]
+    else:
+        _check(engine, [*pictures, *words])
     if where is not None:
         fitting = {item.id for item in items_of(engine, where)}
         pictures, words = _only(pictures, fitting), _only(words, fitting)
@@ -170,11 +184,19 @@ def evaluate(
             stacklevel=3,
         )
     if not judge.outcomes:
-        reason = f": {failed[0][1]}" if failed else ""
+        reason = f": {failed[0][1]}" if failed else f": {skipped[0]} is for no item of it" if skipped else ""
         raise ValueError(f"there is no query to evaluate {engine.path} with{reason}")
-    asked = _asked(engine, model, image=bool(pictures or left_out or strangers), text=bool(words))
+    models = _asked(engine, model, image=bool(pictures or left_out or strangers), text=bool(words))
     return _evaluation(
-        engine, judge, found, failed, model=asked or "", false_reject_rate=false_reject_rate, rounds=rounds, seed=seed
+        engine,
+        judge,
+        found,
+        failed,
+        skipped,
+        model=models or "",
+        false_reject_rate=false_reject_rate,
+        rounds=rounds,
+        seed=seed,
     )
 
 
@@ -191,6 +213,7 @@ def _evaluation(
     judge: _Judge,
     unknown: list[Stranger],
     failed: list[tuple[str, str]],
+    skipped: list[str],
     *,
     model: str,
     false_reject_rate: float,
@@ -228,6 +251,7 @@ def _evaluation(
         unknown=tuple(unknown),
         open_set=open_set,
         failed=tuple(failed),
+        skipped=tuple(skipped),
         copies=judge.copies,
         _values=values,
         _subjects=judge.subjects,
@@ -276,7 +300,7 @@ def _check(engine: Searcher, questions: Sequence[_Question]) -> None:
         names = ", ".join(map(repr, absent[:5])) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
         raise ValueError(
             f"there are queries for what is not in the catalog {engine.path}: {names}; "
-            "name them as its items are named, or give their pictures as unknown"
+            "name them as its items are named, give their pictures as unknown, or leave them out by missing='skip'"
         )
 
 
