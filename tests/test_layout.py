@@ -108,6 +108,7 @@ ROOMS = [
     "_cpu",
     "_core",
     "_formats",
+    "log",
     "paths",
     "metrics",
     "show",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
@@ -15,12 +16,14 @@ import numpy as np
 
 from . import _core, forks, hub
 from .evaluate.run import evaluate
+from .log import logger
 from .paths import expanded
 from .query import Query, hybrid
 from .results import Batch, Item, Items, Problem, Reference, Report, Results, Verification
 from .rows import Row, count_images, grouped, to_rows
 from .service import Remote, one_each
 from .show.progress import shown
+from .show.table import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,7 +150,11 @@ class Engine:
             )
 
         path = expanded(path)
-        self._opened = connect(path, create)
+        try:
+            self._opened = connect(path, create)
+        except (_core.CatalogError, _core.ModelError) as error:
+            logger.warning("refused %s: %s", path, error)
+            raise
         # For a child of this process, which may work in another directory.
         models = [os.path.abspath(one) if os.path.isdir(one) else one for one in models]
         self._connect = functools.partial(connect, os.path.abspath(path), False)
@@ -156,6 +163,9 @@ class Engine:
         # Every search says who was asked.
         self._models = tuple(self._opened.models)
         self._sees, self._reads = self._opened.image_model, self._opened.text_model
+        if logger.isEnabledFor(logging.INFO):
+            items = counted(len(self._opened), "item")
+            logger.info("opened %s: %s, models %s", self._opened.path, items, ", ".join(self._models))
 
     @property
     def _core(self) -> _core.Engine:
@@ -167,6 +177,7 @@ class Engine:
                 if self._process != forks.process:
                     self._opened = self._connect()
                     self._process = forks.process
+                    logger.info("opened %s again in process %d, a fork", self._opened.path, os.getpid())
         return self._opened
 
     # What is in it
@@ -216,7 +227,7 @@ class Engine:
             OSError: The folder itself cannot be read.
         """
         with shown(progress, "adding") as told:
-            return Report(*self._core.add_folder(expanded(folder), progress=told))
+            return self._report(self._core.add_folder(expanded(folder), progress=told))
 
     def add_images(
         self,
@@ -272,8 +283,8 @@ class Engine:
         total = count if total is None else total
         with shown(progress, "adding") as told:
             if upsert:
-                return Report(*self._core.add_items(grouped(rows), upsert=True, total=total, progress=told))
-            return Report(*self._core.add_items(rows, listed=True, total=total, progress=told))
+                return self._report(self._core.add_items(grouped(rows), upsert=True, total=total, progress=told))
+            return self._report(self._core.add_items(rows, listed=True, total=total, progress=told))
 
     def add_items(
         self,
@@ -306,7 +317,14 @@ class Engine:
         if total is None and isinstance(items, (list, tuple)):
             total = count_images(items)
         with shown(progress, "adding") as told:
-            return Report(*self._core.add_items(to_rows(items), upsert=upsert, total=total, progress=told))
+            return self._report(self._core.add_items(to_rows(items), upsert=upsert, total=total, progress=told))
+
+    def _report(self, counts: Sequence[Any]) -> Report:
+        report = Report(*counts)
+        logger.info("added to %s: %s", self.path, report)
+        for name, reason in report.failed:
+            logger.warning("left out %s: %s", name, reason)
+        return report
 
     def update(
         self,

@@ -157,21 +157,26 @@ def hasty(monkeypatch):
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
 
 
-def test_a_transfer_that_breaks_off_goes_on_where_it_was(publish, server, hasty):
+def test_a_transfer_that_breaks_off_goes_on_where_it_was(publish, server, hasty, caplog):
     publish()
     server.cuts["onnx/image.onnx"] = [100]
-    ps.pull_model("published")
+    with caplog.at_level("INFO", "plushie_search"):
+        ps.pull_model("published")
+    told = [record.getMessage() for record in caplog.records if record.name == "plushie_search"]
+    assert f"downloaded onnx/image.onnx of maker/toy: {len(server.files['onnx/image.onnx'])} bytes" in told
     assert [part for path, part in server.asked("GET") if path == "onnx/image.onnx" and part] == ["bytes=100-"] * 2
     assert blobs(server)[server.name_of("onnx/image.onnx")] == server.files["onnx/image.onnx"]
 
 
-def test_an_interrupted_download_goes_on_in_the_next_run(publish, server, hasty):
+def test_an_interrupted_download_goes_on_in_the_next_run(publish, server, hasty, caplog):
     publish()
     server.cuts["onnx/image.onnx"] = [100, *[0] * 20]
     with pytest.raises(
         ModelError, match=r"published: onnx/image.onnx of maker/toy cannot be had from .* goes on there"
     ):
         ps.pull_model("published")
+    told = [record.getMessage() for record in caplog.records if record.name == "plushie_search"]
+    assert sum(text.startswith("trying onnx/image.onnx of maker/toy again from byte 100: ") for text in told) == 1
     half = f"{server.name_of('onnx/image.onnx')}.plushie.incomplete"
     assert blobs(server)[half] == server.files["onnx/image.onnx"][:100]
     server.cuts.clear()

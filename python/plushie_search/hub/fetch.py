@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .._core import ModelError
+from ..log import logger
 from . import cache
 from .pins import Pins
 from .registry import Entry, File
@@ -114,6 +115,7 @@ def _fetch_blob(hub: Any, entry: Entry, file: File, url: str, size: int | None, 
                 if target.tell() <= furthest:
                     raise
                 furthest = target.tell()
+                logger.warning("trying %s of %s again from byte %d: %s", file.path, entry.repository, furthest, error)
     got = cache.sha256(partial)
     right = got == (wanted or got) and (
         got == blob.name if len(blob.name) == 64 else cache.same_bytes(partial, blob.name)
@@ -122,6 +124,7 @@ def _fetch_blob(hub: Any, entry: Entry, file: File, url: str, size: int | None, 
         partial.unlink()
         raise _wrong(entry, file, wanted or blob.name, got)
     os.replace(partial, blob)
+    logger.info("downloaded %s of %s: %d bytes", file.path, entry.repository, blob.stat().st_size)
 
 
 def _wrong(entry: Entry, file: File, wanted: str, got: str) -> ModelError:

@@ -7,6 +7,7 @@ import sys
 import warnings
 
 from .. import _core
+from ..log import logger
 from ..service import Remote, as_service
 from . import cuda
 from .names import DEFAULT_MODEL, entry, resolve
@@ -80,6 +81,7 @@ def open_encoder(
         service=service,
         facts=facts,
     )
+    logger.info("opened model %s on %s", opened.name, opened.device)
     if opened.fallback is not None:
         _warn(f"device auto computes on {opened.device}: {opened.fallback}")
     return opened
