@@ -106,8 +106,8 @@ def answer(
     grid = picture_grid(hits, small=small)
     if asked:
         grid = (
-            f'<div style="display:flex;gap:{2 * GAP}px;align-items:flex-start"><div style="flex:0 0 auto;'
-            f'max-width:25%;{FONT}"><b>query</b>{asked}</div>{grid}</div>'
+            f'<div style="display:flex;gap:{2 * GAP}px;align-items:flex-start"><div style="'
+            f'flex:0 1 {THUMBNAIL}px;max-width:25%;{FONT}"><b>query</b>{asked}</div>{grid}</div>'
         )
     return f"<p>{escape(head)}</p>{told}{grid}"
 
