@@ -51,25 +51,21 @@ def _words(parser: argparse.ArgumentParser, name: str = "") -> dict[str, list[st
 
 
 def _bash(words: Words) -> str:
-    cases = "\n".join(f"        '{name}') words='{' '.join(all)}' ;;" for name, all in words.items() if name)
+    names = [name.replace(" ", "/") for name in words if name]
+    cases = "\n".join(f"        '{name.replace(' ', '/')}') words='{' '.join(all)}' ;;" for name, all in words.items())
     return f"""_plushie_search() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} command= word words=
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
-        case $word in -*) ;; *) case " {_names(words)} " in
+        case " {" ".join(names)} " in
             *" ${{command:+$command/}}$word "*) command=${{command:+$command/}}$word ;;
-        esac ;; esac
+        esac
     done
-    case ${{command//\\//' '}} in
-        '') words='{" ".join(words[""])}' ;;
+    case $command in
 {cases}
     esac
     COMPREPLY=($(compgen -W "$words" -- "$current"))
 }}
 complete -o default -F _plushie_search plushie-search"""
-
-
-def _names(words: Words) -> str:
-    return " ".join(name.replace(" ", "/") for name in words if name)
 
 
 def _zsh(words: Words) -> str:
