@@ -1,13 +1,14 @@
 //! Opening and creating `catalog.sqlite`: nothing is changed before the file is known to be ours.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::{Error, Result};
+use crate::picture;
 use crate::store::connections::identity;
 use crate::store::schema::{self, APPLICATION, EMPTY, FORMAT, Marks, marks};
 use crate::store::{Access, fork, patience};
@@ -16,6 +17,8 @@ use crate::store::{Access, fork, patience};
 const LOG_LIMIT: i64 = 16 << 20;
 /// Looks at a file that seems to be damaged.
 const PEEKS: usize = 3;
+/// Entries of a folder among which a picture is looked for.
+const LOOKED_AT: usize = 100;
 
 /// How the connections of an open catalog are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,6 +186,13 @@ fn check_header(directory: &Path, file: &Path, create: bool) -> Result<bool> {
             if !create {
                 return Err(fail("holds no catalog.sqlite; is this the right directory?".into()));
             }
+            if let Some(picture) = picture_in(directory) {
+                return Err(fail(format!(
+                    "holds pictures, such as {picture:?}, and no catalog; give the catalog a directory of its own, such as \
+                     {:?}, and add this folder to it",
+                    directory.with_extension("catalog")
+                )));
+            }
             // An empty file is an empty database; whichever process comes first fills it.
             return match File::create_new(file) {
                 Ok(_) => Ok(true),
@@ -213,6 +223,24 @@ fn check_header(directory: &Path, file: &Path, create: bool) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Returns a picture that lies in a directory, or in a folder in it, as in a folder of photos that was given by mistake.
+fn picture_in(directory: &Path) -> Option<PathBuf> {
+    let is_picture = |path: &Path| {
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        extension == "jpeg" || extension != "bin" && picture::extensions().any(|known| known == extension)
+    };
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let named = |path: PathBuf| path.strip_prefix(directory).map(Path::to_path_buf).ok();
+    let in_folder = |folder: PathBuf| entries(&folder).take(LOOKED_AT).find(|path| is_picture(path));
+    let ours = directory.join("media");
+    let found = entries(directory).take(LOOKED_AT).find_map(|path| match path.is_dir() {
+        true if path == ours => None,
+        true => in_folder(path),
+        false => is_picture(&path).then_some(path),
+    });
+    found.and_then(named)
 }
 
 /// Reads the marks of the file as if nothing could change it: no locks, nothing written.

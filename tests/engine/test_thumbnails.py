@@ -134,7 +134,7 @@ def test_one_is_made_by_every_way_of_adding(engine: ps.Engine, catalog: Path, tm
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded(pixels(seed)))
     engine.add_folder(tmp_path / "photos")
-    engine.add_items([("row", [pixels(10), pixels(11)], None, None, None)])
+    engine.add_items([{"id": "row", "images": [pixels(10), pixels(11)]}])
     engine.add_images([pixels(12)], ids=["one"])
     engine.add_vectors(["vector"], np.ones((1, 6), np.float32))
     assert len(rows(catalog)) == 9
@@ -160,7 +160,7 @@ def test_a_reference_is_named_by_its_name_its_digest_or_itself(engine: ps.Engine
     assert engine.thumbnail("a", first) != engine.thumbnail("a", second)
     with pytest.raises(KeyError, match="no item"):
         engine.thumbnail("b")
-    with pytest.raises(ValueError, match='item "a" has no reference "c"'):
+    with pytest.raises(KeyError, match='item "a" has no reference "c"'):
         engine.thumbnail("a", "c")
 
 
@@ -173,13 +173,14 @@ def test_a_moved_file_is_still_shown(engine: ps.Engine, tmp_path: Path) -> None:
     engine.add("a", images=path)
     path.rename(tmp_path / "b.jpg")
     assert looks_like(engine.thumbnail("a", str(path)), pixels(9))
-    page = picture_grid(engine.search_image(pixels(9), k=1))
+    results = engine.search_image(pixels(9), k=1)
+    page = picture_grid(results, small=results.thumbnail)
     assert "data:image/jpeg;base64," in page
 
 
 def test_results_show_arrays_until_the_engine_is_closed_and_can_be_pickled(engine: ps.Engine) -> None:
     engine.add("a", images=pixels(9))
-    results = engine.search_image(pixels(9), k=1)
+    results = engine.search_vector(engine.encode_images([pixels(9)])[0], k=1)
     assert "data:image/jpeg;base64," in results[:1]._repr_html_()
     copied = pickle.loads(pickle.dumps(results))
     assert copied == results
