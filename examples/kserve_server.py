@@ -5,10 +5,11 @@
 
 Then elsewhere, with the same model directory (or one without its networks) or the model's name:
 
-    plushie_search.Engine("toys.catalog", model=..., encoder={
+    encoder = plushie_search.open_encoder(MODEL, service={
         "image": "oip://server:8080/image",         # or oip+grpc://server:8081/image
         "text": "oip://server:8080/text",
     })
+    engine = plushie_search.Engine("toys.catalog", model=encoder)
 """
 
 import argparse

@@ -21,20 +21,25 @@ pub use self::search::{Hit, Search};
 pub use self::vectors::Rows;
 
 use self::kept::Kept;
-use crate::encoder::{ALIKE, Encoder, Probe};
+use crate::encoder::{ALIKE, Cache, Counts, Encode, Probe};
 use crate::engine::live::{Live, State, check_units};
 use crate::error::{Error, Result, short};
 use crate::store::{Access, Store, fork};
 use crate::vectors::Vectors;
 use crate::words;
+use crate::workers::workers;
 
 /// An open catalog. Share it between threads: every method takes `&self`, and searches do not wait for long writes.
 ///
 /// It may have several models: then a picture gets a vector of each when it is added, and is looked up by one of them, or
 /// by one while another looks up words.
 pub struct Engine {
-    /// One for each model. Each has an image tower, unless it is alone.
-    encoders: Vec<Arc<Encoder>>,
+    /// One for each model. Each encodes pictures, unless it is alone.
+    encoders: Vec<Arc<dyn Encode>>,
+    /// The names of the models in this engine, in the same order.
+    names: Vec<String>,
+    /// The threads of the engine's own work.
+    workers: Arc<ThreadPool>,
     store: Store,
     /// The models' numbers in the store.
     models: Vec<i64>,
@@ -42,43 +47,79 @@ pub struct Engine {
     kept: Kept,
 }
 
+/// A model of an engine, and its name there.
+pub struct Member {
+    /// The name that searches and [`Engine::stats`] use.
+    pub name: String,
+    /// Its encoder.
+    pub encoder: Arc<dyn Encode>,
+}
+
+/// Options of an engine, beside its models.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EngineOptions {
+    /// The number of threads that the engine's work runs on; by default those of the first model.
+    pub threads: Option<usize>,
+    /// How the catalog is opened.
+    pub access: Access,
+    /// Copies of added pictures that are kept.
+    pub keep: Keep,
+}
+
 impl Engine {
-    /// Opens the catalog in `directory` to encode with `encoders`, one for each model, on the threads of the first, where
-    /// the engine's work runs too; makes one if there is none and `access` says so. `keep` says what is kept of pictures.
+    /// Opens the catalog in `directory` to encode with `members`, one for each model; makes one if there is none and the
+    /// options say so.
     ///
     /// A catalog belongs to the models that its pictures were added with. It can be searched with some of them, and
     /// added to with all of them.
     ///
     /// # Errors
-    /// [`Error::Catalog`] when the directory is not a catalog, belongs to other models or cannot be written;
-    /// [`Error::Argument`] when there is no model or two have one name, [`Error::Model`] when one of several has no image
-    /// tower.
-    pub fn open(directory: &Path, encoders: Vec<Arc<Encoder>>, access: &Access, keep: &Keep) -> Result<Self> {
-        let names: Vec<&str> = encoders.iter().map(|encoder| encoder.model().name()).collect();
-        if names.is_empty() {
-            return Err(Error::argument("a catalog needs at least one model"));
+    /// [`Error::Catalog`] if the directory is not a catalog, belongs to other models or cannot be written;
+    /// [`Error::Argument`] if there is no model, two have one name or one fingerprint, or `threads` makes no sense;
+    /// [`Error::Model`] if one of several encodes no pictures, or was opened before this process forked.
+    pub fn open(directory: &Path, members: Vec<Member>, options: &EngineOptions) -> Result<Self> {
+        let EngineOptions { threads, access, keep } = options;
+        if members.is_empty() {
+            return Err(Error::argument("a catalog needs at least one model, or the dimension of its vectors"));
         }
-        for (number, name) in names.iter().enumerate() {
-            if names[..number].contains(name) {
+        for (number, Member { name, encoder }) in members.iter().enumerate() {
+            encoder.check_process()?;
+            let about = encoder.about();
+            if members[..number].iter().any(|other| other.name == *name) {
                 return Err(Error::argument(format!(
-                    "two models are called {name:?}: leave one out, or give one another name in its model.json"
+                    "two models are called {name:?}: leave one out, or name them, as model={{\"first\": ..., \
+                     \"second\": ...}}"
                 )));
             }
-            if names.len() > 1 && !sees(&encoders[number]) {
+            let same = |other: &&Member| other.encoder.about().fingerprint == about.fingerprint;
+            if let Some(other) = members[..number].iter().find(same) {
+                return Err(Error::argument(format!(
+                    "models {:?} and {name:?} are the same, by their fingerprint: leave one out",
+                    other.name
+                )));
+            }
+            if members.len() > 1 && !about.images {
                 return Err(Error::model(
                     name,
-                    "has no image tower, so its texts would find no picture: leave it out, or take a model with both \
-                     towers in its place",
+                    "has no image tower, so its texts would find no picture: leave it out, or take a model that encodes \
+                     both in its place",
                 ));
             }
         }
+        let workers = threads.map_or_else(|| Ok(Arc::clone(members[0].encoder.workers())), |n| workers(Some(n)))?;
+        let (names, encoders): (Vec<String>, Vec<Arc<dyn Encode>>) =
+            members.into_iter().map(|member| (member.name, member.encoder)).unzip();
         let store = Store::open(directory, access)?;
-        let number =
-            |encoder: &Arc<Encoder>| store.model(encoder.model().name(), encoder.model().fingerprint(), encoder.dim());
-        let models = encoders.iter().map(number).collect::<Result<Vec<_>>>()?;
-        encoders.iter().zip(&models).try_for_each(|(encoder, &model)| check_probe(&store, encoder, model))?;
+        let number = |(name, encoder): (&String, &Arc<dyn Encode>)| {
+            store.model(name, &encoder.about().fingerprint, encoder.about().dim)
+        };
+        let models = names.iter().zip(&encoders).map(number).collect::<Result<Vec<_>>>()?;
+        for ((name, encoder), model) in names.iter().zip(&encoders).zip(&models) {
+            check_probe(&store, name, &**encoder, *model)?;
+        }
+        let dims: Vec<usize> = encoders.iter().map(|encoder| encoder.about().dim).collect();
         let kept = Kept::new(store.directory(), access, keep);
-        let engine = Self { live: Live::new(&dims(&encoders))?, encoders, store, models, kept };
+        let engine = Self { live: Live::new(&dims)?, encoders, names, workers, store, models, kept };
         // A damaged vector is told by the searches: its item can still be removed.
         match engine.current() {
             Ok(_) | Err(Error::Damaged { .. }) => {}
@@ -98,23 +139,39 @@ impl Engine {
 
     /// The names of the models, in their order.
     pub fn names(&self) -> Vec<&str> {
-        self.encoders.iter().map(|encoder| encoder.model().name()).collect()
+        self.names.iter().map(String::as_str).collect()
     }
 
-    /// What pictures become vectors with: the model of that name, or the first one that sees pictures.
+    /// Returns the encoder of pictures: the model of that name, or the first one that encodes pictures.
     ///
     /// # Errors
-    /// [`Error::Model`] when it sees none, [`Error::Argument`] when there is no such model.
-    pub fn image_encoder(&self, model: Option<&str>) -> Result<&Encoder> {
-        Ok(&self.encoders[self.seeing(model)?])
+    /// [`Error::Model`] if it encodes none, [`Error::Argument`] if there is no such model.
+    pub fn image_encoder(&self, model: Option<&str>) -> Result<&dyn Encode> {
+        Ok(&*self.encoders[self.seeing(model)?])
     }
 
-    /// What texts become vectors with: the model of that name, or the first one that reads texts.
+    /// Returns the encoder of texts: the model of that name, or the first one that encodes texts.
     ///
     /// # Errors
-    /// [`Error::Model`] when it reads none, [`Error::Argument`] when there is no such model.
-    pub fn text_encoder(&self, model: Option<&str>) -> Result<&Encoder> {
-        Ok(&self.encoders[self.reading(model)?])
+    /// [`Error::Model`] if it encodes none, [`Error::Argument`] if there is no such model.
+    pub fn text_encoder(&self, model: Option<&str>) -> Result<&dyn Encode> {
+        Ok(&*self.encoders[self.reading(model)?])
+    }
+
+    /// The name of the model that [`text_encoder`](Self::text_encoder) returns.
+    ///
+    /// # Errors
+    /// Those of [`Engine::text_encoder`].
+    pub fn text_model(&self, model: Option<&str>) -> Result<&str> {
+        Ok(&self.names[self.reading(model)?])
+    }
+
+    /// The name of the first model that encodes pictures, and that of the first one that encodes texts.
+    pub fn defaults(&self) -> [Option<&str>; 2] {
+        let first = |able: fn(&dyn Encode) -> bool| {
+            self.encoders.iter().position(|encoder| able(&**encoder)).map(|space| self.names[space].as_str())
+        };
+        [first(sees), first(reads)]
     }
 
     /// The vectors of texts, in their order, of the model of that name or the first one that reads texts: those that a
@@ -137,7 +194,7 @@ impl Engine {
             [] => self.able(None, reads)?.into_iter().collect(),
             _ => models.iter().map(|(name, _)| self.space(name)).collect::<Result<_>>()?,
         };
-        reading.retain(|space| reads(&self.encoders[*space]));
+        reading.retain(|space| reads(&*self.encoders[*space]));
         let unread = |text: &&str| {
             let text = words::visible(text);
             !reading.is_empty() && reading.iter().all(|space| self.encoders[*space].cannot_read(&text))
@@ -146,43 +203,48 @@ impl Engine {
     }
 
     fn seeing(&self, model: Option<&str>) -> Result<usize> {
-        self.able(model, sees)?.map_err(|name| {
-            Error::model(
-                name,
+        self.able(model, sees)?.map_err(|space| match self.encoders[space].about().texts {
+            false => self.encoders[space].about().lacks("image"),
+            true => Error::model(
+                &self.names[space],
                 "has no image tower: it encodes texts only; to look up pictures, add them to a new catalog with a model \
                  that sees them, such as \"plushie-mini\"",
-            )
+            ),
         })
     }
 
     fn reading(&self, model: Option<&str>) -> Result<usize> {
         match (self.able(model, reads)?, self.able(None, reads)?) {
             (Ok(space), _) => Ok(space),
-            (Err(name), Ok(other)) => Err(Error::model(
-                name,
+            (Err(space), Ok(other)) => Err(Error::model(
+                &self.names[space],
                 format!(
                     "has no text tower: it encodes pictures only; texts are looked up by {:?}, unless another model is \
                      named",
-                    self.encoders[other].model().name()
+                    self.names[other]
                 ),
             )),
-            (Err(name), Err(_)) => Err(Error::model(
-                name,
+            (Err(space), Err(_)) if !self.encoders[space].about().images => {
+                Err(self.encoders[space].about().lacks("text"))
+            }
+            (Err(space), Err(_)) => Err(Error::model(
+                &self.names[space],
                 format!(
                     "has no text tower: it encodes pictures only; to find its pictures by words, add them to a new \
-                     catalog with a second model that reads texts, as model=[{name:?}, \"plushie-mini\"] (`plushie-search \
-                     models list` shows others: those with languages)"
+                     catalog with a second model that reads texts, as model=[{:?}, \"plushie-mini\"] (`plushie-search \
+                     models list` shows others: those with languages)",
+                    self.names[space]
                 ),
             )),
         }
     }
 
-    /// The model of that name, or the first one that is able to; the name of one that is not if there is none.
-    fn able(&self, model: Option<&str>, able: impl Fn(&Encoder) -> bool) -> Result<Result<usize, &str>> {
+    /// The model of that name, or the first one that is able to; the number of one that is not if there is none.
+    fn able(&self, model: Option<&str>, able: fn(&dyn Encode) -> bool) -> Result<Result<usize, usize>> {
         let first = model.map(|name| self.space(name)).transpose()?;
         let mut choice = first.map_or(0..self.encoders.len(), |space| space..space + 1);
-        let none = self.encoders[choice.start].model().name();
-        Ok(choice.find(|space| able(&self.encoders[*space])).ok_or(none))
+        let none = choice.start;
+        Ok(choice.find(|space| able(&*self.encoders[*space])).ok_or(none))
     }
 
     /// The number of the model of that name.
@@ -199,7 +261,7 @@ impl Engine {
     }
 
     fn workers(&self) -> &ThreadPool {
-        self.encoders[0].workers()
+        &self.workers
     }
 
     /// The form of an id in this catalog: composed, unless an item has it as it was given, in a catalog that was filled
@@ -225,7 +287,7 @@ impl Engine {
             check_units(&self.store, &[reference], &vector)?;
             rows.extend(vector);
         }
-        Vectors::normalize(self.encoders[space].dim(), rows)
+        Vectors::normalize(self.encoders[space].about().dim, rows)
     }
 
     /// How many items there are.
@@ -253,41 +315,45 @@ impl Engine {
         let state = self.current()?;
         let (indexed, index_bytes) = (state.index.len(), state.index.bytes());
         let others = self.store.held()?.into_iter().filter(|held| !self.models.contains(&held.row));
-        let model = |encoder: &Arc<Encoder>| {
-            let model = encoder.model();
+        let model = |(name, encoder): (&String, &Arc<dyn Encode>)| {
+            let about = encoder.about();
             json!({
-                "name": model.name(),
-                "version": model.version(),
-                "fingerprint": model.fingerprint(),
-                "dimension": model.dim(),
-                "languages": model.languages(),
-                "image": model.image().is_some(),
-                "text": model.text().is_some(),
+                "name": name,
+                "version": about.version,
+                "fingerprint": about.fingerprint,
+                "dimension": about.dim,
+                "languages": about.languages,
+                "image": about.images,
+                "text": about.texts,
                 "indexed": indexed,
-                "device": encoder.device().to_string(),
-                "precision": encoder.precision().map(|precision| precision.to_string()),
+                "device": about.device,
+                "precision": about.precision,
             })
         };
-        let first = self.encoders[0].model();
-        let device = self.encoders[0].device().to_string();
-        let precision = self.encoders[0].precision().map(|precision| precision.to_string());
+        let first = self.encoders[0].about();
+        let counts = |of: fn(&Cache) -> Counts| {
+            let all = self.encoders.iter().map(|encoder| of(encoder.cache()));
+            let (hits, misses) = all.fold((0, 0), |(h, m), Counts { hits, misses }| (h + hits, m + misses));
+            json!({"hits": hits, "misses": misses})
+        };
         let Value::Object(stats) = json!({
             "path": self.store.directory().to_string_lossy(),
             "items": stored.items,
             "references": stored.references,
             "bytes": stored.bytes,
-            "model": first.name(),
-            "version": first.version(),
-            "fingerprint": first.fingerprint(),
-            "dimension": first.dim(),
-            "languages": first.languages(),
+            "model": self.names[0],
+            "version": first.version,
+            "fingerprint": first.fingerprint,
+            "dimension": first.dim,
+            "languages": first.languages,
             "index": "exact",
             "index_bytes": index_bytes,
             "indexed": indexed,
             "threads": self.workers().current_num_threads(),
-            "device": device,
-            "precision": precision,
-            "models": self.encoders.iter().map(model).collect::<Vec<_>>(),
+            "device": first.device,
+            "precision": first.precision,
+            "cache": {"images": counts(Cache::image_counts), "texts": counts(Cache::text_counts)},
+            "models": self.names.iter().zip(&self.encoders).map(model).collect::<Vec<_>>(),
             "other_models": others.map(|model| model.name).collect::<Vec<_>>(),
         }) else {
             unreachable!("json! of braces is an object")
@@ -296,13 +362,8 @@ impl Engine {
     }
 }
 
-/// Returns how many numbers the vectors of each model have.
-fn dims(encoders: &[Arc<Encoder>]) -> Vec<usize> {
-    encoders.iter().map(|encoder| encoder.dim()).collect()
-}
-
 /// Refuses a server that runs another model than when the catalog was filled by it.
-fn check_probe(store: &Store, encoder: &Encoder, model: i64) -> Result<()> {
+fn check_probe(store: &Store, name: &str, encoder: &dyn Encode, model: i64) -> Result<()> {
     let found = encoder.probe();
     if found.is_empty() {
         return Ok(());
@@ -312,7 +373,7 @@ fn check_probe(store: &Store, encoder: &Encoder, model: i64) -> Result<()> {
     let [at_image, at_text] = encoder.outputs();
     let address = if side == "image" { at_image } else { at_text }.map_or("", |(address, _)| address);
     Err(Error::model(
-        encoder.model().name(),
+        name,
         format!(
             "service {address}: it runs another model than when this catalog was filled: its vector of the {side} that \
              tells models apart has the cosine {cosine:.4} with that of then, and {ALIKE} is the least; run that model \
@@ -321,11 +382,10 @@ fn check_probe(store: &Store, encoder: &Encoder, model: i64) -> Result<()> {
     ))
 }
 
-fn sees(encoder: &Encoder) -> bool {
-    // One that is described and missing says itself what to do.
-    encoder.sees() || encoder.model().image().is_some()
+fn sees(encoder: &dyn Encode) -> bool {
+    encoder.about().images
 }
 
-fn reads(encoder: &Encoder) -> bool {
-    encoder.reads() || encoder.model().text().is_some()
+fn reads(encoder: &dyn Encode) -> bool {
+    encoder.about().texts
 }

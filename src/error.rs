@@ -61,6 +61,14 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// A failure of an encoder that was given as an object.
+    #[error("model {name}: {source}")]
+    Encoder {
+        /// The model's name.
+        name: String,
+        /// The failure, as the encoder raised it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A catalog that cannot be opened, read or changed.
     #[error("catalog {}: {reason}", path.display())]
     Catalog {
@@ -130,7 +138,7 @@ impl Error {
             Self::Picture { .. } => "picture",
             Self::Mesh { .. } => "mesh",
             Self::Runtime(_) => "runtime",
-            Self::Model { .. } => "model",
+            Self::Model { .. } | Self::Encoder { .. } => "model",
             Self::Catalog { .. } => "catalog",
             Self::Busy { .. } => "busy",
             Self::Damaged { .. } => "damaged",

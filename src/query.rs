@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::encoder::Encoder;
+use crate::encoder::{Encode, query_images};
 use crate::error::{Error, Result};
 use crate::picture::Source;
 use crate::vectors::Vectors;
@@ -99,12 +99,12 @@ impl Query {
     ) -> Result<Vec<Batch>> {
         let sources: Vec<Source> = queries.iter().flat_map(|q| q.0.images.iter().map(|(s, _)| s.clone())).collect();
         let words: Vec<&str> = queries.iter().flat_map(|q| q.0.texts.iter().map(|(t, _)| t.as_str())).collect();
-        let none = |by: &Lookup<'_>| Vectors::new(by.encoder.dim());
+        let none = |by: &Lookup<'_>| Vectors::new(by.encoder.about().dim);
         let read =
             |by: &Lookup<'_>| if by.texts && !words.is_empty() { by.encoder.texts(&words) } else { Ok(none(by)) };
         let encode = |by: &Lookup<'_>| Ok((none(by), read(by)?));
-        let seeing: Vec<&Encoder> = lookups.iter().filter(|by| by.images).map(|by| by.encoder).collect();
-        let images = Encoder::each_image_by(&seeing, &sources)?.into_iter().collect::<Result<Vec<_>>>()?;
+        let seeing: Vec<&dyn Encode> = lookups.iter().filter(|by| by.images).map(|by| by.encoder).collect();
+        let images = query_images(&seeing, &sources)?;
         let mut encoded = lookups.iter().map(encode).collect::<Result<Vec<_>>>()?;
         for row in images {
             let seen = encoded.iter_mut().zip(lookups).filter(|(_, by)| by.images).map(|((seen, _), _)| seen);
@@ -146,11 +146,11 @@ impl Query {
         }
         let looks_up = |model: &Option<String>| model.as_ref().map_or(by.unnamed, |model| *model == by.name);
         for (Given { values, .. }, weight) in self.0.vectors.iter().filter(|(given, _)| looks_up(&given.model)) {
-            if values.len() != by.encoder.dim() {
+            if values.len() != by.encoder.about().dim {
                 return Err(Error::argument(format!(
                     "queries of {} numbers cannot be compared with vectors of {}",
                     values.len(),
-                    by.encoder.dim()
+                    by.encoder.about().dim
                 )));
             }
             given.push(Raw { values: Cow::Borrowed(values), weight: *weight, item: None });
@@ -171,7 +171,7 @@ impl Query {
         let images = self.0.images.iter().map(|(_, weight)| *weight).filter(|_| by.images).zip(seen);
         let texts = self.0.texts.iter().map(|(_, weight)| *weight).filter(|_| by.texts).zip(read);
         let encoded: Vec<(f32, &[f32])> = images.chain(texts).collect();
-        let dim = by.encoder.dim();
+        let dim = by.encoder.about().dim;
         let weights = encoded.iter().map(|(weight, _)| weight).chain(given.iter().map(|raw| &raw.weight));
         let weights: f32 = weights.map(|weight| weight.abs()).sum();
         let vector = match (&encoded[..], given) {
@@ -221,7 +221,7 @@ impl Raw<'_> {
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
     /// What makes vectors of them.
-    pub encoder: &'a Encoder,
+    pub encoder: &'a dyn Encode,
     /// Its name.
     pub name: &'a str,
     /// Its number among the models of an engine.

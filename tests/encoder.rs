@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use plushie_search::cancel::cancellable;
-use plushie_search::encoder::{Encoder, Options, load_runtime};
+use plushie_search::encoder::{Encode, Encoder, Options, each_image, load_runtime};
 use plushie_search::error::Error;
 use plushie_search::model::Model;
 use plushie_search::picture::{Picture, Source};
@@ -101,7 +101,7 @@ fn vectors_are_as_computed_by_hand() {
     let colors: Vec<[u8; 3]> = (0..20).map(|i| [255 - i * 3, i * 11, 7]).collect();
     let sources: Vec<Source> = colors.iter().map(|&color| plain("plain", color)).collect();
     let vectors = encoder.images(&sources).unwrap();
-    assert_eq!((vectors.len(), vectors.dim(), encoder.dim()), (20, 4, 4));
+    assert_eq!((vectors.len(), vectors.dim(), encoder.about().dim), (20, 4, 4));
     for (row, &color) in vectors.rows().zip(&colors) {
         assert_close(row, &by_hand(color));
     }
@@ -113,16 +113,16 @@ fn a_bad_picture_spoils_no_other() {
     let Some((_dir, encoder)) = open(2) else { return };
     let bad = Source::Bytes { name: "bad.jpg".into(), bytes: Arc::from(&b"no picture"[..]) };
     let black = plain("black", [0, 0, 0]);
-    let rows =
-        encoder.each_image(&[plain("red", [255, 0, 0]), bad.clone(), black, plain("blue", [0, 0, 255])]).unwrap();
-    assert_close(rows[0].as_ref().unwrap(), &by_hand([255, 0, 0]));
+    let sources = [plain("red", [255, 0, 0]), bad.clone(), black, plain("blue", [0, 0, 255])];
+    let rows = each_image(&[&encoder], &sources, None).unwrap();
+    assert_close(rows[0].as_ref().unwrap().vectors[0].row(0), &by_hand([255, 0, 0]));
     assert!(rows[1].as_ref().unwrap_err().to_string().starts_with("picture bad.jpg: "));
     let nowhere = rows[2].as_ref().unwrap_err().to_string();
     assert!(
         nowhere.starts_with("model tiny: image.onnx: gave NaN, infinity or only zeros for picture black"),
         "{nowhere}"
     );
-    assert_close(rows[3].as_ref().unwrap(), &by_hand([0, 0, 255]));
+    assert_close(rows[3].as_ref().unwrap().vectors[0].row(0), &by_hand([0, 0, 255]));
     let error = encoder.images(&[plain("red", [255, 0, 0]), bad]).unwrap_err();
     assert!(error.to_string().starts_with("picture bad.jpg: "), "{error}");
 }

@@ -29,6 +29,7 @@ from ._core import (  # noqa: E402
 from .compare import compare_models  # noqa: E402
 from .convert.fp16 import convert_to_fp16  # noqa: E402
 from .convert.quantize.model import Quantization, quantize_model  # noqa: E402
+from .encoders.protocol import EncoderLike  # noqa: E402
 from .engine import Added, Engine  # noqa: E402
 from .evaluate.comparison import Comparison  # noqa: E402
 from .evaluate.result import Evaluation  # noqa: E402
@@ -51,6 +52,7 @@ __all__ = [
     "Check",
     "Comparison",
     "Encoder",
+    "EncoderLike",
     "Engine",
     "Evaluation",
     "FileError",

@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .encoders.protocol import EncoderLike
+
 __version__: str
 
 class _File(Protocol):
@@ -102,6 +104,8 @@ class _Service(Protocol):
 class Encoder:
     """A model that is ready to encode, shared by any number of threads.
 
+    In a process that was forked from the one where it was opened, it opens itself again when it is first used.
+
     A vector never depends on what it is encoded with: each text goes through the model by itself, and so does each
     picture, unless the model was seen to give the same bits for several at once.
 
@@ -124,6 +128,7 @@ class Encoder:
         facts: What is known of the networks without having them, as the JSON of a `probe.json`, instead of the one in
             the directory: `image` and `text`, the vectors of a fixed picture and text, and `sha256`, the digests of the
             networks by their paths, by which the fingerprint is that of the complete directory.
+        cache: The number of pictures of searches whose vectors are remembered; 1,000 by default, 0 remembers none.
 
     Raises:
         ModelError: The model, the library or the device cannot be used, or the server cannot be asked or runs another
@@ -144,9 +149,12 @@ class Encoder:
         max_batch: int | None = None,
         service: _Service | None = None,
         facts: str | None = None,
+        cache: int | None = None,
     ) -> Encoder: ...
     @staticmethod
-    def of_service(service: _Service, *, name: str | None = None, threads: int | None = None) -> Encoder:
+    def of_service(
+        service: _Service, *, name: str | None = None, threads: int | None = None, cache: int | None = None
+    ) -> Encoder:
         """A model of which nothing is here: a server takes pictures and texts themselves.
 
         What the server can do, and how long its vectors are, is found by asking it for those of a fixed picture and
@@ -160,6 +168,19 @@ class Encoder:
         Raises:
             ModelError: The server cannot be asked, or gives no vectors.
             ValueError: The address or another setting makes no sense.
+        """
+
+    @staticmethod
+    def of_object(object: EncoderLike, *, threads: int | None = None) -> Encoder:
+        """An encoder that calls an object; see `plushie_search.EncoderLike`.
+
+        Args:
+            object: What computes the vectors. They are checked and scaled to length 1.
+            threads: The most threads that decode pictures; all cores by default.
+
+        Raises:
+            TypeError: It lacks an attribute or a method.
+            ValueError: An attribute makes no sense.
         """
 
     @property
@@ -176,7 +197,10 @@ class Encoder:
 
     @property
     def manifest(self) -> str:
-        """The manifest as JSON, with everything that was found out from the files: the same model as a model.json."""
+        """The manifest as JSON, with everything that was found out from the files: the same model as a model.json.
+
+        Of an object it has no towers.
+        """
 
     @property
     def threads(self) -> int:
@@ -358,8 +382,10 @@ class Engine:
     def __new__(
         cls,
         path: str,
-        encoders: Sequence[Encoder],
+        encoders: Sequence[tuple[str | None, Encoder]],
         *,
+        dim: int | None = None,
+        threads: int | None = None,
         create: bool = True,
         read_only: bool = False,
         busy_timeout: float = 30.0,

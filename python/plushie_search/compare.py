@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from . import _core, metrics
+from .encoders.protocol import Model, name_of, named
 from .engine import Engine
 from .evaluate.comparison import Comparison, difference
 from .evaluate.run import Missing, Pictures, Texts, Unknown, evaluate, items_of
 from .paths import expanded
 from .rows import ItemDraft
 from .searcher import Progress
-from .service import Remote, one_each
 
 
 def compare_models(
-    models: Sequence[str | os.PathLike[str]],
+    models: Sequence[Model] | Mapping[str, Model],
     items: str | os.PathLike[str] | Engine,
     queries: Pictures | None = None,
     *,
@@ -27,11 +27,6 @@ def compare_models(
     k: int = 10,
     missing: Missing = "error",
     threads: int | None = None,
-    device: str = "cpu",
-    precision: str | None = None,
-    max_batch: int | None = None,
-    accept_license: bool = False,
-    encoder: Sequence[Remote | None] | None = None,
     rounds: int = metrics.ROUNDS,
     seed: int = 0,
     progress: Progress | None = None,
@@ -39,22 +34,22 @@ def compare_models(
     """Evaluates several models on the same items and queries, each in a catalog of its own that is thrown away.
 
     Args:
-        models: Names or directories of models; the others are compared with the first.
+        models: Models as for :class:`plushie_search.Engine`, perhaps by the names that they get; the others are
+            compared with the first.
         items: A folder of ``<item>/<picture>``, or an engine whose items' pictures are where they were added from.
         queries, texts, unknown, k, missing, rounds, seed: As for :meth:`plushie_search.Engine.evaluate`.
-        threads, device, precision, max_batch, accept_license: As for :class:`plushie_search.Engine`, of every model.
-        encoder: The service of each model, None for those that run here.
+        threads: As for :class:`plushie_search.Engine`.
         progress: Called with how much of a hundred parts for each step is done; each model has two steps.
 
     Raises:
-        ValueError: There are fewer than two models, a picture of an item is no longer there, there are not as many
-            encoders as models, or as :meth:`plushie_search.Engine.evaluate`.
+        ValueError: There are fewer than two models, a picture of an item is no longer there, or as
+            :meth:`plushie_search.Engine.evaluate`.
     """
     items = items if isinstance(items, Engine) else expanded(items)
-    names = tuple(os.fspath(model) for model in models)
+    pairs = named(models)
+    names = tuple(name_of(model) if name is None else name for name, model in pairs)
     if len(names) < 2:
         raise ValueError("a comparison needs two or more models")
-    services = one_each(encoder, len(names))
     rows = _rows_of(items) if isinstance(items, Engine) else _rows_in(items)
     title = Path(items.path if isinstance(items, Engine) else items).resolve().name or "items"
     steps = 2 * len(names)
@@ -64,17 +59,7 @@ def compare_models(
         for number, name in enumerate(names):
             catalog = Path(directory) / str(number) / title
             catalog.parent.mkdir()
-            opened = Engine(
-                catalog,
-                model=models[number],
-                threads=threads,
-                device=device,
-                precision=precision,
-                max_batch=max_batch,
-                accept_license=accept_license,
-                encoder=services[number],
-            )
-            with opened as engine:
+            with Engine(catalog, model=pairs[number][1], threads=threads) as engine:
                 report = engine.add_items(rows, progress=_step(progress, 2 * number, steps, name))
                 failed.update(dict.fromkeys(report.failed))
                 evaluation = evaluate(

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from . import _core
+from .encoders.protocol import Model, name_of
 from .engine import Engine
 from .hub import DEFAULT_MODEL
 from .plush.pictures import Toy, write_plushes
 from .results import Results
 from .rows import ItemDraft
-from .service import Remote
 from .show.demo import Section, page
 from .show.progress import ProgressBar
 
@@ -70,35 +70,20 @@ class Demo:
 def run(
     directory: Path,
     *,
-    model: str = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     plushes: int = 60,
     seed: int = 1,
     threads: int | None = None,
-    device: str = "cpu",
-    precision: str | None = None,
-    max_batch: int | None = None,
-    accept_license: bool = False,
-    encoder: Remote | None = None,
 ) -> Demo:
     """Makes a collection of plushes in ``directory``, searches it, and writes a page with the answers.
 
-    The page is ``directory/index.html``. From ``threads`` on, the options are those of :class:`plushie_search.Engine`.
+    The page is ``directory/index.html``. ``model`` and ``threads`` are as for :class:`plushie_search.Engine`.
 
     Raises:
         ValueError: The directory holds something else than an earlier demo.
     """
     _make_room(directory)
-    opened = Engine(
-        directory / "toys.catalog",
-        model=model,
-        threads=threads,
-        device=device,
-        precision=precision,
-        max_batch=max_batch,
-        accept_license=accept_license,
-        encoder=encoder,
-    )
-    with opened as engine:
+    with Engine(directory / "toys.catalog", model=model, threads=threads) as engine:
         print(f"rendering {plushes} plush toys, two pictures each")
         pictures = directory / "plushes"
         seeds = range(seed, seed + plushes)
@@ -126,7 +111,7 @@ def run(
             print(f"{question.title}: {_asked(question)}")
             print(f"{str(hits).partition(chr(10))[2]}\n")
         demo = Demo(
-            model=Path(model).name,
+            model=Path(name_of(model)).name,
             fingerprint=engine.stats()["fingerprint"],
             items=report.items,
             references=report.references,

@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import tee, zip_longest
 from types import EllipsisType, TracebackType
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from . import _core, forks, hub
+from .encoders.protocol import Models, named
 from .evaluate.run import evaluate
 from .log import logger
 from .paths import expanded
 from .query import Query, hybrid
 from .results import Batch, Item, Items, Problem, Reference, Report, Results, Verification
 from .rows import Row, count_images, grouped, to_rows
-from .service import Remote, one_each
 from .show.progress import shown
 from .show.table import counted
 
@@ -64,84 +64,67 @@ class Engine:
 
     Args:
         path: The catalog's directory; made when it does not exist (unless ``create`` is false).
-        model: A name that :func:`plushie_search.models` lists, or a model directory; or several of them:
-            ``model=["dinov2-small", "ViT-B-32::openai"]``. Each sees every picture that is added. A picture is then
-            looked up by the first one, and a text by the first one that reads texts, unless a search names another. A
-            catalog belongs to the models that its pictures were added with; others are refused. With some of them it
-            can be searched, and changed in every way but adding pictures.
-        threads: The most threads that this engine's work may use; all cores unless told. Engines of as many threads
-            share them.
+        model: A name that :func:`plushie_search.models` lists, a model directory, an encoder of
+            :func:`plushie_search.open_encoder`, or any :class:`EncoderLike` object; ``"plushie-mini"`` by default. Or
+            several of them: ``model=["dinov2-small", "ViT-B-32::openai"]``, or by the names that they get in this
+            engine: ``model={"clip": "ViT-B/32", "mine": my_encoder}``. Each encodes every picture that is added. A
+            picture is then looked up by the first one, and a text by the first one that encodes texts, unless a search
+            names others. A catalog belongs to the models that its pictures were added with, which their fingerprints
+            identify; others are refused. With some of them it can be searched, and changed in every way but adding
+            pictures.
+        dim: The dimension of the vectors of a catalog without a model, which takes vectors alone.
+        threads: The most threads of this engine's work, and of models that are given by name or directory; by default
+            those of the first model, or all cores. Engines of as many threads share them.
         create: Whether to make the catalog when there is none.
         read_only: Whether to open a catalog that may only be read, as on read-only media, in an image of a container or
             of another user. It must exist, and every change is refused.
         busy_timeout: How long a change waits for other processes that write to the catalog, in seconds. Ctrl-C ends the
             waiting.
-        device: What computes the model: ``"cpu"``; ``"cuda"``, ``"cuda:1"`` or ``"cuda:0,1"``, NVIDIA GPUs that share
-            the work; ``"tensorrt"``; ``"openvino"``; or ``"auto"``, a GPU if there is one, or else the processor, with
-            a warning. A catalog does not depend on it.
-        precision: ``"fp32"``, ``"fp16"`` or ``"bf16"``: the numbers to compute in, where the device has them; what the
-            model is made of unless told.
-        max_batch: The most pictures that go through the model together; 32 on GPUs, and elsewhere one, or four where
-            that changes no bit.
-        accept_license: Whether you consent to the model's license, where that asks for it. Once is enough.
         thumbnails: Whether a small copy of each picture that is added is kept in ``thumbnails.sqlite``: True, False, or
             ``"auto"``, which stops at 2 GB with a warning. See :meth:`thumbnail`.
         media: Whether the original of each picture that is added is kept in ``media/``; by default that of bytes,
             arrays, PIL images and file objects is, and that of paths is not. See :meth:`original`.
-        encoder: The server that runs the model's networks, if they do not run here: an address
-            (``"oip://host:8080/model"``), one for each tower (``{"image": ..., "text": ...}``), or a :class:`Service`.
-            Where it takes pictures and texts themselves (``"https://host/v1/embeddings?model=NAME"``), ``model`` only
-            names it. Of several models, a list with one of these for each, None for those that run here.
 
     Raises:
         CatalogError: The directory is not a catalog, was made with other models, or cannot be written.
         ModelError: A model or the ONNX Runtime library cannot be used, a model's license needs consent, it cannot be
-            downloaded, it is one of several and sees no pictures, or its server cannot be asked or runs another model.
+            downloaded, or it is one of several and encodes no pictures.
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
-        ValueError: There is no model of that name, or there are two, or ``thumbnails`` is none of the three.
+        TypeError: A model is neither a name nor a path nor an encoder.
+        ValueError: There is no model of that name, there are two, or both a model and ``dim`` are given, or
+            ``thumbnails`` is none of the three.
     """
 
-    __slots__ = ("_closed", "_connect", "_models", "_opened", "_process", "_reads", "_sees")
+    __slots__ = ("_connect", "_models", "_opened", "_process", "_reads", "_sees")
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         *,
-        model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = hub.DEFAULT_MODEL,
+        model: Models | None = None,
+        dim: int | None = None,
         threads: int | None = None,
-        device: str = "cpu",
-        precision: str | None = None,
-        max_batch: int | None = None,
         create: bool = True,
         read_only: bool = False,
         busy_timeout: float = 30.0,
-        accept_license: bool = False,
         thumbnails: Literal["auto"] | bool = "auto",
         media: bool | None = None,
-        encoder: Remote | Sequence[Remote | None] | None = None,
     ) -> None:
-        models = [model] if isinstance(model, (str, os.PathLike)) else list(model)
-        places = one_each(encoder, len(models))
+        if model is not None and dim is not None:
+            raise ValueError("a catalog has a model, or vectors alone of dimension dim: give one of them")
+        models = [] if dim is not None else named(hub.DEFAULT_MODEL if model is None else model)
+        encoders = [(name, hub.as_encoder(one, threads=threads)) for name, one in models]
+
         if thumbnails not in ("auto", True, False):
             raise ValueError(f'thumbnails={thumbnails!r}: give "auto", True or False')
         small = None if thumbnails == "auto" else bool(thumbnails)
 
         def connect(path: str, create: bool) -> _core.Engine:
-            encoders = [
-                hub.open_encoder(
-                    one,
-                    threads=threads,
-                    device=device,
-                    precision=precision,
-                    max_batch=max_batch,
-                    accept_license=accept_license,
-                    encoder=place,
-                )
-                for one, place in zip(models, places, strict=True)
-            ]
             return _core.Engine(
                 path,
                 encoders,
+                dim=dim,
+                threads=threads,
                 create=create,
                 read_only=read_only,
                 busy_timeout=busy_timeout,
@@ -155,11 +138,9 @@ class Engine:
         except (_core.CatalogError, _core.ModelError) as error:
             logger.warning("refused %s: %s", path, error)
             raise
-        # For a child of this process, which may work in another directory.
-        models = [os.path.abspath(one) if os.path.isdir(one) else one for one in models]
-        self._connect = functools.partial(connect, os.path.abspath(path), False)
+        # For a child of this process, which may work in another directory. Encoders open themselves again there.
+        self._connect: Callable[[], _core.Engine] | None = functools.partial(connect, os.path.abspath(path), False)
         self._process = forks.process
-        self._closed = False
         # Every search says who was asked.
         self._models = tuple(self._opened.models)
         self._sees, self._reads = self._opened.image_model, self._opened.text_model
@@ -171,9 +152,9 @@ class Engine:
     def _core(self) -> _core.Engine:
         """The open catalog; opened again by the first call in a process that was forked from this one's."""
         if self._process != forks.process:
-            if self._closed:
-                raise ValueError("this engine is closed: open the catalog again")
             with forks.lock:
+                if self._connect is None:
+                    raise ValueError("this engine is closed: open the catalog again")
                 if self._process != forks.process:
                     self._opened = self._connect()
                     self._process = forks.process
@@ -840,8 +821,9 @@ class Engine:
         """Counts, sizes, the models and the index, as a dict.
 
         ``models`` has a dict for each model; ``model``, ``version``, ``fingerprint``, ``dimension`` and ``languages``
-        are those of the first. ``other_models`` are names of models that the catalog has and this engine was opened
-        without.
+        are those of the first. ``cache`` tells how many pictures and texts of searches were remembered (``hits``) and
+        how many had to be encoded (``misses``), since the encoders were opened. ``other_models`` are names of models
+        that the catalog has and this engine was opened without.
         """
         return self._core.stats()
 
@@ -890,7 +872,7 @@ class Engine:
 
     def close(self) -> None:
         """Gives memory and files back; every later call but this one raises ValueError."""
-        self._closed = True
+        self._connect = None
         self._opened.close()
 
     def __enter__(self) -> Engine:

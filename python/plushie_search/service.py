@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -19,7 +19,7 @@ SCHEME = re.compile(r"[a-z][a-z0-9+]*://")
 
 @dataclass(frozen=True)
 class Service:
-    """A server that runs a model's networks, or all of a model, for ``Engine(..., encoder=Service(...))``.
+    """A server that runs a model's networks, or all of a model, for ``open_encoder(..., service=Service(...))``.
 
     With networks, everything else happens here: decoding, preprocessing, tokenizing, scaling. Vectors are those of the
     model when it runs here. When it is opened, the server must give the model's vectors of a fixed picture and text.
@@ -82,19 +82,3 @@ class Service:
 def as_service(given: Remote | None) -> Service | None:
     """The server that was given in any way, with its settings."""
     return given if given is None or isinstance(given, Service) else Service(given)
-
-
-def one_each(given: Remote | Sequence[Remote | None] | None, models: int) -> list[Remote | None]:
-    """The server of each of so many models, None where it runs here.
-
-    Raises:
-        ValueError: They are not as many.
-    """
-    if given is None:
-        return [None] * models
-    places: list[Remote | None] = [given] if isinstance(given, (str, Mapping, Service)) else list(given)
-    if len(places) != models:
-        raise ValueError(
-            f"{len(places)} encoders for {models} models: give a list of one for each, None for what runs here"
-        )
-    return places

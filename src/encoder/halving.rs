@@ -3,15 +3,9 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::error::{Error, Result};
+use crate::encoder::custom::Trouble;
+use crate::error::Result;
 use crate::vectors::Vectors;
-
-/// Why there are no vectors.
-pub(super) struct Trouble {
-    pub(super) error: Error,
-    /// Whether it is about these rows only, or would be the same for any others.
-    pub(super) about_these: bool,
-}
 
 /// How many rows a server takes at a time, as far as that is known.
 pub(super) struct Most(AtomicUsize);
@@ -59,6 +53,7 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
+    use crate::error::Error;
 
     fn vectors(rows: Range<usize>) -> Vectors {
         Vectors::normalize(2, rows.flat_map(|row| [row as f32, 1.0]).collect()).unwrap()

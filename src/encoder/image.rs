@@ -279,7 +279,7 @@ impl Pictures for ImageEncoder {
         Some(&self.preprocess)
     }
 
-    fn at_once(&self, workers: &ThreadPool) -> usize {
+    fn preferred_batch(&self, workers: &ThreadPool) -> usize {
         let places = if self.setting.is_apart() { self.setting.places.len() } else { workers.current_num_threads() };
         places * self.setting.max_batch.unwrap_or(TOGETHER)
     }

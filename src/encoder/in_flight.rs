@@ -47,7 +47,11 @@ impl Requests {
 }
 
 /// At most `requests` parts are worked on at a time.
-fn in_flight<T: Sync, R: Send>(parts: &[T], requests: usize, work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
+pub(super) fn in_flight<T: Sync, R: Send>(
+    parts: &[T],
+    requests: usize,
+    work: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
     let threads = requests.min(parts.len());
     if threads < 2 {
         return parts.iter().map(work).collect();

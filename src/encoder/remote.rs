@@ -11,7 +11,8 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::cancel::Cancel;
-use crate::encoder::halving::{Most, Trouble};
+use crate::encoder::custom::Trouble;
+use crate::encoder::halving::Most;
 use crate::encoder::image::{image_plan, noise};
 use crate::encoder::in_flight::Requests;
 use crate::encoder::signature::{Feed, Input, Plan, Port, Role, Signature, Takes};
@@ -238,7 +239,7 @@ impl Pictures for RemotePictures {
         Some(&self.preprocess)
     }
 
-    fn at_once(&self, _: &ThreadPool) -> usize {
+    fn preferred_batch(&self, _: &ThreadPool) -> usize {
         self.remote.requests.most() * self.remote.most.get()
     }
 

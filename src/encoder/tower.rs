@@ -18,8 +18,8 @@ pub(super) trait Pictures: Send + Sync {
     /// What it makes of them first, unless they go to a server as they are.
     fn preprocess(&self) -> Option<&Preprocess>;
 
-    /// How many pictures keep everything busy that computes them.
-    fn at_once(&self, workers: &ThreadPool) -> usize;
+    /// The number of pictures in one call that keeps all devices busy.
+    fn preferred_batch(&self, workers: &ThreadPool) -> usize;
 
     /// The file or service, and the output of it that has the vectors.
     fn reads(&self) -> (&str, &str);

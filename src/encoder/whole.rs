@@ -7,7 +7,8 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::cancel::Cancel;
-use crate::encoder::halving::{Most, Trouble};
+use crate::encoder::custom::Trouble;
+use crate::encoder::halving::Most;
 use crate::encoder::in_flight::Requests;
 use crate::encoder::probe;
 use crate::encoder::tower::{Pictures, Texts};
@@ -151,7 +152,7 @@ impl Pictures for WholePictures {
         None
     }
 
-    fn at_once(&self, _: &ThreadPool) -> usize {
+    fn preferred_batch(&self, _: &ThreadPool) -> usize {
         self.0.requests.most() * self.0.most.get()
     }
 

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::cancel::Cancel;
-use crate::encoder::Encoder;
 use crate::encoder::Seen as SeenPicture;
+use crate::encoder::{Encode, each_image};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::picture::Source;
@@ -229,7 +229,7 @@ impl Engine {
 
     /// How many pictures keep everything busy that this engine computes on.
     pub fn at_once(&self) -> usize {
-        self.encoders.iter().map(|encoder| encoder.at_once()).max().unwrap_or(1)
+        self.encoders.iter().map(|encoder| encoder.preferred_batch()).max().unwrap_or(1)
     }
 
     /// For each draft its readable pictures, with vectors for the new ones; and the pictures that cannot be used.
@@ -283,9 +283,9 @@ impl Engine {
             }
             encoded.push(pictures);
         }
-        let encoders: Vec<&Encoder> = self.encoders.iter().map(|encoder| &**encoder).collect();
+        let encoders: Vec<&dyn Encode> = self.encoders.iter().map(|encoder| &**encoder).collect();
         let mut reasons: HashMap<(usize, usize), String> = HashMap::new();
-        let seen = Encoder::each_image_seen(&encoders, &fresh, self.kept.side())?;
+        let seen = each_image(&encoders, &fresh, self.kept.side())?;
         for (((draft, place, origin), seen), source) in places.into_iter().zip(seen).zip(fresh) {
             let picture = &mut encoded[draft][place];
             match seen {

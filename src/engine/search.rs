@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::engine::Engine;
 use crate::engine::live::State;
-use crate::engine::{Engine, reads};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::fusion::{Aggregate, Candidate, Fusion};
@@ -145,7 +145,7 @@ impl Engine {
     }
 
     fn name(&self, space: usize) -> &str {
-        self.encoders[space].model().name()
+        &self.names[space]
     }
 
     /// Models by their numbers, each with its weight.
@@ -169,7 +169,7 @@ impl Engine {
         let weights = self.weights(models)?;
         let mut lookups: Vec<Lookup<'_>> = Vec::new();
         let by = |space: usize, weight| Lookup {
-            encoder: &self.encoders[space],
+            encoder: &*self.encoders[space],
             name: self.name(space),
             space,
             images: false,
@@ -185,7 +185,7 @@ impl Engine {
         if weights.len() > 1 {
             let several = |&(space, weight): &(usize, f32)| Lookup {
                 images: true,
-                texts: reads(&self.encoders[space]),
+                texts: self.encoders[space].about().texts,
                 items: true,
                 ..by(space, Some(weight))
             };

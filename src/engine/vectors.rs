@@ -126,7 +126,7 @@ impl Engine {
                     )));
                 }
             };
-            let (name, dim) = (self.names()[space], self.encoders[space].dim());
+            let (name, dim) = (self.names()[space], self.encoders[space].about().dim);
             if vectors.len() != ids {
                 return Err(Error::argument(format!("{ids} ids for {} vectors: give one for each", vectors.len())));
             }

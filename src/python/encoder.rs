@@ -1,15 +1,19 @@
 //! `_core.Encoder`: pictures and texts to numpy arrays.
 
+mod object;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use numpy::PyArray2;
 use pyo3::prelude::*;
+use serde_json::json;
 
 use crate::encoder;
-use crate::error::Error;
+use crate::encoder::{Encode, Options};
+use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::service::{self, Address};
 
@@ -17,13 +21,116 @@ use super::convert;
 use super::error::warn_unread;
 use super::{detached, patient};
 
-/// A model that is ready to encode.
+/// A model that is ready to encode. In a process that was forked from the one where it was opened, it opens itself again
+/// when it is first used.
 #[pyclass(frozen, name = "Encoder", module = "plushie_search._core")]
-pub(super) struct PyEncoder(Arc<encoder::Encoder>);
+pub(super) struct PyEncoder {
+    origin: Origin,
+    /// Locked only while attached to the interpreter, as the thread is that forks: no child finds it locked.
+    opened: Mutex<Opened>,
+}
+
+#[derive(Clone)]
+struct Opened {
+    process: u32,
+    encoder: Arc<dyn Encode>,
+    /// The same if it was opened from a model directory.
+    own: Option<Arc<encoder::Encoder>>,
+}
+
+impl Opened {
+    fn own(encoder: encoder::Encoder) -> Self {
+        let encoder = Arc::new(encoder);
+        Self { process: std::process::id(), encoder: encoder.clone(), own: Some(encoder) }
+    }
+}
+
+/// All that it takes to open an encoder.
+enum Origin {
+    Directory {
+        path: PathBuf,
+        runtime: PathBuf,
+        manifest: Option<String>,
+        facts: Option<String>,
+        options: Options,
+    },
+    /// All of the model is on the server of the options.
+    Elsewhere {
+        name: Option<String>,
+        options: Options,
+    },
+    Object {
+        object: Py<PyAny>,
+        threads: Option<usize>,
+    },
+}
+
+impl Origin {
+    fn open(&self, py: Python<'_>) -> PyResult<Opened> {
+        // Networks of gigabytes are read first, and Ctrl-C must not wait for that.
+        match self {
+            Self::Directory { path, runtime, manifest, facts, options } => patient(py, usize::MAX, || {
+                encoder::load_runtime(runtime)?;
+                let model = match options.service {
+                    Some(_) => Model::without_networks(path, manifest.as_deref(), facts.as_deref())?,
+                    None => open_model(path, manifest.as_deref())?,
+                };
+                Ok(Opened::own(encoder::Encoder::open(model, options)?))
+            }),
+            Self::Elsewhere { name, options } => {
+                patient(py, usize::MAX, || Ok(Opened::own(encoder::Encoder::of_service(name.as_deref(), options)?)))
+            }
+            Self::Object { object, threads } => {
+                let encoder = object::encoder(object.bind(py), *threads)?;
+                Ok(Opened { process: std::process::id(), encoder, own: None })
+            }
+        }
+    }
+}
 
 impl PyEncoder {
-    pub(super) fn share(&self) -> Arc<encoder::Encoder> {
-        Arc::clone(&self.0)
+    fn new(py: Python<'_>, origin: Origin) -> PyResult<Self> {
+        let opened = origin.open(py)?;
+        Ok(Self { origin, opened: Mutex::new(opened) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The encoder as it was opened here or in the process before a fork: to be asked about itself.
+    fn encoder(&self) -> Arc<dyn Encode> {
+        Arc::clone(&self.lock().encoder)
+    }
+
+    fn own(&self) -> Option<Arc<encoder::Encoder>> {
+        self.lock().own.clone()
+    }
+
+    /// The encoder, opened in this process.
+    pub(super) fn share(&self, py: Python<'_>) -> PyResult<Arc<dyn Encode>> {
+        let here = std::process::id();
+        let known = self.lock().clone();
+        if known.process == here {
+            return Ok(known.encoder);
+        }
+        // Its threads did not come along: to join them would take for ever.
+        std::mem::forget(known);
+        let again = self.origin.open(py)?;
+        let mut opened = self.lock();
+        if opened.process != here {
+            *opened = again;
+        }
+        Ok(Arc::clone(&opened.encoder))
+    }
+}
+
+impl Drop for PyEncoder {
+    fn drop(&mut self) {
+        let opened = self.lock().clone();
+        if opened.process != std::process::id() {
+            std::mem::forget(opened);
+        }
     }
 }
 
@@ -32,120 +139,135 @@ impl PyEncoder {
     #[new]
     #[pyo3(signature = (
         model, *, runtime, threads=None, manifest=None, device=None, precision=None, max_batch=None, service=None,
-        facts=None
+        facts=None, cache=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
-    fn new(
+    fn py_new(
         py: Python<'_>,
         model: PathBuf,
         runtime: PathBuf,
         threads: Option<usize>,
-        manifest: Option<&str>,
+        manifest: Option<String>,
         device: Option<&str>,
         precision: Option<&str>,
         max_batch: Option<usize>,
         service: Option<PyService>,
-        facts: Option<&str>,
+        facts: Option<String>,
+        cache: Option<usize>,
     ) -> PyResult<Self> {
         let service = service.map(PyService::options).transpose()?;
-        // Networks of gigabytes are read first, and Ctrl-C must not wait for that.
-        let encoder = patient(py, usize::MAX, || {
-            let device = device.map(str::parse).transpose()?.unwrap_or_default();
-            let precision = precision.map(str::parse).transpose()?;
-            encoder::load_runtime(&runtime)?;
-            let model = match service {
-                Some(_) => Model::without_networks(&model, manifest, facts)?,
-                None => open_model(&model, manifest)?,
-            };
-            let options = encoder::Options { threads, device, precision, max_batch, service };
-            encoder::Encoder::open(model, &options)
-        });
-        Ok(Self(Arc::new(encoder?)))
+        let device = device.map(str::parse).transpose()?.unwrap_or_default();
+        let precision = precision.map(str::parse).transpose()?;
+        let options = Options { threads, device, precision, max_batch, service, cache };
+        Self::new(py, Origin::Directory { path: model, runtime, manifest, facts, options })
     }
 
     #[staticmethod]
-    #[pyo3(signature = (service, *, name=None, threads=None))]
-    fn of_service(py: Python<'_>, service: PyService, name: Option<&str>, threads: Option<usize>) -> PyResult<Self> {
+    #[pyo3(signature = (service, *, name=None, threads=None, cache=None))]
+    fn of_service(
+        py: Python<'_>,
+        service: PyService,
+        name: Option<String>,
+        threads: Option<usize>,
+        cache: Option<usize>,
+    ) -> PyResult<Self> {
         let service = Some(service.options()?);
-        let options = encoder::Options { threads, service, ..encoder::Options::default() };
-        Ok(Self(Arc::new(detached(py, || encoder::Encoder::of_service(name, &options))?)))
+        let options = Options { threads, service, cache, ..Options::default() };
+        Self::new(py, Origin::Elsewhere { name, options })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (object, *, threads=None))]
+    fn of_object(py: Python<'_>, object: Py<PyAny>, threads: Option<usize>) -> PyResult<Self> {
+        Self::new(py, Origin::Object { object, threads })
     }
 
     #[getter]
-    fn name(&self) -> &str {
-        self.0.model().name()
+    fn name(&self) -> String {
+        self.encoder().about().name.clone()
     }
 
     #[getter]
     fn dim(&self) -> usize {
-        self.0.dim()
+        self.encoder().about().dim
     }
 
     #[getter]
-    fn fingerprint(&self) -> &str {
-        self.0.model().fingerprint()
+    fn fingerprint(&self) -> String {
+        self.encoder().about().fingerprint.clone()
     }
 
     #[getter]
     fn manifest(&self) -> String {
-        self.0.model().manifest()
+        let encoder = self.encoder();
+        let about = encoder.about();
+        let brief = || {
+            json!({
+                "name": about.name,
+                "version": about.version,
+                "dimension": about.dim,
+                "languages": about.languages,
+            })
+        };
+        self.own().map_or_else(|| brief().to_string(), |own| own.model().manifest())
     }
 
     #[getter]
     fn threads(&self) -> usize {
-        self.0.threads()
+        self.encoder().workers().current_num_threads()
     }
 
     #[getter]
     fn device(&self) -> String {
-        self.0.device().to_string()
+        self.encoder().about().device.clone()
     }
 
     #[getter]
     fn precision(&self) -> Option<String> {
-        self.0.precision().map(|precision| precision.to_string())
+        self.encoder().about().precision.clone()
     }
 
     #[getter]
     fn max_batch(&self) -> Option<usize> {
-        self.0.max_batch()
+        self.own()?.max_batch()
     }
 
     #[getter]
-    fn fallback(&self) -> Option<&str> {
-        self.0.fallback()
+    fn fallback(&self) -> Option<String> {
+        self.own()?.fallback().map(str::to_owned)
     }
 
     #[getter]
-    fn outputs(&self) -> HashMap<&'static str, (&str, &str)> {
-        let towers = ["image", "text"].into_iter().zip(self.0.outputs());
-        towers.filter_map(|(tower, output)| Some((tower, output?))).collect()
+    fn outputs(&self) -> HashMap<&'static str, (String, String)> {
+        let owned = |(from, output): (&str, &str)| (from.to_owned(), output.to_owned());
+        let encoder = self.encoder();
+        let towers = ["image", "text"].into_iter().zip(encoder.outputs());
+        towers.filter_map(|(tower, output)| Some((tower, owned(output?)))).collect()
     }
 
     fn encode_images<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        convert::array(py, convert::encoded(py, images, |sources| self.0.images(sources))?)
+        let encoder = self.share(py)?;
+        convert::array(py, convert::encoded(py, images, |sources| encoder.images(sources))?)
     }
 
     fn encode_texts<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let encoder = self.share(py)?;
         let (texts, _) = convert::texts(texts)?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let (vectors, unread) = patient(py, texts.len(), || {
-            let vectors = self.0.texts(&texts)?;
-            Ok((vectors, self.0.unread(&texts)))
+            let vectors = encoder.texts(&texts)?;
+            Ok((vectors, encoder.unread(&texts)))
         })?;
-        warn_unread(py, self.0.model().name(), &unread, 1)?;
+        warn_unread(py, &encoder.about().name, &unread, 1)?;
         convert::array(py, vectors)
     }
 
     fn __repr__(&self) -> String {
-        let model = self.0.model();
-        format!(
-            "Encoder({:?}, version={:?}, dim={}, threads={})",
-            model.name(),
-            model.version(),
-            model.dim(),
-            self.0.threads()
-        )
+        let encoder = self.encoder();
+        let about = encoder.about();
+        let (name, version, dim) = (&about.name, &about.version, about.dim);
+        let threads = encoder.workers().current_num_threads();
+        format!("Encoder({name:?}, version={version:?}, dim={dim}, threads={threads})")
     }
 }
 
@@ -161,7 +283,7 @@ pub(super) struct PyService {
 }
 
 impl PyService {
-    fn options(self) -> Result<encoder::Service, Error> {
+    fn options(self) -> Result<encoder::Service> {
         let address = |text: Option<String>| text.as_deref().map(Address::parse).transpose();
         let timeout = Duration::try_from_secs_f64(self.timeout)
             .map_err(|_| Error::argument("timeout must be more than 0 s, and at most a day"))?;
@@ -172,7 +294,7 @@ impl PyService {
 }
 
 /// The model in a directory, described by a manifest in it or by one that is given.
-fn open_model(dir: &Path, manifest: Option<&str>) -> crate::Result<Model> {
+fn open_model(dir: &Path, manifest: Option<&str>) -> Result<Model> {
     match manifest {
         Some(manifest) => Model::with_manifest(dir, manifest),
         None => Model::open(dir),

@@ -10,7 +10,8 @@ use pyo3::exceptions::{PyRuntimeError, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
-use crate::engine::{Draft, Engine, Hit, Keep, Prepared, Rows, Search, Small};
+use crate::encoder::{Encode, NoEncoder};
+use crate::engine::{Draft, Engine, EngineOptions, Hit, Keep, Member, Prepared, Rows, Search, Small};
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
 use crate::query::Query;
@@ -60,19 +61,29 @@ impl Drop for PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, encoders, *, create=true, read_only=false, busy_timeout=30.0, thumbnails=None, media=None))]
-    #[allow(clippy::too_many_arguments)] // Python's keywords
+    #[pyo3(signature = (path, encoders, *, dim=None, threads=None, create=true, read_only=false, busy_timeout=30.0, thumbnails=None, media=None))]
+    #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
         path: PathBuf,
-        encoders: Vec<Bound<'_, PyEncoder>>,
+        encoders: Vec<(Option<String>, Bound<'_, PyEncoder>)>,
+        dim: Option<usize>,
+        threads: Option<usize>,
         create: bool,
         read_only: bool,
         busy_timeout: f64,
         thumbnails: Option<bool>,
         media: Option<bool>,
     ) -> PyResult<Self> {
-        let encoders = encoders.iter().map(|encoder| encoder.get().share()).collect();
+        let member = |(name, encoder): &(Option<String>, Bound<'_, PyEncoder>)| -> PyResult<Member> {
+            let encoder = encoder.get().share(py)?;
+            Ok(Member { name: name.clone().unwrap_or_else(|| encoder.about().name.clone()), encoder })
+        };
+        let mut members = encoders.iter().map(member).collect::<PyResult<Vec<_>>>()?;
+        if let Some(dim) = dim {
+            let encoder = NoEncoder::new(dim, threads)?;
+            members.push(Member { name: encoder.about().name.clone(), encoder: Arc::new(encoder) });
+        }
         let patience = Duration::try_from_secs_f64(busy_timeout);
         let patience =
             patience.map_err(|_| argument(format!("busy_timeout {busy_timeout}: give seconds, 0 or more")))?;
@@ -82,7 +93,8 @@ impl PyEngine {
             Some(true) => Small::All,
             Some(false) => Small::None,
         };
-        let engine = waiting(py, || Engine::open(&path, encoders, &access, &Keep { thumbnails, media }))?;
+        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media } };
+        let engine = waiting(py, || Engine::open(&path, members, &options))?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
     }
 
@@ -98,12 +110,12 @@ impl PyEngine {
 
     #[getter]
     fn image_model(&self) -> PyResult<Option<String>> {
-        Ok(self.open()?.image_encoder(None).ok().map(|encoder| encoder.model().name().to_owned()))
+        Ok(self.open()?.defaults()[0].map(str::to_owned))
     }
 
     #[getter]
     fn text_model(&self) -> PyResult<Option<String>> {
-        Ok(self.open()?.text_encoder(None).ok().map(|encoder| encoder.model().name().to_owned()))
+        Ok(self.open()?.defaults()[1].map(str::to_owned))
     }
 
     #[pyo3(signature = (id, images, *, label=None, metadata=None, text=None, upsert=false))]
@@ -408,12 +420,12 @@ impl PyEngine {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let (vectors, unread) = patient(py, texts.len(), || {
             let vectors = engine.encode_texts(&texts, model)?;
-            let models = [(engine.text_encoder(model)?.model().name().to_owned(), 1.0)];
+            let models = [(engine.text_model(model)?.to_owned(), 1.0)];
             Ok((vectors, engine.unreadable(&texts, &models)?))
         })?;
         let unread: Vec<&str> = texts.iter().zip(unread).filter(|(_, bad)| *bad).map(|(text, _)| *text).collect();
         // The line that called `plushie_search.Engine`, not the one in there.
-        warn_unread(py, engine.text_encoder(model)?.model().name(), &unread, 2)?;
+        warn_unread(py, engine.text_model(model)?, &unread, 2)?;
         convert::array(py, vectors)
     }
 

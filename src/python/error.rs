@@ -168,6 +168,10 @@ impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         match error {
             Error::Interrupted => PyKeyboardInterrupt::new_err(error.to_string()),
+            Error::Encoder { name, source } => match source.downcast::<Self>() {
+                Ok(raised) => *raised,
+                Err(source) => Error::model(name, source).into(),
+            },
             error => Python::attach(|py| raised(py, &error).unwrap_or_else(|failed| failed)),
         }
     }
@@ -196,7 +200,7 @@ fn class_of<'a>(classes: &'a Classes, error: &Error) -> &'a Py<PyType> {
         Error::UnknownItem(_) | Error::UnknownReference { .. } => &classes.unknown_item,
         Error::Io { .. } => &classes.file,
         Error::Picture { .. } | Error::Mesh { .. } => &classes.picture,
-        Error::Model { .. } | Error::Runtime(_) => &classes.model,
+        Error::Model { .. } | Error::Runtime(_) | Error::Encoder { .. } => &classes.model,
         Error::Catalog { .. } | Error::Busy { .. } | Error::Damaged { .. } => &classes.catalog,
         Error::Internal(_) | Error::Interrupted => &classes.internal,
     }

@@ -14,50 +14,63 @@ use crate::store::{Added, Fault, ModelRow, NewItem, NewReference, Seen, Store, S
 
 impl Store {
     /// The number of a model in this catalog, which it gets when it is first seen. Once the catalog has references, it
-    /// belongs to the models that they have vectors of.
+    /// belongs to the models that they have vectors of. The fingerprint identifies a model: the catalog keeps the name
+    /// under which it was filled.
     ///
     /// # Errors
-    /// [`Error::Catalog`] when it belongs to others, or to another model of that name: they must not be mixed.
+    /// [`Error::Catalog`] if it belongs to other models: they must not be mixed.
     pub fn model(&self, name: &str, fingerprint: &str, dim: usize) -> Result<i64> {
         if name.is_empty() || dim == 0 {
             return Err(Error::argument("a model needs a name and vectors of at least one number"));
         }
         let same = |known: &ModelRow| known.fingerprint == fingerprint && known.dim == dim;
-        // What is known needs no turn at writing.
-        let look = |connection: &Connection| -> Result<Option<ModelRow>, Fault> {
-            let known = select_models(connection)?.into_iter().find(|model| model.name == name);
+        // The row of the model, or of the one whose name it gets; and whether it can be used as it is.
+        let look = |connection: &Connection| -> Result<(Option<ModelRow>, bool), Fault> {
+            let models = select_models(connection)?;
+            let known = models.iter().find(|model| same(model)).or(models.iter().find(|model| model.name == name));
             let held = select_held(connection)?;
-            if held.is_empty() {
-                return Ok(known);
+            if held.iter().any(same) {
+                return Ok((known.cloned(), true));
             }
-            match held.iter().find(|model| model.name == name) {
-                Some(model) if same(model) => Ok(known),
-                Some(_) => Err(self.fail(format!(
+            if held.is_empty() {
+                let ready = known.is_some_and(|known| same(known) && (known.name == name || self.access.read_only));
+                return Ok((known.cloned(), ready));
+            }
+            let reason = match held.iter().any(|model| model.name == name) {
+                true => format!(
                     "holds vectors of another version of model {name:?}; use that version, or add everything to a new \
                      catalog"
-                ))),
-                None => Err(self.fail(format!(
+                ),
+                false => format!(
                     "has vectors of {0} and none of {name:?}: open it with model={0}, or add its pictures to a new \
                      catalog that is opened with all the models that you want",
                     list(&held)
-                ))),
-            }
-            .map_err(Fault::from)
+                ),
+            };
+            Err(self.fail(reason).into())
         };
-        if let Some(known) = self.read(look)?.filter(same) {
+        // What is known needs no turn at writing.
+        if let (Some(known), true) = self.read(look)? {
             return Ok(known.row);
         }
         self.write(|transaction| {
             match look(transaction)? {
-                Some(known) if same(&known) => return Ok(known.row),
+                (Some(known), true) => return Ok(known.row),
+                (Some(known), false) if same(&known) => {
+                    // Another model may have that name: the two exchange theirs.
+                    transaction.execute("UPDATE models SET name = '' WHERE name = ?", [name])?;
+                    transaction.execute("UPDATE models SET name = ? WHERE model = ?", params![name, known.row])?;
+                    transaction.execute("UPDATE models SET name = ? WHERE name = ''", [known.name])?;
+                    return Ok(known.row);
+                }
                 // Another number, so that an engine that was opened with the old one adds nothing by it any more.
-                Some(known) => transaction.execute(
+                (Some(known), false) => transaction.execute(
                     "UPDATE models SET model = (SELECT MAX(model) + 1 FROM models), fingerprint = ?, dim = ?,
                      probe_image = NULL, probe_text = NULL
                      WHERE model = ?",
                     params![fingerprint, dim as i64, known.row],
                 )?,
-                None => transaction.execute(
+                (None, _) => transaction.execute(
                     "INSERT INTO models (name, fingerprint, dim) VALUES (?, ?, ?)",
                     params![name, fingerprint, dim as i64],
                 )?,

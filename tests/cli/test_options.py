@@ -12,7 +12,7 @@ from fake_service import FakeService
 from PIL import Image
 
 import plushie_search as ps
-from plushie_search import Service, cli, demo, hub, plushbench, service
+from plushie_search import cli, demo, hub, plushbench
 from plushie_search.cli import options
 from plushie_search.cli.main import _parser
 
@@ -35,24 +35,25 @@ def parsed(*arguments):
     return parser.parse_args(arguments)
 
 
-def encoders(models, *given):
-    return options.for_models(parsed(*(part for one in given for part in ("--encoder", one))), models)["encoder"]
+def services(models, *given):
+    flags = (part for one in given for part in ("--service", one))
+    return [told["service"] for told in options.for_models(parsed(*flags), models)]
 
 
 # What they become
 
 
-def test_flags_become_what_an_engine_is_told():
+def test_flags_become_the_options_of_an_encoder():
     nothing = {"threads": None, "device": "cpu", "precision": None, "max_batch": None, "accept_license": False}
-    assert options.for_models(parsed(), ["a", "b"]) == {**nothing, "encoder": None}
-    assert options.for_model(parsed(), "a") == {**nothing, "encoder": None}
+    assert options.for_models(parsed(), ["a", "b"]) == [{**nothing, "service": None}] * 2
+    assert options.for_model(parsed(), "a") == {**nothing, "service": None}
     some = parsed("--threads", "3", "--device", "cuda:0,1", "--precision", "fp16", "--max-batch", "8")
     told = {"threads": 3, "device": "cuda:0,1", "precision": "fp16", "max_batch": 8}
-    assert options.for_model(some, "a") == {**nothing, **told, "encoder": None}
-    assert options.for_model(parsed("--accept-license", "--encoder", "oip://h/m"), "a") == {
+    assert options.for_model(some, "a") == {**nothing, **told, "service": None}
+    assert options.for_model(parsed("--accept-license", "--service", "oip://h/m"), "a") == {
         **nothing,
         "accept_license": True,
-        "encoder": "oip://h/m",
+        "service": "oip://h/m",
     }
 
 
@@ -69,24 +70,24 @@ def test_flags_become_what_an_engine_is_told():
         ("ViT-B-32::openai x/y=z x/y", "x/y=z=oip://h/1 ViT-B-32::openai=oip://h/2", ["oip://h/2", "oip://h/1", None]),
         ("image text", "image=oip://h/1 text=text=oip://h/2", ["oip://h/1", {"text": "oip://h/2"}]),
         ("a a", "a=oip://h/m", ["oip://h/m", "oip://h/m"]),
-        ("a b", "", None),
+        ("a b", "", [None, None]),
     ],
 )
 def test_services_belong_to_models(models, given, expected):
-    assert encoders(models.split(), *given.split()) == expected
+    assert services(models.split(), *given.split()) == expected
 
 
 @pytest.mark.parametrize(
     ("models", "given", "message"),
     [
-        ("a b", "oip://h/m", "--encoder oip://h/m: which of the models is it for? Give MODEL=URL with one of a, b"),
+        ("a b", "oip://h/m", "--service oip://h/m: which of the models is it for? Give MODEL=URL with one of a, b"),
         ("a b", "text=oip://h/m", "which of the models is it for?"),
-        ("a b", "c=oip://h/m", "--encoder c=oip://h/m: there is no model 'c' here, only a, b"),
+        ("a b", "c=oip://h/m", "--service c=oip://h/m: there is no model 'c' here, only a, b"),
         ("a b", "c=image=oip://h/m", "there is no model 'c' here, only a, b"),
         ("a", "c=oip://h/m", "there is no model 'c' here, only a"),
-        ("a", "a=h:80/m", "--encoder a=h:80/m: this is no address; give one like oip://host:port/name"),
+        ("a", "a=h:80/m", "--service a=h:80/m: this is no address; give one like oip://host:port/name"),
         ("a", "", "this is no address"),
-        ("a", "oip://h/1 oip://h/2", "--encoder oip://h/2: model a has a service already"),
+        ("a", "oip://h/1 oip://h/2", "--service oip://h/2: model a has a service already"),
         ("a", "image=oip://h/1 oip://h/2", "has a service already; give one address for both towers"),
         ("a", "oip://h/1 a=text=oip://h/2", "has a service already"),
         ("a", "image=oip://h/1 image=oip://h/2", "has a service already"),
@@ -94,17 +95,12 @@ def test_services_belong_to_models(models, given, expected):
 )
 def test_services_of_nothing(models, given, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        encoders(models.split(), *(given.split() or [""]))
+        services(models.split(), *(given.split() or [""]))
 
 
-def test_one_service_for_each_model():
-    both = {"image": "oip://h/i", "text": "oip://h/t"}
-    assert service.one_each(None, 2) == [None, None]
-    assert service.one_each(both, 1) == [both]
-    assert service.one_each((None, Service(both)), 2) == [None, Service(both)]
-    for given in ("oip://h/m", [None], ["oip://h/m"] * 3):
-        with pytest.raises(ValueError, match=r"encoders for 2 models: give a list of one for each"):
-            service.one_each(given, 2)
+def test_a_model_is_not_opened_twice():
+    with pytest.raises(ValueError, match="model a is given twice; leave one out"):
+        options.open_models(parsed(), ["a", "b", "a"])
 
 
 @pytest.mark.parametrize(("command", "models"), OPENING.items())
@@ -113,7 +109,7 @@ def test_every_command_that_opens_a_model_has_them_all(command, models, capsys):
         cli.main([*command.split(), "--help"])
     assert stopped.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
-    for flag in ("--threads", "--device", "--precision", "--max-batch", "--encoder", "--accept-license"):
+    for flag in ("--threads", "--device", "--precision", "--max-batch", "--service", "--accept-license"):
         assert shown.count(f"{flag} ") == 2 - (flag == "--accept-license" and f"[{flag}]" in shown), flag
     assert ("MODEL=URL" in shown) == (models > 1)
 
@@ -156,7 +152,7 @@ def twins(tmp_path, toy_model, monkeypatch):
 
 
 def of_far(running):
-    return [part for name in ("image", "text") for part in ("--encoder", f"far={name}={running.url(name)}")]
+    return [part for name in ("image", "text") for part in ("--service", f"far={name}={running.url(name)}")]
 
 
 def test_a_catalog_of_two_models_one_of_which_runs_elsewhere(twins, capsys):
@@ -170,7 +166,8 @@ def test_a_catalog_of_two_models_one_of_which_runs_elsewhere(twins, capsys):
     hits = json.loads(capsys.readouterr().out)
     assert hits[0]["item"] == "blue"
     assert len(twins.asked) > asked
-    with ps.Engine("toys", model=["near", "far"], encoder=[None, twins.urls()], create=False) as engine:
+    models = ["near", ps.open_encoder("far", service=twins.urls())]
+    with ps.Engine("toys", model=models, create=False) as engine:
         found = engine.search_image("queries/blue/1.png", models={"toy": 0.5, "far": 0.5}).to_dicts()
     assert found == hits
     # The networks of `far` are not here.
@@ -182,13 +179,16 @@ def test_models_are_compared_wherever_they_run(twins, capsys):
     compare = ["--compare", "near", "far", *of_far(twins), "--max-batch", "3"]
     assert cli.main(["evaluate", "items", "queries", *compare, "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    found = ps.compare_models(["near", "far"], "items", "queries", encoder=[None, twins.urls()], max_batch=3)
+    models = {
+        "near": ps.open_encoder("near", max_batch=3),
+        "far": ps.open_encoder("far", service=twins.urls(), max_batch=3),
+    }
+    found = ps.compare_models(models, "items", "queries")
     assert data["models"] == ["near", "far"]
     assert data["differences"] == found.to_dict()["differences"]
     # The same model is not better elsewhere.
     assert {tuple(interval) for interval in found.differences[0].values()} == {(0.0, 0.0, 0.0)}
-    with pytest.raises(ValueError, match="1 encoders for 2 models"):
-        ps.compare_models(["near", "far"], "items", "queries", encoder=[twins.urls()])
+    assert ps.compare_models(["near", models["near"]], "items", "queries").models == ("near", "toy")
 
 
 def test_the_catalog_of_a_comparison_may_need_its_service_too(twins, capsys):
@@ -197,7 +197,7 @@ def test_the_catalog_of_a_comparison_may_need_its_service_too(twins, capsys):
     capsys.readouterr()
     assert cli.main(["evaluate", "toys", "queries", "--model", "far", *compare]) == 0
     assert capsys.readouterr().out.startswith("4 queries for 4 items, 95 % intervals\n")
-    assert cli.main(["evaluate", "toys", "queries", "--model", "far", *compare, "--encoder", "other=oip://h/m"]) == 2
+    assert cli.main(["evaluate", "toys", "queries", "--model", "far", *compare, "--service", "other=oip://h/m"]) == 2
     assert "there is no model 'other' here, only " in capsys.readouterr().err
 
 
@@ -210,7 +210,11 @@ def test_plushbench_measures_models_wherever_they_run(twins, tmp_path, capsys):
     assert data["models"] == ["near", "far"]
     assert all(row["values"][0] == row["values"][1] for row in data["figures"])
     configuration = plushbench.Configuration(items=6, queries=6, splits=("clean", "text-one"), texts=4, references=1)
-    run = plushbench.run(["near", "far"], configuration, threads=2, encoder=[None, twins.urls()], max_batch=4)
+    models = {
+        "near": ps.open_encoder("near", threads=2, max_batch=4),
+        "far": ps.open_encoder("far", threads=2, max_batch=4, service=twins.urls()),
+    }
+    run = plushbench.run(models, configuration, threads=2)
     assert json.loads(json.dumps(run.to_dict())) == data
     # What is computed otherwise does not go on with what was computed so.
     folders = {path.name for path in Path("work").iterdir() if path.is_dir()}
@@ -224,7 +228,8 @@ def test_the_demo_runs_by_a_service(twins, capsys):
     assert cli.main(["demo", "show", "--plushes", "8", "--model", "far", *address, "--max-batch", "4"]) == 0
     assert "added 8 items with 16 references" in capsys.readouterr().out
     assert sum(twins.rows()) > 16
-    with ps.Engine("show/toys.catalog", model="far", encoder=twins.urls(), create=False) as engine:
+    far = ps.open_encoder("far", service=twins.urls())
+    with ps.Engine("show/toys.catalog", model=far, create=False) as engine:
         assert len(engine) == 8
     with pytest.raises(ps.ModelError, match=r"image\.onnx is missing"):
         demo.run(Path("show"), model="far", plushes=8)
@@ -237,7 +242,7 @@ def test_a_device_that_is_not_there_is_said_by_every_command(toy_model, tmp_path
     model = str(toy_model)
     commands = {
         "add toys items": ["--model", model],
-        "evaluate items --leave-one-out": ["--compare", model, model],
+        "evaluate items --leave-one-out": ["--compare", model, "plushie-mini"],
         "plushbench": ["--model", model],
         "demo show": ["--model", model],
         "models check": [model],

@@ -155,7 +155,7 @@ def test_the_warning_names_the_line_that_asked(toy_model, tmp_path):
     """However deep in the package the model is opened."""
 
     def opens_an_engine():
-        Engine(tmp_path / "catalog", model=toy_model, device="auto").close()
+        Engine(tmp_path / "catalog", model=hub.open_encoder(toy_model, device="auto")).close()
 
     def opens_an_encoder():
         hub.open_encoder(toy_model, device="auto")
@@ -168,7 +168,7 @@ def test_the_warning_names_the_line_that_asked(toy_model, tmp_path):
         path.mkdir(parents=True)
         for number in range(2):
             Image.new("RGB", (9, 9), (200, 10 * number, 0)).save(path / f"{number}.png")
-        compare_models([toy_model, toy_model], path.parent, device="auto")
+        compare_models([hub.open_encoder(toy_model, device="auto"), toy_model], path.parent)
 
     for opens in (opens_an_engine, opens_an_encoder, checks, compares):
         with warnings.catch_warnings(record=True) as caught:
@@ -335,7 +335,7 @@ def test_a_bad_picture_in_a_batch_spoils_no_other(model, tmp_path):
     encoder = hub.open_encoder(directory, threads=2, max_batch=8)
     with pytest.raises(PictureError, match=r"0\.png"):
         encoder.encode_images(paths)
-    with Engine(tmp_path / "catalog", model=directory, threads=2, max_batch=8) as engine:
+    with Engine(tmp_path / "catalog", model=hub.open_encoder(directory, threads=2, max_batch=8)) as engine:
         report = engine.add_images(paths, ids=[str(number) for number in range(len(paths))])
         assert sorted(name.rpartition("/")[2] for name, _ in report.failed) == ["0.png", "22.png", "9.png"]
         for number in set(range(23)) - {0, 9, 22}:
@@ -416,7 +416,7 @@ def test_many_threads_send_batches_at_once(model):
 
 def test_a_catalog_does_not_depend_on_batches_and_says_how_it_computes(model, tmp_path):
     directory = model()
-    with Engine(tmp_path / "catalog", model=directory, max_batch=8) as engine:
+    with Engine(tmp_path / "catalog", model=hub.open_encoder(directory, max_batch=8)) as engine:
         engine.add_images(noise(20), ids=[str(number) for number in range(20)])
         stats = engine.stats()
         assert (stats["device"], stats["precision"]) == ("cpu", None)

@@ -66,8 +66,9 @@ def far(service: FakeService, tmp_path: Path) -> Iterator[Callable[..., ps.Engin
 
     def open_engine(**options: Any) -> ps.Engine:
         model = toy.write(tmp_path / "toy", text=None)
-        encoder = Service(service.url("image"), timeout=20.0, **options)
-        opened.append(ps.Engine(tmp_path / "far.catalog", model=model, threads=2, encoder=encoder))
+        far = Service(service.url("image"), timeout=20.0, **options)
+        encoder = ps.open_encoder(model, threads=2, service=far)
+        opened.append(ps.Engine(tmp_path / "far.catalog", model=encoder))
         opened[-1].encode_images([picture(1), picture(2)])  # finds out that several may go together
         service.asked.clear()
         return opened[-1]

@@ -61,14 +61,14 @@ def test_batches_are_compared_with_single_ones_and_timed(capsys):
 
 
 def test_a_service_is_compared_with_the_networks_here(service, capsys):
-    found = ps.check_model("plushie-mini", encoder=Service(service.urls(), batch=6))
+    found = ps.check_model("plushie-mini", service=Service(service.urls(), batch=6))
     assert found.outputs["image"] == (service.url("image"), "image_embeds")
     assert found.agreement == pytest.approx({"image": 1, "text": 1}, abs=1e-5)
     assert found.batches == {"image": 6, "text": 6}
     assert (found.device, found.provider, found.runtime) == (None, None, None)
     # Of each tower eight went as six and two, and what is timed as a batch as one request: once, and then three times.
     assert service.rows().count(6) == 2 * (1 + 1 + 3)
-    flags = [part for name in ("image", "text") for part in ("--encoder", f"{name}={service.url(name)}")]
+    flags = [part for name in ("image", "text") for part in ("--service", f"{name}={service.url(name)}")]
     assert main(["models", "check", "plushie-mini", *flags]) == 0
     out = capsys.readouterr().out
     assert f"{service.url('text')}, output text_embeds; finite, of length 1; original unknown; " in out
@@ -78,14 +78,14 @@ def test_a_service_is_compared_with_the_networks_here(service, capsys):
 
 
 def test_one_tower_here_and_one_elsewhere(service):
-    found = ps.check_model("plushie-mini", encoder={"text": service.url("text")})
+    found = ps.check_model("plushie-mini", service={"text": service.url("text")})
     assert found.outputs["image"] == ("image.onnx", "image_embeds")
     assert (found.device, set(found.agreement), found.batches) == ("cpu", {"text"}, {"text": 16})
 
 
 def test_a_service_that_runs_another_model_is_named_with_the_cosine(service, capsys):
     service.alter = lambda output: output[:, ::-1].copy()
-    assert main(["models", "check", "plushie-mini", "--encoder", f"image={service.url('image')}"]) == 2
+    assert main(["models", "check", "plushie-mini", "--service", f"image={service.url('image')}"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert service.url("image") in line
     assert "has the cosine" in line
@@ -101,14 +101,14 @@ def test_a_service_that_is_right_about_the_probe_alone_is_found_out(service, nea
 
     service.alter = alter
     with pytest.raises(ModelError, match=r"by oip://.*/image a vector of the image tower has the cosine -?0\.\d+ with"):
-        ps.check_model("plushie-mini", encoder={"image": service.url("image")})
+        ps.check_model("plushie-mini", service={"image": service.url("image")})
 
 
 def test_networks_that_are_not_here_are_compared_with_the_original_if_it_is_known(service, near, tmp_path, capsys):
     directory = shutil.copytree(MINI, tmp_path / "mini")
     for name in ("image.onnx", "text.onnx"):
         (directory / name).unlink()
-    flags = [part for name in ("image", "text") for part in ("--encoder", f"{name}={service.url(name)}")]
+    flags = [part for name in ("image", "text") for part in ("--service", f"{name}={service.url(name)}")]
     assert main(["models", "check", str(directory), *flags]) == 0
     assert len(re.findall("agreement +unknown: neither the networks nor", capsys.readouterr().out)) == 2
     probe = {
@@ -116,13 +116,13 @@ def test_networks_that_are_not_here_are_compared_with_the_original_if_it_is_know
         "text": near.encode_texts(check.TEXT)[0].tolist(),
     }
     (directory / "probe.json").write_text(json.dumps(probe))
-    found = ps.check_model(directory, encoder=service.urls())
+    found = ps.check_model(directory, service=service.urls())
     assert found.likeness == pytest.approx({"image": 1, "text": 1}, abs=1e-6)
     assert found.agreement == {}
 
 
 def test_a_server_of_whole_pictures_is_told_the_cosines(whole, near, capsys):
-    found = ps.check_model("plushie-mini", encoder=url(whole))
+    found = ps.check_model("plushie-mini", service=url(whole))
     assert found.agreement == pytest.approx({"image": 1, "text": 1}, abs=1e-5)
     assert found.batches == {"image": 16, "text": 16}
     assert (found.directory, found.device) == (str(MINI), None)
@@ -132,7 +132,7 @@ def test_a_server_of_whole_pictures_is_told_the_cosines(whole, near, capsys):
     expected = near.encode_images(subjects)
     least = float((expected * toy.unit(expected + 0.01)).sum(axis=1).min())
     assert 0.9 < least < 0.999
-    assert main(["models", "check", "plushie-mini", "--encoder", url(whole)]) == 0
+    assert main(["models", "check", "plushie-mini", "--service", url(whole)]) == 0
     out = capsys.readouterr().out
     [told] = re.findall(r"image agreement +least cosine (0\.\d+) of 8", out)
     assert float(told) == pytest.approx(least, abs=1e-4)
@@ -140,10 +140,10 @@ def test_a_server_of_whole_pictures_is_told_the_cosines(whole, near, capsys):
 
 
 def test_a_server_whose_model_is_unknown_here_is_only_timed(whole, near, capsys):
-    found = ps.check_model("my-clip", encoder=url(whole))
+    found = ps.check_model("my-clip", service=url(whole))
     assert (found.model, found.directory, found.dimension) == ("my-clip", None, near.dim)
     assert (found.agreement, found.likeness, set(found.milliseconds)) == ({}, {}, {"image", "text"})
     whole.alter = lambda vectors: vectors[:, :100].copy()
-    assert main(["models", "check", "plushie-mini", "--encoder", url(whole)]) == 2
+    assert main(["models", "check", "plushie-mini", "--service", url(whole)]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "plushie-mini has 256 numbers in a vector, and what the service gives has 100: it runs another model" in line

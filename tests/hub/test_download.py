@@ -490,12 +490,12 @@ def test_a_check_of_a_service_downloads_no_network(publish, server, toy_model):
     publish(probe={"text": list(map(float, text))})
     networks = {name: str(toy_model / f"{name}.onnx") for name in ("image", "text")}
     with FakeService(networks).running() as service:
-        found = ps.check_model("published", encoder=service.urls())
+        found = ps.check_model("published", service=service.urls())
         assert found.likeness == pytest.approx({"text": 1}, abs=1e-6)
         assert (found.agreement, found.batches) == ({}, {"image": 16, "text": 16})
         assert list(blobs(server)) == [server.name_of("tokenizer.json")]
         ps.pull_model("published")
-        assert ps.check_model("published", encoder=service.urls()).agreement == pytest.approx({"image": 1, "text": 1})
+        assert ps.check_model("published", service=service.urls()).agreement == pytest.approx({"image": 1, "text": 1})
 
 
 def test_a_check_compares_with_the_original(publish, toy_model, tmp_path, capsys):

@@ -271,10 +271,10 @@ def test_a_manifest_from_outside(toy_model, toy_encoder, directory, runtime, tmp
     assert _core.Encoder(directory, runtime=runtime, threads=1, manifest=outside).fingerprint == made.fingerprint
     assert sorted([*directory.iterdir(), directory / "model.json"]) == before
     catalog = str(tmp_path / "toys.catalog")
-    engine = _core.Engine(catalog, [made])
+    engine = _core.Engine(catalog, [(None, made)])
     np.testing.assert_array_equal(engine.encode_texts("a bear"), toy_encoder.encode_texts("a bear"))
     engine.close()
-    _core.Engine(catalog, [toy_encoder]).close()
+    _core.Engine(catalog, [(None, toy_encoder)]).close()
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def pictures():
 @pytest.mark.parametrize("scheme", ["oip", "oip+grpc"])
 def test_vectors_are_those_of_the_networks_here(ports, scheme, pictures):
     near = hub.open_encoder("plushie-mini", threads=2)
-    far = hub.open_encoder("plushie-mini", threads=2, encoder=urls(ports, scheme))
+    far = hub.open_encoder("plushie-mini", threads=2, service=urls(ports, scheme))
     assert far.fingerprint == near.fingerprint
     np.testing.assert_allclose(far.encode_images(pictures), near.encode_images(pictures), rtol=0, atol=1e-6)
     np.testing.assert_array_equal(far.encode_images(pictures[3]), near.encode_images(pictures[3]))
@@ -77,7 +77,7 @@ def test_vectors_are_those_of_the_networks_here(ports, scheme, pictures):
 @pytest.mark.parametrize("scheme", ["oip", "oip+grpc"])
 def test_a_catalog_is_filled_and_searched(ports, scheme, pictures, tmp_path):
     service = Service(urls(ports, scheme), batch=8)
-    with ps.Engine(tmp_path / "c", encoder=service) as far:
+    with ps.Engine(tmp_path / "c", model=ps.open_encoder("plushie-mini", service=service)) as far:
         far.add_images(pictures, ids=[f"plush {i}" for i in range(40)])
         found = far.search_image(pictures[7], k=3)
         assert found[0].item == "plush 7"
@@ -90,7 +90,7 @@ def test_a_catalog_is_filled_and_searched(ports, scheme, pictures, tmp_path):
 @pytest.mark.parametrize(("scheme", "status"), [("oip", "404"), ("oip+grpc", r"5 \(not found\)")])
 def test_a_model_that_is_not_there_is_named(ports, scheme, status):
     with pytest.raises(ModelError, match=f"/nothing: answered with the status {status}, .* is it loaded there"):
-        hub.open_encoder("plushie-mini", encoder=f"{scheme}://127.0.0.1:{ports[scheme]}/nothing")
+        hub.open_encoder("plushie-mini", service=f"{scheme}://127.0.0.1:{ports[scheme]}/nothing")
 
 
 def test_what_speaks_another_protocol_is_told(ports):
@@ -98,11 +98,11 @@ def test_what_speaks_another_protocol_is_told(ports):
     for scheme, port in swapped.items():
         service = Service(f"{scheme}://127.0.0.1:{port}/image", retries=0)
         with pytest.raises(ModelError, match=f"service {scheme.replace('+', '.')}://.*gave up after 1 attempt"):
-            hub.open_encoder("plushie-mini", encoder=service)
+            hub.open_encoder("plushie-mini", service=service)
 
 
 def test_grpc_calls_go_on_from_many_threads(ports, pictures):
-    far = hub.open_encoder("plushie-mini", threads=2, encoder=Service(urls(ports, "oip+grpc"), batch=2, requests=8))
+    far = hub.open_encoder("plushie-mini", threads=2, service=Service(urls(ports, "oip+grpc"), batch=2, requests=8))
     near = hub.open_encoder("plushie-mini", threads=2)
     np.testing.assert_allclose(far.encode_images(pictures * 3), near.encode_images(pictures * 3), rtol=0, atol=1e-6)
 
@@ -147,7 +147,7 @@ def doubtful(ports, credentials=None):
 def test_grpc_calls_that_fail_in_passing_are_made_again(ports):
     near = hub.open_encoder("plushie-mini", threads=2)
     with doubtful(ports) as (server, port):
-        far = hub.open_encoder("plushie-mini", threads=2, encoder={"text": f"oip+grpc://127.0.0.1:{port}/text"})
+        far = hub.open_encoder("plushie-mini", threads=2, service={"text": f"oip+grpc://127.0.0.1:{port}/text"})
         server.faults = [
             aborts(grpc.StatusCode.UNAVAILABLE, "loading"),
             aborts(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full"),
@@ -170,7 +170,7 @@ def test_grpc_calls_end_in_time_and_send_the_token(ports, monkeypatch):
     monkeypatch.setenv("PLUSHIE_ENCODER_TOKEN", "sk-secret-123")
     with doubtful(ports) as (server, port):
         url = f"oip+grpc://127.0.0.1:{port}/text"
-        far = hub.open_encoder("plushie-mini", threads=2, encoder=Service({"text": url}, timeout=3.0))
+        far = hub.open_encoder("plushie-mini", threads=2, service=Service({"text": url}, timeout=3.0))
         assert {found["authorization"] for found in server.metadata} == {"Bearer sk-secret-123"}
         held = threading.Event()
         server.faults = [lambda context: held.wait(60)]
@@ -192,7 +192,7 @@ def test_a_grpc_server_that_comes_back_is_found_again(ports):
     port = first.add_insecure_port("127.0.0.1:0")
     first.start()
     service = Service({"text": f"oip+grpc://127.0.0.1:{port}/text"}, retries=0)
-    far = hub.open_encoder("plushie-mini", threads=2, encoder=service)
+    far = hub.open_encoder("plushie-mini", threads=2, service=service)
     first.stop(0).wait()
     with pytest.raises(ModelError, match="cannot be reached"):
         far.encode_texts("a bear")
@@ -247,9 +247,9 @@ def test_tls_over_grpc(ports, certificate, monkeypatch):
     with doubtful(ports, credentials) as (_, port):
         service = {"text": f"oips+grpc://localhost:{port}/text"}
         with pytest.raises(ModelError, match=r"certificate.*SSL_CERT_FILE"):
-            hub.open_encoder("plushie-mini", threads=2, encoder=service)
+            hub.open_encoder("plushie-mini", threads=2, service=service)
         monkeypatch.setenv("SSL_CERT_FILE", str(cert))
-        far = hub.open_encoder("plushie-mini", threads=2, encoder=service)
+        far = hub.open_encoder("plushie-mini", threads=2, service=service)
         np.testing.assert_array_equal(far.encode_texts("a bear"), near.encode_texts("a bear"))
 
 
@@ -262,7 +262,7 @@ def test_tls_over_http(certificate, monkeypatch):
     with FakeService({"text": network}).running(context) as service:
         url = {"text": f"oips://localhost:{service.address.rpartition(':')[2]}/text"}
         with pytest.raises(ModelError, match=r"certificate.*SSL_CERT_FILE"):
-            hub.open_encoder("plushie-mini", threads=2, encoder=url)
+            hub.open_encoder("plushie-mini", threads=2, service=url)
         monkeypatch.setenv("SSL_CERT_FILE", str(cert))
-        far = hub.open_encoder("plushie-mini", threads=2, encoder=url)
+        far = hub.open_encoder("plushie-mini", threads=2, service=url)
         np.testing.assert_allclose(far.encode_texts("a bear"), near.encode_texts("a bear"), rtol=0, atol=1e-6)

@@ -172,8 +172,11 @@ def test_a_model_on_a_server(
     with FakeService({"crop": network(56, 56).SerializeToString()}).running() as running:
         far = Service({"image": running.url("crop")}, timeout=20.0)
         for order, places in [(["crop", "crop-again"], [far, None]), (["small", "crop"], [None, far])]:
-            catalog, paths = tmp_path / f"{order[0]}.catalog", [models[name] for name in order]
-            with ps.Engine(catalog, model=paths, threads=2, encoder=places) as engine:
+            opened = [
+                ps.open_encoder(models[name], threads=2, service=place)
+                for name, place in zip(order, places, strict=True)
+            ]
+            with ps.Engine(tmp_path / f"{order[0]}.catalog", model=opened) as engine:
                 engine.add_items([ps.ItemDraft(id, [picture]) for id, picture in pictures.items()])
                 for name in order:
                     for id, expected in alone[name].items():

@@ -36,7 +36,7 @@ def url(service):
 
 
 def there(service, **options):
-    return hub.open_encoder("plushie-mini", threads=2, encoder=Service(url(service), **{"timeout": 20.0, **options}))
+    return hub.open_encoder("plushie-mini", threads=2, service=Service(url(service), **{"timeout": 20.0, **options}))
 
 
 @pytest.mark.parametrize("kind", ["infinity", "jina", "vllm", "blob"])
@@ -63,15 +63,15 @@ def test_what_a_server_has_no_tower_for_is_said(near, pictures):
         with pytest.raises(ModelError, match="has no image tower: it encodes texts only"):
             far.encode_images(pictures[0])
         # Asked for pictures, it refuses them.
-        far = hub.open_encoder("plushie-mini", encoder=f"{url(service)}&images=infinity")
+        far = hub.open_encoder("plushie-mini", service=f"{url(service)}&images=infinity")
         assert list(far.outputs) == ["text"]
         with pytest.raises(ModelError, match='status 404, "the model does not exist"'):
-            hub.open_encoder("plushie-mini", encoder=f"{service.address}/v1/embeddings?model=other")
+            hub.open_encoder("plushie-mini", service=f"{service.address}/v1/embeddings?model=other")
 
 
 def test_a_model_is_known_by_what_the_server_calls_it(service):
     far, again = there(service), there(service)
-    named = hub.open_encoder("my-clip", encoder=url(service))
+    named = hub.open_encoder("my-clip", service=url(service))
     assert far.fingerprint == again.fingerprint == named.fingerprint
     assert (far.name, named.name) == ("mini", "my-clip")
 
@@ -79,7 +79,7 @@ def test_a_model_is_known_by_what_the_server_calls_it(service):
 @pytest.mark.parametrize("option", [{"device": "cuda"}, {"precision": "fp16"}, {"max_batch": 8}])
 def test_what_a_server_decides_is_no_option(service, option):
     with pytest.raises(ValueError, match=f"{next(iter(option))} .*a service that runs a whole model decides that"):
-        hub.open_encoder("mini", encoder=url(service), **option)
+        hub.open_encoder("mini", service=url(service), **option)
 
 
 def test_files_go_as_they_are_and_the_rest_as_png(service, near, tmp_path):
@@ -105,7 +105,7 @@ def test_one_bad_picture_spoils_no_other(service, pictures, tmp_path):
     rows = [ps.ItemDraft(f"i{i}", [picture]) for i, picture in enumerate(pictures)]
     rows.insert(4, ps.ItemDraft("damaged", [damaged]))
     rows.insert(6, ps.ItemDraft("none", [b"no picture"]))
-    with ps.Engine(tmp_path / "c", encoder=url(service)) as engine:
+    with ps.Engine(tmp_path / "c", model=ps.open_encoder("plushie-mini", service=url(service))) as engine:
         report = engine.add_items(rows)
         assert report.items == 12
         reasons = dict(report.failed)
@@ -115,22 +115,24 @@ def test_one_bad_picture_spoils_no_other(service, pictures, tmp_path):
 
 
 def test_a_catalog_refuses_a_server_whose_model_was_exchanged(service, pictures, tmp_path):
-    with ps.Engine(tmp_path / "c", encoder=url(service)) as engine:
+    with ps.Engine(tmp_path / "c", model=ps.open_encoder("plushie-mini", service=url(service))) as engine:
         engine.add("a", images=pictures[0])
-    with ps.Engine(tmp_path / "c", encoder=url(service)) as engine:  # still the same
+    with ps.Engine(
+        tmp_path / "c", model=ps.open_encoder("plushie-mini", service=url(service))
+    ) as engine:  # still the same
         assert len(engine) == 1
     service.alter = lambda vectors: vectors[:, ::-1].copy()
     with pytest.raises(ModelError) as refused:
-        ps.Engine(tmp_path / "c", encoder=url(service))
+        ps.Engine(tmp_path / "c", model=ps.open_encoder("plushie-mini", service=url(service)))
     message = str(refused.value)
     assert f"service {url(service)}: it runs another model than when this catalog was filled" in message
     assert "has the cosine" in message
     assert "add everything to a new catalog" in message
     # A new catalog does not mind, and another length is another model.
-    ps.Engine(tmp_path / "other", encoder=url(service)).close()
+    ps.Engine(tmp_path / "other", model=ps.open_encoder("plushie-mini", service=url(service))).close()
     service.alter = lambda vectors: vectors[:, :128].copy()
     with pytest.raises(ps.CatalogError, match="another version of model"):
-        ps.Engine(tmp_path / "c", encoder=url(service))
+        ps.Engine(tmp_path / "c", model=ps.open_encoder("plushie-mini", service=url(service)))
 
 
 def test_networks_elsewhere_that_were_exchanged_are_refused_by_the_catalog(tmp_path):
@@ -144,13 +146,13 @@ def test_networks_elsewhere_that_were_exchanged_are_refused_by_the_catalog(tmp_p
     networks = {"image": toy.image_tower().SerializeToString()}
     with (
         FakeService(networks).running() as right,
-        ps.Engine(tmp_path / "c", model=directory, encoder=right.url("image")) as engine,
+        ps.Engine(tmp_path / "c", model=ps.open_encoder(directory, service=right.url("image"))) as engine,
     ):
         engine.add("red", images=red)
     networks = {"image": toy.image_tower(weights=toy.IMAGE_WEIGHTS[::-1].copy()).SerializeToString()}
     filled = pytest.raises(ModelError, match="it runs another model than when this catalog was filled")
     with FakeService(networks).running() as wrong, filled:
-        ps.Engine(tmp_path / "c", model=directory, encoder=wrong.url("image"))
+        ps.Engine(tmp_path / "c", model=ps.open_encoder(directory, service=wrong.url("image")))
 
 
 @pytest.mark.parametrize("faults", [[status(503)], [status(429, Retry_After="0")], [closes], [half]])
@@ -197,6 +199,6 @@ def test_one_address_serves_both_towers(service):
         {"image": "oip://h/m", "text": "http://h/post"},
     ):
         with pytest.raises(ValueError, match="has one address for both"):
-            hub.open_encoder("plushie-mini", encoder=places)
-    far = hub.open_encoder("plushie-mini", encoder={"text": url(service)})
+            hub.open_encoder("plushie-mini", service=places)
+    far = hub.open_encoder("plushie-mini", service={"text": url(service)})
     assert list(far.outputs) == ["text"]

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from ..engine import Engine
 from ..hub import DEFAULT_MODEL
 from ..show.table import printable
-from .options import add_options, for_models, positive
+from .options import add_options, open_models, positive
 
 #: Exit statuses: all went well; something could not be used; nothing could be done; Ctrl-C.
 DONE, SOME_FAILED, ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -99,7 +99,8 @@ def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: 
     """Opens the catalog with its models; to change it if ``changes``."""
     models = catalog_models(options)
     only = not changes and not _is_writable(options.catalog)
-    return Engine(options.catalog, model=models, create=create, read_only=only, **for_models(options, models))
+    encoders = open_models(options, models)
+    return Engine(options.catalog, model=encoders, threads=options.threads, create=create, read_only=only)
 
 
 def _is_writable(catalog: str) -> bool:

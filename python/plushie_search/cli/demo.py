@@ -9,7 +9,7 @@ from .. import demo
 from ..hub import DEFAULT_MODEL
 from ..paths import expanded
 from .common import DONE, Commands, seed
-from .options import add_options, for_model, positive
+from .options import add_options, open_model, positive
 
 
 def add_command(commands: Commands) -> None:
@@ -26,9 +26,9 @@ def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
     demo.run(
         Path(expanded(options.directory)),
-        model=options.model,
+        model=open_model(options, options.model),
         plushes=options.plushes,
         seed=options.seed,
-        **for_model(options, options.model),
+        threads=options.threads,
     )
     return DONE

@@ -12,6 +12,7 @@ from ..compare import compare_models
 from ..engine import Engine
 from ..evaluate.comparison import Comparison
 from ..evaluate.result import Evaluation
+from ..hub import open_encoder
 from ..paths import expanded
 from ..show.progress import ProgressBar
 from .common import (
@@ -29,7 +30,7 @@ from .common import (
     say,
     weights,
 )
-from .options import for_models
+from .options import for_models, open_models
 
 
 def add_command(commands: Commands) -> None:
@@ -92,13 +93,15 @@ def _compare(options: argparse.Namespace, models: list[str], queries: str | None
     its_own = (
         catalog_models(options) if os.path.isfile(os.path.join(expanded(options.catalog), "catalog.sqlite")) else []
     )
-    how = {**how, **for_models(options, models, besides=its_own)}
+    how["threads"] = options.threads
+    compared = dict(zip(models, open_models(options, models, besides=its_own), strict=True))
     if not its_own:
-        return compare_models(models, options.catalog, queries, **how)
-    opened = for_models(options, its_own, besides=models)
-    plain = {name: opened[name] for name in ("threads", "accept_license", "encoder")}
-    with Engine(options.catalog, model=its_own, create=False, **plain) as engine:
-        return compare_models(models, engine, queries, **how)
+        return compare_models(compared, options.catalog, queries, **how)
+    told = for_models(options, its_own, besides=models)
+    plain = [{name: one[name] for name in ("threads", "accept_license", "service")} for one in told]
+    encoders = [open_encoder(model, **one) for model, one in zip(its_own, plain, strict=True)]
+    with Engine(options.catalog, model=encoders, threads=options.threads, create=False) as engine:
+        return compare_models(compared, engine, queries, **how)
 
 
 def _places_and_models(options: argparse.Namespace) -> tuple[list[str], list[str]]:

@@ -238,8 +238,8 @@ def _pull(options: argparse.Namespace) -> tuple[Any, str]:
 
 
 def _check(options: argparse.Namespace) -> tuple[Any, str]:
-    opened = for_model(options, options.model)
-    found = check(options.model, **{**opened, "threads": options.threads or 1})
+    how = {**for_model(options, options.model), "threads": options.threads or 1}
+    found = check(options.model, **how)
     shown: dict[str, Any] = {} if found.directory is None else {"directory": found.directory}
     shown |= {"numbers in a vector": found.dimension, "fingerprint": found.fingerprint}
     if found.device is not None:

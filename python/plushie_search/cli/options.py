@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .._core import Encoder
+from ..hub import open_encoder
 from ..service import SCHEME, TOWERS, Remote
 
 
@@ -39,7 +41,7 @@ def add_options(
         "four)",
     )
     group.add_argument(
-        "--encoder",
+        "--service",
         action="append",
         metavar="URL",
         help="the service that runs the model's networks (oip://host:port/name) or the whole model (https://...); "
@@ -62,35 +64,60 @@ def add_consent(parser: argparse._ActionsContainer) -> None:
 
 
 def for_model(options: argparse.Namespace, model: str) -> dict[str, Any]:
-    """What :func:`plushie_search.open_encoder` is told for the only model of a command.
+    """The options of :func:`plushie_search.open_encoder` for the only model of a command.
 
     Raises:
-        ValueError: An ``--encoder`` is for something else, or two are for the same.
+        ValueError: A ``--service`` is for something else, or two are for the same.
     """
-    opened = for_models(options, [model])
-    return {**opened, "encoder": opened["encoder"] and opened["encoder"][0]}
+    return for_models(options, [model])[0]
 
 
-def for_models(options: argparse.Namespace, models: Sequence[str], *, besides: Iterable[str] = ()) -> dict[str, Any]:
-    """What :class:`plushie_search.Engine` is told for models, with a list of their encoders.
+def for_models(
+    options: argparse.Namespace, models: Sequence[str], *, besides: Iterable[str] = ()
+) -> list[dict[str, Any]]:
+    """The options of :func:`plushie_search.open_encoder` for each model.
 
-    An ``--encoder`` may also be for one of ``besides``, models that the command opens elsewhere.
+    A ``--service`` may also be for one of ``besides``, models that the command opens elsewhere.
 
     Raises:
-        ValueError: An ``--encoder`` is for something else, or two are for the same.
+        ValueError: A ``--service`` is for something else, or two are for the same.
     """
-    encoders = _encoders(options.encoder or [], list(dict.fromkeys([*models, *besides])))
-    return {
+    services = _services(options.service or [], list(dict.fromkeys([*models, *besides])))
+    common = {
         "threads": options.threads,
         "device": options.device,
         "precision": options.precision,
         "max_batch": options.max_batch,
         "accept_license": options.accept_license,
-        "encoder": [encoders.get(model) for model in models] if encoders else None,
     }
+    return [{**common, "service": services.get(model)} for model in models]
 
 
-def _encoders(given: Sequence[str], models: Sequence[str]) -> dict[str, Remote]:
+def open_model(options: argparse.Namespace, model: str) -> Encoder:
+    """Opens the only model of a command.
+
+    Raises:
+        ModelError: It cannot be opened.
+        ValueError: As :func:`for_model`.
+    """
+    return open_encoder(model, **for_model(options, model))
+
+
+def open_models(options: argparse.Namespace, models: Sequence[str], *, besides: Iterable[str] = ()) -> list[Encoder]:
+    """Opens the models of a command, each once.
+
+    Raises:
+        ModelError: One cannot be opened.
+        ValueError: As :func:`for_models`, or a model is given twice.
+    """
+    twice = next((model for number, model in enumerate(models) if model in models[:number]), None)
+    if twice is not None:
+        raise ValueError(f"model {twice} is given twice; leave one out")
+    told = for_models(options, models, besides=besides)
+    return [open_encoder(model, **how) for model, how in zip(models, told, strict=True)]
+
+
+def _services(given: Sequence[str], models: Sequence[str]) -> dict[str, Remote]:
     """The service of each model that has one: its address, or that of each tower."""
     addresses: dict[str, dict[str | None, str]] = {}
     for text in given:
@@ -99,7 +126,7 @@ def _encoders(given: Sequence[str], models: Sequence[str]) -> dict[str, Remote]:
         of_model = addresses.setdefault(model, {})
         if tower in of_model or (of_model and None in (tower, *of_model)):
             raise ValueError(
-                f"--encoder {text}: model {model} has a service already; give one address for both towers, or "
+                f"--service {text}: model {model} has a service already; give one address for both towers, or "
                 "image=URL and text=URL"
             )
         of_model[tower] = url
@@ -110,7 +137,7 @@ def _encoders(given: Sequence[str], models: Sequence[str]) -> dict[str, Remote]:
 
 
 def _model(text: str, models: Sequence[str]) -> tuple[str, str]:
-    """The model that an ``--encoder`` is for, and what follows its name."""
+    """The model that an ``--service`` is for, and what follows its name."""
     if len(models) == 1 and _is_address(text):
         return models[0], text
     # The longest name first: one may begin with another and "=".
@@ -119,14 +146,14 @@ def _model(text: str, models: Sequence[str]) -> tuple[str, str]:
             return model, text[len(model) + 1 :]
     if _is_address(text):
         raise ValueError(
-            f"--encoder {text}: which of the models is it for? Give MODEL=URL with one of {', '.join(models)}"
+            f"--service {text}: which of the models is it for? Give MODEL=URL with one of {', '.join(models)}"
         )
     name = SCHEME.split(text, maxsplit=1)[0].rstrip("=")
     for tower in TOWERS:
         name = name.removesuffix(f"={tower}")
     if name == text:
-        raise ValueError(f"--encoder {text}: this is no address; give one like oip://host:port/name")
-    raise ValueError(f"--encoder {text}: there is no model {name!r} here, only {', '.join(models)}")
+        raise ValueError(f"--service {text}: this is no address; give one like oip://host:port/name")
+    raise ValueError(f"--service {text}: there is no model {name!r} here, only {', '.join(models)}")
 
 
 def _tower(address: str) -> tuple[str | None, str]:

@@ -14,7 +14,7 @@ from ..plushbench.identities import SEEDS, SPLITS
 from ..plushbench.report import Report
 from ..show.progress import ProgressBar
 from .common import DONE, INTERRUPTED, Commands, add_json, print_json, say
-from .options import add_options, for_models
+from .options import add_options, open_models
 
 DESCRIPTION = """\
 Measure how well models find plush toys that were rendered for it, each with known truth.
@@ -115,13 +115,13 @@ def _report(options: argparse.Namespace) -> Report:
     )
     with closing(ProgressBar("benchmark")) as progress:
         found = bench.run(
-            options.model,
+            dict(zip(options.model, open_models(options, options.model), strict=True)),
             configuration,
+            threads=options.threads,
             work=options.work,
             grocery=options.grocery,
             emoji=options.emoji,
             progress=progress,
-            **for_models(options, options.model),
         )
     if options.markdown is not None:
         Path(expanded(options.markdown)).write_text(found.to_markdown(), encoding="utf-8", errors="backslashreplace")

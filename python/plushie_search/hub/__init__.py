@@ -12,7 +12,7 @@ from .names import (
     pull_model,
     resolve,
 )
-from .open import open_encoder
+from .open import as_encoder, open_encoder
 from .runtime import runtime_library
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "MANIFEST",
     "Located",
+    "as_encoder",
     "built_in_manifest",
     "built_in_models",
     "entry",

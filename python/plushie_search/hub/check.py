@@ -11,18 +11,19 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from .. import _core
 from .._core import ModelError
+from ..encoders.protocol import Model
 from ..paths import expanded
 from ..service import SCHEME, TOWERS, Remote, as_service
 from .locate import is_here
 from .names import built_in_models, resolve
-from .open import open_encoder
-from .registry import Entry, entries
+from .open import as_encoder, open_encoder
+from .registry import Entry, find
 from .runtime import runtime_library
 
 if TYPE_CHECKING:
@@ -110,23 +111,25 @@ def pictures() -> tuple[NDArray[np.uint8], ...]:
 
 
 def check(
-    model: str | os.PathLike[str],
+    model: Model,
     *,
     threads: int | None = 1,
     device: str = "cpu",
     precision: str | None = None,
     max_batch: int | None = None,
     accept_license: bool = False,
-    encoder: Remote | None = None,
+    service: Remote | None = None,
 ) -> Check:
     """Opens a model, reads all its files again, encodes pictures and texts, and compares.
 
     What a device or a server computes is compared with what the processor does, if the networks are here.
 
     Args:
-        model: A name or directory, as for :class:`plushie_search.Engine`.
+        model: A name or directory, as for :class:`plushie_search.Engine`; or an encoder, whose files are not read again
+            unless its name is that of a model here, with which it is compared then.
         threads: The most threads that compute; None is all cores.
-        device, precision, max_batch, accept_license, encoder: As for :func:`plushie_search.open_encoder`.
+        device, precision, max_batch, accept_license, service: As for :func:`plushie_search.open_encoder`, of a name or
+            directory.
 
     Raises:
         ModelError: The model cannot be used, a file is not what it should be, a vector is not finite and of length 1,
@@ -134,22 +137,24 @@ def check(
             texts themselves cosines are only told, because they prepare them in their own way.
         ValueError: There is no such model or device.
     """
-    server = as_service(encoder)
-    whole = server is not None and server.is_whole
-    entry = entries().get(model) if isinstance(model, str) and model not in built_in_models() else None
+    server = as_service(service)
+    given = None if isinstance(model, (str, os.PathLike)) else as_encoder(model, threads=threads)
+    source = given.name if given is not None else cast("str | os.PathLike[str]", model)
+    whole = server.is_whole if given is None and server is not None else given is not None and not _has_towers(given)
+    entry = find(source) if isinstance(source, str) and source not in built_in_models() else None
     place = None
-    if not whole or _is_here(model, entry):
+    if (given is None and not whole) or _is_here(source, entry, named=given is None):
         near = server is None or whole or not server.is_everything
-        place = resolve(model, accept_license=accept_license, networks=near, thorough=True)
+        place = resolve(source, accept_license=accept_license, networks=near, thorough=True)
     probe = (entry.probe if entry is not None else {}) or ({} if place is None else _probe(place.directory))
-    opened = open_encoder(
-        model,
+    opened = given or open_encoder(
+        source,
         threads=threads,
         device=device,
         precision=precision,
         max_batch=max_batch,
         accept_license=accept_license,
-        encoder=server,
+        service=server,
     )
     plain, opened_on = None, (opened.device, opened.precision, opened.max_batch)
     usual = server is None and opened_on == ("cpu", None, None)
@@ -214,9 +219,20 @@ def check(
     )
 
 
-def _is_here(model: str | os.PathLike[str], entry: Entry | None) -> bool:
-    """Whether the model is on this disk, so that nothing has to be downloaded to compare with it."""
-    return is_here(entry) if entry is not None else model in built_in_models() or Path(expanded(model)).is_dir()
+def _is_here(model: str | os.PathLike[str], entry: Entry | None, *, named: bool) -> bool:
+    """Whether the model is on this disk, so that nothing has to be downloaded to compare with it.
+
+    A directory is one if the model was ``named`` by the caller.
+    """
+    if entry is not None:
+        return is_here(entry)
+    return model in built_in_models() or (named and Path(expanded(model)).is_dir())
+
+
+def _has_towers(encoder: _core.Encoder) -> bool:
+    """Whether anything is known of how it prepares pictures and texts."""
+    manifest = json.loads(encoder.manifest)
+    return any(manifest.get(tower) for tower in TOWERS)
 
 
 def _has_networks(directory: Path, opened: _core.Encoder) -> bool:

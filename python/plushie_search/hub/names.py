@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..paths import expanded
 from .locate import is_here, locate
-from .registry import Entry, entries
+from .registry import Entry, entries, find
 
 #: The models that come with this package, one directory for each.
 BUILT_IN = Path(__file__).parents[1] / "models"
@@ -52,7 +52,7 @@ def resolve(
     if isinstance(model, str):
         if name in built_in_models():
             return Located(BUILT_IN / name, None)
-        if found := entries().get(name):
+        if found := find(name):
             wanted = found
             if not networks and not is_here(found):
                 wanted = replace(found, files=tuple(file for file in found.files if not file.is_network))
@@ -94,15 +94,14 @@ def built_in_manifest(name: str) -> dict[str, Any]:
 
 
 def entry(name: str) -> Entry:
-    """A model of the registry.
+    """Returns a model of the registry, by its name or an alias.
 
     Raises:
         ValueError: The registry has none of that name.
     """
-    try:
-        return entries()[name]
-    except KeyError:
-        raise ValueError(f"unknown model {name!r}; {_alike(name)}see `plushie-search models list`") from None
+    if (found := find(name)) is None:
+        raise ValueError(f"unknown model {name!r}; {_alike(name)}see `plushie-search models list`")
+    return found
 
 
 def pull_model(name: str, *, accept_license: bool = False) -> Path:

@@ -7,6 +7,7 @@ import sys
 import warnings
 
 from .. import _core
+from ..encoders.protocol import Model
 from ..log import logger
 from ..service import Remote, as_service
 from . import cuda
@@ -25,16 +26,18 @@ def open_encoder(
     precision: str | None = None,
     max_batch: int | None = None,
     accept_license: bool = False,
-    encoder: Remote | None = None,
+    service: Remote | None = None,
+    cache: int = 1000,
 ) -> _core.Encoder:
-    """What turns pictures and texts into unit vectors, for those who keep these themselves.
+    """Opens a model. Engines that are given one encoder share it, and so may any number of threads.
 
-    ``open_encoder("ViT-B-32::openai").encode_images(paths)`` is an array of shape (pictures, dimension), float32; any
-    number of threads may share an encoder. For what a name may be, see :func:`plushie_search.models`.
+    ``open_encoder("ViT-B-32::openai").encode_images(paths)`` is an array of shape (pictures, dimension), float32. For
+    what a name may be, see :func:`plushie_search.models`. In a process that was forked, an encoder opens its model
+    again when it is first used.
 
     Args:
         model: The name or path.
-        threads: The most threads that compute, 1 to 1024; all cores unless told.
+        threads: The most threads that compute, 1 to 1024; all cores by default.
         device: What computes: ``"cpu"``; ``"cuda"``, ``"cuda:1"`` or ``"cuda:0,1"``, NVIDIA GPUs by their numbers,
             which share a batch; ``"tensorrt"``, the same through TensorRT; ``"openvino"`` or ``"openvino:GPU"``; or
             ``"auto"``, the first NVIDIA GPU, or with a warning that says why, the processor.
@@ -43,9 +46,10 @@ def open_encoder(
         max_batch: The most pictures, or texts of one length, that go through the model together, 1 to 1024. 32 on GPUs
             unless told; elsewhere one, and four where that changes no bit of a vector.
         accept_license: Whether you consent to the model's license, where that asks for it.
-        encoder: The service that runs the model's networks, if they do not run here: its address, the address of each
-            tower (``{"image": ..., "text": ...}``), or a :class:`plushie_search.Service`. Where it runs the whole model
+        service: The server that runs the model's networks, if they do not run here: its address, the address of each
+            tower (``{"image": ..., "text": ...}``), or a :class:`plushie_search.Service`. If it runs the whole model
             (``http://``), ``model`` only names it.
+        cache: The number of pictures of searches whose vectors are remembered; 0 remembers none.
 
     Raises:
         ModelError: The model or ONNX Runtime cannot be used, the license needs consent, a file cannot be downloaded,
@@ -57,34 +61,46 @@ def open_encoder(
     for option, number in (("threads", threads), ("max_batch", max_batch)):
         if number is not None and number < 0:
             raise ValueError(f"{option} {number}: give 1 to 1024")
-    service = as_service(encoder)
-    if service is not None and service.is_whole:
+    if cache < 0:
+        raise ValueError(f"cache {cache}: give 0 or more")
+    server = as_service(service)
+    if server is not None and server.is_whole:
         for option, value in (("device", device), ("precision", precision), ("max_batch", max_batch)):
             if value not in (None, "auto", "cpu"):
                 raise ValueError(f"{option} {value!r}: a service that runs a whole model decides that; leave it out")
         name = None if model == DEFAULT_MODEL else os.fspath(model)
-        return _core.Encoder.of_service(service, name=name, threads=threads)
-    near = service is None or not service.is_everything
+        return _core.Encoder.of_service(server, name=name, threads=threads, cache=cache)
+    near = server is None or not server.is_everything
     directory, manifest = resolve(model, accept_license=accept_license, networks=near)
-    facts = None if service is None or manifest is None else entry(os.fspath(model)).facts
+    facts = None if server is None or manifest is None else entry(os.fspath(model)).facts
     library = runtime_library(device)
     if device.partition(":")[0] in RUNTIMES["onnxruntime-gpu"]:
         cuda.preload(library.parent)
     opened = _core.Encoder(
-        directory,
+        os.path.abspath(directory),
         runtime=library,
         threads=threads,
         manifest=manifest,
         device=device,
         precision=precision,
         max_batch=max_batch,
-        service=service,
+        service=server,
         facts=facts,
+        cache=cache,
     )
     logger.info("opened model %s on %s", opened.name, opened.device)
     if opened.fallback is not None:
         _warn(f"device auto computes on {opened.device}: {opened.fallback}")
     return opened
+
+
+def as_encoder(model: Model, *, threads: int | None = None) -> _core.Encoder:
+    """Opens a model that is given by its name or directory, or as an object; an encoder is returned as it is."""
+    if isinstance(model, _core.Encoder):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return open_encoder(model, threads=threads)
+    return _core.Encoder.of_object(model, threads=threads)
 
 
 def _warn(message: str) -> None:

@@ -61,6 +61,7 @@ class Entry:
         about_bytes: About how many bytes they have, where that is not known of each.
         export: What ``plushie-search models export`` takes to make it, if nobody publishes it as ONNX.
         manifest: The towers, as in ``model.json``, with paths relative to the repository.
+        aliases: Other names of it, as its makers' own library knows it.
         probe: Vectors of the original for :mod:`plushie_search.hub.check`, if they are known.
     """
 
@@ -78,6 +79,7 @@ class Entry:
     about_bytes: int | None
     export: str | None
     manifest: Mapping[str, Any]
+    aliases: tuple[str, ...]
     probe: Mapping[str, Any] | None
 
     @property
@@ -124,6 +126,12 @@ def entries() -> Mapping[str, Entry]:
     if own:
         found.update(_read(Path(expanded(own))))
     return found
+
+
+def find(name: str) -> Entry | None:
+    """The entry of that name or, if there is none, the one with that alias."""
+    known = entries()
+    return known.get(name) or next((entry for entry in known.values() if name in entry.aliases), None)
 
 
 @lru_cache
@@ -175,6 +183,7 @@ def _entry(name: str, values: Any) -> Entry:
         about_bytes=None if about is None else _count(about, "about_bytes"),
         export=export,
         manifest=_of(dict, values.pop("manifest", {}), "manifest"),
+        aliases=tuple(_of(str, alias, "an alias") for alias in _of(list, values.pop("aliases", []), "aliases")),
         probe=None if probe is None else _of(dict, probe, "probe"),
     )
     if values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core, metrics
-from ..hub import open_encoder
+from ..encoders.protocol import Model, name_of, named
+from ..hub import as_encoder
 from ..paths import expanded
 from ..plush.facts import LANGUAGES
-from ..service import Remote, one_each
 from . import photos
 from .encoding import Encoder, Vectors, reads_texts
 from .identities import REFERENCES, SPLITS, UNKNOWN, Identities
@@ -75,15 +75,10 @@ class Configuration:
 
 
 def run(
-    models: Sequence[str | os.PathLike[str]],
+    models: Sequence[Model] | Mapping[str, Model],
     configuration: Configuration,
     *,
     threads: int | None = None,
-    device: str = "cpu",
-    precision: str | None = None,
-    max_batch: int | None = None,
-    accept_license: bool = False,
-    encoder: Sequence[Remote | None] | None = None,
     work: Path | None = None,
     grocery: Path | None = None,
     emoji: Path | None = None,
@@ -92,50 +87,38 @@ def run(
     """Measures models on the same pictures and texts.
 
     Args:
-        models: Names or directories of models.
+        models: Models as for :class:`plushie_search.Engine`, perhaps by the names that they get.
         configuration: What is measured.
-        threads: The most threads that render and encode; all cores unless told.
-        device, precision, max_batch, accept_license: As for :func:`plushie_search.open_encoder`, of every model.
-        encoder: The service of each model, None for those that run here.
+        threads: The most threads that render, and of models that are given by name; all cores by default.
         work: A folder that remembers how far it is: the next run with the same configuration goes on there.
         grocery, emoji: Folders of real photographs to measure as well; see `photos`.
         progress: Called with pictures done, their total, and what is done.
 
     Raises:
-        ValueError: There is no such model or device, `work` holds another configuration, or there are not as many
-            encoders as models.
+        ValueError: There is no such model, or `work` holds another configuration.
         ModelError: A model cannot be used.
         OSError: A folder cannot be read or written.
     """
     if not models:
         raise ValueError("a benchmark needs a model")
     threads = threads or len(os.sched_getaffinity(0))
-    encoders = [
-        open_encoder(
-            model,
-            threads=threads,
-            device=device,
-            precision=precision,
-            max_batch=max_batch,
-            accept_license=accept_license,
-            encoder=service,
-        )
-        for model, service in zip(models, one_each(encoder, len(models)), strict=True)
+    opened = [
+        (name_of(model) if name is None else name, as_encoder(model, threads=threads)) for name, model in named(models)
     ]
     if work is not None:
         work = Path(expanded(work))
         _claim(work, configuration)
     figures = []
-    for place, (model, opened) in enumerate(zip(models, encoders, strict=True)):
-        told = _told(progress, Path(model).name, place, len(models))
-        folder = None if work is None else work / _identity(opened)
-        found = list(measure(opened, configuration, threads=threads, work=folder, progress=told))
+    for place, (name, encoder) in enumerate(opened):
+        told = _told(progress, Path(name).name, place, len(opened))
+        folder = None if work is None else work / _identity(encoder)
+        found = list(measure(encoder, configuration, threads=threads, work=folder, progress=told))
         if grocery is not None:
-            found += photos.grocery(opened, Path(expanded(grocery)))
+            found += photos.grocery(encoder, Path(expanded(grocery)))
         if emoji is not None:
-            found += photos.emoji(opened, Path(expanded(emoji)))
+            found += photos.emoji(encoder, Path(expanded(emoji)))
         figures.append({figure.question: figure for figure in found})
-    return Report(tuple(os.fspath(model) for model in models), configuration.to_dict(), tuple(figures))
+    return Report(tuple(name for name, _ in opened), configuration.to_dict(), tuple(figures))
 
 
 def measure(

@@ -1,0 +1,1 @@
+"""Encoders: what an engine can encode with, and adapters to servers."""

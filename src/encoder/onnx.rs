@@ -1,0 +1,371 @@
+//! Encodes with a model directory: its networks run here with ONNX Runtime, or on a server.
+
+use std::process;
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+
+use crate::cancel::Cancel;
+use crate::encoder::cache::Cache;
+use crate::encoder::device::{Device, Precision};
+use crate::encoder::encode::{About, Encode};
+use crate::encoder::image::ImageEncoder;
+use crate::encoder::local;
+use crate::encoder::probe;
+use crate::encoder::probe::{ALIKE, Probe};
+use crate::encoder::provider::Setting;
+use crate::encoder::remote;
+use crate::encoder::remote::{RemotePictures, RemoteTexts};
+use crate::encoder::text::TextEncoder;
+use crate::encoder::tower::{Pictures, Texts};
+use crate::encoder::whole::{Whole, WholePictures, WholeTexts};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::preprocess::{Preprocess, SharedDecode};
+use crate::service;
+use crate::service::{Address, Embeddings};
+use crate::vectors::Vectors;
+use crate::workers::workers;
+
+/// How a model is run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The most threads that compute, however many call; all cores when `None`. Encoders of as many threads share them.
+    pub threads: Option<usize>,
+    /// What computes the networks that run here.
+    pub device: Device,
+    /// The numbers to compute in; `None` is what the networks are made of, on every device.
+    pub precision: Option<Precision>,
+    /// The most pictures, or texts of one length, that go through a network together, 1 to 1024. `None` is 32 on GPUs;
+    /// elsewhere one, and four where that changes no bit of a vector.
+    pub max_batch: Option<usize>,
+    /// The server that runs networks of the model, if they do not all run here.
+    pub service: Option<Service>,
+    /// The number of pictures of searches whose vectors are remembered; [`Cache::IMAGES`] by default.
+    pub cache: Option<usize>,
+}
+
+/// A server that runs networks of a model.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Where the network for pictures runs, if not here.
+    pub image: Option<Address>,
+    /// Where the network for texts runs, if not here. Where it is the same address as that for pictures, the server may
+    /// lack one of them: that one runs here, if it is here.
+    pub text: Option<Address>,
+    /// How it is called.
+    pub options: service::Options,
+}
+
+impl Options {
+    /// Devices and numbers to try in turn, of which the last has to do; `computes` says whether any network runs here.
+    fn attempts(&self, computes: bool) -> Vec<(Device, Option<Precision>)> {
+        match &self.device {
+            Device::Auto if computes => {
+                let gpu = Device::Cuda(vec![0]);
+                // Fast on a GPU in other numbers than asked for is still better than slow.
+                let plain = self.precision.map(|_| (gpu.clone(), None));
+                [(gpu, self.precision)].into_iter().chain(plain).chain([(Device::Cpu, None)]).collect()
+            }
+            Device::Auto => vec![(Device::Cpu, None)],
+            device => vec![(device.clone(), self.precision)],
+        }
+    }
+}
+
+/// A model that is ready to encode, shared by any number of threads.
+pub struct Encoder {
+    model: Model,
+    about: About,
+    process: u32,
+    workers: Arc<ThreadPool>,
+    image: Option<Box<dyn Pictures>>,
+    text: Option<Box<dyn Texts>>,
+    cache: Cache,
+    probe: Probe,
+    device: Device,
+    setting: Setting,
+    fallback: Option<String>,
+}
+
+impl Encoder {
+    /// Opens the networks of `model`, to run them as `options` say.
+    ///
+    /// What runs on a server is asked for the vectors of a fixed picture and text, which must be those of the model: of
+    /// its [`facts`](Model::facts), or of its networks if they are here.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when [`load_runtime`] was not called, a network is not what the manifest says, or a server cannot
+    /// be asked or runs another model, or the device cannot be used; [`Error::Argument`] when an option makes no sense.
+    pub fn open(model: Model, options: &Options) -> Result<Self> {
+        let workers = workers(options.threads)?;
+        let setting = |device: &Device, precision| {
+            Setting::new(device.places(), precision, workers.current_num_threads(), options.max_batch)
+        };
+        if options.device != Device::Auto {
+            setting(&options.device, options.precision)?; // what makes no sense is said before any server is asked
+        }
+        // However many devices are tried, each server is asked once.
+        let (far_image, far_text) = match &options.service {
+            Some(Service { image, text, options }) => remote::towers(&model, image.as_ref(), text.as_ref(), options)?,
+            None => (None, None),
+        };
+        let wanted = [far_image.is_none(), far_text.is_none()];
+        let near = |device: &Device, precision| {
+            let setting = setting(device, precision)?;
+            local::towers(&model, &setting, wanted).map(|towers| (setting, towers))
+        };
+        let computes = wanted[0] && model.image().is_some() || wanted[1] && model.text().is_some();
+        let (mut attempts, mut fallback) = (options.attempts(computes).into_iter(), None);
+        let (device, (setting, (near_image, near_text))) = loop {
+            let (device, precision) = attempts.next().expect("the last attempt ends the loop");
+            match near(&device, precision) {
+                Ok(opened) => break (device, opened),
+                // What is wrong with the model is wrong with it on the processor, too.
+                Err(error) if attempts.len() == 0 => return Err(error),
+                Err(error) => fallback = Some(error.to_string()),
+            }
+        };
+        let probe = Self::probed(&model, far_image.as_ref(), far_text.as_ref(), &workers)?;
+        let image = match far_image {
+            Some(far) => Some(Box::new(far) as Box<dyn Pictures>),
+            None => near_image.map(|near| Box::new(near) as Box<dyn Pictures>),
+        };
+        let text = match far_text {
+            Some(far) => Some(Box::new(far) as Box<dyn Texts>),
+            None => near_text.map(|near| Box::new(near) as Box<dyn Texts>),
+        };
+        Ok(Self {
+            about: about(&model, (image.is_some(), text.is_some()), &device, &setting),
+            model,
+            process: process::id(),
+            workers,
+            image,
+            text,
+            cache: Cache::new(options.cache.unwrap_or(Cache::IMAGES)),
+            probe,
+            device,
+            setting,
+            fallback,
+        })
+    }
+
+    /// A model of which nothing is here: the server of `options` takes pictures and texts themselves. It is called `name`,
+    /// or as the server calls it.
+    ///
+    /// What the server can do, and how long its vectors are, is found by asking it for those of a fixed picture and text.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `options` names no such server, or a name cannot be one; [`Error::Model`] when the server
+    /// cannot be asked.
+    pub fn of_service(name: Option<&str>, options: &Options) -> Result<Self> {
+        let workers = workers(options.threads)?;
+        let one = |service: &Service| match (&service.image, &service.text) {
+            (Some(image), Some(text)) if image == text => Some(image.clone()),
+            (None, Some(only)) | (Some(only), None) => Some(only.clone()),
+            _ => None,
+        };
+        let service = options.service.as_ref();
+        let Some((address, service)) = service.and_then(|service| Some((one(service)?, service))) else {
+            return Err(Error::argument("a server that takes whole pictures and texts has one address for both"));
+        };
+        let asked = Arc::new(Embeddings::open(&address, &service.options)?);
+        let called = if address.model().is_empty() { "clip-as-service" } else { address.model() };
+        let name = name.unwrap_or(called);
+        let Whole { dim, image, text } = Whole::ask(&asked, name)?;
+        let model = Model::of_service(name, dim, &format!("{:?} {}", address.protocol(), address.model()))?;
+        let image = image.filter(|_| service.image.is_some());
+        let text = text.filter(|_| service.text.is_some());
+        let pictures = image.is_some().then(|| Box::new(WholePictures::new(&asked, name, dim)) as Box<dyn Pictures>);
+        let texts = text.is_some().then(|| Box::new(WholeTexts::new(&asked, name, dim)) as Box<dyn Texts>);
+        let device = Device::Cpu;
+        let setting = Setting::new(device.places(), None, workers.current_num_threads(), None)?;
+        Ok(Self {
+            about: about(&model, (pictures.is_some(), texts.is_some()), &device, &setting),
+            model,
+            process: process::id(),
+            workers,
+            image: pictures,
+            text: texts,
+            cache: Cache::new(options.cache.unwrap_or(Cache::IMAGES)),
+            probe: Probe { image, text },
+            device,
+            setting,
+            fallback: None,
+        })
+    }
+
+    /// The vectors of the probe by the towers that run on a server, which are compared with what is known of them.
+    fn probed(
+        model: &Model,
+        image: Option<&RemotePictures>,
+        text: Option<&RemoteTexts>,
+        workers: &ThreadPool,
+    ) -> Result<Probe> {
+        let of_picture = |tower: &dyn Pictures| -> Result<Vec<f32>> {
+            let mut rows = tower.rows(&[SharedDecode::alone(probe::picture()?)], workers, &Cancel::current())?;
+            rows.remove(0).map(Vectors::into_inner)
+        };
+        let of_text = |tower: &dyn Texts| -> Result<Vec<f32>> {
+            tower.rows(&[probe::TEXT], workers, &Cancel::current()).map(|mut rows| rows.remove(0).into_inner())
+        };
+        let found = Probe {
+            image: image.map(|tower| of_picture(tower)).transpose()?,
+            text: text.map(|tower| of_text(tower)).transpose()?,
+        };
+        let (mut known, facts) = (Probe::default(), model.facts());
+        let here = Setting::new(Device::Cpu.places(), None, workers.current_num_threads(), None)?;
+        known.image = match (&facts.image, model.image().filter(|tower| image.is_some() && model.has(&tower.file))) {
+            (Some(vector), _) => Some(vector.clone()),
+            (None, Some(tower)) => Some(of_picture(&ImageEncoder::open(model, tower, &here, false)?)?),
+            (None, None) => None,
+        };
+        known.text = match (&facts.text, model.text().filter(|tower| text.is_some() && model.has(&tower.file))) {
+            (Some(vector), _) => Some(vector.clone()),
+            (None, Some(tower)) => Some(of_text(&TextEncoder::open(model, tower, &here, None)?)?),
+            (None, None) => None,
+        };
+        let Some((side, cosine)) = found.differs(&known) else { return Ok(found) };
+        let address = match side {
+            "image" => image.map(|tower| tower.reads().0),
+            _ => text.map(|tower| tower.reads().0),
+        };
+        Err(Error::model(
+            model.name(),
+            format!(
+                "service {}: its vector of the {side} that tells models apart has the cosine {cosine:.4} with this \
+                 model's, and {ALIKE} is the least: it runs another model, or this one in a form that changes vectors; \
+                 give the address or the name of the model that belongs to the other",
+                address.unwrap_or_default()
+            ),
+        ))
+    }
+
+    /// What computes the networks that run here; never [`Device::Auto`].
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The numbers that the device was asked to compute in, if it was.
+    pub fn precision(&self) -> Option<Precision> {
+        self.setting.precision
+    }
+
+    /// The most rows that go through a network together, if that is not left to what was seen to change no bit.
+    pub fn max_batch(&self) -> Option<usize> {
+        self.setting.max_batch
+    }
+
+    /// Why [`Device::Auto`] did not become a GPU that computes in the precision asked for, if it did not.
+    pub fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn image_tower(&self) -> Result<&dyn Pictures> {
+        self.check_process()?;
+        self.image.as_deref().ok_or_else(|| self.lacks(self.model.image().is_some(), "image"))
+    }
+
+    fn text_tower(&self) -> Result<&dyn Texts> {
+        self.check_process()?;
+        self.text.as_deref().ok_or_else(|| self.lacks(self.model.text().is_some(), "text"))
+    }
+
+    fn lacks(&self, described: bool, side: &str) -> Error {
+        if !described {
+            return self.about.lacks(side);
+        }
+        let reason =
+            format!("its {side} network is neither here nor on the service: copy it here, or name its service");
+        Error::model(self.model.name(), reason)
+    }
+}
+
+impl Encode for Encoder {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn check_process(&self) -> Result<()> {
+        match process::id() == self.process {
+            true => Ok(()),
+            false => Err(Error::model(self.model.name(), "was opened before this process forked; open it again here")),
+        }
+    }
+
+    fn workers(&self) -> &Arc<ThreadPool> {
+        &self.workers
+    }
+
+    fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    fn preprocess(&self) -> Option<&Preprocess> {
+        self.image.as_ref()?.preprocess()
+    }
+
+    fn preferred_batch(&self) -> usize {
+        self.image.as_ref().map_or(1, |tower| tower.preferred_batch(&self.workers))
+    }
+
+    fn image_rows(&self, pictures: &[SharedDecode]) -> Result<Vec<Result<Vectors>>> {
+        let tower = self.image_tower()?;
+        if pictures.is_empty() { Ok(Vec::new()) } else { tower.rows(pictures, &self.workers, &Cancel::current()) }
+    }
+
+    fn text_rows(&self, texts: &[&str]) -> Result<Vec<Vectors>> {
+        self.text_tower()?.rows(texts, &self.workers, &Cancel::current())
+    }
+
+    fn cannot_read(&self, text: &str) -> bool {
+        self.text.as_ref().is_some_and(|tower| tower.cannot_read(text))
+    }
+
+    fn probe(&self) -> Probe {
+        self.probe.clone()
+    }
+
+    fn outputs(&self) -> [Option<(&str, &str)>; 2] {
+        [self.image.as_ref().map(|tower| tower.reads()), self.text.as_ref().map(|tower| tower.reads())]
+    }
+}
+
+/// Describes a model of which these towers are open. A tower that is described and missing says itself what to do.
+fn about(model: &Model, (image, text): (bool, bool), device: &Device, setting: &Setting) -> About {
+    About {
+        name: model.name().to_owned(),
+        version: model.version().to_owned(),
+        fingerprint: model.fingerprint().to_owned(),
+        dim: model.dim(),
+        languages: model.languages().to_vec(),
+        device: device.to_string(),
+        precision: setting.precision.map(|precision| precision.to_string()),
+        images: image || model.image().is_some(),
+        texts: text || model.text().is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_tries_no_device_twice_in_the_same_numbers() {
+        let attempts = |precision, computes| {
+            let options = Options { device: Device::Auto, precision, ..Options::default() };
+            options.attempts(computes)
+        };
+        let (gpu, half) = (Device::Cuda(vec![0]), Some(Precision::Fp16));
+        assert_eq!(attempts(None, true), [(gpu.clone(), None), (Device::Cpu, None)]);
+        assert_eq!(attempts(half, true), [(gpu.clone(), half), (gpu.clone(), None), (Device::Cpu, None)]);
+        assert_eq!(attempts(half, false), [(Device::Cpu, None)]);
+        let told = Options { device: gpu.clone(), precision: half, ..Options::default() };
+        assert_eq!(told.attempts(true), [(gpu, half)]);
+    }
+}
