@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 
 use plushie_search::Error;
-use plushie_search::plush::attributes::{
-    Accessory, Attributes, Color, EyeColor, Fur, Kind, Language, Pattern, Pose, Species, Wear, words,
-};
+use plushie_search::plush::attributes::{Accessory, Attributes};
 use plushie_search::plush::view::{SceneKind, View};
+use plushie_search::plush::vocabulary::{Color, EyeColor, Fur, Kind, Language, Pattern, Pose, Species, Wear, words};
 use plushie_search::plush::{Plush, render_many, render_square};
 
 /// FNV-1a.

@@ -1,7 +1,8 @@
 //! Builds the accessories of a plush: clothing and objects that it carries or holds.
 
-use crate::plush::attributes::{Accessory, Kind};
+use crate::plush::attributes::Accessory;
 use crate::plush::sewing::{Sewing, curve, sausage};
+use crate::plush::vocabulary::Kind;
 use crate::render::math::{Basis, V3, linear, sin_cos, v3};
 use crate::render::shade::{Finish, Paint};
 use crate::render::surface::Bend;

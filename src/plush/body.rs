@@ -1,8 +1,8 @@
 //! Builds torso, limbs and tail.
 
-use crate::plush::attributes::{Color, Kind, Pattern, Pose, Species, Wear};
 use crate::plush::sewing::{Sewing, curve, sausage};
 use crate::plush::species::Tail;
+use crate::plush::vocabulary::{Color, Kind, Pattern, Pose, Species, Wear};
 use crate::render::math::{Basis, V3, linear, v3};
 use crate::render::shade::{Finish, Paint};
 use crate::render::surface::Bend;

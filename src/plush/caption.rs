@@ -1,6 +1,7 @@
 //! Writes the attributes of a plush as a sentence.
 
-use crate::plush::attributes::{Attributes, EyeColor, Fur, Kind, Language, Pattern, Wear};
+use crate::plush::attributes::Attributes;
+use crate::plush::vocabulary::{EyeColor, Fur, Kind, Language, Pattern, Wear};
 
 /// Writes a natural caption that names every attribute except the default ones.
 pub fn caption(attributes: &Attributes, language: Language) -> String {

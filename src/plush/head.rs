@@ -1,8 +1,8 @@
 //! Builds the head: ears, muzzle, eyes, mane and horn.
 
-use crate::plush::attributes::{Color, EyeColor, Pattern, Species};
 use crate::plush::sewing::{Sewing, curve, sausage};
 use crate::plush::species::{Ear, Muzzle};
+use crate::plush::vocabulary::{Color, EyeColor, Pattern, Species};
 use crate::render::math::{Basis, V3, linear, sin_cos, v3};
 use crate::render::shade::{Finish, Mouth, Paint};
 use crate::render::surface::Bend;

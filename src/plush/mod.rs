@@ -4,7 +4,7 @@
 //! same pair always gives the same pixels.
 //!
 //! ```
-//! use plushie_search::plush::attributes::Language;
+//! use plushie_search::plush::vocabulary::Language;
 //! use plushie_search::plush::view::{SceneKind, View};
 //! use plushie_search::plush::Plush;
 //!
@@ -23,14 +23,16 @@ pub mod sew;
 mod sewing;
 pub mod species;
 pub mod view;
+pub mod vocabulary;
 
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::plush::attributes::{Attributes, Language};
+use crate::plush::attributes::Attributes;
 use crate::plush::caption::caption;
 use crate::plush::sew::{Sewn, sew};
 use crate::plush::view::{SceneKind, View};
+use crate::plush::vocabulary::Language;
 use crate::render::{self, draw};
 use crate::workers::workers;
 

@@ -1,9 +1,10 @@
 //! Builds a plush from its attributes and a seed.
 
 use crate::plush::accessories::dress;
-use crate::plush::attributes::{Attributes, Color, Fur, Pattern, Pose, Wear};
+use crate::plush::attributes::Attributes;
 use crate::plush::sewing::Sewing;
 use crate::plush::species::form;
+use crate::plush::vocabulary::{Color, Fur, Pattern, Pose, Wear};
 use crate::render::math::{Basis, Random, V3, linear, v3};
 use crate::render::shade::{Finish, Material};
 use crate::render::surface::Surface;

@@ -1,7 +1,8 @@
 //! Holds a plush under construction, with the materials and shapes that its components share.
 
-use crate::plush::attributes::{Attributes, Pattern};
+use crate::plush::attributes::Attributes;
 use crate::plush::species::Form;
+use crate::plush::vocabulary::Pattern;
 use crate::render::math::{Basis, Random, V3, mix};
 use crate::render::shade::{Finish, Material, Paint};
 use crate::render::surface::{Bend, ComponentOptions, Surface};

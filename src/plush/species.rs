@@ -1,6 +1,6 @@
 //! Defines the proportions of each species and their variation.
 
-use crate::plush::attributes::Species;
+use crate::plush::vocabulary::Species;
 use crate::render::math::{Random, V3, v3};
 
 /// Shape of the ears, with their size in head radii.

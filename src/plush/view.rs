@@ -1,8 +1,8 @@
 //! Defines views of a plush: camera, light, background and occlusion.
 
 use crate::error::{Error, Result};
-use crate::plush::attributes::{Color, Pose};
 use crate::plush::sew::Stir;
+use crate::plush::vocabulary::{Color, Pose};
 use crate::render::backdrop::{Backdrop, Surround, Texture};
 use crate::render::lens::Camera;
 use crate::render::math::{Basis, Random, V3, linear, sin_cos, v3};

@@ -20,7 +20,7 @@ use crate::vectors::Vectors;
 use super::error::argument;
 use super::{detached, patient};
 
-/// The bytes of pictures in memory that are converted before they are encoded.
+/// The most bytes of pictures that are converted before they are encoded.
 pub(super) const CONVERTED: u64 = 64 << 20;
 
 const ACCEPTED: &str = "a picture is a path, the bytes of a file, an open binary file, a PIL image, or an array of \

@@ -7,8 +7,8 @@ use pyo3::types::PyDict;
 
 use super::detached;
 use crate::plush;
-use crate::plush::attributes::Language;
 use crate::plush::view::{SceneKind, View};
+use crate::plush::vocabulary::Language;
 
 /// A generated plush toy.
 #[pyclass(frozen, module = "plushie_search._core")]
@@ -98,7 +98,7 @@ fn render_plushes<'py>(
 #[pyfunction]
 fn plush_words(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let words = PyDict::new(py);
-    for (attribute, values) in plush::attributes::words() {
+    for (attribute, values) in plush::vocabulary::words() {
         let table = PyDict::new(py);
         for (tag, texts) in values {
             let row = PyDict::new(py);

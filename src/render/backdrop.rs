@@ -1,6 +1,7 @@
 //! Draws the backdrop of the subject: a wall and a table.
 
-use crate::render::math::{Basis, V3, flat_cells, flat_noise, floor, smooth, unit_of, v3};
+use crate::render::math::{Basis, V3, floor, smooth, v3};
+use crate::render::noise::{flat_cells, flat_noise, unit_of};
 
 /// The texture of a wall or a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Draws an occluder: an object in front of the subject that covers a given share of it.
 
-use crate::render::math::{V3, flat_noise, sin_cos, smooth, v3};
+use crate::render::math::{V3, sin_cos, smooth, v3};
+use crate::render::noise::flat_noise;
 use crate::render::shade::Light;
 
 /// The shape of an occluder.

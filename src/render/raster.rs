@@ -1,6 +1,7 @@
 //! Rasterizes triangles and hairs into a buffer of depths and triangle numbers, four samples per pixel.
 
-use crate::render::math::{V3, floor, larger, lattice, smaller, unit_of};
+use crate::render::math::{V3, floor, larger, smaller};
+use crate::render::noise::{lattice, unit_of};
 
 /// The number for no triangle.
 pub const NONE: u32 = u32::MAX;

@@ -1,6 +1,7 @@
 //! Shades surfaces: the color of a material under the light.
 
-use crate::render::math::{V3, cells, floor, larger, mix, noise, sin_cos, smooth, v3};
+use crate::render::math::{V3, floor, larger, mix, sin_cos, smooth, v3};
+use crate::render::noise::{cells, noise};
 
 /// The layout of the second color, in coordinates of the component's unit sphere.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,6 +1,7 @@
 //! Builds closed, rounded surfaces of triangles, such as the components of a plush toy.
 
-use crate::render::math::{Basis, V3, lattice, noise, sin_cos, unit_of, v3};
+use crate::render::math::{Basis, V3, sin_cos, v3};
+use crate::render::noise::{lattice, noise, unit_of};
 
 /// A vertex of the triangles.
 #[derive(Clone, Copy, Debug)]
