@@ -48,8 +48,8 @@ impl Bootstrap {
     /// is out of range.
     pub fn mean(&self, values: &[f64], groups: Option<&[i64]>) -> Result<Interval> {
         self.check()?;
-        if let Some(bad) = values.iter().position(|value| !value.is_finite()) {
-            return Err(Error::argument(format!("a value is {bad}: use finite values")));
+        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+            return Err(Error::argument(format!("value {place} is {}: give finite values", values[place])));
         }
         let clusters = Clusters::new("values", values.len(), groups)?;
         let mean = |weights: &[u32]| {
@@ -205,7 +205,7 @@ mod tests {
         };
         let usual = Bootstrap::default();
         assert!(error(usual, &[], None).starts_with("no values"));
-        assert!(error(usual, &[1.0, f64::NAN], None).starts_with("value 1 is NaN"));
+        assert!(error(usual, &[1.0, f64::NAN], None).starts_with("value 1 is NaN: give finite"));
         assert!(error(usual, &[1.0], Some(&[1, 2])).starts_with("2 groups for 1 values"));
         assert!(error(Bootstrap { rounds: 0, ..usual }, &[1.0], None).starts_with("rounds must be between"));
         for confidence in [0.0, 1.0, f64::NAN] {
