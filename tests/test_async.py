@@ -22,7 +22,7 @@ def test_each_method_of_the_engine_is_there() -> None:
 
     assert public(ps.Engine) - LEFT - public(ps.AsyncEngine) == set()
     assert public(ps.AsyncEngine) - public(ps.Engine) == {"open"}
-    for name in public(ps.Engine) - LEFT - {"close"}:
+    for name in public(ps.Engine) - LEFT - {"close", "iterate"}:
         method = getattr(ps.AsyncEngine, name)
         assert inspect.iscoroutinefunction(method)
         assert list(inspect.signature(method).parameters) == list(
@@ -39,6 +39,7 @@ def test_answers_are_the_engines(toy_model: Path, tmp_path: Path) -> None:
             answers = await asyncio.gather(*(engine.search_vector(row, k=3) for row in rows))
             assert [answer[0].item for answer in answers] == [str(number) for number in range(dim)]
             assert answers == [engine.engine.search_vector(row, k=3) for row in rows]
+            assert [item.id async for item in engine.iterate(batch=7)] == [str(number) for number in range(dim)]
             with pytest.raises(KeyError):
                 await engine.get("nothing")
         with pytest.raises(ValueError, match="closed"):

@@ -319,13 +319,13 @@ def test_models_get_the_names_that_they_are_given(tmp_path, toy_model, toy_encod
         assert engine.models == ("colors", "small")
         assert [model["name"] for model in engine.stats()["models"]] == ["colors", "small"]
         np.testing.assert_array_equal(engine.vectors("item 0", model="small"), toy_encoder.encode_images(pictures[:1]))
-        assert engine.search_image(pictures[1], model={"colors": 0.5, "small": 0.5}, k=1)[0].item == "item 1"
+        assert engine.search_image(pictures[1], models={"colors": 0.5, "small": 0.5}, k=1)[0].item == "item 1"
         with pytest.raises(ValueError, match='no model "toy"'):
-            engine.search_image(pictures[1], model="toy")
+            engine.search_image(pictures[1], models="toy")
     # The fingerprint decides, not the name.
     with ps.Engine(tmp_path / "c", model=[toy_encoder, Mean()]) as engine:
         assert engine.models == ("toy", "mean")
-        assert engine.search_image(pictures[1], model="mean", k=1)[0].item == "item 1"
+        assert engine.search_image(pictures[1], models="mean", k=1)[0].item == "item 1"
         engine.add("again", images=pictures[0])
     with ps.Engine(tmp_path / "c", model={"small": Mean(), "colors": toy_encoder}) as engine:
         np.testing.assert_array_equal(engine.vectors("item 0", model="colors"), toy_encoder.encode_images(pictures[:1]))

@@ -8,8 +8,6 @@ from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .encoders.protocol import EncoderLike
-
 __version__: str
 
 class _File(Protocol):
@@ -39,6 +37,14 @@ _QueryRow: TypeAlias = tuple[
     list[tuple[_Text, float]],
     list[tuple[tuple[str | None, ArrayLike], float]],
 ]
+
+class _EncoderLike(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def fingerprint(self) -> str: ...
 
 class PlushieError(Exception):
     """The root of this package's errors. Each is a built-in error, too: a `CatalogError` is a `RuntimeError`.
@@ -171,7 +177,7 @@ class Encoder:
         """
 
     @staticmethod
-    def of_object(object: EncoderLike, *, threads: int | None = None) -> Encoder:
+    def of_object(object: _EncoderLike, *, threads: int | None = None) -> Encoder:
         """An encoder that calls an object; see `plushie_search.EncoderLike`.
 
         Args:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from .engine import Engine
+
+if TYPE_CHECKING:
+    from .query import Where
+    from .results import Item
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,7 +70,11 @@ class AsyncEngine:
     add_vectors = _awaited(Engine.add_vectors)
     update = _awaited(Engine.update)
     remove = _awaited(Engine.remove)
+    remove_reference = _awaited(Engine.remove_reference)
     get = _awaited(Engine.get)
+    count = _awaited(Engine.count)
+    thumbnail = _awaited(Engine.thumbnail)
+    original = _awaited(Engine.original)
     items = _awaited(Engine.items)
     vectors = _awaited(Engine.vectors)
     search = _awaited(Engine.search)
@@ -76,7 +85,17 @@ class AsyncEngine:
     encode_images = _awaited(Engine.encode_images)
     encode_texts = _awaited(Engine.encode_texts)
     evaluate = _awaited(Engine.evaluate)
+    backup = _awaited(Engine.backup)
+    verify = _awaited(Engine.verify)
+    compact = _awaited(Engine.compact)
     stats = _awaited(Engine.stats)
+
+    async def iterate(self, where: Where | None = None, *, batch: int = 1000) -> AsyncIterator[Item]:
+        """Yields the items one by one, as :meth:`Engine.iterate` does; ``batch`` of them are read in a thread."""
+        items = self.engine.iterate(where, batch=batch)
+        while some := await self._run(lambda: list(itertools.islice(items, batch))):
+            for item in some:
+                yield item
 
     async def close(self) -> None:
         """Waits for the calls that run, and closes the engine."""

@@ -11,7 +11,7 @@ from . import _core, metrics
 from .encoders.protocol import Model, name_of, named
 from .engine import Engine
 from .evaluate.comparison import Comparison, difference
-from .evaluate.run import Missing, Pictures, Texts, Unknown, evaluate, items_of
+from .evaluate.run import Missing, Pictures, Texts, Unknown, evaluate
 from .paths import expanded
 from .rows import ItemDraft
 from .searcher import Progress
@@ -85,7 +85,7 @@ def _rows_in(folder: str | os.PathLike[str]) -> list[ItemDraft]:
 
 def _rows_of(engine: Engine) -> list[ItemDraft]:
     rows: list[ItemDraft] = []
-    for item in items_of(engine):
+    for item in engine:
         paths = [Path(reference.name) for reference in item.references]
         lost = next((path for path in paths if not path.is_file()), None)
         if lost is not None:

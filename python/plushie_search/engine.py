@@ -727,7 +727,7 @@ class Engine:
         k: int = 10,
         depth: int | None = None,
         where: Where | None = None,
-        model: By | None = None,
+        models: By | None = None,
         missing: Missing = "error",
         false_reject_rate: float = 0.05,
         rounds: int = 2000,
@@ -749,7 +749,7 @@ class Engine:
             k: The figures ``hit@k`` and so on look at so many items.
             depth: For ``mAP`` and ``MRR`` an item below this rank is not found; at least 100 unless told.
             where: Search only among items that fit; queries for others are left out.
-            model: The name of the model that looks the queries up, or several with weights, as in a search. References
+            models: The name of the model that looks the queries up, or several with weights, as in a search. References
                 that are left out are looked up by the first one unless told.
             missing: ``"error"`` to refuse queries for items that are not in the catalog, ``"skip"`` to leave them out
                 and count them.
@@ -774,7 +774,7 @@ class Engine:
                 k=k,
                 depth=depth,
                 where=where,
-                model=model,
+                models=models,
                 missing=missing,
                 false_reject_rate=false_reject_rate,
                 rounds=rounds,

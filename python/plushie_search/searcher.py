@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .query import By, Where
@@ -43,8 +43,8 @@ class Searcher(Protocol):
     def get(self, id: str, /) -> Item:
         """Returns an item."""
 
-    def items(self, *, where: Where | None = None, limit: int | None = None, offset: int = 0) -> list[Item]:
-        """Returns the items that fit, in the order of their ids."""
+    def iterate(self, where: Where | None = None, /) -> Iterator[Item]:
+        """Returns an iterator of the items that fit, in the order in which they were added."""
 
     def vectors(self, id: str, /, *, model: str | None = None) -> NDArray[np.float32]:
         """Returns the unit vectors of an item's references, of shape (references, dimension)."""

@@ -122,8 +122,8 @@ def test_a_command_that_computes_nothing_takes_them_silently(command, capsys):
     assert "--model" in shown
     assert "--device" not in shown
     assert "how models compute" not in shown
-    given = _parser().parse_args([*command.split(), "--device", "cuda", "--threads", "3", "--encoder", "oip://h/m"])
-    assert (given.device, given.threads, given.encoder) == ("cuda", 3, ["oip://h/m"])
+    given = _parser().parse_args([*command.split(), "--device", "cuda", "--threads", "3", "--service", "oip://h/m"])
+    assert (given.device, given.threads, given.service) == ("cuda", 3, ["oip://h/m"])
 
 
 # They reach every model

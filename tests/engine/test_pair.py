@@ -206,7 +206,7 @@ def test_several_models_look_up_the_same_picture(toys: ps.Engine) -> None:
     assert (
         toys.search_image(picture, models={"toy": 3}).to_dicts() == toys.search_image(picture, models="toy").to_dicts()
     )
-    evaluation = toys.evaluate([(ITEMS["item-4"][0], "item-4")], model={"eye": 1, "toy": 1})
+    evaluation = toys.evaluate([(ITEMS["item-4"][0], "item-4")], models={"eye": 1, "toy": 1})
     assert (evaluation.model, evaluation.metrics["hit@1"].value) == ("eye + toy", 1)
     for call, message in [
         (lambda: toys.search_image(picture, models={"eye": 1, "toy": 0}), 'model "toy" cannot count 0'),
@@ -245,7 +245,7 @@ def test_a_batch_mixes_all_kinds_of_queries(toys: ps.Engine) -> None:
 
 def test_it_prints_and_shows_as_ever(toys: ps.Engine) -> None:
     hits = toys.search_hybrid(plain(RED), "a <b>bear</b>", k=2)
-    assert repr(hits).startswith("2 hits for 'a <b>bear</b>'\n#  item")
+    assert repr(hits).startswith("2 hits for <ndarray> × 0.6 and 'a <b>bear</b>' × 0.4\n#  item")
     assert "&lt;b&gt;" in hits._repr_html_()
     assert re.fullmatch(r"<Engine .*pair\.catalog model=eye\+toy>", repr(toys))
 
@@ -441,7 +441,7 @@ def test_models_must_be_some_and_tell_apart(toys: ps.Engine, models: list[Path],
         lambda: toys.search_vector(np.ones(EYE_DIM, np.float32), models="nose"),
         lambda: toys.vectors("item-1", model="nose"),
         lambda: toys.encode_images([plain(RED)], model="nose"),
-        lambda: toys.evaluate([(plain(RED), "item-1")], model="nose"),
+        lambda: toys.evaluate([(plain(RED), "item-1")], models="nose"),
     ):
         with pytest.raises(ValueError, match=r"model .nose.*eye.*toy"):
             call()
@@ -466,16 +466,16 @@ def test_stats_tell_of_each_model(toys: ps.Engine) -> None:
 def test_evaluating_each_model(toys: ps.Engine) -> None:
     pictures = [(pictures[0], id) for id, pictures in ITEMS.items()]
     for model, name in [(None, "eye"), ("eye", "eye"), ("toy", "toy")]:
-        evaluation = toys.evaluate(pictures, model=model)
+        evaluation = toys.evaluate(pictures, models=model)
         first = [toys.search_image(picture, k=1, models=name)[0].item == id for picture, id in pictures]
         assert (evaluation.model, evaluation.metrics["hit@1"].value) == (name, pytest.approx(np.mean(first)))
-        left_out = toys.evaluate(model=model)
+        left_out = toys.evaluate(models=model)
         for outcome in left_out.outcomes[:9]:
             [id] = outcome.items
             rows = toys.vectors(id, model=name)
             cosines = rows @ rows.T - 9 * np.eye(len(rows))
             assert any(abs(float(row.max()) - (outcome.score or 0)) < 1e-5 for row in cosines)
-    both = toys.evaluate(model={"eye": 3, "toy": 1})
+    both = toys.evaluate(models={"eye": 3, "toy": 1})
     for outcome in both.outcomes:
         [id] = outcome.items
         names = [reference.name for reference in toys.get(id).references]

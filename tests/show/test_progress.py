@@ -136,7 +136,7 @@ def test_adding_and_evaluating_show_it(tmp_path: Path, toy_model: Path, notebook
         for work, verb in (
             (lambda: engine.add_folder(tmp_path / "items"), "adding"),
             (lambda: engine.add_images([np.zeros((9, 9, 3), np.uint8)], ids=["black"]), "adding"),
-            (lambda: engine.add_items([("red", [], None, {"a": 1}, None)]), "adding"),
+            (lambda: engine.add_items([{"id": "red", "metadata": {"a": 1}}]), "adding"),
             (lambda: engine.evaluate(tmp_path / "items"), "evaluating"),
         ):
             notebook.seek(0)

@@ -271,14 +271,14 @@ def column_count(html: str) -> int:
     ("hits", "columns"), [(0, 1), (1, 1), (4, 4), (5, 5), (6, 3), (7, 4), (8, 4), (9, 5), (10, 5), (11, 4), (16, 4)]
 )
 def test_rows_of_a_grid_are_about_equally_long(hits: int, columns: int) -> None:
-    html = picture_grid(Results([("bear", 0.5, "bear.jpg", None, {})] * hits))
+    html = picture_grid(Results([Hit(1, "bear", 0.5, reference="bear.jpg")] * hits))
     assert column_count(html) == columns
 
 
 def test_the_picture_of_a_query_stands_beside_its_hits(tmp_path: Path) -> None:
     path = tmp_path / "query.png"
     Image.new("RGB", (64, 32), (9, 99, 200)).save(path)
-    hit = ("bear", 0.75, "bear.jpg", None, {})
+    hit = Hit(1, "bear", 0.75, reference="bear.jpg")
     for query, name in (
         (path, str(path)),
         (str(path), str(path)),
@@ -335,10 +335,24 @@ def test_reports_show_their_failures() -> None:
 
 def test_everything_has_a_form_for_json() -> None:
     item = Item("bear", None, "A bear", {"price": 3}, (Reference("a.jpg", "00" * 32),))
-    hit = Hit(1, "bear", 0.5, "a.jpg", None, {"price": 3})
+    hit = Hit(1, "bear", 0.5, reference="a.jpg", metadata={"price": 3}, scores={"toy": 0.5}, digest="00" * 32)
     report = Report(1, 2, 0, [("x.jpg", "no picture")])
     for value, expected in (
-        (hit, {"rank": 1, "item": "bear", "score": 0.5, "reference": "a.jpg", "label": None, "metadata": {"price": 3}}),
+        (
+            hit,
+            {
+                "rank": 1,
+                "item": "bear",
+                "score": 0.5,
+                "scores": {"toy": 0.5},
+                "probability": None,
+                "reference": "a.jpg",
+                "digest": "00" * 32,
+                "label": None,
+                "text": None,
+                "metadata": {"price": 3},
+            },
+        ),
         (
             item,
             {

@@ -13,7 +13,7 @@ import numpy as np
 from .. import _core, metrics
 from ..paths import expanded
 from ..query import By
-from ..results import Item, Results
+from ..results import Results
 from ..searcher import Progress, Searcher
 from .result import Evaluation, Outcome, Stranger
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 #: Queries that are computed at once, and stored vectors.
 BATCH, VECTORS = 64, 256
-#: Items that are read from the catalog at once.
-PAGE = 4096
 #: How many items are looked at for the figures that ask how far down the right one is.
 DEPTH = 100
 #: From this cosine on, a query is most likely a picture of the catalog: float32 is off by less.
@@ -102,7 +100,7 @@ def evaluate(
     k: int = 10,
     depth: int | None = None,
     where: Mapping[str, Any] | None = None,
-    model: By | None = None,
+    models: By | None = None,
     missing: Missing = "error",
     false_reject_rate: float = 0.05,
     rounds: int = metrics.ROUNDS,
@@ -112,10 +110,10 @@ def evaluate(
     """Does what :meth:`plushie_search.Engine.evaluate` says."""
     if k < 1:
         raise ValueError("k must be at least 1")
-    for name in [model] if isinstance(model, str) else model or ():
+    for name in [models] if isinstance(models, str) else models or ():
         if name not in engine.models:
             raise ValueError(f"{engine.path} is not open with a model {name!r}, but with {', '.join(engine.models)}")
-    how = {"where": where, "models": model}
+    how = {"where": where, "models": models}
     judge = _Judge(k, max(k, DEPTH) if depth is None else depth)
     if judge.depth < k:
         raise ValueError(f"depth must be at least k, which is {k}, and not {depth}")
@@ -123,7 +121,7 @@ def evaluate(
     words = [_Question(text, text, _right(right)) for text, right in texts or ()]
     strangers = [] if unknown is None else _strangers(unknown)
     left_out = _leave_one_out(engine, where) if queries is None and texts is None else []
-    weights = model if isinstance(model, Mapping) else {model or engine.models[0]: 1.0}
+    weights = models if isinstance(models, Mapping) else {models or engine.models[0]: 1.0}
 
     if missing not in MISSING:
         raise ValueError(f"missing {missing!r}: give one of {', '.join(map(repr, MISSING))}")
@@ -136,7 +134,7 @@ def evaluate(
     else:
         _check(engine, [*pictures, *words])
     if where is not None:
-        fitting = {item.id for item in items_of(engine, where)}
+        fitting = {item.id for item in engine.iterate(where)}
         pictures, words = _only(pictures, fitting), _only(words, fitting)
     total = len(pictures) + len(words) + len(strangers) + sum(len(names) for _, names in left_out)
     done = 0
@@ -160,7 +158,7 @@ def evaluate(
             # One for all texts follows.
             warnings.simplefilter("ignore", _core.UnreadableTextWarning)
             results = engine.search_text(
-                [question.subject for question in questions], k=judge.depth, where=where, models=model
+                [question.subject for question in questions], k=judge.depth, where=where, models=models
             )
         unread += [question.name for question, hits in zip(questions, results, strict=True) if hits.warnings]
         judge.add(questions, list(map(_rows, results)), "text")
@@ -176,7 +174,7 @@ def evaluate(
         progress(total, total, "")
 
     if unread:
-        model_name = _asked(engine, model, image=False, text=True)
+        model_name = _asked(engine, models, image=False, text=True)
         warnings.warn(
             f"{len(unread)} of {len(words)} texts have no word that {model_name} knows, the first is {unread[0]!r}: "
             "their answers mean nothing; leave them out, or name a model that reads their language",
@@ -186,7 +184,7 @@ def evaluate(
     if not judge.outcomes:
         reason = f": {failed[0][1]}" if failed else f": {skipped[0]} is for no item of it" if skipped else ""
         raise ValueError(f"there is no query to evaluate {engine.path} with{reason}")
-    models = _asked(engine, model, image=bool(pictures or left_out or strangers), text=bool(words))
+    models = _asked(engine, models, image=bool(pictures or left_out or strangers), text=bool(words))
     return _evaluation(
         engine,
         judge,
@@ -343,17 +341,9 @@ def _rows(results: Results) -> list[_Found]:
 # Leave one out
 
 
-def items_of(engine: Searcher, where: Mapping[str, Any] | None = None) -> Iterator[Item]:
-    """The items of a catalog, read page by page."""
-    offset = 0
-    while page := engine.items(where=where, limit=PAGE, offset=offset):
-        yield from page
-        offset += len(page)
-
-
 def _leave_one_out(engine: Searcher, where: Mapping[str, Any] | None) -> list[tuple[str, list[str]]]:
     """The items that can spare a reference, with the names of all."""
-    items = ((item.id, [reference.name for reference in item.references]) for item in items_of(engine, where))
+    items = ((item.id, [reference.name for reference in item.references]) for item in engine.iterate(where))
     found = [(id, names) for id, names in items if len(names) > 1]
     if not found:
         raise ValueError(
