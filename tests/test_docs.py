@@ -21,6 +21,7 @@ from nbclient import NotebookClient
 
 import plushie_search as ps
 from plushie_search import cli
+from plushie_search.cli.main import _parser
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -143,7 +144,7 @@ def test_commands_take_these_arguments(page: Path) -> None:
     for words in pages.commands(text_of(page)):
         subcommand = words[1:3] if words[1:2] == ["models"] else words[1:2]
         if words[0] == "plushie-search" and words[1:] != subcommand and "--help" not in words:
-            cli._parser().parse_args(words[1:])
+            _parser().parse_args(words[1:])
 
 
 # Links and paths

@@ -15,26 +15,51 @@ import pytest
 
 from plushie_search.cli.main import _parser
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+#: The README in each of its languages.
+READMES = sorted(ROOT.glob("README*.md"))
+README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
+#: The page of all figures, whose commands run no longer than a test may.
+FIGURES = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
 #: The line by which a shell enters the environment.
 ENTER = re.search(r"^\. \S+/bin/activate", TEXT, re.MULTILINE)
 
 
-def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_the_examples_run(readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path(".venv").symlink_to(sys.prefix)
     assert ENTER is not None
-    assert pages.run("README.md", TEXT, ENTER[0]) >= 5
+    assert pages.run(readme.name, readme.read_text(encoding="utf-8"), ENTER[0]) == 6
 
 
-def test_blocks_are_of_a_known_kind() -> None:
-    assert {block.language for block in pages.blocks(TEXT)} <= {"python", "console", "sh"}
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_a_busy_reader_gets_through(readme: Path) -> None:
+    text = readme.read_text(encoding="utf-8")
+    assert text.count("\n") <= 150
+    assert {block.language for block in pages.blocks(text)} <= {"python", "console", "sh"}
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:)([^)#]+)", TEXT))
-def test_links_lead_to_files(link: str) -> None:
-    assert (README.parent / link).exists()
+def test_languages_say_the_same() -> None:
+    def facts(readme: Path) -> list[object]:
+        """Returns the code without comments, the figures of the table, and the links."""
+        text = readme.read_text(encoding="utf-8")
+        code = [re.sub(r"#.*", "", block.code).split() for block in pages.blocks(text)]
+        figures = [line.split("|")[2] for line in text.splitlines() if line.startswith("| ")]
+        rows = [re.findall(r"\d[\d.]*", cell) for cell in figures]
+        links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("README")]
+        return [code, rows, sorted(links)]
+
+    assert [path.name for path in READMES] == ["README.md", "README.zh-CN.md", "README.zh-TW.md"]
+    assert facts(READMES[1]) == facts(READMES[0])
+    assert facts(READMES[2]) == facts(READMES[0])
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_links_lead_to_files(readme: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", readme.read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 # The commands that no block runs
@@ -42,34 +67,34 @@ def test_links_lead_to_files(link: str) -> None:
 
 def test_make_sets_up_the_environment_that_the_readme_enters() -> None:
     assert ENTER is not None
-    dry = subprocess.run(["make", "-n", "-C", README.parent, "demo"], capture_output=True, text=True, check=True)
-    entered = README.parent / Path(ENTER[0].split()[1]).parent
+    dry = subprocess.run(["make", "-n", "-C", ROOT, "demo"], capture_output=True, text=True, check=True)
+    entered = ROOT / Path(ENTER[0].split()[1]).parent
     assert f"{entered}/plushie-search demo demo\n" in dry.stdout
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`|; )make ([a-z][a-z-]*)", TEXT, re.MULTILINE))))
 def test_make_targets_are_there(target: str) -> None:
-    makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert target in re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
 
 
 #: The distributions that have the modules which programs in benches/ import.
 DISTRIBUTIONS = {"PIL": "pillow", "faiss": "faiss-cpu", "open_clip": "open_clip_torch"}
-#: The extras that a program takes besides `make bench-tools`, as the README tells.
-EXTRAS = dict(re.findall(r"`(\S+\.py)` also `pip install '\.\[(\S+)\]'`", TEXT))
+#: The extras that a program takes besides `make bench-tools`, as docs/figures.md tells.
+EXTRAS = dict(re.findall(r"`(\S+\.py)` also `pip install '\.\[(\S+)\]'`", FIGURES))
 
 
 def listed(name: str) -> set[str]:
     """The distributions of a list of pyproject.toml, without versions."""
-    project = (README.parent / "pyproject.toml").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     found = re.search(rf"^{name} = (\[.*\])$", project, re.MULTILINE)
     assert found is not None, f"no {name} in pyproject.toml"
     return {re.split(r"[\[><=]", one)[0] for one in ast.literal_eval(found[1])}
 
 
-@pytest.mark.parametrize("program", sorted({words[1] for words in pages.commands(TEXT) if words[0] == "python"}))
-def test_programs_import_only_what_the_readme_tells_to_install(program: str) -> None:
-    path = README.parent / program
+@pytest.mark.parametrize("program", sorted({words[1] for words in pages.commands(FIGURES) if words[0] == "python"}))
+def test_programs_import_only_packages_that_are_told(program: str) -> None:
+    path = ROOT / program
     code = path.read_text(encoding="utf-8")
     imported: set[str] = set()
     for node in ast.walk(ast.parse(code)):
@@ -84,13 +109,7 @@ def test_programs_import_only_what_the_readme_tells_to_install(program: str) -> 
     assert {DISTRIBUTIONS.get(name, name) for name in imported} <= installed
 
 
-def test_extras_are_there() -> None:
-    named = {extra for words in pages.commands(TEXT) for word in words for extra in re.findall(r"^\.\[(.*)\]$", word)}
-    assert {"hub", "quantize"} <= named
-    assert all(listed(extra) for extra in ",".join(named).split(","))
-
-
-LINES = [words[1:] for words in pages.commands(TEXT) if words[0] == "plushie-search" and len(words) > 1]
+LINES = [words[1:] for words in pages.commands(TEXT + FIGURES) if words[0] == "plushie-search" and len(words) > 1]
 
 
 @pytest.mark.parametrize("arguments", LINES, ids=" ".join)
