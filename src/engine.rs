@@ -1,6 +1,7 @@
 //! An open catalog: add, search, change, keep.
 
 mod add;
+mod held;
 mod keep;
 mod kept;
 mod live;
@@ -15,6 +16,7 @@ use rayon::ThreadPool;
 use serde_json::{Map, Value, json};
 
 pub use self::add::{Added, Draft, Prepared, shown};
+pub use self::held::{Held, held};
 pub use self::keep::digest;
 pub use self::kept::{Keep, Small};
 pub use self::search::{Hit, Search};
@@ -68,20 +70,17 @@ pub struct EngineOptions {
 
 impl Engine {
     /// Opens the catalog in `directory` to encode with `members`, one for each model; makes one if there is none and the
-    /// options say so.
+    /// options say so. Without members its items can be looked at and removed.
     ///
     /// A catalog belongs to the models that its pictures were added with. It can be searched with some of them, and
     /// added to with all of them.
     ///
     /// # Errors
     /// [`Error::Catalog`] if the directory is not a catalog, belongs to other models or cannot be written;
-    /// [`Error::Argument`] if there is no model, two have one name or one fingerprint, or `threads` makes no sense;
+    /// [`Error::Argument`] if two models have one name or one fingerprint, or `threads` makes no sense;
     /// [`Error::Model`] if one of several encodes no pictures, or was opened before this process forked.
     pub fn open(directory: &Path, members: Vec<Member>, options: &EngineOptions) -> Result<Self> {
         let EngineOptions { threads, access, keep } = options;
-        if members.is_empty() {
-            return Err(Error::argument("a catalog needs at least one model, or the dimension of its vectors"));
-        }
         for (number, Member { name, encoder }) in members.iter().enumerate() {
             encoder.check_process()?;
             let about = encoder.about();
@@ -106,7 +105,10 @@ impl Engine {
                 ));
             }
         }
-        let workers = threads.map_or_else(|| Ok(Arc::clone(members[0].encoder.workers())), |n| workers(Some(n)))?;
+        let workers = match (threads, members.first()) {
+            (None, Some(first)) => Arc::clone(first.encoder.workers()),
+            _ => workers(*threads)?,
+        };
         let (names, encoders): (Vec<String>, Vec<Arc<dyn Encode>>) =
             members.into_iter().map(|member| (member.name, member.encoder)).unzip();
         let store = Store::open(directory, access)?;
@@ -119,7 +121,9 @@ impl Engine {
         }
         let dims: Vec<usize> = encoders.iter().map(|encoder| encoder.about().dim).collect();
         let kept = Kept::new(store.directory(), access, keep);
-        let engine = Self { live: Live::new(&dims)?, encoders, names, workers, store, models, kept };
+        // An index has at least one space, be it for vectors that never come.
+        let live = Live::new(if dims.is_empty() { &[1] } else { &dims })?;
+        let engine = Self { live, encoders, names, workers, store, models, kept };
         // A damaged vector is told by the searches: its item can still be removed.
         match engine.current() {
             Ok(_) | Err(Error::Damaged { .. }) => {}
@@ -241,6 +245,9 @@ impl Engine {
 
     /// The model of that name, or the first one that is able to; the number of one that is not if there is none.
     fn able(&self, model: Option<&str>, able: fn(&dyn Encode) -> bool) -> Result<Result<usize, usize>> {
+        if self.encoders.is_empty() {
+            return Err(Error::argument("this engine was opened without a model; open the catalog with one"));
+        }
         let first = model.map(|name| self.space(name)).transpose()?;
         let mut choice = first.map_or(0..self.encoders.len(), |space| space..space + 1);
         let none = choice.start;
@@ -257,7 +264,7 @@ impl Engine {
 
     /// The state of the catalog with everything that any process has committed before this call.
     fn current(&self) -> Result<Arc<State>> {
-        self.live.current(&self.store, &self.models)
+        if self.models.is_empty() { Ok(self.live.state()) } else { self.live.current(&self.store, &self.models) }
     }
 
     fn workers(&self) -> &ThreadPool {
@@ -330,7 +337,7 @@ impl Engine {
                 "precision": about.precision,
             })
         };
-        let first = self.encoders[0].about();
+        let first = self.encoders.first().map(|encoder| encoder.about());
         let counts = |of: fn(&Cache) -> Counts| {
             let all = self.encoders.iter().map(|encoder| of(encoder.cache()));
             let (hits, misses) = all.fold((0, 0), |(h, m), Counts { hits, misses }| (h + hits, m + misses));
@@ -341,17 +348,17 @@ impl Engine {
             "items": stored.items,
             "references": stored.references,
             "bytes": stored.bytes,
-            "model": self.names[0],
-            "version": first.version,
-            "fingerprint": first.fingerprint,
-            "dimension": first.dim,
-            "languages": first.languages,
+            "model": self.names.first(),
+            "version": first.map(|about| &about.version),
+            "fingerprint": first.map(|about| &about.fingerprint),
+            "dimension": first.map(|about| about.dim),
+            "languages": first.map(|about| &about.languages),
             "index": "exact",
             "index_bytes": index_bytes,
             "indexed": indexed,
             "threads": self.workers().current_num_threads(),
-            "device": first.device,
-            "precision": first.precision,
+            "device": first.map(|about| &about.device),
+            "precision": first.and_then(|about| about.precision.as_ref()),
             "cache": {"images": counts(Cache::image_counts), "texts": counts(Cache::text_counts)},
             "models": self.names.iter().zip(&self.encoders).map(model).collect::<Vec<_>>(),
             "other_models": others.map(|model| model.name).collect::<Vec<_>>(),

@@ -121,6 +121,7 @@ ROOMS = [
     "evaluate",
     "rows",
     "forks",
+    "stored",
     "engine",
     "async_engine",
     "compare",

@@ -194,6 +194,10 @@ class Encoder:
         """The model's name."""
 
     @property
+    def directory(self) -> Path | None:
+        """The model directory; None if the model has none here."""
+
+    @property
     def dim(self) -> int:
         """Numbers in a vector."""
 
@@ -391,6 +395,7 @@ class Engine:
         encoders: Sequence[tuple[str | None, Encoder]],
         *,
         dim: int | None = None,
+        absent: Sequence[tuple[str, str, int]] = ...,
         threads: int | None = None,
         create: bool = True,
         read_only: bool = False,
@@ -476,7 +481,13 @@ class Engine:
     def backup(self, directory: str) -> None: ...
     def verify(self) -> list[tuple[str | None, str | None, str]]: ...
     def compact(self) -> None: ...
+    def remember_sources(self, sources: dict[str, str]) -> None: ...
     def close(self) -> None: ...
+
+def held_models(
+    path: str, *, read_only: bool = False, busy_timeout: float = 30.0
+) -> list[tuple[str, str, int, str | None]]:
+    """Returns the models that a catalog has vectors of: name, fingerprint, dimension, and source if it is known."""
 
 def before_fork() -> None:
     """Waits for running transactions and closes every connection to a catalog, before this process forks."""

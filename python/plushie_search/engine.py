@@ -7,6 +7,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import tee, zip_longest
 from types import EllipsisType, TracebackType
@@ -24,6 +25,7 @@ from .results import Batch, Item, Items, Problem, Reference, Report, Results, Ve
 from .rows import Row, count_images, grouped, to_rows
 from .show.progress import shown
 from .show.table import counted
+from .stored import sources_of, stored_models
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,13 +67,14 @@ class Engine:
     Args:
         path: The catalog's directory; made when it does not exist (unless ``create`` is false).
         model: A name that :func:`plushie_search.models` lists, a model directory, an encoder of
-            :func:`plushie_search.open_encoder`, or any :class:`EncoderLike` object; ``"plushie-mini"`` by default. Or
-            several of them: ``model=["dinov2-small", "ViT-B-32::openai"]``, or by the names that they get in this
-            engine: ``model={"clip": "ViT-B/32", "mine": my_encoder}``. Each encodes every picture that is added. A
+            :func:`plushie_search.open_encoder`, or any :class:`EncoderLike` object. By default the models that the
+            catalog was filled with, or ``"plushie-mini"`` for a new one. Or several of them:
+            ``model=["dinov2-small", "ViT-B-32::openai"]``, or by the names that they get in this engine:
+            ``model={"clip": "ViT-B/32", "mine": my_encoder}``. Each encodes every picture that is added. A
             picture is then looked up by the first one, and a text by the first one that encodes texts, unless a search
             names others. A catalog belongs to the models that its pictures were added with, which their fingerprints
             identify; others are refused. With some of them it can be searched, and changed in every way but adding
-            pictures.
+            pictures. An empty list opens none: items can be looked at, changed and removed, and searched by vectors.
         dim: The dimension of the vectors of a catalog without a model, which takes vectors alone.
         threads: The most threads of this engine's work, and of models that are given by name or directory; by default
             those of the first model, or all cores. Engines of as many threads share them.
@@ -112,18 +115,29 @@ class Engine:
     ) -> None:
         if model is not None and dim is not None:
             raise ValueError("a catalog has a model, or vectors alone of dimension dim: give one of them")
-        models = [] if dim is not None else named(hub.DEFAULT_MODEL if model is None else model)
-        encoders = [(name, hub.as_encoder(one, threads=threads)) for name, one in models]
-
         if thumbnails not in ("auto", True, False):
             raise ValueError(f'thumbnails={thumbnails!r}: give "auto", True or False')
         small = None if thumbnails == "auto" else bool(thumbnails)
+        path = expanded(path)
+        absent: list[tuple[str, str, int]] = []
+        try:
+            if model is None and dim is None:
+                stored = stored_models(path, read_only=read_only, busy_timeout=busy_timeout)
+                model, dim = stored.models or hub.DEFAULT_MODEL, stored.dim
+            elif isinstance(model, (list, tuple)) and not model:
+                absent = stored_models(path, read_only=read_only, busy_timeout=busy_timeout, needed=False).absent
+            models = [] if model is None or dim is not None else named(model)
+            encoders = [(name, hub.as_encoder(one, threads=threads)) for name, one in models]
+        except (_core.CatalogError, _core.ModelError) as error:
+            logger.warning("refused %s: %s", path, error)
+            raise
 
         def connect(path: str, create: bool) -> _core.Engine:
             return _core.Engine(
                 path,
                 encoders,
                 dim=dim,
+                absent=absent,
                 threads=threads,
                 create=create,
                 read_only=read_only,
@@ -132,7 +146,6 @@ class Engine:
                 media=media,
             )
 
-        path = expanded(path)
         try:
             self._opened = connect(path, create)
         except (_core.CatalogError, _core.ModelError) as error:
@@ -141,6 +154,11 @@ class Engine:
         # For a child of this process, which may work in another directory. Encoders open themselves again there.
         self._connect: Callable[[], _core.Engine] | None = functools.partial(connect, os.path.abspath(path), False)
         self._process = forks.process
+        if not read_only:
+            # If another process is writing, the next one that opens the catalog stores them.
+            with suppress(_core.CatalogError):
+                given = zip((one for _, one in models), (encoder for _, encoder in encoders), strict=True)
+                self._opened.remember_sources(sources_of(given))
         # Every search says who was asked.
         self._models = tuple(self._opened.models)
         self._sees, self._reads = self._opened.image_model, self._opened.text_model

@@ -32,10 +32,19 @@ impl NoEncoder {
             return Err(Error::argument(format!("dim {dim}: give 1 to {}", Self::LONGEST)));
         }
         let digest = Sha256::digest(format!("vectors {dim}"));
+        let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self::of("vectors".into(), fingerprint, dim, threads)
+    }
+
+    /// Takes the place of a model that is not opened.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if so many threads cannot be started.
+    pub fn of(name: String, fingerprint: String, dim: usize, threads: Option<usize>) -> Result<Self> {
         let about = About {
-            name: "vectors".into(),
+            name,
             version: String::new(),
-            fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            fingerprint,
             dim,
             languages: Vec::new(),
             device: "none".into(),

@@ -120,7 +120,8 @@ impl Live {
         Some(self.state()).filter(|state| state.version == Some(version))
     }
 
-    fn state(&self) -> Arc<State> {
+    /// Returns the state that searches begin with, which may lack later commits.
+    pub(super) fn state(&self) -> Arc<State> {
         Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

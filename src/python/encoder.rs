@@ -188,6 +188,14 @@ impl PyEncoder {
     }
 
     #[getter]
+    fn directory(&self) -> Option<&Path> {
+        match &self.origin {
+            Origin::Directory { path, .. } => Some(path),
+            Origin::Elsewhere { .. } | Origin::Object { .. } => None,
+        }
+    }
+
+    #[getter]
     fn dim(&self) -> usize {
         self.encoder().about().dim
     }

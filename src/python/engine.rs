@@ -1,5 +1,6 @@
 //! `_core.Engine`: an open catalog.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::encoder::{Encode, NoEncoder};
-use crate::engine::{Draft, Engine, EngineOptions, Hit, Keep, Member, Prepared, Rows, Search, Small};
+use crate::engine::{Draft, Engine, EngineOptions, Held, Hit, Keep, Member, Prepared, Rows, Search, Small, held};
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
 use crate::query::Query;
@@ -61,13 +62,14 @@ impl Drop for PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, encoders, *, dim=None, threads=None, create=true, read_only=false, busy_timeout=30.0, thumbnails=None, media=None))]
+    #[pyo3(signature = (path, encoders, *, dim=None, absent=Vec::new(), threads=None, create=true, read_only=false, busy_timeout=30.0, thumbnails=None, media=None))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
         path: PathBuf,
         encoders: Vec<(Option<String>, Bound<'_, PyEncoder>)>,
         dim: Option<usize>,
+        absent: Vec<(String, String, usize)>,
         threads: Option<usize>,
         create: bool,
         read_only: bool,
@@ -84,10 +86,11 @@ impl PyEngine {
             let encoder = NoEncoder::new(dim, threads)?;
             members.push(Member { name: encoder.about().name.clone(), encoder: Arc::new(encoder) });
         }
-        let patience = Duration::try_from_secs_f64(busy_timeout);
-        let patience =
-            patience.map_err(|_| argument(format!("busy_timeout {busy_timeout}: give seconds, 0 or more")))?;
-        let access = Access { create, read_only, patience };
+        for (name, fingerprint, dim) in absent {
+            let encoder = Arc::new(NoEncoder::of(name.clone(), fingerprint, dim, threads)?);
+            members.push(Member { name, encoder });
+        }
+        let access = Access { create, read_only, patience: seconds(busy_timeout)? };
         let thumbnails = match thumbnails {
             None => Small::Auto,
             Some(true) => Small::All,
@@ -467,6 +470,11 @@ impl PyEngine {
         tell(py, &engine)
     }
 
+    fn remember_sources(&self, py: Python<'_>, sources: BTreeMap<String, String>) -> PyResult<()> {
+        let engine = self.open()?;
+        waiting(py, || engine.remember_sources(&sources))
+    }
+
     fn close(&self, py: Python<'_>) {
         let engine = self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
         // Closing the database and the sessions takes a while; other threads go on meanwhile.
@@ -479,6 +487,23 @@ impl PyEngine {
             Err(_) => format!("<Engine {} closed>", self.path.display()),
         }
     }
+}
+
+/// A model that a catalog has vectors of: (name, fingerprint, dimension, source).
+type HeldRow = (String, String, usize, Option<String>);
+
+/// Returns the models that a catalog has vectors of.
+#[pyfunction]
+#[pyo3(signature = (path, *, read_only=false, busy_timeout=30.0))]
+pub(super) fn held_models(py: Python<'_>, path: PathBuf, read_only: bool, busy_timeout: f64) -> PyResult<Vec<HeldRow>> {
+    let access = Access { create: false, read_only, patience: seconds(busy_timeout)? };
+    let row = |held: Held| (held.name, held.fingerprint, held.dim, held.source);
+    Ok(waiting(py, || held(&path, &access))?.into_iter().map(row).collect())
+}
+
+fn seconds(busy_timeout: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(busy_timeout)
+        .map_err(|_| argument(format!("busy_timeout {busy_timeout}: give seconds, 0 or more")))
 }
 
 /// Warns of what has happened to the thumbnails, at the line that called `plushie_search.Engine`.

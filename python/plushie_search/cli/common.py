@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 
 from ..engine import Engine
 from ..hub import DEFAULT_MODEL
+from ..paths import expanded
 from ..show.table import printable
+from ..stored import stored_models
 from .options import add_options, open_models, positive
 
 #: Exit statuses: all went well; something could not be used; nothing could be done; Ctrl-C.
@@ -21,8 +23,8 @@ DONE, SOME_FAILED, ERROR, INTERRUPTED = 0, 1, 2, 130
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 
 MODEL = (
-    f"a model's name or directory ({DEFAULT_MODEL}); given several times, each sees every picture that is added, the "
-    "first looks up pictures, and the first that reads texts those"
+    f"a model's name or directory (those that the catalog was filled with, or {DEFAULT_MODEL}); given several times, "
+    "each sees every picture that is added, the first looks up pictures, and the first that reads texts those"
 )
 WEIGHT = "how much a --model counts, given once for each: then all of them look up what they can"
 
@@ -72,6 +74,7 @@ def add_catalog(command: argparse.ArgumentParser, *, nargs: str | None = None, c
     """Adds the argument CATALOG and the options of the models that open it; a command that computes hides none."""
     command.add_argument("catalog", metavar="CATALOG", nargs=nargs, help="the catalog's directory")
     command.add_argument("--model", action="append", help=MODEL)
+    command.set_defaults(computes=computes)
     add_options(command, several=True, shown=computes)
 
 
@@ -97,10 +100,14 @@ def add_weight(command: argparse.ArgumentParser) -> None:
 
 def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: bool = False) -> Engine:
     """Opens the catalog with its models; to change it if ``changes``."""
-    models = catalog_models(options)
     only = not changes and not _is_writable(options.catalog)
-    encoders = open_models(options, models)
-    return Engine(options.catalog, model=encoders, threads=options.threads, create=create, read_only=only)
+    how: dict[str, Any] = {"threads": options.threads, "create": create, "read_only": only}
+    if not options.computes and not options.model:
+        return Engine(options.catalog, model=[], **how)
+    models = catalog_models(options)
+    encoders = open_models(options, list(models.values()) if isinstance(models, dict) else models)
+    named = dict(zip(models, encoders, strict=True)) if isinstance(models, dict) else encoders
+    return Engine(options.catalog, model=named, **how)
 
 
 def _is_writable(catalog: str) -> bool:
@@ -109,9 +116,12 @@ def _is_writable(catalog: str) -> bool:
     return not os.path.isfile(file) or (os.access(catalog, os.W_OK) and os.access(file, os.W_OK))
 
 
-def catalog_models(options: argparse.Namespace) -> list[str]:
-    """Returns the models of ``--model``, or the one by default."""
-    return options.model or [DEFAULT_MODEL]
+def catalog_models(options: argparse.Namespace) -> dict[str, str] | list[str]:
+    """Returns the models of ``--model``; by default those of the catalog by their names in it, or that of a new one."""
+    if options.model:
+        return list(options.model)
+    path = expanded(options.catalog)
+    return stored_models(path, read_only=not _is_writable(path)).models or [DEFAULT_MODEL]
 
 
 def weights(options: argparse.Namespace, engine: Engine) -> dict[str, float] | None:

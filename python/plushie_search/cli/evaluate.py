@@ -90,9 +90,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace, models: list[str], queries: str | None, how: dict[str, Any]) -> Comparison:
     """Models side by side, on what a folder or a catalog holds; the model of that computes nothing."""
-    its_own = (
-        catalog_models(options) if os.path.isfile(os.path.join(expanded(options.catalog), "catalog.sqlite")) else []
-    )
+    is_catalog = os.path.isfile(os.path.join(expanded(options.catalog), "catalog.sqlite"))
+    found = catalog_models(options) if is_catalog else []
+    its_own = list(found.values()) if isinstance(found, dict) else found
     how["threads"] = options.threads
     compared = dict(zip(models, open_models(options, models, besides=its_own), strict=True))
     if not its_own:
