@@ -204,6 +204,21 @@ pub enum Source {
 }
 
 impl Source {
+    /// Returns the picture by another name.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a file, whose name is its path.
+    pub fn named(self, name: String) -> Result<Self> {
+        match self {
+            Self::Bytes { bytes, .. } => Ok(Self::Bytes { name, bytes }),
+            Self::Pixels { picture, .. } => Ok(Self::Pixels { name, picture }),
+            Self::Path(path) => Err(Error::argument(format!(
+                "name {name:?}: the picture is the file {}, whose path is its name; give None in its place",
+                path.display()
+            ))),
+        }
+    }
+
     /// Returns the path, or the name that the caller gave.
     pub fn name(&self) -> String {
         match self {

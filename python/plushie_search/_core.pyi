@@ -27,7 +27,14 @@ _Texts: TypeAlias = Sequence[str] | _Array
 
 _Progress: TypeAlias = Callable[[int, int | None, str], object]
 _Text: TypeAlias = str | SupportsIndex
-_NewItem: TypeAlias = tuple[_Text, _Image | Sequence[_Image], _Text | None, Mapping[str, Any] | None, _Text | None]
+_NewItem: TypeAlias = tuple[
+    _Text,
+    _Image | Sequence[_Image],
+    _Text | None,
+    Mapping[str, Any] | None,
+    _Text | None,
+    Sequence[str | None] | None,
+]
 _Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int, int]
 _ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str]]]
 _By: TypeAlias = str | Mapping[str, float]
@@ -416,6 +423,7 @@ class Engine:
         id: _Text,
         images: _Image | Sequence[_Image],
         *,
+        names: str | Sequence[str | None] | None = None,
         label: _Text | None = None,
         metadata: Mapping[str, Any] | None = None,
         text: _Text | None = None,

@@ -186,6 +186,7 @@ class Engine:
         id: Text,
         *,
         images: ImageLike | Sequence[ImageLike] = (),
+        names: str | Sequence[str | None] | None = None,
         label: Text | None = None,
         metadata: Mapping[str, Any] | None = None,
         text: Text | None = None,
@@ -200,6 +201,8 @@ class Engine:
         Args:
             id: The item's id: a text of 1 to 512 bytes without control characters.
             images: One picture or a sequence of them.
+            names: The names that their references get, one for each picture, None for those that keep their own: an
+                upload's file name, or "image 0 (bytes)". A file's name is its path.
             label, metadata, text: Replace what is stored; None keeps it, by default.
             upsert: Makes the item exactly so: removes its references to other pictures, and clears ``label``,
                 ``metadata`` and ``text`` where they are None.
@@ -209,7 +212,7 @@ class Engine:
             ValueError: The id is empty or too long, or a new item, or one with ``upsert``, has no picture.
             CatalogError: There are pictures, and the catalog has models that this engine was opened without.
         """
-        return Added(*self._core.add(id, images, label=label, metadata=metadata, text=text, upsert=upsert))
+        return Added(*self._core.add(id, images, names=names, label=label, metadata=metadata, text=text, upsert=upsert))
 
     def add_folder(self, folder: str | os.PathLike[str], *, progress: Progress | None = None) -> Report:
         """Adds ``folder/<item>/<picture>``: each folder of pictures becomes an item named by its path.
@@ -233,6 +236,7 @@ class Engine:
         images: Iterable[ImageLike],
         *,
         ids: Iterable[Text] | None = None,
+        names: Iterable[str | None] | None = None,
         labels: Iterable[Text | None] | None = None,
         metadata: Iterable[Mapping[str, Any] | None] | None = None,
         texts: Iterable[Text | None] | None = None,
@@ -249,6 +253,7 @@ class Engine:
         Args:
             images: The pictures.
             ids: The id of the item of each picture.
+            names: The name that the reference of each picture gets, as in :meth:`add`.
             labels, metadata, texts: ``label``, ``metadata`` and ``text`` of :meth:`add`, one for each picture.
             upsert: Makes each item exactly so, as :meth:`add_items` does. The pictures of one item must come
                 one after another.
@@ -274,11 +279,12 @@ class Engine:
             "labels": labels,
             "metadata": metadata,
             "texts": texts,
+            "names": names,
         }
         for name, values in columns.items():
             if count is not None and isinstance(values, Sized) and len(values) != count:
                 raise ValueError(f"{count} images but {len(values)} {name}: give one for each image")
-        rows = ((id, [image], label, meta, text) for image, id, label, meta, text in _together(columns))
+        rows = ((id, [image], label, meta, text, [name]) for image, id, label, meta, text, name in _together(columns))
         total = count if total is None else total
         with shown(progress, "adding") as told:
             if upsert:

@@ -23,6 +23,8 @@ class ItemDraft:
         label: A class that items share; None keeps what is stored.
         metadata: A dict of JSON values, which takes the place of the one that is stored; None keeps that.
         text: A description; None keeps what is stored.
+        names: The names that the references of ``images`` get, one for each, None for those that keep their own: an
+            upload's file name, or "image 0 (bytes)". A file's name is its path.
     """
 
     id: str | SupportsIndex
@@ -30,6 +32,7 @@ class ItemDraft:
     label: str | SupportsIndex | None = None
     metadata: Mapping[str, Any] | None = None
     text: str | SupportsIndex | None = None
+    names: Sequence[str | None] | None = None
 
 
 class _Dataclass(Protocol):
@@ -40,7 +43,7 @@ Row: TypeAlias = ItemDraft | Mapping[str, Any] | _Dataclass
 """An :class:`ItemDraft`, another dataclass with its fields, or a dict with these keys; only ``id`` must be there."""
 
 #: The fields of a row, in the order in which the core takes them.
-FIELDS = ("id", "images", "label", "metadata", "text")
+FIELDS = ("id", "images", "label", "metadata", "text", "names")
 
 
 def to_rows(items: Iterable[Row]) -> Iterator[_NewItem]:
@@ -59,6 +62,7 @@ def to_rows(items: Iterable[Row]) -> Iterator[_NewItem]:
             cells.get("label"),
             cells.get("metadata"),
             cells.get("text"),
+            cells.get("names"),
         )
 
 
@@ -71,11 +75,13 @@ def grouped(rows: Iterable[_NewItem]) -> Iterator[_NewItem]:
     """Yields one row for all rows that follow one another with the same id; of each field the last that is not None."""
     for id, group in groupby(rows, key=lambda row: row[0]):
         images: list[Any] = []
+        names: list[str | None] = []
         kept: list[Any] = [None, None, None]
-        for _, more, *cells in group:
+        for _, more, *cells, some in group:
             images.extend(more)  # type: ignore[arg-type]
+            names.extend([None] * len(more) if some is None else some)  # type: ignore[arg-type]
             kept = [new if new is not None else old for old, new in zip(kept, cells, strict=True)]
-        yield id, images, *kept
+        yield id, images, kept[0], kept[1], kept[2], names
 
 
 def _cells(row: Any, number: int) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 //! Converts Python's pictures and texts to those of the core.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::picture::{OrientationTexts, Picture, Samples, Source};
 use crate::vectors::Vectors;
 
 use super::error::argument;
+use super::json::to_optional_text;
 use super::{detached, patient};
 
 /// The most bytes of pictures that are converted before they are encoded.
@@ -80,6 +82,21 @@ pub(super) fn group<'py>(items: &mut impl Iterator<Item = (String, Bound<'py, Py
         sources.push(source);
     }
     Ok(sources)
+}
+
+/// Converts the names of `count` pictures, None for each that keeps its own.
+pub(super) fn names(names: &Bound<'_, PyAny>, count: usize) -> PyResult<VecDeque<Option<String>>> {
+    if names.is_none() {
+        return Ok(VecDeque::new());
+    }
+    let names: VecDeque<Option<String>> = match sequence(names) {
+        Some(names) => names.iter().map(|name| to_optional_text(name, "name")).collect::<PyResult<_>>()?,
+        None => [to_optional_text(names, "name")?].into(),
+    };
+    match names.len() == count {
+        true => Ok(names),
+        false => Err(argument(format!("{count} images but {} names: give one for each, or None", names.len()))),
+    }
 }
 
 /// Returns the elements of a value that is many pictures.

@@ -1,6 +1,6 @@
 //! `_core.Engine`: an open catalog.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,6 +15,7 @@ use crate::encoder::{Encode, NoEncoder};
 use crate::engine::{Draft, Engine, EngineOptions, Held, Hit, Keep, Member, Prepared, Rows, Search, Small, held};
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
+use crate::picture::Source;
 use crate::query::Query;
 use crate::store::{Access, Update};
 use crate::vectors::Vectors;
@@ -121,13 +122,14 @@ impl PyEngine {
         Ok(self.open()?.defaults()[1].map(str::to_owned))
     }
 
-    #[pyo3(signature = (id, images, *, label=None, metadata=None, text=None, upsert=false))]
+    #[pyo3(signature = (id, images, *, names=None, label=None, metadata=None, text=None, upsert=false))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn add(
         &self,
         py: Python<'_>,
         id: &Bound<'_, PyAny>,
         images: &Bound<'_, PyAny>,
+        names: Option<&Bound<'_, PyAny>>,
         label: Option<&Bound<'_, PyAny>>,
         metadata: Option<&Bound<'_, PyAny>>,
         text: Option<&Bound<'_, PyAny>>,
@@ -135,11 +137,18 @@ impl PyEngine {
     ) -> PyResult<(usize, usize, usize)> {
         let engine = self.open()?;
         let bare = Draft { upsert, ..draft(id, label, metadata, text)? };
-        let mut pictures = convert::pictures(images)?.0.into_iter().peekable();
+        let pictures = convert::pictures(images)?.0;
+        let mut names = names.map_or_else(|| Ok(VecDeque::new()), |names| convert::names(names, pictures.len()))?;
+        let mut pictures = pictures.into_iter().peekable();
         let mut prepared: Option<Prepared> = None;
         while prepared.is_none() || pictures.peek().is_some() {
             py.check_signals()?;
-            let part = Draft { sources: convert::group(&mut pictures)?, ..bare.clone() };
+            let name = |source: Source| match names.pop_front().flatten() {
+                Some(name) => source.named(name),
+                None => Ok(source),
+            };
+            let sources = convert::group(&mut pictures)?.into_iter().map(name).collect::<Result<Vec<_>>>()?;
+            let part = Draft { sources, ..bare.clone() };
             let part = waiting(py, || engine.prepare_whole(part))?;
             match &mut prepared {
                 Some(prepared) => prepared.append(part),

@@ -103,12 +103,14 @@ struct Current {
     bare: Draft,
     /// The pictures that are to come, with their names.
     pictures: VecDeque<(String, Py<PyAny>)>,
+    /// The names that the pictures get; fewer if the others keep theirs.
+    names: VecDeque<Option<String>>,
     /// A picture that could not be converted, to be reported next.
     failed: Option<Failure>,
 }
 
 impl Rows {
-    /// Takes `(id, images, label, metadata, text)`. If they are `listed`, row i has picture i of one list, and calls it so;
+    /// Takes `(id, images, label, metadata, text, names)`. If they are `listed`, row i has picture i of one list, and calls it so;
     /// with `upsert` each becomes what its item is.
     pub(super) fn new(rows: &Bound<'_, PyAny>, listed: bool, upsert: bool) -> PyResult<Self> {
         let came = upsert.then(HashMap::new);
@@ -154,9 +156,11 @@ impl Rows {
             let images = row.get_item(1)?;
             let many = convert::many(&images)?;
             let pictures = many.as_ref().map_or(1, Vec::len);
-            match self.bare(&row, number) {
-                Ok(bare) if pictures == 0 => return Ok(Some(Ok(bare))),
-                Ok(bare) => {
+            let cells =
+                self.bare(&row, number).and_then(|bare| Ok((bare, convert::names(&row.get_item(5)?, pictures)?)));
+            match cells {
+                Ok((bare, _)) if pictures == 0 => return Ok(Some(Ok(bare))),
+                Ok((bare, names)) => {
                     let pictures = match many {
                         Some(items) => {
                             let first = if self.listed { number } else { 0 };
@@ -167,7 +171,7 @@ impl Rows {
                         }
                         None => [("image".to_owned(), images.unbind())].into(),
                     };
-                    self.current = Some(Current { bare, pictures, failed: None });
+                    self.current = Some(Current { bare, pictures, names, failed: None });
                 }
                 Err(error) => {
                     let id = row.get_item(0)?.repr()?;
@@ -191,7 +195,11 @@ impl Current {
         while (bytes < CHUNK || draft.upsert)
             && let Some((name, picture)) = self.pictures.pop_front()
         {
-            match convert::source(picture.bind(py), &name) {
+            let named = |source: Source| match self.names.pop_front().flatten() {
+                Some(name) => source.named(name).map_err(PyErr::from),
+                None => Ok(source),
+            };
+            match convert::source(picture.bind(py), &name).and_then(named) {
                 Ok(source) => {
                     bytes += ingest::in_memory(&source);
                     draft.sources.push(source);
