@@ -80,7 +80,7 @@ pub struct Progress<'a> {
     pub item: &'a str,
 }
 
-/// Whoever watches a long operation.
+/// Watches a long operation.
 pub trait Watch {
     /// Told before each batch is stored, and at the end; may stop the work.
     fn progress(&mut self, now: Progress<'_>) -> ControlFlow<()>;
@@ -89,7 +89,7 @@ pub trait Watch {
     fn tick(&mut self) -> ControlFlow<()>;
 }
 
-/// What an ingest did.
+/// The outcome of an ingest.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Items that are new in the catalog.
@@ -400,7 +400,7 @@ pub fn run(
             report.failed.extend(failed);
             report.failed.extend(added.failed);
         };
-        // What is begun and will not be stored ends soon.
+        // Work that was begun and will not be stored ends soon.
         work().inspect_err(|_| cancel.cancel())
     });
     // Of what is stored, even if not all is: the next run would not know any more that it was new.

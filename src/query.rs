@@ -158,7 +158,7 @@ impl Query {
         Ok(given)
     }
 
-    /// What one model looks up of it, from the next rows of its pictures and texts and from what is `given`; nothing if
+    /// Returns the part that one model looks up, from the next rows of its pictures and texts and from what is `given`; nothing if
     /// there is no such part.
     fn sum<'a>(
         &self,
@@ -220,7 +220,7 @@ impl Raw<'_> {
 /// A model that looks up queries.
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
-    /// What makes vectors of them.
+    /// The encoder of the model.
     pub encoder: &'a dyn Encode,
     /// Its name.
     pub name: &'a str,
@@ -243,11 +243,11 @@ pub struct Lookup<'a> {
 pub struct Batch {
     /// The numbers of these queries among all.
     pub queries: Vec<usize>,
-    /// What they are to each of the models.
+    /// Their vectors for each of the models.
     pub parts: Vec<Part>,
 }
 
-/// What the queries of a batch are to one model.
+/// The vectors of the queries of a batch for one model.
 #[derive(Debug)]
 pub struct Part {
     /// The number of the model.
@@ -266,7 +266,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// What its model looks up, without queries yet.
+    /// Returns the part of its model, without queries yet.
     fn part(&self) -> Part {
         Part { space: self.space, vectors: Vectors::new(self.vector.dim()), weights: Vec::new() }
     }

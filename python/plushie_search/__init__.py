@@ -8,7 +8,7 @@ from . import _cpu
 _cpu.check()
 
 # ONNX Runtime reports to its makers from version 1.29 on: what machine and program this is, and which models it opens.
-# Whoever wants that says so by the value 0. The library reads it when it is opened.
+# The value 0 allows it. The library reads the variable when it is opened.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from ._core import (  # noqa: E402

@@ -125,13 +125,13 @@ class Encoder:
     Args:
         model: The model's directory; `hub.resolve` finds it by name.
         runtime: The ONNX Runtime library; `hub.runtime_library` finds it.
-        threads: How many threads compute, however many call; all cores unless told. Encoders of as many threads share
+        threads: How many threads compute, however many call; all cores by default. Encoders of as many threads share
             them.
         manifest: What a model.json would say, as JSON, instead of the one in the directory, into which nothing is
             written; its file names are relative to the directory.
-        device: What computes, as `hub.open_encoder` explains: "cpu" unless told. The runtime must have a provider for
+        device: The device, as `hub.open_encoder` explains; "cpu" by default. The runtime must have a provider for
             it.
-        precision: "fp32", "fp16" or "bf16", where the device has them; what the model is made of unless told.
+        precision: "fp32", "fp16" or "bf16", where the device has them; by default the precision of the model.
         max_batch: The most pictures, or texts of one length, that go through the model together, 1 to 1024; 32 on GPUs
             unless told, elsewhere one, and four where that changes no bit. In batches that were asked for, a vector may
             differ by rounding (a cosine of 0.9999) from that of the picture alone; a model where it would by more is
@@ -225,7 +225,7 @@ class Encoder:
 
     @property
     def device(self) -> str:
-        """What computes, with its number or name: "cpu", "cuda:0,1", "openvino:CPU"; never "auto"."""
+        """The device, with its number or name: "cpu", "cuda:0,1", "openvino:CPU"; never "auto"."""
 
     @property
     def precision(self) -> str | None:
@@ -289,14 +289,14 @@ def preprocess(
     channels: Literal["rgb", "bgr"] = "rgb",
     center: Literal["down", "even"] = "down",
 ) -> NDArray[np.float32]:
-    """What a model sees: an array of shape (3, height, width) for one picture, (n, 3, height, width) for a list.
+    """Prepares pictures as a model takes them: shape (3, height, width) for one, (n, 3, height, width) for a list.
 
-    resize: "crop" covers `size` (height, width; 224 each unless told) and cuts out the
+    resize: "crop" covers `size` (height, width; 224 each by default) and cuts out the
         middle; "squash" scales each side by itself; "letterbox" fits the whole picture in and
-        fills the rest with `fill` (white unless told).
+        fills the rest with `fill` (white by default).
     resize_to: with "crop", scale the shorter side to this length first, as in 256, then 224.
     filter: as Pillow's BICUBIC and BILINEAR, antialiased.
-    mean, std: of values from 0 to 1, in the order of `channels`; CLIP's unless told.
+    mean, std: of values from 0 to 1, in the order of `channels`; CLIP's by default.
     center: with "crop", where the odd one of the rows or columns goes that are cut off: "down" is below and on the
         right, as transformers does it; "even" rounds half to the even number, as torchvision and open_clip do.
     """
@@ -308,7 +308,7 @@ def thumbnail(image: _Image, side: int = 256, *, quality: int | None = None) -> 
     """
 
 def folder_items(folder: str | os.PathLike[str]) -> list[tuple[str, list[Path]]]:
-    """What `Engine.add_folder` would add: each item's id and the paths of its pictures, both sorted.
+    """Returns the items that `Engine.add_folder` would add: each item's id and the paths of its pictures, both sorted.
 
     Raises:
         ValueError: There is no picture in it.
@@ -524,7 +524,7 @@ class Plush:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What can be said about it: species, color, pattern, accessories, pose and so on."""
+        """Its attributes: species, color, pattern, accessories, pose and so on."""
 
     def caption(self, language: _Language = "en") -> str:
         """A sentence that names what stands out."""
@@ -637,14 +637,14 @@ class Rankings:
         """The share of the relevant items that are among the first `k`, shape (n,)."""
 
     def average_precision(self, k: int | None = None) -> NDArray[np.float64]:
-        """The precision at the rank of each relevant item, 0 for those not among the first `k` (all unless told),
+        """The precision at the rank of each relevant item, 0 for those not among the first `k` (all by default),
         averaged over all relevant items. Shape (n,); the mean is the mean average precision (mAP)."""
 
     def reciprocal_rank(self, k: int | None = None) -> NDArray[np.float64]:
-        """1 / rank of the best relevant item, 0 if none is among the first `k` (all unless told); the mean is MRR."""
+        """1 / rank of the best relevant item, 0 if none is among the first `k` (all by default); the mean is MRR."""
 
     def ndcg(self, k: int | None = None) -> NDArray[np.float64]:
-        """Normalized discounted cumulative gain of the first `k` (all unless told), shape (n,): the sum of grade /
+        """Normalized discounted cumulative gain of the first `k` (all by default), shape (n,): the sum of grade /
         log2(1 + rank), divided by that of the best order (Järvelin and Kekäläinen 2002)."""
 
 def bootstrap_mean(

@@ -771,10 +771,10 @@ class Engine:
             unknown: A folder or list of pictures of things that are not in the catalog: how often are they taken for
                 something that is?
             k: The figures ``hit@k`` and so on look at so many items.
-            depth: For ``mAP`` and ``MRR`` an item below this rank is not found; at least 100 unless told.
+            depth: For ``mAP`` and ``MRR`` an item below this rank is not found; at least 100 by default.
             where: Search only among items that fit; queries for others are left out.
             models: The name of the model that looks the queries up, or several with weights, as in a search. References
-                that are left out are looked up by the first one unless told.
+                that are left out are looked up by the first one by default.
             missing: ``"error"`` to refuse queries for items that are not in the catalog, ``"skip"`` to leave them out
                 and count them.
             false_reject_rate: The share of known queries that may be turned away to keep unknown ones out.

@@ -1,4 +1,4 @@
-//! What an engine keeps of pictures besides their vectors: thumbnails, and originals that are nowhere else.
+//! Keeps thumbnails of added pictures, and the originals of those that are no files.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::store::media::Media;
 use crate::store::thumbnails::{Key, LIMIT, SIDE, Thumbnails};
 use crate::store::{Access, Reference};
 
-/// What to keep of pictures that are added.
+/// Copies of added pictures to keep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Keep {
     /// Their thumbnails.
@@ -32,7 +32,7 @@ pub enum Small {
     None,
 }
 
-/// What an engine keeps, open.
+/// The copies that an engine keeps, open.
 #[derive(Debug)]
 pub(super) struct Kept {
     thumbnails: Option<Thumbnails>,
@@ -128,7 +128,7 @@ impl Engine {
         Ok(())
     }
 
-    /// What has happened to the thumbnails since the last call, once for each kind of thing.
+    /// Returns messages about the thumbnails since the last call, one for each kind of event.
     pub fn notices(&self) -> Vec<String> {
         self.kept.thumbnails.as_ref().map(Thumbnails::notices).unwrap_or_default()
     }

@@ -15,7 +15,7 @@ use crate::query::{self, Batch, Lookup, Query};
 use crate::selection::Rows;
 use crate::store::Entry;
 
-/// What a search returns.
+/// Options of a search.
 #[derive(Debug, Clone)]
 pub struct Search {
     /// How many items, at least 1.

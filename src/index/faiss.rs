@@ -205,7 +205,7 @@ impl Flat {
             return Ok(());
         }
         let (mut data, mut length) = (ptr::null_mut(), 0);
-        // SAFETY: faiss returns its rows, which nobody else sees while we hold `&mut self`; the bounds are checked.
+        // SAFETY: faiss returns its rows, which nothing else sees while we hold `&mut self`; the bounds are checked.
         let data = unsafe {
             faiss_sys::faiss_IndexFlat_xb(self.index.inner_ptr(), &mut data, &mut length);
             std::slice::from_raw_parts_mut(data, length)

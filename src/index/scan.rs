@@ -31,7 +31,7 @@ fn each<'a, T: Sync, R: Send>(
     if here { things.iter().map(work).collect() } else { things.par_iter().map(work).collect() }
 }
 
-/// What a search sees of a segment.
+/// The part of a segment that a search sees.
 struct Place<'a> {
     number: u32,
     segment: &'a dyn Segment,

@@ -14,7 +14,7 @@ use crate::vectors::Vectors;
 /// Up to this many multiplications a search is done sooner on the caller's thread than handed to others.
 const SMALL: usize = 4 << 20;
 
-/// What each query of a batch is in one space: a unit vector, and how much it counts.
+/// The queries of a batch in one space: for each a unit vector, and its weight.
 #[derive(Debug, Clone, Copy)]
 pub struct Part<'a> {
     /// The number of the space.

@@ -8,7 +8,7 @@ use crate::fusion::{Aggregate, Fusion};
 use crate::selection::Rows;
 use crate::vectors::Vectors;
 
-/// What a search has found of an item.
+/// An item that a search has found.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Found {
     item: i64,
@@ -112,7 +112,7 @@ fn check(
     }
 }
 
-/// What a reference of that seed is in each space.
+/// The vectors of a reference of that seed in each space.
 fn vectors_of(dims: &[usize], seed: u64) -> Vec<Vec<f32>> {
     dims.iter().zip(0..).map(|(dim, space)| vector(*dim, seed.wrapping_mul(7) + space)).collect()
 }
@@ -262,7 +262,7 @@ fn equal_vectors_come_in_order_of_their_items() {
 }
 
 #[test]
-fn an_item_with_most_references_hides_nobody() {
+fn an_item_with_most_references_hides_no_other() {
     let mut index = Index::with_segment_rows(&[2], 50).unwrap();
     let references: Vec<i64> = (0..203).collect();
     let items: Vec<i64> = references.iter().map(|&reference| if reference < 200 { 7 } else { reference }).collect();

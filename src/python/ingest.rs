@@ -243,7 +243,7 @@ fn reason(py: Python<'_>, error: PyErr) -> PyResult<Error> {
     Ok(Error::Argument(error.value(py).to_string()))
 }
 
-/// What adding a folder would add: (item, paths of its pictures).
+/// Returns the items that adding a folder would add: (item, paths of its pictures).
 #[pyfunction]
 fn folder_items(py: Python<'_>, folder: PathBuf) -> PyResult<Vec<(String, Vec<PathBuf>)>> {
     let drafts = detached(py, || ingest::folder(&folder))?.drafts;

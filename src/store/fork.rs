@@ -30,7 +30,7 @@ static PROCESS: AtomicU32 = AtomicU32::new(0);
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 /// Whether a thread is about to fork: then no thread may begin to use a connection.
 static FORKING: AtomicBool = AtomicBool::new(false);
-/// What has connections open, the process that opened it, and its file if that must not be opened again in a child that
+/// A holder of open connections, the process that opened it, and its file if that must not be opened again in a child that
 /// was forked without [`before_fork`]. Locked by active threads only, and so by none during a fork.
 static OPEN: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 

@@ -1,4 +1,4 @@
-//! What a server made of a fixed picture and text when the catalog first had to do with it.
+//! Vectors of a fixed picture and text, as a server gave them when the catalog first used it.
 
 use rusqlite::{Connection, params};
 
@@ -12,7 +12,7 @@ pub type Probes = [Option<Vec<f32>>; 2];
 impl Store {
     /// The vectors by which the catalog knows a model (its number from [`Store::model`]) that runs on a server.
     ///
-    /// What it lacks is taken from `found`, and all of it as long as the catalog has no references.
+    /// Missing vectors are taken from `found`, and all of it as long as the catalog has no references.
     ///
     /// # Errors
     /// [`Error::Catalog`](crate::error::Error::Catalog) when the catalog cannot be read or changed.
@@ -33,7 +33,7 @@ impl Store {
             let known = wanted == stored;
             Ok((wanted, known))
         };
-        // What is known needs no turn at writing.
+        // A known probe needs no turn at writing.
         if let (wanted, true) = self.read(look)? {
             return Ok(wanted);
         }

@@ -219,7 +219,7 @@ impl Thumbnails {
         Ok(removed)
     }
 
-    /// What has happened to the file that people should know, once for each kind of thing.
+    /// Returns messages about the file, one for each kind of event.
     pub fn notices(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.notices).0)
     }
@@ -358,7 +358,7 @@ fn connect(file: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     } else {
         Connection::open_with_flags(file, flags)?
     };
-    // Whoever waits holds up a fork: the caller does it in between.
+    // A thread that waits holds up a fork: the caller does it in between.
     connection.busy_timeout(Duration::ZERO)?;
     // As for catalog.sqlite: nothing of the schema runs, which may come from a stranger.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;

@@ -49,7 +49,7 @@ impl Store {
             };
             Err(self.fail(reason).into())
         };
-        // What is known needs no turn at writing.
+        // A known model needs no turn at writing.
         if let (Some(known), true) = self.read(look)? {
             return Ok(known.row);
         }
