@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import tee, zip_longest
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -19,7 +19,7 @@ from . import _core, forks, hub
 from .encoders.protocol import Models, named
 from .evaluate.run import evaluate
 from .log import logger
-from .paths import expanded
+from .paths import expanded, is_below, is_gone
 from .query import Query, hybrid
 from .results import Batch, Item, Items, Problem, Reference, Report, Results, Verification
 from .rows import Row, count_images, grouped, to_rows
@@ -214,7 +214,9 @@ class Engine:
         """
         return Added(*self._core.add(id, images, names=names, label=label, metadata=metadata, text=text, upsert=upsert))
 
-    def add_folder(self, folder: str | os.PathLike[str], *, progress: Progress | None = None) -> Report:
+    def add_folder(
+        self, folder: str | os.PathLike[str], *, prune: bool = False, progress: Progress | None = None
+    ) -> Report:
         """Adds ``folder/<item>/<picture>``: each folder of pictures becomes an item named by its path.
 
         A picture directly in ``folder`` is an item of its own. A file is a picture by its ending or by its first bytes;
@@ -224,12 +226,43 @@ class Engine:
         new names or new pictures; if they have moved into another item, such as a renamed folder, they leave the old
         one, and an item without pictures is removed.
 
+        Args:
+            folder: The folder.
+            prune: Whether references are removed whose names are paths below ``folder`` and whose files do not exist
+                any more, after all is added; False by default. An item goes with its last reference. Files behind links
+                that lead nowhere and in folders that cannot be read count as there.
+            progress: Called with (pictures done, pictures in all, the item that comes next); by default a progress bar
+                in a notebook.
+
         Raises:
-            ValueError: There is no picture in it.
+            ValueError: There is no picture in it, or none that can be used and ``prune`` is true: nothing is removed.
             OSError: The folder itself cannot be read.
         """
+        folder = expanded(folder)
         with shown(progress, "adding") as told:
-            return self._report(self._core.add_folder(expanded(folder), progress=told))
+            report = self._report(self._core.add_folder(folder, progress=told))
+        return replace(report, removed=self._prune(folder, report)) if prune else report
+
+    def _prune(self, folder: str, report: Report) -> int:
+        """Removes the references whose files are gone from a folder that was added, and returns how many."""
+        if not (report.references or report.duplicates):
+            raise ValueError(f"{folder}: no picture in it can be used, so nothing was removed; is its disk mounted?")
+        root = os.path.abspath(folder)
+        gone = {
+            (item.id, reference.digest): reference.name
+            for item in self.iterate()
+            for reference in item.references
+            if is_below(reference.name, root) and is_gone(reference.name, root)
+        }
+        removed = 0
+        for (id, digest), name in gone.items():
+            try:
+                self._core.remove_reference(id, digest)
+            except KeyError:
+                continue  # another process was faster
+            removed += 1
+            logger.info("removed %s from item %s: its file is gone", name, id)
+        return removed
 
     def add_images(
         self,

@@ -86,6 +86,7 @@ class Report:
         replaced: References that were removed: their file holds another picture now, or ``upsert=True`` left them out.
         moved: References that were taken out of other items, whose files are gone there and were added to these. An
             item that has none left is removed, and its label, text and metadata go along.
+        removed: References that were removed because their files are gone, by ``add_folder(prune=True)``.
     """
 
     items: int
@@ -95,6 +96,7 @@ class Report:
     renamed: int = 0
     replaced: int = 0
     moved: int = 0
+    removed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the attributes as a dict, ready for JSON; each failure is a list of name and reason."""
@@ -110,6 +112,8 @@ class Report:
             parts.append(f"{self.replaced} replaced")
         if self.moved:
             parts.append(f"{self.moved} moved from other items")
+        if self.removed:
+            parts.append(f"{self.removed} removed")
         if self.failed:
             parts.append(f"{len(self.failed)} failed")
         return ", ".join(parts)

@@ -15,6 +15,7 @@ from ..hub import DEFAULT_MODEL
 from ..paths import expanded
 from ..show.table import printable
 from ..stored import stored_models
+from .filters import AddCondition, parse_filter
 from .options import add_options, open_models, positive
 
 #: Exit statuses: all went well; something could not be used; nothing could be done; Ctrl-C.
@@ -26,6 +27,7 @@ MODEL = (
     f"a model's name or directory (those that the catalog was filled with, or {DEFAULT_MODEL}); given several times, "
     "each sees every picture that is added, the first looks up pictures, and the first that reads texts those"
 )
+METADATA = '{"price": 12.5}'
 WEIGHT = "how much a --model counts, given once for each: then all of them look up what they can"
 
 
@@ -90,7 +92,13 @@ def add_json(command: argparse.ArgumentParser) -> None:
 
 def add_where(command: argparse.ArgumentParser, help: str) -> None:
     """Adds the option for a filter."""
-    command.add_argument("--where", type=_where, metavar="JSON", help=help)
+    command.add_argument(
+        "--where",
+        type=parse_filter,
+        action=AddCondition,
+        metavar="FILTER",
+        help=f"{help}: label=bear, 'price<20' (also !=, <=, > and >=), or JSON; given several times, all must hold",
+    )
 
 
 def add_weight(command: argparse.ArgumentParser) -> None:
@@ -143,6 +151,17 @@ def as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def parse_metadata(text: str) -> dict[str, Any]:
+    """Returns the metadata that a text of JSON holds."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}; give an object, as {METADATA}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object; give one, as {METADATA}")
+    return value
+
+
 def plain(value: Any) -> str:
     """Returns a text as it is, and any other value as JSON."""
     return value if isinstance(value, str) else as_json(value)
@@ -159,13 +178,3 @@ def seed(text: str) -> int:
     if not 0 <= number < 2**63:
         raise argparse.ArgumentTypeError(f"needs a number from 0 to {2**63 - 1}")
     return number
-
-
-def _where(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError('needs a JSON object, like {"label": "bear"}')
-    return value

@@ -9,8 +9,33 @@ import warnings
 from collections.abc import Sequence
 
 from .._core import __version__
-from . import add, completion, demo, evaluate, models, plush, plushbench, remove, search, show, stats
+from . import (
+    add,
+    backup,
+    compact,
+    completion,
+    count,
+    demo,
+    evaluate,
+    models,
+    plush,
+    plushbench,
+    remove,
+    search,
+    show,
+    stats,
+    thumbnail,
+    update,
+    verify,
+)
 from .common import DONE, ERROR, INTERRUPTED, Commands, say
+
+#: The commands in the order in which --help lists them.
+COMMANDS = (
+    *(add, search, show, count, update, remove, thumbnail, stats),
+    *(backup, verify, compact),
+    *(evaluate, models, plushbench, demo, plush, completion),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,6 +93,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-V", "--version", action="version", version=f"plushie-search {__version__}")
     commands = Commands(parser)
-    for module in (add, search, show, remove, stats, evaluate, models, plushbench, demo, plush, completion):
+    for module in COMMANDS:
         module.add_command(commands)
     return parser

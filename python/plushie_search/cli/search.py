@@ -12,6 +12,7 @@ from typing import Any
 
 from .._core import UnreadableTextWarning
 from ..paths import expanded
+from ..query import Query
 from ..results import Results
 from .common import (
     DONE,
@@ -35,27 +36,50 @@ def add_command(commands: Commands) -> None:
     add_json(search)
     search.add_argument("image", metavar="IMAGE", nargs="?", help="the picture to look for")
     search.add_argument("--text", help="what to look for in words, or how it differs from IMAGE")
+    search.add_argument("--item", metavar="ID", help="more like this item of the catalog, which is not among the hits")
     search.add_argument("--image-weight", type=float, default=0.6, metavar="W", help="IMAGE's share (%(default)s)")
     add_weight(search)
     add_k(search, 5, "how many items")
-    search.add_argument("--min-score", type=float, metavar="S", help="only hits with at least this cosine")
-    add_where(search, """a filter: '{"price": {"$lt": 20}}'""")
+    search.add_argument("--min-score", type=float, metavar="S", help="only hits with at least this score")
+    search.add_argument(
+        "--fusion",
+        choices=("sum", "rrf"),
+        default="sum",
+        help="how the scores of several models become one: their weighted mean, or reciprocal ranks (%(default)s)",
+    )
+    search.add_argument(
+        "--aggregate",
+        choices=("max", "mean", "softmax"),
+        default="max",
+        help="how the scores of an item's pictures become its score (%(default)s)",
+    )
+    add_where(search, "only items that fit this filter")
     search.add_argument("--html", metavar="FILE", help="write a page with the hits as pictures")
     search.add_argument("--open", action="store_true", help="show that page in the browser; without --html a new file")
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
-    if options.image is None and options.text is None:
-        raise ValueError("search needs an IMAGE, a --text, or both")
+    if options.item is not None and (options.image is not None or options.text is not None):
+        raise ValueError("--item is a search of its own: leave out IMAGE and --text")
+    if options.image is None and options.text is None and options.item is None:
+        raise ValueError("search needs an IMAGE, a --text, or both, or an --item")
     if options.image is not None and not os.path.exists(expanded(options.image)):
         raise FileNotFoundError(f"there is no picture {options.image!r}; give words by --text")
-    how: dict[str, Any] = {"k": options.k, "where": options.where, "min_score": options.min_score}
+    how: dict[str, Any] = {
+        "k": options.k,
+        "where": options.where,
+        "min_score": options.min_score,
+        "fusion": options.fusion,
+        "aggregate": options.aggregate,
+    }
     with open_catalog(options) as engine, warnings.catch_warnings():
         # The results tell it, too, with the hits.
         warnings.simplefilter("ignore", UnreadableTextWarning)
         how["models"] = weights(options, engine)
-        if options.text is None:
+        if options.item is not None:
+            results = engine.search(Query(item=options.item), **how)
+        elif options.text is None:
             results = engine.search_image(options.image, **how)
         elif options.image is None:
             results = engine.search_text(options.text, **how)

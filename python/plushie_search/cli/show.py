@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
     with open_catalog(options) as engine:
         if options.id:
-            items = [engine.get(id) for id in options.id]
+            items = engine.get(options.id)
         else:
             items = engine.items(where=options.where, limit=options.limit, offset=options.offset)
     if options.json:

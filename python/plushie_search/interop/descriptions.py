@@ -1,4 +1,4 @@
-"""Files that describe items (CSV, JSON, JSON lines) → what `Engine.add_items` takes."""
+"""Files that describe items (CSV, JSON, JSON lines) and pictures by their paths → what `Engine.add_items` takes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..paths import expanded
 
@@ -72,7 +73,7 @@ def read_descriptions(path: str | os.PathLike[str]) -> list[Description]:
     """The items that a CSV, JSON or JSON lines file describes.
 
     Each record has an ``image`` (or ``images``: a list, in CSV separated by ``;``), seen from the file's folder,
-    and may have an ``id`` (else it is the picture's path without its ending), a ``label``, a ``text`` (or
+    and may have an ``id`` (else that of :func:`picture_ids`), a ``label``, a ``text`` (or
     ``description``) and ``metadata``. Every other field is metadata too. Records with the same id are one item. A JSON
     file is a list of records, or an object that gives each id its record.
 
@@ -87,9 +88,42 @@ def read_descriptions(path: str | os.PathLike[str]) -> list[Description]:
             field.
     """
     path = Path(expanded(path))
+    return _items(_records(path), path.parent, str(path))
+
+
+def read_json_lines(file: BinaryIO, name: str) -> list[Description]:
+    """Returns the items that JSON lines describe, as :func:`read_descriptions` does, of a file that is open.
+
+    Args:
+        file: The lines, in UTF-8 or UTF-16. Paths of pictures are seen from the working directory.
+        name: The name of the file in errors.
+
+    Raises:
+        ValueError: A line is no JSON, or no record; the message names it.
+    """
+    return _items(_json_lines(name, _text(name, file.read())[0]), Path(), name)
+
+
+def picture_ids(paths: Sequence[str]) -> list[str]:
+    """Returns the ids of items that are named by their pictures: each path without its ending.
+
+    The ending stays where two paths differ by it alone: ``IMG_1.jpg`` and ``IMG_1.png`` are two items.
+    """
+    ids = {path: os.path.splitext(path)[0] for path in paths}
+    count = Counter(ids.values())
+    return [ids[path] if count[ids[path]] == 1 else path for path in paths]
+
+
+def _items(records: Iterable[tuple[str, dict[str, Any]]], folder: Path, name: str) -> list[Description]:
+    """Returns the items of records; pictures are seen from a folder."""
+    found = []
+    for place, record in records:  # not a comprehension: one more frame would move the warning to another line
+        found.append(_description(record, place, folder))
+    ids = iter(picture_ids([image for _, image in found if image is not None]))
     items: dict[str, Description] = {}
-    for place, record in _records(path):
-        new = _description(record, place, path.parent)
+    for new, image in found:
+        if image is not None:
+            new.id = next(ids)
         item = items.setdefault(new.id, new)
         if item is not new:
             item.images += [image for image in new.images if image not in item.images]
@@ -98,7 +132,7 @@ def read_descriptions(path: str | os.PathLike[str]) -> list[Description]:
             if new.metadata:
                 item.metadata = {**(item.metadata or {}), **new.metadata}
     if not items:
-        raise ValueError(f"{path}: describes no item")
+        raise ValueError(f"{name}: describes no item")
     return list(items.values())
 
 
@@ -107,19 +141,18 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: needs a folder of pictures or a file that ends in {', '.join(SUFFIXES)}")
-    text, encoding = _text(path)
+    text, encoding = _text(str(path), path.read_bytes())
     notes = [] if encoding == "UTF-8" else [f"text in {encoding}"]
     if suffix == ".csv":
         text, separator = _separator(text)
         if separator != ",":
             notes.append(f"cells separated by {separator!r}")
     if notes:
-        warnings.warn(f"{path}: read as {' with '.join(notes)}", stacklevel=3)
+        warnings.warn(f"{path}: read as {' with '.join(notes)}", stacklevel=4)
     if suffix == ".csv":
         yield from _csv(path, text, separator)
     elif suffix == ".jsonl":
-        lines = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
-        yield from _objects((f"{path} line {number}", _json(f"{path} line {number}", line)) for number, line in lines)
+        yield from _json_lines(str(path), text)
     else:
         value = _json(str(path), text)
         if isinstance(value, dict):
@@ -129,9 +162,13 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from _objects((f"{path} record {number}", record) for number, record in enumerate(value, 1))
 
 
-def _text(path: Path) -> tuple[str, str]:
-    """The text of a file, and the name of its encoding."""
-    data = path.read_bytes()
+def _json_lines(name: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    lines = ((f"{name} line {number}", line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+    return _objects((place, _json(place, line)) for place, line in lines)
+
+
+def _text(name: str, data: bytes) -> tuple[str, str]:
+    """The text of a file's bytes, and the name of its encoding."""
     # Of text in ASCII, every other byte of UTF-16 is zero.
     wide = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else None
     if wide is None and len(data) % 2 == 0 and b"\0" in data[:2]:
@@ -144,7 +181,7 @@ def _text(path: Path) -> tuple[str, str]:
         if wide is None and _is_gbk(data):
             return data.decode("gb18030"), "GBK"
         raise ValueError(
-            f"{path}: not {wide or 'UTF-8'} text: {error.reason} at byte {error.start}; save it as UTF-8"
+            f"{name}: not {wide or 'UTF-8'} text: {error.reason} at byte {error.start}; save it as UTF-8"
         ) from error
 
 
@@ -277,7 +314,8 @@ def _check(value: Any, place: str, key: str) -> None:
             _check(part, place, f"{key}[{number}]")
 
 
-def _description(record: dict[str, Any], place: str, folder: Path) -> Description:
+def _description(record: dict[str, Any], place: str, folder: Path) -> tuple[Description, str | None]:
+    """Returns the item of a record, and the path of the picture that names it if the record has no id."""
     rest = dict(record)
 
     def take(names: tuple[str, ...]) -> Any:
@@ -301,10 +339,11 @@ def _description(record: dict[str, Any], place: str, folder: Path) -> Descriptio
     metadata = rest.pop("metadata", None)
     if metadata is not None and not isinstance(metadata, dict):
         raise ValueError(f"{place}: metadata needs an object, not {json.dumps(metadata)[:60]}")
-    return Description(
-        id=os.path.splitext(images[0])[0] if id is None else id,
+    item = Description(
+        id=images[0] if id is None else id,
         images=[folder / expanded(image) for image in images],
         label=text(LABEL),
         text=text(TEXT),
         metadata={**rest, **(metadata or {})} or None,
     )
+    return item, images[0] if id is None else None

@@ -1,0 +1,29 @@
+"""The command `plushie-search thumbnail`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..paths import expanded
+from .common import DONE, Commands, add_catalog, open_catalog
+
+
+def add_command(commands: Commands) -> None:
+    """Adds the command."""
+    thumbnail = commands.add("thumbnail", run, "write the small copy of an item's picture that the catalog keeps")
+    add_catalog(thumbnail, computes=False)
+    thumbnail.add_argument("id", metavar="ID", help="the item")
+    thumbnail.add_argument("--reference", metavar="NAME", help="the picture's name or digest (the item's first)")
+    thumbnail.add_argument("--out", metavar="FILE", required=True, help="the JPEG file to write")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the command and returns the exit status."""
+    with open_catalog(options) as engine:
+        jpeg = engine.thumbnail(options.id, options.reference)
+    if jpeg is None:
+        raise ValueError(f"{options.id}: its picture is neither in the catalog nor in its file; add the item again")
+    Path(expanded(options.out)).write_bytes(jpeg)
+    print(f"{len(jpeg):,} bytes written to {options.out}")
+    return DONE
