@@ -318,8 +318,12 @@ def _for(query: object) -> str:
     """Returns the heading's words for a query: short texts and paths in full, anything else by its kind."""
     if query is None:
         return ""
-    weighted = [pair for part in _parts(query) for pair in part]
-    things = [_named(thing) + (f" × {weight:g}" if weight != 1 else "") for thing, weight in weighted]
+    named = [(_named(thing), weight) for part in _parts(query) for thing, weight in part]
+    if hasattr(query, "item") and hasattr(query, "vector"):
+        _, _, items, vectors = query._row()
+        named += [(f"item {str(id)!r}", weight) for id, weight in items]
+        named += [("a vector", weight) for _, weight in vectors]
+    things = [name + (f" × {weight:g}" if weight != 1 else "") for name, weight in named]
     return f" for {' and '.join(things)}"
 
 

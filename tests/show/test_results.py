@@ -296,6 +296,8 @@ def test_the_picture_of_a_query_stands_beside_its_hits(tmp_path: Path) -> None:
 def test_a_heading_mentions_all_parts_of_a_query() -> None:
     query = Query(image=[("a.jpg", 0.6), np.zeros((2, 2, 3))], text=[("blue", 0.4), "hat"])
     assert repr(Results([], query=query)) == "0 hits for 'a.jpg' × 0.6 and <ndarray> and 'blue' × 0.4 and 'hat'"
+    query = Query(item=["bear", (8, -0.5)], vector=[1.0, 0.0])
+    assert repr(Results([], query=query)) == "0 hits for item 'bear' and item '8' × -0.5 and a vector"
 
 
 def test_many_results_show_one_below_the_other() -> None:
