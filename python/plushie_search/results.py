@@ -314,7 +314,7 @@ class Batch(list[Results]):
         return "".join(results._repr_html_() for results in self)
 
 
-def _for(query: object) -> str:
+def _for(query: Any) -> str:
     """Returns the heading's words for a query: short texts and paths in full, anything else by its kind."""
     if query is None:
         return ""

@@ -106,9 +106,15 @@ def test_remove_a_picture_of_an_item(
     )
 
 
-def test_thumbnails_are_written(catalog: list[str], photos: Path, tmp_path: Path, toy_model: Path) -> None:
+def test_thumbnails_are_written(
+    catalog: list[str], photos: Path, tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, second = tmp_path / "red.jpg", str(photos / "red" / "2.png")
     assert main(["thumbnail", *catalog, "red", "--reference", second, "--out", str(out)]) == 0
+    relative = tmp_path / "relative.jpg"
+    monkeypatch.chdir(photos / "red")
+    assert main(["thumbnail", *catalog, "red", "--reference", "2.png", "--out", str(relative)]) == 0
+    assert relative.read_bytes() == out.read_bytes()
     with ps.Engine(catalog[0], model=toy_model) as engine:
         assert out.read_bytes() == engine.thumbnail("red", second)
         assert out.read_bytes() != engine.thumbnail("red")

@@ -114,7 +114,13 @@ def test_every_command_that_opens_a_model_has_them_all(command, models, capsys):
     assert ("MODEL=URL" in shown) == (models > 1)
 
 
-@pytest.mark.parametrize("command", ["show c", "remove c bear", "stats c"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("show c", "count c", "update c bear", "remove c bear", "thumbnail c bear --out x.jpg", "stats c"),
+        *("backup c d", "verify c", "compact c"),
+    ],
+)
 def test_a_command_that_computes_nothing_takes_them_silently(command, capsys):
     with pytest.raises(SystemExit):
         cli.main([*command.split(), "--help"])
