@@ -83,7 +83,7 @@ class ForbiddenFileError(FileError, PermissionError):
     """A file that this user may not read or write."""
 
 class PictureError(PlushieError, ValueError):
-    """A picture or mesh that cannot be read: damaged, of an unknown format, or beyond the limits."""
+    """A picture that cannot be read: damaged, of an unknown format, or beyond the limits."""
 
 class ModelError(PlushieError, RuntimeError):
     """A model or runtime library that cannot be used."""

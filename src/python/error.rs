@@ -75,7 +75,7 @@ impl Classes {
             )?,
             picture: of(
                 "PictureError",
-                "A picture or mesh that cannot be read.",
+                "A picture that cannot be read.",
                 "picture",
                 py.get_type::<PyValueError>(),
             )?,

@@ -548,3 +548,10 @@ def test_libraries_of_the_right_cuda_are_opened_in_the_order_of_their_needs(tmp_
     opened = _cuda.preload(capi)
     assert tried == [str(path) for path in opened]
     assert [os.path.relpath(path, tmp_path / "nvidia") for path in opened] == expected
+    # The same libraries in another folder of packages.
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "nvidia").rename(other / "nvidia")
+    assert _cuda.preload(capi) == []
+    monkeypatch.syspath_prepend(str(other))
+    assert [os.path.relpath(path, other / "nvidia") for path in _cuda.preload(capi)] == expected

@@ -78,6 +78,12 @@ def test_a_runtime_without_a_library(monkeypatch, tmp_path):
     for name in ("libonnxruntime.so.1.9.2", "libonnxruntime.so.1.31.1", "libonnxruntime_providers_shared.so"):
         (tmp_path / "capi" / name).touch()
     assert hub.runtime_library().name == "libonnxruntime.so.1.31.1"
+    for platform, name in (("darwin", "libonnxruntime.1.31.1.dylib"), ("win32", "onnxruntime.dll")):
+        monkeypatch.setattr(hub.runtime.sys, "platform", platform)
+        with pytest.raises(ImportError, match=r"no ONNX Runtime library"):
+            hub.runtime_library()
+        (tmp_path / "capi" / name).touch()
+        assert hub.runtime_library().name == name
 
 
 def in_new_process(code, *arguments):

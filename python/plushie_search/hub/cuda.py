@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -35,7 +37,10 @@ def preload(capi: Path) -> list[Path]:
     What cannot be opened is left out: the runtime says which library it misses.
     """
     opened = []
-    for path in _found(capi.parent.parent, _version(capi)):
+    # They may be in another folder of packages than the runtime, as with packages of the user or of an environment over
+    # another one.
+    packages = list(dict.fromkeys([capi.parent.parent, *(Path(place) for place in sys.path if place)]))
+    for path in _found(packages, _version(capi)):
         try:
             ctypes.CDLL(str(path))
         except OSError:
@@ -54,7 +59,7 @@ def _version(capi: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def _found(packages: Path, cuda: int | None) -> list[Path]:
+def _found(packages: Sequence[Path], cuda: int | None) -> list[Path]:
     """The libraries for this version of CUDA among the installed packages, in the order to open them."""
     if cuda is None:
         return []
@@ -65,5 +70,5 @@ def _found(packages: Path, cuda: int | None) -> list[Path]:
         path
         for folder, names in (*folders, *OTHERS)
         for name in names
-        for path in sorted(packages.joinpath(folder).glob(f"lib{name}.so.*"))[:1]
+        for path in [path for place in packages for path in sorted(place.joinpath(folder).glob(f"lib{name}.so.*"))][:1]
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,9 @@ RUNTIMES = {
     "onnxruntime-gpu": ("cuda", "tensorrt", "auto"),
     "onnxruntime-openvino": ("openvino",),
 }
+
+#: The library's file in these packages, by the system; Linux's by default.
+FILES = {"darwin": "libonnxruntime*.dylib", "win32": "onnxruntime.dll"}
 
 INSTALL = "pip install --upgrade 'onnxruntime>={}.{}'".format(*OLDEST_RUNTIME)
 
@@ -38,7 +42,7 @@ def runtime_library(device: str = "cpu") -> Path:
         with contextlib.suppress(PackageNotFoundError):
             installed[name] = version(name)
     places = [Path(place) / "capi" for place in spec.submodule_search_locations]
-    libraries = [path for place in places for path in place.glob("libonnxruntime.so*")]
+    libraries = [path for place in places for path in place.glob(FILES.get(sys.platform, "libonnxruntime.so*"))]
     for name, devices in RUNTIMES.items():
         if device.partition(":")[0] in devices and name in installed:
             own = [path for path in libraries if _numbers(path.name) == _numbers(installed[name])]
