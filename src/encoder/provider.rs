@@ -241,6 +241,9 @@ impl Place {
                         ": {library} is missing; pip install 'onnxruntime-gpu[cuda,cudnn]' brings it, or use device cpu"
                     )
                 }
+                None if all.contains("driver version is insufficient") => {
+                    ": the NVIDIA driver is too old for the CUDA of this runtime; update the driver, or use device cpu".into()
+                }
                 None => "; see with nvidia-smi -L whether there is such a GPU, or use device cpu".into(),
             },
         }
@@ -268,6 +271,8 @@ mod tests {
         assert!(said("libcublasLt.so.13").contains("pip install 'onnxruntime-gpu[cuda,cudnn]'"));
         assert!(said("libcuda.so.1").contains("no NVIDIA driver"));
         assert!(said("libnvinfer.so.10").contains("pip install tensorrt"));
+        let old = "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version";
+        assert!(Place::Cuda(0).advice(old, "").contains("update the driver"));
         assert!(Place::Cuda(1).advice("CUDA failure 101: invalid device ordinal", "").contains("nvidia-smi -L"));
     }
 
