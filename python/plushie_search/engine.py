@@ -20,7 +20,7 @@ from .encoders.protocol import Models, named
 from .evaluate.run import evaluate
 from .log import logger
 from .paths import expanded, is_below, is_gone
-from .query import Query, hybrid
+from .query import Query, hybrid, listed
 from .results import Batch, Item, Items, Problem, Reference, Report, Results, Verification
 from .rows import Row, count_images, grouped, to_rows
 from .show.progress import shown
@@ -212,7 +212,9 @@ class Engine:
             ValueError: The id is empty or too long, or a new item, or one with ``upsert``, has no picture.
             CatalogError: There are pictures, and the catalog has models that this engine was opened without.
         """
-        return Added(*self._core.add(id, images, names=names, label=label, metadata=metadata, text=text, upsert=upsert))
+        return Added(
+            *self._core.add(id, listed(images), names=names, label=label, metadata=metadata, text=text, upsert=upsert)
+        )
 
     def add_folder(
         self, folder: str | os.PathLike[str], *, prune: bool = False, progress: Progress | None = None
@@ -590,6 +592,7 @@ class Engine:
             ValueError: k < 1, the filter cannot be read, or there is no such model.
             ModelError: The model sees no pictures.
         """
+        image = listed(image)
         images, single = _core.each_image(image)
         shown = [image] if single else list(image) if isinstance(image, (list, tuple)) else [image] * len(images)
         rows: list[_QueryRow] = [([(one, 1.0)], [], [], []) for one in images]
@@ -646,7 +649,7 @@ class Engine:
         Raises:
             ValueError: ``image_weight`` is not between 0 and 1, or as in :meth:`search_image` and :meth:`search_text`.
         """
-        images, single = _core.each_image(image)
+        images, single = _core.each_image(listed(image))
         texts, single_text = _core.each_text(text)
         if single != single_text or len(images) != len(texts):
             one, many = f"{len(images)} pictures", f"{len(texts)} texts"
@@ -707,7 +710,7 @@ class Engine:
             ValueError: A query has no part, its parts cancel each other out, or as in the other searches.
         """
         single = isinstance(query, Query)
-        queries: Sequence[Query] = [query] if isinstance(query, Query) else query
+        queries: Sequence[Query] = [query] if isinstance(query, Query) else listed(query)
         rows = [one._row() for one in queries]
         asked = [
             self._asked(None, image=bool(images), text=bool(texts), first=bool(items or vectors))
@@ -755,7 +758,7 @@ class Engine:
 
     def encode_images(self, images: Sequence[ImageLike], *, model: str | None = None) -> NDArray[np.float32]:
         """Unit vectors of pictures: float32 (n, dim), of the model that looks them up, or the one named."""
-        return self._core.encode_images(images, model=model)
+        return self._core.encode_images(listed(images), model=model)
 
     def encode_texts(self, texts: TextsLike, *, model: str | None = None) -> NDArray[np.float32]:
         """Unit vectors of texts: float32 (n, dim), of the model that looks them up, or the one named.

@@ -99,9 +99,16 @@ def hybrid(image: ImageLike, text: str, image_weight: float) -> Query:
     )
 
 
+def listed(value: Any) -> Any:
+    """Returns a column of a table (a Series of pandas or polars) as a list, and anything else as it is."""
+    to_list = getattr(value, "to_list", None)
+    return value if to_list is None else to_list()
+
+
 def _weighted(part: Any) -> list[tuple[Any, float]]:
     if part is None:
         return []
+    part = listed(part)
     if isinstance(part, list) or (isinstance(part, tuple) and not _is_pair(part)):
         return [(one[0], float(one[1])) if _is_pair(one) else (one, 1.0) for one in part]
     return [(part[0], float(part[1]))] if _is_pair(part) else [(part, 1.0)]
@@ -109,6 +116,7 @@ def _weighted(part: Any) -> list[tuple[Any, float]]:
 
 def _vectors(part: Any) -> list[tuple[tuple[str | None, Any], float]]:
     """Each vector with the name of its model, and its weight."""
+    part = listed(part)
     if isinstance(part, (list, tuple)) and part and isinstance(part[0], numbers.Real):
         part = [part]  # one vector in a list
         pairs = [(part[0], 1.0)]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsIndex, TypeAlias
 
+from .query import listed
+
 if TYPE_CHECKING:
     from ._core import _Image as ImageLike
     from ._core import _NewItem
@@ -55,7 +57,7 @@ def to_rows(items: Iterable[Row]) -> Iterator[_NewItem]:
     """
     for number, row in enumerate(items):
         cells = _cells(row, number)
-        images = cells.get("images")
+        images = listed(cells.get("images"))
         yield (
             cells["id"],
             () if images is None else images,
@@ -68,7 +70,7 @@ def to_rows(items: Iterable[Row]) -> Iterator[_NewItem]:
 
 def count_images(items: Sequence[Row]) -> int:
     """Returns how many images the rows have."""
-    return sum(_count(_cells(row, number).get("images")) for number, row in enumerate(items))
+    return sum(_count(listed(_cells(row, number).get("images"))) for number, row in enumerate(items))
 
 
 def grouped(rows: Iterable[_NewItem]) -> Iterator[_NewItem]:
