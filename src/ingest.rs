@@ -1,6 +1,6 @@
 //! Folders and rows become items: batches, of which the next are encoded while one is stored, progress, resume.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -132,7 +132,8 @@ pub struct Folder {
 }
 
 /// One draft for each folder under `root` that holds pictures, sorted by id: the folder's path from `root`, with `/`
-/// between the parts. A picture in `root` itself is an item of its own, named by the file without its extension.
+/// between the parts. A picture in `root` itself is an item of its own, named by the file without its extension, which
+/// stays where two files differ by it alone.
 ///
 /// A file is a picture by its ending or by its first bytes; other files are left out, and so are hidden ones and
 /// folders that systems keep for themselves. Links are followed. Each folder is taken once: a link to one that is taken
@@ -144,7 +145,7 @@ pub fn folder(root: &Path) -> Result<Folder> {
     if std::path::absolute(root).map_err(Error::io(root))?.to_str().is_none() {
         return Err(unnamed(root));
     }
-    let mut walk = Walk { root, items: BTreeMap::new(), failed: Vec::new() };
+    let mut walk = Walk { root, items: BTreeMap::new(), lone: Vec::new(), failed: Vec::new() };
     let mut taken = HashSet::new();
     // Folders by their own names first, so that a link does not give its name to a folder of the tree.
     let (mut folders, mut links) =
@@ -196,6 +197,8 @@ enum Kind {
 struct Walk<'a> {
     root: &'a Path,
     items: BTreeMap<String, Vec<PathBuf>>,
+    /// Pictures in the root itself.
+    lone: Vec<PathBuf>,
     failed: Vec<(PathBuf, Error)>,
 }
 
@@ -248,11 +251,33 @@ impl Walk<'_> {
     }
 
     fn picture(&mut self, folder: &Path, path: PathBuf) {
-        let named = if folder == self.root { path.with_extension("") } else { folder.to_path_buf() };
-        let inside = named.strip_prefix(self.root).unwrap_or(&named);
+        if folder == self.root {
+            self.lone.push(path);
+        } else {
+            self.take(folder, path);
+        }
+    }
+
+    /// Takes a picture of the item that is named by a path below the root.
+    fn take(&mut self, named: &Path, path: PathBuf) {
+        let inside = named.strip_prefix(self.root).unwrap_or(named);
         match inside.iter().map(|part| part.to_str()).collect::<Option<Vec<_>>>() {
             Some(parts) => self.items.entry(parts.join("/")).or_default().push(path),
             None => self.fail(&path, unnamed),
+        }
+    }
+
+    /// Takes the pictures in the root, each as an item of its own.
+    fn take_lone(&mut self) {
+        let lone = std::mem::take(&mut self.lone);
+        let mut alike: HashMap<PathBuf, usize> = HashMap::new();
+        for path in &lone {
+            *alike.entry(path.with_extension("")).or_default() += 1;
+        }
+        for path in lone {
+            let short = path.with_extension("");
+            let named = if alike[&short] == 1 { short } else { path.clone() };
+            self.take(&named, path);
         }
     }
 
@@ -261,6 +286,7 @@ impl Walk<'_> {
     }
 
     fn finish(mut self) -> Result<Folder> {
+        self.take_lone();
         let mut drafts = Vec::with_capacity(self.items.len());
         for (id, mut paths) in self.items {
             paths.sort();
@@ -512,6 +538,17 @@ mod tests {
         assert_eq!(ids, ["lone", "toys/bear", "兔子"]);
         let names: Vec<String> = drafts[2].sources.iter().map(Source::name).collect();
         assert!(names[0].ends_with("1.jpg") && names[1].ends_with("2.PNG"), "{names:?}");
+    }
+
+    #[test]
+    fn the_ending_stays_in_the_id_where_two_files_differ_by_it_alone() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["IMG_1.jpg", "IMG_1.png", "IMG_2.jpg", "IMG_2.b.jpg", "bear/IMG_1.jpg", "bear/IMG_1.png"] {
+            touch(&root.path().join(name));
+        }
+        let drafts = folder(root.path()).unwrap().drafts;
+        let found: Vec<(&str, usize)> = drafts.iter().map(|draft| (draft.id.as_str(), draft.sources.len())).collect();
+        assert_eq!(found, [("IMG_1.jpg", 1), ("IMG_1.png", 1), ("IMG_2", 1), ("IMG_2.b", 1), ("bear", 2)]);
     }
 
     #[test]

@@ -221,8 +221,10 @@ class Engine:
     ) -> Report:
         """Adds ``folder/<item>/<picture>``: each folder of pictures becomes an item named by its path.
 
-        A picture directly in ``folder`` is an item of its own. A file is a picture by its ending or by its first bytes;
-        hidden files are left out, and folders that systems keep for themselves (``@eaDir``, ``$RECYCLE.BIN``).
+        A picture directly in ``folder`` is an item of its own, named by the file without its ending; that stays where
+        two files differ by it alone (``IMG_1.jpg`` and ``IMG_1.png``). A file is a picture by its ending or by its
+        first bytes; hidden files are left out, and folders that systems keep for themselves (``@eaDir``,
+        ``$RECYCLE.BIN``).
         Pictures that cannot be used and folders that cannot be read are reported and stop nothing. Ctrl-C stops it, and
         running it again continues. Files that were moved, renamed or edited since the last time get their references
         new names or new pictures; if they have moved into another item, such as a renamed folder, they leave the old

@@ -603,3 +603,20 @@ def test_files_that_move_to_another_item_leave_the_old_one(tmp_path: Path, toy_m
         report = engine.add_folder(photos)
         assert (report.items, report.moved) == (2, 1)
         assert sorted(ids(engine)) == ["again", "bruin", "copy", "memory"]
+
+
+def test_files_in_the_root_that_differ_by_their_ending_are_two_items(toy_model: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("IMG_1.jpg", "IMG_1.png", "IMG_2.png", "bear/1.jpg", "bear/1.png")):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(50 * number)).save(path)
+    with ps.Engine(tmp_path / "catalog", model=toy_model) as engine:
+        assert engine.add_folder(tmp_path / "photos").items == 4
+        found = {item.id: [Path(one.name).name for one in item.references] for item in engine}
+        assert found == {
+            "IMG_1.jpg": ["IMG_1.jpg"],
+            "IMG_1.png": ["IMG_1.png"],
+            "IMG_2": ["IMG_2.png"],
+            "bear": ["1.jpg", "1.png"],
+        }
+        assert engine.add_folder(tmp_path / "photos").items == 0
