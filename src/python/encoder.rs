@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use numpy::PyArray2;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use serde_json::json;
 
@@ -268,6 +269,10 @@ impl PyEncoder {
         })?;
         warn_unread(py, &encoder.about().name, &unread, 1)?;
         convert::array(py, vectors)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err("an Encoder cannot be pickled or copied: open it again by open_encoder"))
     }
 
     fn __repr__(&self) -> String {

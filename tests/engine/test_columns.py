@@ -97,3 +97,10 @@ def test_what_cannot_be_pickled_says_so(engine: ps.Engine) -> None:
             TypeError, match="an Engine cannot be pickled or copied: open the catalog again by its path"
         ):
             call(engine)
+
+
+def test_an_encoder_says_that_it_cannot_be_pickled(toy_model: Path) -> None:
+    encoder = ps.open_encoder(toy_model)
+    for call in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="an Encoder cannot be pickled or copied: open it again by open_encoder"):
+            call(encoder)
