@@ -97,6 +97,9 @@ def test_json_lines_from_the_standard_input(
         "blue": (None, None, {"price": 2.5}, ["blue.jpg"]),
     }
     capsys.readouterr()
+    monkeypatch.setattr(sys, "stdin", None)
+    assert add("-") == 2
+    assert capsys.readouterr().err.startswith("plushie-search: the standard input is closed: give")
     typed('{"image": "red.png"}\n{"id": 3}\n')
     assert add("-") == 2
     assert capsys.readouterr().err == (
@@ -110,12 +113,13 @@ def test_json_lines_from_the_standard_input(
         ("red.png missing", "there is no folder, table or picture 'missing'"),
         ("red.png broken.json", "broken.json: not JSON"),
         ("red.png bad.csv", "bad.csv line 2: needs an 'image'"),
-        ("toys --label bear", "--label is for pictures, and toys is none"),
+        ("full --label bear", "--label is for pictures, and full is none"),
         ("table.csv red.png --id x", "--id is for pictures, and table.csv is none"),
-        ("toys red.png --upsert", "--upsert is not for folders, as toys: give --prune"),
+        ("full red.png --upsert", "--upsert is not for folders, as full: give --prune"),
         ("red.png --prune", "--prune is for folders"),
         ("notes.txt", "notes.txt"),
         ("toys", "no pictures in toys"),
+        ("red.png full toys", "no pictures in toys"),
         ("lost.csv", "lost.png"),
         ("- red.png", "standard input: describes no item"),
     ],
@@ -124,6 +128,7 @@ def test_nothing_to_add_leaves_no_catalog_behind(
     arguments: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("toys").mkdir()
+    save("full/bear/1.png", "brown")
     Path("broken.json").write_text("{")
     Path("bad.csv").write_text("id,image\nbear,\n")
     Path("table.csv").write_text("id,image\nbear,blue.jpg\n")

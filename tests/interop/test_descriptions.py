@@ -1,11 +1,12 @@
 """CSV, JSON and JSON lines become items."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
-from plushie_search.interop.descriptions import Description, read_descriptions
+from plushie_search.interop.descriptions import Description, picture_ids, read_descriptions, read_json_lines
 
 
 def written(folder: Path, name: str, text: str) -> Path:
@@ -187,3 +188,24 @@ def test_european_encodings_are_no_gbk(tmp_path: Path, text: str) -> None:
 def test_empty_lines_of_spreadsheets_are_left_out(tmp_path: Path) -> None:
     path = written(tmp_path, "x.csv", "image, price \n,\na.jpg,3\n , \n\n")
     assert read_descriptions(path) == [Description("a", [tmp_path / "a.jpg"], metadata={"price": 3})]
+
+
+def test_pictures_that_differ_by_their_ending_are_two_items(tmp_path: Path) -> None:
+    table = written(tmp_path, "x.csv", "image,label\na/1.jpg,x\na/1.png,y\na/2.jpg,z\na/2.jpg,w\n")
+    assert read_descriptions(table) == [
+        Description("a/1.jpg", [tmp_path / "a/1.jpg"], "x"),
+        Description("a/1.png", [tmp_path / "a/1.png"], "y"),
+        Description("a/2", [tmp_path / "a/2.jpg"], "w"),
+    ]
+    assert picture_ids(["b.jpg", "a/b.jpg", "c.JPG", "c.jpg", "d"]) == ["b", "a/b", "c.JPG", "c.jpg", "d"]
+
+
+def test_json_lines_of_an_open_file() -> None:
+    text = '{"id": "熊", "image": "a.jpg"}\r\n{"image": "b/c.jpg", "price": 2}\n'
+    expected = [Description("熊", [Path("a.jpg")]), Description("b/c", [Path("b/c.jpg")], metadata={"price": 2})]
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        assert read_json_lines(io.BytesIO(text.encode(encoding)), "lines") == expected
+    with pytest.raises(ValueError, match=r"^lines line 2: not JSON"):
+        read_json_lines(io.BytesIO(b'{"image": "a.jpg"}\n{'), "lines")
+    with pytest.raises(ValueError, match=r"^lines: describes no item"):
+        read_json_lines(io.BytesIO(b"\n"), "lines")

@@ -13,6 +13,7 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
+from .._core import folder_items
 from ..engine import Engine
 from ..interop.descriptions import SUFFIXES, Description, picture_ids, read_descriptions, read_json_lines
 from ..paths import expanded
@@ -105,8 +106,8 @@ def read_sources(options: argparse.Namespace) -> Sources:
     """Returns the sources of a command, all of them checked before a catalog is opened.
 
     Raises:
-        OSError: There is no such file, or a table cannot be read.
-        ValueError: A table cannot be understood, or an option is for sources of another kind.
+        OSError: There is no such file, or a folder or table cannot be read.
+        ValueError: A folder has no picture, a table cannot be understood, or an option is for sources of another kind.
     """
     folders: list[str] = []
     items: list[Description] = []
@@ -114,8 +115,11 @@ def read_sources(options: argparse.Namespace) -> Sources:
     for source in options.source:
         path = expanded(source)
         if source == STDIN:
+            if sys.stdin is None:
+                raise ValueError("the standard input is closed: give a folder, a table or pictures instead of -")
             items += read_json_lines(sys.stdin.buffer, "standard input")
         elif os.path.isdir(path):
+            folder_items(path)
             folders.append(source)
         elif not os.path.exists(path):
             raise FileNotFoundError(f"there is no folder, table or picture {source!r}")

@@ -88,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="plushie-search",
         description="Find the right thing from a picture, a sentence, or both.",
-        epilog="Exit status: 0 all went well, 1 some pictures or items could not be used, 2 nothing could be done, "
-        "130 interrupted.",
+        epilog="Exit status: 0 all went well, 1 some pictures or items could not be used or are damaged, 2 nothing "
+        "could be done, 130 interrupted.",
     )
     parser.add_argument("-V", "--version", action="version", version=f"plushie-search {__version__}")
     commands = Commands(parser)
