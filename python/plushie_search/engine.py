@@ -74,7 +74,8 @@ class Engine:
             picture is then looked up by the first one, and a text by the first one that encodes texts, unless a search
             names others. A catalog belongs to the models that its pictures were added with, which their fingerprints
             identify; others are refused. With some of them it can be searched, and changed in every way but adding
-            pictures. An empty list opens none: items can be looked at, changed and removed, and searched by vectors.
+            pictures. An empty list opens none, in a catalog that exists: items can be looked at, changed and removed,
+            and searched by vectors.
         dim: The dimension of the vectors of a catalog without a model, which takes vectors alone.
         threads: The most threads of this engine's work, and of models that are given by name or directory; by default
             those of the first model, or all cores. Engines of as many threads share them.
@@ -126,6 +127,7 @@ class Engine:
                 model, dim = stored.models or hub.DEFAULT_MODEL, stored.dim
             elif isinstance(model, (list, tuple)) and not model:
                 absent = stored_models(path, read_only=read_only, busy_timeout=busy_timeout, needed=False).absent
+                create = False
             models = [] if model is None or dim is not None else named(model)
             encoders = [(name, hub.as_encoder(one, threads=threads)) for name, one in models]
         except (_core.CatalogError, _core.ModelError) as error:

@@ -42,8 +42,8 @@ impl Store {
                      catalog"
                 ),
                 false => format!(
-                    "has vectors of {0} and none of {name:?}: open it with model={0}, or add its pictures to a new \
-                     catalog that is opened with all the models that you want",
+                    "has vectors of {0} and none of {name:?}: open it without naming a model, which takes that, or add its \
+                     pictures to a new catalog that is opened with all the models that you want",
                     list(&held)
                 ),
             };
