@@ -242,7 +242,8 @@ impl Place {
                     )
                 }
                 None if all.contains("driver version is insufficient") => {
-                    ": the NVIDIA driver is too old for the CUDA of this runtime; update the driver, or use device cpu".into()
+                    ": the NVIDIA driver is too old for the CUDA of this runtime; update the driver, or use device cpu"
+                        .into()
                 }
                 None => "; see with nvidia-smi -L whether there is such a GPU, or use device cpu".into(),
             },

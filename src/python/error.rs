@@ -73,12 +73,7 @@ impl Classes {
                 "A file that this user may not read or write.",
                 py.get_type::<PyPermissionError>(),
             )?,
-            picture: of(
-                "PictureError",
-                "A picture that cannot be read.",
-                "picture",
-                py.get_type::<PyValueError>(),
-            )?,
+            picture: of("PictureError", "A picture that cannot be read.", "picture", py.get_type::<PyValueError>())?,
             model: of(
                 "ModelError",
                 "A model or runtime library that cannot be used.",
