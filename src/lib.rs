@@ -18,7 +18,6 @@ pub mod plush;
 pub mod preprocess;
 pub mod model;
 pub mod tokenize;
-pub mod service;
 pub mod encoder;
 pub mod words;
 pub mod filter;

@@ -127,18 +127,6 @@ impl Model {
         Self::described(dir, manifest, "the manifest", None)
     }
 
-    /// Makes a fully remote model: the service takes raw pictures and texts, so no local files are needed. Its
-    /// fingerprint is that of `dim` and of `request`, which selects the model at the service.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if the name or the dimension is not allowed.
-    pub fn of_service(name: &str, dim: usize, request: &str) -> Result<Self> {
-        let manifest = Manifest::without_towers(name, dim).map_err(Error::Argument)?;
-        let fingerprint = fingerprint::of_service(request, dim);
-        let (facts, absent, mixed) = (Facts::default(), BTreeSet::new(), BTreeSet::new());
-        Ok(Self { dir: PathBuf::new(), manifest, fingerprint, facts, absent, mixed })
-    }
-
     /// Opens a directory with a manifest, which errors call `called`. With facts, networks may be missing.
     fn described(dir: &Path, manifest: &str, called: &str, facts: Option<Facts>) -> Result<Self> {
         let manifest =

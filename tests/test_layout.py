@@ -114,7 +114,6 @@ ROOMS = [
     "show",
     "query",
     "results",
-    "service",
     "encoders",
     "hub",
     "searcher",
@@ -139,6 +138,10 @@ ROOMS = [
 #: The names by which packages of the extras are imported; all others are imported at the top of a file.
 OPTIONAL = {
     "PIL",
+    "certifi",
+    "google",
+    "grpc",
+    "httpx",
     "huggingface_hub",
     "onnx",
     "open_clip",
@@ -308,6 +311,7 @@ def test_every_extra_is_known_by_its_modules() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     extras = project.partition("[project.optional-dependencies]\n")[2].partition("\n\n")[0]
     modules = {"open_clip_torch": "open_clip", "pillow": "PIL", "pillow-heif": "pillow_heif"}
+    modules |= {"grpcio": "grpc", "protobuf": "google"}
     modules |= {"pillow-jxl-plugin": "pillow_jxl", "pytorch-metric-learning": "pytorch_metric_learning"}
     named = {name for name in re.findall(r'"([\w-]+)', extras) if not name.startswith("onnxruntime")}
     assert {"onnx", "torch"} < named

@@ -30,6 +30,7 @@ from .compare import compare_models  # noqa: E402
 from .convert.fp16 import convert_to_fp16  # noqa: E402
 from .convert.quantize.model import Quantization, quantize_model  # noqa: E402
 from .encoders.protocol import EncoderLike  # noqa: E402
+from .encoders.service import Service  # noqa: E402
 from .engine import Added, Engine  # noqa: E402
 from .evaluate.comparison import Comparison  # noqa: E402
 from .evaluate.result import Evaluation  # noqa: E402
@@ -39,7 +40,6 @@ from .hub.check import check as check_model  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
 from .results import Item, Problem, Reference, Report, Results, Verification  # noqa: E402
 from .rows import ItemDraft  # noqa: E402
-from .service import Service  # noqa: E402
 
 if TYPE_CHECKING:
     from .async_engine import AsyncEngine

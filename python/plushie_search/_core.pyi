@@ -97,21 +97,31 @@ class InternalError(PlushieError, RuntimeError):
 class UnreadableTextWarning(UserWarning):
     """A text of which the model knows no word: its vector is that of any such text, and means nothing."""
 
-class _Service(Protocol):
-    """What `Encoder` wants to know of a server; `plushie_search.Service` has the defaults and says what they mean."""
+class _Networks(Protocol):
+    """The networks that run on servers; `encoders.connect.networks` makes them."""
 
     @property
-    def image(self) -> str | None: ...
+    def image(self) -> _Transport | None: ...
     @property
-    def text(self) -> str | None: ...
+    def text(self) -> _Transport | None: ...
     @property
-    def timeout(self) -> float: ...
+    def picture(self) -> NDArray[np.uint8]: ...
     @property
-    def retries(self) -> int: ...
+    def words(self) -> str: ...
+
+_Declared: TypeAlias = tuple[str, str, list[int]]
+
+class _Transport(Protocol):
+    """Calls one network on a server, by any number of threads."""
+
+    @property
+    def address(self) -> object: ...
     @property
     def batch(self) -> int: ...
     @property
     def requests(self) -> int: ...
+    def signature(self) -> tuple[list[_Declared], list[_Declared]]: ...
+    def infer(self, inputs: dict[str, NDArray[Any]], output: str, most: int, /) -> NDArray[np.float32]: ...
 
 @final
 class Encoder:
@@ -136,12 +146,13 @@ class Encoder:
             unless told, elsewhere one, and four where that changes no bit. In batches that were asked for, a vector may
             differ by rounding (a cosine of 0.9999) from that of the picture alone; a model where it would by more is
             given them one by one.
-        service: The server that runs the model's networks, if they do not all run here: anything with the attributes of
-            `plushie_search.Service`. Networks that run there need not be in the directory.
+        service: What calls the model's networks, if they do not all run here. Networks that run elsewhere need not be
+            in the directory.
         facts: What is known of the networks without having them, as the JSON of a `probe.json`, instead of the one in
             the directory: `image` and `text`, the vectors of a fixed picture and text, and `sha256`, the digests of the
             networks by their paths, by which the fingerprint is that of the complete directory.
         cache: The number of pictures of searches whose vectors are remembered; 1,000 by default, 0 remembers none.
+        networks: Whether to open the networks that run here; without them it only prepares pictures and texts.
 
     Raises:
         ModelError: The model, the library or the device cannot be used, or the server cannot be asked or runs another
@@ -160,29 +171,11 @@ class Encoder:
         device: str | None = None,
         precision: str | None = None,
         max_batch: int | None = None,
-        service: _Service | None = None,
+        service: _Networks | None = None,
         facts: str | None = None,
         cache: int | None = None,
+        networks: bool = True,
     ) -> Encoder: ...
-    @staticmethod
-    def of_service(
-        service: _Service, *, name: str | None = None, threads: int | None = None, cache: int | None = None
-    ) -> Encoder:
-        """A model of which nothing is here: a server takes pictures and texts themselves.
-
-        What the server can do, and how long its vectors are, is found by asking it for those of a fixed picture and
-        text; one that it refuses it has no tower for.
-
-        Args:
-            service: The server, with one address: `http(s)://host/v1/embeddings?model=NAME` or `http(s)://host/post`.
-            name: What the model is called here; as the server calls it unless told.
-            threads: The most threads that prepare pictures; all cores unless told.
-
-        Raises:
-            ModelError: The server cannot be asked, or gives no vectors.
-            ValueError: The address or another setting makes no sense.
-        """
-
     @staticmethod
     def of_object(object: _EncoderLike, *, threads: int | None = None) -> Encoder:
         """An encoder that calls an object; see `plushie_search.EncoderLike`.
@@ -261,12 +254,36 @@ class Encoder:
             ModelError: The model has no text tower.
         """
 
+    def preprocess_images(self, images: _Image | list[_Image] | tuple[_Image, ...]) -> NDArray[np.float32]:
+        """The tensors that the model sees of pictures: float32, (n, 3, height, width). No network is needed.
+
+        Raises:
+            PictureError: A picture cannot be read; the message names the first one.
+            ModelError: The model has no image tower, or is an object.
+        """
+
+    def tokenize(self, texts: str | list[str] | tuple[str, ...] | _Array) -> dict[str, NDArray[np.int64]]:
+        """The tokens that the model reads of texts: "input_ids" and "attention_mask", int64, (n, tokens).
+
+        Shorter texts are padded to the longest. No network is needed.
+
+        Raises:
+            ValueError: A text is empty or too long.
+            ModelError: The model has no text tower, or is an object.
+        """
+
 def decode(image: _Image, *, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """The upright RGB pixels of a picture, as an array of shape (height, width, 3).
 
     EXIF orientation is applied, alpha is laid over white, 16 bits become 8, of an animation the first frame is taken.
     A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as it stays at least `at_least` (width, height):
     that is several times faster.
+    """
+
+def picture_file(image: _Image) -> tuple[str, bytes]:
+    """A picture as a JPEG or PNG file that every program reads alike: its media type and its bytes.
+
+    A JPEG or PNG file of up to 1 MiB that needs no turning and has no transparency is returned as it is.
     """
 
 def load_runtime(path: str | os.PathLike[str]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from . import _core, hub
 from .encoders.protocol import Model
-from .service import SCHEME
+from .encoders.service import SCHEME
 
 
 @dataclass(frozen=True)

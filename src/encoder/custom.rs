@@ -7,24 +7,36 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::cancel::Cancel;
+use crate::encoder::adaptive_batch::AdaptiveBatch;
 use crate::encoder::cache::Cache;
 use crate::encoder::encode::{About, Encode};
-use crate::encoder::halving::Most;
-use crate::encoder::in_flight::in_flight;
-use crate::encoder::permits::Permits;
 use crate::encoder::probe::Probe;
+use crate::encoder::request_pool::in_flight;
+use crate::encoder::semaphore::Semaphore;
 use crate::error::{Error, Result};
 use crate::picture::{Picture, Source};
 use crate::preprocess::SharedDecode;
 use crate::tokenize;
 use crate::vectors::Vectors;
 
-/// A failure to compute a batch.
-pub struct Trouble {
+/// A failure to compute a batch of rows.
+pub struct BatchError {
     /// The failure.
     pub error: Error,
     /// Whether it is about these rows alone, and others may well be computed.
     pub about_these: bool,
+}
+
+impl BatchError {
+    /// The same, with the name of the picture or text that it is about.
+    fn about(self, name: impl Fn() -> String) -> Self {
+        match self.error {
+            Error::Model { name: model, reason } if self.about_these => {
+                Self { error: Error::model(model, format!("{reason} (for {})", name())), ..self }
+            }
+            error => Self { error, ..self },
+        }
+    }
 }
 
 /// Rows of numbers as they were computed.
@@ -42,20 +54,20 @@ pub trait Compute: Send + Sync {
     /// Computes a row for each upright picture.
     ///
     /// # Errors
-    /// [`Trouble`] says whether a smaller batch may help.
-    fn images(&self, pictures: &[Arc<Picture>]) -> Result<Computed, Trouble>;
+    /// [`BatchError`] says whether a smaller batch may help.
+    fn images(&self, pictures: &[Arc<Picture>]) -> Result<Computed, BatchError>;
 
     /// Computes a row for each JPEG or PNG file, given with its media type.
     ///
     /// # Errors
-    /// [`Trouble`] says whether a smaller batch may help.
-    fn files(&self, files: &[(&'static str, Vec<u8>)]) -> Result<Computed, Trouble>;
+    /// [`BatchError`] says whether a smaller batch may help.
+    fn files(&self, files: &[(&'static str, Vec<u8>)]) -> Result<Computed, BatchError>;
 
     /// Computes a row for each text.
     ///
     /// # Errors
-    /// [`Trouble`] says whether a smaller batch may help.
-    fn texts(&self, texts: &[&str]) -> Result<Computed, Trouble>;
+    /// [`BatchError`] says whether a smaller batch may help.
+    fn texts(&self, texts: &[&str]) -> Result<Computed, BatchError>;
 }
 
 /// Limits of the calls to [`Compute`].
@@ -78,9 +90,9 @@ pub struct Custom<C> {
     about: About,
     compute: C,
     limits: Limits,
-    images: Most,
-    texts: Most,
-    calls: Permits,
+    images: AdaptiveBatch,
+    texts: AdaptiveBatch,
+    calls: Semaphore,
     probe: Probe,
     workers: Arc<ThreadPool>,
     cache: Cache,
@@ -104,6 +116,7 @@ impl<C: Compute> Custom<C> {
             false => Err(Error::argument(format!("model {:?}: {reason}", about.name))),
         };
         check(!about.name.is_empty(), "its name must not be empty")?;
+        check(!about.name.contains(char::is_control), "its name must have no control characters")?;
         check(!about.fingerprint.is_empty(), "its fingerprint must not be empty")?;
         check((1..=1 << 16).contains(&about.dim), "its dim must be 1 to 65536")?;
         check(
@@ -112,9 +125,9 @@ impl<C: Compute> Custom<C> {
         )?;
         check((1..=64).contains(&limits.calls), "requests must be 1 to 64")?;
         Ok(Self {
-            images: Most::new(limits.images),
-            texts: Most::new(limits.texts),
-            calls: Permits::new(limits.calls),
+            images: AdaptiveBatch::new(limits.images),
+            texts: AdaptiveBatch::new(limits.texts),
+            calls: Semaphore::new(limits.calls),
             cache: Cache::new(cache),
             about,
             compute,
@@ -158,7 +171,7 @@ impl<C: Compute> Custom<C> {
         pictures: &[SharedDecode],
         stop: &Cancel,
         prepare: impl Fn(&Source) -> Result<T> + Sync,
-        compute: impl Fn(&[T]) -> Result<Computed, Trouble>,
+        compute: impl Fn(&[T]) -> Result<Computed, BatchError>,
     ) -> Result<Vec<Result<Vectors>>> {
         let prepare = |picture: &SharedDecode| {
             stop.check()?;
@@ -174,10 +187,11 @@ impl<C: Compute> Custom<C> {
             }));
         }
         let run = |rows: Range<usize>| {
-            stop.check().map_err(|error| Trouble { error, about_these: false })?;
+            stop.check().map_err(|error| BatchError { error, about_these: false })?;
+            let name = || format!("picture {}", names[rows.start].name());
             let _turn = self.calls.take();
-            let computed = compute(&ready[rows.clone()])?;
-            self.rows(computed, rows.len(), || format!("picture {}", names[rows.start].name()))
+            let computed = compute(&ready[rows.clone()]).map_err(|trouble| trouble.about(name))?;
+            self.rows(computed, rows.len(), name)
         };
         let mut vectors = self.images.run(0..ready.len(), &run)?.into_iter();
         Ok(read
@@ -187,15 +201,15 @@ impl<C: Compute> Custom<C> {
     }
 
     /// Checks and scales what was computed for so many pictures or texts, of which errors name the first.
-    fn rows(&self, computed: Computed, wanted: usize, name: impl Fn() -> String) -> Result<Vectors, Trouble> {
+    fn rows(&self, computed: Computed, wanted: usize, name: impl Fn() -> String) -> Result<Vectors, BatchError> {
         let Computed { rows, dim, data } = computed;
         if (rows, dim) != (wanted, self.about.dim) {
             let reason = format!("its vectors have the shape ({rows}, {dim}), and not ({wanted}, {})", self.about.dim);
-            return Err(Trouble { error: Error::model(&self.about.name, reason), about_these: false });
+            return Err(BatchError { error: Error::model(&self.about.name, reason), about_these: false });
         }
         Vectors::normalize(dim, data).map_err(|_| {
             let reason = format!("gave NaN, infinity or only zeros for {}; it is of no use there", name());
-            Trouble { error: Error::model(&self.about.name, reason), about_these: true }
+            BatchError { error: Error::model(&self.about.name, reason), about_these: true }
         })
     }
 }
@@ -230,10 +244,11 @@ impl<C: Compute> Encode for Custom<C> {
         let stop = Cancel::current();
         let rows = self.in_parts(texts, self.texts.get(), |some| {
             let run = |rows: Range<usize>| {
-                stop.check().map_err(|error| Trouble { error, about_these: false })?;
+                stop.check().map_err(|error| BatchError { error, about_these: false })?;
+                let name = || tokenize::name(some[rows.start]);
                 let _turn = self.calls.take();
-                let computed = self.compute.texts(&some[rows.clone()])?;
-                self.rows(computed, rows.len(), || tokenize::name(some[rows.start]))
+                let computed = self.compute.texts(&some[rows.clone()]).map_err(|trouble| trouble.about(name))?;
+                self.rows(computed, rows.len(), name)
             };
             self.texts.run(0..some.len(), &run)?.into_iter().collect::<Result<Vec<_>>>()
         })?;
@@ -263,17 +278,17 @@ mod tests {
     }
 
     impl Simple {
-        fn answer(&self, data: Vec<[f32; 2]>) -> Result<Computed, Trouble> {
+        fn answer(&self, data: Vec<[f32; 2]>) -> Result<Computed, BatchError> {
             self.asked.lock().unwrap().push(data.len());
             if data.len() > self.most {
-                return Err(Trouble { error: Error::argument("too many"), about_these: true });
+                return Err(BatchError { error: Error::argument("too many"), about_these: true });
             }
             Ok(Computed { rows: data.len(), dim: 2, data: data.concat() })
         }
     }
 
     impl Compute for Simple {
-        fn images(&self, pictures: &[Arc<Picture>]) -> Result<Computed, Trouble> {
+        fn images(&self, pictures: &[Arc<Picture>]) -> Result<Computed, BatchError> {
             let row = |picture: &Arc<Picture>| match picture.pixels()[0] {
                 0 => [f32::NAN, 1.0],
                 red => [f32::from(red), 1.0],
@@ -281,11 +296,11 @@ mod tests {
             self.answer(pictures.iter().map(row).collect())
         }
 
-        fn files(&self, files: &[(&'static str, Vec<u8>)]) -> Result<Computed, Trouble> {
+        fn files(&self, files: &[(&'static str, Vec<u8>)]) -> Result<Computed, BatchError> {
             self.answer(files.iter().map(|(_, bytes)| [bytes.len() as f32, 1.0]).collect())
         }
 
-        fn texts(&self, texts: &[&str]) -> Result<Computed, Trouble> {
+        fn texts(&self, texts: &[&str]) -> Result<Computed, BatchError> {
             self.answer(texts.iter().map(|text| [text.len() as f32, 1.0]).collect())
         }
     }

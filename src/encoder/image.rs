@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use crate::cancel::Cancel;
 use crate::encoder::batch::{Room, flow};
 use crate::encoder::network::{Network, Opened};
-use crate::encoder::permits::Permits;
 use crate::encoder::provider::Setting;
+use crate::encoder::semaphore::Semaphore;
 use crate::encoder::signature::{Feed, Plan, Takes};
 use crate::encoder::tower::Pictures;
 use crate::error::Result;
@@ -39,7 +39,7 @@ pub(super) struct ImageEncoder {
     network: Network,
     setting: Setting,
     /// For each place with memory of its own: more batches would need more of it, whoever asks.
-    turns: Vec<Permits>,
+    turns: Vec<Semaphore>,
     /// Whether pictures go through the network together, once that is known.
     together: OnceLock<bool>,
 }
@@ -73,7 +73,7 @@ impl ImageEncoder {
             network.try_out(Feed::Pixels(&blank, tower.preprocess.shape()))?;
         }
         let (preprocess, setting) = (tower.preprocess.clone(), setting.clone());
-        let turns = setting.places.iter().map(|_| Permits::new(RUNNERS)).collect();
+        let turns = setting.places.iter().map(|_| Semaphore::new(RUNNERS)).collect();
         let this = Self { rooms: Mutex::default(), preprocess, network, setting, turns, together: OnceLock::new() };
         this.warm_up()?;
         Ok(this)

@@ -1,9 +1,10 @@
 //! Encodes with a model directory: its networks run here with ONNX Runtime, or on a server.
 
 use std::process;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::ThreadPool;
+use rayon::prelude::*;
 
 use crate::cancel::Cancel;
 use crate::encoder::cache::Cache;
@@ -11,24 +12,24 @@ use crate::encoder::device::{Device, Precision};
 use crate::encoder::encode::{About, Encode};
 use crate::encoder::image::ImageEncoder;
 use crate::encoder::local;
-use crate::encoder::probe;
-use crate::encoder::probe::{ALIKE, Probe};
+use crate::encoder::probe::{ALIKE, Probe, Question};
 use crate::encoder::provider::Setting;
 use crate::encoder::remote;
 use crate::encoder::remote::{RemotePictures, RemoteTexts};
 use crate::encoder::text::TextEncoder;
 use crate::encoder::tower::{Pictures, Texts};
-use crate::encoder::whole::{Whole, WholePictures, WholeTexts};
+use crate::encoder::transport::Transport;
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::picture::Source;
 use crate::preprocess::{Preprocess, SharedDecode};
-use crate::service;
-use crate::service::{Address, Embeddings};
+use crate::tokenize;
+use crate::tokenize::{Tokenizer, Tokens};
 use crate::vectors::Vectors;
 use crate::workers::workers;
 
 /// How a model is run.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// The most threads that compute, however many call; all cores when `None`. Encoders of as many threads share them.
     pub threads: Option<usize>,
@@ -41,20 +42,22 @@ pub struct Options {
     pub max_batch: Option<usize>,
     /// The server that runs networks of the model, if they do not all run here.
     pub service: Option<Service>,
+    /// Whether to open no network that runs here: the encoder then only prepares pictures and texts.
+    pub without_networks: bool,
     /// The number of pictures of searches whose vectors are remembered; [`Cache::IMAGES`] by default.
     pub cache: Option<usize>,
 }
 
-/// A server that runs networks of a model.
-#[derive(Debug, Clone)]
+/// The servers that run networks of a model.
+#[derive(Clone)]
 pub struct Service {
-    /// Where the network for pictures runs, if not here.
-    pub image: Option<Address>,
-    /// Where the network for texts runs, if not here. Where it is the same address as that for pictures, the server may
-    /// lack one of them: that one runs here, if it is here.
-    pub text: Option<Address>,
-    /// How it is called.
-    pub options: service::Options,
+    /// Calls the network for pictures, if it does not run here.
+    pub image: Option<Arc<dyn Transport>>,
+    /// Calls the network for texts, if it does not run here. If both are one transport, its network may lack one of
+    /// them: that one runs here, if it is here.
+    pub text: Option<Arc<dyn Transport>>,
+    /// What the servers are asked, to see whether they run the model.
+    pub question: Question,
 }
 
 impl Options {
@@ -81,6 +84,8 @@ pub struct Encoder {
     workers: Arc<ThreadPool>,
     image: Option<Box<dyn Pictures>>,
     text: Option<Box<dyn Texts>>,
+    /// Opened when it is first asked for by itself.
+    tokenizer: Mutex<Option<Arc<Tokenizer>>>,
     cache: Cache,
     probe: Probe,
     device: Device,
@@ -107,10 +112,10 @@ impl Encoder {
         }
         // However many devices are tried, each server is asked once.
         let (far_image, far_text) = match &options.service {
-            Some(Service { image, text, options }) => remote::towers(&model, image.as_ref(), text.as_ref(), options)?,
+            Some(Service { image, text, .. }) => remote::towers(&model, image.as_ref(), text.as_ref())?,
             None => (None, None),
         };
-        let wanted = [far_image.is_none(), far_text.is_none()];
+        let wanted = [far_image.is_none(), far_text.is_none()].map(|near| near && !options.without_networks);
         let near = |device: &Device, precision| {
             let setting = setting(device, precision)?;
             local::towers(&model, &setting, wanted).map(|towers| (setting, towers))
@@ -126,7 +131,12 @@ impl Encoder {
                 Err(error) => fallback = Some(error.to_string()),
             }
         };
-        let probe = Self::probed(&model, far_image.as_ref(), far_text.as_ref(), &workers)?;
+        let probe = match &options.service {
+            Some(Service { question, .. }) => {
+                Self::probed(&model, far_image.as_ref(), far_text.as_ref(), question, &workers)?
+            }
+            None => Probe::default(),
+        };
         let image = match far_image {
             Some(far) => Some(Box::new(far) as Box<dyn Pictures>),
             None => near_image.map(|near| Box::new(near) as Box<dyn Pictures>),
@@ -142,6 +152,7 @@ impl Encoder {
             workers,
             image,
             text,
+            tokenizer: Mutex::new(None),
             cache: Cache::new(options.cache.unwrap_or(Cache::IMAGES)),
             probe,
             device,
@@ -150,64 +161,22 @@ impl Encoder {
         })
     }
 
-    /// A model of which nothing is here: the server of `options` takes pictures and texts themselves. It is called `name`,
-    /// or as the server calls it.
-    ///
-    /// What the server can do, and how long its vectors are, is found by asking it for those of a fixed picture and text.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when `options` names no such server, or a name cannot be one; [`Error::Model`] when the server
-    /// cannot be asked.
-    pub fn of_service(name: Option<&str>, options: &Options) -> Result<Self> {
-        let workers = workers(options.threads)?;
-        let one = |service: &Service| match (&service.image, &service.text) {
-            (Some(image), Some(text)) if image == text => Some(image.clone()),
-            (None, Some(only)) | (Some(only), None) => Some(only.clone()),
-            _ => None,
-        };
-        let service = options.service.as_ref();
-        let Some((address, service)) = service.and_then(|service| Some((one(service)?, service))) else {
-            return Err(Error::argument("a server that takes whole pictures and texts has one address for both"));
-        };
-        let asked = Arc::new(Embeddings::open(&address, &service.options)?);
-        let called = if address.model().is_empty() { "clip-as-service" } else { address.model() };
-        let name = name.unwrap_or(called);
-        let Whole { dim, image, text } = Whole::ask(&asked, name)?;
-        let model = Model::of_service(name, dim, &format!("{:?} {}", address.protocol(), address.model()))?;
-        let image = image.filter(|_| service.image.is_some());
-        let text = text.filter(|_| service.text.is_some());
-        let pictures = image.is_some().then(|| Box::new(WholePictures::new(&asked, name, dim)) as Box<dyn Pictures>);
-        let texts = text.is_some().then(|| Box::new(WholeTexts::new(&asked, name, dim)) as Box<dyn Texts>);
-        let device = Device::Cpu;
-        let setting = Setting::new(device.places(), None, workers.current_num_threads(), None)?;
-        Ok(Self {
-            about: about(&model, (pictures.is_some(), texts.is_some()), &device, &setting),
-            model,
-            process: process::id(),
-            workers,
-            image: pictures,
-            text: texts,
-            cache: Cache::new(options.cache.unwrap_or(Cache::IMAGES)),
-            probe: Probe { image, text },
-            device,
-            setting,
-            fallback: None,
-        })
-    }
-
     /// The vectors of the probe by the towers that run on a server, which are compared with what is known of them.
     fn probed(
         model: &Model,
         image: Option<&RemotePictures>,
         text: Option<&RemoteTexts>,
+        question: &Question,
         workers: &ThreadPool,
     ) -> Result<Probe> {
         let of_picture = |tower: &dyn Pictures| -> Result<Vec<f32>> {
-            let mut rows = tower.rows(&[SharedDecode::alone(probe::picture()?)], workers, &Cancel::current())?;
+            let mut rows = tower.rows(&[SharedDecode::alone(question.picture.clone())], workers, &Cancel::current())?;
             rows.remove(0).map(Vectors::into_inner)
         };
         let of_text = |tower: &dyn Texts| -> Result<Vec<f32>> {
-            tower.rows(&[probe::TEXT], workers, &Cancel::current()).map(|mut rows| rows.remove(0).into_inner())
+            tower
+                .rows(&[question.text.as_str()], workers, &Cancel::current())
+                .map(|mut rows| rows.remove(0).into_inner())
         };
         let found = Probe {
             image: image.map(|tower| of_picture(tower)).transpose()?,
@@ -264,6 +233,45 @@ impl Encoder {
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Decodes pictures and prepares them as the model sees them: their tensors, one after another, and the height and width
+    /// of each. No network is needed.
+    ///
+    /// # Errors
+    /// That of the first picture that cannot be read; [`Error::Model`] if the model has no image tower.
+    pub fn preprocess_images(&self, sources: &[Source]) -> Result<(Vec<f32>, (usize, usize))> {
+        self.check_process()?;
+        let preprocess = &self.model.image().ok_or_else(|| self.about.lacks("image"))?.preprocess;
+        let mut tensors = vec![0.0; sources.len() * preprocess.tensor_len()];
+        let stop = Cancel::current();
+        self.workers.install(|| {
+            let rooms = tensors.par_chunks_exact_mut(preprocess.tensor_len());
+            sources.par_iter().zip(rooms).with_max_len(1).try_for_each(|(source, room)| {
+                stop.check()?;
+                preprocess.load(source, room)
+            })
+        })?;
+        Ok((tensors, preprocess.shape()))
+    }
+
+    /// Tokenizes texts as the model reads them, padded to one length. No network is needed.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if a text is empty or too long; [`Error::Model`] if the model has no text tower.
+    pub fn tokenize(&self, texts: &[&str]) -> Result<Tokens> {
+        texts.iter().try_for_each(|text| tokenize::check(text))?;
+        if self.model.text().is_none() {
+            return Err(self.about.lacks("text"));
+        }
+        let opened = {
+            let mut tokenizer = self.tokenizer.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*tokenizer {
+                Some(opened) => Arc::clone(opened),
+                None => Arc::clone(tokenizer.insert(Arc::new(Tokenizer::open(&self.model)?))),
+            }
+        };
+        opened.encode(texts)
     }
 
     fn image_tower(&self) -> Result<&dyn Pictures> {

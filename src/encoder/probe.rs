@@ -1,21 +1,18 @@
-//! A picture and a text that every model can be given, to see whether two are the same.
+//! Compares models by their vectors of a fixed picture and a fixed text.
 
-use std::sync::Arc;
-
-use crate::error::Result;
-use crate::picture::{Picture, Source};
-use crate::plush::view::{SceneKind, View};
-use crate::plush::{Plush, render_square};
-
-/// The text; that of a model directory's `probe.json`.
-pub(super) const TEXT: &str = "a brown teddy bear with a red scarf";
-
-/// The plush toy in the picture, and the side of the picture; those of a model directory's `probe.json`.
-const PLUSH: u64 = 7;
-const SIDE: usize = 320;
+use crate::picture::Source;
 
 /// The least cosine between two vectors that may be of one model: formats of numbers and machines round differently.
 pub const ALIKE: f64 = 0.999;
+
+/// The picture and the text of which models are asked for their vectors, the same ones on every machine.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The picture.
+    pub picture: Source,
+    /// The text.
+    pub text: String,
+}
 
 /// The vectors of the probe, of the towers that run on a server.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -50,13 +47,6 @@ fn cosine(one: &[f32], other: &[f32]) -> f64 {
     }
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
     dot(one, other) / (dot(one, one) * dot(other, other)).sqrt()
-}
-
-/// The picture: the same pixels on every machine, computed and in no file.
-pub(super) fn picture() -> Result<Source> {
-    let pixels = render_square(&Plush::new(PLUSH), &View::sample(0, SceneKind::Studio), SIDE)?;
-    let picture = Arc::new(Picture::from_rgb(SIDE as u32, SIDE as u32, pixels)?);
-    Ok(Source::Pixels { name: "probe".into(), picture })
 }
 
 #[cfg(test)]

@@ -11,17 +11,17 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::cancel::Cancel;
-use crate::encoder::custom::Trouble;
-use crate::encoder::halving::Most;
+use crate::encoder::adaptive_batch::AdaptiveBatch;
+use crate::encoder::custom::BatchError;
 use crate::encoder::image::{image_plan, noise};
-use crate::encoder::in_flight::Requests;
+use crate::encoder::request_pool::RequestPool;
 use crate::encoder::signature::{Feed, Input, Plan, Port, Role, Signature, Takes};
 use crate::encoder::text::text_plan;
 use crate::encoder::tower::{Pictures, Texts};
+use crate::encoder::transport::{Declared, Failure, Numbers, Tensor, Transport};
 use crate::error::{Error, Result};
 use crate::model::{Model, NetworkPrecision};
 use crate::preprocess::{Preprocess, SharedDecode};
-use crate::service::{Address, Numbers, Options, Tensor, Tensors};
 use crate::tokenize;
 use crate::tokenize::{Tokenizer, Tokens};
 use crate::vectors::Vectors;
@@ -35,20 +35,18 @@ const PATCH: usize = 8;
 /// How far a vector may lie from that of the same picture alone, where several go in together.
 const SAME: f32 = 1e-5;
 
-/// Opens the towers of `model` that run on servers: that for pictures at one address, that for texts at another or the
-/// same, of which the model there may then lack one.
+/// Opens the towers of `model` that run on servers: that for pictures by one transport, that for texts by another or the
+/// same, whose network may then lack one of them.
 pub(super) fn towers(
     model: &Model,
-    image: Option<&Address>,
-    text: Option<&Address>,
-    options: &Options,
+    image: Option<&Arc<dyn Transport>>,
+    text: Option<&Arc<dyn Transport>>,
 ) -> Result<(Option<RemotePictures>, Option<RemoteTexts>)> {
-    let one = image == text;
-    let open = |address: &Address| Tensors::open(address, options, model.name()).map(Arc::new);
-    let for_images = image.map(open).transpose()?;
-    let for_texts = if one { for_images.clone() } else { text.map(open).transpose()? };
-    let lacks = |service: &Tensors, what: &str| {
-        let address = service.address();
+    let one = image.zip(text).is_some_and(|(image, text)| Arc::ptr_eq(image, text));
+    let for_images = image.map(|image| Service::ask(image, model)).transpose()?;
+    let for_texts = if one { for_images.clone() } else { text.map(|text| Service::ask(text, model)).transpose()? };
+    let lacks = |service: &Service, what: &str| {
+        let address = service.transport.address();
         Error::model(model.name(), format!("service {address}: its model takes no {what}; name another"))
     };
     let (mut pictures, mut texts) = (None, None);
@@ -67,10 +65,39 @@ pub(super) fn towers(
     Ok((pictures, texts))
 }
 
+/// A network on a server that was asked what it takes and gives.
+#[derive(Clone)]
+pub(super) struct Service {
+    transport: Arc<dyn Transport>,
+    inputs: Arc<[Declared]>,
+    outputs: Arc<[Declared]>,
+}
+
+impl Service {
+    fn ask(transport: &Arc<dyn Transport>, model: &Model) -> Result<Self> {
+        let (inputs, outputs) = transport.signature().map_err(|failure| failure.of(model.name(), String::new).error)?;
+        Ok(Self { transport: Arc::clone(transport), inputs: inputs.into(), outputs: outputs.into() })
+    }
+}
+
+impl Failure {
+    /// The failure of a request of model `model`, of whose rows `name` names the first.
+    fn of(self, model: &str, name: impl Fn() -> String) -> BatchError {
+        match self {
+            Self::Said { reason, refused: true } => {
+                BatchError { error: Error::model(model, format!("{reason} (for {})", name())), about_these: true }
+            }
+            Self::Said { reason, refused: false } => {
+                BatchError { error: Error::model(model, reason), about_these: false }
+            }
+            Self::Raised(error) => BatchError { error, about_these: false },
+        }
+    }
+}
+
 /// One side of a network on a server.
 struct Remote {
-    service: Arc<Tensors>,
-    address: String,
+    transport: Arc<dyn Transport>,
     model: String,
     dim: usize,
     signature: Signature,
@@ -81,16 +108,16 @@ struct Remote {
     /// Whether several rows may go in together, once that is known.
     together: OnceLock<bool>,
     /// How many may, as far as that is known.
-    most: Most,
-    requests: Requests,
+    most: AdaptiveBatch,
+    requests: RequestPool,
 }
 
 impl Remote {
     /// Nothing when the model on the server does not have this side.
-    fn open(model: &Model, service: &Arc<Tensors>, plan: &Plan<'_>) -> Result<Option<Self>> {
-        let ports = |ports: &[crate::service::Port]| -> Vec<Port> { ports.iter().map(port).collect() };
-        let (inputs, outputs) = (ports(&service.signature().inputs), ports(&service.signature().outputs));
-        let address = service.address().to_string();
+    fn open(model: &Model, service: &Service, plan: &Plan<'_>) -> Result<Option<Self>> {
+        let ports = |ports: &[Declared]| -> Vec<Port> { ports.iter().map(port).collect() };
+        let (inputs, outputs) = (ports(&service.inputs), ports(&service.outputs));
+        let address = service.transport.address();
         let blame = |reason: String| Error::model(model.name(), format!("service {address}: {reason}"));
         if inputs.is_empty() || outputs.is_empty() {
             return Err(blame("does not say what its model takes and gives; make its metadata name them".into()));
@@ -100,24 +127,19 @@ impl Remote {
         }
         let signature = Signature::new(&inputs, &outputs, plan, (model.dim(), model.matryoshka())).map_err(blame)?;
         Ok(Some(Self {
-            service: Arc::clone(service),
-            address,
+            transport: Arc::clone(&service.transport),
             model: model.name().to_string(),
             dim: model.dim(),
             signature,
             width: if model.matryoshka() { model.dim().max(LONGEST) } else { model.dim() },
             pooled: plan.pool.is_some(),
             together: OnceLock::new(),
-            most: Most::new(service.options().batch),
-            requests: Requests::new(service.options().requests),
+            most: AdaptiveBatch::new(service.transport.batch()),
+            requests: RequestPool::new(service.transport.requests()),
         }))
     }
 
-    fn blame(&self, reason: impl std::fmt::Display) -> Error {
-        Error::model(&self.model, reason)
-    }
-
-    fn run(&self, feed: Feed<'_>, name: impl Fn() -> String) -> Result<Vectors, Trouble> {
+    fn run(&self, feed: Feed<'_>, name: impl Fn() -> String) -> Result<Vectors, BatchError> {
         let inputs: Vec<Tensor<'_>> = self.signature.inputs.iter().map(|input| tensor(input, feed)).collect();
         // What the server itself declares is no limit.
         let tokens = match feed {
@@ -126,24 +148,22 @@ impl Remote {
             Feed::Tokens(tokens) => tokens.columns,
         };
         let numbers = feed.rows() * tokens * self.width;
-        let output = self.service.infer(&inputs, &self.signature.output, numbers);
-        let output = output.map_err(|failure| match failure.is_refusal() {
-            true => Trouble { error: self.blame(format!("{failure} (for {})", name())), about_these: true },
-            false => Trouble { error: self.blame(failure), about_these: false },
-        })?;
-        let blame = |reason: String| self.blame(format!("service {}: {reason}", self.address));
+        let output = self.transport.infer(&inputs, &self.signature.output, numbers);
+        let output = output.map_err(|failure| failure.of(&self.model, &name))?;
+        let blame =
+            |reason: String| Error::model(&self.model, format!("service {}: {reason}", self.transport.address()));
         let values = self
             .signature
             .read(&output.values, &output.shape, feed)
-            .map_err(|reason| Trouble { error: blame(reason), about_these: false })?;
+            .map_err(|reason| BatchError { error: blame(reason), about_these: false })?;
         Vectors::normalize(self.dim, values).map_err(|_| {
             let error = blame(format!("gave NaN, infinity or only zeros for {}; it is of no use there", name()));
-            Trouble { error, about_these: true }
+            BatchError { error, about_these: true }
         })
     }
 
     /// How many rows go into a request, of `wanted` in all.
-    fn batch(&self, wanted: usize, try_together: impl FnOnce() -> Result<bool, Trouble>) -> usize {
+    fn batch(&self, wanted: usize, try_together: impl FnOnce() -> Result<bool, BatchError>) -> usize {
         let most = self.most.get();
         if wanted < 2 || most < 2 || !self.signature.takes_several() {
             return 1;
@@ -161,7 +181,7 @@ impl Remote {
     }
 
     /// Whether rows get the vectors together that they get one by one.
-    fn same_together<'a>(&self, together: Feed<'_>, alone: impl Fn(usize) -> Feed<'a>) -> Result<bool, Trouble> {
+    fn same_together<'a>(&self, together: Feed<'_>, alone: impl Fn(usize) -> Feed<'a>) -> Result<bool, BatchError> {
         let vectors = self.run(together, String::new)?;
         for (row, vector) in vectors.rows().enumerate() {
             let other = self.run(alone(row), String::new)?;
@@ -173,7 +193,7 @@ impl Remote {
     }
 
     fn reads(&self) -> (&str, &str) {
-        (&self.address, &self.signature.output)
+        (self.transport.address(), &self.signature.output)
     }
 }
 
@@ -185,7 +205,7 @@ pub(super) struct RemotePictures {
 
 impl RemotePictures {
     /// Nothing when the model has no tower for pictures, or the server's has none.
-    pub(super) fn open(model: &Model, service: &Arc<Tensors>) -> Result<Option<Self>> {
+    pub(super) fn open(model: &Model, service: &Service) -> Result<Option<Self>> {
         let Some(tower) = model.image() else { return Ok(None) };
         let remote = Remote::open(model, service, &image_plan(tower))?;
         Ok(remote.map(|remote| Self { preprocess: tower.preprocess.clone(), remote }))
@@ -258,7 +278,7 @@ pub(super) struct RemoteTexts {
 
 impl RemoteTexts {
     /// Nothing when the model has no tower for texts, or the server's has none.
-    pub(super) fn open(model: &Model, service: &Arc<Tensors>) -> Result<Option<Self>> {
+    pub(super) fn open(model: &Model, service: &Service) -> Result<Option<Self>> {
         let Some(tower) = model.text() else { return Ok(None) };
         let Some(remote) = Remote::open(model, service, &text_plan(model, tower))? else { return Ok(None) };
         Ok(Some(Self {
@@ -307,7 +327,7 @@ impl Texts for RemoteTexts {
     }
 }
 
-fn port(port: &crate::service::Port) -> Port {
+fn port(port: &Declared) -> Port {
     let element = match port.datatype.as_str() {
         "FP32" => Some(TensorElementType::Float32),
         "FP16" => Some(TensorElementType::Float16),

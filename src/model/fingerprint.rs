@@ -86,11 +86,6 @@ pub(super) fn identify(
     Ok(Identity { fingerprint: hex(Sha256::digest(recipe)), mixed })
 }
 
-/// Returns the fingerprint of a fully remote model: the digest of the request to its service.
-pub(super) fn of_service(request: &str, dim: usize) -> String {
-    hex(Sha256::digest(format!("service {SCHEME}\ndimension {dim}\n{request}\n")))
-}
-
 fn describe(recipe: &mut String, tower: &str, settings: &impl Serialize) {
     let settings = serde_json::to_string(settings).expect("strings, numbers and enums always serialize");
     // The recipe keeps the key's first spelling, because stored catalogs have fingerprints made with it.

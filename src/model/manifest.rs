@@ -164,25 +164,6 @@ fn tokenizer_file() -> String {
 }
 
 impl Manifest {
-    /// Makes the manifest of a fully remote model, which has no towers.
-    pub(super) fn without_towers(name: &str, dimension: usize) -> Result<Self, String> {
-        check_words([("name", name)])?;
-        Ok(Self {
-            format: FORMAT,
-            name: name.into(),
-            version: "1".into(),
-            dimension,
-            matryoshka: false,
-            license: None,
-            description: None,
-            languages: Vec::new(),
-            precision: None,
-            quantized: None,
-            image: None,
-            text: None,
-        })
-    }
-
     /// Checks the rules beyond those of the types.
     pub(super) fn checked(self) -> Result<Self, String> {
         let check = |right: bool, reason: &str| if right { Ok(()) } else { Err(reason.to_string()) };

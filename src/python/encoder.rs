@@ -1,13 +1,13 @@
 //! `_core.Encoder`: pictures and texts to numpy arrays.
 
 mod object;
+mod transport;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use numpy::PyArray2;
+use numpy::{IntoPyArray, PyArray2, PyArray4, PyArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use serde_json::json;
@@ -16,7 +16,6 @@ use crate::encoder;
 use crate::encoder::{Encode, Options};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::service::{self, Address};
 
 use super::convert;
 use super::error::warn_unread;
@@ -53,12 +52,7 @@ enum Origin {
         runtime: PathBuf,
         manifest: Option<String>,
         facts: Option<String>,
-        options: Options,
-    },
-    /// All of the model is on the server of the options.
-    Elsewhere {
-        name: Option<String>,
-        options: Options,
+        options: Box<Options>,
     },
     Object {
         object: Py<PyAny>,
@@ -73,14 +67,14 @@ impl Origin {
             Self::Directory { path, runtime, manifest, facts, options } => patient(py, usize::MAX, || {
                 encoder::load_runtime(runtime)?;
                 let model = match options.service {
+                    _ if options.without_networks => {
+                        Model::without_networks(path, manifest.as_deref(), facts.as_deref())?
+                    }
                     Some(_) => Model::without_networks(path, manifest.as_deref(), facts.as_deref())?,
                     None => open_model(path, manifest.as_deref())?,
                 };
                 Ok(Opened::own(encoder::Encoder::open(model, options)?))
             }),
-            Self::Elsewhere { name, options } => {
-                patient(py, usize::MAX, || Ok(Opened::own(encoder::Encoder::of_service(name.as_deref(), options)?)))
-            }
             Self::Object { object, threads } => {
                 let encoder = object::encoder(object.bind(py), *threads)?;
                 Ok(Opened { process: std::process::id(), encoder, own: None })
@@ -106,6 +100,12 @@ impl PyEncoder {
 
     fn own(&self) -> Option<Arc<encoder::Encoder>> {
         self.lock().own.clone()
+    }
+
+    /// The encoder of a model directory.
+    fn described(&self) -> PyResult<Arc<encoder::Encoder>> {
+        let name = || self.encoder().about().name.clone();
+        Ok(self.own().ok_or_else(|| Error::model(name(), "prepares pictures and texts in its own way"))?)
     }
 
     /// The encoder, opened in this process.
@@ -140,7 +140,7 @@ impl PyEncoder {
     #[new]
     #[pyo3(signature = (
         model, *, runtime, threads=None, manifest=None, device=None, precision=None, max_batch=None, service=None,
-        facts=None, cache=None
+        facts=None, cache=None, networks=true
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn py_new(
@@ -152,29 +152,17 @@ impl PyEncoder {
         device: Option<&str>,
         precision: Option<&str>,
         max_batch: Option<usize>,
-        service: Option<PyService>,
+        service: Option<PyService<'_>>,
         facts: Option<String>,
         cache: Option<usize>,
+        networks: bool,
     ) -> PyResult<Self> {
         let service = service.map(PyService::options).transpose()?;
         let device = device.map(str::parse).transpose()?.unwrap_or_default();
         let precision = precision.map(str::parse).transpose()?;
-        let options = Options { threads, device, precision, max_batch, service, cache };
-        Self::new(py, Origin::Directory { path: model, runtime, manifest, facts, options })
-    }
-
-    #[staticmethod]
-    #[pyo3(signature = (service, *, name=None, threads=None, cache=None))]
-    fn of_service(
-        py: Python<'_>,
-        service: PyService,
-        name: Option<String>,
-        threads: Option<usize>,
-        cache: Option<usize>,
-    ) -> PyResult<Self> {
-        let service = Some(service.options()?);
-        let options = Options { threads, service, cache, ..Options::default() };
-        Self::new(py, Origin::Elsewhere { name, options })
+        let without_networks = !networks;
+        let options = Options { threads, device, precision, max_batch, service, without_networks, cache };
+        Self::new(py, Origin::Directory { path: model, runtime, manifest, facts, options: Box::new(options) })
     }
 
     #[staticmethod]
@@ -192,7 +180,7 @@ impl PyEncoder {
     fn directory(&self) -> Option<&Path> {
         match &self.origin {
             Origin::Directory { path, .. } => Some(path),
-            Origin::Elsewhere { .. } | Origin::Object { .. } => None,
+            Origin::Object { .. } => None,
         }
     }
 
@@ -275,6 +263,30 @@ impl PyEncoder {
         Err(PyTypeError::new_err("an Encoder cannot be pickled or copied: open it again by open_encoder"))
     }
 
+    fn preprocess_images<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray4<f32>>> {
+        let encoder = self.described()?;
+        let (sources, _) = convert::images(images)?;
+        let (tensors, (height, width)) = patient(py, sources.len(), || encoder.preprocess_images(&sources))?;
+        tensors.into_pyarray(py).reshape([sources.len(), 3, height, width])
+    }
+
+    fn tokenize<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyAny>,
+    ) -> PyResult<HashMap<&'static str, Bound<'py, PyArray2<i64>>>> {
+        let encoder = self.described()?;
+        let (texts, _) = convert::texts(texts)?;
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let tokens = detached(py, || encoder.tokenize(&texts))?;
+        let array = |numbers: Vec<i64>| numbers.into_pyarray(py).reshape([tokens.rows, tokens.columns]);
+        Ok(HashMap::from([("input_ids", array(tokens.ids)?), ("attention_mask", array(tokens.mask)?)]))
+    }
+
     fn __repr__(&self) -> String {
         let encoder = self.encoder();
         let about = encoder.about();
@@ -284,25 +296,24 @@ impl PyEncoder {
     }
 }
 
-/// Where networks run that do not run here, and how they are called.
+/// The networks that run on servers, and what the servers are asked first.
 #[derive(FromPyObject)]
-pub(super) struct PyService {
-    image: Option<String>,
-    text: Option<String>,
-    timeout: f64,
-    retries: u32,
-    batch: usize,
-    requests: usize,
+pub(super) struct PyService<'py> {
+    image: Option<Bound<'py, PyAny>>,
+    text: Option<Bound<'py, PyAny>>,
+    picture: Bound<'py, PyAny>,
+    words: String,
 }
 
-impl PyService {
-    fn options(self) -> Result<encoder::Service> {
-        let address = |text: Option<String>| text.as_deref().map(Address::parse).transpose();
-        let timeout = Duration::try_from_secs_f64(self.timeout)
-            .map_err(|_| Error::argument("timeout must be more than 0 s, and at most a day"))?;
-        let Self { retries, batch, requests, .. } = self;
-        let options = service::Options { timeout, retries, batch, requests };
-        Ok(encoder::Service { image: address(self.image)?, text: address(self.text)?, options })
+impl PyService<'_> {
+    fn options(self) -> PyResult<encoder::Service> {
+        let image = self.image.as_ref().map(transport::transport).transpose()?;
+        let text = match (&self.image, &self.text, &image) {
+            (Some(one), Some(other), Some(image)) if one.is(other) => Some(Arc::clone(image)),
+            (_, text, _) => text.as_ref().map(transport::transport).transpose()?,
+        };
+        let question = encoder::Question { picture: convert::source(&self.picture, "probe")?, text: self.words };
+        Ok(encoder::Service { image, text, question })
     }
 }
 

@@ -72,8 +72,17 @@ fn thumbnail<'py>(
     Ok(PyBytes::new(py, &detached(py, || source.thumbnail(side, quality))?))
 }
 
+/// A picture as a JPEG or PNG file: its media type and its bytes.
+#[pyfunction]
+fn picture_file<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<(&'static str, Bound<'py, PyBytes>)> {
+    let source = convert::image(image)?;
+    let (media, bytes) = detached(py, || source.file())?;
+    Ok((media, PyBytes::new(py, &bytes)))
+}
+
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(decode, module)?)?;
     module.add_function(wrap_pyfunction!(preprocess, module)?)?;
+    module.add_function(wrap_pyfunction!(picture_file, module)?)?;
     module.add_function(wrap_pyfunction!(thumbnail, module)?)
 }

@@ -14,7 +14,7 @@ import toy
 from onnx import TensorProto, helper
 from PIL import Image
 
-from plushie_search import ModelError, PictureError, _core
+from plushie_search import ModelError, PictureError, _core, hub
 
 COLORS = [(255, 0, 0), (12, 200, 99), (0, 0, 255), (255, 255, 255), (90, 60, 30)]
 TEXTS = {
@@ -545,3 +545,33 @@ def test_a_forked_process_opens_the_encoder_again(toy_encoder):
     np.testing.assert_array_equal(answer.get(timeout=60), expected)
     child.join()
     assert child.exitcode == 0
+
+
+# Without networks
+
+
+def test_pictures_and_texts_are_prepared_without_networks(toy_model, toy_encoder, pictures, tmp_path):
+    directory = shutil.copytree(toy_model, tmp_path / "toy")
+    bare = {"with": hub.open_encoder(directory, threads=2, networks=False)}
+    for name in ("image.onnx", "text.onnx"):
+        (directory / name).unlink()
+    bare["without"] = hub.open_encoder(directory, threads=2, networks=False)
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in toy.PREPROCESS.items()}
+    expected = _core.preprocess(pictures, **options)
+    for encoder in (toy_encoder, *bare.values()):
+        found = encoder.preprocess_images(pictures)
+        assert (found.dtype, found.shape) == (np.float32, (len(COLORS), 3, toy.SIDE, toy.SIDE))
+        np.testing.assert_array_equal(found, expected)
+        tokens = encoder.tokenize(["a bear", "a pink rabbit"])
+        words = [[toy.WORDS.index(word) for word in text.split()] for text in ("a bear", "a pink rabbit")]
+        ids = [[toy.BOS, *words[0], toy.EOS, toy.PAD], [toy.BOS, *words[1], toy.EOS]]
+        np.testing.assert_array_equal(tokens["input_ids"], ids)
+        np.testing.assert_array_equal(tokens["attention_mask"], [[1, 1, 1, 1, 0], [1] * 5])
+    assert bare["with"].fingerprint == toy_encoder.fingerprint
+    for encode in (lambda: bare["with"].encode_images(pictures), lambda: bare["with"].encode_texts("a bear")):
+        with pytest.raises(ModelError, match="network is neither here nor on the service"):
+            encode()
+    with pytest.raises(ValueError, match="text"):
+        toy_encoder.tokenize("")
+    with pytest.raises(PictureError):
+        toy_encoder.preprocess_images([b"no picture"])

@@ -486,14 +486,14 @@ def test_no_redirect_is_followed(directory, service, monkeypatch, code):
 
 def test_settings_that_make_no_sense_are_refused(directory, service):
     for options in ({"timeout": 0.0}, {"timeout": float("nan")}, {"timeout": -1.0}, {"timeout": 1e9}):
-        with pytest.raises(ValueError, match="timeout must be more than 0 s"):
+        with pytest.raises(ValueError, match="timeout of a service must be more than 0 s, and at most a day"):
             there(directory, service, **options)
     for options, because in [
-        ({"batch": 0}, "batch must be 1 to 1024"),
-        ({"batch": -1}, "batch of a service must not be negative, but is -1"),
-        ({"requests": 0}, "requests"),
-        ({"retries": 101}, "retries"),
-        ({"retries": -1}, "retries of a service must not be negative, but is -1"),
+        ({"batch": 0}, "batch of a service must be 1 to 1024, but is 0"),
+        ({"batch": -1}, "batch of a service must be 1 to 1024, but is -1"),
+        ({"requests": 0}, "requests of a service must be 1 to 64, but is 0"),
+        ({"retries": 101}, "retries of a service must be 0 to 100, but is 101"),
+        ({"retries": -1}, "retries of a service must be 0 to 100, but is -1"),
     ]:
         with pytest.raises(ValueError, match=because):
             there(directory, service, **options)

@@ -14,12 +14,12 @@ from typing import Any
 from .. import hub
 from ..convert.fp16 import convert_to_fp16
 from ..convert.quantize.model import quantize_model
+from ..encoders.service import SCHEME
 from ..hub import pins
 from ..hub.check import ALIKE, COMPARED, check
 from ..hub.locate import is_here, locate
 from ..hub.registry import Entry, entries
 from ..paths import expanded
-from ..service import SCHEME
 from ..show.progress import ProgressBar
 from ..show.table import printable, table
 from .common import DONE, Command, Commands, add_json, print_json

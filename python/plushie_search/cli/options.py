@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .._core import Encoder
+from ..encoders.service import SCHEME, TOWERS, Remote
 from ..hub import open_encoder
-from ..service import SCHEME, TOWERS, Remote
 
 
 def add_options(

@@ -17,9 +17,10 @@ import numpy as np
 
 from .. import _core
 from .._core import ModelError
+from ..encoders.probe import PLUSH, SIDE, TEXT, picture
 from ..encoders.protocol import Model
+from ..encoders.service import SCHEME, TOWERS, Remote, as_service
 from ..paths import expanded
-from ..service import SCHEME, TOWERS, Remote, as_service
 from .locate import is_here
 from .names import built_in_models, resolve
 from .open import as_encoder, open_encoder
@@ -28,10 +29,6 @@ from .runtime import runtime_library
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-#: The picture and the text that every model is given; the picture is the same on every machine.
-PLUSH, SIDE = 7, 320
-TEXT = "a brown teddy bear with a red scarf"
 
 #: Texts on which networks are compared: ordinary, with capitals and punctuation, Chinese, too long.
 TEXTS = (TEXT, "A Pink RABBIT, with 2 scarves!", "粉色的兔子", "toy " * 100)
@@ -98,11 +95,6 @@ class Check:
     batch_milliseconds: Mapping[str, float]
     likeness: Mapping[str, float]
     agreement: Mapping[str, float]
-
-
-def picture() -> NDArray[np.uint8]:
-    """The picture that every model is given: a plush toy, shape (320, 320, 3)."""
-    return _core.Plush(PLUSH).render(size=SIDE)
 
 
 def pictures() -> tuple[NDArray[np.uint8], ...]:

@@ -7,9 +7,10 @@ import sys
 import warnings
 
 from .. import _core
+from ..encoders import connect
 from ..encoders.protocol import Model
+from ..encoders.service import Remote, as_service
 from ..log import logger
-from ..service import Remote, as_service
 from . import cuda
 from .names import DEFAULT_MODEL, entry, resolve
 from .runtime import RUNTIMES, runtime_library
@@ -28,6 +29,7 @@ def open_encoder(
     accept_license: bool = False,
     service: Remote | None = None,
     cache: int = 1000,
+    networks: bool = True,
 ) -> _core.Encoder:
     """Opens a model. Engines that are given one encoder share it, and so may any number of threads.
 
@@ -48,8 +50,10 @@ def open_encoder(
         accept_license: Whether you consent to the model's license, where that asks for it.
         service: The server that runs the model's networks, if they do not run here: its address, the address of each
             tower (``{"image": ..., "text": ...}``), or a :class:`plushie_search.Service`. If it runs the whole model
-            (``http://``), ``model`` only names it.
+            (``http://``, ``grpc://``), ``model`` only names it.
         cache: The number of pictures of searches whose vectors are remembered; 0 remembers none.
+        networks: Whether to open, and download, the networks. Without them the encoder only prepares pictures and
+            texts, by ``preprocess_images`` and ``tokenize``.
 
     Raises:
         ModelError: The model or ONNX Runtime cannot be used, the license needs consent, a file cannot be downloaded,
@@ -69,10 +73,10 @@ def open_encoder(
             if value not in (None, "auto", "cpu"):
                 raise ValueError(f"{option} {value!r}: a service that runs a whole model decides that; leave it out")
         name = None if model == DEFAULT_MODEL else os.fspath(model)
-        return _core.Encoder.of_service(server, name=name, threads=threads, cache=cache)
-    near = server is None or not server.is_everything
+        return _core.Encoder.of_object(connect.whole(server, name=name, cache=cache), threads=threads)
+    near = networks and (server is None or not server.is_everything)
     directory, manifest = resolve(model, accept_license=accept_license, networks=near)
-    facts = None if server is None or manifest is None else entry(os.fspath(model)).facts
+    facts = None if (server is None and networks) or manifest is None else entry(os.fspath(model)).facts
     library = runtime_library(device)
     if device.partition(":")[0] in RUNTIMES["onnxruntime-gpu"]:
         cuda.preload(library.parent)
@@ -84,9 +88,10 @@ def open_encoder(
         device=device,
         precision=precision,
         max_batch=max_batch,
-        service=server,
+        service=None if server is None else connect.networks(server),
         facts=facts,
         cache=cache,
+        networks=networks,
     )
     logger.info("opened model %s on %s", opened.name, opened.device)
     if opened.fallback is not None:

@@ -8,7 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::encoder::{About, Cache, Compute, Computed, Custom, Encode, Limits, Probe, Trouble};
+use crate::encoder::{About, BatchError, Cache, Compute, Computed, Custom, Encode, Limits, Probe};
 use crate::error::Error;
 use crate::picture::Picture;
 use crate::workers::workers;
@@ -86,30 +86,46 @@ fn optional<'py, T: for<'a> FromPyObject<'a, 'py, Error = PyErr>>(
     }
 }
 
+/// What an exception says of a service, and whether that refused the request: of the exceptions of the adapters here.
+pub(super) fn said(py: Python<'_>, raised: &PyErr) -> Option<(String, bool)> {
+    let reason = raised.value(py).getattr_opt(intern!(py, "service_reason")).ok()??;
+    Some((reason.extract().ok()?, is_true(py, raised, "refused")))
+}
+
+fn is_true(py: Python<'_>, raised: &PyErr, name: &str) -> bool {
+    let value = raised.value(py).getattr_opt(name).ok().flatten();
+    value.is_some_and(|value| value.is_truthy().unwrap_or(false))
+}
+
 impl Object {
     /// Calls a method while attached to the interpreter, with an argument that is made there.
     fn call(
         &self,
         method: &str,
         argument: impl for<'py> FnOnce(Python<'py>) -> PyResult<Bound<'py, PyList>>,
-    ) -> Result<Computed, Trouble> {
+    ) -> Result<Computed, BatchError> {
         Python::attach(|py| {
             let call = || {
                 let rows = self.object.bind(py).call_method1(method, (argument(py)?,))?;
                 let matrix = many(&rows, &format!("model {:?}: {method}", self.name))?;
                 Ok(Computed { rows: matrix.rows, dim: matrix.dim, data: matrix.data })
             };
-            call().map_err(|raised: PyErr| {
-                let refused = raised.value(py).getattr_opt(intern!(py, "refused")).ok().flatten();
-                let about_these = refused.is_some_and(|refused| refused.is_truthy().unwrap_or(false));
-                Trouble { error: Error::Encoder { name: self.name.clone(), source: Box::new(raised) }, about_these }
+            call().map_err(|raised: PyErr| match said(py, &raised) {
+                Some((reason, about_these)) => BatchError { error: Error::model(&self.name, reason), about_these },
+                None => {
+                    let about_these = is_true(py, &raised, "refused");
+                    BatchError {
+                        error: Error::Encoder { name: self.name.clone(), source: Box::new(raised) },
+                        about_these,
+                    }
+                }
             })
         })
     }
 }
 
 impl Compute for Object {
-    fn images(&self, pictures: &[Arc<Picture>]) -> Result<Computed, Trouble> {
+    fn images(&self, pictures: &[Arc<Picture>]) -> Result<Computed, BatchError> {
         self.call("encode_images", |py| {
             let array = |picture: &Arc<Picture>| {
                 let shape = [picture.height() as usize, picture.width() as usize, 3];
@@ -119,13 +135,13 @@ impl Compute for Object {
         })
     }
 
-    fn files(&self, files: &[(&'static str, Vec<u8>)]) -> Result<Computed, Trouble> {
+    fn files(&self, files: &[(&'static str, Vec<u8>)]) -> Result<Computed, BatchError> {
         self.call("encode_files", |py| {
             PyList::new(py, files.iter().map(|(media, bytes)| (*media, PyBytes::new(py, bytes))))
         })
     }
 
-    fn texts(&self, texts: &[&str]) -> Result<Computed, Trouble> {
+    fn texts(&self, texts: &[&str]) -> Result<Computed, BatchError> {
         self.call("encode_texts", |py| PyList::new(py, texts))
     }
 }

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from ... import _core, hub
 from ..._core import ModelError
+from ...encoders.probe import TEXT, picture
 from ...hub import cache
 from ...hub.check import ALIKE as ALIKE_IN_FP16
-from ...hub.check import PROBE, TEXT, TEXTS, picture, pictures
+from ...hub.check import PROBE, TEXTS, pictures
 from ...paths import expanded
 from ..graph.files import save
 from ..graph.fp16 import SUFFIX

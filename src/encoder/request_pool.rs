@@ -1,4 +1,4 @@
-//! Several requests at a time, in order, until one says that no further one is of use.
+//! Runs several requests at a time and returns their results in order; the first failure ends it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,30 +6,30 @@ use std::thread;
 
 use rayon::ThreadPool;
 
-use crate::encoder::permits::Permits;
+use crate::encoder::semaphore::Semaphore;
 use crate::error::Result;
 
-/// How many requests to a server may be under way at a time, whoever asks.
-pub(super) struct Requests {
+/// Limits the requests to a server that are in flight, over all callers.
+pub(super) struct RequestPool {
     most: usize,
-    permits: Permits,
+    permits: Semaphore,
 }
 
-impl Requests {
+impl RequestPool {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, permits: Permits::new(most) }
+        Self { most, permits: Semaphore::new(most) }
     }
 
-    /// How many parts keep the server busy.
+    /// The number of parts that keeps the server busy.
     pub(super) fn most(&self) -> usize {
         self.most
     }
 
-    /// What `work` makes of each part, in their order. A thread of the pool does it all by itself: others that it waited
-    /// for would wait for ever if they needed it.
+    /// Runs `work` on each part and returns the results in order. A thread of `workers` does it all by itself: threads
+    /// that it waited for might need it.
     ///
     /// # Errors
-    /// The first one of `work`: the parts that nobody has begun by then are left.
+    /// The first one of `work`; parts that are not begun by then are left.
     pub(super) fn run<T: Sync, R: Send>(
         &self,
         parts: &[T],
@@ -46,7 +46,7 @@ impl Requests {
     }
 }
 
-/// At most `requests` parts are worked on at a time.
+/// Works on at most `requests` parts at a time.
 pub(super) fn in_flight<T: Sync, R: Send>(
     parts: &[T],
     requests: usize,

@@ -3,14 +3,14 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::encoder::custom::Trouble;
+use crate::encoder::custom::BatchError;
 use crate::error::Result;
 use crate::vectors::Vectors;
 
-/// How many rows a server takes at a time, as far as that is known.
-pub(super) struct Most(AtomicUsize);
+/// The number of rows that a server takes at a time, as far as that is known.
+pub(super) struct AdaptiveBatch(AtomicUsize);
 
-impl Most {
+impl AdaptiveBatch {
     pub(super) fn new(most: usize) -> Self {
         Self(AtomicUsize::new(most))
     }
@@ -24,7 +24,7 @@ impl Most {
     pub(super) fn run(
         &self,
         rows: Range<usize>,
-        run: &impl Fn(Range<usize>) -> Result<Vectors, Trouble>,
+        run: &impl Fn(Range<usize>) -> Result<Vectors, BatchError>,
     ) -> Result<Vec<Result<Vectors>>> {
         let (most, count) = (self.get(), rows.len());
         if count == 0 {
@@ -59,13 +59,13 @@ mod tests {
         Vectors::normalize(2, rows.flat_map(|row| [row as f32, 1.0]).collect()).unwrap()
     }
 
-    fn trouble(about_these: bool) -> Trouble {
-        Trouble { error: Error::argument("no"), about_these }
+    fn trouble(about_these: bool) -> BatchError {
+        BatchError { error: Error::argument("no"), about_these }
     }
 
     #[test]
     fn a_bad_row_is_found_by_halving() {
-        let most = Most::new(16);
+        let most = AdaptiveBatch::new(16);
         let run = |rows: Range<usize>| if rows.contains(&5) { Err(trouble(true)) } else { Ok(vectors(rows)) };
         let done = most.run(0..9, &run).unwrap();
         for (row, vector) in done.iter().enumerate() {
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_server_that_takes_fewer_rows_is_given_fewer() {
-        let (most, asked) = (Most::new(16), RefCell::new(vec![]));
+        let (most, asked) = (AdaptiveBatch::new(16), RefCell::new(vec![]));
         let run = |rows: Range<usize>| {
             asked.borrow_mut().push(rows.len());
             if rows.len() > 4 { Err(trouble(true)) } else { Ok(vectors(rows)) }
@@ -90,6 +90,6 @@ mod tests {
 
     #[test]
     fn what_would_hit_every_row_ends_it() {
-        assert!(Most::new(4).run(0..4, &|_| Err(trouble(false))).is_err());
+        assert!(AdaptiveBatch::new(4).run(0..4, &|_| Err(trouble(false))).is_err());
     }
 }

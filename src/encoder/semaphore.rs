@@ -1,17 +1,17 @@
-//! At most so many at a time, whoever asks.
+//! A counting semaphore.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Permits to do something that only so many may do at a time: a semaphore.
-pub(super) struct Permits {
+/// Limits how many threads do something at a time.
+pub(super) struct Semaphore {
     free: Mutex<usize>,
     given_back: Condvar,
 }
 
 /// A permit; it is given back when it is dropped.
-pub(super) struct Permit<'a>(&'a Permits);
+pub(super) struct Permit<'a>(&'a Semaphore);
 
-impl Permits {
+impl Semaphore {
     pub(super) fn new(count: usize) -> Self {
         Self { free: Mutex::new(count), given_back: Condvar::new() }
     }
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn no_more_than_the_permits_are_at_it_and_everybody_gets_a_turn() {
         let (permits, at_it, most, turns) =
-            (Permits::new(2), AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+            (Semaphore::new(2), AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
         thread::scope(|scope| {
             for _ in 0..6 {
                 scope.spawn(|| {
