@@ -375,6 +375,7 @@ def test_everything_has_a_form_for_json() -> None:
                 "renamed": 0,
                 "replaced": 0,
                 "moved": 0,
+                "removed": 0,
             },
         ),
     ):
