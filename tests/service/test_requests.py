@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 import plushie_search as ps
 from plushie_search import ModelError, Service
 from plushie_search.encoders import embeddings, messages, oip_grpc, oip_http, request, tensors
-from plushie_search.encoders.address import Address
+from plushie_search.encoders.address import TOKEN, Address
 from plushie_search.encoders.request import ServiceError
-from plushie_search.encoders.token import TOKEN, token_for
 
 # Addresses
 
@@ -99,22 +98,20 @@ def test_a_token_goes_without_tls_to_this_machine_only(monkeypatch):
     Service(far, token="sk-1", token_without_tls=True)
     Service(far)
     for url in ("oips://models.example/m", "oip://127.0.0.1:1/m", "oip://localhost:1/m", "oip+grpc://[::1]:1/m"):
-        assert token_for(Address.parse(url), Service(url, token="sk-1"), "image") == "sk-1"
+        assert Service(url, token="sk-1").token_for("image") == "sk-1"
     monkeypatch.setenv(TOKEN, "sk-2")
     with pytest.raises(ValueError, match="would be sent without TLS"):
         ps.open_encoder("plushie-mini", service=far)
-    assert token_for(Address.parse(far), Service(far, token=""), "image") is None
+    assert Service(far, token="").token_for("image") is None
 
 
 def test_each_tower_may_have_a_token(monkeypatch):
     monkeypatch.setenv(TOKEN, "sk-other")
     urls = {"image": "oips://a.example/m", "text": "oips://b.example/m"}
     service = Service(urls, token={"image": "sk-a"})
-    found = {tower: token_for(address, service, tower) for tower, address in service.addresses.items()}
-    assert found == {"image": "sk-a", "text": None}
+    assert (service.token_for("image"), service.token_for("text")) == ("sk-a", None)
     assert "sk-a" not in repr(service)
-    both = Service(urls)
-    assert {token_for(address, both, tower) for tower, address in both.addresses.items()} == {"sk-other"}
+    assert {Service(urls).token_for(tower) for tower in urls} == {"sk-other"}
     with pytest.raises(ValueError, match="the token of the service is no token") as refused:
         Service(urls, token="two words")
     assert "words" not in str(refused.value).partition("must be")[0]

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from .token import TOKEN
+#: The environment variable with the bearer token.
+TOKEN = "PLUSHIE_ENCODER_TOKEN"
 
 EXPECTED = (
     "it must be oip://host:port/model, oips://, oip+grpc:// or oips+grpc://, or "

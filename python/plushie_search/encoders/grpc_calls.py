@@ -11,10 +11,9 @@ from typing import Any
 import grpc
 
 from .. import _core
-from .address import Address
+from .address import TOKEN, Address
 from .request import OVERLOADED, RUNNING, TLS, ServiceError, quoted, words
 from .service import Service
-from .token import TOKEN, token_for
 
 #: What is said of a status, by its number.
 ADVICE = {
@@ -40,7 +39,7 @@ class Grpc:
 
     def __init__(self, address: Address, service: Service, tower: str) -> None:
         self._address = address
-        self._token = token_for(address, service, tower)
+        self._token = service.token_for(tower)
         self._lock = threading.Lock()
         self._channel: tuple[int, grpc.Channel] | None = None
 

@@ -16,7 +16,6 @@ from .. import _core
 from .address import Address
 from .request import OVERLOADED, RUNNING, TLS, ServiceError, judged, message, words
 from .service import Service
-from .token import token_for
 
 #: The most bytes of an error that are read.
 MAX_ERROR = 64 << 10
@@ -30,7 +29,7 @@ class Http:
 
     def __init__(self, address: Address, service: Service, tower: str) -> None:
         self._address, self._service = address, service
-        self._token = token_for(address, service, tower)
+        self._token = service.token_for(tower)
         self._lock = threading.Lock()
         self._opened: tuple[int, httpx.Client] | None = None
 

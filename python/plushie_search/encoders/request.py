@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from .._core import ModelError
 from ..log import logger
+from .address import TOKEN
 from .service import Service
-from .token import TOKEN
 
 T = TypeVar("T")
 

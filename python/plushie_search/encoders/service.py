@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from .address import Address
-from .token import token_for
+from .address import TOKEN, Address
 
 #: How a server is given: an address, one for each tower, or with settings.
 Remote: TypeAlias = "str | Mapping[str, str] | Service"
@@ -20,6 +20,9 @@ TOWERS = ("image", "text")
 SCHEME = re.compile(r"[a-z][a-z0-9+]*://")
 
 DAY = 24 * 3600.0
+
+#: What a bearer token is made of.
+BEARER = re.compile(r"[!-~]{1,8192}")
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,38 @@ class Service:
             unknown = [tower for tower in self.url if tower not in TOWERS]
             if unknown or not self.url:
                 raise ValueError(f'a service has addresses for "image" and "text", not for {unknown or "nothing"}')
-        for tower, address in self.addresses.items():
-            token_for(address, self, tower)
+        for tower in self.addresses:
+            self.token_for(tower)
 
     @property
     def addresses(self) -> dict[str, Address]:
         """The address of each tower that runs elsewhere."""
         urls = dict.fromkeys(TOWERS, self.url) if isinstance(self.url, str) else self.url
         return {tower: Address.parse(url) for tower, url in urls.items()}
+
+    def token_for(self, tower: str) -> str | None:
+        """The token that goes to the address of a tower, None if there is none.
+
+        Raises:
+            ValueError: It is no token, or would go to another machine without TLS. The message does not repeat it.
+        """
+        given = self.token.get(tower) if isinstance(self.token, Mapping) else self.token
+        if self.token is None:
+            given = os.environ.get(TOKEN)
+        if given is None or given == "":
+            return None
+        token = given.strip()
+        if not BEARER.fullmatch(token):
+            what = "the token of the service" if self.token is not None else f"{TOKEN} is set, but"
+            cure = "correct it" if self.token is not None else "correct or unset it"
+            raise ValueError(f"{what} is no token: it must be printable ASCII without spaces; {cure}")
+        address = self.addresses[tower]
+        if not (address.tls or address.is_local or self.token_without_tls):
+            raise ValueError(
+                f"{address}: the token would be sent without TLS to another machine, where it can be read on the way; "
+                "use oips://, oips+grpc:// or https://, or allow it by Service(..., token_without_tls=True)"
+            )
+        return token
 
     @property
     def is_everything(self) -> bool:
