@@ -112,7 +112,12 @@ class _Networks(Protocol):
 _Declared: TypeAlias = tuple[str, str, list[int]]
 
 class _Transport(Protocol):
-    """Calls one network on a server, by any number of threads."""
+    """Calls one network on a server, by any number of threads.
+
+    `signature` returns the inputs and the outputs as the server declares them: name, datatype of the Open Inference
+    Protocol, and shape, negative where a size is not fixed. `infer` takes arrays by name and returns one output, of at
+    most so many numbers.
+    """
 
     @property
     def address(self) -> object: ...

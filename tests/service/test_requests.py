@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import plushie_search as ps
-from plushie_search import ModelError, Service
+from plushie_search import ModelError, Service, encoders
 from plushie_search.encoders import embeddings, messages, oip_grpc, oip_http, request, tensors
 from plushie_search.encoders.address import TOKEN, Address
 from plushie_search.encoders.request import ServiceError
@@ -309,3 +310,26 @@ def test_embeddings_are_put_in_order_and_read_in_any_form():
 def test_embeddings_that_lie_are_refused(answer, because):
     with pytest.raises(ModelError, match=because):
         embeddings.read(answer.encode(), 2)
+
+
+# What has to be installed
+
+
+@pytest.mark.parametrize(
+    ("package", "url"),
+    [
+        ("httpx", "oip://127.0.0.1:1/m"),
+        ("httpx", "http://127.0.0.1:1/post"),
+        ("grpc", "oip+grpc://127.0.0.1:1/m"),
+        ("google.protobuf", "grpc://127.0.0.1:1"),
+    ],
+)
+def test_a_library_that_is_missing_is_named(monkeypatch, package, url):
+    for module in ("http", "grpc_calls", "messages", "oip_http", "oip_grpc", "embeddings", "clip_as_service"):
+        monkeypatch.delitem(sys.modules, f"plushie_search.encoders.{module}", raising=False)
+        monkeypatch.delattr(encoders, module, raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        ImportError, match=rf"calling a service needs {package}.*pip install 'plushie_search\[service\]'"
+    ):
+        ps.open_encoder("plushie-mini", service=url)

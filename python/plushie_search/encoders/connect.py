@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .address import Address
 from .probe import TEXT, picture
+from .protocol import EncoderLike
 from .request import INSTALL
 from .service import TOWERS, Service
 
@@ -13,10 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .clip_as_service import ClipAsService
-    from .embeddings import Embeddings
-    from .oip_grpc import OipGrpc
-    from .oip_http import OipHttp
+    from .._core import _Transport as Transport
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Networks:
         words: The text that they are given first.
     """
 
-    image: OipHttp | OipGrpc | None
-    text: OipHttp | OipGrpc | None
+    image: Transport | None
+    text: Transport | None
     picture: NDArray[np.uint8]
     words: str
 
@@ -42,14 +42,14 @@ def networks(service: Service) -> Networks:
     Raises:
         ImportError: A library is missing; the message says which.
     """
-    made: dict[str, OipHttp | OipGrpc] = {}
+    made: dict[str, Transport] = {}
     for tower, address in service.addresses.items():
         same = next((one for one in made.values() if one.address == address), None)
         made[tower] = _of_networks(address.protocol)(address, service, tower) if same is None else same
     return Networks(made.get("image"), made.get("text"), picture(), TEXT)
 
 
-def _of_networks(protocol: str) -> type[OipHttp | OipGrpc]:
+def _of_networks(protocol: str) -> Callable[[Address, Service, str], Transport]:
     try:
         if protocol == "oip+grpc":
             from .oip_grpc import OipGrpc
@@ -62,7 +62,7 @@ def _of_networks(protocol: str) -> type[OipHttp | OipGrpc]:
         raise _missing(error) from None
 
 
-def whole(service: Service, *, name: str | None, cache: int) -> Embeddings | ClipAsService:
+def whole(service: Service, *, name: str | None, cache: int) -> EncoderLike:
     """A model that the server of a service runs as a whole.
 
     Raises:
@@ -79,7 +79,7 @@ def whole(service: Service, *, name: str | None, cache: int) -> Embeddings | Cli
     return _of_whole(address.protocol)(address, service, name=called, towers=towers, cache=cache)
 
 
-def _of_whole(protocol: str) -> type[Embeddings | ClipAsService]:
+def _of_whole(protocol: str) -> Callable[..., EncoderLike]:
     try:
         if protocol == "jina":
             from .clip_as_service import ClipAsService

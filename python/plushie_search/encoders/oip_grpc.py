@@ -12,10 +12,12 @@ from .address import Address
 from .grpc_calls import Grpc
 from .request import ServiceError, persist, quoted, unreadable
 from .service import Service
-from .tensors import DATATYPES, MAX_METADATA, SPARE, Declared, floats, little_endian, rounded, shaped
+from .tensors import DATATYPES, MAX_METADATA, SPARE, floats, little_endian, rounded, shaped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .._core import _Declared as Declared
 
 #: The field of a request with the numbers of its inputs.
 RAW_INPUT_CONTENTS = messages.OIP["ModelInferRequest"]["raw_input_contents"][0]

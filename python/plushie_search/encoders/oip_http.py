@@ -12,10 +12,12 @@ from .address import Address
 from .http import Http
 from .request import ServiceError, persist, quoted, unreadable
 from .service import Service
-from .tensors import DATATYPES, MAX_METADATA, SPARE, Declared, flat, floats, little_endian, shaped
+from .tensors import DATATYPES, MAX_METADATA, SPARE, flat, floats, little_endian, shaped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .._core import _Declared as Declared
 
 #: A header: how many bytes of the body are JSON, before the tensors in binary form.
 JSON_LENGTH = "Inference-Header-Content-Length"

@@ -22,9 +22,6 @@ SPARE = 8 << 20
 #: The most bytes that are read of what is no tensor.
 MAX_METADATA = 1 << 20
 
-#: An input or output as a server declares it: name, datatype, shape.
-Declared = tuple[str, str, list[int]]
-
 
 def little_endian(tensor: NDArray[Any]) -> memoryview:
     """The numbers of a tensor in C order as the protocol sends them."""
