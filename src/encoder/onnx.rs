@@ -100,8 +100,9 @@ impl Encoder {
     /// its [`facts`](Model::facts), or of its networks if they are here.
     ///
     /// # Errors
-    /// [`Error::Model`] when [`load_runtime`] was not called, a network is not what the manifest says, or a server cannot
-    /// be asked or runs another model, or the device cannot be used; [`Error::Argument`] when an option makes no sense.
+    /// [`Error::Model`] if [`load_runtime`](crate::encoder::load_runtime) was not called, a network is not what the manifest
+    /// says, a server cannot be asked or runs another model, or the device cannot be used; [`Error::Argument`] if an option
+    /// makes no sense.
     pub fn open(model: Model, options: &Options) -> Result<Self> {
         let workers = workers(options.threads)?;
         let setting = |device: &Device, precision| {
