@@ -148,7 +148,7 @@ class Encoder:
             it.
         precision: "fp32", "fp16" or "bf16", where the device has them; by default the precision of the model.
         max_batch: The most pictures, or texts of one length, that go through the model together, 1 to 1024; 32 on GPUs
-            unless told, elsewhere one, and four where that changes no bit. In batches that were asked for, a vector may
+            by default, elsewhere one, and four where that changes no bit. In batches that were asked for, a vector may
             differ by rounding (a cosine of 0.9999) from that of the picture alone; a model where it would by more is
             given them one by one.
         service: What calls the model's networks, if they do not all run here. Networks that run elsewhere need not be
@@ -219,7 +219,7 @@ class Encoder:
 
     @property
     def threads(self) -> int:
-        """How many threads compute."""
+        """The number of threads that compute."""
 
     @property
     def device(self) -> str:
@@ -593,7 +593,7 @@ class Index:
     def dim(self) -> int:
         """Numbers in each vector."""
     def __len__(self) -> int:
-        """How many references there are."""
+        """Returns the number of references."""
     def add(self, references: ArrayLike, vectors: ArrayLike, *, items: ArrayLike | None = None) -> None:
         """Adds references (integers) with their vectors (one row each); without `items`, each is its own item.
 
@@ -643,7 +643,7 @@ class Rankings:
         """Queries with one relevant item each, by its rank from 1; 0 where it was not found. Shape (n,)."""
 
     def __len__(self) -> int:
-        """How many queries there are."""
+        """Returns the number of queries."""
 
     @property
     def ranks(self) -> NDArray[np.int64]:

@@ -153,7 +153,7 @@ def _make_room(directory: Path) -> None:
 
 
 def _photos(directory: Path, toys: Sequence[Toy], threads: int | None) -> list[Path]:
-    """Another picture of each plush, as somebody at home would take it."""
+    """Another picture of each plush, as one takes it at home."""
     directory.mkdir()
     seeds = [toy["metadata"]["seed"] for toy in toys]
     paths = [directory / f"{toy['id']}.jpg" for toy in toys]
@@ -219,7 +219,7 @@ LANGUAGES = {"en": "English", "zh-Hans": "simplified Chinese", "zh-Hant": "tradi
 
 
 def _figures(engine: Engine, toys: Sequence[Toy], photos: Sequence[Path]) -> tuple[str, ...]:
-    """How often a right plush comes first: from a photo of each, and from every color and kind in each language."""
+    """Counts right plushes that come first: from a photo of each, and from each color and kind in each language."""
 
     def first(questions: Sequence[Question]) -> str:
         answers = zip(questions, _ask(engine, questions, 1), strict=True)

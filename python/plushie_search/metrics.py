@@ -45,7 +45,7 @@ class Interval(NamedTuple):
 
 
 class OpenSet(NamedTuple):
-    """How well the best score of a query says whether its item is there; see :func:`open_set`."""
+    """Figures of how well the best score of a query tells whether its item is there; see :func:`open_set`."""
 
     auroc: Interval
     false_accept_rate: Interval
@@ -120,7 +120,7 @@ def open_set(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> OpenSet:
-    """How well scores tell queries for known items from those for things that are not there.
+    """Measures how well scores tell queries for known items from those for things that are not there.
 
     ``auroc`` is the probability that a known query scores higher than an unknown one, ties counted half (Hanley and
     McNeil 1982). ``threshold`` is the highest score of a known query that turns away no more than
@@ -149,7 +149,7 @@ def open_set(
 
 
 def confusions(items: Sequence[str], wrong: Sequence[str | None], *, worst: int = 20) -> list[Confusion]:
-    """What is taken for what, the most frequent first.
+    """Counts confusions, the most frequent first.
 
     Args:
         items: The right item of each query.

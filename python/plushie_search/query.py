@@ -130,7 +130,7 @@ def _vectors(part: Any) -> list[tuple[tuple[str | None, Any], float]]:
 
 
 def _is_pair(part: Any) -> bool:
-    """Whether it is a thing with its weight."""
+    """Returns whether it is a thing with its weight."""
     return (
         isinstance(part, (list, tuple))
         and len(part) == 2

@@ -1,4 +1,4 @@
-"""What an engine answers with: hits, items and reports, as objects, tables, picture grids and data frames."""
+"""Answers of an engine: hits, items and reports, as objects, tables, picture grids and data frames."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Items(list[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What adding many pictures came to.
+    """The outcome of adding many pictures.
 
     Attributes:
         items: Items that are new.

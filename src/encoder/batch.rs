@@ -39,7 +39,7 @@ pub(super) fn flow<B: Send, R: Send>(
         return (0..count).map(|number| compute(0, make(number))).collect();
     }
     let results = Mutex::new((0..count).map(|_| None).collect::<Vec<Option<R>>>());
-    // Without room for a batch that waits, the one who makes them keeps it until somebody takes it.
+    // Without room for a batch that waits, their maker keeps it until it is taken.
     let (sender, receiver) = mpsc::sync_channel::<(usize, B)>(0);
     let receiver = Arc::new(Mutex::new(receiver));
     thread::scope(|scope| {
@@ -54,7 +54,7 @@ pub(super) fn flow<B: Send, R: Send>(
                 }
             });
         }
-        // Should all runners panic, nobody is left to receive, and sending fails rather than waits for ever.
+        // Should all runners panic, none is left to receive, and sending fails rather than waits for ever.
         drop(receiver);
         for number in 0..count {
             if sender.send((number, make(number))).is_err() {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_come_in_order_whoever_is_faster() {
+    fn results_come_in_order_whichever_is_faster() {
         for (count, runners) in [(0, 2), (1, 2), (2, 1), (7, 3), (40, 4), (3, 8), (5, 0)] {
             let compute = |_, number: usize| {
                 thread::sleep(Duration::from_micros((number * 7919 % 13) as u64 * 100));

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// What computes networks.
+/// The device that runs networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Device {
     /// The processor, by ONNX Runtime's own provider.
@@ -109,7 +109,7 @@ impl FromStr for Device {
     }
 }
 
-/// Numbers of GPUs, each once; the first GPU unless told.
+/// Numbers of GPUs, each once; the first GPU by default.
 fn numbers(which: Option<&str>) -> Option<Vec<u32>> {
     let Some(which) = which else { return Some(vec![0]) };
     let mut numbers = Vec::new();

@@ -31,14 +31,14 @@ const RUNNERS: usize = 2;
 /// above, a scale that a batch shares far below.
 const SAME: f32 = 0.9999;
 
-/// What turns pictures into vectors here.
+/// Encodes pictures on this machine.
 pub(super) struct ImageEncoder {
     /// Room for batches that is not in use; dropped before the session whose device it may be pinned for.
     rooms: Mutex<Vec<Room>>,
     preprocess: Preprocess,
     network: Network,
     setting: Setting,
-    /// For each place with memory of its own: more batches would need more of it, whoever asks.
+    /// For each place with memory of its own: more batches would need more of it, from any caller.
     turns: Vec<Semaphore>,
     /// Whether pictures go through the network together, once that is known.
     together: OnceLock<bool>,
@@ -51,7 +51,7 @@ struct Batch<'a> {
     loaded: Vec<Result<()>>,
 }
 
-/// What the manifest says about the network for pictures.
+/// The manifest's settings of the network for pictures.
 pub(super) fn image_plan(tower: &ImageTower) -> Plan<'_> {
     let (height, width) = tower.preprocess.shape();
     Plan {
@@ -241,7 +241,7 @@ impl ImageEncoder {
     }
 
     /// Runs once at each place that has memory of its own: what a provider needs, it may miss only then. TensorRT
-    /// compiles the network for the smallest and the largest batch now rather than when somebody waits.
+    /// compiles the network for the smallest and the largest batch now rather than while a caller waits.
     fn warm_up(&self) -> Result<()> {
         if !self.setting.is_apart() {
             return Ok(());
@@ -256,7 +256,7 @@ impl ImageEncoder {
         Ok(())
     }
 
-    /// What the network makes of some pixels, to compare it with another.
+    /// Returns the vectors of some pixels, to compare the network with another.
     pub(super) fn samples(&self) -> Result<Vectors> {
         let mut vectors = Vectors::new(self.network.dim());
         for tensor in noise(self.preprocess.tensor_len()).chunks_exact(self.preprocess.tensor_len()) {

@@ -83,7 +83,7 @@ impl Network {
         self.dim
     }
 
-    /// What runs it, to share with the other side.
+    /// The sessions that run it, to share with the other side.
     pub(super) fn opened(&self) -> Arc<Opened> {
         self.opened.clone()
     }
@@ -143,7 +143,7 @@ impl Network {
             .map_err(|_| blame(format!("gave NaN, infinity or only zeros for {}; it is of no use there", name())))
     }
 
-    /// What the network makes of `feed`: one vector after another, of any length.
+    /// Runs the network on `feed`; returns one vector after another, of any length.
     fn values(&self, place: usize, feed: Feed<'_>) -> Result<Vec<f32>, String> {
         let inputs = self
             .signature
@@ -181,7 +181,7 @@ fn ports(outlets: &[Outlet]) -> Vec<Port> {
     outlets.iter().map(port).collect()
 }
 
-/// What an input is fed.
+/// The values of an input.
 fn value<'a>(input: &Input, feed: Feed<'a>) -> ort::Result<SessionInputValue<'a>> {
     if let Some(shape) = &input.filler {
         return filler(input.element, shape);
@@ -222,7 +222,7 @@ fn value<'a>(input: &Input, feed: Feed<'a>) -> ort::Result<SessionInputValue<'a>
     })
 }
 
-/// Ones for tokens and zeros for pixels, for the side of a network that nobody asks for.
+/// Ones for tokens and zeros for pixels, for the side of a network that is not asked for.
 fn filler(element: TensorElementType, shape: &[usize]) -> ort::Result<SessionInputValue<'static>> {
     let (shape, count) = (shape.to_vec(), shape.iter().product());
     Ok(match element {

@@ -33,7 +33,7 @@ use crate::workers::workers;
 pub struct Options {
     /// The most threads that compute, however many call; all cores when `None`. Encoders of as many threads share them.
     pub threads: Option<usize>,
-    /// What computes the networks that run here.
+    /// The device of the networks that run here.
     pub device: Device,
     /// The numbers to compute in; `None` is what the networks are made of, on every device.
     pub precision: Option<Precision>,
@@ -56,7 +56,7 @@ pub struct Service {
     /// Calls the network for texts, if it does not run here. If both are one transport, its network may lack one of
     /// them: that one runs here, if it is here.
     pub text: Option<Arc<dyn Transport>>,
-    /// What the servers are asked, to see whether they run the model.
+    /// The probe by which servers show whether they run the model.
     pub question: Question,
 }
 
@@ -96,7 +96,7 @@ pub struct Encoder {
 impl Encoder {
     /// Opens the networks of `model`, to run them as `options` say.
     ///
-    /// What runs on a server is asked for the vectors of a fixed picture and text, which must be those of the model: of
+    /// A server is asked for the vectors of a fixed picture and text, which must be those of the model: of
     /// its [`facts`](Model::facts), or of its networks if they are here.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl Encoder {
             let (device, precision) = attempts.next().expect("the last attempt ends the loop");
             match near(&device, precision) {
                 Ok(opened) => break (device, opened),
-                // What is wrong with the model is wrong with it on the processor, too.
+                // A fault of the model is one on the processor, too.
                 Err(error) if attempts.len() == 0 => return Err(error),
                 Err(error) => fallback = Some(error.to_string()),
             }
@@ -211,7 +211,7 @@ impl Encoder {
         ))
     }
 
-    /// What computes the networks that run here; never [`Device::Auto`].
+    /// Returns the device of the networks that run here; never [`Device::Auto`].
     pub fn device(&self) -> &Device {
         &self.device
     }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// How the networks of an encoder are run: what its options come to on this machine.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
-    /// What the work is shared between; never empty.
+    /// The devices that share the work; never empty.
     pub(super) places: Vec<Place>,
     pub(super) precision: Option<Precision>,
     pub(super) threads: usize,
@@ -25,7 +25,7 @@ pub(super) struct Setting {
     pub(super) max_batch: Option<usize>,
 }
 
-/// Rows that go through a GPU together unless told.
+/// Rows that go through a GPU together by default.
 const BATCH: usize = 32;
 
 /// The most rows that can be asked for.
@@ -34,7 +34,7 @@ const MOST: usize = 1024;
 type IsAvailable = fn() -> ort::Result<bool>;
 
 impl Setting {
-    /// What `places` need, of an encoder that computes on so many threads.
+    /// Returns the session options for `places`, of an encoder that computes on so many threads.
     ///
     /// # Errors
     /// [`Error::Argument`] when `max_batch` is no number of rows; otherwise as [`check`](Self::check).
@@ -122,7 +122,7 @@ impl Setting {
                 let all: Vec<_> = compiled.into_iter().chain([cuda(*number).build().error_on_failure()]).collect();
                 builder.with_execution_providers(all)?
             }
-            // What it does not take would be computed by the other provider without a word.
+            // Nodes that it does not take would be computed by the other provider without a word.
             Place::OpenVino(name) => builder
                 .with_execution_providers([self.openvino(name).build().error_on_failure()])?
                 .with_disable_cpu_fallback()?,
@@ -200,10 +200,10 @@ impl Place {
         }
     }
 
-    /// What to do about a network that could not be opened here: `error`, and what the runtime logged before that.
+    /// Returns the cure for a network that could not be opened here: `error`, and what the runtime logged before that.
     pub(super) fn advice(&self, error: &str, logged: &str) -> String {
         let all = format!("{error} {logged}");
-        // What files of a newer format are refused with: "Unsupported model IR version: 999, max ...", "ONNX Runtime
+        // Files of a newer format are refused with: "Unsupported model IR version: 999, max ...", "ONNX Runtime
         // only *guarantees* support for models stamped with official released onnx opset versions".
         if ["IR version", "opset"].iter().any(|word| error.contains(word)) {
             return "; it may be too old: pip install --upgrade onnxruntime".into();

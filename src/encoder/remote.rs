@@ -141,7 +141,7 @@ impl Remote {
 
     fn run(&self, feed: Feed<'_>, name: impl Fn() -> String) -> Result<Vectors, BatchError> {
         let inputs: Vec<Tensor<'_>> = self.signature.inputs.iter().map(|input| tensor(input, feed)).collect();
-        // What the server itself declares is no limit.
+        // The server's own declaration is no limit.
         let tokens = match feed {
             _ if !self.pooled => 1,
             Feed::Pixels(_, (height, width)) => 64 + height.div_ceil(PATCH) * width.div_ceil(PATCH),
@@ -353,7 +353,7 @@ fn is_of(port: &Port, takes: &Takes) -> bool {
     }
 }
 
-/// What an input is fed.
+/// The values of an input.
 fn tensor<'a>(input: &'a Input, feed: Feed<'a>) -> Tensor<'a> {
     let name = input.name.as_str();
     if let Some([_, row @ ..]) = input.filler.as_deref() {

@@ -79,7 +79,7 @@ pub(super) fn library() -> String {
     runtime.as_ref().map_or_else(|| "no library".into(), |(path, _)| path.display().to_string())
 }
 
-/// What the runtime has logged on this thread since this was asked last.
+/// Returns the messages that the runtime has logged on this thread since the last call.
 pub(super) fn logged() -> String {
     LOGGED.take()
 }

@@ -31,12 +31,12 @@ impl Shared {
         Self { session, place, turn: Mutex::default() }
     }
 
-    /// What goes in.
+    /// The inputs.
     pub(super) fn inputs(&self) -> &[Outlet] {
         self.session.inputs()
     }
 
-    /// What comes out.
+    /// The outputs.
     pub(super) fn outputs(&self) -> &[Outlet] {
         self.session.outputs()
     }
@@ -78,9 +78,9 @@ impl Shared {
                 &mut made,
             )
         };
-        // SAFETY: a status that this API has just returned, and that nobody else has.
+        // SAFETY: a status that this API has just returned, and that nothing else has.
         unsafe { ort::Error::result_from_status(status) }?;
-        // SAFETY: a value that this call has made and nobody else owns.
+        // SAFETY: a value that this call has made and nothing else owns.
         unsafe { self.own(made) }
     }
 
@@ -93,7 +93,7 @@ impl Shared {
             // and waits for itself in doing so.
             // SAFETY: the binding lives until the end of this function, and the value longer.
             let status = unsafe { (ort::api().BindInput)(binding.ptr().cast_mut(), name.as_ptr(), value.ptr()) };
-            // SAFETY: a status that this API has just returned, and that nobody else has.
+            // SAFETY: a status that this API has just returned, and that nothing else has.
             unsafe { ort::Error::result_from_status(status) }?;
         }
         let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
@@ -101,11 +101,11 @@ impl Shared {
         binding.synchronize_inputs()?;
         {
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            // SAFETY: session and binding live until the call returns, the binding is the session's, and nobody else
+            // SAFETY: session and binding live until the call returns, the binding is the session's, and nothing else
             // runs it now. No pointer to run options means the default ones.
             let status =
                 unsafe { (ort::api().RunWithBinding)(self.session.ptr().cast_mut(), ptr::null(), binding.ptr()) };
-            // SAFETY: a status that this API has just returned, and that nobody else has.
+            // SAFETY: a status that this API has just returned, and that nothing else has.
             unsafe { ort::Error::result_from_status(status) }?;
         }
         binding.synchronize_outputs()?;
@@ -120,7 +120,7 @@ impl Shared {
         let status = unsafe {
             (ort::api().GetBoundOutputValues)(binding.ptr(), allocator.ptr().cast_mut(), &mut values, &mut count)
         };
-        // SAFETY: a status that this API has just returned, and that nobody else has.
+        // SAFETY: a status that this API has just returned, and that nothing else has.
         unsafe { ort::Error::result_from_status(status) }?;
         if values.is_null() || count == 0 {
             return Err(ort::Error::new("the output is missing"));
@@ -137,7 +137,7 @@ impl Shared {
     /// Takes a value over.
     ///
     /// # Safety
-    /// It must be null, or a value that the session made and nobody else owns.
+    /// It must be null, or a value that the session made and nothing else owns.
     unsafe fn own(&self, value: *mut ort::sys::OrtValue) -> ort::Result<DynValue> {
         let value = NonNull::new(value).ok_or_else(|| ort::Error::new("the output is missing"))?;
         // SAFETY: as this function's.
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::encoder::runtime;
 
-    /// What a GPU is given by binding, the processor can be given, too: there it must change nothing.
+    /// The binding of a GPU works on the processor, too, where it must change nothing.
     #[test]
     fn bound_inputs_and_outputs_give_the_same_bits() {
         let Some(library) = env::var_os("PLUSHIE_ONNXRUNTIME") else {

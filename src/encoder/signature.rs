@@ -1,11 +1,11 @@
-//! What one side of a network takes and gives, told from its declared inputs and outputs.
+//! Reads the inputs and outputs of one side of a network from their declarations.
 
 use ort::value::TensorElementType;
 
 use crate::model::Pool;
 use crate::tokenize::Tokens;
 
-/// What goes into a network: pictures or texts.
+/// The subjects of a network: pictures or texts.
 ///
 /// A network may round differently, or choose other scales when it is quantized, for another number of rows, and then
 /// a vector would depend on what it happened to be encoded with. The caller makes sure that it does not.
@@ -35,10 +35,10 @@ pub(super) struct Port {
     pub(super) shape: Vec<i64>,
 }
 
-/// The most numbers that go in for the side that nobody asks for: more than pictures of 4096 x 4096 have.
+/// The most numbers that go in for the side that is not asked for: more than pictures of 4096 x 4096 have.
 const MOST_FILLED: usize = 1 << 26;
 
-/// What goes in for one side of a network, and which output it reads.
+/// The inputs of one side of a network, and the output that is read.
 pub(super) struct Signature {
     dim: usize,
     matryoshka: bool,
@@ -47,7 +47,7 @@ pub(super) struct Signature {
     pub(super) output: String,
 }
 
-/// What is known of an input.
+/// The declaration of an input.
 pub(super) struct Input {
     pub(super) name: String,
     pub(super) role: Role,
@@ -58,7 +58,7 @@ pub(super) struct Input {
     pub(super) filler: Option<Vec<usize>>,
 }
 
-/// What an input wants.
+/// The kind of values that an input takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Role {
     Pixels,
@@ -68,7 +68,7 @@ pub(super) enum Role {
     Positions,
 }
 
-/// What the manifest says about a network.
+/// The manifest's settings of a network.
 pub(super) struct Plan<'a> {
     pub(super) output: Option<&'a str>,
     pub(super) pool: Option<Pool>,

@@ -22,7 +22,7 @@ use crate::vectors::Vectors;
 /// The least cosine between the vector that a text gets in a batch and the one that it gets alone.
 const SAME: f32 = 0.9999;
 
-/// What turns texts into vectors here.
+/// Encodes texts on this machine.
 pub(super) struct TextEncoder {
     tokenizer: Tokenizer,
     network: Network,
@@ -31,7 +31,7 @@ pub(super) struct TextEncoder {
     together: OnceLock<bool>,
 }
 
-/// What the manifest says about the network for texts.
+/// The manifest's settings of the network for texts.
 pub(super) fn text_plan<'a>(model: &Model, tower: &'a TextTower) -> Plan<'a> {
     Plan {
         output: tower.output.as_deref(),
@@ -113,7 +113,7 @@ impl TextEncoder {
         Ok(mixed.rows().zip(&alone).all(|(one, other)| cosine(one, other.as_slice()) >= SAME))
     }
 
-    /// What the network makes of some texts, to compare it with another.
+    /// Returns the vectors of some texts, to compare the network with another.
     pub(super) fn samples(&self) -> Result<Vectors> {
         let mut vectors = Vectors::new(self.network.dim());
         for text in ["a", "a photo of two small brown bears", "12 34", "?"] {

@@ -1,4 +1,4 @@
-//! What an encoder asks of a tower, wherever its network runs.
+//! The interface of a tower, wherever its network runs.
 
 use rayon::ThreadPool;
 
@@ -7,15 +7,15 @@ use crate::error::Result;
 use crate::preprocess::{Preprocess, SharedDecode};
 use crate::vectors::Vectors;
 
-/// What turns pictures into vectors.
+/// Encodes pictures.
 pub(super) trait Pictures: Send + Sync {
     /// The vector of each picture, or why it has none; none for those that are left when `cancel` is set.
     ///
     /// # Errors
-    /// What would keep any picture from getting one.
+    /// Those that keep every picture from getting one.
     fn rows(&self, pictures: &[SharedDecode], workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Result<Vectors>>>;
 
-    /// What it makes of them first, unless they go to a server as they are.
+    /// Returns its preprocessing; `None` if pictures go to a server as they are.
     fn preprocess(&self) -> Option<&Preprocess>;
 
     /// The number of pictures in one call that keeps all devices busy.
@@ -25,7 +25,7 @@ pub(super) trait Pictures: Send + Sync {
     fn reads(&self) -> (&str, &str);
 }
 
-/// What turns texts into vectors.
+/// Encodes texts.
 pub(super) trait Texts: Send + Sync {
     /// The vector of each text.
     ///

@@ -119,7 +119,7 @@ def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: 
 
 
 def _is_writable(catalog: str) -> bool:
-    """Whether a catalog may be written: on read-only media it can still be searched and shown."""
+    """Returns whether a catalog may be written: on read-only media it can still be searched and shown."""
     file = os.path.join(catalog, "catalog.sqlite")
     return not os.path.isfile(file) or (os.access(catalog, os.W_OK) and os.access(file, os.W_OK))
 

@@ -162,7 +162,7 @@ def _tower(address: str) -> tuple[str | None, str]:
 
 
 def _is_address(text: str) -> bool:
-    """Whether it is an address, or one for a tower."""
+    """Returns whether it is an address, or one for a tower."""
     return SCHEME.match(_tower(text)[1]) is not None
 
 

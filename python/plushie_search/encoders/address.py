@@ -108,12 +108,12 @@ class Address:
 
     @property
     def is_whole(self) -> bool:
-        """Whether texts and pictures go in themselves, and not the tensors that are made of them here."""
+        """Returns whether texts and pictures go in themselves, and not the tensors that are made of them here."""
         return self.protocol in ("embeddings", "post", "jina")
 
     @property
     def is_local(self) -> bool:
-        """Whether the server is this machine."""
+        """Returns whether the server is this machine."""
         return self.host in ("localhost", "[::1]") or _is_loopback(self.host)
 
     def url(self, path: str = "") -> str:

@@ -37,7 +37,7 @@ class Networks:
 
 
 def networks(service: Service) -> Networks:
-    """What calls the networks of a service.
+    """Returns the transport that calls the networks of a service.
 
     Raises:
         ImportError: A library is missing; the message says which.

@@ -64,5 +64,5 @@ def named(models: Models) -> list[tuple[str | None, Model]]:
 
 
 def name_of(model: Model) -> str:
-    """How a model is called before it is opened: by the name or path that was given, or its own."""
+    """Returns the name of a model before it is opened: by the name or path that was given, or its own."""
     return os.fspath(model) if isinstance(model, (str, os.PathLike)) else model.name

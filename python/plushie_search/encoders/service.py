@@ -108,12 +108,12 @@ class Service:
 
     @property
     def is_everything(self) -> bool:
-        """Whether no network of the model need be here."""
+        """Returns whether no network of the model need be here."""
         return len(self.addresses) == len(TOWERS)
 
     @property
     def is_whole(self) -> bool:
-        """Whether the server takes pictures and texts themselves."""
+        """Returns whether the server takes pictures and texts themselves."""
         return any(address.is_whole for address in self.addresses.values())
 
 

@@ -1,4 +1,4 @@
-"""What evaluating a catalog came to: figures with intervals, what became of each query, and what is taken for what."""
+"""The result of an evaluation: figures with intervals, the outcome of each query, and confusions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRINTED = 10
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one query for items of the catalog.
+    """The outcome of one query for items of the catalog.
 
     Attributes:
         query: The picture's path or number, the text, or the name of the reference that was left out.
@@ -49,7 +49,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """What was found for a query whose item is not in the catalog: the best item, its cosine, and its reference."""
+    """The answer to a query whose item is not in the catalog: the best item, its cosine, and its reference."""
 
     query: str
     item: str | None
@@ -59,7 +59,7 @@ class Stranger:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Evaluation:
-    """How well a catalog answers queries whose items are known.
+    """Figures of a catalog for queries whose items are known.
 
     Prints as a table, shows its worst failures as pictures in a notebook, and converts with :meth:`to_dict`,
     :meth:`to_pandas`, :meth:`to_markdown` and :meth:`to_html`.
@@ -101,7 +101,7 @@ class Evaluation:
 
     @property
     def queries(self) -> int:
-        """How many queries there were for items of the catalog."""
+        """The number of queries for items of the catalog."""
         return len(self.outcomes)
 
     def failures(self) -> list[int]:

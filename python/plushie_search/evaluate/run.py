@@ -39,7 +39,7 @@ _Found: TypeAlias = tuple[str, float, str]
 NOTHING = (None, None, None)
 
 Missing: TypeAlias = Literal["error", "skip"]
-"""What becomes of queries for items that are not in the catalog."""
+"""Treatment of queries for items that are not in the catalog."""
 MISSING: tuple[Missing, ...] = ("error", "skip")
 _Kind: TypeAlias = Literal["picture", "text", "reference"]
 
@@ -53,7 +53,7 @@ class _Question:
 
 @dataclass
 class _Judge:
-    """What all batches came to."""
+    """The outcomes of all batches."""
 
     k: int
     depth: int

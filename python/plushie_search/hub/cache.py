@@ -26,13 +26,13 @@ def folder() -> Path:
 
 
 def offline() -> bool:
-    """Whether ``HF_HUB_OFFLINE`` (or ``TRANSFORMERS_OFFLINE``) forbids every call of the hub."""
+    """Returns whether ``HF_HUB_OFFLINE`` (or ``TRANSFORMERS_OFFLINE``) forbids every call of the hub."""
     word = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
     return word.upper() in ON
 
 
 def repository_folder(repository: str) -> Path:
-    """What the cache holds of a repository."""
+    """Returns the files of a repository in the cache."""
     return folder() / "--".join(["models", *repository.split("/")])
 
 
@@ -56,7 +56,7 @@ def sha256(path: Path) -> str:
 
 
 def same_bytes(path: Path, name: str) -> bool:
-    """Whether a file has the bytes to which the hub gives this name."""
+    """Returns whether a file has the bytes to which the hub gives this name."""
     if len(name) == 64:
         return sha256(path) == name
     return _digest(path, "sha1", b"blob %d\0" % path.stat().st_size) == name

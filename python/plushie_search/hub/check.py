@@ -1,4 +1,4 @@
-"""Whether a model works here, or on its server: what it makes of fixed pictures and texts, and how fast."""
+"""Checks whether a model works, here or on its server: its vectors of fixed pictures and texts, and its speed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ PROVIDERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What a check of a model found.
+    """The result of a check of a model.
 
     Attributes:
         model: Its name.
@@ -212,7 +212,7 @@ def check(
 
 
 def _is_here(model: str | os.PathLike[str], entry: Entry | None, *, named: bool) -> bool:
-    """Whether the model is on this disk, so that nothing has to be downloaded to compare with it.
+    """Returns whether the model is on this disk, so that nothing has to be downloaded to compare with it.
 
     A directory is one if the model was ``named`` by the caller.
     """
@@ -222,7 +222,7 @@ def _is_here(model: str | os.PathLike[str], entry: Entry | None, *, named: bool)
 
 
 def _has_towers(encoder: _core.Encoder) -> bool:
-    """Whether anything is known of how it prepares pictures and texts."""
+    """Returns whether anything is known of how it prepares pictures and texts."""
     manifest = json.loads(encoder.manifest)
     return any(manifest.get(tower) for tower in TOWERS)
 

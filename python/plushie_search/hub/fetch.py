@@ -136,12 +136,12 @@ def _wrong(entry: Entry, file: File, wanted: str, got: str) -> ModelError:
 
 
 def _is_of_storage(error: Exception) -> bool:
-    """Whether it is this disk that failed, not the network."""
+    """Returns whether it is this disk that failed, not the network."""
     return isinstance(error, OSError) and (error.errno in STORAGE or error.filename is not None)
 
 
 def _reason(hub: Any, endpoint: str, entry: Entry, error: Exception) -> str:
-    """What went wrong with a transfer, and what to do."""
+    """Returns the failure of a transfer in words, and its cure."""
     errors = hub.errors
     page = f"{endpoint}/{entry.repository}"
     if isinstance(error, errors.GatedRepoError):

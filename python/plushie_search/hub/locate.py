@@ -59,7 +59,7 @@ def locate(entry: Entry, *, accept_license: bool = False, thorough: bool = False
 
 
 def is_here(entry: Entry) -> bool:
-    """Whether all files of a model are in the hub's cache; nothing is read or downloaded."""
+    """Returns whether all files of a model are in the hub's cache; nothing is read or downloaded."""
     try:
         return entry.repository is not None and _present(entry, pins.read(entry.name))[0] is not None
     except OSError:  # a cache that this user may not look into has nothing for it
@@ -94,7 +94,7 @@ def _verify(entry: Entry, directory: Path, known: pins.Pins, *, thorough: bool) 
         ):
             continue
         got = cache.sha256(path)
-        # Where nobody has pinned a digest, the hub's own is the name of the file that the snapshot links to.
+        # If no digest is pinned, the hub's own is the name of the file that the snapshot links to.
         named = cache.DIGEST.fullmatch(blob.name) is not None
         if got != wanted if wanted is not None else named and not cache.same_bytes(path, blob.name):
             raise ModelError(

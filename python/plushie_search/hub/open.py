@@ -44,9 +44,9 @@ def open_encoder(
             which share a batch; ``"tensorrt"``, the same through TensorRT; ``"openvino"`` or ``"openvino:GPU"``; or
             ``"auto"``, the first NVIDIA GPU, or with a warning that says why, the processor.
         precision: ``"fp32"``, ``"fp16"`` or ``"bf16"``: the numbers to compute in, where the device has them. What the
-            model is made of unless told.
+            model is made of by default.
         max_batch: The most pictures, or texts of one length, that go through the model together, 1 to 1024. 32 on GPUs
-            unless told; elsewhere one, and four where that changes no bit of a vector.
+            by default; elsewhere one, and four where that changes no bit of a vector.
         accept_license: Whether you consent to the model's license, where that asks for it.
         service: The server that runs the model's networks, if they do not run here: its address, the address of each
             tower (``{"image": ..., "text": ...}``), or a :class:`plushie_search.Service`. If it runs the whole model

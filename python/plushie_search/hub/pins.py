@@ -1,4 +1,4 @@
-"""What the first download of a model pins: revision, digests, and the consent to its license."""
+"""Pins of the first download of a model: revision, digests, and the consent to its license."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class File:
 
     @property
     def is_network(self) -> bool:
-        """Whether it is a network or the weights of one; the rest are settings and tokenizers."""
+        """Returns whether it is a network or the weights of one; the rest are settings and tokenizers."""
         return self.path.endswith((".onnx", "_data", ".data", ".bin"))
 
 
@@ -59,7 +59,7 @@ class Entry:
         revision: The commit that is pinned, None if the first download pins it.
         files: The files that are downloaded.
         about_bytes: About how many bytes they have, where that is not known of each.
-        export: What ``plushie-search models export`` takes to make it, if nobody publishes it as ONNX.
+        export: What ``plushie-search models export`` takes to make it, if it is not published as ONNX.
         manifest: The towers, as in ``model.json``, with paths relative to the repository.
         aliases: Other names of it, as its makers' own library knows it.
         probe: Vectors of the original for :mod:`plushie_search.hub.check`, if they are known.
@@ -84,7 +84,7 @@ class Entry:
 
     @property
     def pinned(self) -> bool:
-        """Whether the registry says the SHA-256 of every file; otherwise the first download pins the rest."""
+        """Returns whether the registry has the SHA-256 of every file; otherwise the first download pins the rest."""
         return self.revision is not None and all(file.sha256 is not None for file in self.files)
 
     @cached_property
@@ -96,7 +96,7 @@ class Entry:
 
     @property
     def facts(self) -> str:
-        """What is known of the networks without having them, as the text of a ``probe.json``."""
+        """Returns the facts of networks that are not here, as the text of a ``probe.json``."""
         digests = {file.path: file.sha256 for file in self.files if file.sha256 is not None}
         return json.dumps({**(self.probe or {}), "sha256": digests})
 

@@ -1,4 +1,4 @@
-"""What can be said of a plush, and of which plushes it is true.
+"""Facts about plushes, and of which plushes each is true.
 
 Everything that a text can say is a *fact* ("species is bear", "wears a scarf", "wears a red scarf", "wears no hat"). A
 plush has a row of facts, a text names a few, and a text is true of a plush that has all of them.
@@ -20,7 +20,7 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh-Hans", "zh-Hant")
 WORDS = _core.plush_words()
 """The renderer's own word for each value in each language."""
 HATS = ("hat", "beanie")
-"""What people call a hat: "any_hat" is true of both."""
+"""Names of a hat: "any_hat" is true of both."""
 KINDS = (*WORDS["kind"], "any_hat")
 
 

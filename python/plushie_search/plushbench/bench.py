@@ -39,7 +39,7 @@ Progress = Callable[[int, int, str], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """What is measured; two runs with the same give the same figures.
+    """The settings of a run; two runs with the same give the same figures.
 
     Attributes:
         items: Plushes in the catalog.
@@ -233,7 +233,7 @@ def _picture_figures(
 
 
 def _open_set(known: Vectors, unknown: Vectors) -> Iterator[Figure]:
-    """How well the best score tells everyday pictures of the catalog's plushes from those of others."""
+    """Measures how well the best score tells everyday pictures of the catalog's plushes from those of others."""
     for number, (inside, outside) in enumerate(zip(known, unknown, strict=True)):
         told = metrics.open_set(inside, outside, false_reject_rate=FALSE_REJECTS)
         count = len(inside) + len(outside)
@@ -290,7 +290,7 @@ def _claim(work: Path, configuration: Configuration) -> None:
 
 
 def _identity(encoder: _core.Encoder) -> str:
-    """What tells apart models, and what computes them: of both, figures differ."""
+    """Returns the identity of a model and of its device, with both of which figures differ."""
     computes = sorted(encoder.outputs.items()), encoder.device, encoder.precision, encoder.max_batch
     return hashlib.sha256(json.dumps([encoder.fingerprint, *computes]).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""What a shaking hand, a small picture and a chat programme leave of a photo."""
+"""Degrades photos as a shaking hand, a small picture and a chat program do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark asks of a model."""
+"""The interface of a model to a benchmark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Vectors = NDArray[np.float32]
 
 
 class Encoder(Protocol):
-    """What turns pictures and texts into unit vectors, as `_core.Encoder` does."""
+    """Encodes pictures and texts into unit vectors, as `_core.Encoder` does."""
 
     def encode_images(self, images: list[Any], /) -> Vectors:
         """One row per picture."""
@@ -23,7 +23,7 @@ class Encoder(Protocol):
 
 
 def reads_texts(encoder: Encoder) -> bool:
-    """Whether the model has a text tower."""
+    """Returns whether the model has a text tower."""
     try:
         encoder.encode_texts(["a plush"])
     except _core.ModelError:

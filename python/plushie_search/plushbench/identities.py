@@ -1,4 +1,4 @@
-"""Who is who: the plushes of a benchmark, and the circumstances in which each is seen.
+"""Identities: the plushes of a benchmark, and the circumstances in which each is seen.
 
 Benchmark `seed` has the plushes from `FIRST + seed * SPAN` on, and those that are not in its catalog from `UNKNOWN`
 further on; no two benchmarks share a plush, and all are below the seeds of training. Each plush is seen in its own
@@ -93,7 +93,7 @@ class Identities:
         return FIRST + self.seed * SPAN + item
 
     def attributes(self, count: int) -> list[dict[str, Any]]:
-        """What can be said of the first items."""
+        """Returns the facts of the first items."""
         return [_core.Plush(self.plush(item)).attributes for item in range(count)]
 
     def references(self, items: Iterable[int], number: int) -> Iterator[list[Any]]:

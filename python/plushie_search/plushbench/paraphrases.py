@@ -1,4 +1,4 @@
-"""What people type who do not know our words: other words for every attribute, in sentences.
+"""Paraphrases: other words for every attribute, in sentences.
 
 The words and the sentences were written for this benchmark alone, without a look at those of training, and no model of
 this package is trained on the sentences. None of the renderer's own words for an attribute (`plush_words`) occurs among
@@ -220,7 +220,7 @@ COLOURLESS = ("plain", "patches", "stripes", "spots")
 
 
 def sayable(facts: Sequence[Fact]) -> bool:
-    """Whether there are words here for these facts."""
+    """Returns whether there are words here for these facts."""
     names = {fact[0]: fact[1] for fact in facts}
     if "second_color" in names and "pattern" not in names:
         return False

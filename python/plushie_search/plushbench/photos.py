@@ -1,4 +1,4 @@
-"""Real photographs, where somebody has them: groceries seen by a phone, and emoji by their keywords."""
+"""Real photographs, if they are there: groceries seen by a phone, and emoji by their keywords."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .encoding import Encoder, Vectors, reads_texts
 from .report import Figure, Question, measured
 
 REPEATS = 10
-"""How often the shots of each product are drawn."""
+"""Times that the shots of each product are drawn."""
 SHOTS = (1, 3, 5)
 LEAST = 5
 """A keyword is asked if so many emoji have it."""

@@ -55,7 +55,7 @@ class Ranks:
         self.passed += len(gallery)
 
     def distract(self, gallery: Vectors, rows: NDArray[np.int64]) -> None:
-        """Counts items that are nobody's own, for the queries of these rows alone."""
+        """Counts items that are no query's own, for the queries of these rows alone."""
         self._count(gallery, rows, NOBODYS)
 
     def _count(self, gallery: Vectors, rows: NDArray[np.int64], first: int) -> None:
@@ -73,7 +73,7 @@ class Ranks:
                 self.best[number, part] = np.maximum(self.best[number, part], best.max(1))
 
     def save(self, path: Path) -> None:
-        """Writes the counts; whoever reads the file sees those of before or those of now."""
+        """Writes the counts; a reader of the file sees the old ones or the new ones."""
         save(path, ahead=self.ahead, best=self.best, passed=np.array(self.passed))
 
     def load(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a benchmark came to: a figure for each question, for one model or several side by side."""
+"""The report of a benchmark: a figure for each question, for one model or several side by side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..show.table import table
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked: the figures of two models for equal questions can be compared.
+    """The questions of a run: the figures of two models for equal questions can be compared.
 
     Attributes:
         name: The kind of query, as `everyday`.

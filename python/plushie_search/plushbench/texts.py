@@ -22,7 +22,7 @@ TEXT_KINDS: tuple[Kind, ...] = ("one", "several", "negated", "paraphrased")
 LEAST = 5
 """A text is asked only if it is true of so many plushes."""
 ATTEMPTS = 200
-"""How many texts are thought of for each that is asked for, before one gives up."""
+"""Texts that are drawn for each that is asked for, at most."""
 #: Facts that are said together, and how readily they catch the eye.
 _Unit = tuple[float, tuple[Fact, ...]]
 
@@ -74,7 +74,7 @@ def texts(
 
 
 def _units(attributes: Mapping[str, Any]) -> list[_Unit]:
-    """What can be said of a plush, a hat being called any hat: who says "a hat" does not mean one kind of it."""
+    """Returns the facts of a plush, a hat being called any hat: "a hat" does not mean one kind of it."""
     units: list[_Unit] = [(3.0, (("species", attributes["species"]),)), (2.5, (("color", attributes["color"]),))]
     for worn in attributes["accessories"]:
         kind = "any_hat" if worn["kind"] == "hat" else worn["kind"]

@@ -1,4 +1,4 @@
-"""How far a long work has come, with rate and time left, on one line of a terminal or a notebook."""
+"""Shows the progress of long work, with rate and time left, on one line of a terminal or a notebook."""
 
 from __future__ import annotations
 

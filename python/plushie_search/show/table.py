@@ -20,7 +20,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, widest: int = W
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """Returns the number of columns that a text takes in a terminal."""
     return sum(_width(character) for character in text)
 
 

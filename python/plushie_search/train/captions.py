@@ -59,7 +59,7 @@ class _Said:
 
 
 def _thing(kind: str, language: words.Written, book: words.Book, chance: random.Random) -> str:
-    """What a worn thing is called; a plain "hat" is not the name of one kind of hat."""
+    """Returns the word for a worn thing; a plain "hat" is not the name of one kind of hat."""
     if kind == "any_hat":
         return "hat" if language == "en" else "帽子"
     while True:
@@ -144,7 +144,7 @@ def _list(things: list[str]) -> str:
 
 
 def _without(thing: str, chance: random.Random) -> str:
-    """How English says that a thing is not worn."""
+    """Returns the English phrase for a thing that is not worn."""
     if chance.random() < 0.4:
         return f"no {thing}"
     put = chance.choice(["without", "without", "not wearing", "but not"])

@@ -35,7 +35,7 @@ _CHINESE_FORMS = ("{}", "{}", "{}", "一张{}的照片", "这是{}", "一个{}")
 
 @dataclass(frozen=True)
 class Language:
-    """What is known of words.
+    """Knowledge of words.
 
     `book` has the words of captions, `translations` English and Chinese words for one thing each. `names` (with
     synonyms) and `sentences` (words and phrases) have the unit vectors that a large text model gives them; either may
@@ -50,7 +50,7 @@ class Language:
 
 @dataclass(frozen=True)
 class Lessons:
-    """What texts are compared with, and how it is spoken of; photos may be missing."""
+    """Galleries that texts are compared with, and their captions; photos may be missing."""
 
     plushes: Plushes
     photos: Photos | None
@@ -109,7 +109,7 @@ class _Reader:
             self.weights = weights / weights.sum()
 
     def losses(self, chance: np.random.Generator, dice: random.Random, step: int) -> list[Tensor]:
-        """What one step teaches: plushes, photos, and by turns one of the things that only words can teach."""
+        """Returns the losses of one step: plushes, photos, and by turns one of the things that only words can teach."""
         language = self.about.language
         losses = [self.plushes(chance, dice)]
         if self.said:
@@ -133,7 +133,7 @@ class _Reader:
         return _find(self.read(told), gallery, torch.from_numpy(holds))
 
     def photos(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
-        """What is said of photos finds them."""
+        """Returns the loss of captions that should find their photos."""
         picked = chance.choice(len(self.said), min(TEXTS, len(self.said)), replace=False, p=self.weights)
         rows = [int(chance.choice(self.shown[one])) for one in picked]
         rows += chance.integers(len(self.photo_vectors), size=GALLERY // 2).tolist()
@@ -207,7 +207,7 @@ def _split(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _find(texts: Tensor, gallery: Tensor, holds: Tensor) -> Tensor:
-    """How far down the list that each text makes of a gallery is what it is true of."""
+    """Measures how far down the list that each text makes of a gallery is what it is true of."""
     chances = (functional.normalize(texts) @ gallery.T / TEMPERATURE).log_softmax(1)
     truths = holds.float()
     some = truths.sum(1) > 0

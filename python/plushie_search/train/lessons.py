@@ -1,4 +1,4 @@
-"""What one batch teaches: the losses, for real photos and for rendered plushes."""
+"""The losses of one batch, for real photos and for rendered plushes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PhotoLesson(nn.Module):
 
 
 def geometry(vectors: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tensor:
-    """How far the cosines within the batch are from the teacher's, each row taken as a distribution."""
+    """Measures how far the cosines within the batch are from the teacher's, each row taken as a distribution."""
     unit = functional.normalize(vectors)
     itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
     ours = (unit @ unit.T / temperature).masked_fill(itself, -1e4).log_softmax(1)
@@ -60,7 +60,7 @@ class PlushLesson(nn.Module):
         return loss + 1.5 * self._read(self.facts(seen), facts[clear])
 
     def _read(self, guess: Tensor, truth: Tensor) -> Tensor:
-        """How badly facts are read off the vectors: what it is, what it wears, and in what colors."""
+        """Measures how badly facts are read off the vectors: what it is, what it wears, and in what colors."""
         loss = guess.new_zeros(())
         for columns in self.choices:
             told = truth[:, columns].any(1)

@@ -40,7 +40,7 @@ from .towers import MAX_LENGTH, ImageTower, TextTower, pixels
 CHECKPOINT_SECONDS = 120.0
 AVERAGING = 0.995
 PHOTO_WEIGHT = 3.0
-"""How much real photos count beside the plushes."""
+"""Weight of real photos beside the plushes."""
 COARSE_SHARE, COARSE_SIDE = 0.75, 128
 """So much of the time looks at smaller pictures, which is faster."""
 RESTING = 4
@@ -53,7 +53,7 @@ HARD_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run does, apart from where it keeps things."""
+    """The settings of a run, apart from its folders."""
 
     pairs: int
     minutes: float

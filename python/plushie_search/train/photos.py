@@ -78,7 +78,7 @@ def prepare(root: Path, backbone: Path, names: Sequence[Sequence[str]], work: Pa
 
 
 def written_texts(root: Path) -> Mapping[Path, Sequence[str]]:
-    """What the sources say of their photos: labels, captions, keywords of emoji.
+    """Reads the descriptions of photos from their sources: labels, captions, keywords of emoji.
 
     Nothing that is said of groceries, and every fifth emoji with keywords is left out: both are what words are
     judged by.

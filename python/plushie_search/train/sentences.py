@@ -1,4 +1,4 @@
-"""What a sentence encoder makes of English words and phrases: which of them mean nearly the same."""
+"""Compares English words and phrases by a sentence encoder: which of them mean nearly the same."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class ImageTower(nn.Module):
         return vectors
 
     def pool(self, pixels: Tensor) -> Tensor:
-        """What is projected: `(n, 2752)`, the first 1,280 of them MobileNetV2's own features."""
+        """Returns the features that are projected: `(n, 2752)`, the first 1,280 of them MobileNetV2's own features."""
         fine = self.fine(pixels)
         coarse = self.coarse(fine)
         mean, most = functional.adaptive_avg_pool2d, functional.adaptive_max_pool2d

@@ -1,4 +1,4 @@
-"""What people call the things a plush can be, in English and Chinese, beyond the renderer's own words.
+"""Words for the things that a plush can be, in English and Chinese, beyond the renderer's own words.
 
 Chinese is written in simplified characters here; `traditional` makes the other spelling. Values are the renderer's.
 """
@@ -93,7 +93,7 @@ FURS: Names = {
 }
 
 VERBS = {"shirt": "穿着|穿|身穿", "backpack": "背着|背|带着", "heart": "抱着|拿着|捧着", "": "戴着|戴|带着|系着"}
-"""How Chinese says that a thing is worn; most are 戴."""
+"""Chinese verbs for wearing a thing; most are 戴."""
 
 _PAIRS = (
     "围圍 红紅 绿綠 蓝藍 黄黃 结結 带帶 领領 镜鏡 阳陽 线線 针針 织織 礼禮 圣聖 诞誕 书書 双雙 "

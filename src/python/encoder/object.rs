@@ -86,7 +86,7 @@ fn optional<'py, T: for<'a> FromPyObject<'a, 'py, Error = PyErr>>(
     }
 }
 
-/// What an exception says of a service, and whether that refused the request: of the exceptions of the adapters here.
+/// Returns the message of an exception about a service, and whether that refused the request: of the exceptions of the adapters here.
 pub(super) fn said(py: Python<'_>, raised: &PyErr) -> Option<(String, bool)> {
     let reason = raised.value(py).getattr_opt(intern!(py, "service_reason")).ok()??;
     Some((reason.extract().ok()?, is_true(py, raised, "refused")))

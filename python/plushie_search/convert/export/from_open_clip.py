@@ -99,7 +99,7 @@ class Attention(nn.Module):
         self.whole = whole
 
     def forward(self, tokens: Tensor, *_: Tensor, attn_mask: Tensor, need_weights: bool = False) -> tuple[Tensor, None]:
-        """What each token takes from others, and no weights."""
+        """Returns the values that each token takes from others, and no weights."""
         rows, length, width = tokens.shape
         whole = self.whole
         parts = functional.linear(tokens, whole.in_proj_weight, whole.in_proj_bias)
@@ -159,7 +159,7 @@ def _merged(model: Any) -> Method | None:
 
 
 def preprocess(settings: dict[str, Any]) -> dict[str, Any]:
-    """What open_clip does to a picture, as ``model.json`` says it.
+    """Returns the preprocessing of open_clip as ``model.json`` describes it.
 
     Raises:
         ValueError: A manifest cannot say it.

@@ -57,7 +57,7 @@ def export(
         source: ``open_clip:ARCHITECTURE/PRETRAINED`` (or ``open_clip:hf-hub:...``, ``open_clip:local-dir:...``), or
             ``transformers:NAME``, where a directory may stand for a name.
         out: The directory; it is made, and must not exist.
-        name: What the model is called; after its source unless told.
+        name: The model's name; by default that of its source.
         license: Under which license it may be used.
         languages: The languages of its texts, as BCP 47 tags.
         fp16: Whether to write networks of 16 bits, too, for ``precision="fp16"``; their cosines are in the result as

@@ -15,7 +15,7 @@ WHOLE = 1_500_000_000
 
 
 def is_large(model: Any) -> bool:
-    """Whether the weights of a network need a file of their own."""
+    """Returns whether the weights of a network need a file of their own."""
     # Protocol buffers of 2 GiB and more cannot say their size.
     tensors = ((prod(value.dims), tensor_dtype_to_np_dtype(value.data_type)) for value in model.graph.initializer)
     return bool(sum(count * kind.itemsize for count, kind in tensors) > WHOLE)

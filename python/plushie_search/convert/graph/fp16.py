@@ -46,7 +46,7 @@ def in_fp16(model: Any) -> Any:
 
 
 class _Halving:
-    """What is known of a network meanwhile."""
+    """The state of a conversion."""
 
     def __init__(self, model: Any, floats: set[str]) -> None:
         self._versions = {_domain(entry): entry.version for entry in model.opset_import}
@@ -93,7 +93,7 @@ class _Halving:
         graph.node.extend(changed.node)
 
     def _has_half(self, node: Any, side: str, place: int) -> bool:
-        """Whether an input or output may be of 16 bits."""
+        """Returns whether an input or output may be of 16 bits."""
         try:
             schema = defs.get_schema(node.op_type, self._versions.get(_domain(node), 1), _domain(node))
         except defs.SchemaError as error:

@@ -90,7 +90,7 @@ def prune(graph: Any, output: str) -> None:
 def watched(
     model: Any, tensors: list[str], work: Path, threads: int
 ) -> Iterator[Callable[[Mapping[str, NDArray[Any]]], list[Any]]]:
-    """What computes these tensors from what the network takes; `work` is a folder for files meanwhile."""
+    """Returns a session that computes these tensors from the network's inputs; `work` is a folder for its files."""
     copy = files.copied(model)
     del copy.graph.output[:]
     copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)

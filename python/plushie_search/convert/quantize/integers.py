@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Activation(NamedTuple):
-    """What is known of a tensor: the step of its 8 bits, which of these is 0, and the mean of each channel."""
+    """The quantization of a tensor: the step of its 8 bits, which of these is 0, and the mean of each channel."""
 
     scale: NDArray[np.float32]
     zero: NDArray[np.uint8]
@@ -158,7 +158,7 @@ class _Work:
 
 
 def _shift(node: Any, error: NDArray[np.float64], means: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """What errors of weights, the first axis of which are the outputs, add to the outputs on average."""
+    """Returns the mean error of the outputs by errors of weights, whose first axis are the outputs."""
     if means is None:
         return np.zeros(len(error))
     groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)

@@ -1,4 +1,4 @@
-"""How near the vectors of a faster model are to those of the original: cosines, same neighbors, time."""
+"""Compares a faster model with the original: cosines of vectors, equal neighbors, time."""
 
 from __future__ import annotations
 

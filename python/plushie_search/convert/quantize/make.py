@@ -111,7 +111,7 @@ def _too_few(found: int, folder: str | os.PathLike[str]) -> ValueError:
 
 
 class _Attempt(NamedTuple):
-    """How near its vectors are to the original's comes first: the greatest one is the best."""
+    """A key for sorting: the nearness of the vectors to the original's comes first, and the greatest is best."""
 
     overlap: float
     cosine: float
@@ -121,7 +121,7 @@ class _Attempt(NamedTuple):
 
 @dataclass(frozen=True)
 class _Trial:
-    """What networks in 8 bits are made of, and what they are compared on."""
+    """The sources of networks in 8 bits, and the pictures on which they are compared."""
 
     graph: Any
     histograms: Mapping[str, Histogram]
@@ -177,7 +177,7 @@ def _encode(
 
 
 def _alike(before: _Vectors, after: _Vectors, paths: Sequence[Path]) -> tuple[float, float, float]:
-    """How many neighbors are the same, and the mean and the least cosine."""
+    """Returns the share of equal neighbors, and the mean and the least cosine."""
     one, other = (np.stack([rows[path] for path in paths]) for rows in (before, after))
     cosines = (one * other).sum(axis=1)
     return overlap(one, other), float(cosines.mean()), float(cosines.min())

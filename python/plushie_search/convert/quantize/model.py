@@ -13,7 +13,7 @@ from .loss import FEWEST
 
 @dataclass(frozen=True, kw_only=True)
 class Quantization:
-    """What quantizing a model gave.
+    """The result of quantizing a model.
 
     Attributes:
         directory: Where the new model lies.
@@ -86,8 +86,8 @@ def quantize_model(
         held_out: On how many others the loss is measured, at most; not more than half of all.
         seed: Chooses the pictures.
         weight_bits: 8, or 7 for processors without VNNI, whose 8-bit arithmetic overflows.
-        threads: The most threads to use; all cores unless told.
-        name: What the model is called; the original's name and "-int8" unless told.
+        threads: The most threads to use; all cores by default.
+        name: The new model's name; the original's and "-int8" by default.
         accept_license: Whether you consent to the model's license, where that asks for it.
         progress: Called with how many steps are done, how many there are, and what is being done.
 

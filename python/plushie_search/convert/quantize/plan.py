@@ -39,7 +39,7 @@ FUSED = ("Clip", "Relu")
 
 @dataclass(frozen=True)
 class Plan:
-    """What of a network becomes 8 bits.
+    """The nodes of a network that become 8 bits.
 
     Attributes:
         layers: The outputs of the layers.

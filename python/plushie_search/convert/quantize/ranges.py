@@ -21,7 +21,7 @@ TAIL = 1e-4
 
 
 class Histogram:
-    """How often a tensor has which values, in bins of equal width around 0 that grow with the values."""
+    """A histogram of the values of a tensor, in bins of equal width around 0 that grow with the values."""
 
     def __init__(self, channels: int = -1) -> None:
         """Counts nothing yet; `channels` is the axis of the channels of the tensor."""
