@@ -47,6 +47,7 @@ pub struct Store {
     directory: PathBuf,
     access: Access,
     connections: Arc<Connections>,
+    migrated: Option<i64>,
     process: u32,
 }
 
@@ -244,7 +245,7 @@ impl Store {
     /// [`Error::Catalog`] says what was found instead of a catalog that can be opened so; then nothing was changed.
     pub fn open(directory: &Path, access: &Access) -> Result<Self> {
         let patience = Patience::begin(access.patience, true);
-        let (_active, directory, connections) = loop {
+        let (_active, directory, connections, migrated) = loop {
             let active = fork::enter();
             match open::open(directory, access) {
                 // A fork waits for this thread.
@@ -253,22 +254,27 @@ impl Store {
                     patience.step()?;
                 }
                 opened => {
-                    let (opened, writer) = opened?;
+                    let (opened, writer, migrated) = opened?;
                     // So that a later change of the working directory does not lead the readers elsewhere.
                     let directory = directory.canonicalize().map_err(Error::io(directory))?;
                     let connections = Connections::new(directory.clone(), opened, writer)?;
-                    break (active, directory, Arc::new(connections));
+                    break (active, directory, Arc::new(connections), migrated);
                 }
             }
         };
         let connected: Weak<Connections> = Arc::downgrade(&connections);
         fork::register(connected, Some(connections.identity()));
-        Ok(Self { directory, access: *access, connections, process: std::process::id() })
+        Ok(Self { directory, access: *access, connections, migrated, process: std::process::id() })
     }
 
     /// The catalog's directory.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The older format of the catalog that [`open`](Self::open) has migrated; `None` if it had nothing to do.
+    pub fn migrated(&self) -> Option<i64> {
+        self.migrated
     }
 
     /// Runs `work` on committed data that does not change meanwhile.

@@ -1,5 +1,6 @@
-"""What several tests share."""
+"""Fixtures of several tests."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from plushie_search import _core, hub
 
 #: Real models and pictures, which a developer may have beside the checkout.
 ASSETS = Path(os.environ.get("PLUSHIE_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
+
+if hasattr(os, "fork"):
+    # A child must not collect garbage of its parent: sessions of onnxruntime would wait for threads that are not there.
+    os.register_at_fork(before=gc.freeze, after_in_parent=gc.unfreeze)
 
 
 @pytest.fixture(scope="session")

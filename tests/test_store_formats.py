@@ -128,3 +128,12 @@ def test_a_change_of_format_that_fails_in_the_middle_leaves_the_former_one(catal
     with pytest.raises(ps.CatalogError):
         ps.Engine(catalog, model=toy_model, threads=1)
     assert marks(catalog) == before
+
+
+def test_a_migration_is_logged_once(catalog: Path, toy_model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (former_format, _) = marks(catalog)
+    with caplog.at_level("INFO", "plushie_search"):
+        for _ in range(2):
+            ps.Engine(catalog, model=toy_model, threads=1).close()
+    told = [record.getMessage() for record in caplog.records if "migrated" in record.getMessage()]
+    assert told == [f"migrated {catalog} from format {former_format} to the present one"]

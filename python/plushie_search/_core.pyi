@@ -423,17 +423,19 @@ class Engine:
         path: str,
         encoders: Sequence[tuple[str | None, Encoder]],
         *,
-        dim: int | None = None,
-        absent: Sequence[tuple[str, str, int]] = ...,
-        threads: int | None = None,
-        create: bool = True,
-        read_only: bool = False,
-        busy_timeout: float = 30.0,
-        thumbnails: bool | None = None,
-        media: bool | None = None,
+        dim: int | None,
+        absent: Sequence[tuple[str, str, int]],
+        threads: int | None,
+        create: bool,
+        read_only: bool,
+        busy_timeout: float,
+        thumbnails: bool | None,
+        media: bool | None,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...
+    @property
+    def migrated(self) -> int | None: ...
     @property
     def models(self) -> list[str]: ...
     @property
@@ -494,14 +496,14 @@ class Engine:
         self,
         queries: list[_QueryRow],
         *,
-        k: int = 5,
-        where: Mapping[str, Any] | None = None,
-        min_score: float | None = None,
-        models: _By | None = None,
-        fusion: str = "sum",
-        aggregate: str = "max",
-        temperature: float = 0.1,
-        vectors: bool = False,
+        k: int,
+        where: Mapping[str, Any] | None,
+        min_score: float | None,
+        models: _By | None,
+        fusion: str,
+        aggregate: str,
+        temperature: float,
+        vectors: bool,
     ) -> list[list[Hit]]: ...
     def encode_images(self, images: _Image | Sequence[_Image], *, model: str | None = None) -> NDArray[np.float32]: ...
     def encode_texts(self, texts: str | _Texts, *, model: str | None = None) -> NDArray[np.float32]: ...
@@ -515,9 +517,12 @@ class Engine:
     def close(self) -> None: ...
 
 def held_models(
-    path: str, *, read_only: bool = False, busy_timeout: float = 30.0
-) -> list[tuple[str, str, int, str | None]]:
-    """Returns the models that a catalog has vectors of: name, fingerprint, dimension, and source if it is known."""
+    path: str, *, read_only: bool, busy_timeout: float
+) -> tuple[list[tuple[str, str, int, str | None]], int | None]:
+    """Returns the models that a catalog has vectors of, and the older format that it had if opening it has migrated it.
+
+    Each model has its name, fingerprint, dimension, and source if that is known.
+    """
 
 def before_fork() -> None:
     """Waits for running transactions and closes every connection to a catalog, before this process forks."""

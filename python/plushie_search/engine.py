@@ -20,12 +20,12 @@ from .encoders.protocol import Models, named
 from .evaluate.run import evaluate
 from .log import logger
 from .paths import expanded, is_below, is_gone
-from .query import Query, hybrid, listed
+from .query import DEFAULTS, Query, hybrid, listed
 from .results import Batch, Item, Items, Problem, Reference, Report, Results, Verification
 from .rows import Row, count_images, grouped, to_rows
 from .show.progress import shown
 from .show.table import counted
-from .stored import sources_of, stored_models
+from .stored import sources_of, stored_models, tell_migrated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,6 +153,7 @@ class Engine:
         except (_core.CatalogError, _core.ModelError) as error:
             logger.warning("refused %s: %s", path, error)
             raise
+        tell_migrated(path, self._opened.migrated)
         # For a child of this process, which may work in another directory. Encoders open themselves again there.
         self._connect: Callable[[], _core.Engine] | None = functools.partial(connect, os.path.abspath(path), False)
         self._process = forks.process
@@ -736,7 +737,7 @@ class Engine:
         ``asked`` has the models that look them up by default, for all of them or for each. ``texts`` has the text of
         each query, which it may weigh with 0; by default they are those in ``rows``.
         """
-        found = self._core.search(rows, **options)
+        found = self._core.search(rows, **{**DEFAULTS, **options})
         where, models = options.get("where"), options.get("models")
         notes = []
         if texts or any(row[1] for row in rows):

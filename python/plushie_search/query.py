@@ -54,6 +54,12 @@ class SearchOptions(TypedDict, total=False):
     vectors: bool
 
 
+#: The options of a search to which none are given.
+DEFAULTS = SearchOptions(
+    k=5, where=None, min_score=None, models=None, fusion="sum", aggregate="max", temperature=0.1, vectors=False
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Query:
     """Pictures, texts, items and vectors, each with a weight; a negative weight means "and not like this".

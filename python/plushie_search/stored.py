@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from . import _core, hub
 from .encoders.protocol import Model
 from .encoders.service import SCHEME
+from .log import logger
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,20 @@ def stored_models(path: str, *, read_only: bool = False, busy_timeout: float = 3
         CatalogError: The catalog cannot be opened.
         ModelError: The source of a model is not known or no longer there.
     """
-    held = _core.held_models(path, read_only=read_only, busy_timeout=busy_timeout)
+    held, migrated = _core.held_models(path, read_only=read_only, busy_timeout=busy_timeout)
+    tell_migrated(path, migrated)
     absent = [(name, fingerprint, dim) for name, fingerprint, dim, _ in held]
     if not needed:
         return Stored({}, None, absent)
     if [name for name, *_ in held] == ["vectors"] and held[0][3] is None:
         return Stored({}, held[0][2], absent)
     return Stored({name: _source(path, name, source) for name, _, _, source in held}, None, absent)
+
+
+def tell_migrated(path: str, migrated: int | None) -> None:
+    """Logs that opening a catalog has migrated it from an older format, if it has."""
+    if migrated is not None:
+        logger.info("migrated %s from format %d to the present one", path, migrated)
 
 
 def _source(path: str, name: str, source: str | None) -> str:

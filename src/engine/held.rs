@@ -23,13 +23,14 @@ pub struct Held {
     pub source: Option<String>,
 }
 
-/// Returns the models that the catalog in `directory` has vectors of; none if there is no catalog.
+/// Returns the models that the catalog in `directory` has vectors of, none if there is no catalog; and the older format
+/// that it had, if opening it has migrated it.
 ///
 /// # Errors
 /// [`Error::Catalog`](crate::error::Error::Catalog) if it cannot be opened.
-pub fn held(directory: &Path, access: &Access) -> Result<Vec<Held>> {
+pub fn held(directory: &Path, access: &Access) -> Result<(Vec<Held>, Option<i64>)> {
     if !directory.join("catalog.sqlite").exists() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
     let store = Store::open(directory, &Access { create: false, ..*access })?;
     let mut sources: BTreeMap<String, String> = store.setting(SOURCES)?.unwrap_or_default();
@@ -39,10 +40,15 @@ pub fn held(directory: &Path, access: &Access) -> Result<Vec<Held>> {
         fingerprint: model.fingerprint,
         dim: model.dim,
     });
-    Ok(held.collect())
+    Ok((held.collect(), store.migrated()))
 }
 
 impl Engine {
+    /// The older format of the catalog that opening it has migrated; `None` if it had nothing to do.
+    pub fn migrated(&self) -> Option<i64> {
+        self.store.migrated()
+    }
+
     /// Stores the sources of models by their fingerprints, beside those that the catalog knows already.
     ///
     /// # Errors

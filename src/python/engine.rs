@@ -63,7 +63,7 @@ impl Drop for PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, encoders, *, dim=None, absent=Vec::new(), threads=None, create=true, read_only=false, busy_timeout=30.0, thumbnails=None, media=None))]
+    #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -105,6 +105,11 @@ impl PyEngine {
     #[getter]
     fn path(&self) -> String {
         self.path.to_string_lossy().into_owned()
+    }
+
+    #[getter]
+    fn migrated(&self) -> PyResult<Option<i64>> {
+        Ok(self.open()?.migrated())
     }
 
     #[getter]
@@ -359,7 +364,7 @@ impl PyEngine {
         detached(py, || engine.contains(&id))
     }
 
-    #[pyo3(signature = (queries, *, k=5, r#where=None, min_score=None, models=None, fusion="sum", aggregate="max", temperature=0.1, vectors=false))]
+    #[pyo3(signature = (queries, *, k, r#where, min_score, models, fusion, aggregate, temperature, vectors))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn search(
         &self,
@@ -501,13 +506,19 @@ impl PyEngine {
 /// A model that a catalog has vectors of: (name, fingerprint, dimension, source).
 type HeldRow = (String, String, usize, Option<String>);
 
-/// Returns the models that a catalog has vectors of.
+/// Returns the models that a catalog has vectors of, and the older format that it had, if opening it has migrated it.
 #[pyfunction]
-#[pyo3(signature = (path, *, read_only=false, busy_timeout=30.0))]
-pub(super) fn held_models(py: Python<'_>, path: PathBuf, read_only: bool, busy_timeout: f64) -> PyResult<Vec<HeldRow>> {
+#[pyo3(signature = (path, *, read_only, busy_timeout))]
+pub(super) fn held_models(
+    py: Python<'_>,
+    path: PathBuf,
+    read_only: bool,
+    busy_timeout: f64,
+) -> PyResult<(Vec<HeldRow>, Option<i64>)> {
     let access = Access { create: false, read_only, patience: seconds(busy_timeout)? };
     let row = |held: Held| (held.name, held.fingerprint, held.dim, held.source);
-    Ok(waiting(py, || held(&path, &access))?.into_iter().map(row).collect())
+    let (models, migrated) = waiting(py, || held(&path, &access))?;
+    Ok((models.into_iter().map(row).collect(), migrated))
 }
 
 fn seconds(busy_timeout: f64) -> PyResult<Duration> {

@@ -28,8 +28,9 @@ pub(super) struct Opened {
     pub immutable: bool,
 }
 
-/// Opens the catalog in `directory`, or creates it there if `access` says so.
-pub(super) fn open(directory: &Path, access: &Access) -> Result<(Opened, Connection)> {
+/// Opens the catalog in `directory`, or creates it there if `access` says so. The last value is the older format that it
+/// had, if this has migrated it.
+pub(super) fn open(directory: &Path, access: &Access) -> Result<(Opened, Connection, Option<i64>)> {
     let fail = |reason: String| Error::catalog(directory, reason);
     let create = access.create && !access.read_only;
     let file = directory.join("catalog.sqlite");
@@ -53,7 +54,7 @@ pub(super) fn open(directory: &Path, access: &Access) -> Result<(Opened, Connect
     opened
 }
 
-fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened, Connection)> {
+fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened, Connection, Option<i64>)> {
     let fail = |reason: String| Error::catalog(directory, reason);
     if identity(&directory.join("catalog.sqlite")).is_ok_and(fork::inherited) {
         return Err(fail(
@@ -91,10 +92,11 @@ fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened,
     }
     check_format(directory, found.0, found.1)?;
     schema::check_tables(directory, &tables, found.1)?;
+    let mut migrated = None;
     if !access.read_only {
         use_wal(&connection).map_err(|error| sql_error(directory, &error))?;
         if found.1 < FORMAT {
-            schema::migrate(&mut connection).map_err(|error| sql_error(directory, &error))?;
+            migrated = schema::migrate(&mut connection).map_err(|error| sql_error(directory, &error))?;
         }
     } else if found.1 < FORMAT {
         return Err(fail(format!(
@@ -102,7 +104,7 @@ fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened,
             found.1
         )));
     }
-    Ok((opened, connection))
+    Ok((opened, connection, migrated))
 }
 
 /// A connection that reads only. Where nothing can be written and there is no log, SQLite is told so: it would fail to

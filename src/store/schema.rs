@@ -124,8 +124,9 @@ pub(super) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Brings older tables up to date, in one transaction; a process that comes second finds them so.
-pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Brings older tables up to date, in one transaction, and returns the format that they had; a process that comes second
+/// finds them so, which is `None`.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<Option<i64>> {
     define_checksum(connection)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (_, format, _) = marks(&transaction)?;
@@ -133,7 +134,8 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         step(&transaction, format as usize, FORMATS.len())?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
     }
-    transaction.commit()
+    transaction.commit()?;
+    Ok((format < FORMAT).then_some(format))
 }
 
 /// Turns the tables of format `from`, 0 for none, into those of format `to`.
