@@ -737,7 +737,8 @@ class Engine:
         ``asked`` has the models that look them up by default, for all of them or for each. ``texts`` has the text of
         each query, which it may weigh with 0; by default they are those in ``rows``.
         """
-        found = self._core.search(rows, **{**DEFAULTS, **options})
+        whole: SearchOptions = {**DEFAULTS, **options}
+        found = self._core.search(rows, **whole)
         where, models = options.get("where"), options.get("models")
         notes = []
         if texts or any(row[1] for row in rows):
