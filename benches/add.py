@@ -1,4 +1,4 @@
-"""What adding a picture costs, and how much of it is the thumbnail's and the original's.
+"""Measures the cost of adding a picture, and the share of its thumbnail and its original.
 
     python benches/add.py [--pictures 200] [--repeats 5] [--model plushie-mini]
 

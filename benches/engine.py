@@ -1,4 +1,4 @@
-"""What an engine costs besides its model: opening a large catalog, and Python's share of a search.
+"""Measures the cost of an engine without its model: opening a large catalog, and Python's share of a search.
 
     python benches/engine.py [--references 100000] [--repeats 7]
 

@@ -228,7 +228,7 @@ impl Walk<'_> {
                 }
                 return None;
             }
-            // Whatever is in it would have no name either.
+            // The files in it would have no names either.
             if name.to_str().is_none() {
                 self.fail(&path, unnamed);
                 return None;

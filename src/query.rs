@@ -234,7 +234,7 @@ pub struct Lookup<'a> {
     pub items: bool,
     /// Whether it looks up their vectors that name no model.
     pub unnamed: bool,
-    /// How much it counts beside other models, whatever it looks up.
+    /// How much it counts beside other models.
     pub weight: Option<f32>,
 }
 

@@ -286,7 +286,7 @@ impl Store {
         let result = reader.1.unchecked_transaction().map_err(Fault::from).and_then(|snapshot| work(&snapshot));
         self.connections.put_back(reader);
         if self.connections.opened().immutable && !self.connections.in_place()? {
-            // It was read without locks: whatever came of it may be half of one state and half of another.
+            // It was read without locks: the result may be half of one state and half of another.
             return Err(self.fail("was changed by another process while it was read; try again"));
         }
         result.map_err(|fault| self.error(fault))

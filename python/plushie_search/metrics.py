@@ -1,4 +1,4 @@
-"""Figures of retrieval for anybody's ranked lists, with intervals.
+"""Figures of retrieval for ranked lists of any origin, with intervals.
 
 >>> from plushie_search import metrics
 >>> lists = metrics.Rankings([["a", "b", "c"], ["x", "y", "z"]], [{"b"}, {"x"}])
@@ -128,7 +128,7 @@ def open_set(
     intervals draw known and unknown queries anew, and the threshold with them.
 
     Args:
-        known: The best score of each query whose item is there, whatever was found.
+        known: The best score of each query whose item is in the catalog, also if another item was found.
         unknown: The best score of each query whose item is not there.
         false_reject_rate: The share of the known that may be turned away, from 0 to below 1.
         groups: The groups of the known queries; see :func:`mean`, also for the other options.

@@ -19,7 +19,7 @@ thread_local! {
 
 /// Opens the ONNX Runtime library `library` for this process. Does nothing when it is open already.
 ///
-/// From version 1.29 on it reports to its makers that it was opened, before anybody can forbid it, unless the environment
+/// From version 1.29 on it reports to its makers that it was opened, before a caller can forbid it, unless the environment
 /// variable `ORT_DISABLE_TELEMETRY` is 1; the Python package sets it. Everything else that it would report is forbidden
 /// here.
 ///

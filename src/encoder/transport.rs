@@ -1,4 +1,4 @@
-//! The connection to a network on a server, whatever it speaks: tensors go in and come out.
+//! The connection to a network on a server, in any protocol: tensors go in and come out.
 
 use std::borrow::Cow;
 

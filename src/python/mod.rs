@@ -39,7 +39,7 @@ fn detached<T: Send>(py: Python<'_>, work: impl Send + FnOnce() -> Result<T>) ->
     }
 }
 
-/// Fewer pictures or texts are encoded before anybody can press a key.
+/// Fewer pictures or texts are encoded before Ctrl-C can be pressed.
 const MANY: usize = 16;
 
 /// As [`detached`], for work on `count` pictures or texts: if these are many, Ctrl-C calls it off.

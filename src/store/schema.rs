@@ -151,7 +151,7 @@ fn define_checksum(connection: &Connection) -> rusqlite::Result<()> {
     })
 }
 
-/// Returns how the tables, indexes and whatever else there is were made: statements without comments and spaces.
+/// Returns the statements that made the tables, the indexes and everything else, without comments and spaces.
 pub(super) fn schema(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let rows = "SELECT type, name, IFNULL(sql, '') FROM sqlite_schema ORDER BY name";
     let mut statement = connection.prepare(rows)?;

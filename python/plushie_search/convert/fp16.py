@@ -31,7 +31,7 @@ def convert_to_fp16(
     Args:
         model: A name or directory, as for :class:`plushie_search.Engine`.
         out: A directory to make, with a copy of the model and the new networks; it must not exist, and does only when
-            all is in it. Unless told, the networks are put into the model's own directory: that works for a directory
+            all is in it. By default, the networks are put into the model's own directory: that works for a directory
             of yours, not for a model that is shared, as the built-in ones and downloads are.
         accept_license: Whether you consent to the model's license, where that asks for it.
 

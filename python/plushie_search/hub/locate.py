@@ -24,11 +24,11 @@ def locate(entry: Entry, *, accept_license: bool = False, thorough: bool = False
     accepted = license.check(entry, accept=accept_license, accepted=known.accepted)
     if accepted != known.accepted:
         known.accepted = accepted
-        known.write(entry.name)  # whatever comes of the rest
+        known.write(entry.name)  # also if the rest fails
     before = asdict(known)
     if entry.repository is None:
         raise ModelError(
-            f"nobody publishes model {entry.name} as ONNX; make it, and then give its directory as the model: "
+            f"model {entry.name} is not published as ONNX; make it, and then give its directory as the model: "
             f"plushie-search models export {entry.export} {entry.name}"
         )
     if not entry.files:  # all that it has are networks, which run elsewhere

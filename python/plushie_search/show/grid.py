@@ -203,7 +203,7 @@ def picture(
 
     Args:
         name: The name of the picture.
-        subject: The picture: the path of a file, or whatever else is a picture.
+        subject: The picture: the path of a file, bytes, an array or a PIL image.
         side: The most pixels of its longer side.
         boxed: Whether to return the name in a box if it cannot be shown; otherwise an empty text is returned.
         small: Returns a JPEG file in place of a picture that cannot be shown.

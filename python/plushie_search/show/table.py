@@ -10,7 +10,7 @@ WIDEST = 44
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, widest: int = WIDEST) -> str:
-    """Text in aligned columns, whatever its script: Chinese characters take two columns each."""
+    """Text in aligned columns, in any script: Chinese characters take two columns each."""
     lines = [[shortened(printable(cell), widest) for cell in row] for row in [head, *rows]]
     widths = [max(map(columns, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

@@ -9,7 +9,7 @@ from onnx import helper
 
 from .files import copied
 
-#: What gives each token its value from that token alone, whatever the others are.
+#: Operators that compute each token from that token alone.
 TOKENWISE = {
     "Add",
     "Div",
