@@ -14,7 +14,7 @@ import toy
 from onnx import TensorProto, helper
 from PIL import Image
 
-from plushie_search import ModelError, PictureError, _core, hub
+from plushie_search import Engine, ModelError, PictureError, _core, hub
 
 COLORS = [(255, 0, 0), (12, 200, 99), (0, 0, 255), (255, 255, 255), (90, 60, 30)]
 TEXTS = {
@@ -164,9 +164,9 @@ def test_a_damaged_picture_among_many_is_named_and_spoils_no_other(encoder, pict
     for number in range(40):
         Image.new("RGB", (8, 8), (6 * number, 90, 255 - 6 * number)).save(folder / f"{number}.png")
     (folder / "10.png").write_bytes(b"no picture")
-    engine = _core.Engine(str(tmp_path / "catalog"), [(None, made)])
-    items, references, _, failed, *_ = engine.add_folder(str(folder))
-    assert (items, references, len(failed)) == (39, 39, 1)
+    engine = Engine(tmp_path / "catalog", model=made)
+    report = engine.add_folder(folder)
+    assert (report.items, report.references, len(report.failed)) == (39, 39, 1)
     for number in (9, 11, 39):
         expected = made.encode_images([folder / f"{number}.png"])
         np.testing.assert_array_equal(engine.vectors(str(number)), expected)

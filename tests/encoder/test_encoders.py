@@ -12,7 +12,7 @@ import toy
 from PIL import Image
 
 import plushie_search as ps
-from plushie_search import _core, hub
+from plushie_search import hub
 
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (250, 240, 20), (20, 240, 250)]
 
@@ -393,7 +393,7 @@ def test_an_encoder_that_went_through_a_fork_opens_itself_again(tmp_path, toy_mo
     queue = context.Queue()
 
     def work():
-        again = _core.Engine(str(tmp_path / "c"), [(None, encoder)])
+        again = ps.Engine(tmp_path / "c", model=encoder)
         queue.put((encoder.encode_images(pictures), again.models, [h.score for h in engine.search_image(pictures[0])]))
 
     process = context.Process(target=work)
@@ -402,7 +402,7 @@ def test_an_encoder_that_went_through_a_fork_opens_itself_again(tmp_path, toy_mo
     process.join(20)
     assert process.exitcode == 0
     np.testing.assert_array_equal(vectors, here)
-    assert (models, scores) == (["toy"], expected)
+    assert (models, scores) == (("toy",), expected)
     engine.close()
 
 

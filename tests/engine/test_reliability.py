@@ -113,7 +113,7 @@ def test_a_catalog_opens_while_another_process_writes(toy_model: Path, tmp_path:
         end = time.monotonic() + 4
         opened = 0
         while time.monotonic() < end:
-            ps._core.Engine(str(tmp_path / "c"), [(None, encoder)], create=False).close()
+            ps.Engine(tmp_path / "c", model=encoder, create=False).close()
             opened += 1
     finally:
         process.kill()
@@ -404,9 +404,8 @@ def test_flipped_bits_never_give_a_score_beyond_1(toy_model: Path, tmp_path: Pat
         path.mkdir()
         (path / "catalog.sqlite").write_bytes(bad)
         try:
-            engine = ps._core.Engine(str(path), [(None, encoder)], create=False)
-            rows: list[Any] = [([], [], [], [((None, row), 1.0)]) for row in vectors(*range(0, 200, 20))]
-            found = engine.search(rows, k=3)
+            engine = ps.Engine(path, model=encoder, create=False)
+            found = engine.search_vector(vectors(*range(0, 200, 20)), k=3)
             assert all(abs(hit.score) < 1.001 for hits in found for hit in hits)
             engine.close()
         except ps.CatalogError as error:

@@ -9,7 +9,7 @@ import onnx
 import pytest
 import toy
 
-from plushie_search import ModelError, _core
+from plushie_search import Engine, ModelError, _core
 
 #: A record of a quantization that could be.
 QUANTIZED = {
@@ -271,10 +271,10 @@ def test_a_manifest_from_outside(toy_model, toy_encoder, directory, runtime, tmp
     assert _core.Encoder(directory, runtime=runtime, threads=1, manifest=outside).fingerprint == made.fingerprint
     assert sorted([*directory.iterdir(), directory / "model.json"]) == before
     catalog = str(tmp_path / "toys.catalog")
-    engine = _core.Engine(catalog, [(None, made)])
+    engine = Engine(catalog, model=made)
     np.testing.assert_array_equal(engine.encode_texts("a bear"), toy_encoder.encode_texts("a bear"))
     engine.close()
-    _core.Engine(catalog, [(None, toy_encoder)]).close()
+    Engine(catalog, model=toy_encoder).close()
 
 
 @pytest.mark.parametrize(
