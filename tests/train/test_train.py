@@ -15,7 +15,7 @@ import onnxruntime  # noqa: E402
 from plushie_search import _core  # noqa: E402
 from plushie_search.hub import runtime_library  # noqa: E402
 from plushie_search.train import finish, lessons, mini, plushes, tokenizer  # noqa: E402
-from plushie_search.train.augment import augment, compress  # noqa: E402
+from plushie_search.train.augment import augment, spoil  # noqa: E402
 from plushie_search.train.export import export  # noqa: E402
 from plushie_search.train.photos import Photos  # noqa: E402
 from plushie_search.train.towers import DIMENSION, ImageTower, TextTower, pixels  # noqa: E402
@@ -123,11 +123,11 @@ def test_augmenting_depends_on_the_dice_alone_and_keeps_what_is_shown():
     assert (calm - smooth.float()).abs().mean() < 12
 
 
-def test_compressing_spoils_a_share():
+def test_a_share_of_the_pictures_is_spoilt():
     chance = np.random.default_rng(0)
     pictures = chance.integers(0, 256, (20, 3, 32, 32), dtype=np.uint8)
-    assert np.array_equal(compress(pictures, 0.0, chance), pictures)
-    spoilt = compress(pictures, 0.5, np.random.default_rng(1))
+    assert np.array_equal(spoil(pictures, 0.0, chance), pictures)
+    spoilt = spoil(pictures, 0.5, np.random.default_rng(1))
     changed = (spoilt != pictures).any((1, 2, 3))
     expected = np.random.default_rng(1).random(20) < 0.5
     assert np.array_equal(changed, expected)

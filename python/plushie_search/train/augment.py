@@ -7,17 +7,24 @@ import io
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.nn import functional
 
 
 def augment(
-    pictures: Tensor, size: int, chance: torch.Generator, *, mirror: bool = False, strength: float = 1.0
+    pictures: Tensor,
+    size: int,
+    chance: torch.Generator,
+    *,
+    mirror: bool = False,
+    strength: float = 1.0,
+    covers: Tensor | None = None,
 ) -> Tensor:
     """Bytes `(n, 3, h, w)` to floats 0..255 `(n, 3, size, size)`, each picture treated differently.
 
-    `mirror` flips half of the pictures; `strength` 0 would leave them nearly as they are.
+    `mirror` flips half of the pictures; `strength` 0 would leave them nearly as they are. Half of the pictures are
+    partly hidden, by a color or a piece of one of `covers` `(n, 3, ?, ?)`, by default of another of the pictures.
     """
     count = len(pictures)
 
@@ -28,8 +35,10 @@ def augment(
         return torch.rand(count, generator=chance) < share * strength
 
     x = _place(pictures.float(), size, uniform, mirror=mirror, strength=strength)
-    x = _cover(x, uniform, some)
-    x = _soften(x, torch.nonzero(some(0.4)).flatten(), chance)
+    other = x.roll(1, 0) if covers is None else functional.interpolate(covers.float(), (size, size), mode="area")
+    for share in (0.45, 0.15):
+        x = _cover(x, other, uniform, some(share), some(0.3))
+    x = _soften(x, torch.nonzero(some(0.3)).flatten(), chance)
     x = x.div_(255.0).clamp_(0.0, 1.0)
     x = x + x * (1.0 - x) * (strength * uniform(-0.6, 0.6, 1, 1, 1))  # darker or brighter in the middle
     light = torch.exp(strength * (uniform(-0.3, 0.3, 1, 1, 1) + uniform(-0.07, 0.07, 3, 1, 1)))
@@ -41,14 +50,32 @@ def augment(
     return x.clamp_(0.0, 1.0) * 255.0
 
 
-def compress(pictures: NDArray[np.uint8], share: float, chance: np.random.Generator) -> NDArray[np.uint8]:
-    """A share of the pictures `(n, 3, h, w)` has gone through a JPEG file of low quality."""
+def spoil(pictures: NDArray[np.uint8], share: float, chance: np.random.Generator) -> NDArray[np.uint8]:
+    """A share of the pictures `(n, 3, h, w)` was blurred, made smaller, or both, and went through a bad JPEG file."""
     spoilt = pictures.copy()
     for row in np.flatnonzero(chance.random(len(pictures)) < share):
+        picture = Image.fromarray(pictures[row].transpose(1, 2, 0))
+        side, kind = picture.width, chance.random()
+        if kind < 0.3:
+            picture = picture.filter(ImageFilter.GaussianBlur(side * chance.uniform(0.002, 0.014)))
+        elif kind < 0.6:
+            picture = _move(picture, side * chance.uniform(0.015, 0.085), chance.uniform(0.0, np.pi))
+        if chance.random() < 0.6:
+            small = round(side * chance.uniform(0.4, 0.9))
+            picture = picture.resize((small, small), Image.Resampling.BOX)
         file = io.BytesIO()
-        Image.fromarray(pictures[row].transpose(1, 2, 0)).save(file, "JPEG", quality=int(chance.integers(12, 70)))
-        spoilt[row] = np.asarray(Image.open(file)).transpose(2, 0, 1)
+        picture.save(file, "JPEG", quality=int(chance.integers(8, 60)))
+        opened = Image.open(file).resize((side, side), Image.Resampling.BILINEAR)
+        spoilt[row] = np.asarray(opened).transpose(2, 0, 1)
     return spoilt
+
+
+def _move(picture: Image.Image, length: float, angle: float) -> Image.Image:
+    """Returns the mean of the picture along a line of so many pixels: the camera was moved."""
+    steps = np.linspace(-length / 2, length / 2, max(2, round(length)))
+    rows = np.asarray(picture)
+    moved = [np.roll(rows, (round(step * np.sin(angle)), round(step * np.cos(angle))), (0, 1)) for step in steps]
+    return Image.fromarray(np.mean(moved, 0).astype(np.uint8))
 
 
 def _place(x: Tensor, size: int, uniform, *, mirror: bool, strength: float) -> Tensor:  # type: ignore[no-untyped-def]
@@ -68,16 +95,16 @@ def _place(x: Tensor, size: int, uniform, *, mirror: bool, strength: float) -> T
     return functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _cover(x: Tensor, uniform, some) -> Tensor:  # type: ignore[no-untyped-def]
-    """Something in the way of a third of the pictures: a box of one color, or a piece of another picture."""
+def _cover(x: Tensor, other: Tensor, uniform, hidden: Tensor, plain: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    """Covers the `hidden` ones of the pictures by a box: `plain` ones by a color, the rest by a piece of `other`."""
     size = x.shape[-1]
     line = torch.linspace(0.0, 1.0, size)
     left, top = uniform(-0.15, 0.95), uniform(-0.15, 0.95)
-    wide, high = uniform(0.15, 0.5), uniform(0.15, 0.5)
+    wide, high = uniform(0.15, 0.6), uniform(0.15, 0.6)
     columns = (line >= left[:, None]) & (line <= (left + wide)[:, None])
     rows = (line >= top[:, None]) & (line <= (top + high)[:, None])
-    box = rows[:, None, :, None] & columns[:, None, None, :] & some(0.35)[:, None, None, None]
-    paint = torch.where(some(0.5)[:, None, None, None], uniform(0.0, 255.0, 3, 1, 1), x.roll(1, 0))
+    box = rows[:, None, :, None] & columns[:, None, None, :] & hidden[:, None, None, None]
+    paint = torch.where(plain[:, None, None, None], uniform(0.0, 255.0, 3, 1, 1), other)
     return torch.where(box, paint, x)
 
 

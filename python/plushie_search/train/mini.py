@@ -30,7 +30,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from .. import _core, hub
 from ..plush import facts as truth
 from . import captions, dictionary, names, nouns, plushes, sentences, tokenizer, words
-from .augment import augment, compress
+from .augment import augment, spoil
 from .export import export
 from .finish import NEGATIONS, Language, Lessons, finish
 from .lessons import PhotoLesson, PlushLesson
@@ -47,6 +47,8 @@ RESTING = 4
 """The first layers of the picture tower learn nothing."""
 KEPT = 0.2
 """This share of the picture tower's first weights is mixed into its last ones."""
+SPOILT = 0.5
+"""This share of the pictures is blurred, made smaller or badly compressed."""
 HARD_SHARE = 0.5
 """So many batches of plushes are all of one species or one color."""
 
@@ -148,8 +150,13 @@ class Course:
         self, pictures: NDArray[np.uint8], side: int, chance: np.random.Generator, *, mirror: bool, strength: float
     ) -> Tensor:
         dice = torch.Generator().manual_seed(int(chance.integers(2**62)))
-        pictures = compress(pictures, 0.4, chance)
-        rough = augment(torch.from_numpy(pictures), side, dice, mirror=mirror, strength=strength)
+        pictures = spoil(pictures, SPOILT, chance)
+        covers = None
+        if self.real:
+            shown = self.real.pictures
+            some = np.sort(chance.choice(len(shown), len(pictures)))
+            covers = torch.from_numpy(shown[some, chance.integers(shown.shape[1], size=len(some))])
+        rough = augment(torch.from_numpy(pictures), side, dice, mirror=mirror, strength=strength, covers=covers)
         x = pixels(rough).to(self.settings.device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.settings.device.split(":")[0], torch.bfloat16):
             vectors: Tensor = self.image(x)
@@ -303,6 +310,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=6000, help="pairs of look-alike plushes to render (%(default)s)")
     parser.add_argument("--minutes", type=float, default=150.0, help="minutes of learning (%(default)s)")
     parser.add_argument("--backbone", type=Path, help="MobileNetV2 1.0 as ONNX with outputs `features` and `output`")
+    parser.add_argument("--start", type=Path, help="image.onnx to start from (--backbone, or the built-in model's)")
     parser.add_argument("--photos", type=Path, help="a folder of real photos; needs --backbone")
     parser.add_argument("--names", type=Path, help="a folder of text vectors of names, see train/names.py")
     parser.add_argument("--wordnet", type=Path, help="the folder of WordNet's data.noun, index.noun ...")
@@ -342,7 +350,7 @@ def main(arguments: list[str] | None = None) -> None:
         labels = given.backbone.with_suffix(".labels.txt")
         classes = names.classes(labels) if labels.exists() else []
         real = prepare(given.photos, given.backbone, classes, given.work, threads=given.threads)
-    start = given.backbone or hub.resolve(hub.DEFAULT_MODEL).directory / "image.onnx"
+    start = given.start or given.backbone or hub.resolve(hub.DEFAULT_MODEL).directory / "image.onnx"
     language = _learn_language(given, real)
     torch.set_num_threads(1)
     course = Course(settings, given.work, start, real, language)
