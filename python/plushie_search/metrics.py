@@ -1,4 +1,4 @@
-"""Figures of retrieval for ranked lists of any origin, with intervals.
+"""Figures of retrieval for ranked lists of any source, with intervals.
 
 >>> from plushie_search import metrics
 >>> lists = metrics.Rankings([["a", "b", "c"], ["x", "y", "z"]], [{"b"}, {"x"}])
@@ -9,9 +9,9 @@ array([0., 1.])
 >>> print(metrics.mean(lists.reciprocal_rank()))
 0.750 (0.500 to 1.000)
 
-Each method of :class:`Rankings` gives one number from 0 to 1 for each query; :func:`mean` says what they come to and
-how sure that is, :func:`difference` by how much one system is better than another on the same queries. :func:`open_set`
-says how well scores tell the known from the unknown, :func:`confusions` what is taken for what.
+Each method of :class:`Rankings` gives one number from 0 to 1 for each query. :func:`mean` gives their mean with an
+interval, :func:`difference` the mean difference of two systems on the same queries, :func:`open_set` the figures of
+telling known queries from unknown ones by their scores, and :func:`confusions` the items that are confused.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import _core
-from ._core import Rankings
+from ._core import ArgumentError, Rankings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Confusion", "Interval", "OpenSet", "Rankings", "confusions", "difference", "mean", "open_set"]
 
-#: How often queries are drawn anew for an interval.
+#: The number of draws of a bootstrap interval.
 ROUNDS = 2000
 
 
@@ -45,7 +45,7 @@ class Interval(NamedTuple):
 
 
 class OpenSet(NamedTuple):
-    """Figures of how well the best score of a query tells whether its item is there; see :func:`open_set`."""
+    """Figures of telling known queries from unknown ones by their best scores; see :func:`open_set`."""
 
     auroc: Interval
     false_accept_rate: Interval
@@ -54,7 +54,7 @@ class OpenSet(NamedTuple):
 
 
 class Confusion(NamedTuple):
-    """An item in whose place another came first: that many ``times`` in ``queries`` queries for it."""
+    """A pair of items: ``instead`` came first in ``times`` of the ``queries`` queries for ``item``."""
 
     item: str
     instead: str
@@ -70,18 +70,18 @@ def mean(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """The mean and its percentile bootstrap interval (Efron 1979), the same for the same seed on every machine.
+    """Returns the mean and its percentile bootstrap interval (Efron 1979), equal for equal seeds on every machine.
 
     Args:
         values: One number for each query.
         groups: The group of each query, such as its item. Queries of one group succeed or fail together and are
             drawn together; to draw each by itself would give an interval that is too narrow.
-        rounds: How often the groups are drawn, with replacement.
+        rounds: The number of draws of the groups, with replacement.
         confidence: The share of the draws within the interval.
-        seed: Where the random numbers start.
+        seed: The seed of the random numbers.
 
     Raises:
-        ValueError: There are no values, one is NaN or infinite, or there are not as many groups.
+        ArgumentError: There are no values, one is NaN or infinite, or there are not as many groups.
     """
     numbers = _numbers(groups)
     return Interval(*_core.bootstrap_mean(values, groups=numbers, rounds=rounds, confidence=confidence, seed=seed))
@@ -96,17 +96,16 @@ def difference(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """The mean of ``b - a`` over the same queries: where the interval is above 0, ``b`` is better.
+    """Returns the mean of ``b - a`` over the same queries: ``b`` is better if the interval is above 0.
 
-    Each draw takes both results of a query, so that what makes a query hard for both does not blur the difference. See
-    :func:`mean` for the options.
+    The bootstrap is paired: each draw takes both results of a query. See :func:`mean` for the options.
 
     Raises:
-        ValueError: The numbers of values differ, or as :func:`mean`.
+        ArgumentError: The numbers of values differ, or as :func:`mean`.
     """
     before, after = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if before.shape != after.shape:
-        raise ValueError(f"{before.size} values cannot be paired with {after.size}: both need the same queries")
+        raise ArgumentError(f"{before.size} values cannot be paired with {after.size}: both need the same queries")
     return mean(after - before, groups=groups, rounds=rounds, confidence=confidence, seed=seed)
 
 
@@ -120,21 +119,21 @@ def open_set(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> OpenSet:
-    """Measures how well scores tell queries for known items from those for things that are not there.
+    """Measures how well scores separate queries for items of the catalog from unknown queries.
 
     ``auroc`` is the probability that a known query scores higher than an unknown one, ties counted half (Hanley and
-    McNeil 1982). ``threshold`` is the highest score of a known query that turns away no more than
-    ``false_reject_rate`` of the known, by scoring below it; ``false_accept_rate`` of the unknown reach it. The
+    McNeil 1982). ``threshold`` is the highest score of a known query below which at most
+    ``false_reject_rate`` of the known ones score; ``false_accept_rate`` of the unknown ones reach it. The
     intervals draw known and unknown queries anew, and the threshold with them.
 
     Args:
-        known: The best score of each query whose item is in the catalog, also if another item was found.
-        unknown: The best score of each query whose item is not there.
-        false_reject_rate: The share of the known that may be turned away, from 0 to below 1.
+        known: The best score of each query for an item of the catalog, even if it found another one.
+        unknown: The best score of each query for an item that is not in the catalog.
+        false_reject_rate: The share of known queries that may be rejected, from 0 to below 1.
         groups: The groups of the known queries; see :func:`mean`, also for the other options.
 
     Raises:
-        ValueError: There are no known or no unknown scores, one is NaN, or there are not as many groups.
+        ArgumentError: There are no known or no unknown scores, one is NaN, or there are not as many groups.
     """
     auroc, false_accepts, rejected, threshold = _core.open_set(
         known,
@@ -154,16 +153,16 @@ def confusions(items: Sequence[str], wrong: Sequence[str | None], *, worst: int 
     Args:
         items: The right item of each query.
         wrong: The wrong item that came first, or None where none did.
-        worst: At most so many.
+        worst: The most confusions to return.
 
     Raises:
-        ValueError: The lists differ in length.
+        ArgumentError: The lists differ in length.
     """
     return [Confusion(*row) for row in _core.confusions(list(items), list(wrong), worst=worst)]
 
 
 def _numbers(groups: Sequence[Hashable] | NDArray[Any] | None) -> NDArray[np.int64] | None:
-    """A number for each different group."""
+    """Returns the groups as numbers, equal for equal groups."""
     if groups is None:
         return None
     numbers: dict[Hashable, int] = {}

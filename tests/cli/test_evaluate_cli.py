@@ -138,14 +138,14 @@ def test_a_comparison_says_that_copies_prove_nothing(catalog: Path, capsys: pyte
         ("toys.catalog queries --leave-one-out", "evaluate needs a CATALOG and either QUERIES or --leave-one-out"),
         ("toys.catalog unknown/gone", "unknown/gone"),
         ("gone.catalog queries", "gone.catalog"),
-        ("toys.catalog strangers", "not in the catalog toys.catalog: 'pink'"),
+        ("toys.catalog others", "not in the catalog toys.catalog: 'pink'"),
         ("items queries --compare MODEL", "two or more models"),
         ("items queries --compare MODEL gone", "gone"),
         ('items queries --compare MODEL MODEL --where {"id":"red"}', "--where"),
     ],
 )
 def test_an_error_is_one_line(command: str, message: str, catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(Path("strangers/pink/1.png"), (250, 160, 180))
+    save(Path("others/pink/1.png"), (250, 160, 180))
     arguments = [part.replace("MODEL", str(catalog)) for part in command.split(" ")]
     assert main(["evaluate", "--model", str(catalog), *arguments]) == 2
     out, err = capsys.readouterr()

@@ -164,7 +164,7 @@ def test_pairs_of_pictures_and_items(colors: ps.Engine) -> None:
     assert found.metrics["recall@4"].value == 1
     assert [outcome.wrong for outcome in found.outcomes] == ["red", "red", order[1]]
     # They are the very colors of the catalog, which is worth a warning.
-    assert found.copies == 3
+    assert found.near_duplicates == 3
     assert "3 queries are most likely in the catalog" in str(found)
 
 
@@ -175,24 +175,24 @@ def test_texts(colors: ps.Engine) -> None:
     order = sorted(scores, key=lambda name: -scores[name])
     found = colors.evaluate(texts=[(words, "red"), (words, set(order[2:]))])
     assert [(o.query, o.rank) for o in found.outcomes] == [(words, order.index("red") + 1), (words, 3)]
-    assert found.copies == 0
+    assert found.near_duplicates == 0
     both = colors.evaluate([(np.full((9, 9, 3), 99, np.uint8), "red")], texts=[(words, "red")])
     assert [outcome.query for outcome in both.outcomes] == ["image 0", words]
 
 
 def test_unknown_pictures_give_open_set_figures(colors: ps.Engine, tmp_path: Path) -> None:
     known = [(np.full((8, 8, 3), shade(number), np.uint8), "red") for number in range(1, 30)]
-    strangers = [save(tmp_path / "unknown", f"{number}.png", shade(number)) for number in range(40, 52)]
-    listed = colors.evaluate(known, unknown=strangers, false_reject_rate=0.1)
+    unknown = [save(tmp_path / "unknown", f"{number}.png", shade(number)) for number in range(40, 52)]
+    listed = colors.evaluate(known, unknown=unknown, false_reject_rate=0.1)
     best = [colors.search_image(image, k=1)[0].score for image, _ in known]
-    other = [colors.search_image(path, k=1)[0] for path in strangers]
+    other = [colors.search_image(path, k=1)[0] for path in unknown]
     expected = metrics.open_set(best, [hit.score for hit in other], false_reject_rate=0.1, groups=["red"] * 29)
     assert listed.metrics["AUROC"] == pytest.approx(expected.auroc, abs=1e-6)
     assert listed.metrics["false accepts"] == pytest.approx(expected.false_accept_rate, abs=1e-6)
     assert listed.open_set is not None
     assert listed.open_set.threshold == pytest.approx(expected.threshold, abs=1e-6)
-    assert [stranger.query for stranger in listed.unknown] == [str(path) for path in strangers]
-    assert [stranger.item for stranger in listed.unknown] == [hit.item for hit in other]
+    assert [query.query for query in listed.unknown] == [str(path) for path in unknown]
+    assert [query.item for query in listed.unknown] == [hit.item for hit in other]
     folder = colors.evaluate(known, unknown=tmp_path / "unknown", false_reject_rate=0.1)
     assert folder.metrics["AUROC"] == listed.metrics["AUROC"]
 
@@ -347,7 +347,7 @@ def test_models_are_compared_on_the_same_queries(toy_model: Path, other_model: P
     assert [name for name, _ in found.failed] == [str(tmp_path / "queries" / "item 3" / "bad.jpg")]
     head, columns, *rows, note = str(found).splitlines()
     assert head == "36 queries for 12 items, 95 % intervals"
-    assert (a.copies, b.copies > 12) == (12, True)
+    assert (a.near_duplicates, b.near_duplicates > 12) == (12, True)
     assert note.startswith("12 queries are most likely in the catalog, with cosine 1, and prove")
     assert columns.split() == ["figure", "toy", "other", "other", "-", "toy"]
     assert [row.split()[0] for row in rows] == list(a.metrics)

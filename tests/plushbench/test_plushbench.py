@@ -24,8 +24,8 @@ from plushie_search.plushbench.texts import texts
 # The toy model knows few words.
 pytestmark = pytest.mark.filterwarnings("ignore::plushie_search.UnreadableTextWarning")
 
-ITEMS, QUERIES, STRANGERS = 12, 7, 5
-SMALL = plushbench.Configuration(items=ITEMS, queries=QUERIES, unknown=STRANGERS, texts=4, seed=2)
+ITEMS, QUERIES, UNKNOWN_QUERIES = 12, 7, 5
+SMALL = plushbench.Configuration(items=ITEMS, queries=QUERIES, unknown=UNKNOWN_QUERIES, texts=4, seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +151,9 @@ def naive(encoder: Any) -> dict[tuple[str, str, int | None], list[float]]:
                 outcomes.setdefault(("mixed", f"hit@{k}", count), []).extend((ranks <= k).astype(float))
             if name == "everyday":
                 best[count] = scores.max(1).tolist()
-    strangers = seen(lambda i: picture(base + 1_000_000 + i, 10, "everyday"), range(STRANGERS))
+    others = seen(lambda i: picture(base + 1_000_000 + i, 10, "everyday"), range(UNKNOWN_QUERIES))
     for count in (1, 2, 3):
-        unknown = np.max([strangers @ part.T for part in items[:count]], 0).max(1)
+        unknown = np.max([others @ part.T for part in items[:count]], 0).max(1)
         pairs = [(a > b) + 0.5 * (a == b) for a in best[count] for b in unknown]
         outcomes["unknown", "AUROC", count] = [float(np.mean(pairs))]
         # Of seven known queries, 5 % are none: the bar is the lowest score of a known one.

@@ -1,4 +1,4 @@
-"""Models side by side, on the same items and the same queries: their figures and the differences."""
+"""The result of a comparison: the figures of several models on the same items and queries, and the differences."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import metrics
+from .._core import ArgumentError
 from ..metrics import Interval
 from ..paths import written
 from ..show import markdown, page
@@ -18,17 +19,17 @@ from .result import Evaluation
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Comparison:
-    """Several models on the same items and the same queries.
+    """Figures of several models on the same items and the same queries.
 
     Prints as a table and converts with :meth:`to_dict`, :meth:`to_markdown` and :meth:`to_html`.
 
     Attributes:
-        models: Their names as they were given, the first being what the others are compared with.
-        evaluations: What evaluating each came to.
-        differences: For each model but the first, how much higher its figures are, with 95 % intervals: a paired
-            bootstrap over the queries that all models could use. A model is better where the interval is above 0.
+        models: Their names as they were given; the others are compared with the first.
+        evaluations: The evaluation of each model.
+        differences: For each model but the first, its figures less those of the first, with 95 % intervals: a paired
+            bootstrap over the queries that both could use. A model is better where the interval is above 0.
             ``AUROC`` and ``false accepts`` are no means over queries and have no difference.
-        failed: Pictures of items or queries that a model could not use, and why.
+        failed: Pictures of items or queries that a model could not use, each with the reason.
     """
 
     models: tuple[str, ...]
@@ -37,7 +38,7 @@ class Comparison:
     failed: tuple[tuple[str, str], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain dicts and lists, ready for JSON."""
+        """Returns everything as plain dicts and lists, ready for JSON."""
         return {
             "models": list(self.models),
             "evaluations": [evaluation.to_dict() for evaluation in self.evaluations],
@@ -49,12 +50,12 @@ class Comparison:
         }
 
     def to_markdown(self) -> str:
-        """The figures as a Markdown table with the models as columns."""
+        """Returns the figures as a Markdown table with the models as columns."""
         parts = [f"{markdown.line(self._head())}.", markdown.table(self._columns(), self._rows())]
         return "\n\n".join([*parts, *map(markdown.line, self._notes())]) + "\n"
 
     def to_html(self, path: str | os.PathLike[str] | None = None, *, worst: int = 24) -> str:
-        """A page that needs nothing but itself: the table, then each model's failures; see `Evaluation.to_html`."""
+        """Returns a self-contained HTML page: the table, then each model's failures; see `Evaluation.to_html`."""
         parts = [self._repr_html_()]
         for name, evaluation in zip(self.models, self.evaluations, strict=True):
             parts += [page.heading(name, level=2), evaluation._page(worst)]
@@ -71,9 +72,9 @@ class Comparison:
         return f"{counted(first.queries, 'query', 'queries')} for {counted(first.items, 'item')}, 95 % intervals"
 
     def _notes(self) -> list[str]:
-        """Why the figures may be better than the search is."""
+        """Returns the reasons why the figures may be better than the search is."""
         # A copy of a picture in the catalog has cosine 1 by every model; by some, other pictures do, too.
-        return min(self.evaluations, key=lambda evaluation: evaluation.copies)._doubts()
+        return min(self.evaluations, key=lambda evaluation: evaluation.near_duplicates)._doubts()
 
     def _columns(self) -> list[str]:
         names = short_names(self.models)
@@ -89,22 +90,22 @@ class Comparison:
 
 
 def signed(interval: Interval) -> str:
-    """A difference with its interval."""
+    """Returns a difference with its interval, as text."""
     return f"{interval.value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
 
 
 def short_names(models: Sequence[str]) -> list[str]:
-    """The last part of each path, or the whole where two end alike."""
+    """Returns the last part of each path, or the whole paths if two end alike."""
     last = [Path(model).name or model for model in models]
     return last if len(set(last)) == len(last) else list(models)
 
 
 def difference(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> dict[str, metrics.Interval]:
-    """By how much ``b`` is better, over the queries that both could use."""
+    """Returns the figures of ``b`` less those of ``a``, over the queries that both could use."""
     first = _places(a)
     pairs = [(first[key], place) for key, place in _places(b).items() if key in first]
     if not pairs:
-        raise ValueError("the models have no query in common that both could use")
+        raise ArgumentError("the models have no query in common that both could use")
     before, after = (list(places) for places in zip(*pairs, strict=True))
     groups = [a.outcomes[place].items for place in before]
     return {
@@ -116,7 +117,7 @@ def difference(a: Evaluation, b: Evaluation, rounds: int, seed: int) -> dict[str
 
 
 def _places(evaluation: Evaluation) -> dict[tuple[Any, ...], int]:
-    """Where each query stands; equal ones are told apart by their number."""
+    """Returns the place of each query; equal queries are numbered."""
     places: dict[tuple[Any, ...], int] = {}
     seen: dict[tuple[Any, ...], int] = {}
     for place, outcome in enumerate(evaluation.outcomes):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-#: How many confusions are printed.
+#: The most confusions that are printed.
 PRINTED = 10
 
 
@@ -48,8 +48,8 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
-    """The answer to a query whose item is not in the catalog: the best item, its cosine, and its reference."""
+class UnknownQuery:
+    """A query for an item that is not in the catalog, with its best hit: the item, its cosine, and its reference."""
 
     query: str
     item: str | None
@@ -68,18 +68,18 @@ class Evaluation:
         catalog: The catalog's directory.
         model: The model's name.
         metrics: Each figure with its 95 % interval: ``hit@1``, ``hit@k``, ``precision@k``, ``recall@k`` and ``nDCG@k``;
-            ``mAP`` and ``MRR``, for which what is not among the first ``depth`` counts as not found; with unknown
-            queries ``AUROC`` and the share of them accepted, ``false accepts``.
-        k, depth: How many items the figures look at.
-        items: For how many different items there were queries. The intervals draw them with all their queries.
-        outcomes: What became of each query.
-        confusions: Which items are taken for which others, the most frequent first.
-        unknown: What was found for the unknown queries.
+            ``mAP`` and ``MRR``, which count an item below rank ``depth`` as not found; with unknown queries ``AUROC``
+            and the share of them accepted, ``false accepts``.
+        k, depth: The numbers of items that the figures look at.
+        items: The number of different items with queries. The intervals draw each item with all its queries.
+        outcomes: The outcome of each query.
+        confusions: The pairs of items that are confused, the most frequent first.
+        unknown: The best hit of each unknown query.
         open_set: The threshold behind AUROC and false accepts; None without unknown queries.
-        failed: Pictures that could not be used, and why.
-        skipped: The queries that were left out because none of their items is in the catalog, if ``missing="skip"``.
-        copies: How many picture queries match a reference with cosine 1. They are most likely in the catalog, and their
-            success says nothing.
+        failed: Pictures that could not be used, each with the reason.
+        skipped: The queries for items that are not in the catalog, which ``missing="skip"`` leaves out.
+        near_duplicates: The number of picture queries that match a reference with cosine 1. They are most likely in the
+            catalog, and their success says nothing.
     """
 
     catalog: str
@@ -90,12 +90,12 @@ class Evaluation:
     items: int
     outcomes: tuple[Outcome, ...]
     confusions: tuple[Confusion, ...]
-    unknown: tuple[Stranger, ...]
+    unknown: tuple[UnknownQuery, ...]
     open_set: OpenSet | None
     failed: tuple[tuple[str, str], ...]
     skipped: tuple[str, ...]
-    copies: int
-    #: The figures of each query, and what is needed to show those that failed.
+    near_duplicates: int
+    #: The figures of each query, and the pictures of those that failed.
     _values: Mapping[str, NDArray[np.float64]]
     _subjects: Mapping[int, Any]
 
@@ -105,8 +105,10 @@ class Evaluation:
         return len(self.outcomes)
 
     def failures(self) -> list[int]:
-        """The places in ``outcomes`` of queries that did not find a right item first, the worst first: those that the
-        wrong item beats by most, after those that found no right item at all."""
+        """Returns the places in ``outcomes`` of queries that found no right item first, the worst first.
+
+        Those that found no right item at all come before the others, which are sorted by the lead of the wrong item.
+        """
 
         def margin(place: int) -> tuple[bool, float]:
             outcome = self.outcomes[place]
@@ -115,7 +117,7 @@ class Evaluation:
         return sorted((i for i, outcome in enumerate(self.outcomes) if outcome.rank != 1), key=margin)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain dicts and lists, ready for JSON."""
+        """Returns everything as plain dicts and lists, ready for JSON."""
         return {
             "catalog": self.catalog,
             "model": self.model,
@@ -123,18 +125,18 @@ class Evaluation:
             "items": self.items,
             "k": self.k,
             "depth": self.depth,
-            "copies": self.copies,
+            "near_duplicates": self.near_duplicates,
             "skipped": list(self.skipped),
             "metrics": {name: interval._asdict() for name, interval in self.metrics.items()},
             "threshold": None if self.open_set is None else self.open_set.threshold,
             "confusions": [confusion._asdict() for confusion in self.confusions],
             "outcomes": [asdict(outcome) for outcome in self.outcomes],
-            "unknown": [asdict(stranger) for stranger in self.unknown],
+            "unknown": [asdict(query) for query in self.unknown],
             "failed": [{"query": name, "reason": reason} for name, reason in self.failed],
         }
 
     def to_pandas(self) -> pd.DataFrame:
-        """The outcomes as a data frame, one row for each query, with its figures.
+        """Returns the outcomes as a data frame, one row for each query, with its figures.
 
         Raises:
             ImportError: pandas is not installed.
@@ -147,7 +149,7 @@ class Evaluation:
         return frame.assign(**self._values)
 
     def to_markdown(self) -> str:
-        """The figures and the worst confusions as Markdown tables."""
+        """Returns the figures and the worst confusions as Markdown tables."""
         notes = (markdown.line(note) for note in self._notes())
         parts = [f"{markdown.line(self._head())}.", markdown.table(FIGURES, self._rows()), *notes]
         if self.confusions:
@@ -155,11 +157,11 @@ class Evaluation:
         return "\n\n".join(parts) + "\n"
 
     def to_html(self, path: str | os.PathLike[str] | None = None, *, worst: int = 24) -> str:
-        """A page that needs nothing but itself: figures, confusions, and the ``worst`` failures in pictures.
+        """Returns a self-contained HTML page: figures, confusions, and the ``worst`` failures in pictures.
 
         Args:
-            path: Where to write it, if anywhere.
-            worst: How many failures to show, and how many unknown queries that were accepted.
+            path: A file to write it to; none by default.
+            worst: The most failures, and the most accepted unknown queries, to show.
 
         Raises:
             OSError: The file cannot be written.
@@ -176,11 +178,11 @@ class Evaluation:
         return self._page(8)
 
     def _page(self, worst: int) -> str:
-        """The figures, confusions and failures in HTML."""
+        """Returns the figures, confusions and failures in HTML."""
         parts = [page.paragraph(self._head()), page.table(FIGURES, self._rows())]
         parts += map(page.paragraph, self._notes())
         if self.confusions:
-            parts += [page.heading("What was found instead"), page.table(CONFUSIONS, self._confused())]
+            parts += [page.heading("Found instead"), page.table(CONFUSIONS, self._confused())]
         failures = self.failures()
         if failures:
             parts.append(page.heading(f"The worst of {counted(len(failures), 'failure')}"))
@@ -189,7 +191,7 @@ class Evaluation:
         accepted = sorted((one for one in self.unknown if one.score >= bar), key=lambda one: -one.score)
         if accepted:
             parts.append(page.heading(f"{counted(len(accepted), 'unknown query', 'unknown queries')} accepted"))
-            parts += [_accepted(stranger) for stranger in accepted[:worst]]
+            parts += [_accepted(query) for query in accepted[:worst]]
         return "".join(parts)
 
     def _head(self) -> str:
@@ -213,7 +215,7 @@ class Evaluation:
             )
         if self.open_set is not None:
             bar = self.open_set.threshold
-            accepted = sum(stranger.score >= bar for stranger in self.unknown)
+            accepted = sum(query.score >= bar for query in self.unknown)
             unknown = counted(len(self.unknown), "unknown query", "unknown queries")
             notes.append(
                 f"The threshold {bar:.3f} turns away {self.open_set.false_reject_rate:.1%} of the known queries and "
@@ -225,14 +227,12 @@ class Evaluation:
         return notes
 
     def _doubts(self) -> list[str]:
-        """Why the figures may be better than the search is."""
+        """Returns the reasons why the figures may be better than the search is."""
         notes = []
-        if self.copies:
-            verb, proves = ("is", "proves") if self.copies == 1 else ("are", "prove")
-            notes.append(
-                f"{counted(self.copies, 'query', 'queries')} {verb} most likely in the catalog, with cosine 1, and "
-                f"{proves} nothing."
-            )
+        if self.near_duplicates:
+            verb, proves = ("is", "proves") if self.near_duplicates == 1 else ("are", "prove")
+            queries = counted(self.near_duplicates, "query", "queries")
+            notes.append(f"{queries} {verb} most likely in the catalog, with cosine 1, and {proves} nothing.")
         if self.skipped:
             verb = "was" if len(self.skipped) == 1 else "were"
             notes.append(
@@ -247,7 +247,7 @@ CONFUSIONS = ["item", "found instead", "times", "of queries"]
 
 
 def cells(interval: Interval) -> tuple[str, str, str]:
-    """An interval as three cells of a table."""
+    """Returns an interval as three cells of a table."""
     return f"{interval.value:.3f}", f"{interval.low:.3f}", f"{interval.high:.3f}"
 
 
@@ -261,10 +261,10 @@ def _failure(outcome: Outcome, subject: Any) -> str:
     )
 
 
-def _accepted(stranger: Stranger) -> str:
+def _accepted(query: UnknownQuery) -> str:
     return page.pictures(
-        page.Picture("unknown", stranger.query, stranger.query),
-        page.Picture(f"taken for{_score(stranger.score)}", stranger.item or "nothing", stranger.reference),
+        page.Picture("unknown", query.query, query.query),
+        page.Picture(f"taken for{_score(query.score)}", query.item or "nothing", query.reference),
     )
 
 

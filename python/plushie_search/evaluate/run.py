@@ -1,4 +1,4 @@
-"""Asks a catalog for items that are known and judges the answers."""
+"""Evaluates a catalog with queries for known items."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from .. import _core, metrics
+from .._core import ArgumentError
 from ..paths import expanded
 from ..query import By
 from ..results import Results
 from ..searcher import Progress, Searcher
-from .result import Evaluation, Outcome, Stranger
+from .result import Evaluation, Outcome, UnknownQuery
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .._core import _Image as ImageLike
 
-#: Queries that are computed at once, and stored vectors.
+#: The queries of a batch, and the stored vectors of one.
 BATCH, VECTORS = 64, 256
-#: How many items are looked at for the figures that ask how far down the right one is.
+#: The number of items that mAP and MRR look at, at least.
 DEPTH = 100
-#: From this cosine on, a query is most likely a picture of the catalog: float32 is off by less.
+#: The least cosine of a near-duplicate of a picture in the catalog: float32 is off by less.
 SAME = 1 - 2e-6
 
-Right: TypeAlias = "str | Collection[str]"
-"""The item that a query is for, or several of which any is right."""
-Pictures: TypeAlias = "str | os.PathLike[str] | Sequence[tuple[ImageLike, Right]]"
-Texts: TypeAlias = "Sequence[tuple[str, Right]]"
+Relevant: TypeAlias = "str | Collection[str]"
+"""The item that is relevant to a query, or several."""
+Pictures: TypeAlias = "str | os.PathLike[str] | Sequence[tuple[ImageLike, Relevant]]"
+Texts: TypeAlias = "Sequence[tuple[str, Relevant]]"
 Unknown: TypeAlias = "str | os.PathLike[str] | Sequence[ImageLike]"
 #: Item, cosine and reference.
 _Found: TypeAlias = tuple[str, float, str]
@@ -60,7 +61,7 @@ class _Judge:
     outcomes: list[Outcome] = field(default_factory=list)
     columns: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
     subjects: dict[int, Any] = field(default_factory=dict)
-    copies: int = 0
+    near_duplicates: int = 0
 
     def add(self, questions: Sequence[_Question], lists: Sequence[Sequence[_Found]], kind: _Kind) -> None:
         lists = [found[: self.depth] for found in lists]
@@ -72,7 +73,7 @@ class _Judge:
             wrong, wrong_score, wrong_reference = next((hit for hit in found if hit[0] not in question.items), NOTHING)
             if rank != 1:
                 self.subjects[len(self.outcomes)] = None if kind == "text" else question.subject
-            self.copies += kind == "picture" and bool(found) and found[0][1] >= SAME
+            self.near_duplicates += kind == "picture" and bool(found) and found[0][1] >= SAME
             items = tuple(sorted(question.items))
             self.outcomes.append(
                 Outcome(question.name, items, rank or None, score, reference, wrong, wrong_score, wrong_reference)
@@ -107,24 +108,24 @@ def evaluate(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Does what :meth:`plushie_search.Engine.evaluate` says."""
+    """Evaluates a catalog; see :meth:`plushie_search.Engine.evaluate`."""
     if k < 1:
-        raise ValueError("k must be at least 1")
+        raise ArgumentError("k must be at least 1")
     for name in [models] if isinstance(models, str) else models or ():
         if name not in engine.models:
-            raise ValueError(f"{engine.path} is not open with a model {name!r}, but with {', '.join(engine.models)}")
+            raise ArgumentError(f"{engine.path} is not open with a model {name!r}, but with {', '.join(engine.models)}")
     how = {"where": where, "models": models}
     judge = _Judge(k, max(k, DEPTH) if depth is None else depth)
     if judge.depth < k:
-        raise ValueError(f"depth must be at least k, which is {k}, and not {depth}")
+        raise ArgumentError(f"depth must be at least k, which is {k}, and not {depth}")
     pictures = [] if queries is None else _pictures(queries)
-    words = [_Question(text, text, _right(right)) for text, right in texts or ()]
-    strangers = [] if unknown is None else _strangers(unknown)
+    words = [_Question(text, text, _relevant(items)) for text, items in texts or ()]
+    unknown_queries = [] if unknown is None else _unknown_queries(unknown)
     left_out = _leave_one_out(engine, where) if queries is None and texts is None else []
     weights = models if isinstance(models, Mapping) else {models or engine.models[0]: 1.0}
 
     if missing not in MISSING:
-        raise ValueError(f"missing {missing!r}: give one of {', '.join(map(repr, MISSING))}")
+        raise ArgumentError(f"missing {missing!r}: give one of {', '.join(map(repr, MISSING))}")
     skipped: list[str] = []
     if missing == "skip":
         present = {item for question in (*pictures, *words) for item in question.items if item in engine}
@@ -136,10 +137,10 @@ def evaluate(
     if where is not None:
         fitting = {item.id for item in engine.iterate(where)}
         pictures, words = _only(pictures, fitting), _only(words, fitting)
-    total = len(pictures) + len(words) + len(strangers) + sum(len(names) for _, names in left_out)
+    total = len(pictures) + len(words) + len(unknown_queries) + sum(len(names) for _, names in left_out)
     done = 0
     failed: list[tuple[str, str]] = []
-    found: list[Stranger] = []
+    found: list[UnknownQuery] = []
 
     def told(batch: Sequence[Any], name: str) -> None:
         nonlocal done
@@ -155,7 +156,7 @@ def evaluate(
     for questions in _batches(words):
         told(questions, questions[0].name)
         with warnings.catch_warnings():
-            # One for all texts follows.
+            # One warning for all texts follows.
             warnings.simplefilter("ignore", _core.UnreadableTextWarning)
             results = engine.search_text(
                 [question.subject for question in questions], k=judge.depth, where=where, models=models
@@ -166,10 +167,11 @@ def evaluate(
         told([name for _, names in part for name in names], part[0][0])
         questions, lists = _without_themselves(engine, part, judge.depth, where, weights)
         judge.add(questions, lists, "reference")
-    for questions in _batches(strangers):
+    for questions in _batches(unknown_queries):
         told(questions, questions[0].name)
         for question, hits in _answers(engine.search_image, questions, 1, how, failed):
-            found.append(Stranger(question.name, *hits[0]) if hits else Stranger(question.name, None, -1.0, None))
+            best = hits[0] if hits else (None, -1.0, None)
+            found.append(UnknownQuery(question.name, *best))
     if progress is not None:
         progress(total, total, "")
 
@@ -183,8 +185,8 @@ def evaluate(
         )
     if not judge.outcomes:
         reason = f": {failed[0][1]}" if failed else f": {skipped[0]} is for no item of it" if skipped else ""
-        raise ValueError(f"there is no query to evaluate {engine.path} with{reason}")
-    models = _asked(engine, models, image=bool(pictures or left_out or strangers), text=bool(words))
+        raise ArgumentError(f"there is no query to evaluate {engine.path} with{reason}")
+    models = _asked(engine, models, image=bool(pictures or left_out or unknown_queries), text=bool(words))
     return _evaluation(
         engine,
         judge,
@@ -209,7 +211,7 @@ def _asked(engine: Searcher, model: By | None, *, image: bool, text: bool) -> st
 def _evaluation(
     engine: Searcher,
     judge: _Judge,
-    unknown: list[Stranger],
+    unknown: list[UnknownQuery],
     failed: list[tuple[str, str]],
     skipped: list[str],
     *,
@@ -225,7 +227,7 @@ def _evaluation(
     if unknown:
         open_set = metrics.open_set(
             [max(outcome.score or -1.0, outcome.wrong_score or -1.0) for outcome in judge.outcomes],
-            [stranger.score for stranger in unknown],
+            [query.score for query in unknown],
             false_reject_rate=false_reject_rate,
             groups=groups,
             rounds=rounds,
@@ -250,14 +252,14 @@ def _evaluation(
         open_set=open_set,
         failed=tuple(failed),
         skipped=tuple(skipped),
-        copies=judge.copies,
+        near_duplicates=judge.near_duplicates,
         _values=values,
         _subjects=judge.subjects,
     )
 
 
 def _with_reference(engine: Searcher, outcome: Outcome) -> Outcome:
-    """The outcome, with a reference of its item to show even if none was found."""
+    """Returns the outcome with a reference to show: the item's first one if it was not found."""
     if outcome.rank is not None or outcome.items[0] not in engine:
         return outcome
     references = engine.get(outcome.items[0]).references
@@ -271,10 +273,10 @@ def _pictures(queries: Pictures) -> list[_Question]:
     if isinstance(queries, (str, os.PathLike)):
         folder = _core.folder_items(expanded(queries))
         return [_Question(str(path), path, frozenset([item])) for item, paths in folder for path in paths]
-    return [_Question(_name(image, number), image, _right(right)) for number, (image, right) in enumerate(queries)]
+    return [_Question(_name(image, number), image, _relevant(items)) for number, (image, items) in enumerate(queries)]
 
 
-def _strangers(unknown: Unknown) -> list[_Question]:
+def _unknown_queries(unknown: Unknown) -> list[_Question]:
     if isinstance(unknown, (str, os.PathLike)):
         paths = [path for _, paths in _core.folder_items(expanded(unknown)) for path in paths]
         return [_Question(str(path), path, frozenset()) for path in paths]
@@ -285,25 +287,25 @@ def _name(image: Any, number: int) -> str:
     return str(os.fspath(image)) if isinstance(image, (str, os.PathLike)) else f"image {number}"
 
 
-def _right(right: Right) -> frozenset[str]:
-    items = frozenset([right] if isinstance(right, str) else right)
-    if not items:
-        raise ValueError("a query without a right item: leave it out, or give its picture as unknown=")
-    return items
+def _relevant(items: Relevant) -> frozenset[str]:
+    found = frozenset([items] if isinstance(items, str) else items)
+    if not found:
+        raise ArgumentError("a query without a right item: leave it out, or give its picture as unknown=")
+    return found
 
 
 def _check(engine: Searcher, questions: Sequence[_Question]) -> None:
     absent = sorted(item for item in {item for question in questions for item in question.items} if item not in engine)
     if absent:
         names = ", ".join(map(repr, absent[:5])) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-        raise ValueError(
-            f"there are queries for what is not in the catalog {engine.path}: {names}; "
+        raise ArgumentError(
+            f"there are queries for items that are not in the catalog {engine.path}: {names}; "
             "name them as its items are named, give their pictures as unknown, or leave them out by missing='skip'"
         )
 
 
 def _only(questions: Sequence[_Question], items: Collection[str]) -> list[_Question]:
-    """The questions with those of their right items that are among ``items``, without questions that have none."""
+    """Returns the questions with their items among ``items``, without questions that have none."""
     kept = (_Question(q.name, q.subject, q.items.intersection(items)) for q in questions)
     return [question for question in kept if question.items]
 
@@ -320,7 +322,7 @@ def _answers(
     how: Mapping[str, Any],
     failed: list[tuple[str, str]],
 ) -> Iterator[tuple[_Question, list[_Found]]]:
-    """Each question with its answer. One that fails is reported, after the others were asked without it."""
+    """Yields each question with its hits; one that fails is reported in ``failed`` and the others are asked again."""
     try:
         answers = search([question.subject for question in questions], k=k, **how)
     except (_core.PictureError, OSError) as error:
@@ -342,11 +344,11 @@ def _rows(results: Results) -> list[_Found]:
 
 
 def _leave_one_out(engine: Searcher, where: Mapping[str, Any] | None) -> list[tuple[str, list[str]]]:
-    """The items that can spare a reference, with the names of all."""
+    """Returns the items with two references or more, each with the names of all."""
     items = ((item.id, [reference.name for reference in item.references]) for item in engine.iterate(where))
     found = [(id, names) for id, names in items if len(names) > 1]
     if not found:
-        raise ValueError(
+        raise ArgumentError(
             f"no item of {engine.path} has two references, so none can be left out: give queries to evaluate it with"
         )
     return found
@@ -370,10 +372,10 @@ def _without_themselves(
     where: Mapping[str, Any] | None,
     weights: Mapping[str, float],
 ) -> tuple[list[_Question], list[list[_Found]]]:
-    """Each reference as a query, answered as if it were not there.
+    """Returns each reference as a query, with its hits as if the reference were not stored.
 
-    Its own item would come first with the reference itself, so that the item's place among the others is computed from
-    its other references. Where another item scores the same, it comes before.
+    Its own item would come first by the reference itself, so the item's rank is computed from its other references. An
+    item of the same score comes before it.
     """
     questions: list[_Question] = []
     own: list[_Found] = []
