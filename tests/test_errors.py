@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 import plushie_search as ps
+from plushie_search import metrics
+from plushie_search.interop.descriptions import read_descriptions
+from plushie_search.plushbench.bench import Configuration
 
 KINDS = {
     ps.ArgumentError: (ValueError, "argument"),
@@ -112,3 +115,28 @@ def test_a_damaged_vector_names_its_item(engine: ps.Engine, toy_model: Path) -> 
 
 def test_an_argument_is_told(engine: ps.Engine) -> None:
     assert raised(lambda: engine.search_text("bear", k=0)).code == "argument"
+
+
+@pytest.mark.parametrize(
+    ("work", "says"),
+    [
+        (lambda engine: engine.evaluate([(np.zeros((8, 8, 3), np.uint8), "bear")], k=0), "k must be at least 1"),
+        (lambda engine: engine.evaluate(), "has two references"),
+        (lambda engine: engine.add_items([{"id": "bear", "color": "red"}]), "unknown field"),
+        (lambda engine: ps.compare_models(["toy"], engine), "two or more models"),
+        (lambda engine: ps.open_encoder("no such model"), "unknown model"),
+        (lambda engine: ps.pull_model("no such model"), "unknown model"),
+        (lambda engine: ps.quantize_model("toy", "new", pictures="none", weight_bits=4), "give 7 or 8"),
+        (lambda engine: metrics.difference([1.0], [1.0, 0.0]), "cannot be paired"),
+        (lambda engine: read_descriptions("items.txt"), "items.txt"),
+        (lambda engine: Configuration(references=0), "0 references"),
+    ],
+)
+def test_each_room_refuses_arguments_by_one_class(
+    work: Callable[[ps.Engine], object], says: str, engine: ps.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("items.txt").touch()
+    error = raised(lambda: work(engine))
+    assert (type(error), error.code) == (ps.ArgumentError, "argument")
+    assert says in str(error)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from . import _core, metrics
+from ._core import ArgumentError
 from .encoders.protocol import Model, name_of, named
 from .engine import Engine
 from .evaluate.comparison import Comparison, difference
@@ -42,14 +43,14 @@ def compare_models(
         progress: Called with how much of a hundred parts for each step is done; each model has two steps.
 
     Raises:
-        ValueError: There are fewer than two models, a picture of an item is no longer there, or as
+        ArgumentError: There are fewer than two models, a picture of an item is no longer there, or as
             :meth:`plushie_search.Engine.evaluate`.
     """
     items = items if isinstance(items, Engine) else expanded(items)
     pairs = named(models)
     names = tuple(name_of(model) if name is None else name for name, model in pairs)
     if len(names) < 2:
-        raise ValueError("a comparison needs two or more models")
+        raise ArgumentError("a comparison needs two or more models")
     rows = _rows_of(items) if isinstance(items, Engine) else _rows_in(items)
     title = Path(items.path if isinstance(items, Engine) else items).resolve().name or "items"
     steps = 2 * len(names)
@@ -89,7 +90,7 @@ def _rows_of(engine: Engine) -> list[ItemDraft]:
         paths = [Path(reference.name) for reference in item.references]
         lost = next((path for path in paths if not path.is_file()), None)
         if lost is not None:
-            raise ValueError(
+            raise ArgumentError(
                 f"item {item.id!r}: its picture {str(lost)!r} is no file any more, so no other model can see it: "
                 "give a folder of items instead"
             )

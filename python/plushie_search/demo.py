@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _core
+from ._core import ArgumentError
 from .encoders.protocol import Model, name_of
 from .engine import Engine
 from .hub import DEFAULT_MODEL
@@ -80,7 +81,7 @@ def run(
     The page is ``directory/index.html``. ``model`` and ``threads`` are as for :class:`plushie_search.Engine`.
 
     Raises:
-        ValueError: The directory holds something else than an earlier demo.
+        ArgumentError: The directory holds something else than an earlier demo.
     """
     _make_room(directory)
     with Engine(directory / "toys.catalog", model=model, threads=threads) as engine:
@@ -145,7 +146,7 @@ def _with_bar(verb: str, work: Callable[[ProgressBar], Any]) -> Any:
 def _make_room(directory: Path) -> None:
     mark = directory / MARK
     if directory.exists() and any(directory.iterdir()) and not mark.exists():
-        raise ValueError(f"{directory} holds something else than a demo: name a new directory")
+        raise ArgumentError(f"{directory} holds something else than a demo: name a new directory")
     directory.mkdir(parents=True, exist_ok=True)
     mark.write_text("Made by `plushie-search demo`, which makes everything here anew when it runs again.\n")
     for old in ("plushes", "photos", "toys.catalog"):

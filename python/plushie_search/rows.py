@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsIndex, TypeAlias
 
+from ._core import ArgumentError
 from .query import listed
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def to_rows(items: Iterable[Row]) -> Iterator[_NewItem]:
 
     Raises:
         TypeError: A row is neither a dataclass nor a dict.
-        ValueError: A row has an unknown field, or no id.
+        ArgumentError: A row has an unknown field, or no id.
     """
     for number, row in enumerate(items):
         cells = _cells(row, number)
@@ -97,9 +98,9 @@ def _cells(row: Any, number: int) -> Mapping[str, Any]:
             f"its fields, or a dict with the keys {', '.join(FIELDS)} (of a pandas table: table.to_dict('records'))"
         )
     if unknown := [key for key in cells if key not in FIELDS]:
-        raise ValueError(f"row {number} has the unknown field {unknown[0]!r}; the fields are {', '.join(FIELDS)}")
+        raise ArgumentError(f"row {number} has the unknown field {unknown[0]!r}; the fields are {', '.join(FIELDS)}")
     if "id" not in cells:
-        raise ValueError(f"row {number} has no field 'id'; the fields are {', '.join(FIELDS)}")
+        raise ArgumentError(f"row {number} has no field 'id'; the fields are {', '.join(FIELDS)}")
     return cells
 
 

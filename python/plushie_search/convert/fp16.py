@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from .. import _core, hub
-from .._core import ModelError
+from .._core import ArgumentError, ModelError
 from ..hub.check import ALIKE, PROBE, TEXTS, encode, pictures
 from ..paths import expanded
 from .quantize.directory import LICENSES, publish, settle, stage, write_manifest
@@ -39,7 +39,7 @@ def convert_to_fp16(
         For each tower, the least cosine between vectors of the new network and the old one.
 
     Raises:
-        ValueError: There is no such model, or it is shared and ``out`` is missing.
+        ArgumentError: There is no such model, or it is shared and ``out`` is missing.
         FileExistsError: ``out``, or a network of 16 bits, exists.
         ModelError: The model cannot be used or its numbers do not fit into 16 bits; nothing is written then.
         ImportError: The package ``onnx`` is missing.
@@ -66,7 +66,9 @@ def convert_to_fp16(
         if directory != Path(expanded(model)) or any(
             (directory / file).is_symlink() for file, _ in encoder.outputs.values()
         ):
-            raise ValueError(f"the files of model {encoder.name} are shared with others: give a directory for a copy")
+            raise ArgumentError(
+                f"the files of model {encoder.name} are shared with others: give a directory for a copy"
+            )
         return _convert(directory, manifest, encoder, SUFFIX, write)
     with stage(target) as folder:
         made = folder / "model"

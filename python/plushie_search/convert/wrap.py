@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 from .. import _core, hub
-from .._core import ModelError
+from .._core import ArgumentError, ModelError
 from ..paths import expanded
 from .graph.files import locations, size
 from .quantize.directory import publish, stage, write_manifest
@@ -71,23 +71,23 @@ def wrap_network(
         The manifest.
 
     Raises:
-        ValueError: The network has no such output, its size is not fixed, or there are two numbers of ``mean``.
+        ArgumentError: The network has no such output, its size is not fixed, or there are two numbers of ``mean``.
         FileExistsError: ``out`` exists.
         ModelError: The file is no ONNX network, or it does not run on a picture.
     """
     source, target = Path(expanded(network)), Path(expanded(out))
     if not {len(mean), len(std)} <= {1, 3}:
-        raise ValueError("mean and std take one number, or three")
+        raise ArgumentError("mean and std take one number, or three")
     if target.exists() or target.is_symlink():
         raise FileExistsError(f"{target} exists already; give the name of a directory that does not")
     facts = describe(source)
     outputs = facts["outputs"]
     chosen = output or next(iter(outputs))
     if chosen not in outputs:
-        raise ValueError(f"{source} has no output {chosen!r}: use one of {', '.join(outputs)}")
+        raise ArgumentError(f"{source} has no output {chosen!r}: use one of {', '.join(outputs)}")
     sizes = outputs[chosen][1:]
     if not all(isinstance(number, int) for number in sizes):
-        raise ValueError(f"the size of output {chosen!r} of {source} is not fixed: {sizes}")
+        raise ArgumentError(f"the size of output {chosen!r} of {source} is not fixed: {sizes}")
     manifest = {
         "format": 1,
         "name": name or target.name,

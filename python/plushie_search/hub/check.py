@@ -127,7 +127,7 @@ def check(
         ModelError: The model cannot be used, a file is not what it should be, a vector is not finite and of length 1,
             or it is not the original's or the processor's: a cosine is below 0.999. Of servers that take pictures and
             texts themselves cosines are only told, because they prepare them in their own way.
-        ValueError: There is no such model or device.
+        ArgumentError: There is no such model or device.
     """
     server = as_service(service)
     given = None if isinstance(model, (str, os.PathLike)) else as_encoder(model, threads=threads)

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .._core import ArgumentError
 from ..paths import expanded
 from .locate import is_here, locate
 from .registry import Entry, entries, find
@@ -44,7 +45,7 @@ def resolve(
         thorough: Whether the files of a model of the registry are read again, even if nothing was seen to change.
 
     Raises:
-        ValueError: There is no such model; the message says what there is.
+        ArgumentError: There is no such model; the message says what there is.
         ModelError: The model's license needs consent, or it cannot be downloaded; the message says what to do.
         ImportError: It would have to be downloaded and ``huggingface_hub`` is not installed.
     """
@@ -63,8 +64,8 @@ def resolve(
         if name and directory.is_dir():
             return Located(directory, None)
     except OSError as error:
-        raise ValueError(f"model {name!r} cannot be looked up among the directories: {error}") from error
-    raise ValueError(
+        raise ArgumentError(f"model {name!r} cannot be looked up among the directories: {error}") from error
+    raise ArgumentError(
         f"unknown model {name!r}; {_alike(name)}give the path of a model directory, the built-in model "
         f"{', '.join(built_in_models())}, or another name that `plushie-search models list` shows"
     )
@@ -97,10 +98,10 @@ def entry(name: str) -> Entry:
     """Returns a model of the registry, by its name or an alias.
 
     Raises:
-        ValueError: The registry has none of that name.
+        ArgumentError: The registry has none of that name.
     """
     if (found := find(name)) is None:
-        raise ValueError(f"unknown model {name!r}; {_alike(name)}see `plushie-search models list`")
+        raise ArgumentError(f"unknown model {name!r}; {_alike(name)}see `plushie-search models list`")
     return found
 
 
@@ -116,7 +117,7 @@ def pull_model(name: str, *, accept_license: bool = False) -> Path:
         accept_license: Whether you consent to the model's license, where that asks for it. Once is enough.
 
     Raises:
-        ValueError: There is no such model.
+        ArgumentError: There is no such model.
         ModelError: The license needs consent, or a file cannot be had or is not what it should be; the message says
             what to do.
         ImportError: ``huggingface_hub`` is not installed.

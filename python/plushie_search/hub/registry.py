@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from .._core import ArgumentError
 from ..paths import expanded
 
 #: The registry that comes with this package.
@@ -119,7 +120,7 @@ def entries() -> Mapping[str, Entry]:
     """The entries of the registry and of your own one, by name, in their order.
 
     Raises:
-        ValueError: A registry cannot be read; the message says which entry is wrong.
+        ArgumentError: A registry cannot be read; the message says which entry is wrong.
     """
     own = os.environ.get(OWN_REGISTRY)
     found = dict(_read(REGISTRY))
@@ -139,16 +140,16 @@ def _read(path: Path) -> Mapping[str, Entry]:
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"registry {path} cannot be read: {error}") from error
+        raise ArgumentError(f"registry {path} cannot be read: {error}") from error
     if not isinstance(whole, dict) or whole.get("format") != FORMAT or not isinstance(whole.get("models"), dict):
-        raise ValueError(f'registry {path}: it must be {{"format": {FORMAT}, "models": {{name: entry}}}}')
+        raise ArgumentError(f'registry {path}: it must be {{"format": {FORMAT}, "models": {{name: entry}}}}')
     found = {}
     for name, values in whole["models"].items():
         try:
             found[name] = _entry(name, values)
         except (KeyError, TypeError, ValueError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"registry {path}, model {name!r}: {reason}") from error
+            raise ArgumentError(f"registry {path}, model {name!r}: {reason}") from error
     return found
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from .._core import ArgumentError
 from ..paths import expanded
 
 #: The file endings that are read.
@@ -84,7 +85,7 @@ def read_descriptions(path: str | os.PathLike[str]) -> list[Description]:
     UTF-8, UTF-16 or GBK; a warning says which if not by a comma and in UTF-8.
 
     Raises:
-        ValueError: The file is not of these formats, or a record has no picture; the message names file, record and
+        ArgumentError: The file is not of these formats, or a record has no picture; the message names file, record and
             field.
     """
     path = Path(expanded(path))
@@ -99,7 +100,7 @@ def read_json_lines(file: BinaryIO, name: str) -> list[Description]:
         name: The name of the file in errors.
 
     Raises:
-        ValueError: A line is no JSON, or no record; the message names it.
+        ArgumentError: A line is no JSON, or no record; the message names it.
     """
     return _items(_json_lines(name, _text(name, file.read())[0]), Path(), name)
 
@@ -132,7 +133,7 @@ def _items(records: Iterable[tuple[str, dict[str, Any]]], folder: Path, name: st
             if new.metadata:
                 item.metadata = {**(item.metadata or {}), **new.metadata}
     if not items:
-        raise ValueError(f"{name}: describes no item")
+        raise ArgumentError(f"{name}: describes no item")
     return list(items.values())
 
 
@@ -140,7 +141,7 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each record of a file with the place that an error names."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: needs a folder of pictures or a file that ends in {', '.join(SUFFIXES)}")
+        raise ArgumentError(f"{path}: needs a folder of pictures or a file that ends in {', '.join(SUFFIXES)}")
     text, encoding = _text(str(path), path.read_bytes())
     notes = [] if encoding == "UTF-8" else [f"text in {encoding}"]
     if suffix == ".csv":
@@ -158,7 +159,7 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if isinstance(value, dict):
             value = [{"id": id, **record} if isinstance(record, dict) else record for id, record in value.items()]
         if not isinstance(value, list):
-            raise ValueError(f"{path}: needs a list of records, or an object that gives each id its record")
+            raise ArgumentError(f"{path}: needs a list of records, or an object that gives each id its record")
         yield from _objects((f"{path} record {number}", record) for number, record in enumerate(value, 1))
 
 
@@ -180,7 +181,7 @@ def _text(name: str, data: bytes) -> tuple[str, str]:
     except UnicodeDecodeError as error:
         if wide is None and _is_gbk(data):
             return data.decode("gb18030"), "GBK"
-        raise ValueError(
+        raise ArgumentError(
             f"{name}: not {wide or 'UTF-8'} text: {error.reason} at byte {error.start}; save it as UTF-8"
         ) from error
 
@@ -227,16 +228,16 @@ def _csv(path: Path, text: str, separator: str) -> Iterator[tuple[str, dict[str,
                 names = [name.strip() for name in cells]
                 for number, name in enumerate(names):
                     if name in names[:number]:
-                        raise ValueError(f"{place}: has two columns {name!r}; rename one of them")
+                        raise ArgumentError(f"{place}: has two columns {name!r}; rename one of them")
                 continue
             if len(cells) != len(names):
-                raise ValueError(
+                raise ArgumentError(
                     f"{place}: has {len(cells)} cells, and the first line has {len(names)} names; quote cells that "
                     f"hold {separator!r}"
                 )
             rows.append((place, {name: cell for name, cell in zip(names, cells, strict=True) if cell.strip()}))
     except csv.Error as error:
-        raise ValueError(f"{path} line {reader.line_num}: {error}") from error
+        raise ArgumentError(f"{path} line {reader.line_num}: {error}") from error
     plain = {*ID, *IMAGES, *LABEL, *TEXT, "metadata"}
     kinds = {
         name: _kind(name, [cells[name] for _, cells in rows if name in cells])
@@ -291,13 +292,13 @@ def _json(place: str, text: str) -> Any:
     try:
         return json.loads(text, parse_int=whole, parse_float=real)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{place}: not JSON: {error}") from error
+        raise ArgumentError(f"{place}: not JSON: {error}") from error
 
 
 def _objects(records: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     for place, record in records:
         if not isinstance(record, dict):
-            raise ValueError(f"{place}: needs an object, not {json.dumps(record)[:60]}")
+            raise ArgumentError(f"{place}: needs an object, not {json.dumps(record)[:60]}")
         _check(record, place, "")
         yield place, record
 
@@ -305,7 +306,7 @@ def _objects(records: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, dict[str
 def _check(value: Any, place: str, key: str) -> None:
     """Refuses NaN and the infinities, which Python reads and JSON has not."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{place}: {key} is {value}, which is no number of JSON; for a missing value write null")
+        raise ArgumentError(f"{place}: {key} is {value}, which is no number of JSON; for a missing value write null")
     if isinstance(value, dict):
         for name, part in value.items():
             _check(part, place, f"{key}.{name}" if key else name)
@@ -321,24 +322,24 @@ def _description(record: dict[str, Any], place: str, folder: Path) -> tuple[Desc
     def take(names: tuple[str, ...]) -> Any:
         found = [name for name in names if rest.get(name) is not None]
         if len(found) > 1:
-            raise ValueError(f"{place}: has both {found[0]!r} and {found[1]!r}, which mean the same")
+            raise ArgumentError(f"{place}: has both {found[0]!r} and {found[1]!r}, which mean the same")
         values = [rest.pop(name, None) for name in names]
         return next((value for value in values if value is not None), None)
 
     def text(names: tuple[str, ...]) -> str | None:
         value = take(names)
         if isinstance(value, (dict, list, bool)):
-            raise ValueError(f"{place}: {names[0]} needs a text, not {json.dumps(value)[:60]}")
+            raise ArgumentError(f"{place}: {names[0]} needs a text, not {json.dumps(value)[:60]}")
         return None if value is None else str(value)
 
     images = take(IMAGES)
     images = [images] if isinstance(images, str) else images
     if not isinstance(images, list) or not images or not all(isinstance(image, str) and image for image in images):
-        raise ValueError(f"{place}: needs an 'image', the path of a picture, or 'images', a list of them")
+        raise ArgumentError(f"{place}: needs an 'image', the path of a picture, or 'images', a list of them")
     id = text(ID)
     metadata = rest.pop("metadata", None)
     if metadata is not None and not isinstance(metadata, dict):
-        raise ValueError(f"{place}: metadata needs an object, not {json.dumps(metadata)[:60]}")
+        raise ArgumentError(f"{place}: metadata needs an object, not {json.dumps(metadata)[:60]}")
     item = Description(
         id=images[0] if id is None else id,
         images=[folder / expanded(image) for image in images],

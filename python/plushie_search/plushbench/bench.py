@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core, metrics
+from .._core import ArgumentError
 from ..encoders.protocol import Model, name_of, named
 from ..hub import as_encoder
 from ..paths import expanded
@@ -61,12 +62,12 @@ class Configuration:
 
     def __post_init__(self) -> None:
         if not 1 <= self.references <= len(REFERENCES):
-            raise ValueError(f"{self.references} references: use 1 to {len(REFERENCES)}")
+            raise ArgumentError(f"{self.references} references: use 1 to {len(REFERENCES)}")
         strange = [split for split in self.splits if split not in ALL_SPLITS]
         if strange:
-            raise ValueError(f"no split {strange[0]!r}: use some of {', '.join(ALL_SPLITS)}")
+            raise ArgumentError(f"no split {strange[0]!r}: use some of {', '.join(ALL_SPLITS)}")
         if min(self.queries, self.texts) < 1 or not 0 <= self.unknown <= UNKNOWN:
-            raise ValueError(f"queries and texts must be at least 1, and unknown from 0 to {UNKNOWN}")
+            raise ArgumentError(f"queries and texts must be at least 1, and unknown from 0 to {UNKNOWN}")
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, with as many queries as there are items for."""
@@ -95,12 +96,12 @@ def run(
         progress: Called with pictures done, their total, and what is done.
 
     Raises:
-        ValueError: There is no such model, or `work` holds another configuration.
+        ArgumentError: There is no such model, or `work` holds another configuration.
         ModelError: A model cannot be used.
         OSError: A folder cannot be read or written.
     """
     if not models:
-        raise ValueError("a benchmark needs a model")
+        raise ArgumentError("a benchmark needs a model")
     threads = threads or len(os.sched_getaffinity(0))
     opened = [
         (name_of(model) if name is None else name, as_encoder(model, threads=threads)) for name, model in named(models)
@@ -278,7 +279,7 @@ def _claim(work: Path, configuration: Configuration) -> None:
         kept = json.loads(file.read_text(encoding="utf-8"))
         for name, value in wanted.items():
             if kept.get(name) != value:
-                raise ValueError(
+                raise ArgumentError(
                     f"{work} was begun with {name} {kept.get(name)!r} and not {value!r}: "
                     "ask for the same again, or name another --work folder"
                 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .. import _core
+from .._core import ArgumentError
 from .degrade import degrade
 
 FIRST, SPAN, UNKNOWN = 200_000_000, 2_000_000, 1_000_000
@@ -84,9 +85,9 @@ class Identities:
 
     def __post_init__(self) -> None:
         if not 1 <= self.items <= UNKNOWN:
-            raise ValueError(f"a benchmark of {self.items} items: use 1 to {UNKNOWN}")
+            raise ArgumentError(f"a benchmark of {self.items} items: use 1 to {UNKNOWN}")
         if not 0 <= self.seed < SEEDS:
-            raise ValueError(f"benchmark {self.seed}: its seed may be 0 to {SEEDS - 1}")
+            raise ArgumentError(f"benchmark {self.seed}: its seed may be 0 to {SEEDS - 1}")
 
     def plush(self, item: int) -> int:
         """The renderer's seed of an item."""

@@ -10,6 +10,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .._core import ArgumentError
+
 DIMENSION = 256
 MAX_LENGTH = 48
 MEAN = 127.0
@@ -99,7 +101,7 @@ class ImageTower(nn.Module):
         """Takes the weights of an ONNX file with MobileNetV2's convolutions in order; whether it had our projection.
 
         Raises:
-            ValueError: The file is not a MobileNetV2 1.0.
+            ArgumentError: The file is not a MobileNetV2 1.0.
         """
         graph = onnx.load(file).graph
         stored = {one.name: numpy_helper.to_array(one).astype("float32") for one in graph.initializer}
@@ -110,7 +112,9 @@ class ImageTower(nn.Module):
         ours = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
         shapes = [stored[node.input[1]].shape for node in given[: len(ours)]]
         if shapes != [tuple(module.weight.shape) for module in ours]:
-            raise ValueError(f"start from {file}: its convolutions are not those of MobileNetV2 1.0; name another file")
+            raise ArgumentError(
+                f"start from {file}: its convolutions are not those of MobileNetV2 1.0; name another file"
+            )
         with torch.no_grad():
             for module, node in zip(ours, given, strict=False):
                 module.weight.copy_(torch.from_numpy(stored[node.input[1]]))

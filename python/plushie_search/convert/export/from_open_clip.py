@@ -16,6 +16,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..._core import ArgumentError
 from .original import ImagePart, Method, Original, TextPart
 
 #: How open_clip's words for resizing are said in ``model.json``.
@@ -39,23 +40,25 @@ def load(name: str) -> Original:
     """A model as ``ARCHITECTURE/PRETRAINED``, where the latter may be a file, or as ``hf-hub:...``, ``local-dir:...``.
 
     Raises:
-        ValueError: There is no such model, or it cannot be described.
+        ArgumentError: There is no such model, or it cannot be described.
     """
     given = name.startswith(("hf-hub:", "local-dir:"))
     architecture, pretrained = (name, "") if given else (*name.split("/", 1), "")[:2]
     if not given and architecture not in (known := open_clip.list_models()):
         alike = get_close_matches(architecture, known)
         hint = f"did you mean {' or '.join(alike)}? " if alike else ""
-        raise ValueError(f"open_clip has no architecture {architecture}; {hint}open_clip.list_models() has their names")
+        raise ArgumentError(
+            f"open_clip has no architecture {architecture}; {hint}open_clip.list_models() has their names"
+        )
     if not given and not pretrained:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none is known"
-        raise ValueError(
+        raise ArgumentError(
             f"open_clip model {architecture}: say which weights, {architecture}/WEIGHTS; there are: {tags}"
         )
     try:
         model, _, transform = open_clip.create_model_and_transforms(architecture, pretrained=pretrained or None)
     except (RuntimeError, FileNotFoundError, KeyError) as error:
-        raise ValueError(f"open_clip model {name} cannot be loaded: {error}") from error
+        raise ArgumentError(f"open_clip model {name} cannot be loaded: {error}") from error
     tokenizer = open_clip.get_tokenizer(architecture)
 
     def pixels(picture: Image.Image) -> Tensor:
@@ -162,13 +165,13 @@ def preprocess(settings: dict[str, Any]) -> dict[str, Any]:
     """Returns the preprocessing of open_clip as ``model.json`` describes it.
 
     Raises:
-        ValueError: A manifest cannot say it.
+        ArgumentError: A manifest cannot say it.
     """
     defaults = open_clip.transform.PreprocessCfg()
     size = settings.get("size", defaults.size)
     mode, filter = (settings.get(key, getattr(defaults, key)) for key in ("resize_mode", "interpolation"))
     if mode not in RESIZE or filter not in ("bicubic", "bilinear"):
-        raise ValueError(f"pictures are resized by {mode!r} with {filter!r}, which a manifest cannot say")
+        raise ArgumentError(f"pictures are resized by {mode!r} with {filter!r}, which a manifest cannot say")
     described: dict[str, Any] = {
         "resize": RESIZE[mode],
         "size": [size, size] if isinstance(size, int) else list(size),
@@ -186,7 +189,7 @@ def preprocess(settings: dict[str, Any]) -> dict[str, Any]:
 def _clean(tokenizer: Any) -> list[str]:
     name = getattr(getattr(tokenizer, "clean_fn", None), "__name__", "none")
     if name not in CLEAN:
-        raise ValueError(
+        raise ArgumentError(
             f"the tokenizer {type(tokenizer).__name__} cleans texts by {name}, which a manifest cannot say"
         )
     return CLEAN[name]
@@ -204,7 +207,7 @@ def _tokenizer(tokenizer: Any) -> tuple[Tokenizer, int]:
         or getattr(tokenizer, "strip_sep_token", False)
         or getattr(tokenizer, "tokenizer_mode", None)
     ):
-        raise ValueError(
+        raise ArgumentError(
             f"the tokenizer {type(tokenizer).__name__} of this model cannot be written as a tokenizer.json"
         )
     return backend, int(inner.pad_token_id or 0)

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
+from ..._core import ArgumentError
 from .original import ImagePart, Method, Original, TextPart
 
 #: Filters by their numbers in Pillow.
@@ -30,15 +31,15 @@ def load(name: str) -> Original:
     """A model by its name on the hub, or by its directory.
 
     Raises:
-        ValueError: There is none, it is of another kind, or has a processor that cannot be described.
+        ArgumentError: There is none, it is of another kind, or has a processor that cannot be described.
     """
     if Path(name).is_absolute() and not Path(name).is_dir():
-        raise ValueError(f"transformers model {name}: no such directory")
+        raise ArgumentError(f"transformers model {name}: no such directory")
     with _loading(name):
         kind = AutoConfig.from_pretrained(name).model_type
     if kind not in TWO_TOWERS and kind not in PICTURES_ONLY:
         known = ", ".join((*TWO_TOWERS, *PICTURES_ONLY))
-        raise ValueError(f"transformers model {name} is of the kind {kind}; these can be exported: {known}")
+        raise ArgumentError(f"transformers model {name} is of the kind {kind}; these can be exported: {known}")
     with _loading(name):
         model = AutoModel.from_pretrained(name, attn_implementation="eager").eval()
         processor = AutoImageProcessor.from_pretrained(name)
@@ -59,7 +60,7 @@ def _loading(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
+        raise ArgumentError(
             f"transformers model {name} cannot be loaded: {' '.join(str(error).split())} Give the name of a model on "
             "the hub, or a directory with its config.json, weights, preprocessor and tokenizer"
         ) from error
@@ -69,12 +70,12 @@ def preprocess(processor: Any) -> dict[str, Any]:
     """An image processor as ``model.json`` says it.
 
     Raises:
-        ValueError: It does something that a manifest cannot say.
+        ArgumentError: It does something that a manifest cannot say.
     """
     size, crop = dict(processor.size or {}), dict(getattr(processor, "crop_size", None) or {})
     cropping = bool(getattr(processor, "do_center_crop", False))
     if not processor.do_resize or processor.resample not in FILTERS:
-        raise ValueError(f"image processor {type(processor).__name__}: neither bilinear nor bicubic resizing")
+        raise ArgumentError(f"image processor {type(processor).__name__}: neither bilinear nor bicubic resizing")
     described: dict[str, Any]
     if "height" in size and not cropping:
         described = {"resize": "squash", "size": [size["height"], size["width"]]}
@@ -83,7 +84,7 @@ def preprocess(processor: Any) -> dict[str, Any]:
         if size["shortest_edge"] != max(described["size"]):
             described["resize_to"] = size["shortest_edge"]
     else:
-        raise ValueError(
+        raise ArgumentError(
             f"image processor {type(processor).__name__}: resizing to {size} and cropping to {crop or None}"
         )
     scale = (processor.rescale_factor if processor.do_rescale else 1.0) * 255
@@ -97,7 +98,7 @@ def _text(name: str, kind: str, model: Any) -> TextPart:
         tokenizer = AutoTokenizer.from_pretrained(name)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise ValueError(f"transformers model {name}: its tokenizer has no tokenizer.json")
+        raise ArgumentError(f"transformers model {name}: its tokenizer has no tokenizer.json")
     masked, siglip = TWO_TOWERS[kind], kind == "siglip"
     config = model.config.text_config
     length = min(getattr(config, "max_position_embeddings", 512), tokenizer.model_max_length)

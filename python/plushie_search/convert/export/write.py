@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ... import _core, hub
-from ..._core import ModelError
+from ..._core import ArgumentError, ModelError
 from ...encoders.probe import TEXT, picture
 from ...hub import cache
 from ...hub.check import ALIKE as ALIKE_IN_FP16
@@ -64,7 +64,7 @@ def export(
             ``"image_fp16"`` and ``"text_fp16"``.
 
     Raises:
-        ValueError: There is no such model, or it is of a kind that cannot be exported.
+        ArgumentError: There is no such model, or it is of a kind that cannot be exported.
         FileExistsError: ``out`` exists.
         ModelError: The directory would give other vectors than the original; nothing is written.
         ImportError: A package of the extra ``export`` is missing.
@@ -93,7 +93,7 @@ def load(source: str) -> Original:
     """The PyTorch model that a source names.
 
     Raises:
-        ValueError: There is none.
+        ArgumentError: There is none.
     """
     kind, _, name = source.partition(":")
     if kind == "open_clip" and name:
@@ -104,7 +104,7 @@ def load(source: str) -> Original:
         from .from_transformers import load as load_transformers
 
         return load_transformers(name)
-    raise ValueError(f"{source!r} is neither open_clip:ARCHITECTURE/PRETRAINED nor transformers:NAME")
+    raise ArgumentError(f"{source!r} is neither open_clip:ARCHITECTURE/PRETRAINED nor transformers:NAME")
 
 
 def _write(original: Original, out: Path, name: str, license: str | None, languages: list[str]) -> None:

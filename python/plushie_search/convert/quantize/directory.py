@@ -23,7 +23,7 @@ class Original:
 
     Raises:
         ModelError: It has no picture tower.
-        ValueError: There is no such model.
+        ArgumentError: There is no such model.
     """
 
     def __init__(self, model: str | os.PathLike[str], *, accept_license: bool) -> None:

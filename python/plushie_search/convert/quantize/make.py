@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ... import _core, hub
-from ..._core import ModelError
+from ..._core import ArgumentError, ModelError
 from ..graph import files
 from ..graph.simplify import watched
 from .directory import Original, publish, stage, write_manifest
@@ -103,8 +103,8 @@ def make(
     }
 
 
-def _too_few(found: int, folder: str | os.PathLike[str]) -> ValueError:
-    return ValueError(
+def _too_few(found: int, folder: str | os.PathLike[str]) -> ArgumentError:
+    return ArgumentError(
         f"{found} pictures in {os.fspath(folder)} can be used; to quantize takes at least {FEWEST}, and some hundreds "
         "are better: some to find ranges, others to measure what is lost"
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..._core import ArgumentError
 from ...paths import expanded
 from .loss import FEWEST
 
@@ -92,15 +93,15 @@ def quantize_model(
         progress: Called with how many steps are done, how many there are, and what is being done.
 
     Raises:
-        ValueError: There are too few pictures, an option is out of range, or there is no such model.
+        ArgumentError: There are too few pictures, an option is out of range, or there is no such model.
         FileExistsError: ``out`` exists.
         ModelError: The model cannot be used or quantized; the message says why.
         ImportError: The package ``onnx`` is missing.
     """
     if weight_bits not in (7, 8):
-        raise ValueError(f"weights of {weight_bits} bits: give 7 or 8")
+        raise ArgumentError(f"weights of {weight_bits} bits: give 7 or 8")
     if min(sample, held_out) < FEWEST // 2:
-        raise ValueError(f"{sample} pictures for ranges, {held_out} held out: give at least {FEWEST // 2} of each")
+        raise ArgumentError(f"{sample} pictures for ranges, {held_out} held out: give at least {FEWEST // 2} of each")
     try:
         from .make import make
     except ImportError as error:
