@@ -136,7 +136,7 @@ def test_networks_that_cannot_be_converted():
     model = network([node("Relu", ["x"], ["g"]), node("Neg", ["g"], ["y"])], {}, out=("rows", 4))
     model.graph.node[0].op_type, model.graph.node[0].domain = "Gelu", "com.microsoft"
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    with pytest.raises(ValueError, match="whether Gelu computes in 16 bits does not follow"):
+    with pytest.raises(ValueError, match="ONNX does not define whether Gelu computes in fp16"):
         in_fp16(model)
     model.functions.append(onnx.FunctionProto(name="f"))
     with pytest.raises(ValueError, match="functions of its own"):
@@ -209,7 +209,8 @@ def test_a_copy_with_networks_of_16_bits(turned, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "WHOLE", 100)
     files.save(onnx.load(turned / "image.onnx"), turned / "image.onnx")
     assert (turned / "image.onnx_data").exists()
-    (turned / "LICENSE").write_text("do what you like")
+    for name in ("LICENSE", "LICENCE.txt"):
+        (turned / name).write_text("do what you like")
     (turned / "probe.json").write_text("{}")
     (turned / "other").mkdir()
     before = {path.name: path.read_bytes() for path in turned.iterdir() if path.is_file()}
@@ -284,8 +285,8 @@ def unknown():
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (too_great, r"in 16 bits, so nothing was written|only the cosine .* so nothing was written"),
-        (unknown, r"image\.onnx cannot be converted to fp16: whether Gelu computes"),
+        (too_great, r"run in fp16, so nothing was written|only the cosine .* so nothing was written"),
+        (unknown, r"image\.onnx cannot be converted to fp16: ONNX does not define whether Gelu computes"),
     ],
 )
 def test_a_model_that_would_be_another_is_left_alone(make, reason, tmp_path):

@@ -455,7 +455,7 @@ def test_bad_options(tmp_path, pictures, options, message):
 def test_too_few_pictures(tmp_path, toy_model):
     for number in range(45):
         (tmp_path / f"{number}.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"0 pictures in .* can be used; to quantize takes at least 40"):
+    with pytest.raises(ValueError, match=r"0 pictures in .* can be used; quantizing needs at least 40"):
         quantize_model(toy_model, tmp_path / "out", pictures=tmp_path)
     for number in range(40):
         (tmp_path / f"{number}.png").unlink()
@@ -467,11 +467,11 @@ def test_networks_that_cannot_be_quantized(tmp_path, toy_model, pictures, quanti
     out = tmp_path / "out"
     with pytest.raises(ModelError, match=r"model toy: image.onnx: it has no layers with weights between the first and"):
         quantize_model(toy_model, out, pictures=pictures)
-    with pytest.raises(ModelError, match=r"image.int8.onnx: it is quantized already; take the file with 32-bit"):
+    with pytest.raises(ModelError, match=r"image.int8.onnx: it is quantized already; take the fp32 file"):
         quantize_model(quantized[2], out, pictures=pictures)
     half = toy.write(tmp_path / "half")
     onnx.save(toy.image_tower(floats=np.float16), half / "image.onnx")
-    with pytest.raises(ModelError, match="it takes 16-bit numbers; take the file with 32-bit numbers"):
+    with pytest.raises(ModelError, match="it takes fp16 inputs; take the fp32 file"):
         quantize_model(half, out, pictures=pictures)
     with pytest.raises(ModelError, match="has no image tower to quantize: it encodes texts only"):
         quantize_model(toy.write(tmp_path / "texts", image=None), out, pictures=pictures)

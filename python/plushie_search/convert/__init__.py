@@ -1,1 +1,1 @@
-"""Model directories made of other models: exported, in 16 bits, in 8 bits."""
+"""Converts models to model directories: exported, in fp16, in int8."""

@@ -1,4 +1,4 @@
-"""A model's networks in 16 bits beside its own: the same model, on devices that compute faster in them."""
+"""Writes fp16 networks beside those of a model, for devices that compute faster in them."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _Write: TypeAlias = Callable[[Path, Path], None]
 def convert_to_fp16(
     model: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, accept_license: bool = False
 ) -> dict[str, float]:
-    """Writes networks of 16 bits beside those of a model, for ``precision="fp16"``.
+    """Writes fp16 networks beside those of a model, for ``precision="fp16"``.
 
     They take half the space. The model stays the same one, with the same fingerprint: its catalogs may be made with
     these networks and searched with the others.
 
     Args:
         model: A name or directory, as for :class:`plushie_search.Engine`.
-        out: A directory to make, with a copy of the model and the new networks; it must not exist, and does only when
-            all is in it. By default, the networks are put into the model's own directory: that works for a directory
-            of yours, not for a model that is shared, as the built-in ones and downloads are.
-        accept_license: Whether you consent to the model's license, where that asks for it.
+        out: A directory to make, with a copy of the model and the new networks. It must not exist; it appears only if
+            it is complete. By default the networks are written into the model's own directory, which must not be shared
+            as those of built-in and downloaded models are.
+        accept_license: Whether you consent to the model's license, if that needs consent.
 
     Returns:
         For each tower, the least cosine between vectors of the new network and the old one.
 
     Raises:
         ArgumentError: There is no such model, or it is shared and ``out`` is missing.
-        FileExistsError: ``out``, or a network of 16 bits, exists.
-        ModelError: The model cannot be used or its numbers do not fit into 16 bits; nothing is written then.
+        FileExistsError: ``out``, or an fp16 network, exists.
+        ModelError: The model cannot be used or its numbers do not fit into fp16; nothing is written then.
         ImportError: The package ``onnx`` is missing.
     """
     try:
@@ -49,7 +49,7 @@ def convert_to_fp16(
         from .graph.fp16 import SUFFIX, write
     except ImportError as error:
         raise ImportError(
-            f"converting a model to fp16 takes a package that is not installed ({error}); install it with: "
+            f"converting a model to fp16 needs a package that is not installed ({error}); install it with: "
             "pip install 'plushie_search[quantize]'"
         ) from error
     target = None if out is None else Path(expanded(out))
@@ -97,7 +97,7 @@ def _convert(
     suffix: str,
     write: _Write,
 ) -> dict[str, float]:
-    """Makes the networks in a hidden folder of the directory, and moves them when they have proved right."""
+    """Makes the networks in a hidden folder of the directory, checks them, and moves them to their places."""
     changed, networks = dict(manifest), sorted({file for file, _ in encoder.outputs.values()})
     named = {file: Path(file).with_stem(Path(file).stem + suffix) for file in networks}
     for path in named.values():
@@ -134,11 +134,11 @@ def _likeness(encoder: _core.Encoder, directory: Path, manifest: Mapping[str, An
             one, other = (encode(each, tower, subjects) for each in (encoder, reduced))
             likeness[tower] = float((one * other).sum(axis=1).min())
     except ModelError as error:
-        raise ModelError(f"model {encoder.name} does not run in 16 bits, so nothing was written: {error}") from error
+        raise ModelError(f"model {encoder.name} does not run in fp16, so nothing was written: {error}") from error
     for tower, least in likeness.items():
         if not least >= ALIKE:
             raise ModelError(
-                f"model {encoder.name}: in 16 bits, vectors of its {tower} tower have only the cosine {least:.4f} with "
-                "those in 32, so nothing was written; its numbers may be too great"
+                f"model {encoder.name}: in fp16, vectors of its {tower} tower have only the cosine {least:.4f} with "
+                "those in fp32, so nothing was written; its numbers may be too great"
             )
     return likeness

@@ -1,4 +1,4 @@
-"""A model directory of an ONNX picture network."""
+"""Makes a model directory of an ONNX picture network."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def wrap_network(
 ) -> dict[str, Any]:
     """Makes a model directory of an ONNX network that takes pictures.
 
-    The network takes float pixels of shape (n, 3, height, width) and gives vectors of shape (n, numbers) or
-    (n, numbers, 1, 1). The directory has no text tower.
+    The network takes float32 pixels of shape (n, 3, height, width) and gives vectors of shape (n, dimension) or
+    (n, dimension, 1, 1). The directory has no text tower.
 
     Args:
         network: The ONNX file.
-        out: The directory to make. It must not exist, and does only when the whole model is in it.
+        out: The directory to make. It must not exist; it appears only if it is complete.
         output: The output that holds the vector; the first one by default.
         side: The height and width of the pictures in pixels; by default those that the network takes, or 224.
         resize: ``"squash"``, ``"crop"`` or ``"letterbox"``.
@@ -118,7 +118,7 @@ def wrap_network(
             (made / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.parent / place, made / place)
         write_manifest(made, manifest)
-        # Opening it finds a wrong type or shape, and one picture what only running it shows.
+        # Opening it finds a wrong type or shape; encoding a picture finds other errors.
         _core.Encoder(made, runtime=hub.runtime_library()).encode_images([_core.Plush(1).render(size=64)])
         publish(made, target)
     return manifest

@@ -1,4 +1,4 @@
-"""Models of the package open_clip."""
+"""Loads models of the package open_clip."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from torch.nn import functional
 from ..._core import ArgumentError
 from .original import ImagePart, Method, Original, TextPart
 
-#: How open_clip's words for resizing are said in ``model.json``.
+#: The names in ``model.json`` of open_clip's kinds of resizing.
 RESIZE = {"shortest": "crop", "squash": "squash", "longest": "letterbox"}
 
-#: How a manifest says what open_clip does to texts, by its functions for that.
+#: The names in ``model.json`` of open_clip's functions that clean texts.
 CLEAN = {
     "_clean_lower": ["ftfy", "html", "whitespace", "lowercase"],
     "_clean_whitespace": ["ftfy", "html", "whitespace"],
     "_clean_canonicalize": ["ftfy", "html", "punctuation", "whitespace", "lowercase"],
 }
 
-#: How timm's layers call the method that puts branches together.
+#: The names of the methods of timm's layers that merge branches.
 MERGES = ("fuse", "reparameterize", "switch_to_deploy")
 
 #: CLIP's pieces of a text, before they are split into tokens.
@@ -37,10 +37,10 @@ PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 def load(name: str) -> Original:
-    """A model as ``ARCHITECTURE/PRETRAINED``, where the latter may be a file, or as ``hf-hub:...``, ``local-dir:...``.
+    """Loads a model by ``ARCHITECTURE/PRETRAINED`` (a name or file), ``hf-hub:...`` or ``local-dir:...``.
 
     Raises:
-        ArgumentError: There is no such model, or it cannot be described.
+        ArgumentError: There is no such model, or a manifest cannot describe it.
     """
     given = name.startswith(("hf-hub:", "local-dir:"))
     architecture, pretrained = (name, "") if given else (*name.split("/", 1), "")[:2]
@@ -95,7 +95,7 @@ def load(name: str) -> Original:
 
 
 class Attention(nn.Module):
-    """PyTorch's attention to itself in steps whose shapes follow the text; its own keep the length of the trace."""
+    """Self-attention in steps whose shapes follow the text; PyTorch's own keeps the length of the trace."""
 
     def __init__(self, whole: nn.MultiheadAttention) -> None:
         super().__init__()
@@ -114,9 +114,9 @@ class Attention(nn.Module):
 
 
 class Causal(nn.Module):
-    """A text tower in which no token sees those behind it: read at the end of a text, it needs no padding.
+    """A causal text tower: it is read at the end of the text, so it needs no padding.
 
-    open_clip always pads: its positions and its mask are as long as the longest text. Here they are as the text is.
+    open_clip always pads to the longest text. Here positions and mask are as long as the text.
     """
 
     def __init__(self, tower: nn.Module) -> None:
@@ -128,7 +128,7 @@ class Causal(nn.Module):
         self.eval()
 
     def forward(self, ids: Tensor) -> Tensor:
-        """The vectors of texts of any one length."""
+        """Returns the vectors of texts of equal length."""
         tower, length = self.tower, ids.shape[1]
         tokens = tower.token_embedding(ids) + tower.positional_embedding[:length]
         tokens = tower.ln_final(self.transformer(tokens, attn_mask=tower.attn_mask[:length, :length]))
@@ -141,7 +141,7 @@ class Causal(nn.Module):
 
 
 def _causal(model: Any, tokenizer: Any) -> Causal | None:
-    """The text tower for texts of any length, where it is read at the end of the text and no token sees later ones."""
+    """Returns the text tower for texts of any length if it is causal and read at the end of the text."""
     if not isinstance(tokenizer, kinds.SimpleTokenizer):  # in which the token for the end has the highest id
         return None
     tower = getattr(model, "text", model)
@@ -155,7 +155,7 @@ def _causal(model: Any, tokenizer: Any) -> Causal | None:
 
 
 def _merged(model: Any) -> Method | None:
-    """A tower for pictures, such as MobileCLIP's, that was trained with branches side by side, with their sums."""
+    """Returns a picture tower with merged branches if it was trained with parallel ones, such as MobileCLIP's."""
     if any(hasattr(part, merge) for part in model.visual.modules() for merge in MERGES):
         return Method(reparameterize_model(model), "encode_image")
     return None
@@ -165,13 +165,13 @@ def preprocess(settings: dict[str, Any]) -> dict[str, Any]:
     """Returns the preprocessing of open_clip as ``model.json`` describes it.
 
     Raises:
-        ArgumentError: A manifest cannot say it.
+        ArgumentError: A manifest cannot describe it.
     """
     defaults = open_clip.transform.PreprocessCfg()
     size = settings.get("size", defaults.size)
     mode, filter = (settings.get(key, getattr(defaults, key)) for key in ("resize_mode", "interpolation"))
     if mode not in RESIZE or filter not in ("bicubic", "bilinear"):
-        raise ArgumentError(f"pictures are resized by {mode!r} with {filter!r}, which a manifest cannot say")
+        raise ArgumentError(f"pictures are resized by {mode!r} with {filter!r}, which a manifest cannot describe")
     described: dict[str, Any] = {
         "resize": RESIZE[mode],
         "size": [size, size] if isinstance(size, int) else list(size),
@@ -190,13 +190,13 @@ def _clean(tokenizer: Any) -> list[str]:
     name = getattr(getattr(tokenizer, "clean_fn", None), "__name__", "none")
     if name not in CLEAN:
         raise ArgumentError(
-            f"the tokenizer {type(tokenizer).__name__} cleans texts by {name}, which a manifest cannot say"
+            f"the tokenizer {type(tokenizer).__name__} cleans texts by {name}, which a manifest cannot describe"
         )
     return CLEAN[name]
 
 
 def _tokenizer(tokenizer: Any) -> tuple[Tokenizer, int]:
-    """The same as a file of the crate `tokenizers`, and the id of its padding."""
+    """Returns the tokenizer as one of the library `tokenizers`, and the id of its padding."""
     if isinstance(tokenizer, kinds.SimpleTokenizer):
         return _bpe(tokenizer), 0
     inner = getattr(tokenizer, "tokenizer", None)

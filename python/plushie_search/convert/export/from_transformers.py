@@ -1,4 +1,4 @@
-"""CLIP, SigLIP, Chinese CLIP and DINO models of the package transformers."""
+"""Loads CLIP, SigLIP, Chinese CLIP and DINO models of the package transformers."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .original import ImagePart, Method, Original, TextPart
 #: Filters by their numbers in Pillow.
 FILTERS = {2: "bilinear", 3: "bicubic"}
 
-#: The kinds of models with two towers, and whether the one for texts takes a mask.
+#: The kinds of models with two towers, and whether the text tower takes a mask.
 TWO_TOWERS = {"clip": False, "siglip": False, "chinese_clip": True}
 
 #: The kinds of models for pictures only; their vector is that of the class token.
 PICTURES_ONLY = ("dinov2", "dinov2_with_registers", "dinov3_vit")
 
-#: What SigLIP was trained with: texts are cleaned, and always padded to the same length.
+#: The length that SigLIP pads all texts to.
 SIGLIP_LENGTH = 64
 
 
 def load(name: str) -> Original:
-    """A model by its name on the hub, or by its directory.
+    """Loads a model by its name on the hub, or by its directory.
 
     Raises:
-        ArgumentError: There is none, it is of another kind, or has a processor that cannot be described.
+        ArgumentError: There is no such model, it is of another kind, or a manifest cannot describe its processor.
     """
     if Path(name).is_absolute() and not Path(name).is_dir():
         raise ArgumentError(f"transformers model {name}: no such directory")
@@ -56,7 +56,7 @@ def load(name: str) -> Original:
 
 @contextmanager
 def _loading(name: str) -> Iterator[None]:
-    """Says which model the package could not load, and what a name may be."""
+    """Raises ArgumentError with the name of the model if the package cannot load it."""
     try:
         yield
     except (OSError, ValueError, KeyError) as error:
@@ -67,10 +67,10 @@ def _loading(name: str) -> Iterator[None]:
 
 
 def preprocess(processor: Any) -> dict[str, Any]:
-    """An image processor as ``model.json`` says it.
+    """Returns the preprocessing of an image processor as ``model.json`` describes it.
 
     Raises:
-        ArgumentError: It does something that a manifest cannot say.
+        ArgumentError: A manifest cannot describe it.
     """
     size, crop = dict(processor.size or {}), dict(getattr(processor, "crop_size", None) or {})
     cropping = bool(getattr(processor, "do_center_crop", False))

@@ -1,4 +1,4 @@
-"""A PyTorch model as the exporter sees it: towers, and what stands between pictures, texts and them."""
+"""A PyTorch model for the exporter: towers and their preprocessing."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class ImagePart:
     """The tower for pictures.
 
     Attributes:
-        network: From pixels, shape (n, 3, height, width), to vectors, shape (n, dimension).
-        preprocess: What stands before it, as in ``model.json``.
-        pixels: The original's own way from a picture to pixels, shape (1, 3, height, width).
-        traced: The network that is written, where there is one that computes the same with less.
+        network: Maps pixels, shape (n, 3, height, width), to vectors, shape (n, dimension).
+        preprocess: The preprocessing, as in ``model.json``.
+        pixels: The original's own preprocessing of a picture to pixels, shape (1, 3, height, width).
+        traced: The network that is written, if a cheaper one computes the same; ``network`` by default.
     """
 
     network: nn.Module
@@ -34,12 +34,12 @@ class TextPart:
     """The tower for texts.
 
     Attributes:
-        network: From ids, and the mask if there is one, shape (n, length) each, to vectors, shape (n, dimension).
-        tokenizer: From a text to ids.
-        settings: What else stands before it, as in ``model.json``.
+        network: Maps ids, and the mask if there is one, shape (n, length) each, to vectors, shape (n, dimension).
+        tokenizer: Maps a text to ids.
+        settings: The other settings of the text tower, as in ``model.json``.
         masked: Whether the network takes a mask.
-        tokens: The original's own way from a text to what its network takes.
-        traced: The network that is written, where there is one that computes the same from texts of any length.
+        tokens: The original's own tokenizing of a text to the inputs of its network.
+        traced: The network that is written, if one computes the same from texts of any length; ``network`` by default.
     """
 
     network: nn.Module
@@ -59,12 +59,12 @@ class Original:
     text: TextPart | None = None
 
     def image_vector(self, picture: Image.Image) -> Tensor:
-        """The original's vector of a picture, shape (dimension,) and length 1."""
+        """Returns the original's vector of a picture, shape (dimension,) and length 1."""
         assert self.image is not None
         return _unit(self.image.network, self.image.pixels(picture))
 
     def text_vector(self, text: str) -> Tensor:
-        """The original's vector of a text, shape (dimension,) and length 1."""
+        """Returns the original's vector of a text, shape (dimension,) and length 1."""
         assert self.text is not None
         return _unit(self.text.network, *self.text.tokens(text))
 
@@ -76,7 +76,7 @@ def _unit(network: nn.Module, *inputs: Tensor) -> Tensor:
 
 
 class Method(nn.Module):
-    """A method of a module as a module of its own; an answer with several parts gives its pooled one."""
+    """A method of a module as a module of its own; of several outputs it returns the pooled one."""
 
     def __init__(self, module: nn.Module, method: str, *names: str) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Method(nn.Module):
         self.eval()  # of the whole: the exporter restores what it finds here
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The vectors."""
+        """Returns the vectors."""
         named = dict(zip(self.names, inputs, strict=True)) if self.names else {}
         answer = getattr(self.module, self.method)(*(() if named else inputs), **named)
         vectors: Tensor = answer if isinstance(answer, Tensor) else answer.pooler_output

@@ -1,4 +1,4 @@
-"""A PyTorch model becomes a model directory, which is compared with it before it takes its place."""
+"""Exports a PyTorch model to a model directory, and compares both before the directory appears."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def export(
     Args:
         source: ``open_clip:ARCHITECTURE/PRETRAINED`` (or ``open_clip:hf-hub:...``, ``open_clip:local-dir:...``), or
             ``transformers:NAME``, where a directory may stand for a name.
-        out: The directory; it is made, and must not exist.
+        out: The directory to make; it must not exist.
         name: The model's name; by default that of its source.
-        license: Under which license it may be used.
+        license: The model's license.
         languages: The languages of its texts, as BCP 47 tags.
-        fp16: Whether to write networks of 16 bits, too, for ``precision="fp16"``; their cosines are in the result as
+        fp16: Whether to write fp16 networks, too, for ``precision="fp16"``; their cosines are in the result as
             ``"image_fp16"`` and ``"text_fp16"``.
 
     Raises:
@@ -90,10 +90,10 @@ def export(
 
 
 def load(source: str) -> Original:
-    """The PyTorch model that a source names.
+    """Returns the PyTorch model that a source names.
 
     Raises:
-        ArgumentError: There is none.
+        ArgumentError: The source has another form.
     """
     kind, _, name = source.partition(":")
     if kind == "open_clip" and name:
@@ -149,7 +149,7 @@ def _trace(network: nn.Module, inputs: dict[str, Tensor], output: str, file: Pat
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # its fused attention has no ONNX
     with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # of constants in the trace; what comes out is compared
+        warnings.simplefilter("ignore")  # of constants in the trace; the vectors are compared
         torch.onnx.export(
             network,
             tuple(inputs.values()),

@@ -1,1 +1,1 @@
-"""ONNX graphs, written by us: read, made simpler without changing what they compute, and saved."""
+"""Reads, simplifies, converts and writes ONNX graphs."""

@@ -1,4 +1,4 @@
-"""The files of a network: its graph, and beside it the weights of a large one."""
+"""Reads and writes the files of a network: its graph, and the weights of a large one beside it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def is_large(model: Any) -> bool:
 
 
 def copied(message: Any) -> Any:
-    """A copy of a network or of a part of it, however large."""
+    """Returns a copy of a network or of a part of it, however large."""
     copy = type(message)()
     copy.CopyFrom(message)
     return copy
 
 
 def save(model: Any, path: Path) -> None:
-    """Writes a network, large ones with their weights in a file beside it; these are gone from the network then."""
+    """Writes a network; the weights of a large one are moved out of it, into a file beside it."""
     if is_large(model):
         onnx.save(model, path, save_as_external_data=True, location=f"{path.name}_data", convert_attribute=False)
     else:
@@ -37,7 +37,7 @@ def save(model: Any, path: Path) -> None:
 
 
 def locations(path: Path) -> list[str]:
-    """The files that hold the weights of a network, relative to it; none if they are all in it."""
+    """Returns the files with the weights of a network, relative to it; empty if they are all in it."""
     graph = onnx.load(path, load_external_data=False).graph
     values = list(graph.initializer)
     values += [attribute.t for node in graph.node for attribute in node.attribute if attribute.HasField("t")]
@@ -46,5 +46,5 @@ def locations(path: Path) -> list[str]:
 
 
 def size(path: Path) -> int:
-    """The bytes of a network, with its weights."""
+    """Returns the bytes of a network, with its weights."""
     return sum(file.stat().st_size for file in (path, *(path.parent / place for place in locations(path))))

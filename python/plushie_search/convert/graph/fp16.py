@@ -1,4 +1,4 @@
-"""A network in floats of 16 bits: half the size, and faster on devices that compute in them."""
+"""Converts a network to fp16: half the size, and faster on devices that compute in it."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from .files import save
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: What is added to the name of a network for that of 16 bits beside it.
+#: The end of the name of an fp16 network.
 SUFFIX = "_fp16"
 
-#: Constants of more numbers are no shapes, and no types depend on them.
+#: The most numbers of a constant that may be a shape; no types depend on larger ones.
 SMALL = 1000
 
 
 def write(network: Path, target: Path) -> None:
-    """Writes the network of a file in 16 bits into another; see :func:`in_fp16`."""
+    """Converts the network of a file to fp16 and writes it to another file; see :func:`in_fp16`."""
     save(in_fp16(onnx.load(network)), target)
 
 
 def in_fp16(model: Any) -> Any:
-    """The network with weights, inputs, outputs and what lies between in 16 bits instead of 32; it is changed.
+    """Converts the weights, inputs, outputs and tensors of a network to fp16 in place, and returns it.
 
-    Where ONNX defines an operator in 32 bits only, as for ``Range`` and the scales of ``Resize``, casts are around it.
+    Operators that ONNX defines in fp32 only, such as ``Range`` and the scales of ``Resize``, stay between casts.
 
     Raises:
         ValueError: It has no floats of 32 bits, or operators that ONNX does not define.
     """
     if model.functions:
-        raise ValueError("it has functions of its own: write what they consist of in their places")
+        raise ValueError("it has functions of its own: inline them")
     floats = _floats(model)
     if not floats:
         raise ValueError("it has no floats of 32 bits")
@@ -62,7 +62,7 @@ class _Halving:
         self._floats = floats - (set(_constants(model.graph)) - read)
 
     def change(self, graph: Any) -> None:
-        """Halves a graph and those in it."""
+        """Converts a graph and its subgraphs."""
         for value in graph.initializer:
             if value.name in self._floats:
                 value.CopyFrom(_half(value))
@@ -93,7 +93,7 @@ class _Halving:
         graph.node.extend(changed.node)
 
     def _has_half(self, node: Any, side: str, place: int) -> bool:
-        """Returns whether an input or output may be of 16 bits."""
+        """Returns whether an input or output may be fp16."""
         try:
             schema = defs.get_schema(node.op_type, self._versions.get(_domain(node), 1), _domain(node))
         except defs.SchemaError as error:
@@ -111,7 +111,7 @@ class _Halving:
 
 
 def _floats(model: Any) -> set[str]:
-    """The tensors of 32 bits, in the graph and those in it."""
+    """Returns the fp32 tensors of the graph and its subgraphs."""
     bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     bare.graph.name = model.graph.name
     bare.graph.node.extend(model.graph.node)
@@ -134,12 +134,12 @@ def _floats(model: Any) -> set[str]:
 
 
 def _domain(named: Any) -> str:
-    """Whose operators they are; ONNX's own go by two names."""
+    """Returns the domain of an operator; ONNX's own has two names."""
     return "" if named.domain == "ai.onnx" else str(named.domain)
 
 
 def _unknown(node: Any) -> ValueError:
-    return ValueError(f"whether {node.op_type} computes in 16 bits does not follow from what ONNX says of it")
+    return ValueError(f"ONNX does not define whether {node.op_type} computes in fp16")
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
@@ -150,7 +150,7 @@ def _graphs(graph: Any) -> Iterator[Any]:
 
 
 def _inside(node: Any) -> list[Any]:
-    """The graphs of branches and loops."""
+    """Returns the subgraphs of branches and loops."""
     whole = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
     return whole + [graph for attribute in node.attribute for graph in attribute.graphs]
 
@@ -171,7 +171,7 @@ def _cast(name: str, output: str, to: int) -> Any:
 
 
 def _change_attributes(node: Any) -> None:
-    """Makes a node that names its type give 16 bits."""
+    """Changes the type that a node names to fp16."""
     for attribute in node.attribute:
         if attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT:
             attribute.i = TensorProto.FLOAT16
@@ -191,7 +191,7 @@ def _half(tensor: Any) -> Any:
 
 
 def _narrowed(values: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Numbers in 16 bits: what is not infinite or zero does not become so, for masks are added and sums divided by."""
+    """Returns numbers in fp16; finite ones stay finite and others than zero stay so, as masks and divisors need it."""
     limits = np.finfo(np.float16)
     bounded = np.where(np.isinf(values), values, np.clip(values, limits.min, limits.max)).astype(np.float16)
     least = np.copysign(limits.smallest_subnormal, values).astype(np.float16)

@@ -1,4 +1,4 @@
-"""A network that is read at one token computes only that token after its last attention: the same vector, less work."""
+"""Computes only one token after the last attention of a network that is read at that token: the same vector, faster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnx import helper
 
 from .files import copied
 
-#: Operators that compute each token from that token alone.
+#: The operators that compute each token from that token alone.
 TOKENWISE = {
     "Add",
     "Div",
@@ -28,10 +28,10 @@ TOKENWISE = {
 
 
 def one_token(model: Any) -> Any:
-    """The network with the choice of its token moved to before all that works on each token by itself.
+    """Returns the network with the choice of its token moved before all operators that work token by token.
 
-    It is moved only from tensors [batch, tokens, numbers] that nothing else reads. Where the network is of another
-    kind, it is returned as it is.
+    It is moved only from tensors of shape (batch, tokens, width) that nothing else reads. A network of another kind is
+    returned as it is.
     """
     graph = model.graph
     constants = {value.name: value for value in graph.initializer}

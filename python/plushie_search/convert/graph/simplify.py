@@ -1,4 +1,4 @@
-"""A network made simpler: constants computed, only what one output needs, and that for one token where one is read."""
+"""Simplifies networks: folds constants, and leaves out everything that one output does not need."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ SAME = 1e-4
 
 
 def simplified(model: Any, output: str, work: Path, feeds: Mapping[str, NDArray[Any]]) -> Any:
-    """The network that computes one output, with constants folded, and not more than that output needs.
+    """Returns the network that computes one output, with constants folded and unneeded nodes removed.
 
-    Where it is read at one token, only that token goes through what comes after the last attention.
+    If it is read at one token, only that token is computed after the last attention.
 
     Args:
         model: The network, as `onnx` has it; it is changed.
         output: The name of the output.
-        work: A folder for files meanwhile.
-        feeds: What the network may take, on which its simpler form is tried.
+        work: A folder for temporary files.
+        feeds: Inputs on which the simpler network is compared with the original.
     """
     prune(model.graph, output)
     model = _folded(model, work)
@@ -46,7 +46,7 @@ def simplified(model: Any, output: str, work: Path, feeds: Mapping[str, NDArray[
 
 
 def _folded(model: Any, work: Path) -> Any:
-    """The network with what is constant computed, and biases in their layers where these have one."""
+    """Returns the network with constants folded, and biases fused into their layers."""
     before, after = work / "before.onnx", work / "after.onnx"
     files.save(model, before)
     options = onnxruntime.SessionOptions()
@@ -67,7 +67,7 @@ def _folded(model: Any, work: Path) -> Any:
 
 
 def prune(graph: Any, output: str) -> None:
-    """Leaves only what one output needs."""
+    """Removes everything that one output does not need."""
     needed, constants = {output}, {value.name for value in graph.initializer}
     nodes = []
     for node in reversed(graph.node):
@@ -90,7 +90,7 @@ def prune(graph: Any, output: str) -> None:
 def watched(
     model: Any, tensors: list[str], work: Path, threads: int
 ) -> Iterator[Callable[[Mapping[str, NDArray[Any]]], list[Any]]]:
-    """Returns a session that computes these tensors from the network's inputs; `work` is a folder for its files."""
+    """Yields a function that computes these tensors from the network's inputs; `work` is a folder for its files."""
     copy = files.copied(model)
     del copy.graph.output[:]
     copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)

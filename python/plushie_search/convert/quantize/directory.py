@@ -1,4 +1,4 @@
-"""The files of a model: what a new one takes from its original, and how it appears at once and whole."""
+"""Writes model directories: copies files of the original, and publishes each directory atomically."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 from ... import _core, hub
 from ..._core import ModelError
 
-#: What goes where the model goes.
-LICENSES = ("LICENSE*", "LICENSE*", "NOTICE*")
+#: The files that every copy of a model must have, in both spellings.
+LICENSES = ("LICENSE*", "LICENCE*", "NOTICE*")
 
 
 class Original:
@@ -40,7 +40,7 @@ class Original:
         self.file = str(Path(file).with_suffix(".int8.onnx"))
 
     def encoder(self, threads: int) -> _core.Encoder:
-        """An encoder of the model."""
+        """Returns an encoder of the model."""
         runtime = hub.runtime_library()
         return _core.Encoder(self.directory, runtime=runtime, threads=threads, manifest=self._description)
 
@@ -52,7 +52,7 @@ class Original:
         return {key: value for key, value in options.items() if value is not None}
 
     def pictures_only(self) -> dict[str, Any]:
-        """The manifest of a model with the new network and no text tower."""
+        """Returns the manifest of a model with the new network and no text tower."""
         image = {**self.manifest["image"], "file": self.file, "output": self.output}
         return {**{key: value for key, value in self.manifest.items() if key != "text"}, "image": image}
 
@@ -60,7 +60,7 @@ class Original:
         """Adds the text tower and the licenses to a directory with the new network, and the whole manifest.
 
         Args:
-            directory: Where the new network lies.
+            directory: The directory of the new network.
             changes: Keys of the manifest.
             locations: Finds the files with the weights of a network, relative to it.
         """
@@ -87,7 +87,7 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
 
 @contextmanager
 def stage(out: Path) -> Iterator[Path]:
-    """A hidden directory beside `out` that is gone at the end, however that comes."""
+    """Makes a hidden directory beside `out`, and removes it at the end."""
     out.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
@@ -97,7 +97,7 @@ def stage(out: Path) -> Iterator[Path]:
 
 
 def publish(directory: Path, out: Path) -> None:
-    """Moves a whole model to its place, when the disk has all of it.
+    """Flushes a complete model to disk and moves it to its place.
 
     Raises:
         FileExistsError: Something has appeared there meanwhile.
@@ -114,7 +114,7 @@ def publish(directory: Path, out: Path) -> None:
 
 
 def settle(path: Path) -> None:
-    """Waits until the disk has a file or directory."""
+    """Flushes a file or directory to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

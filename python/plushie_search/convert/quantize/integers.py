@@ -1,4 +1,4 @@
-"""Layers in 8 bits: QuantizeLinear and DequantizeLinear around them, which a runtime fuses into integer arithmetic."""
+"""Quantizes layers: puts QuantizeLinear and DequantizeLinear around them, which runtimes fuse to integer arithmetic."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ class Activation(NamedTuple):
 
 
 def activation(low: float, high: float, means: NDArray[np.float64] | None = None) -> Activation:
-    """A tensor in 8 bits between two values, one not above and one not below 0."""
+    """Returns the quantization of a tensor with values from ``low`` (at most 0) to ``high`` (at least 0)."""
     scale = np.float32((high - low) / 255) if high > low else np.float32(1)
     zero = np.clip(np.rint(-low / scale), 0, 255)
     return Activation(np.array(scale, np.float32), np.array(zero, np.uint8), means)
 
 
 def quantized(model: Any, plan: Plan, activations: Mapping[str, Activation], *, bits: int = 8) -> Any:
-    """The network with the layers of a plan in 8 bits.
+    """Returns the network with the layers of a plan in 8 bits.
 
-    What rounding the weights adds to each output on average, given the means of a layer's inputs, is taken off its
+    The mean error of each output from rounding the weights, given the means of a layer's inputs, is subtracted from its
     bias: bias correction, as in Nagel et al., Data-Free Quantization, 2019. Without it a small convolutional network
     loses a hundred times as much.
 
     Args:
         model: The network that `plan.layered` gives.
-        plan: What becomes 8 bits.
-        activations: The tensors of the plan.
-        bits: Of the weights; 7 where the processor's arithmetic would overflow with 8.
+        plan: The layers and tensors to quantize.
+        activations: The quantization of the tensors of the plan.
+        bits: The bits of the weights; 7 for processors whose arithmetic would overflow with 8.
     """
     graph = model.graph
     work = _Work({value.name: value for value in graph.initializer}, bits)
@@ -92,7 +92,7 @@ class _Work:
         return value
 
     def pair(self, source: str, name: str, *, back: str) -> None:
-        """Into 8 bits and back."""
+        """Adds the nodes that quantize a tensor and dequantize it again."""
         parts = [f"{name}/scale", f"{name}/zero"]
         for kind, given, made in (("Quantize", source, f"{name}/u8"), ("Dequantize", f"{name}/u8", back)):
             self.nodes.append(helper.make_node(f"{kind}Linear", [given, *parts], [made], f"{name}/{kind}"))
@@ -100,7 +100,7 @@ class _Work:
     def layer(self, node: Any, source: Activation) -> NDArray[np.float64]:
         """Gives a layer weights of 8 bits, each output with its own scale, and a bias of 32 bits.
 
-        Returns what is left to take off its outputs, because it has no bias.
+        Returns the correction of its outputs if it has no bias; zeros otherwise.
         """
         weights = self.value(node.input[1])
         transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
@@ -126,7 +126,7 @@ class _Work:
         return np.zeros(len(scale))
 
     def corrected(self, node: Any, shifts: Mapping[str, NDArray[np.float64]]) -> None:
-        """Takes what is left off the bias that an Add adds to a layer."""
+        """Subtracts the correction of a layer from the bias that an Add adds to it."""
         for place, name in enumerate(node.input):
             shift, other = shifts.get(name), node.input[1 - place]
             if shift is not None and shift.any() and other in self._constants:
@@ -146,7 +146,7 @@ class _Work:
         node.input[place] = name
 
     def result(self, model: Any) -> Any:
-        """The network with these nodes, and the constants that they need."""
+        """Returns the network with these nodes and their constants."""
         result = copied(model)
         used = {name for node in self.nodes for name in node.input}
         constants = [value for value in [*model.graph.initializer, *self._made] if value.name in used]
@@ -158,7 +158,7 @@ class _Work:
 
 
 def _shift(node: Any, error: NDArray[np.float64], means: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Returns the mean error of the outputs by errors of weights, whose first axis are the outputs."""
+    """Returns the mean errors of the outputs from errors of the weights; the first axis of ``error`` is the outputs."""
     if means is None:
         return np.zeros(len(error))
     groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)

@@ -16,23 +16,23 @@ from ..._core import PictureError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Fewer pictures say too little about ranges and about what is lost.
+#: The least number of pictures: fewer give no reliable ranges and loss.
 FEWEST = 40
-#: Pictures that are encoded at a time; Ctrl-C works after each time.
+#: The number of pictures in a batch; Ctrl-C works after each batch.
 BATCH = 32
 
-#: Neighbors that are compared.
+#: The number of neighbors that are compared.
 NEIGHBORS = 10
 
-#: How often models are timed.
+#: The number of timings of each model.
 ROUNDS = 20
 
-#: Rows that are compared with all others at a time.
+#: The number of rows that are compared with all others at a time.
 BLOCK = 1024
 
 
 def vectors(encoder: _core.Encoder, paths: Sequence[Path]) -> Iterator[tuple[Path, NDArray[np.float32] | str]]:
-    """The vector of each picture, or why it has none, in order."""
+    """Yields each picture with its vector, or with the reason why it has none, in order."""
     for start in range(0, len(paths), BATCH):
         some: list[Any] = list(paths[start : start + BATCH])
         try:
@@ -48,7 +48,7 @@ def vectors(encoder: _core.Encoder, paths: Sequence[Path]) -> Iterator[tuple[Pat
 
 
 def overlap(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
-    """The mean share of the nearest others of each row that are the same."""
+    """Returns the mean share of the nearest neighbors of each row that are the same before and after."""
     same = 0
     for start in range(0, len(before), BLOCK):
         near = [_nearest(rows, slice(start, start + BLOCK)) for rows in (before, after)]
@@ -65,7 +65,7 @@ def _nearest(rows: NDArray[np.float32], which: slice) -> NDArray[np.int64]:
 
 
 def milliseconds(encoders: Sequence[_core.Encoder], paths: Sequence[Path], step: Callable[[], None]) -> list[float]:
-    """From a picture file to its vector, in processor time: the median of each encoder, by turns."""
+    """Returns the median CPU time in ms of each encoder from a picture file to its vector, timed by turns."""
     taken: list[list[float]] = [[] for _ in encoders]
     for number in range(ROUNDS + 1):
         path = paths[number % len(paths)]

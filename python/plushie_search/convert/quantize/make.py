@@ -1,4 +1,4 @@
-"""Makes the directory of a model in 8 bits, and measures it on pictures that had no part in that."""
+"""Makes the directory of a quantized model, and measures its loss on held-out pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .ranges import METHODS, Histogram
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: So much less of the neighbors is chance: about the standard error on some hundred pictures.
+#: The largest difference of the overlap that is chance: about the standard error on some hundred pictures.
 NOTICEABLE = 0.002
 
 _Progress: TypeAlias = Callable[[int, int, str], object]
@@ -71,7 +71,7 @@ def make(
         best = max(trial.attempt(method) for method in METHODS)
         whole = trial.attempt(best.method, first=True)
         method, directory = (whole if whole.overlap >= best.overlap - NOTICEABLE else best)[2:]
-        after, _ = _encode(_open(directory, threads), others, steps, "measuring what is lost")
+        after, _ = _encode(_open(directory, threads), others, steps, "measuring the loss")
         same, mean, least = _alike(before, after, others)
         pair = [original.encoder(1), _open(directory, 1)]
         slow, fast = milliseconds(pair, others, lambda: steps.add("timing"))
@@ -105,13 +105,13 @@ def make(
 
 def _too_few(found: int, folder: str | os.PathLike[str]) -> ArgumentError:
     return ArgumentError(
-        f"{found} pictures in {os.fspath(folder)} can be used; to quantize takes at least {FEWEST}, and some hundreds "
-        "are better: some to find ranges, others to measure what is lost"
+        f"{found} pictures in {os.fspath(folder)} can be used; quantizing needs at least {FEWEST}, and some hundreds "
+        "are better: some to find ranges, others to measure the loss"
     )
 
 
 class _Attempt(NamedTuple):
-    """A key for sorting: the nearness of the vectors to the original's comes first, and the greatest is best."""
+    """A candidate; the greatest is best: its vectors are the nearest to the original's."""
 
     overlap: float
     cosine: float
@@ -121,7 +121,7 @@ class _Attempt(NamedTuple):
 
 @dataclass(frozen=True)
 class _Trial:
-    """The sources of networks in 8 bits, and the pictures on which they are compared."""
+    """The network to quantize, and the pictures on which its candidates are compared."""
 
     graph: Any
     histograms: Mapping[str, Histogram]
@@ -134,7 +134,7 @@ class _Trial:
     pictures: Sequence[Path]
 
     def attempt(self, method: str, *, first: bool = False) -> _Attempt:
-        """Makes a model with ranges found by a method, and perhaps its first layer in 8 bits too."""
+        """Makes a candidate with ranges found by a method; ``first`` quantizes the first layer, too."""
         single = {tensor for tensor, seen in self.histograms.items() if seen.single}
         chosen = plan(self.graph, single, first=first)
         seen = {tensor: self.histograms[tensor] for tensor in chosen.tensors}
@@ -177,7 +177,7 @@ def _encode(
 
 
 def _alike(before: _Vectors, after: _Vectors, paths: Sequence[Path]) -> tuple[float, float, float]:
-    """Returns the share of equal neighbors, and the mean and the least cosine."""
+    """Returns the share of equal neighbors, the mean cosine and the least one."""
     one, other = (np.stack([rows[path] for path in paths]) for rows in (before, after))
     cosines = (one * other).sum(axis=1)
     return overlap(one, other), float(cosines.mean()), float(cosines.min())
@@ -186,7 +186,7 @@ def _alike(before: _Vectors, after: _Vectors, paths: Sequence[Path]) -> tuple[fl
 def _watch(
     graph: Any, original: Original, paths: Sequence[Path], folder: Path, threads: int, steps: _Steps
 ) -> dict[str, Histogram]:
-    """The values of each tensor that might become 8 bits; of one picture at a time, so that they need little memory."""
+    """Returns the histogram of each tensor that may be quantized; takes one picture at a time to save memory."""
     if not plan(graph).tensors:
         raise ValueError("it has no layers with weights between the first and the last")
     chosen = plan(graph, first=True)

@@ -1,4 +1,4 @@
-"""A model whose picture tower computes in 8 bits, and how near its vectors are to those of the original."""
+"""Quantizes the picture tower of a model to 8 bits."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class Quantization:
     """The result of quantizing a model.
 
     Attributes:
-        directory: Where the new model lies.
-        fingerprint: The new model's.
-        method: How the ranges of activations were found: "minmax", "percentile" or "mse".
-        pictures: How many pictures gave the ranges.
-        held_out: How many others the vectors of both models were compared on.
+        directory: The directory of the new model.
+        fingerprint: The fingerprint of the new model.
+        method: The calibration of activations: "minmax", "percentile" or "mse".
+        pictures: The number of pictures for calibration.
+        held_out: The number of other pictures, on which both models were compared.
         overlap_at_10: The mean share of the ten nearest of these pictures that are the same in both models.
         cosine_mean: The mean cosine between both vectors of a picture.
-        cosine_min: The least.
-        milliseconds: From a picture file to its vector, in processor time, median of both models by turns: before, now.
-        bytes: Of the network: before, now.
-        failed: Pictures that could not be read, and why.
+        cosine_min: The least of these cosines.
+        milliseconds: The median CPU time in ms from a picture file to its vector: before, now.
+        bytes: The size of the network: before, now.
+        failed: Pictures that could not be read, each with the reason.
     """
 
     directory: str
@@ -70,32 +70,32 @@ def quantize_model(
 ) -> Quantization:
     """Makes a model directory whose picture tower computes with 8-bit integers, which is two to three times as fast.
 
-    Weights become 8 bits, with a scale for each output. Activations become 8 bits too, in ranges that are found on
-    pictures of yours and then stay as they are: a vector never depends on what else is encoded. The ranges are found in
-    several ways, and the way is kept that best keeps the ten nearest pictures. The projection at the end,
-    normalizations and attention stay in 32 bits; so do the text tower and, unless nothing is lost by it, the first
-    layer. What a network computes after its last attention for tokens that are not read is left out.
+    Weights are quantized with a scale for each output, activations in fixed ranges that are calibrated on your
+    pictures: a vector never depends on the rest of its batch. Of several calibrations the one is kept that best
+    preserves the ten nearest pictures. The projection at the end, normalizations, attention and the text tower stay in
+    32 bits; so does the first layer if quantizing it loses anything. Tokens that are not read are not computed after
+    the last attention.
 
-    The new model is another model: a catalog holds vectors of it or of the original, never both. What is lost depends
-    on model and pictures; it is measured on pictures that had no part in the making, and stored in ``model.json``.
+    The new model is another model: a catalog holds vectors of it or of the original, never both. The loss depends on
+    model and pictures; it is measured on held-out pictures and stored in ``model.json``.
 
     Args:
         model: A name or directory, as for :class:`plushie_search.Engine`. It is not changed.
-        out: The directory to make. It must not exist, and does only when the whole model is in it.
+        out: The directory to make. It must not exist; it appears only if it is complete.
         pictures: A folder of pictures like those that will be searched, at any depth; at least 40.
-        sample: From how many pictures the ranges are found, at most.
-        held_out: On how many others the loss is measured, at most; not more than half of all.
-        seed: Chooses the pictures.
-        weight_bits: 8, or 7 for processors without VNNI, whose 8-bit arithmetic overflows.
+        sample: The most pictures for calibration.
+        held_out: The most other pictures for measuring the loss; not more than half of all.
+        seed: The seed that chooses the pictures.
+        weight_bits: The bits of weights: 8, or 7 for processors without VNNI, whose 8-bit arithmetic overflows.
         threads: The most threads to use; all cores by default.
         name: The new model's name; the original's and "-int8" by default.
-        accept_license: Whether you consent to the model's license, where that asks for it.
-        progress: Called with how many steps are done, how many there are, and what is being done.
+        accept_license: Whether you consent to the model's license, if that needs consent.
+        progress: Called with the steps done, their total, and the name of the step.
 
     Raises:
         ArgumentError: There are too few pictures, an option is out of range, or there is no such model.
         FileExistsError: ``out`` exists.
-        ModelError: The model cannot be used or quantized; the message says why.
+        ModelError: The model cannot be used or quantized.
         ImportError: The package ``onnx`` is missing.
     """
     if weight_bits not in (7, 8):
@@ -106,7 +106,7 @@ def quantize_model(
         from .make import make
     except ImportError as error:
         raise ImportError(
-            f"to quantize a model takes a package that is not installed ({error}); install it with: "
+            f"quantizing a model needs a package that is not installed ({error}); install it with: "
             "pip install 'plushie_search[quantize]'"
         ) from error
     made = make(

@@ -1,4 +1,4 @@
-"""Which layers of a network can compute in 8 bits, and what passes between these."""
+"""Chooses the layers of a network to quantize, and the tensors between them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Layers with weights, which is where the time goes.
+#: Layers with weights, which take most of the time.
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 #: Since this version of the operators each column of weights may have its own scale, and LayerNormalization is one.
@@ -33,19 +33,19 @@ QUANTIZED = (
     "QLinearMatMul",
 )
 
-#: What the runtime computes together with the convolution before it.
+#: The operators that the runtime fuses with the convolution before them.
 FUSED = ("Clip", "Relu")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The nodes of a network that become 8 bits.
+    """The layers and tensors of a network to quantize.
 
     Attributes:
         layers: The outputs of the layers.
         read: The tensors that they read.
-        written: The tensors that exist in 8 bits only: what convolutions give, and the sums of that.
-        channels: The axis of the channels of those that are read.
+        written: The tensors that exist in 8 bits only: outputs of convolutions, and their sums.
+        channels: The axis of the channels of each tensor that is read.
     """
 
     layers: frozenset[str]
@@ -60,22 +60,22 @@ class Plan:
 
 
 def layered(path: Path, output: str, work: Path, pixels: NDArray[np.float32]) -> Any:
-    """The simplified network that computes one output of a file from pixels.
+    """Returns the simplified network that computes one output of a file from pixels.
 
     Args:
         path: The file.
         output: The name of the output.
-        work: A folder for files meanwhile.
-        pixels: What the network may take, on which its simpler form is tried.
+        work: A folder for temporary files.
+        pixels: Pixels on which the simpler network is compared with the original.
 
     Raises:
-        ValueError: It is quantized already, or takes other than pixels.
+        ValueError: It is quantized already, or takes other inputs than pixels.
     """
     model = onnx.load(path)
     if any(node.op_type in QUANTIZED for node in model.graph.node):
-        raise ValueError("it is quantized already; take the file with 32-bit numbers")
+        raise ValueError("it is quantized already; take the fp32 file")
     if any(value.type.tensor_type.elem_type == TensorProto.FLOAT16 for value in model.graph.input):
-        raise ValueError("it takes 16-bit numbers; take the file with 32-bit numbers")
+        raise ValueError("it takes fp16 inputs; take the fp32 file")
     if next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")) < OPSET:
         model = onnx.version_converter.convert_version(model, OPSET)
     prune(model.graph, output)
@@ -85,14 +85,14 @@ def layered(path: Path, output: str, work: Path, pixels: NDArray[np.float32]) ->
 
 
 def plan(model: Any, single: Collection[str] = (), *, first: bool = False) -> Plan:
-    """Chooses what becomes 8 bits: all layers with weights but those that are most sensitive and cost least.
+    """Chooses all layers with weights except the first and last ones, which are sensitive and cheap.
 
-    These are the first, which reads the pixels, and the last if it works on the vector of the whole picture.
+    The first one reads the pixels; the last one is excluded only if it works on the vector of the whole picture.
 
     Args:
         model: The network that :func:`layered` gives.
         single: The tensors that hold one vector for each picture.
-        first: Whether the first layer becomes 8 bits after all.
+        first: Whether to quantize the first layer, too.
     """
     graph = model.graph
     constants = {value.name: value for value in graph.initializer}
@@ -128,7 +128,7 @@ def _has_weights(node: Any, constants: Mapping[str, Any]) -> bool:
 
 
 def _reached(nodes: Any, outputs: set[str]) -> set[str]:
-    """The outputs that depend on others of them."""
+    """Returns those of the outputs that depend on another one."""
     behind: set[str] = set()
     found = set()
     for node in nodes:
@@ -141,7 +141,7 @@ def _reached(nodes: Any, outputs: set[str]) -> set[str]:
 
 
 def _leading(nodes: Any, outputs: set[str]) -> set[str]:
-    """The outputs on which others of them depend."""
+    """Returns those of the outputs on which another one depends."""
     before: set[str] = set()
     found = set()
     for node in reversed(nodes):
@@ -161,7 +161,7 @@ def _written(nodes: Any, chosen: list[Any]) -> set[str]:
         if node.op_type == "Conv":
             name = node.output[0]
             after = readers.get(name, [])
-            # The runtime leaves out an activation that the range of its 8 bits says as well.
+            # The runtime leaves out an activation that the quantized range implies.
             written.add(after[0].output[0] if len(after) == 1 and after[0].op_type in FUSED else name)
     for node in nodes:
         if node.op_type == "Add" and all(name in written for name in node.input):

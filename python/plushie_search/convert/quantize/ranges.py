@@ -1,4 +1,4 @@
-"""Calibration: between which values the tensors of a network lie, of which histograms are kept and not the values."""
+"""Calibrates the ranges of tensors from histograms of their values."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Bins of a histogram; 8 bits tell 256 values apart.
+#: The bins of a histogram.
 BINS = 4096
 
 #: Levels of an 8-bit number.
 LEVELS = 256
 
-#: What share of the values a range leaves out, where it leaves any out.
+#: The share of the values that the percentile method leaves out.
 TAIL = 1e-4
 
 
@@ -24,7 +24,7 @@ class Histogram:
     """A histogram of the values of a tensor, in bins of equal width around 0 that grow with the values."""
 
     def __init__(self, channels: int = -1) -> None:
-        """Counts nothing yet; `channels` is the axis of the channels of the tensor."""
+        """Makes an empty histogram; `channels` is the axis of the channels of the tensor."""
         self._channels = channels
         self._sums: NDArray[np.float64] | None = None
         self._times = 0
@@ -62,11 +62,11 @@ class Histogram:
         return None if self._sums is None else self._sums / self._times
 
     def everything(self) -> tuple[float, float]:
-        """The least and the greatest value, and 0, which padding needs."""
+        """Returns the range of all values and of 0, which padding needs."""
         return self.lowest, self.highest
 
     def most(self) -> tuple[float, float]:
-        """The range without the outermost ``TAIL`` of the values."""
+        """Returns the range without the outermost ``TAIL`` of the values."""
         share = np.cumsum(self._counts) / max(int(self._counts.sum()), 1)
         edges = np.linspace(-self._limit, self._limit, BINS + 1)
         low = edges[np.searchsorted(share, TAIL / 2, side="right")]
@@ -74,7 +74,7 @@ class Histogram:
         return max(self.lowest, min(float(low), 0.0)), min(self.highest, max(float(high), 0.0))
 
     def closest(self) -> tuple[float, float]:
-        """The range in which 8 bits have the least mean squared error: of rounding inside, of clipping outside."""
+        """Returns the range with the least mean squared error of 8 bits, from rounding inside and clipping outside."""
         centers = (np.arange(BINS) + 0.5) * (2 * self._limit / BINS) - self._limit
         seen = self._counts > 0
         counts, centers = self._counts[seen], centers[seen]
@@ -94,7 +94,7 @@ class Histogram:
         return low, high
 
 
-#: How a range can be found, each by its name.
+#: The methods of calibration by name.
 METHODS: dict[str, Callable[[Histogram], tuple[float, float]]] = {
     "minmax": Histogram.everything,
     "percentile": Histogram.most,
