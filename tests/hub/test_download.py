@@ -172,7 +172,7 @@ def test_an_interrupted_download_goes_on_in_the_next_run(publish, server, hasty,
     publish()
     server.cuts["onnx/image.onnx"] = [100, *[0] * 20]
     with pytest.raises(
-        ModelError, match=r"published: onnx/image.onnx of maker/toy cannot be had from .* goes on there"
+        ModelError, match=r"published: onnx/image.onnx of maker/toy cannot be downloaded from .* resumes the download"
     ):
         ps.pull_model("published")
     told = [record.getMessage() for record in caplog.records if record.name == "plushie_search"]
@@ -216,9 +216,9 @@ def test_a_hub_with_other_bytes_than_those_pinned_is_not_asked_for_them(publish,
         (
             401,
             "GatedRepo",
-            "is given only to those who have agreed to its terms: agree on http://.*/maker/toy, .* HF_TOKEN",
+            "needs your consent to its terms: agree on http://.*/maker/toy, .* HF_TOKEN",
         ),
-        (401, "RepoNotFound", "does not exist, or only for those whose access token"),
+        (401, "RepoNotFound", "does not exist or needs an access token"),
         (404, "RevisionNotFound", "has no revision 5f5f.*; update plushie_search"),
         (404, "EntryNotFound", "is not in the repository"),
         (403, "", "answered with the status 403"),
@@ -249,7 +249,7 @@ def test_no_hub(publish, monkeypatch):
     publish()
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(
-        ModelError, match=r"cannot be had from http://127.0.0.1:9 .*check the network, or name a mirror"
+        ModelError, match=r"cannot be downloaded from http://127.0.0.1:9 .*check the network, or name a mirror"
     ):
         ps.pull_model("published")
 
@@ -266,9 +266,7 @@ def test_a_disk_that_takes_no_more(publish, server, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     message = done.stderr.splitlines()[-1]
     assert f"cannot be stored in {cache.folder()}" in message
-    assert message.endswith(
-        "make room, or name another place by HF_HOME. What has come is kept: the next try goes on there"
-    )
+    assert message.endswith("make room, or name another place by HF_HOME. The next try resumes the download")
     # It is no use to ask again for what cannot be stored.
     assert len(server.asked("GET")) == len(set(server.asked("GET")))
     ps.pull_model("published")
@@ -282,9 +280,7 @@ def test_a_cache_that_is_closed_to_this_user(publish, server, tmp_path, monkeypa
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "is_file", closed)
-    with pytest.raises(
-        ModelError, match=r"published: the cache .* cannot be looked into: .*Permission denied.*HF_HOME"
-    ):
+    with pytest.raises(ModelError, match=r"published: the cache .* cannot be read: .*Permission denied.*HF_HOME"):
         ps.pull_model("published")
     assert main(["models", "list"]) == 0
     assert re.search(r"^published +6 .*MIT", capsys.readouterr().out, re.MULTILINE)
@@ -307,7 +303,7 @@ def test_where_no_hub_is_named_the_public_one_is_asked():
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     code = "import plushie_search; plushie_search.pull_model('dinov2-small')"
     run = subprocess.run([sys.executable, "-c", code], env={**os.environ, **proxies}, capture_output=True, text=True)
-    message = r"ModelError: model dinov2-small: .* cannot be had from https://[^ ]+ .*check the network"
+    message = r"ModelError: model dinov2-small: .* cannot be downloaded from https://[^ ]+ .*check the network"
     assert re.search(message, run.stderr), run.stderr
 
 
@@ -321,9 +317,7 @@ def test_something_else_than_a_hub(publish, server, monkeypatch):
 def test_offline_means_no_call_at_all(publish, server, monkeypatch):
     publish()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(
-        ModelError, match=r"published is not .* HF_HUB_OFFLINE forbids to download it; unset that, or run"
-    ):
+    with pytest.raises(ModelError, match=r"published is not .* HF_HUB_OFFLINE forbids downloads; unset that, or run"):
         ps.pull_model("published")
     assert server.log == []
     monkeypatch.delenv("HF_HUB_OFFLINE")
@@ -342,7 +336,7 @@ def test_without_the_package_of_the_hub(publish, missing, monkeypatch):
         directory = ps.pull_model("published")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     if missing:
-        with pytest.raises(ImportError, match=r"takes huggingface_hub; install: pip install 'plushie_search\[hub\]'"):
+        with pytest.raises(ImportError, match=r"needs huggingface_hub; install: pip install 'plushie_search\[hub\]'"):
             ps.pull_model("published")
     else:
         assert ps.pull_model("published") == directory
@@ -451,7 +445,7 @@ def test_a_license_that_asks_for_consent(publish, server, monkeypatch, capsys):
     hub.resolve("published", accept_license=True)
 
 
-def test_a_model_that_nobody_publishes_says_how_to_make_it(publish):
+def test_an_unpublished_model_says_how_to_make_it(publish):
     publish(repository=None, files={}, revision=None, export="transformers:maker/toy", manifest={})
     with pytest.raises(
         ModelError, match=r"make it, .*: plushie-search models export transformers:maker/toy published$"
@@ -510,7 +504,7 @@ def test_a_check_compares_with_the_original(publish, toy_model, tmp_path, capsys
     (directory / "probe.json").write_text(json.dumps({"text": list(map(float, text))}))
     assert main(["models", "check", str(directory)]) == 0
     assert "cosine 1.000000 with the original" in capsys.readouterr().out
-    for damage, reason in (("{", "cannot be read"), ("[]", "must be"), ('{"text": [1]}', "is not 6 numbers")):
+    for damage, reason in (("{", "cannot be read"), ("[]", "must be"), ('{"text": [1]}', "is not of dimension 6")):
         (directory / "probe.json").write_text(damage)
         with pytest.raises(ModelError, match=reason):
             ps.check_model(directory)

@@ -1,4 +1,4 @@
-"""Models by name: where their files lie, how they come here and are opened, and the library that runs them."""
+"""Finds, downloads and opens models by name, and finds the library that runs them."""
 
 from .names import (
     BUILT_IN,

@@ -1,4 +1,4 @@
-"""The model hub's cache on this disk, read without the hub's own package: a model that is there needs no more."""
+"""Reads the model hub's cache on this disk without the hub's own package."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 import re
 from pathlib import Path
 
-#: Words that turn a setting of the hub on.
+#: The values that turn a setting of the hub on.
 ON = {"1", "ON", "YES", "TRUE"}
 
-#: The names that the hub gives to the bytes of a file: the SHA-256 of large ones, git's SHA-1 of others.
+#: The digests that the hub names files by: SHA-256 for large ones, git's SHA-1 for others.
 DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def folder() -> Path:
-    """Where the hub keeps what was downloaded: ``HF_HUB_CACHE``, or ``hub`` in ``HF_HOME``, or in the user's cache."""
+    """Returns the hub's cache: ``HF_HUB_CACHE``, else ``hub`` in ``HF_HOME``, else in the user's cache."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if place := os.environ.get(name):
             return Path(os.path.expandvars(place)).expanduser()
@@ -37,12 +37,12 @@ def repository_folder(repository: str) -> Path:
 
 
 def snapshot(repository: str, revision: str) -> Path:
-    """The directory with the files of a revision."""
+    """Returns the directory with the files of a revision."""
     return repository_folder(repository) / "snapshots" / revision
 
 
 def latest(repository: str) -> str | None:
-    """The revision that was the latest when something of the repository was last downloaded."""
+    """Returns the latest revision at the time of the last download from the repository; None if there was none."""
     try:
         revision = (repository_folder(repository) / "refs" / "main").read_text(encoding="ascii").strip()
     except (OSError, ValueError):
@@ -51,12 +51,12 @@ def latest(repository: str) -> str | None:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as hexadecimal digits."""
+    """Returns the SHA-256 of a file, as hexadecimal digits."""
     return _digest(path, "sha256", b"")
 
 
 def same_bytes(path: Path, name: str) -> bool:
-    """Returns whether a file has the bytes to which the hub gives this name."""
+    """Returns whether a file has the digest that the hub names it by."""
     if len(name) == 64:
         return sha256(path) == name
     return _digest(path, "sha1", b"blob %d\0" % path.stat().st_size) == name

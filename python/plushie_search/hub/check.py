@@ -1,4 +1,4 @@
-"""Checks whether a model works, here or on its server: its vectors of fixed pictures and texts, and its speed."""
+"""Checks a model, local or on a server: its vectors of fixed pictures and texts, and its speed."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ TEXTS = (TEXT, "A Pink RABBIT, with 2 scarves!", "粉色的兔子", "toy " * 100
 #: The file of a model directory with the vectors of the original: ``{"image": [...], "text": [...]}``.
 PROBE = "probe.json"
 
-#: The least cosine between a vector and the original's, or the processor's.
+#: The least cosine between a vector and the original's, or the CPU's.
 ALIKE = 0.999
 
-#: How often each tower is timed, with one and with many.
+#: The number of timings of each tower, with one picture or text and with a batch.
 ROUNDS, BATCHES = 5, 3
 
-#: How many pictures and texts are compared with what the processor makes of them.
+#: The number of pictures and texts whose vectors are compared with those of the CPU.
 COMPARED = 8
 
-#: What ONNX Runtime calls what computes.
+#: The execution provider of ONNX Runtime for each device.
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -60,23 +60,23 @@ class Check:
 
     Attributes:
         model: Its name.
-        directory: Where its files lie; None if nothing of it is here.
-        dimension: Numbers in a vector.
+        directory: The directory of its files; None if it has no local files.
+        dimension: The dimension of its vectors.
         fingerprint: SHA-256 of everything that changes vectors.
         outputs: For each tower, the file or the server's address, and the output that is read.
-        device: What computes the networks that run here, never ``"auto"``; None if none does.
-        provider: What ONNX Runtime calls that.
-        runtime: The ONNX Runtime library.
-        precision: The numbers that the device was asked to compute in; None is what the model is made of.
-        fallback: Why the device ``"auto"`` is not a GPU, or computes in other numbers.
-        threads: How many threads computed.
-        milliseconds: For each tower, the median time of one picture of 320 x 320 or one short text.
-        batches: For each tower that takes several at a time, how many were then timed together: ``max_batch`` of a
-            device, and ``batch`` of a server, for which they are one request.
-        batch_milliseconds: For each of these, the median time of all of them.
-        likeness: For each tower, the cosine between its vector and the original's, where that is known.
-        agreement: For each tower that a device or a server computes, the least cosine of 8 of its vectors with those
-            that the networks give on the processor, where they are here.
+        device: The device of the local networks, never ``"auto"``; None if there are none.
+        provider: The execution provider of ONNX Runtime; None without local networks.
+        runtime: The path of the ONNX Runtime library; None without local networks.
+        precision: The precision that the device was asked for; None is the model's own.
+        fallback: The reason why the device ``"auto"`` is no GPU or computes in another precision; None otherwise.
+        threads: The number of threads.
+        milliseconds: For each tower, the median time in ms of one picture of 320 x 320 or one short text.
+        batches: For each tower that takes batches, the size of the timed ones: ``max_batch`` of a device, ``batch`` of
+            a server, which takes each as one request.
+        batch_milliseconds: For each of these, the median time in ms of a batch.
+        likeness: For each tower, the cosine between its vector and the original's, if that is known.
+        agreement: For each tower on a device or a server, the least cosine between 8 of its vectors and those of the
+            CPU, if the networks are local.
     """
 
     model: str
@@ -98,7 +98,7 @@ class Check:
 
 
 def pictures() -> tuple[NDArray[np.uint8], ...]:
-    """Pictures on which networks are compared; a wide one shows whether it is cropped or squashed."""
+    """Returns the pictures on which networks are compared; a wide one tells cropping from squashing."""
     return picture(), picture()[60:240]
 
 
@@ -114,19 +114,19 @@ def check(
 ) -> Check:
     """Opens a model, reads all its files again, encodes pictures and texts, and compares.
 
-    What a device or a server computes is compared with what the processor does, if the networks are here.
+    Vectors of a device or a server are compared with those of the CPU if the networks are local.
 
     Args:
-        model: A name or directory, as for :class:`plushie_search.Engine`; or an encoder, whose files are not read again
-            unless its name is that of a model here, with which it is compared then.
+        model: A name or directory, as for :class:`plushie_search.Engine`; or an encoder, which is compared with the
+            local model of its name if there is one.
         threads: The most threads that compute; None is all cores.
         device, precision, max_batch, accept_license, service: As for :func:`plushie_search.open_encoder`, of a name or
             directory.
 
     Raises:
-        ModelError: The model cannot be used, a file is not what it should be, a vector is not finite and of length 1,
-            or it is not the original's or the processor's: a cosine is below 0.999. Of servers that take pictures and
-            texts themselves cosines are only told, because they prepare them in their own way.
+        ModelError: The model cannot be used, a file has another digest than the pinned one, a vector is not finite and
+            of length 1, or its cosine with the original's or the CPU's is below 0.999. For servers that take raw
+            pictures and texts a low cosine raises nothing, because they preprocess in their own way.
         ArgumentError: There is no such model or device.
     """
     server = as_service(service)
@@ -156,8 +156,8 @@ def check(
         plain = _core.Encoder(place.directory, runtime=library, threads=threads, manifest=place.manifest)
         if plain.dim != opened.dim:
             raise ModelError(
-                f"model {plain.name} has {plain.dim} numbers in a vector, and what the service gives has {opened.dim}: "
-                "it runs another model; call that otherwise to check it by itself"
+                f"model {plain.name} has vectors of dimension {plain.dim}, and those of the service have {opened.dim}: "
+                "it runs another model; give it another name to check it by itself"
             )
 
     milliseconds, batches, batch_milliseconds, likeness, agreement = {}, {}, {}, {}, {}
@@ -181,12 +181,12 @@ def check(
                 by = outputs[tower][0] if tower in far else opened.device
                 raise ModelError(
                     f"model {opened.name}: by {by} a vector of the {tower} tower has the cosine {agreement[tower]:.4f} "
-                    f"with the processor's, not {ALIKE}: catalogs that one has filled, the other could not search"
+                    f"with the CPU's, not {ALIKE}: catalogs filled with one cannot be searched with the other"
                 )
         milliseconds[tower] = _milliseconds(opened, tower, [list(itertools.islice(subjects, 1)) for _ in range(ROUNDS)])
         size = server.batch if server is not None and tower in far else opened.max_batch or 1
         if size > 1:
-            # The first may have to find out whether so many may go together.
+            # The first one may have to find the batch size.
             first, *rounds = [list(itertools.islice(subjects, size)) for _ in range(1 + BATCHES)]
             encode(opened, tower, first)
             batches[tower], batch_milliseconds[tower] = size, _milliseconds(opened, tower, rounds)
@@ -212,9 +212,9 @@ def check(
 
 
 def _is_here(model: str | os.PathLike[str], entry: Entry | None, *, named: bool) -> bool:
-    """Returns whether the model is on this disk, so that nothing has to be downloaded to compare with it.
+    """Returns whether the model is on this disk, so that comparing with it downloads nothing.
 
-    A directory is one if the model was ``named`` by the caller.
+    A directory counts only if the caller ``named`` the model.
     """
     if entry is not None:
         return is_here(entry)
@@ -222,7 +222,7 @@ def _is_here(model: str | os.PathLike[str], entry: Entry | None, *, named: bool)
 
 
 def _has_towers(encoder: _core.Encoder) -> bool:
-    """Returns whether anything is known of how it prepares pictures and texts."""
+    """Returns whether the manifest describes preprocessing."""
     manifest = json.loads(encoder.manifest)
     return any(manifest.get(tower) for tower in TOWERS)
 
@@ -233,26 +233,26 @@ def _has_networks(directory: Path, opened: _core.Encoder) -> bool:
 
 
 def _subjects(tower: str) -> Iterator[Any]:
-    """Pictures or texts for a tower, those of the probe first. Texts are remembered, so that none comes twice."""
+    """Returns endless pictures or texts for a tower, the probe first. Texts differ, because encoders cache them."""
     if tower == "image":
         return itertools.cycle([_core.Plush(PLUSH + number).render(size=SIDE) for number in range(COMPARED)])
     first, *others = TEXT.split()
-    # As many tokens each, so that they can go together.
+    # Of the same number of tokens, so that they can be a batch.
     return (" ".join([first, *words]) for words in itertools.permutations(others))
 
 
 def encode(encoder: _core.Encoder, tower: str, subjects: list[Any]) -> NDArray[np.float32]:
-    """Unit vectors of pictures or texts, of shape (n, dim), to compare two ways to compute them."""
+    """Returns unit vectors of pictures or texts, float32 of shape (n, dim)."""
     if tower == "image":
         return encoder.encode_images(subjects)
     with warnings.catch_warnings():
-        # They can be compared whether or not the model knows a word of them.
+        # Vectors of unreadable texts can be compared, too.
         warnings.simplefilter("ignore", _core.UnreadableTextWarning)
         return encoder.encode_texts(subjects)
 
 
 def _milliseconds(encoder: _core.Encoder, tower: str, rounds: Sequence[list[Any]]) -> float:
-    """The median time of several lists."""
+    """Returns the median time in ms of encoding each list."""
     times = []
     for subjects in rounds:
         start = time.perf_counter()
@@ -280,7 +280,7 @@ def _likeness(model: str, tower: str, vector: NDArray[np.float32], probe: Any, *
     except (TypeError, ValueError):
         original = np.empty(0)
     if original.shape != vector.shape:
-        raise ModelError(f"model {model}: the stored vector of the {tower} tower is not {vector.size} numbers")
+        raise ModelError(f"model {model}: the stored vector of the {tower} tower is not of dimension {vector.size}")
     likeness = float(original @ vector / np.linalg.norm(original))
     if strict and not likeness >= ALIKE:
         raise ModelError(

@@ -1,7 +1,7 @@
-"""Makes the CUDA libraries of the packages ``nvidia-*`` known to the loader, before ONNX Runtime asks for them.
+"""Opens the CUDA libraries of the packages ``nvidia-*`` before ONNX Runtime needs them.
 
-The packages put them where no loader looks. A library that is open already is found by its name, so it is enough to
-open each once, those first that others need; ``onnxruntime.preload_dlls`` does the same.
+Their folders are not in the loader's search path. A library that is open is found by its name, so it is enough to open
+each once, dependencies first; ``onnxruntime.preload_dlls`` does the same.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 Folders: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 
-#: Folders beside the package ``onnxruntime`` and the libraries in them, in the order in which they need each other:
-#: those of CUDA before version 13, and what is not part of CUDA.
+#: Folders beside the package ``onnxruntime`` and the libraries in them, dependencies first: those of CUDA before
+#: version 13, and those that are not part of CUDA.
 FOLDERS: Folders = (
     ("nvidia/cuda_runtime/lib", ("cudart",)),
     ("nvidia/cuda_nvrtc/lib", ("nvrtc",)),
@@ -32,9 +32,9 @@ IN_ONE_FOLDER = 13
 
 
 def preload(capi: Path) -> list[Path]:
-    """Opens what ONNX Runtime in the folder ``capi`` may need, as far as it is there, and says what that was.
+    """Opens the installed libraries that ONNX Runtime in the folder ``capi`` may need, and returns their paths.
 
-    What cannot be opened is left out: the runtime says which library it misses.
+    A library that cannot be opened is left out: the runtime reports the missing one.
     """
     opened = []
     # They may be in another folder of packages than the runtime, as with packages of the user or of an environment over
@@ -50,7 +50,7 @@ def preload(capi: Path) -> list[Path]:
 
 
 def _version(capi: Path) -> int | None:
-    """The version of CUDA that the runtime was built for, which its package says in a file of assignments."""
+    """Returns the version of CUDA that the runtime was built for, which its package says in a file of assignments."""
     try:
         text = (capi / "build_and_package_info.py").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -60,7 +60,7 @@ def _version(capi: Path) -> int | None:
 
 
 def _found(packages: Sequence[Path], cuda: int | None) -> list[Path]:
-    """The libraries for this version of CUDA among the installed packages, in the order to open them."""
+    """Returns the libraries for this version of CUDA among the installed packages, in the order to open them."""
     if cuda is None:
         return []
     folders = FOLDERS

@@ -1,7 +1,7 @@
-"""One model's missing files into the hub's cache, by the hub's own package.
+"""Downloads a model's missing files into the hub's cache, with the hub's own package.
 
-Each file goes into a file of its own beside its place first, where an interrupted transfer goes on, and takes its place
-only when its digest is the right one: nothing wrong ever gets into a cache that others share.
+Each file is written beside its place first, where an interrupted transfer resumes, and is moved there only if its
+digest is right: the shared cache never holds a wrong file.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .registry import Entry, File
 
 INSTALL = "pip install 'plushie_search[hub]'"
 
-#: What a disk says that takes no more, or none from this user.
+#: The error numbers of a disk that is full or not writable.
 STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def fetch(entry: Entry, revision: str | None, pins: Pins) -> str:
-    """Downloads what is missing of ``revision``, or of the latest one, and returns the revision.
+    """Downloads the missing files of ``revision``, or of the latest one, and returns the revision.
 
     Raises:
         ImportError: ``huggingface_hub`` is not installed.
-        ModelError: Something cannot be had, or is not what it should be; the message says what to do.
+        ModelError: A file cannot be downloaded, or has another digest than the pinned one; the message has the cure.
     """
     assert entry.repository is not None
     try:
@@ -39,7 +39,7 @@ def fetch(entry: Entry, revision: str | None, pins: Pins) -> str:
         import huggingface_hub.utils
     except ImportError as error:
         raise ImportError(
-            f"model {entry.name} is not on this disk, and to download it takes huggingface_hub; install: {INSTALL}",
+            f"model {entry.name} is not on this disk, and downloading it needs huggingface_hub; install: {INSTALL}",
             name="huggingface_hub",
         ) from error
     # As they are now: the package itself looks at them only when it is imported.
@@ -111,7 +111,7 @@ def _fetch_blob(hub: Any, entry: Entry, file: File, url: str, size: int | None, 
             except Exception as error:
                 if _is_of_storage(error):
                     raise
-                # As long as each try gets further, the next one is worth it.
+                # Try again if this try has made progress.
                 if target.tell() <= furthest:
                     raise
                 furthest = target.tell()
@@ -146,26 +146,27 @@ def _reason(hub: Any, endpoint: str, entry: Entry, error: Exception) -> str:
     page = f"{endpoint}/{entry.repository}"
     if isinstance(error, errors.GatedRepoError):
         return (
-            f"is given only to those who have agreed to its terms: agree on {page}, make an access token in your "
-            "account's settings, and give it as HF_TOKEN or by `hf auth login`"
+            f"needs your consent to its terms: agree on {page}, make an access token in your account's settings, and "
+            "give it as HF_TOKEN or by `hf auth login`"
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return f"cannot be had: {page} has no revision {entry.revision}; update plushie_search, whose registry pins it"
+        return f"cannot be downloaded: {page} has no revision {entry.revision}; update plushie_search, which pins it"
     if isinstance(error, errors.RepositoryNotFoundError):
         return (
-            f"cannot be had: {page} does not exist, or only for those whose access token it knows; give one as HF_TOKEN"
+            f"cannot be downloaded: {page} does not exist or needs an access token; update plushie_search, or give a "
+            "token as HF_TOKEN"
         )
     if isinstance(error, errors.EntryNotFoundError):
         return "is not in the repository (any more); update plushie_search, whose registry names it"
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
-        return f"cannot be had: {endpoint} answered with the status {status}; what has come is kept, try again later"
+        return f"cannot be downloaded: {endpoint} answered with the status {status}; try again later, it resumes then"
     if _is_of_storage(error):
         return (
-            f"cannot be stored in {cache.folder()}: {error}; make room, or name another place by HF_HOME. What has "
-            "come is kept: the next try goes on there"
+            f"cannot be stored in {cache.folder()}: {error}; make room, or name another place by HF_HOME. The "
+            "next try resumes the download"
         )
     return (
-        f"cannot be had from {endpoint} ({type(error).__name__}: {error}); check the network, or name a mirror by "
-        "HF_ENDPOINT. What has come is kept: the next try goes on there"
+        f"cannot be downloaded from {endpoint} ({type(error).__name__}: {error}); check the network, or name a mirror "
+        "by HF_ENDPOINT. The next try resumes the download"
     )

@@ -1,4 +1,4 @@
-"""Licenses that ask for a word of consent: for research only, or not for commerce."""
+"""Checks the consent to licenses that need it, such as those for research only."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import os
 from .._core import ModelError
 from .registry import Entry
 
-#: An environment variable with the names of licenses or models, separated by commas, to which one consents.
+#: An environment variable with the names of accepted licenses or models, separated by commas.
 ACCEPT = "PLUSHIE_ACCEPT_LICENSE"
 
 
 def check(entry: Entry, *, accept: bool, accepted: str | None) -> str | None:
-    """The license to which one has consented, None where no consent is needed.
+    """Returns the accepted license; None if no consent is needed.
 
     Args:
         entry: The model.
-        accept: Whether one consents now.
-        accepted: The license to which one has consented earlier.
+        accept: Whether the user consents now.
+        accepted: The license that the user accepted earlier; None if there is none.
 
     Raises:
-        ModelError: Consent is needed and was not given; the message says what to, and how.
+        ModelError: Consent is needed and missing; the message has the license and the way to accept it.
     """
     if entry.consent is None:
         return None

@@ -1,4 +1,4 @@
-"""A registry's model on this disk: found in the hub's cache or downloaded into it, and verified."""
+"""Finds the files of a model of the registry in the hub's cache, downloads missing ones, and verifies them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from .registry import Entry
 
 
 def locate(entry: Entry, *, accept_license: bool = False, thorough: bool = False) -> tuple[Path, str]:
-    """The directory with the files of a model, and their revision; what is missing is downloaded.
+    """Returns the directory with the files of a model, and their revision; downloads missing files.
 
-    Files whose digest was computed before and that have not changed since are not read again, unless ``thorough``.
+    Files that have not changed since their digest was computed are read again only if ``thorough``.
 
     Raises:
-        ModelError: The license needs consent, a file cannot be had, or one is not what it should be.
-        ImportError: Something is missing and ``huggingface_hub`` is not installed.
+        ModelError: The license needs consent, a file cannot be downloaded, or has another digest than the pinned one.
+        ImportError: A file is missing and ``huggingface_hub`` is not installed.
     """
     known = pins.read(entry.name)
     accepted = license.check(entry, accept=accept_license, accepted=known.accepted)
     if accepted != known.accepted:
         known.accepted = accepted
-        known.write(entry.name)  # also if the rest fails
+        known.write(entry.name)  # even if the download fails
     before = asdict(known)
     if entry.repository is None:
         raise ModelError(
             f"model {entry.name} is not published as ONNX; make it, and then give its directory as the model: "
             f"plushie-search models export {entry.export} {entry.name}"
         )
-    if not entry.files:  # all that it has are networks, which run elsewhere
+    if not entry.files:  # it has networks only, which run on a server
         return Path(__file__).parent, entry.revision or "elsewhere"
     if known.repository != entry.repository or entry.revision not in (None, known.revision):
         known = pins.Pins(repository=entry.repository, accepted=accepted)
@@ -39,14 +39,14 @@ def locate(entry: Entry, *, accept_license: bool = False, thorough: bool = False
         directory, revision = _present(entry, known)
     except OSError as error:
         raise ModelError(
-            f"model {entry.name}: the cache of the model hub cannot be looked into: {error}; get the right to read "
-            "it, or name another place by HF_HOME"
+            f"model {entry.name}: the cache of the model hub cannot be read: {error}; get the right to read it, or "
+            "name another place by HF_HOME"
         ) from error
     if directory is None:
         if cache.offline():
             raise ModelError(
-                f"model {entry.name} is not (or not wholly) in {cache.folder()}, and HF_HUB_OFFLINE forbids to "
-                f"download it; unset that, or run `plushie-search models pull {entry.name}` elsewhere, and copy it"
+                f"model {entry.name} is not (or not wholly) in {cache.folder()}, and HF_HUB_OFFLINE forbids "
+                f"downloads; unset that, or run `plushie-search models pull {entry.name}` elsewhere, and copy it"
             )
         revision = fetch(entry, revision, known)
         directory = cache.snapshot(entry.repository, revision)
@@ -59,15 +59,15 @@ def locate(entry: Entry, *, accept_license: bool = False, thorough: bool = False
 
 
 def is_here(entry: Entry) -> bool:
-    """Returns whether all files of a model are in the hub's cache; nothing is read or downloaded."""
+    """Returns whether all files of a model are in the hub's cache; reads and downloads none."""
     try:
         return entry.repository is not None and _present(entry, pins.read(entry.name))[0] is not None
-    except OSError:  # a cache that this user may not look into has nothing for it
+    except OSError:  # a cache that this user may not read
         return False
 
 
 def _present(entry: Entry, known: pins.Pins) -> tuple[Path | None, str | None]:
-    """The directory if it has all files, and the revision if one is pinned or only one can be had."""
+    """Returns the directory if it has all files, and the revision if one is pinned or offline."""
     assert entry.repository is not None
     revision = entry.revision or (known.revision if known.repository == entry.repository else None)
     if revision is None and cache.offline():

@@ -1,4 +1,4 @@
-"""Names of models and the directories that they stand for."""
+"""Resolves names of models to directories."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .registry import Entry, entries, find
 #: The models that come with this package, one directory for each.
 BUILT_IN = Path(__file__).parents[1] / "models"
 
-#: The model that is used unless another is named.
+#: The default model.
 DEFAULT_MODEL = "plushie-mini"
 
-#: The manifest of a built-in model; other directories may tell by their files what it would say.
+#: The manifest of a built-in model; other directories may do without one.
 MANIFEST = "model.json"
 
 
 class Located(NamedTuple):
-    """Where a model lies, and what describes it if that is nothing in its directory."""
+    """A model directory, and its manifest if the directory has none."""
 
     directory: Path
     manifest: str | None
@@ -34,20 +34,20 @@ class Located(NamedTuple):
 def resolve(
     model: str | os.PathLike[str], *, accept_license: bool = False, networks: bool = True, thorough: bool = False
 ) -> Located:
-    """The directory of a model: of a built-in one or one of the registry by its name, or any directory by its path.
+    """Returns the directory of a model, by its name (built in, or in the registry) or by its path.
 
     A model of the registry is downloaded if it is not on this disk.
 
     Args:
-        model: The name or path; a directory that is called like a model is given as ``./name``.
-        accept_license: Whether one consents to the model's license, where that asks for it. Once is enough.
-        networks: Whether the networks are wanted; without them only the files that they do not run on are downloaded.
-        thorough: Whether the files of a model of the registry are read again, even if nothing was seen to change.
+        model: The name or path; give a directory with the name of a model as ``./name``.
+        accept_license: Whether you consent to the model's license, if that needs consent. Once is enough.
+        networks: Whether to download the networks, too; False for models that run on a server.
+        thorough: Whether to read the files of a model of the registry again, even if they seem unchanged.
 
     Raises:
-        ArgumentError: There is no such model; the message says what there is.
-        ModelError: The model's license needs consent, or it cannot be downloaded; the message says what to do.
-        ImportError: It would have to be downloaded and ``huggingface_hub`` is not installed.
+        ArgumentError: There is no such model; the message names similar ones.
+        ModelError: The model's license needs consent, or it cannot be downloaded; the message has the cure.
+        ImportError: It must be downloaded and ``huggingface_hub`` is not installed.
     """
     name = os.fspath(model)
     if isinstance(model, str):
@@ -64,7 +64,7 @@ def resolve(
         if name and directory.is_dir():
             return Located(directory, None)
     except OSError as error:
-        raise ArgumentError(f"model {name!r} cannot be looked up among the directories: {error}") from error
+        raise ArgumentError(f"model {name!r} cannot be opened as a directory: {error}") from error
     raise ArgumentError(
         f"unknown model {name!r}; {_alike(name)}give the path of a model directory, the built-in model "
         f"{', '.join(built_in_models())}, or another name that `plushie-search models list` shows"
@@ -78,18 +78,18 @@ def _alike(name: str) -> str:
 
 
 def models() -> list[str]:
-    """The names that ``Engine(model=...)`` knows: the built-in models first, then those of the registry."""
+    """Returns the names that ``Engine(model=...)`` knows: the built-in models first, then those of the registry."""
     built_in = built_in_models()
     return built_in + [name for name in entries() if name not in built_in]
 
 
 def built_in_models() -> list[str]:
-    """The names of the models that come with this package, in alphabetical order."""
+    """Returns the names of the models that come with this package, in alphabetical order."""
     return sorted(manifest.parent.name for manifest in BUILT_IN.glob(f"*/{MANIFEST}"))
 
 
 def built_in_manifest(name: str) -> dict[str, Any]:
-    """The manifest of a built-in model."""
+    """Returns the manifest of a built-in model."""
     manifest: dict[str, Any] = json.loads((BUILT_IN / name / MANIFEST).read_text(encoding="utf-8"))
     return manifest
 
@@ -98,7 +98,7 @@ def entry(name: str) -> Entry:
     """Returns a model of the registry, by its name or an alias.
 
     Raises:
-        ArgumentError: The registry has none of that name.
+        ArgumentError: The registry has no such model.
     """
     if (found := find(name)) is None:
         raise ArgumentError(f"unknown model {name!r}; {_alike(name)}see `plushie-search models list`")
@@ -106,20 +106,19 @@ def entry(name: str) -> Entry:
 
 
 def pull_model(name: str, *, accept_license: bool = False) -> Path:
-    """Downloads a model of the registry unless it is on this disk, verifies it, and returns its directory.
+    """Downloads a model of the registry if it is not on this disk, verifies it, and returns its directory.
 
-    The files lie in the model hub's cache, which ``HF_HOME`` and ``HF_HUB_CACHE`` place; ``HF_ENDPOINT`` names a
-    mirror, ``HF_TOKEN`` an access token, and with ``HF_HUB_OFFLINE=1`` no call is made at all. An interrupted download
-    goes on where it was.
+    The files are in the model hub's cache, which ``HF_HOME`` and ``HF_HUB_CACHE`` place. ``HF_ENDPOINT`` names a mirror
+    and ``HF_TOKEN`` an access token; ``HF_HUB_OFFLINE=1`` forbids all requests. An interrupted download resumes.
 
     Args:
         name: A name that :func:`models` lists.
-        accept_license: Whether you consent to the model's license, where that asks for it. Once is enough.
+        accept_license: Whether you consent to the model's license, if that needs consent. Once is enough.
 
     Raises:
         ArgumentError: There is no such model.
-        ModelError: The license needs consent, or a file cannot be had or is not what it should be; the message says
-            what to do.
+        ModelError: The license needs consent, or a file cannot be downloaded or has another digest than the pinned one;
+            the message has the cure.
         ImportError: ``huggingface_hub`` is not installed.
     """
     if name in built_in_models():

@@ -15,10 +15,10 @@ from .._core import ModelError
 
 @dataclass(kw_only=True)
 class Pins:
-    """One model's pins; they lie in the user's cache.
+    """The pins of a model, stored in the user's cache.
 
     Attributes:
-        repository: Where the model came from. A registry that names another one is not bound by these pins.
+        repository: The repository of the model. The pins do not hold if the registry names another one.
         revision: The commit that was downloaded first.
         sha256: The digest of each file.
         seen: Size and time of change (ns) of each file when its digest was last computed.
@@ -32,7 +32,7 @@ class Pins:
     accepted: str | None = None
 
     def write(self, name: str) -> None:
-        """Keeps the pins of the model ``name``. Where nothing can be kept, everything is verified again next time."""
+        """Writes the pins of the model ``name``; if that fails, its files are verified again next time."""
         path = path_of(name)
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ class Pins:
 
 
 def read(name: str) -> Pins:
-    """The pins of the model ``name``; empty ones if it was never downloaded.
+    """Returns the pins of the model ``name``; empty ones if it was never downloaded.
 
     Raises:
         ModelError: They are damaged.
@@ -65,6 +65,6 @@ def read(name: str) -> Pins:
 
 
 def path_of(name: str) -> Path:
-    """The file with the pins of the model ``name``."""
+    """Returns the file with the pins of the model ``name``."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "plushie_search" / "pins" / f"{quote(name, safe='')}.json"

@@ -17,7 +17,7 @@ from ..paths import expanded
 #: The registry that comes with this package.
 REGISTRY = Path(__file__).parent.parent / "models" / "registry.json"
 
-#: An environment variable that names another registry, whose entries come in addition and win.
+#: An environment variable that names another registry; its entries take precedence.
 OWN_REGISTRY = "PLUSHIE_REGISTRY"
 
 #: The format of a registry, and that of the manifests in it.
@@ -31,7 +31,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """One file of a model: its path in the repository, and what is known of its bytes."""
+    """A file of a model: its path in the repository, and its size and digest if they are known."""
 
     path: str
     bytes: int | None = None
@@ -48,21 +48,21 @@ class Entry:
     """A published model.
 
     Attributes:
-        name: What it is called here.
-        description: What it is.
-        good_at: What it is good at, and what it is not.
-        license: Its license, as an SPDX identifier where there is one.
-        license_url: Where the license can be read.
-        consent: What the license asks of you before you may use it, None if nothing.
-        dimension: Numbers in a vector.
+        name: The name.
+        description: The kind of model, in a sentence.
+        good_at: Its strengths and weaknesses.
+        license: Its license, as an SPDX identifier if there is one.
+        license_url: The address of the license's text.
+        consent: The condition of the license that the user must accept; None if there is none.
+        dimension: The dimension of its vectors.
         languages: The languages of its text tower, as BCP 47 tags; empty if it has none.
-        repository: The repository on the model hub, None if the model has to be made by ``export``.
-        revision: The commit that is pinned, None if the first download pins it.
+        repository: The repository on the model hub; None if ``export`` makes the model.
+        revision: The pinned commit; None if the first download pins it.
         files: The files that are downloaded.
-        about_bytes: About how many bytes they have, where that is not known of each.
-        export: What ``plushie-search models export`` takes to make it, if it is not published as ONNX.
+        about_bytes: The rough size of all files, if that of each is not known.
+        export: The argument of ``plushie-search models export`` that makes it, if it is not published as ONNX.
         manifest: The towers, as in ``model.json``, with paths relative to the repository.
-        aliases: Other names of it, as its makers' own library knows it.
+        aliases: Other names, such as that in its makers' library.
         probe: Vectors of the original for :mod:`plushie_search.hub.check`, if they are known.
     """
 
@@ -90,19 +90,19 @@ class Entry:
 
     @cached_property
     def size(self) -> int | None:
-        """The bytes of all files together, if that is known at least roughly."""
+        """The bytes of all files together, perhaps roughly; None if unknown."""
         sizes = [file.bytes for file in self.files]
         known = [size for size in sizes if size is not None]
         return sum(known) if sizes and len(known) == len(sizes) else self.about_bytes
 
     @property
     def facts(self) -> str:
-        """Returns the facts of networks that are not here, as the text of a ``probe.json``."""
+        """Returns the facts of networks that are not local, as the text of a ``probe.json``."""
         digests = {file.path: file.sha256 for file in self.files if file.sha256 is not None}
         return json.dumps({**(self.probe or {}), "sha256": digests})
 
     def manifest_at(self, revision: str) -> str:
-        """The text of the ``model.json`` that describes the files of a revision."""
+        """Returns the text of the ``model.json`` that describes the files of a revision."""
         whole = {
             "format": FORMAT,
             "name": self.name,
@@ -117,10 +117,10 @@ class Entry:
 
 
 def entries() -> Mapping[str, Entry]:
-    """The entries of the registry and of your own one, by name, in their order.
+    """Returns the entries of the registry and of your own one, by name, in their order.
 
     Raises:
-        ArgumentError: A registry cannot be read; the message says which entry is wrong.
+        ArgumentError: A registry cannot be read; the message names the wrong entry.
     """
     own = os.environ.get(OWN_REGISTRY)
     found = dict(_read(REGISTRY))
@@ -130,7 +130,7 @@ def entries() -> Mapping[str, Entry]:
 
 
 def find(name: str) -> Entry | None:
-    """The entry of that name or, if there is none, the one with that alias."""
+    """Returns the entry with this name or alias; None if there is none."""
     known = entries()
     return known.get(name) or next((entry for entry in known.values() if name in entry.aliases), None)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 #: The oldest ONNX Runtime that can be used.
 OLDEST_RUNTIME = (1, 23)
 
-#: Packages whose wheel has an ONNX Runtime library, and the devices that each is for. They all install into the same
-#: directory, where a library is called by its version: those of two packages lie side by side unless they are of one.
+#: Packages with an ONNX Runtime library, and the devices of each. They all install into the same directory, where the
+#: name of a library has its version: those of two packages are side by side if the versions differ.
 RUNTIMES = {
     "onnxruntime": ("cpu",),
     "onnxruntime-gpu": ("cuda", "tensorrt", "auto"),
@@ -27,12 +27,12 @@ INSTALL = "pip install --upgrade 'onnxruntime>={}.{}'".format(*OLDEST_RUNTIME)
 
 
 def runtime_library(device: str = "cpu") -> Path:
-    """The ONNX Runtime library inside the installed ``onnxruntime`` package, which is not imported.
+    """Returns the ONNX Runtime library inside the installed ``onnxruntime`` package, without importing it.
 
-    Where there are several, it is the one of the package for ``device``, or else the newest.
+    If there are several, returns that of the package for ``device``, or else the newest.
 
     Raises:
-        ImportError: It is missing, too old, or has no library; the message says what to install.
+        ImportError: The package is missing, too old, or has no library; the message names the package to install.
     """
     spec = find_spec("onnxruntime")
     if spec is None or not spec.submodule_search_locations:
