@@ -27,9 +27,9 @@ from .report import Figure, Question, Report, measured
 from .texts import TEXT_KINDS, texts
 
 FORMAT = 1
-"""Of checkpoints, and of what pictures and texts a configuration stands for."""
+"""The version of checkpoints, and of the pictures and texts of a configuration."""
 ASKED = 1000
-"""Items that texts search."""
+"""The number of items that texts search."""
 FALSE_REJECTS = 0.05
 OPEN_SET = "unknown"
 TEXT_SPLITS = {f"text-{kind}": kind for kind in TEXT_KINDS}
@@ -45,7 +45,7 @@ class Configuration:
     Attributes:
         items: Plushes in the catalog.
         references: The most reference pictures of each; every number from 1 to this is measured.
-        seed: Which plushes.
+        seed: The seed that chooses the plushes.
         splits: Names of `ALL_SPLITS`.
         queries: Queries of each kind: that many items are drawn, the same for every kind.
         texts: Texts of each kind and language.
@@ -70,7 +70,7 @@ class Configuration:
             raise ArgumentError(f"queries and texts must be at least 1, and unknown from 0 to {UNKNOWN}")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, with as many queries as there are items for."""
+        """Returns the settings as plain values, with no more queries than items."""
         known = {"items": self.items, "references": self.references, "seed": self.seed, "splits": list(self.splits)}
         return known | {"queries": min(self.queries, self.items), "texts": self.texts, "unknown": self.unknown}
 
@@ -89,11 +89,11 @@ def run(
 
     Args:
         models: Models as for :class:`plushie_search.Engine`, perhaps by the names that they get.
-        configuration: What is measured.
+        configuration: The settings.
         threads: The most threads that render, and of models that are given by name; all cores by default.
-        work: A folder that remembers how far it is: the next run with the same configuration goes on there.
+        work: A folder for checkpoints: the next run with the same configuration resumes there.
         grocery, emoji: Folders of real photographs to measure as well; see `photos`.
-        progress: Called with pictures done, their total, and what is done.
+        progress: Called with the pictures done, their total, and the name of the step.
 
     Raises:
         ArgumentError: There is no such model, or `work` holds another configuration.
@@ -130,7 +130,7 @@ def measure(
     work: Path | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Figure]:
-    """The figures of one model; see `run`."""
+    """Yields the figures of one model; see `run`."""
     identities = Identities(configuration.items, configuration.seed, threads)
     see = _Camera(encoder, configuration, progress)
     if see.pictures:
@@ -155,7 +155,7 @@ def measure(
 
 
 class _Camera:
-    """Encodes pictures as they come, and says how far it is."""
+    """Encodes pictures in batches, and reports progress."""
 
     def __init__(self, encoder: Encoder, configuration: Configuration, progress: Progress | None) -> None:
         self._encoder, self._progress, self._done = encoder, progress, 0
@@ -178,7 +178,7 @@ class _Camera:
         return np.concatenate(parts)
 
     def passed(self, pictures: int, what: str) -> None:
-        """Says that so many more are done."""
+        """Reports that more pictures are done."""
         self._done += pictures
         if self._progress is not None:
             self._progress(min(self._done, self._total), self._total, what)
@@ -234,7 +234,7 @@ def _picture_figures(
 
 
 def _open_set(known: Vectors, unknown: Vectors) -> Iterator[Figure]:
-    """Measures how well the best score tells everyday pictures of the catalog's plushes from those of others."""
+    """Measures how well the best score separates everyday pictures of the catalog's plushes from unknown ones."""
     for number, (inside, outside) in enumerate(zip(known, unknown, strict=True)):
         told = metrics.open_set(inside, outside, false_reject_rate=FALSE_REJECTS)
         count = len(inside) + len(outside)
@@ -244,7 +244,7 @@ def _open_set(known: Vectors, unknown: Vectors) -> Iterator[Figure]:
 
 
 def _queries(see: _Camera, identities: Identities, configuration: Configuration, work: Path | None) -> _Queries:
-    """The queries, encoded or from an earlier run."""
+    """Returns the queries, encoded or from an earlier run."""
     file = None if work is None else work / "queries.npz"
     if file is not None and file.exists():
         with np.load(file) as kept:
@@ -272,7 +272,7 @@ def _queries(see: _Camera, identities: Identities, configuration: Configuration,
 
 
 def _claim(work: Path, configuration: Configuration) -> None:
-    """Makes sure that the folder belongs to this configuration."""
+    """Marks the folder as that of this configuration, or checks the mark."""
     wanted = {"format": FORMAT, "version": _core.__version__, **configuration.to_dict()}
     file = work / "plushbench.json"
     if file.exists():
@@ -291,13 +291,13 @@ def _claim(work: Path, configuration: Configuration) -> None:
 
 
 def _identity(encoder: _core.Encoder) -> str:
-    """Returns the identity of a model and of its device, with both of which figures differ."""
+    """Returns a digest of a model and its device: figures depend on both."""
     computes = sorted(encoder.outputs.items()), encoder.device, encoder.precision, encoder.max_batch
     return hashlib.sha256(json.dumps([encoder.fingerprint, *computes]).encode()).hexdigest()[:16]
 
 
 def _told(progress: Progress | None, model: str, place: int, models: int) -> Progress | None:
-    """Progress over all models, which have as many pictures each."""
+    """Returns the callback of one model for the progress over all models."""
     if progress is None:
         return None
     return lambda done, total, what: progress(place * total + done, models * total, f"{model}: {what}")

@@ -1,4 +1,4 @@
-"""Degrades photos as a shaking hand, a small picture and a chat program do."""
+"""Degrades photos: blur of lens or motion, downscaling, and JPEG compression."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Picture = NDArray[np.uint8]
 
 
 def degrade(picture: Picture, *, seed: int) -> bytes:
-    """A JPEG file of the picture, blurred by a lens or by motion, made smaller, and compressed to quality 10 to 30."""
+    """Returns a JPEG file of the picture, blurred by lens or motion, downscaled, and of quality 10 to 30."""
     dice = np.random.default_rng(seed)
     unit = picture.shape[0] / 224
     if dice.random() < 0.5:
@@ -28,7 +28,7 @@ def degrade(picture: Picture, *, seed: int) -> bytes:
 
 
 def gaussian_blur(picture: Picture, sigma: float) -> Picture:
-    """The picture under a Gaussian of this standard deviation in pixels, its edges continued."""
+    """Returns the picture blurred by a Gaussian of this standard deviation in pixels; edges are repeated."""
     reach = math.ceil(3 * sigma)
     offsets = np.arange(-reach, reach + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
@@ -38,7 +38,7 @@ def gaussian_blur(picture: Picture, sigma: float) -> Picture:
 
 
 def motion_blur(picture: Picture, length: float, angle: float) -> Picture:
-    """The mean of the picture along a line of this length in pixels, its edges continued."""
+    """Returns the picture blurred along a line of this length in pixels; edges are repeated."""
     steps = max(2, math.ceil(length) + 1)
     along = np.linspace(-length / 2, length / 2, steps)
     shifts = [(round(step * math.sin(angle)), round(step * math.cos(angle))) for step in along.tolist()]
@@ -48,7 +48,7 @@ def motion_blur(picture: Picture, length: float, angle: float) -> Picture:
 def _summed(
     picture: NDArray[np.uint8] | NDArray[np.float32], shifts: list[tuple[int, int]], weights: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """The weighted sum of copies that are shifted by whole pixels."""
+    """Returns the weighted sum of copies that are shifted by whole pixels."""
     height, width = picture.shape[:2]
     reach = max(max(abs(down), abs(right)) for down, right in shifts)
     padded = np.pad(picture.astype(np.float32), ((reach, reach), (reach, reach), (0, 0)), mode="edge")

@@ -16,10 +16,10 @@ class Encoder(Protocol):
     """Encodes pictures and texts into unit vectors, as `_core.Encoder` does."""
 
     def encode_images(self, images: list[Any], /) -> Vectors:
-        """One row per picture."""
+        """Returns one row per picture."""
 
     def encode_texts(self, texts: list[str], /) -> Vectors:
-        """One row per text; raises `ModelError` if the model reads none."""
+        """Returns one row per text; raises `ModelError` if the model reads none."""
 
 
 def reads_texts(encoder: Encoder) -> bool:

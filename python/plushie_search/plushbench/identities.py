@@ -18,16 +18,16 @@ from .degrade import degrade
 
 FIRST, SPAN, UNKNOWN = 200_000_000, 2_000_000, 1_000_000
 SEEDS = 400
-"""Benchmarks: all their plushes are below 1,000,000,000, where those of training begin."""
+"""The number of benchmarks: all their plushes are below 1,000,000,000, where those of training begin."""
 SLOTS = 16
 SIDE = 224
-"""Of pictures, in pixels."""
+"""The side of pictures in pixels."""
 BATCH = 64
-"""Pictures that are held at once."""
+"""The number of pictures in memory."""
 Scene = Literal["studio", "everyday", "light", "pose", "occluded", "head_only", "cluttered"]
 
 REFERENCES: tuple[Scene, ...] = ("studio", "pose", "everyday")
-"""1 is a shop's plain photo; for 2 one goes around the toy, whose limbs move; for 3 one takes it home."""
+"""The scenes of references 1 to 3: a shop's plain photo, another pose from another side, and a photo at home."""
 _LOOKALIKES = 12
 """The slot of a look-alike's first reference."""
 
@@ -37,9 +37,9 @@ class Split:
     """A kind of query pictures.
 
     Attributes:
-        name: What it is called.
-        scene: The renderer's circumstances.
-        slot: Which view of a plush.
+        name: The name.
+        scene: The renderer's scene.
+        slot: The number of the view of a plush.
         degraded: Whether the picture is blurred and compressed.
         lookalikes: Whether the look-alikes of all queried items are in the gallery too.
     """
@@ -66,7 +66,7 @@ SPLITS = {
     )
 }
 """All kinds of query pictures. In the split `look-alike` the gallery also holds, for each queried item, a plush that
-differs from it in one attribute; the query is an everyday picture, because that is what a user who asks takes."""
+differs from it in one attribute; the query is an everyday picture, as users take them."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Identities:
     """The plushes of one benchmark.
 
     Attributes:
-        items: How many are in the catalog.
-        seed: Which benchmark.
-        threads: How many threads render.
+        items: The number in the catalog.
+        seed: The number of the benchmark.
+        threads: The number of threads that render.
     """
 
     items: int
@@ -90,7 +90,7 @@ class Identities:
             raise ArgumentError(f"benchmark {self.seed}: its seed may be 0 to {SEEDS - 1}")
 
     def plush(self, item: int) -> int:
-        """The renderer's seed of an item."""
+        """Returns the renderer's seed of an item."""
         return FIRST + self.seed * SPAN + item
 
     def attributes(self, count: int) -> list[dict[str, Any]]:
@@ -98,11 +98,11 @@ class Identities:
         return [_core.Plush(self.plush(item)).attributes for item in range(count)]
 
     def references(self, items: Iterable[int], number: int) -> Iterator[list[Any]]:
-        """Reference `number` of each item, in batches."""
+        """Returns reference `number` of each item, in batches."""
         return self._rendered([self.plush(item) for item in items], REFERENCES[number], number)
 
     def lookalikes(self, items: Sequence[int], number: int) -> Iterator[list[Any]]:
-        """Reference `number` of each item's look-alike, in batches."""
+        """Returns reference `number` of each item's look-alike, in batches."""
         scene, slot = REFERENCES[number], _LOOKALIKES + number
 
         def draw(item: int) -> Any:
@@ -112,7 +112,7 @@ class Identities:
         return self._each(draw, items)
 
     def queries(self, items: Sequence[int], split: Split) -> Iterator[list[Any]]:
-        """The query picture of each item, in batches."""
+        """Returns the query picture of each item, in batches."""
         seeds = [self.plush(item) for item in items]
         if not split.degraded:
             return self._rendered(seeds, split.scene, split.slot)
@@ -124,7 +124,7 @@ class Identities:
         return self._each(draw, seeds)
 
     def unknown(self, count: int) -> Iterator[list[Any]]:
-        """Everyday pictures of plushes that are not in the catalog, in batches."""
+        """Returns everyday pictures of plushes that are not in the catalog, in batches."""
         everyday = SPLITS["everyday"]
         return self._rendered([self.plush(UNKNOWN + number) for number in range(count)], everyday.scene, everyday.slot)
 
@@ -141,5 +141,5 @@ class Identities:
 
 
 def view(seed: int, slot: int) -> int:
-    """The number of a plush's view for a purpose: no other plush has the same."""
+    """Returns the number of a plush's view for a purpose: no other plush has the same."""
     return seed * SLOTS + slot

@@ -5,7 +5,7 @@ this package is trained on the sentences. None of the renderer's own words for a
 them. Training knows other words than the renderer's as well: 55 % of the English alternatives here, 39 % of the
 simplified and 40 % of the traditional Chinese ones have a word in them that `train/words.py` or `train/nouns.py` has
 too, be it "teddy" or only "head". A test holds these shares. Training with WordNet (`train/dictionary.py`) knows
-80 % of the English ones in this way, and 26 % are there for what they mean here.
+80 % of the English ones in this way, and 26 % in the meaning that they have here.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ POSES: _Words = {
         "躺平|平躺|躺下來",
     ),
 }
-#: `{c}` is the second colour, or nothing; where there is no way to leave it out, the colour is always said.
+#: `{c}` is the second color, or nothing; if it cannot be left out, the color is always said.
 PATTERNS: _Words = {
     "plain": (
         "in one shade all over|in a single shade|in the same shade from head to toe",
@@ -106,7 +106,7 @@ PATTERNS: _Words = {
         "四肢{c}|爪爪{c}|小爪子{c}",
     ),
 }
-#: `{c}` is the colour, or nothing.
+#: `{c}` is the color, or nothing.
 WORN: _Words = {
     "scarf": (
         "a {c}muffler|a {c}neck warmer|a {c}neck wrap",
@@ -165,7 +165,7 @@ WORN: _Words = {
         "懷裡摟{c}桃心|捧{c}小心心|摟{c}心形抱枕",
     ),
 }
-#: What it is called where its species is not said.
+#: Nouns for a plush if its species is not said.
 TOYS = (
     "stuffie|soft toy|cuddly toy|snuggle buddy",
     "娃娃|公仔|玩偶|布偶",
@@ -215,23 +215,23 @@ FRAMES: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = (
         "小孩一直吵著要{np}",
     ),
 )
-#: Patterns that can be said without a colour.
-COLOURLESS = ("plain", "patches", "stripes", "spots")
+#: Patterns that can be said without a color.
+COLORLESS = ("plain", "patches", "stripes", "spots")
 
 
 def sayable(facts: Sequence[Fact]) -> bool:
-    """Returns whether there are words here for these facts."""
+    """Returns whether the tables have words for these facts."""
     names = {fact[0]: fact[1] for fact in facts}
     if "second_color" in names and "pattern" not in names:
         return False
-    if "second_color" not in names and names.get("pattern", "plain") not in COLOURLESS:
+    if "second_color" not in names and names.get("pattern", "plain") not in COLORLESS:
         return False
     worn = [fact[1] for fact in facts if fact[0] == "wears"]
     return all(kind in WORN for kind in worn) and "lacks" not in names
 
 
 def paraphrase(facts: Sequence[Fact], language: Language, dice: random.Random) -> str:
-    """One way to ask for a plush of which these facts are true; they must be `sayable`."""
+    """Returns one way to ask for a plush of which these facts are true; they must be `sayable`."""
     column = LANGUAGES.index(language)
 
     def pick(words: _Words, value: str) -> str:
@@ -271,5 +271,5 @@ def _chinese(head: list[str], worn: list[str], marks: list[str], poses: list[str
 
 
 def spoken(text: str) -> str:
-    """The text with `an` for `a` where it is spoken so."""
+    """Returns the text with `an` for `a` where it is spoken so."""
     return re.sub(r"\ba (?=[aeio](?!ne-|u))", "an ", text)

@@ -15,20 +15,20 @@ from .encoding import Encoder, Vectors, reads_texts
 from .report import Figure, Question, measured
 
 REPEATS = 10
-"""Times that the shots of each product are drawn."""
+"""The number of draws of the shots of each product."""
 SHOTS = (1, 3, 5)
 LEAST = 5
-"""A keyword is asked if so many emoji have it."""
+"""The least number of emoji that have a keyword of a query."""
 FIFTH = 5
 """Every fifth emoji that has keywords is asked for: training may see the others."""
 
 
 def grocery(encoder: Encoder, root: Path) -> Iterator[Figure]:
-    """The GroceryStoreDataset: 81 products, phone photos of `val` as queries.
+    """Yields the figures of the GroceryStoreDataset: 81 products, phone photos of `val` as queries.
 
-    A product is known by the mean vector of one, three or five photos of `train`, drawn ten times, or by its studio
-    picture. Texts are the coarse names ("Apple"), and find photos of `val`. Intervals draw products, whose photos
-    succeed or fail together.
+    A product is represented by the mean vector of one, three or five photos of `train`, drawn ten times, or by its
+    studio picture. Texts are the coarse names ("Apple"), and find photos of `val`. Intervals draw products, whose
+    photos succeed or fail together.
 
     Raises:
         OSError: The folder is not that data set.
@@ -63,14 +63,14 @@ def grocery(encoder: Encoder, root: Path) -> Iterator[Figure]:
 
 
 def emoji(encoder: Encoder, root: Path) -> Iterator[Figure]:
-    """Emoji that training has not seen the keywords of, found by keywords that at least five of them have.
+    """Yields the figures of finding emoji by keywords that at least five of them have; training has not seen these.
 
-    Where fewer than ten have a keyword, its precision@10 cannot be 1; all keywords together cannot reach much over 0.7.
+    If fewer than ten have a keyword, its precision@10 cannot be 1; all keywords together cannot reach much over 0.7.
 
     The folder holds `keywords.json` (sign: keywords) and `png/emoji_u<code points>.png`.
 
     Raises:
-        OSError: The folder is not that.
+        OSError: The folder does not hold them.
     """
     if not reads_texts(encoder):
         return
@@ -85,7 +85,7 @@ def emoji(encoder: Encoder, root: Path) -> Iterator[Figure]:
 
 
 def keyworded_emoji(root: Path, *, judged: bool) -> list[tuple[Path, Sequence[str]]]:
-    """The emoji that have keywords: every fifth is what words are judged by, training may see the others."""
+    """Returns the emoji with keywords: every fifth for the benchmark (`judged`), or the others for training."""
     keywords = json.loads((root / "keywords.json").read_text(encoding="utf-8"))
     found = []
     for number, (sign, words) in enumerate(keywords.items()):

@@ -1,6 +1,6 @@
-"""The rank of the right item among any number of items, without keeping them.
+"""Computes the rank of the right item among any number of items in constant memory.
 
-A query's rank is 1 plus the number of other items that score as high as its own or higher: a tie counts against us.
+A query's rank is 1 plus the number of other items that score as high as its own or higher: ties count as failures.
 Queries and the references of their own items are encoded first. All items then pass by in chunks and are counted, so
 that memory does not grow with their number.
 """
@@ -16,37 +16,37 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 Gallery = Callable[[int, int], Vectors]
-"""The references of the items from one number to below another, of shape (items, references, numbers in a vector)."""
+"""The references of the items from one number to below another, of shape (items, references, dimension)."""
 
 CHUNK = 256
-"""Items that are held at once."""
+"""The number of items in memory."""
 BLOCK = 1024
-"""Queries that are compared with them at once."""
-NOBODYS = 1 << 62
-"""The number of the first of items that are no query's own."""
+"""The number of queries that are compared with them at once."""
+OTHERS = 1 << 62
+"""The number of the first distractor: an item that is relevant to no query."""
 TIE = 1e-6
-"""Cosines that differ by less are the same: so much depends on the order in which products are summed."""
+"""The least difference of cosines: rounding depends on the order of summation."""
 
 
 class Ranks:
-    """Queries, and what is known of their ranks after some items passed by.
+    """The ranks of queries among the items counted so far.
 
     Args:
         queries: One unit vector for each, of shape (n, d).
-        own: The number of each query's item; -1 where its item is not there.
+        own: The number of each query's item; -1 if it is not in the catalog.
         own_scores: The cosine with its own item by the first 1, 2 ... references, as from `best_of_first`, of shape
-            (R, n); infinite where the item is not there.
+            (R, n); infinite if it is not in the catalog.
     """
 
     def __init__(self, queries: Vectors, own: NDArray[np.int64], own_scores: Vectors) -> None:
         self._queries, self._own, self._own_scores = queries, own, own_scores
-        #: How many other items score as high, and the best score of any item: shape (R, n).
+        #: The number of other items that score as high, and the best score of any item: shape (R, n).
         self.ahead = np.zeros(own_scores.shape, np.int64)
         self.best = np.full(own_scores.shape, -np.inf, np.float32)
         self.passed = 0
 
     def ranks(self) -> NDArray[np.int64]:
-        """The rank of each query's item by its first 1, 2 ... references, from 1: shape (R, n)."""
+        """Returns the rank of each query's item by its first 1, 2 ... references, from 1: shape (R, n)."""
         return 1 + self.ahead
 
     def pass_by(self, gallery: Vectors) -> None:
@@ -55,8 +55,8 @@ class Ranks:
         self.passed += len(gallery)
 
     def distract(self, gallery: Vectors, rows: NDArray[np.int64]) -> None:
-        """Counts items that are no query's own, for the queries of these rows alone."""
-        self._count(gallery, rows, NOBODYS)
+        """Counts distractors, for the queries of these rows alone."""
+        self._count(gallery, rows, OTHERS)
 
     def _count(self, gallery: Vectors, rows: NDArray[np.int64], first: int) -> None:
         for start in range(0, len(rows), BLOCK):
@@ -73,25 +73,25 @@ class Ranks:
                 self.best[number, part] = np.maximum(self.best[number, part], best.max(1))
 
     def save(self, path: Path) -> None:
-        """Writes the counts; a reader of the file sees the old ones or the new ones."""
+        """Writes the counts atomically."""
         save(path, ahead=self.ahead, best=self.best, passed=np.array(self.passed))
 
     def load(self, path: Path) -> None:
-        """Goes on from the counts of a file."""
+        """Reads the counts of a file."""
         with np.load(path) as file:
             self.ahead, self.best, self.passed = file["ahead"], file["best"], int(file["passed"])
 
 
 def best_of_first(queries: Vectors, references: Vectors) -> Vectors:
-    """The best cosine of each query (n, d) with the first 1, 2 ... of its references (n, R, d): shape (R, n)."""
+    """Returns the best cosines (R, n) of queries (n, d) with the first 1, 2 ... of their references (n, R, d)."""
     cosines: Vectors = np.einsum("nd,nrd->rn", queries, references)
     return np.maximum.accumulate(cosines, axis=0)
 
 
 def stream(ranks: Ranks, gallery: Gallery, items: int, *, checkpoint: Path | None = None, every: int = 8) -> None:
-    """Lets all items pass by that have not yet; writes the counts after every so many chunks, and at the end.
+    """Counts all items that are not counted yet; writes a checkpoint after ``every`` chunks, and at the end.
 
-    To go on where a checkpoint ends, `Ranks.load` it before.
+    To resume from a checkpoint, `Ranks.load` it before.
     """
     chunk = 0
     while ranks.passed < items:
@@ -102,7 +102,7 @@ def stream(ranks: Ranks, gallery: Gallery, items: int, *, checkpoint: Path | Non
 
 
 def save(path: Path, **arrays: NDArray[np.generic]) -> None:
-    """Arrays as an `.npz` file that is there as a whole or not at all."""
+    """Writes arrays to an `.npz` file atomically."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]

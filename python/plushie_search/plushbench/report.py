@@ -18,13 +18,13 @@ from ..show.table import table
 
 @dataclass(frozen=True)
 class Question:
-    """The questions of a run: the figures of two models for equal questions can be compared.
+    """A question of a run: the figures of two models for equal questions can be compared.
 
     Attributes:
         name: The kind of query, as `everyday`.
-        figure: What is measured, as `hit@1`.
-        references: How many references each item had, where that was varied.
-        language: Of texts.
+        figure: The name of the figure, as `hit@1`.
+        references: The number of references of each item, if that was varied.
+        language: The language of the texts.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Figure:
     """The answer to a question.
 
     Attributes:
-        question: What was asked.
+        question: The question.
         interval: The figure with its 95 % interval.
-        queries: How many queries it is the mean of.
-        chance: What guessing would reach.
+        queries: The number of queries.
+        chance: The expected figure of guessing.
         outcomes: One number for each query, and the group of each; None for figures that are no means.
     """
 
@@ -60,7 +60,7 @@ def measured(
     groups: Sequence[Hashable] | None = None,
     chance: float | None = None,
 ) -> Figure:
-    """A figure that is a mean over queries."""
+    """Returns a figure that is a mean over queries."""
     return Figure(question, metrics.mean(outcomes, groups=groups), len(outcomes), chance, outcomes, groups)
 
 
@@ -70,8 +70,8 @@ class Report:
 
     Attributes:
         models: Their names as they were given; the others are compared with the first.
-        configuration: What was asked for: items, references, seed and so on.
-        figures: Each model's figures. What a model cannot be asked (texts, without a text tower) is not among them.
+        configuration: The settings: items, references, seed and so on.
+        figures: The figures of each model, without questions that it cannot answer (texts, without a text tower).
     """
 
     models: tuple[str, ...]
@@ -79,18 +79,18 @@ class Report:
     figures: tuple[dict[Question, Figure], ...]
 
     def questions(self) -> list[Question]:
-        """Every question that any model could be asked, in order."""
+        """Returns every question that any model could be asked, in order."""
         return list(dict.fromkeys(question for figures in self.figures for question in figures))
 
     def difference(self, question: Question, model: int) -> Interval | None:
-        """By how much a model's figure is above that of the first: a paired bootstrap over the same queries."""
+        """Returns a model's figure less that of the first model: a paired bootstrap over the same queries."""
         first, other = self.figures[0].get(question), self.figures[model].get(question)
         if first is None or other is None or first.outcomes is None or other.outcomes is None:
             return None
         return metrics.difference(first.outcomes, other.outcomes, groups=first.groups)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain dicts and lists, ready for JSON; None where a model could not be asked."""
+        """Returns everything as plain dicts and lists, ready for JSON; None if a model could not be asked."""
         rows = []
         for question in self.questions():
             one = next(figures[question] for figures in self.figures if question in figures)
@@ -107,7 +107,7 @@ class Report:
         return {**self.configuration, "models": list(self.models), "figures": rows}
 
     def to_markdown(self) -> str:
-        """The figures as a Markdown table."""
+        """Returns the figures as a Markdown table."""
         return f"{self._head()}.\n\n{markdown.table(self._columns(), self._rows())}\n"
 
     def __repr__(self) -> str:

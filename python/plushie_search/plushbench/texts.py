@@ -1,4 +1,4 @@
-"""Texts to search with, and of which plushes each is true.
+"""Draws texts to search with, each with the plushes that it is true of.
 
 Four kinds: *one* attribute, *several* (two or three), *negated* ("a bear without a hat"), all three in the renderer's
 own words, and *paraphrased*: one to three attributes in the words of `paraphrases`.
@@ -20,10 +20,10 @@ from .paraphrases import paraphrase, sayable, spoken
 Kind = Literal["one", "several", "negated", "paraphrased"]
 TEXT_KINDS: tuple[Kind, ...] = ("one", "several", "negated", "paraphrased")
 LEAST = 5
-"""A text is asked only if it is true of so many plushes."""
+"""The least number of plushes that a text must be true of."""
 ATTEMPTS = 200
-"""Texts that are drawn for each that is asked for, at most."""
-#: Facts that are said together, and how readily they catch the eye.
+"""The most draws for each text."""
+#: A weight by which units are drawn, and facts that are said together.
 _Unit = tuple[float, tuple[Fact, ...]]
 
 
@@ -33,8 +33,8 @@ class Texts:
 
     Attributes:
         written: The texts.
-        facts: What each says.
-        right: `right[t, p]`: text t is true of plush p.
+        facts: The facts that each names.
+        right: The truth table: `right[t, p]` if text t is true of plush p.
     """
 
     written: tuple[str, ...]
@@ -45,10 +45,10 @@ class Texts:
 def texts(
     attributes: Sequence[Mapping[str, Any]], kind: Kind, language: Language, count: int, *, seed: int = 0
 ) -> Texts:
-    """At most `count` different texts that are true of at least `LEAST` of the plushes with these attributes.
+    """Returns at most `count` different texts that are true of at least `LEAST` of the plushes with these attributes.
 
-    There are fewer where so few plushes have so little in common that no more are found. What a text denies is worn by
-    a plush of which the rest is true, so that the denial matters.
+    There are fewer if the plushes have too little in common. The thing that a text denies is worn by a plush of which
+    the rest is true, so that the denial matters.
     """
     dice = random.Random(f"plushbench {kind} {seed}")
     plushes = table(facts_of(one) for one in attributes)
@@ -74,7 +74,7 @@ def texts(
 
 
 def _units(attributes: Mapping[str, Any]) -> list[_Unit]:
-    """Returns the facts of a plush, a hat being called any hat: "a hat" does not mean one kind of it."""
+    """Returns the facts of a plush with their weights; a hat counts as any kind of hat."""
     units: list[_Unit] = [(3.0, (("species", attributes["species"]),)), (2.5, (("color", attributes["color"]),))]
     for worn in attributes["accessories"]:
         kind = "any_hat" if worn["kind"] == "hat" else worn["kind"]
@@ -90,7 +90,7 @@ def _units(attributes: Mapping[str, Any]) -> list[_Unit]:
 
 
 def _drawn(units: Sequence[_Unit], count: int, dice: random.Random) -> tuple[Fact, ...]:
-    """Some units, the eye-catching ones more often, none that says something of what another speaks of already."""
+    """Draws units by their weights, no two of them about the same attribute."""
     order = sorted(units, key=lambda unit: dice.random() ** (1.0 / unit[0]), reverse=True)
     chosen: list[Fact] = []
     for _, facts in order:
@@ -145,7 +145,7 @@ _DO = {
 
 
 def plainly(facts: Sequence[Fact], language: Language, dice: random.Random) -> str:
-    """A phrase that says these facts in the renderer's own words."""
+    """Returns a phrase that says these facts in the renderer's own words."""
 
     def word(values: str, value: str) -> str:
         return _HAT[language] if value == "any_hat" else WORDS[values][value][language]
