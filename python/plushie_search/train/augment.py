@@ -1,4 +1,4 @@
-"""Rough treatment of pictures, a batch at a time: what cameras, hands and other people's JPEGs do to them."""
+"""Augments pictures in batches: geometry, light, noise, occlusion, blur and JPEG compression."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def augment(
     strength: float = 1.0,
     covers: Tensor | None = None,
 ) -> Tensor:
-    """Bytes `(n, 3, h, w)` to floats 0..255 `(n, 3, size, size)`, each picture treated differently.
+    """Augments pictures, uint8 `(n, 3, h, w)`, to floats 0..255 `(n, 3, size, size)`, each at random.
 
     `mirror` flips half of the pictures; `strength` 0 would leave them nearly as they are. Half of the pictures are
     partly hidden, by a color or a piece of one of `covers` `(n, 3, ?, ?)`, by default of another of the pictures.
@@ -50,8 +50,8 @@ def augment(
     return x.clamp_(0.0, 1.0) * 255.0
 
 
-def spoil(pictures: NDArray[np.uint8], share: float, chance: np.random.Generator) -> NDArray[np.uint8]:
-    """A share of the pictures `(n, 3, h, w)` was blurred, made smaller, or both, and went through a bad JPEG file."""
+def compress(pictures: NDArray[np.uint8], share: float, chance: np.random.Generator) -> NDArray[np.uint8]:
+    """Returns the pictures `(n, 3, h, w)`, a share of them compressed to JPEG of low quality."""
     spoilt = pictures.copy()
     for row in np.flatnonzero(chance.random(len(pictures)) < share):
         picture = Image.fromarray(pictures[row].transpose(1, 2, 0))
@@ -95,8 +95,8 @@ def _place(x: Tensor, size: int, uniform, *, mirror: bool, strength: float) -> T
     return functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _cover(x: Tensor, other: Tensor, uniform, hidden: Tensor, plain: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
-    """Covers the `hidden` ones of the pictures by a box: `plain` ones by a color, the rest by a piece of `other`."""
+def _cover(x: Tensor, uniform, some) -> Tensor:  # type: ignore[no-untyped-def]
+    """Covers a part of a third of the pictures by a box of one color, or by a piece of another picture."""
     size = x.shape[-1]
     line = torch.linspace(0.0, 1.0, size)
     left, top = uniform(-0.15, 0.95), uniform(-0.15, 0.95)
@@ -109,7 +109,7 @@ def _cover(x: Tensor, other: Tensor, uniform, hidden: Tensor, plain: Tensor) -> 
 
 
 def _soften(x: Tensor, rows: Tensor, chance: torch.Generator) -> Tensor:
-    """Some pictures were small once: shrink them and enlarge them again."""
+    """Shrinks some pictures and enlarges them again."""
     if len(rows):
         size = x.shape[-1]
         small = int(torch.randint(size // 4, size - size // 6, (1,), generator=chance))

@@ -1,4 +1,4 @@
-"""Texts about plushes for training: some facts of a plush, said as people say them."""
+"""Writes texts about plushes for training: some facts of a plush in everyday language."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from . import words
 def choose(
     attributes: Mapping[str, Any], chance: random.Random, *, most: int = 4, negations: float = 0.0
 ) -> list[Fact]:
-    """Some facts of a plush to name: one to `most`, those that catch the eye more often.
+    """Draws one to `most` facts of a plush, conspicuous ones more often.
 
-    With a chance of `negations` one thing that it does not wear is named besides.
+    With the probability `negations` one thing that it does not wear is added.
     """
     facts: list[tuple[float, Fact]] = [(3.0, ("species", attributes["species"])), (2.5, ("color", attributes["color"]))]
     for worn in attributes["accessories"]:
@@ -38,7 +38,7 @@ def choose(
 
 
 def text(facts: Sequence[Fact], language: Language, chance: random.Random, *, book: words.Book = words.PLAIN) -> str:
-    """A person's way of naming these facts in a language: a sentence, a phrase, or words in any order."""
+    """Returns a text that names these facts in a language: a sentence, a phrase, or words in any order."""
     said = _Said(facts)
     if language == "en":
         return _mistype(_english(said, book, chance), chance)
@@ -47,7 +47,7 @@ def text(facts: Sequence[Fact], language: Language, chance: random.Random, *, bo
 
 
 class _Said:
-    """Facts sorted by what they are about."""
+    """Facts by their attributes."""
 
     def __init__(self, facts: Sequence[Fact]) -> None:
         about = {fact[0]: fact[1] for fact in facts if fact[0] not in ("wears", "lacks")}
@@ -221,7 +221,7 @@ def _chinese(said: _Said, book: words.Book, chance: random.Random) -> str:
 
 
 def _mistype(written: str, chance: random.Random) -> str:
-    """Capitals, full stops, and now and then a slip of the finger."""
+    """Returns the text with capitals, full stops and typing errors at random."""
     if chance.random() < 0.06 and len(written) > 8:
         place = chance.randrange(2, len(written) - 2)
         written = written[:place] + written[place + 1 :]

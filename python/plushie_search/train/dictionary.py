@@ -67,7 +67,7 @@ SENSES = (
         "heart": "heart n7",
     },
 )
-"""WordNet's senses of what a plush can be and wear. A word that two of a table could have belongs to the later one."""
+"""WordNet's senses of kinds and accessories of plushes. A word of two values of a table belongs to the later one."""
 
 
 class _Synset(NamedTuple):
@@ -95,11 +95,11 @@ class WordNet:
                     self._used.add(fields[0].replace("_", " "))
 
     def common(self) -> list[str]:
-        """The words that WordNet's makers met in texts."""
+        """Returns the words that WordNet's authors found in texts."""
         return sorted(self._used)
 
     def more(self) -> More:
-        """For each of the renderer's values: its synonyms, the kinds of it, and parts of its definition, in English."""
+        """Returns the English synonyms, hyponyms and parts of the definition of each value of the renderer."""
         found: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {}
         for table in SENSES:
             taken: set[str] = set()
@@ -125,7 +125,7 @@ class WordNet:
 
 
 def emoji_names(folder: Path) -> list[tuple[list[str], list[str]]]:
-    """English and Chinese names and keywords of each emoji, from the `annotations` folder of Unicode's CLDR."""
+    """Returns the English and Chinese names of each emoji, from the `annotations` folder of Unicode's CLDR."""
     english, chinese = (_annotations(folder / f"{language}.xml") for language in ("en", "zh"))
     return [(words, chinese[emoji]) for emoji, words in english.items() if emoji in chinese]
 
@@ -154,6 +154,6 @@ def _synset(line: str, part: str) -> tuple[str, _Synset]:
 
 
 def _parts(definition: str) -> list[str]:
-    """The definition cut at its commas, and before "having" and the like: each part says something by itself."""
+    """Returns the definition cut at its commas, and before "having" and similar words."""
     cut = re.split(r"[;:,()]|\b(?=having|with|that|which)\b", definition)
     return [part.strip() for part in cut if 2 <= len(part.split()) <= 12]

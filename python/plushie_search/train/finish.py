@@ -1,4 +1,4 @@
-"""The last stage: the picture tower rests, and the text tower learns to find its way among plushes and photos."""
+"""The last stage of training: the text tower learns with a frozen picture tower."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .towers import pixels
 
 TEXTS, GALLERY = 128, 2000
 LENGTHS = 4
-"""Into so many parts a batch of texts is cut by their lengths."""
+"""The number of parts of a batch of texts, by their lengths."""
 TEMPERATURE = 0.05
 NEGATIONS = 0.15
 SEEN = (0, 1, 5)
-"""The views of a plush that texts are compared with: studio, everyday, and before a photo."""
+"""The views of a plush that texts are compared with: studio, everyday, and pasted onto a photo."""
 _FORMS = ("{}", "{}", "{}", "a {}", "a photo of a {}", "a picture of {}", "one {}", "this is a {}")
 _CHINESE_FORMS = ("{}", "{}", "{}", "一张{}的照片", "这是{}", "一个{}")
 
@@ -60,7 +60,7 @@ class Lessons:
 def finish(
     image: nn.Module, text: nn.Module, tokens: Tokenizer, about: Lessons, *, side: int, minutes: float, seed: int
 ) -> None:
-    """Trains `text` for so many minutes on the vectors of pictures."""
+    """Trains `text` for the given minutes on the vectors of pictures."""
     reader = _Reader(image, text, tokens, about, side)
     text.train()
     optimizer = torch.optim.AdamW(text.parameters(), 1e-3, weight_decay=0.05)
@@ -109,7 +109,7 @@ class _Reader:
             self.weights = weights / weights.sum()
 
     def losses(self, chance: np.random.Generator, dice: random.Random, step: int) -> list[Tensor]:
-        """Returns the losses of one step: plushes, photos, and by turns one of the things that only words can teach."""
+        """Returns the losses of one step: plushes, photos, and by turns translations, names or sentences."""
         language = self.about.language
         losses = [self.plushes(chance, dice)]
         if self.said:
@@ -121,7 +121,7 @@ class _Reader:
         return losses
 
     def plushes(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
-        """Captions find the plushes of which they are true."""
+        """Returns the loss of captions that should find their plushes."""
         about = self.about.plushes
         told, facts = [], []
         for row in chance.choice(len(about), TEXTS, replace=False):
@@ -143,7 +143,7 @@ class _Reader:
         return _find(self.read(told), gallery, torch.from_numpy(holds))
 
     def names(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
-        """Names stand to each other as they do for a model that has seen what they name."""
+        """Returns the loss of names against the cosines of CLIP's vectors of them."""
         assert self.about.language.names
         names, vectors = self.about.language.names
         picked = chance.choice(len(names), min(2 * TEXTS, len(names)), replace=False)
@@ -151,7 +151,7 @@ class _Reader:
         return 0.5 * geometry(self.read(written), torch.from_numpy(vectors[picked]))
 
     def translations(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
-        """Words mean the same in both languages."""
+        """Returns the loss of words that should have the same vector in both languages."""
         pairs = dice.sample(self.about.language.translations, min(TEXTS, len(self.about.language.translations)))
         english = self.read([dice.choice(_FORMS).format(dice.choice(one)) for one, _ in pairs])
         chinese = self.read([self._chinese(dice.choice(one), dice) for _, one in pairs])
@@ -159,14 +159,14 @@ class _Reader:
         return 0.3 * _find(chinese, functional.normalize(english), same)
 
     def sentences(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
-        """Words and phrases stand to each other as they do for a model that has read much."""
+        """Returns the loss of words and phrases against the cosines of a sentence encoder's vectors of them."""
         assert self.about.language.sentences
         texts, vectors = self.about.language.sentences
         picked = chance.choice(len(texts), min(4 * TEXTS, len(texts)), replace=False)
         return 0.5 * geometry(self.read([texts[one] for one in picked]), torch.from_numpy(vectors[picked]))
 
     def read(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of texts, short ones apart from long ones: padding is work too."""
+        """Returns vectors of texts, computed in groups of similar lengths to save padding."""
         encoded = self.tokens.encode_batch(list(texts))
         lengths = np.array([sum(one.attention_mask) for one in encoded])
         order = np.argsort(lengths, kind="stable")
@@ -189,7 +189,7 @@ class _Reader:
 
 @torch.no_grad()
 def see(image: nn.Module, pictures, side: int) -> Tensor:  # type: ignore[no-untyped-def]
-    """Unit vectors of batches of pictures `(n, 3, h, w)`."""
+    """Returns unit vectors of batches of pictures `(n, 3, h, w)`."""
     image.eval()
     found = []
     for batch in pictures:
@@ -207,7 +207,7 @@ def _split(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _find(texts: Tensor, gallery: Tensor, holds: Tensor) -> Tensor:
-    """Measures how far down the list that each text makes of a gallery is what it is true of."""
+    """Returns the cross entropy between each text's scores of a gallery and the entries that it is true of."""
     chances = (functional.normalize(texts) @ gallery.T / TEMPERATURE).log_softmax(1)
     truths = holds.float()
     some = truths.sum(1) > 0

@@ -1,4 +1,4 @@
-"""The losses of one batch, for real photos and for rendered plushes."""
+"""Computes the losses of one batch of real photos or of rendered plushes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .towers import DIMENSION
 
 
 class PhotoLesson(nn.Module):
-    """Real photos: see what a real backbone sees, and know two regions of one photo as the same."""
+    """The loss of real photos: the teacher's features, and equal vectors for two regions of one photo."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -20,14 +20,14 @@ class PhotoLesson(nn.Module):
         self.contrast = SupConLoss(temperature=0.1)
 
     def forward(self, vectors: Tensor, teacher: Tensor, photos: Tensor) -> Tensor:
-        """`vectors` of pictures whose teacher features are `teacher`; equal `photos` are regions of one photo."""
+        """Returns the loss of vectors given the teacher's features; rows of equal `photos` are regions of one photo."""
         copied = 1.0 - functional.cosine_similarity(self.teacher_head(vectors), teacher).mean()
         same: Tensor = self.contrast(vectors, photos)
         return 4.0 * copied + 2.0 * geometry(vectors, teacher) + 0.3 * same
 
 
 def geometry(vectors: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tensor:
-    """Measures how far the cosines within the batch are from the teacher's, each row taken as a distribution."""
+    """Returns the divergence of the cosines within the batch from the teacher's, each row taken as a distribution."""
     unit = functional.normalize(vectors)
     itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
     ours = (unit @ unit.T / temperature).masked_fill(itself, -1e4).log_softmax(1)
@@ -36,7 +36,7 @@ def geometry(vectors: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tens
 
 
 class PlushLesson(nn.Module):
-    """Rendered plushes: every view of one plush together, its words beside it, its facts readable."""
+    """The loss of rendered plushes: near vectors for views and texts of one plush, and readable facts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,9 +49,10 @@ class PlushLesson(nn.Module):
     def forward(
         self, images: Tensor, plushes: Tensor, clear: Tensor, facts: Tensor, texts: Tensor, holds: Tensor
     ) -> Tensor:
-        """Vectors of views, which plush each shows, whether it shows all of it, and its facts; vectors of texts.
+        """Returns the loss of vectors of views and texts.
 
-        `holds[t, i]`: all that text t says is true of the plush in picture i.
+        View i shows plush `plushes[i]`, wholly if `clear[i]`, with the facts `facts[i]`; text t is true of it if
+        `holds[t, i]`.
         """
         seen = images[clear]
         holds = holds[:, clear]
@@ -60,7 +61,7 @@ class PlushLesson(nn.Module):
         return loss + 1.5 * self._read(self.facts(seen), facts[clear])
 
     def _read(self, guess: Tensor, truth: Tensor) -> Tensor:
-        """Measures how badly facts are read off the vectors: what it is, what it wears, and in what colors."""
+        """Returns the loss of reading facts off the vectors: attributes, accessories, and their colors."""
         loss = guess.new_zeros(())
         for columns in self.choices:
             told = truth[:, columns].any(1)

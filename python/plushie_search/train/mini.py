@@ -2,10 +2,10 @@
 
     python -m plushie_search.train.mini --out my-model --minutes 60
 
-renders its own plushes, learns from them and writes a model directory. It picks up where it was stopped. The picture
-tower starts from the built-in model, or from a MobileNetV2 1.0 given as `--backbone`; with `--photos` it keeps seeing
-in real photos what that backbone sees in them, while it learns to know a photo by its parts. Words reach beyond
-captions with `--names`, `--wordnet`, `--emoji-names` and `--sentences`.
+renders its own plushes, learns from them and writes a model directory. It resumes if it was stopped. The picture tower
+starts from the built-in model, or from a MobileNetV2 1.0 given as `--backbone`; with `--photos` it learns that
+backbone's features of real photos, and equal vectors for regions of one photo. `--names`, `--wordnet`, `--emoji-names`
+and `--sentences` add words beyond captions.
 """
 
 from __future__ import annotations
@@ -42,15 +42,13 @@ AVERAGING = 0.995
 PHOTO_WEIGHT = 3.0
 """Weight of real photos beside the plushes."""
 COARSE_SHARE, COARSE_SIDE = 0.75, 128
-"""So much of the time looks at smaller pictures, which is faster."""
+"""The share of the time that uses smaller pictures, and their side."""
 RESTING = 4
-"""The first layers of the picture tower learn nothing."""
+"""The number of first layers of the picture tower that are frozen."""
 KEPT = 0.2
-"""This share of the picture tower's first weights is mixed into its last ones."""
-SPOILT = 0.5
-"""This share of the pictures is blurred, made smaller or badly compressed."""
+"""The share of the picture tower's first weights that is mixed into its last ones."""
 HARD_SHARE = 0.5
-"""So many batches of plushes are all of one species or one color."""
+"""The share of batches with plushes of one species or one color."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class Course:
 
     @torch.no_grad()
     def _find_directions(self) -> None:
-        """The projection starts from what tells many pictures apart."""
+        """Sets the projection to the principal directions of many pictures."""
         chance = np.random.default_rng((self.settings.seed, 0))
         rows = np.arange(min(len(self.plushes), 1000))
         some = [self.plushes.pictures(rows, chance.integers(plushes.VIEWS, size=len(rows)))]
@@ -109,7 +107,7 @@ class Course:
         self.image.project_principal(torch.cat(pooled))
 
     def photo_loss(self, batch: int, step: int, side: int) -> Tensor:
-        """One batch of `batch` photos, two regions each."""
+        """Returns the loss of `batch` photos, two regions each."""
         assert self.real is not None
         pictures, features = self.real.pictures, self.real.features
         chance = np.random.default_rng((self.settings.seed, 1, step))
@@ -121,7 +119,7 @@ class Course:
         return loss
 
     def plush_loss(self, batch: int, step: int, side: int) -> Tensor:
-        """One batch of `batch` pairs of plushes, two views of each plush and a text about it."""
+        """Returns the loss of `batch` pairs of plushes, two views of each plush and a text about it."""
         device = self.settings.device
         chance = np.random.default_rng((self.settings.seed, 2, step))
         if chance.random() < HARD_SHARE:
@@ -182,13 +180,13 @@ class Course:
         return vectors.float()
 
     def _smudge(self, ids: Tensor, chance: np.random.Generator) -> Tensor:
-        """A few words become unknown ones."""
+        """Returns the ids with a few words replaced by the unknown one."""
         gone = torch.from_numpy(chance.random(tuple(ids.shape)) < 0.03).to(ids.device)
         return torch.where(gone & (ids > tokenizer.START), tokenizer.UNKNOWN, ids)
 
 
 def _every_way(about: plushes.Plushes, real: Photos | None, language: Language) -> Iterator[str]:
-    """Texts as the model will meet them, common words often."""
+    """Yields texts as the model will meet them, common words often."""
     dice = random.Random(0)
     if real:
         yield from (one for texts in real.texts for one in texts)
@@ -208,9 +206,9 @@ def _every_way(about: plushes.Plushes, real: Photos | None, language: Language) 
 
 
 def teach(course: Course, checkpoint: Path) -> nn.ModuleDict:
-    """Learns for so many minutes of work, from the beginning or from the checkpoint.
+    """Trains for the minutes of the settings, from the beginning or from the checkpoint.
 
-    What is returned are the weights averaged over the last few hundred steps, which are better than the last ones.
+    Returns the towers with weights averaged over the last few hundred steps, which are better than the last ones.
     """
     settings = course.settings
     mature = [one for one in course.image.parameters() if one.requires_grad]
@@ -259,10 +257,10 @@ def teach(course: Course, checkpoint: Path) -> nn.ModuleDict:
 
 @torch.no_grad()
 def keep_some(image: nn.Module, start: Mapping[str, Tensor], share: float) -> None:
-    """Mixes a share of the weights that training started from into those that it ended with.
+    """Mixes a share of the first weights of training into the last ones.
 
-    It sees plushes nearly as well then, and photos of other things better than either (Wortsman et al., "Robust
-    fine-tuning of zero-shot models", 2022). The start's projection is first made as long as the learnt one.
+    The mixture is nearly as good for plushes, and better than either for photos of other things (Wortsman et al.,
+    "Robust fine-tuning of zero-shot models", 2022). The start's projection is first made as long as the learnt one.
     """
     learnt = image.state_dict()
     longer = learnt["project.weight"].norm() / start["project.weight"].norm()

@@ -1,4 +1,4 @@
-"""Names of things with the vectors that a large text model gives them: where words stand to each other."""
+"""Reads names of things with the vectors of a large text model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def read(folder: Path) -> tuple[list[list[str]], NDArray[np.float32]]:
-    """Synonyms of each name, and their unit vectors about the common middle.
+    """Returns the synonyms of each name, and their centered unit vectors.
 
     The folder has CLIP's text vectors of the categories of LVIS (`lvis_v1_clip_a+cname.npy`, names in
     `lvis_v1_train_cat_info.json`) and of Objects365 (`o365_clip_a+cnamefix.npy`, `Objects365_names_fix.csv`), as
@@ -30,7 +30,7 @@ def read(folder: Path) -> tuple[list[list[str]], NDArray[np.float32]]:
 
 
 def classes(file: Path) -> list[list[str]]:
-    """One line of synonyms, separated by commas, for each class of a backbone."""
+    """Returns the synonyms of each class of a backbone, read from a line separated by commas."""
     lines = file.read_text(encoding="utf-8").splitlines()
     return [[_plain(word) for word in line.split(",")] for line in lines]
 

@@ -89,7 +89,7 @@ cute=可爱
 
 
 def translations() -> Iterator[tuple[list[str], list[str]]]:
-    """English words and Chinese words for one thing each."""
+    """Yields the English and the Chinese words of each thing."""
     for entry in _PAIRS.replace("\n", "|").split("|"):
         if "=" in entry:
             english, chinese = entry.strip().split("=")

@@ -1,7 +1,7 @@
-"""Real photos for training: regions of each, what a real backbone makes of them, and what people say of them.
+"""Prepares real photos for training: regions of each, a backbone's features of them, and texts about them.
 
 The photos and the teacher are optional, and neither ships with the package. Without them the model is trained on
-rendered plushes alone and knows nothing else.
+rendered plushes alone.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ SIDE = 160
 REGIONS = 3
 """The whole photo, and random crops of it."""
 EVEN, EVENNESS = 512, 0.4
-"""So many directions of the backbone's features are kept, and divided by this power of their variance."""
+"""The number of directions of the backbone's features, and the power of their variance to divide by."""
 SURE = 0.35
-"""A backbone's first guess at what a photo shows counts as its name from this probability on."""
+"""The least probability of a backbone's first class that names a photo."""
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def training_photos(root: Path) -> list[Path]:
-    """Every photo under `root` that training may see, in a fixed order.
+    """Returns every photo under `root` that training may see, in a fixed order.
 
-    `grocery/val` and every tenth clothing sender are kept out: they are what the model is judged by.
+    `grocery/val` and every tenth clothing sender are left out: the model is measured on them.
     """
     kept_out = set()
     senders = root / "clothing" / "images.csv"
@@ -53,7 +53,7 @@ def training_photos(root: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Photos:
-    """`pictures` `(n, REGIONS, 3, SIDE, SIDE)`, the backbone's unit features of each, texts true of each photo."""
+    """Photos: `pictures` `(n, REGIONS, 3, SIDE, SIDE)`, the backbone's unit features of each, and texts about each."""
 
     pictures: NDArray[np.uint8]
     features: NDArray[np.float32]
@@ -61,7 +61,7 @@ class Photos:
 
 
 def prepare(root: Path, backbone: Path, names: Sequence[Sequence[str]], work: Path, *, threads: int) -> Photos:
-    """Cuts the photos and asks the backbone about them, once; `names[c]` are words for its class c."""
+    """Cuts the photos and computes the backbone's features of them, once; `names[c]` are words for its class c."""
     pictures, features, texts = (work / name for name in ("photos.npy", "photo_features.npy", "photo_texts.json"))
     if not texts.exists():
         paths = training_photos(root)
@@ -80,8 +80,7 @@ def prepare(root: Path, backbone: Path, names: Sequence[Sequence[str]], work: Pa
 def written_texts(root: Path) -> Mapping[Path, Sequence[str]]:
     """Reads the descriptions of photos from their sources: labels, captions, keywords of emoji.
 
-    Nothing that is said of groceries, and every fifth emoji with keywords is left out: both are what words are
-    judged by.
+    Texts about groceries, and every fifth emoji with keywords are left out: the model is measured on them.
     """
     found: dict[Path, list[str]] = defaultdict(list)
     for table in sorted((root / "varied").glob("*/labels.csv")):
@@ -114,7 +113,7 @@ def _first_sentence(caption: str) -> str:
 
 
 def _guessable(root: Path, path: Path) -> bool:
-    """Drawings mean little to a backbone, and nothing shall be said of groceries."""
+    """Returns whether the backbone's class may name a photo: not for drawings, and not for groceries."""
     return not {"emoji", "grocery"} & set(path.relative_to(root).parts[:1])
 
 
@@ -148,17 +147,17 @@ def _compute(
 
 
 def _even(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features whose directions count more alike, as unit vectors of at most 512 numbers.
+    """Returns partly whitened features, as unit vectors of at most 512 dimensions.
 
-    Products of one kind lie nearer to each other than in the backbone's own features, where a few directions rule.
+    Products of one kind are nearer to each other than by the backbone's own features, which a few directions dominate.
     """
     standard = (raw - raw.mean((0, 1))) / (raw.std((0, 1)) + 1e-3)
     standard /= np.linalg.norm(standard, axis=-1, keepdims=True)
     rows = standard.reshape(-1, standard.shape[-1]).astype(np.float64)
-    centerd = rows - rows.mean(0)
-    values, vectors = np.linalg.eigh(centerd.T @ centerd / len(centerd))
+    centered = rows - rows.mean(0)
+    values, vectors = np.linalg.eigh(centered.T @ centered / len(centered))
     some = slice(-min(EVEN, int((values > 1e-9).sum())), None)
-    even = centerd @ (vectors[:, some] / values[some] ** EVENNESS)
+    even = centered @ (vectors[:, some] / values[some] ** EVENNESS)
     even /= np.linalg.norm(even, axis=1, keepdims=True)
     return even.reshape(*standard.shape[:-1], -1).astype(np.float32)
 

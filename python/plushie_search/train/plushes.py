@@ -1,4 +1,4 @@
-"""Rendered plushes for training: pairs of look-alikes in several views each, kept on disk in chunks."""
+"""Renders plushes for training: pairs of look-alikes in several views each, stored on disk in chunks."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from .. import _core
 from ..plush import facts as truth
 
 CHUNK = 250
-"""Pairs in one file."""
+"""The number of pairs in a file."""
 FIRST_SEED = 1_000_000_000
-"""Training plushes have seeds from here on; evaluation stays below."""
+"""The first seed of training plushes; those of the benchmark are below."""
 Scene = Literal["studio", "everyday", "light", "pose", "occluded", "head_only", "cluttered"]
 SCENES: tuple[Scene, ...] = (
     *("studio", "everyday", "light", "pose", "cluttered"),
     *("everyday", "pose", "occluded", "head_only"),
 )
-"""The circumstances of each view of a plush."""
+"""The scene of each view of a plush."""
 CLEAR = 7
-"""So many of them show the whole plush, so that what is said about it can be read off the picture."""
+"""The number of scenes that show the whole plush, so that its facts can be read off the picture."""
 PASTED = (5, 6, 8)
-"""These views are cut out and stand before a real photo, if there are any."""
+"""The views that are cut out and pasted onto a real photo, if there are any."""
 SIDE = 160
 VIEWS = len(SCENES)
 
 
 class Plushes:
-    """`pairs` pairs of training plushes; the two of a pair differ in one attribute."""
+    """Pairs of training plushes; the two of a pair differ in one attribute."""
 
     def __init__(self, work: Path, pairs: int, *, threads: int, photos: NDArray[np.uint8] | None = None) -> None:
         self._pictures: list[NDArray[np.uint8]] = []
@@ -51,12 +51,12 @@ class Plushes:
         return len(self.attributes)
 
     def pictures(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """View `views[i]` of plush `rows[i]`, as `(n, 3, SIDE, SIDE)`."""
+        """Returns view `views[i]` of plush `rows[i]`, uint8 `(n, 3, SIDE, SIDE)`."""
         size = 2 * CHUNK
         return np.stack([self._pictures[row // size][row % size, view] for row, view in zip(rows, views, strict=True)])
 
     def alike(self, count: int, chance: np.random.Generator) -> NDArray[np.int64]:
-        """So many pairs of one species or of one color, which are hard to tell apart."""
+        """Draws pairs of one species or of one color, which are hard to distinguish."""
         name = ("species", "color")[int(chance.integers(2))]
         wanted = self.attributes[2 * int(chance.integers(len(self) // 2))][name]
         pairs = np.array([n for n in range(len(self) // 2) if self.attributes[2 * n][name] == wanted])
@@ -90,7 +90,7 @@ def _render(number: int, pictures: Path, about: Path, threads: int, photos: NDAr
 
 
 def _paste(cut: NDArray[np.uint8], photos: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-    """A cut-out plush before a region of a photo, with soft edges."""
+    """Returns a cut-out plush pasted onto a region of a photo, with soft edges."""
     chance = np.random.default_rng(seed)
     behind = photos[int(chance.integers(len(photos))), int(chance.integers(photos.shape[1]))].transpose(1, 2, 0)
     ground = Image.fromarray(behind).resize(cut.shape[1::-1])

@@ -1,4 +1,4 @@
-"""Compares English words and phrases by a sentence encoder: which of them mean nearly the same."""
+"""Encodes English words and phrases with a sentence encoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BATCH = 256
 
 
 def prepare(folder: Path, texts: Sequence[str], kept: Path) -> tuple[list[str], NDArray[np.float32]]:
-    """The texts and their vectors, which are kept in a file for the next time."""
+    """Returns the texts and their vectors, which are stored in a file for the next time."""
     if kept.exists():
         with np.load(kept) as file:
             return file["texts"].tolist(), file["vectors"]
@@ -25,9 +25,9 @@ def prepare(folder: Path, texts: Sequence[str], kept: Path) -> tuple[list[str], 
 
 @torch.no_grad()
 def read(folder: Path, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Unit vectors `(n, width)`, about their common middle, by the BERT in a folder in the layout of transformers.
+    """Returns centered unit vectors `(n, width)` by the BERT in a folder in the layout of transformers.
 
-    Its last states are averaged over the real tokens, as sentence-transformers' models want it (Reimers and Gurevych,
+    Its last states are averaged over the real tokens, as sentence-transformers' models need it (Reimers and Gurevych,
     "Sentence-BERT", 2019).
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -19,7 +19,7 @@ PAD, UNKNOWN, START = 0, 1, 2
 
 
 def train(texts: Iterable[str], *, vocabulary: int = 16000) -> Tokenizer:
-    """Width, case and accents do not matter; each Chinese character is a token; strange words fall into letters."""
+    """Trains a tokenizer: ignores width, case and accents; Chinese characters are tokens, rare words become letters."""
     tokenizer = Tokenizer(WordPiece(unk_token="[UNK]", max_input_chars_per_word=40))
     tokenizer.normalizer = Sequence(
         [NFKC(), BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True)]
@@ -40,7 +40,7 @@ def train(texts: Iterable[str], *, vocabulary: int = 16000) -> Tokenizer:
 
 
 def load(path: Path) -> Tokenizer:
-    """A saved tokenizer, which fills up each batch to its longest text."""
+    """Returns a saved tokenizer, which pads each batch to its longest text."""
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.enable_padding(pad_id=PAD, pad_token="[PAD]")
     return tokenizer

@@ -1,4 +1,4 @@
-"""The two towers: pictures and texts into one space."""
+"""The picture tower and the text tower, which map into one space."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3
 """Widening, channels, blocks and first stride of each stage (Sandler et al., MobileNetV2, 2018, table 2)."""
 _MIDDLE, _LAST = 96, 1280
 _MIDDLE_LAYERS = 14
-"""So many layers end with the last map of a sixteenth of the side, where small things can still be seen."""
+"""The number of layers up to the last map of a sixteenth of the side, which still shows small things."""
 
 
 class _Convolution(nn.Module):
@@ -93,12 +93,12 @@ class ImageTower(nn.Module):
         return torch.cat(pooled, 1).flatten(1).float()
 
     def rest(self, layers: int) -> None:
-        """The first so many layers learn nothing: edges and colors are the same everywhere."""
+        """Freezes the first layers: edges and colors are the same everywhere."""
         for layer in list(self.fine)[:layers]:
             layer.requires_grad_(False)
 
     def start_from(self, file: Path) -> bool:
-        """Takes the weights of an ONNX file with MobileNetV2's convolutions in order; whether it had our projection.
+        """Reads the weights of an ONNX file with MobileNetV2's convolutions; returns whether it has our projection.
 
         Raises:
             ArgumentError: The file is not a MobileNetV2 1.0.
@@ -190,5 +190,5 @@ class _Attention(nn.Module):
 
 
 def pixels(pictures: Tensor) -> Tensor:
-    """Bytes 0..255 to the numbers that the image tower reads."""
+    """Returns pixels 0..255 scaled as the image tower takes them."""
     return (pictures.float() - MEAN) / SCALE

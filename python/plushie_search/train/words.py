@@ -117,13 +117,13 @@ _TABLE = {ord(pair[0]): pair[1] for pair in _PAIRS.split()}
 
 
 class Book:
-    """Where captions look up how to call a value: the tables here, and further words if there are any."""
+    """The words for values in captions: the tables here, and further words if there are any."""
 
     def __init__(self, more: More | None = None) -> None:
         self._more = more or {}
 
     def call(self, names: Names, value: str, language: Written, chance: random.Random) -> str:
-        """A word for a value of one of the tables; the usual word half of the time."""
+        """Returns a word for a value of one of the tables; the usual word half of the time."""
         choices = names[value][language == "zh"].split("|")
         groups = self._more.get((value, language))
         roll = chance.random()
@@ -134,21 +134,21 @@ class Book:
         return chance.choice(chance.choice(groups))
 
     def further(self) -> Iterator[str]:
-        """All words that are not in the tables."""
+        """Yields all words that are not in the tables."""
         yield from (word for groups in self._more.values() for group in groups for word in group)
 
 
 PLAIN = Book()
-"""Only the words of this file."""
+"""The words of this file alone."""
 
 
 def traditional(simplified: str) -> str:
-    """The traditional spelling of the words and phrases used here; other characters stay as they are."""
+    """Returns the traditional spelling of the words and phrases used here; other characters stay as they are."""
     return simplified.translate(_TABLE)
 
 
 def characters() -> set[str]:
-    """Every Chinese character of the words here, in both spellings."""
+    """Returns every Chinese character of the words here, in both spellings."""
     tables = (SPECIES, COLORS, ACCESSORIES, PATTERNS, PATTERN_ADJECTIVES, POSES, FURS)
     written = "".join(chinese for table in tables for _, chinese in table.values()) + _PAIRS
     return {character for character in written + traditional(written) if character > "\u3000"}
