@@ -4,12 +4,12 @@ import os
 import platform
 from importlib import metadata
 
-#: What x86-64-v3 adds to x86-64, by the names that Linux gives in /proc/cpuinfo; older kernels say abm for lzcnt.
+#: The instruction sets that x86-64-v3 adds to x86-64, as /proc/cpuinfo names them; older kernels say abm for lzcnt.
 REQUIRED = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe")
 
 
 def missing_features(cpuinfo: str) -> list[str]:
-    """The instruction sets that the first processor of ``/proc/cpuinfo`` lacks; none if the text does not say."""
+    """Returns the instruction sets that the first processor of ``/proc/cpuinfo`` lacks; empty if it is not known."""
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "flags":

@@ -37,10 +37,10 @@ def compare_models(
     Args:
         models: Models as for :class:`plushie_search.Engine`, perhaps by the names that they get; the others are
             compared with the first.
-        items: A folder of ``<item>/<picture>``, or an engine whose items' pictures are where they were added from.
+        items: A folder of ``<item>/<picture>``, or an engine, whose pictures must still be at their paths.
         queries, texts, unknown, k, missing, rounds, seed: As for :meth:`plushie_search.Engine.evaluate`.
         threads: As for :class:`plushie_search.Engine`.
-        progress: Called with how much of a hundred parts for each step is done; each model has two steps.
+        progress: Called with the percentage done of all steps, of 100 for each step; each model has two steps.
 
     Raises:
         ArgumentError: There are fewer than two models, a picture of an item is no longer there, or as

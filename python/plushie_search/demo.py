@@ -24,7 +24,7 @@ from .show.progress import ProgressBar
 
 #: A file that says that a directory was made by the demo, which may then make it anew.
 MARK = ".plushie-search-demo"
-#: What keeps the views of queries apart from those of references.
+#: The first number of the views of queries, which differ from those of references.
 ELSEWHERE = 10**9
 
 
@@ -127,7 +127,7 @@ def run(
 
 
 def _ask(engine: Engine, questions: Sequence[Question], k: int) -> list[Results]:
-    """The engine's answers to questions that are all photos, or all sentences."""
+    """Returns the answers to questions that are all photos, or all sentences."""
     images = [question.image for question in questions if question.image is not None]
     if images:
         return engine.search_image(images, k=k)
@@ -135,7 +135,7 @@ def _ask(engine: Engine, questions: Sequence[Question], k: int) -> list[Results]
 
 
 def _with_bar(verb: str, work: Callable[[ProgressBar], Any]) -> Any:
-    """Does the work with a progress bar, and takes the bar away."""
+    """Does the work with a progress bar, and clears the bar."""
     bar = ProgressBar(verb)
     try:
         return work(bar)
@@ -154,7 +154,7 @@ def _make_room(directory: Path) -> None:
 
 
 def _photos(directory: Path, toys: Sequence[Toy], threads: int | None) -> list[Path]:
-    """Another picture of each plush, as one takes it at home."""
+    """Returns an everyday picture of each plush."""
     directory.mkdir()
     seeds = [toy["metadata"]["seed"] for toy in toys]
     paths = [directory / f"{toy['id']}.jpg" for toy in toys]
@@ -180,14 +180,14 @@ def _photo(toy: Toy, photo: Path) -> Question:
 
 
 def _color(toys: Sequence[Toy], toy: Toy, language: str) -> Question:
-    """Asks for a plush's color and kind; every plush that has both is right."""
+    """Returns a question for a plush's color and kind; every plush that has both is right."""
     species, color = toy["label"], toy["metadata"]["color"]
     right = {other["id"] for other in toys if (other["label"], other["metadata"]["color"]) == (species, color)}
     return Question("A sentence", None, _say(language, species, color), frozenset(right))
 
 
 def _dress(toys: Sequence[Toy], toy: Toy, language: str) -> Question:
-    """Asks for a plush's kind and the first thing that it wears; every plush that has both is right."""
+    """Returns a question for a plush's kind and first accessory; every plush that has both is right."""
     species, worn = toy["label"], toy["metadata"]["wears"][0]
     right = {other["id"] for other in toys if other["label"] == species and worn in other["metadata"]["wears"]}
     return Question("A sentence", None, _say(language, species, *worn.split(" ")), frozenset(right))
@@ -202,7 +202,7 @@ def _say(language: str, species: str, color: str, kind: str = "") -> str:
 
 
 def _questions(toys: Sequence[Toy], photos: Sequence[Path]) -> list[Question]:
-    """Queries of every kind about this collection, with the items that are right: first in English, then in Chinese."""
+    """Returns queries of every kind about this collection, with the right items: first English, then Chinese."""
     # A color and a kind say all there is to a plain plush, but little about one with patches that wears a hat.
     bare = [toy for toy in toys if not toy["metadata"]["wears"]] or list(toys)
     plain = [toy for toy in bare if toy["metadata"]["pattern"] == "plain"] or bare

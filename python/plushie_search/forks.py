@@ -1,7 +1,7 @@
 """Forks of this process: catalogs are closed before, and opened again after.
 
-SQLite's locks do not come along into a child (<https://www.sqlite.org/howtocorrupt.html>, section 2.6): with a
-connection open at the fork, what the child writes is lost or damages the file.
+SQLite's locks do not come along into a child (<https://www.sqlite.org/howtocorrupt.html>, section 2.6): writes of a
+child through a connection that was open at the fork are lost or damage the file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 
 from . import _core
 
-#: A number of this process: another in each child.
+#: The number of this process, different in each child.
 process = 0
 
 #: Held while an engine is opened again.

@@ -1,7 +1,7 @@
 """The package's logger, which is silent until a program configures logging.
 
-``logging.basicConfig(level="INFO")`` shows catalogs and models that are opened or refused, what is added, and what is
-downloaded or tried again, each with its path and counts.
+``logging.basicConfig(level="INFO")`` shows catalogs and models that are opened or refused, items that are added, and
+files that are downloaded or tried again, each with its path and counts.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Paths as people write them."""
+"""Paths from users: home directories, and files below folders."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def expanded(path: str | os.PathLike[str]) -> str:
-    """The path with ``~`` and ``~user`` at its beginning replaced by a home directory, as a shell does it."""
+    """Returns the path with ``~`` or ``~user`` at its beginning replaced by the home directory, as in a shell."""
     return os.path.expanduser(os.fspath(path))
 
 
 def written(text: str, path: str | os.PathLike[str] | None) -> str:
-    """The text, which is also written to a file if one is named."""
+    """Returns the text, and writes it to a file if one is named."""
     if path is not None:
         Path(expanded(path)).write_text(text, encoding="utf-8", errors="backslashreplace")
     return text
@@ -26,7 +26,7 @@ def is_below(path: str, folder: str) -> bool:
 def is_gone(path: str, folder: str) -> bool:
     """Returns whether a file that was below a folder does not exist any more.
 
-    False if that cannot be told: a link on the way leads nowhere, as to a disk that is not mounted, or a folder cannot
+    Returns False if that is unknown: a link on the way is broken, as for a disk that is not mounted, or a folder cannot
     be read.
     """
     try:

@@ -1,4 +1,4 @@
-"""Answers of an engine: hits, items and reports, as objects, tables, picture grids and data frames."""
+"""Results of an engine: hits, items and reports, as objects, tables, picture grids and data frames."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing of a catalog, with everything that is stored about it."""
+    """An item of a catalog, with everything that is stored about it."""
 
     id: str
     label: str | None
@@ -140,7 +140,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Outcome of :meth:`Engine.verify`.
+    """The outcome of :meth:`Engine.verify`.
 
     Attributes:
         problems: The damage; empty if the catalog is sound.
@@ -159,10 +159,9 @@ class Results(Sequence[Hit]):
 
     Attributes:
         query: The query as the caller gave it.
-        model: The name of the model by which they were found; both names, with a plus between them, where there were
-            two.
-        warnings: Why the hits may not be those that were meant: words that the model does not know, or a key of the
-            filter that no item has.
+        model: The name of the model that found them; several names are joined by a plus.
+        warnings: The reasons why the hits may not be those that were meant: words that the model does not know, or a
+            key of the filter that no item has.
 
     Prints as a table, shows as a grid of pictures in a notebook, and converts with :meth:`to_dicts`,
     :meth:`to_pandas` and :meth:`to_arrow`. A slice of it is a `Results` again, whose hits keep their ranks.
@@ -226,7 +225,7 @@ class Results(Sequence[Hit]):
         return None, {name: None if name == "_thumbnails" else getattr(self, name) for name in self.__slots__}
 
     def thumbnail(self, hit: Hit) -> bytes | None:
-        """Returns a small copy of a hit's picture from the catalog, as a JPEG file; None if there is none to be had."""
+        """Returns the thumbnail of a hit from the catalog, as a JPEG file; None if there is none."""
         try:
             return self._thumbnails(hit.item, hit.digest) if self._thumbnails else None
         except (KeyError, ValueError, RuntimeError, OSError):
@@ -237,10 +236,10 @@ class Results(Sequence[Hit]):
         return [hit.to_dict() for hit in self]
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Returns a page of HTML with the hits as pictures, which needs nothing but itself.
+        """Returns a self-contained HTML page with the hits as pictures.
 
         Args:
-            path: The file to write the page to, too.
+            path: A file to write it to; none by default.
 
         Raises:
             OSError: The file cannot be written.
@@ -328,7 +327,7 @@ def _for(query: Any) -> str:
 
 
 def _pictures(query: object) -> list[tuple[str, Any]]:
-    """Returns what may be the pictures of a query, with their names: a text is one if it is the path of a file."""
+    """Returns the pictures of a query with their names; a text counts as one if it is the path of a file."""
     images, _ = _parts(query)
     return [(str(image) if _is_path(image) else _named(image), image) for image, _ in images if image is not None]
 

@@ -1,4 +1,4 @@
-"""Items as people have them (dataclasses, dicts, columns of numpy and pandas) → the rows that the core takes."""
+"""Converts items (dataclasses, dicts, columns of numpy and pandas) to the rows that the core takes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ItemDraft:
         id: The item's id: a text of 1 to 512 bytes without control characters, or a whole number, which means its
             digits.
         images: One image or a sequence of them; none by default, which adds to an item that is there.
-        label: A class that items share; None keeps what is stored.
-        metadata: A dict of JSON values, which takes the place of the one that is stored; None keeps that.
-        text: A description; None keeps what is stored.
+        label: A class that items share; None keeps the stored one.
+        metadata: A dict of JSON values, which replaces the stored one; None keeps the stored one.
+        text: A description; None keeps the stored one.
         names: The names that the references of ``images`` get, one for each, None for those that keep their own: an
             upload's file name, or "image 0 (bytes)". A file's name is its path.
     """
@@ -70,12 +70,12 @@ def to_rows(items: Iterable[Row]) -> Iterator[_NewItem]:
 
 
 def count_images(items: Sequence[Row]) -> int:
-    """Returns how many images the rows have."""
+    """Returns the number of images of the rows."""
     return sum(_count(listed(_cells(row, number).get("images"))) for number, row in enumerate(items))
 
 
 def grouped(rows: Iterable[_NewItem]) -> Iterator[_NewItem]:
-    """Yields one row for all rows that follow one another with the same id; of each field the last that is not None."""
+    """Yields one row for each run of rows with the same id; of each field the last value that is not None."""
     for id, group in groupby(rows, key=lambda row: row[0]):
         images: list[Any] = []
         names: list[str | None] = []

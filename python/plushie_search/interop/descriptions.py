@@ -1,4 +1,4 @@
-"""Files that describe items (CSV, JSON, JSON lines) and pictures by their paths → what `Engine.add_items` takes."""
+"""Reads files that describe items (CSV, JSON, JSON lines) and refer to pictures by their paths."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ..paths import expanded
 #: The file endings that are read.
 SUFFIXES = (".csv", ".json", ".jsonl")
 
-#: The names of the fields with a meaning of their own; every other field is metadata.
+#: The names of the fields that are no metadata.
 ID, IMAGES, LABEL, TEXT = ("id", "item"), ("image", "images"), ("label",), ("text", "description")
 
 #: Numbers that are written as Python would write them: "007" and "2310009E13" stay text.
 WHOLE = re.compile(r"0|-?[1-9]\d*", re.ASCII)
 DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.(\d+)([eE][+-]?\d+)?", re.ASCII)
-#: A float keeps so many digits of any number.
+#: The decimal digits that a float keeps of any number.
 DIGITS = 15
 
-#: Last words of column names whose numbers are names: they are not computed with, and a digit must not change.
+#: Last words of the names of columns with codes, which stay text: no digit of a code may change.
 CODES = frozenset(
     {
         "asin",
@@ -71,18 +71,18 @@ class Description:
 
 
 def read_descriptions(path: str | os.PathLike[str]) -> list[Description]:
-    """The items that a CSV, JSON or JSON lines file describes.
+    """Returns the items that a CSV, JSON or JSON lines file describes.
 
     Each record has an ``image`` (or ``images``: a list, in CSV separated by ``;``), seen from the file's folder,
     and may have an ``id`` (else that of :func:`picture_ids`), a ``label``, a ``text`` (or
     ``description``) and ``metadata``. Every other field is metadata too. Records with the same id are one item. A JSON
     file is a list of records, or an object that gives each id its record.
 
-    A column of CSV is text, unless all its cells are truth values (true or false), or all are numbers that lose nothing
-    by it: without leading zeros, an exponent without a point, or digits that 64 bits cannot hold. ``1.50`` is a number
-    where all cells have as many decimals. Columns whose names end as those of codes do (``sku``, ``ean``,
-    ``product_id``, ``zip code``) stay text. Cells are separated by a comma, semicolon, tab or bar, and the text is in
-    UTF-8, UTF-16 or GBK; a warning says which if not by a comma and in UTF-8.
+    A column of CSV is text by default. It is boolean if all its cells are true or false, and numeric if all its cells
+    are numbers that lose nothing by it: without leading zeros, an exponent without a point, or digits beyond 64 bits.
+    ``1.50`` is a number where all cells have as many decimals. Columns whose names end as those of codes do (``sku``,
+    ``ean``, ``product_id``, ``zip code``) stay text. Cells are separated by a comma, semicolon, tab or bar, and the
+    text is in UTF-8, UTF-16 or GBK; a warning says which if not by a comma and in UTF-8.
 
     Raises:
         ArgumentError: The file is not of these formats, or a record has no picture; the message names file, record and
@@ -138,7 +138,7 @@ def _items(records: Iterable[tuple[str, dict[str, Any]]], folder: Path, name: st
 
 
 def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each record of a file with the place that an error names."""
+    """Yields each record of a file with the place that an error names."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ArgumentError(f"{path}: needs a folder of pictures or a file that ends in {', '.join(SUFFIXES)}")
@@ -169,7 +169,7 @@ def _json_lines(name: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _text(name: str, data: bytes) -> tuple[str, str]:
-    """The text of a file's bytes, and the name of its encoding."""
+    """Returns the text of a file's bytes, and the name of its encoding."""
     # Of text in ASCII, every other byte of UTF-16 is zero.
     wide = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else None
     if wide is None and len(data) % 2 == 0 and b"\0" in data[:2]:
@@ -187,7 +187,7 @@ def _text(name: str, data: bytes) -> tuple[str, str]:
 
 
 def _is_gbk(data: bytes) -> bool:
-    """Whether text that is not UTF-8 is Chinese: nearly all that is not ASCII are common characters in pairs of bytes.
+    """Returns whether text that is not UTF-8 is in GBK: nearly all characters beyond ASCII are common Chinese ones.
 
     In European encodings letters with accents stand alone among others.
     """
@@ -201,7 +201,7 @@ def _is_gbk(data: bytes) -> bool:
 
 
 def _separator(text: str) -> tuple[str, str]:
-    """The text of a CSV file, and the separator of its cells: the one by which its first line names pictures."""
+    """Returns the text of a CSV file and its separator: by default the first one that finds a column of pictures."""
     told = re.match(r"sep=(.)\r?\n", text)  # Excel's own way to say it
     if told:
         return text[told.end() :], told[1]
@@ -264,7 +264,7 @@ def _kind(name: str, cells: list[str]) -> Any:
 
 
 def _loses_nothing(cell: str, *, even: bool) -> bool:
-    """Whether a cell is a number with all its digits; where all cells have as many decimals, the last may be zeros."""
+    """Returns whether a cell is a number that keeps all its digits; ``even`` allows zeros at the end of decimals."""
     if WHOLE.fullmatch(cell):
         return len(cell) < 20 and -(2**63) <= int(cell) < 2**63
     match = DECIMAL.fullmatch(cell)
@@ -280,7 +280,7 @@ def _number(cell: str) -> int | float:
 
 
 def _json(place: str, text: str) -> Any:
-    """JSON, where a number that no number of 64 bits can be stays the text that it is."""
+    """Returns parsed JSON; a number beyond 64 bits stays text."""
 
     def whole(digits: str) -> int | str:
         return int(digits) if len(digits) < 20 and -(2**63) <= int(digits) < 2**63 else digits
@@ -304,7 +304,7 @@ def _objects(records: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, dict[str
 
 
 def _check(value: Any, place: str, key: str) -> None:
-    """Refuses NaN and the infinities, which Python reads and JSON has not."""
+    """Refuses NaN and the infinities, which Python reads but JSON does not have."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ArgumentError(f"{place}: {key} is {value}, which is no number of JSON; for a missing value write null")
     if isinstance(value, dict):

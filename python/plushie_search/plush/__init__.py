@@ -1,1 +1,1 @@
-"""Plush toys that are drawn from a seed: their pictures, and what is true of them."""
+"""Plush toys that are drawn from a seed: their pictures and facts."""

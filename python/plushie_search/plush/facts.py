@@ -1,6 +1,6 @@
-"""Facts about plushes, and of which plushes each is true.
+"""Facts about plushes, and truth tables of facts and plushes.
 
-Everything that a text can say is a *fact* ("species is bear", "wears a scarf", "wears a red scarf", "wears no hat"). A
+Each statement of a text is a *fact* ("species is bear", "wears a scarf", "wears a red scarf", "wears no hat"). A
 plush has a row of facts, a text names a few, and a text is true of a plush that has all of them.
 """
 
@@ -45,13 +45,13 @@ _COLUMN = {fact: column for column, fact in enumerate(FACTS)}
 
 
 def columns(name: str, length: int = 2) -> slice:
-    """Where the facts of this name and so many words stand in `FACTS`."""
+    """Returns the columns in `FACTS` of the facts with this name and number of words."""
     places = [column for column, fact in enumerate(FACTS) if fact[0] == name and len(fact) == length]
     return slice(places[0], places[-1] + 1)
 
 
 def facts_of(attributes: Mapping[str, Any]) -> set[Fact]:
-    """All that can be said of a plush with these attributes."""
+    """Returns all facts about a plush with these attributes."""
     facts: set[Fact] = {(name, attributes[name]) for name in ("species", "color", "pattern", "pose", "fur")}
     if attributes["second_color"] is not None:
         facts.add(("second_color", attributes["second_color"]))
@@ -62,7 +62,7 @@ def facts_of(attributes: Mapping[str, Any]) -> set[Fact]:
 
 
 def table(rows: Iterable[Iterable[Fact]]) -> NDArray[np.bool_]:
-    """One row of truths per set of facts, in the order of `FACTS`."""
+    """Returns one row of truths per set of facts, in the order of `FACTS`."""
     sets = [list(row) for row in rows]
     truths = np.zeros((len(sets), len(FACTS)), dtype=bool)
     for number, facts in enumerate(sets):
@@ -71,7 +71,7 @@ def table(rows: Iterable[Iterable[Fact]]) -> NDArray[np.bool_]:
 
 
 def holds(texts: NDArray[np.bool_], plushes: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """`holds[t, p]`: every fact that text t names is true of plush p."""
+    """Returns a table: `holds[t, p]` if every fact that text t names is true of plush p."""
     missing: NDArray[np.float32] = texts.astype(np.float32) @ (~plushes).astype(np.float32).T
     none_missing: NDArray[np.bool_] = missing == 0
     return none_missing

@@ -10,7 +10,7 @@ from typing import Any
 from .. import _core
 from ..searcher import Progress
 
-#: How many plushes are rendered at once.
+#: The number of plushes that are rendered at once.
 BATCH = 32
 
 Toy = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Hits as a grid of pictures, in HTML that needs nothing but itself."""
+"""Shows hits as a grid of pictures, in self-contained HTML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .table import counted, printable, shortened
 
 #: The longest side of a picture in a notebook, in pixels.
 THUMBNAIL = 200
-#: How many lines about an item stand below its picture.
+#: The number of lines about an item below its picture.
 DETAILS = 4
 #: The most cards in a row.
 MOST = 5
@@ -70,16 +70,16 @@ class Described(Protocol):
 
 
 def picture_grid(hits: Iterable[Shown], *, right: frozenset[str] = frozenset(), small: Small | None = None) -> str:
-    """Returns the hits as a grid of pictures with similarity bars, in HTML that needs nothing but itself.
+    """Returns the hits as a grid of pictures with similarity bars, in self-contained HTML.
 
-    Items in ``right`` are marked as right answers. Everything that comes from a catalog is escaped. ``small`` returns a
-    hit's picture as a JPEG file, in place of one that is not found by its name.
+    Items in ``right`` are marked as right. Everything that comes from a catalog is escaped. ``small`` returns the
+    picture of a hit as a JPEG file if its own file is gone.
     """
     return _grid([_card(hit, small, right=hit.item in right) for hit in hits])
 
 
 def _grid(cards: Sequence[str]) -> str:
-    """Returns cards in rows of about one length: five of six would leave the sixth alone."""
+    """Returns cards in rows of about the same length: six cards are two rows of three."""
     rows = max(1, math.ceil(len(cards) / MOST))
     columns = max(1, math.ceil(len(cards) / rows))
     gaps = (columns - 1) * GAP
@@ -179,7 +179,7 @@ def _figure(image: str, caption: str, *, ring: str = RING) -> str:
 
 
 def _value(value: Any) -> str:
-    """A value of the metadata in few words."""
+    """Returns a value of the metadata as a short text."""
     return shortened(", ".join(map(str, value)) if isinstance(value, list) else str(value), 60)
 
 
@@ -203,7 +203,7 @@ def picture(
 
     Args:
         name: The name of the picture.
-        subject: The picture: the path of a file, bytes, an array or a PIL image.
+        subject: The picture: the path of a file, or any other kind of picture.
         side: The most pixels of its longer side.
         boxed: Whether to return the name in a box if it cannot be shown; otherwise an empty text is returned.
         small: Returns a JPEG file in place of a picture that cannot be shown.

@@ -1,4 +1,4 @@
-"""Markdown, in which nothing from a catalog can end a cell or become HTML."""
+"""Writes Markdown; nothing from a catalog can end a cell or become HTML."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .table import printable
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; what a cell holds cannot end it."""
+    """Returns a Markdown table with escaped cells."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 
@@ -22,5 +22,5 @@ def _cell(text: str) -> str:
 
 
 def line(text: str) -> str:
-    """A line of text without HTML."""
+    """Returns a line of text with HTML escaped."""
     return escape(text, quote=False)

@@ -1,4 +1,4 @@
-"""Pieces of a page of HTML that needs nothing but itself. Every text is escaped."""
+"""Parts of a self-contained HTML page. Every text is escaped."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Picture(NamedTuple):
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; everything is escaped."""
+    """Returns a table."""
     style = 'style="text-align:left;padding:2px 14px 2px 0"'
     lines = ["".join(f"<th {style}>{_text(cell)}</th>" for cell in head)]
     lines += ["".join(f"<td {style}>{_text(cell)}</td>" for cell in row) for row in rows]
@@ -38,17 +38,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def paragraph(text: str) -> str:
-    """A paragraph."""
+    """Returns a paragraph."""
     return f"<p>{_text(text)}</p>"
 
 
 def heading(text: str, *, level: int = 3) -> str:
-    """A heading."""
+    """Returns a heading."""
     return f"<h{level}>{_text(text)}</h{level}>"
 
 
 def pictures(*row: Picture) -> str:
-    """Pictures side by side."""
+    """Returns pictures side by side."""
     style = "display:flex;gap:14px;padding:10px 0;border-top:1px solid rgba(128,128,128,.3)"
     return f'<div style="{style}">{"".join(map(_figure, row))}</div>'
 

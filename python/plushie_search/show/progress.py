@@ -12,7 +12,7 @@ from typing import TextIO, TypeAlias
 from .table import columns, printable
 
 Callback: TypeAlias = Callable[[int, int | None, str], object]
-"""Called with how much is done, how much there is in all or None, and the name of the next."""
+"""Called with the number done, the total or None, and the name of the next."""
 
 #: The width of the bar, and how often it is drawn at most, in seconds.
 BAR, PAUSE = 24, 0.1
@@ -21,7 +21,7 @@ BAR, PAUSE = 24, 0.1
 class ProgressBar:
     """A callback for `progress=` that draws ``adding [####----] 120/500  85/s  0:04 left  bear-001``.
 
-    Draws nothing if `stream` is neither a terminal nor that of a notebook. Call `close` to take the line away.
+    Draws nothing if `stream` is neither a terminal nor that of a notebook. Call `close` to clear the line.
     """
 
     def __init__(self, verb: str, *, stream: TextIO | None = None) -> None:
@@ -34,7 +34,7 @@ class ProgressBar:
         self._drawn = 0.0
 
     def __call__(self, done: int, total: int | None, name: str) -> None:
-        """Draws how far it is, unless it was drawn a moment ago."""
+        """Draws the progress, at most every ``PAUSE`` seconds."""
         if not self._on:
             return
         now = time.monotonic()
@@ -50,7 +50,7 @@ class ProgressBar:
         self._write(line)
 
     def line(self, done: int, total: int | None, now: float) -> str:
-        """The line at a time, without the name; without a total it has neither bar nor time left."""
+        """Returns the line at a time, without the name; without a total it has no bar and no time left."""
         begin, before = self._start if self._start is not None else (now, done)
         if total is None:
             text = f"{self._verb} {done}"
@@ -68,7 +68,7 @@ class ProgressBar:
         return f"{text}  {rate:.{0 if rate >= 10 else 1}f}/s  {left} left"
 
     def close(self) -> None:
-        """Takes the line away."""
+        """Clears the line."""
         if self._on and self._drawn:
             self._write("")
 

@@ -10,7 +10,7 @@ WIDEST = 44
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, widest: int = WIDEST) -> str:
-    """Text in aligned columns, in any script: Chinese characters take two columns each."""
+    """Returns rows as text in aligned columns, for any script: Chinese characters take two columns each."""
     lines = [[shortened(printable(cell), widest) for cell in row] for row in [head, *rows]]
     widths = [max(map(columns, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -33,14 +33,14 @@ def _width(character: str) -> int:
 
 
 def printable(text: str) -> str:
-    """The text on one line, with characters that would move the cursor or hide text written as escapes."""
+    """Returns the text on one line, with characters that would move the cursor or hide text written as escapes."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 def shortened(text: str, width: int) -> str:
-    """The text, or its beginning and an ellipsis if it is wider."""
+    """Returns the text, or its beginning and an ellipsis if it is wider."""
     if columns(text) <= width:
         return text
     kept, used = [], 1
@@ -53,7 +53,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def shorter_path(path: str) -> str:
-    """A path, without its first folders if it is wide: its end is what tells pictures apart."""
+    """Returns a path, without its first folders if it is wide: the end distinguishes pictures."""
     if columns(path) <= WIDEST:
         return path
     parts = path.split("/")
@@ -63,5 +63,5 @@ def shorter_path(path: str) -> str:
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """A number with its noun."""
+    """Returns a number with its noun."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
