@@ -13,7 +13,7 @@ from PIL import Image
 
 
 class FakeEmbeddings:
-    """What was asked, and what to answer instead of vectors.
+    """A server that records requests and may answer with something else than vectors.
 
     Attributes:
         encoder: What has the vectors.

@@ -12,7 +12,7 @@ COMMIT = "5f" * 20
 
 @dataclass
 class Hub:
-    """What it has, how it fails, and what it was asked for.
+    """A model hub: its files, its failures, and the requests to it.
 
     Large files (``.onnx``) are redirected to another place and named by their SHA-256, others by git's SHA-1, as the
     real hub does.
@@ -21,7 +21,7 @@ class Hub:
     files: dict[str, bytes]
     repository: str = "maker/toy"
     commit: str = COMMIT
-    #: What is sent instead of a file, though its name stays.
+    #: Contents that are sent in place of those of a file.
     forged: dict[str, bytes] = field(default_factory=dict)
     #: After how many bytes a transfer breaks off, once; ``None`` for the rest of the answers.
     cuts: dict[str, list[int | None]] = field(default_factory=dict)

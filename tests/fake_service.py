@@ -13,7 +13,7 @@ TYPES = {"FP32": np.float32, "FP16": np.float16, "INT64": np.int64, "INT32": np.
 
 
 class FakeService:
-    """What was asked, and what to answer instead of vectors.
+    """A server that records requests and may answer with something else than vectors.
 
     Attributes:
         models: ONNX networks (bytes or paths) by the names under which they are served.

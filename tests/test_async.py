@@ -12,7 +12,7 @@ import pytest
 
 import plushie_search as ps
 
-#: What needs no thread, and what an async class spells otherwise.
+#: Attributes that need no thread, and names that an async class spells otherwise.
 LEFT = {"path", "models", "image_model", "text_model"}
 
 

@@ -13,7 +13,7 @@ def test_a_processor_with_everything_is_accepted() -> None:
     assert _cpu.missing_features(HASWELL) == []
 
 
-def test_what_is_missing_is_named() -> None:
+def test_the_missing_is_named() -> None:
     assert _cpu.missing_features(HASWELL.replace(" avx2", "").replace(" abm", "")) == ["avx2", "lzcnt"]
     assert _cpu.missing_features("flags: sse2 lzcnt") == list(_cpu.REQUIRED)
 

@@ -32,7 +32,7 @@ def code_of(text: str) -> str:
 
 
 def broken_rules(module: str, text: str) -> list[str]:
-    """What the code of one core module may not say."""
+    """Returns the rules that the code of a core module breaks."""
     code, above = code_of(text), MODULES[: MODULES.index(module)]
     broken = []
     if re.search(r"\bcrate::\{", code):

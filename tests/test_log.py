@@ -27,7 +27,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == NAME]
 
 
-def test_a_catalog_tells_of_its_opening_and_of_what_is_added(
+def test_a_catalog_tells_of_its_opening_and_of_added_items(
     tmp_path: Path, toy_model: Path, pictures: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     catalog = tmp_path / "toys.catalog"

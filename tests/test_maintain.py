@@ -183,7 +183,7 @@ def test_an_engine_that_has_missed_removals_reads_everything_again(engine: ps.En
         reader.communicate("")
 
 
-def test_what_comes_and_goes_leaves_nothing_for_ever(engine: ps.Engine) -> None:
+def test_added_and_removed_items_leave_nothing_for_ever(engine: ps.Engine) -> None:
     """40 bytes for each reference that was ever removed, in the past."""
     rows = np.random.default_rng(1).standard_normal((5000, toy.DIM), np.float32)
     ids = [f"i{n}" for n in range(len(rows))]
@@ -217,7 +217,7 @@ def test_items_are_counted_and_got_by_lists(engine: ps.Engine) -> None:
 
 @pytest.mark.parametrize("where", [None, {"label": "bear"}, {"label": {"$in": ["bear", "cat"]}}, {"n": {"$lt": 77}}])
 @pytest.mark.parametrize("batch", [1, 7, 90, 1000])
-def test_iteration_gives_what_items_gives(engine: ps.Engine, where: dict[str, Any] | None, batch: int) -> None:
+def test_iteration_gives_the_same_as_items(engine: ps.Engine, where: dict[str, Any] | None, batch: int) -> None:
     numbered(engine, 90)
     engine.remove(["i0", "i50", "i89"])
     assert list(engine.iterate(where, batch=batch)) == engine.items(where=where)

@@ -138,7 +138,7 @@ def test_items_beside_other_parts(engine: ps.Engine, stored: Vectors) -> None:
     assert same(odd, [pair for pair in expected if int(pair[0][5:]) % 2 == 1][:6])
 
 
-def test_what_a_query_cannot_be(engine: ps.Engine) -> None:
+def test_impossible_queries(engine: ps.Engine) -> None:
     with pytest.raises(KeyError, match="nothing"):
         engine.search(ps.Query(item="nothing"))
     for query, message in [
@@ -211,7 +211,7 @@ def test_reciprocal_rank_fusion(engine: ps.Engine, stored: Vectors) -> None:
     assert [hit.item for hit in one] == [hit.item for hit in engine.search_image(picture, k=5, models="toy")]
 
 
-def test_hits_tell_what_matched(engine: ps.Engine, stored: Vectors) -> None:
+def test_hits_tell_the_match(engine: ps.Engine, stored: Vectors) -> None:
     picture = ITEMS["item-8"][2]
     [hit] = engine.search_image(picture, k=1, models=WEIGHTS, vectors=True)
     asked = {model: engine.encode_images([picture], model=model)[0] for model in WEIGHTS}

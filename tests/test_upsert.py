@@ -32,7 +32,7 @@ def unit(rows: NDArray[Any]) -> NDArray[np.float32]:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_upsert_makes_an_item_exactly_what_is_given(engine: ps.Engine) -> None:
+def test_upsert_replaces_everything_of_an_item(engine: ps.Engine) -> None:
     engine.add("x", images=[RED, GREEN], label="l", metadata={"a": 1}, text="t")
     engine.add("y", images=[RED])
     before = {name: engine.vectors(name) for name in "xy"}

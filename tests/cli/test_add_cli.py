@@ -162,7 +162,7 @@ def test_metadata_that_is_no_object(capsys: pytest.CaptureFixture[str]) -> None:
         assert """as {"price": 12.5}""" in err
 
 
-def test_prune_removes_what_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_prune_removes_missing_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     for path, color in (("toys/bear/1.png", "brown"), ("toys/bear/2.png", "orange"), ("toys/cat/1.png", "pink")):
         save(path, color)
     assert add("toys", "red.png") == 0

@@ -31,7 +31,7 @@ def test_show_takes_several_ids(catalog: list[str], capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == 'plushie-search: no item "pink" in this catalog\n'
 
 
-def test_update_changes_what_is_given(catalog: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_update_changes_the_given_fields(catalog: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--label", "bear", "--text", "a red bear", "--metadata", '{"price": 3, "tags": ["x"]}']
     assert main(["update", *catalog, "red", *given]) == 0
     assert capsys.readouterr().out == "label, text, metadata of red changed\n"

@@ -394,7 +394,7 @@ def test_an_export_with_other_vectors_is_not_written(tiny_open_clip, tmp_path, m
         ("transformers:DIRECTORY", "is of the kind bert; these can be exported: clip, "),
     ],
 )
-def test_what_cannot_be_exported(source, reason, tmp_path, capsys):
+def test_unsupported_models_are_not_exported(source, reason, tmp_path, capsys):
     (tmp_path / "bert").mkdir()
     transformers.BertConfig(**TOWER).save_pretrained(tmp_path / "bert")
     assert main(["models", "export", source.replace("DIRECTORY", str(tmp_path / "bert")), str(tmp_path / "out")]) == 2
@@ -407,7 +407,7 @@ def test_an_export_replaces_nothing(tmp_path):
         write.export("open_clip:ViT-B-32/openai", tmp_path)
 
 
-def test_without_torch_it_says_what_to_install(tmp_path, capsys, monkeypatch):
+def test_without_torch_it_names_the_package(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "plushie_search.convert.export.write", None)
     assert main(["models", "export", "open_clip:ViT-B-32/openai", str(tmp_path / "out")]) == 2
     assert "install them with: pip install 'plushie_search[export]'" in capsys.readouterr().err

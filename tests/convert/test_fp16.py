@@ -38,7 +38,7 @@ def types(model):
 
 
 def both(model, x):
-    """What it gives in 32 bits and in 16."""
+    """Returns the outputs in 32 bits and in 16."""
     whole = run(model, x)
     small = in_fp16(files.copied(model))
     onnx.checker.check_model(small, full_check=True)
@@ -75,7 +75,7 @@ def test_weights_and_values_are_converted():
     assert small.ByteSize() < network(nodes, {"w": weights}, out=("rows", 5)).ByteSize()
 
 
-def test_what_onnx_defines_in_32_bits_stays_so():
+def test_operators_of_32_bits_alone_stay_so():
     """A count and a scale that 16 bits cannot tell from others would give another shape."""
     nodes = [
         node("Range", ["zero", "end", "step"], ["steps"]),
@@ -102,7 +102,7 @@ def test_what_onnx_defines_in_32_bits_stays_so():
     assert sorted(casts) == sorted(["count", "end", "steps/32", "large", "scale/32", "scale", "near/32"])
 
 
-def test_branches_are_converted_with_what_they_read_outside():
+def test_branches_are_converted_with_the_tensors_they_read_outside():
     def branch(name, operator):
         value = helper.make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, None)
         weights = numpy_helper.from_array(np.float32([1, 2, 3, 4]), f"{name}_w")
@@ -315,7 +315,7 @@ def test_the_built_in_model_in_16_bits(tmp_path):
     assert (whole * half).sum(axis=1).min() >= 0.999
 
 
-def test_without_onnx_it_says_what_to_install(turned, monkeypatch):
+def test_without_onnx_it_names_the_package(turned, monkeypatch):
     monkeypatch.setitem(sys.modules, "plushie_search.convert.graph.fp16", None)
     with pytest.raises(ImportError, match=r"pip install 'plushie_search\[quantize\]'"):
         convert_to_fp16(turned)

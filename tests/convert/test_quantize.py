@@ -142,7 +142,7 @@ def quantized(request, pictures, tmp_path_factory):
 
 
 def digests(directory):
-    """What each file of a directory holds."""
+    """Returns the digest of each file of a directory."""
     files = [path for path in directory.rglob("*") if path.is_file()]
     return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -173,7 +173,7 @@ def test_texts_stay_as_they_were(quantized, runtime):
     np.testing.assert_array_equal(before, after)
 
 
-def test_what_is_lost_is_measured_on_pictures_that_had_no_part(quantized, pictures, runtime):
+def test_the_loss_is_measured_on_held_out_pictures(quantized, pictures, runtime):
     source, made, new = quantized
     paths = readable(pictures)
     held_out = paths[-made.held_out :]
@@ -370,7 +370,7 @@ def test_tiny_weights_leave_a_large_bias_room():
     np.testing.assert_allclose(result, [[1, -2, 3, 0]], atol=1e-5)
 
 
-def test_only_what_the_output_needs_is_kept(tmp_path):
+def test_only_nodes_that_the_output_needs_are_kept(tmp_path):
     onnx.save(patches(), tmp_path / "image.onnx")
     pixels = np.ones((1, 3, toy.SIDE, toy.SIDE), np.float32)
     whole = planning.layered(tmp_path / "image.onnx", "last_hidden_state", tmp_path, pixels)
@@ -419,7 +419,7 @@ def test_the_original_is_not_touched_and_an_interrupted_run_leaves_nothing(tmp_p
     assert digests(source) == before
 
 
-def test_what_stands_in_the_way_stays(tmp_path, pictures):
+def test_layers_that_cannot_be_quantized_stay(tmp_path, pictures):
     source = write(tmp_path / "source", patches())
     out = tmp_path / "out"
     out.write_text("mine")
@@ -478,7 +478,7 @@ def test_networks_that_cannot_be_quantized(tmp_path, toy_model, pictures, quanti
     assert not [path for path in tmp_path.iterdir() if path.name.startswith((".", "out"))]
 
 
-def test_what_is_missing_is_named(tmp_path, toy_model, pictures, monkeypatch):
+def test_the_missing_is_named(tmp_path, toy_model, pictures, monkeypatch):
     for module in ("make", "plan", "integers"):
         monkeypatch.delitem(sys.modules, f"plushie_search.convert.quantize.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)

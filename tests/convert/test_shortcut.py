@@ -87,7 +87,7 @@ def test_the_same_vector_from_one_token(pick):
         {"pick": [0]},
     ],
 )
-def test_what_another_token_may_change_stays(changes):
+def test_operators_across_tokens_stay(changes):
     if changes == {"pick": [0]}:
         whole = transformer()
         next(value for value in whole.graph.initializer if value.name == "pick").dims.append(1)

@@ -52,7 +52,7 @@ def test_a_network_with_weights_beside_it(runtime, toy_encoder, tmp_path):
         (["--mean", "0.5", "0.5"], "mean and std take one number, or three"),
     ],
 )
-def test_nothing_is_made_of_what_cannot_be_used(changes, message, network, tmp_path, capsys):
+def test_nothing_is_made_of_an_unusable_network(changes, message, network, tmp_path, capsys):
     assert main(["models", "wrap", str(network), str(tmp_path / "made"), *HOW, *changes]) == 2
     assert message in capsys.readouterr().err
     assert not [path for path in tmp_path.iterdir() if path != network]
@@ -88,7 +88,7 @@ def test_a_file_of_something_else(content, tmp_path, capsys):
     assert f"{path} is no ONNX network: " in capsys.readouterr().err
 
 
-def test_without_onnx_it_says_what_to_install(network, tmp_path, monkeypatch, capsys):
+def test_without_onnx_it_names_the_package(network, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "plushie_search.convert.wrap", None)
     monkeypatch.delattr("plushie_search.convert.wrap", raising=False)
     assert main(["models", "wrap", str(network), str(tmp_path / "made"), *HOW]) == 2

@@ -112,13 +112,13 @@ def test_batches_of_no_sense(toy_model, rows):
         ("tensorrt", "TensorrtExecutionProvider", r"onnxruntime-gpu\[cuda,cudnn\]"),
     ],
 )
-def test_a_runtime_without_the_provider_says_what_to_install(toy_model, device, provider, package):
+def test_a_runtime_without_the_provider_names_the_package(toy_model, device, provider, package):
     with pytest.raises(ModelError, match=rf"device {device}.* has no {provider}; .*pip install '{package}', which"):
         hub.open_encoder(toy_model, device=device)
 
 
 @pytest.mark.skipif(has("onnxruntime-openvino"), reason="onnxruntime-openvino is installed")
-def test_a_runtime_without_openvino_says_what_to_install(toy_model):
+def test_a_runtime_without_openvino_names_the_package(toy_model):
     with pytest.raises(ModelError, match=r"has no OpenVINOExecutionProvider; .*pip install 'onnxruntime-openvino'"):
         hub.open_encoder(toy_model, device="openvino")
 
@@ -191,7 +191,7 @@ def test_the_command_line_says_it_as_it_says_everything(toy_model, capsys):
     assert f"fallback             {reason}\n" in out
 
 
-def test_auto_does_not_hide_what_is_wrong_with_the_model(tmp_path):
+def test_auto_does_not_hide_errors_of_the_model(tmp_path):
     directory = toy.write(tmp_path / "model", dimension=7)
     with pytest.raises(ModelError, match="gives 6 numbers"):
         hub.open_encoder(directory, device="auto")
@@ -264,7 +264,7 @@ def chain(kind, directory):
 
 
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT64, TensorProto.DOUBLE])
-def test_casts_of_what_is_transposed_do_not_crash_the_runtime(kind, tmp_path):
+def test_casts_of_transposed_tensors_do_not_crash_the_runtime(kind, tmp_path):
     """Some versions of ONNX Runtime do by themselves, so that this is tried in a process of its own."""
     directory = toy.write(tmp_path / "model", text=None)
     weights = chain(kind, directory)

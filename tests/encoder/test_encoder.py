@@ -57,7 +57,7 @@ def text(**changes):
     return {**toy.manifest()["text"], **changes}
 
 
-def test_an_encoder_says_what_it_is(toy_encoder):
+def test_an_encoder_describes_itself(toy_encoder):
     assert (toy_encoder.name, toy_encoder.dim, toy_encoder.threads) == ("toy", toy.DIM, 2)
     assert len(toy_encoder.fingerprint) == 64
     assert repr(toy_encoder) == 'Encoder("toy", version="1", dim=6, threads=2)'
@@ -330,7 +330,7 @@ def test_networks_with_operators_of_their_own(encoder):
     ],
 )
 def test_a_network_for_both_that_wants_more_than_there_is(toy_model, tmp_path, runtime, ids, pixels):
-    """What goes in for the side that nobody asks for has to fit into memory."""
+    """The input of the unused side has to fit into memory."""
     weights = {"axes": np.array([2, 3]), "last": np.array([1]), "a": toy.IMAGE_WEIGHTS, "b": toy.EMBEDDING}
     nodes = [
         helper.make_node("ReduceMean", ["pixel_values", "axes"], ["means"], keepdims=0),

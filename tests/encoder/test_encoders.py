@@ -179,7 +179,7 @@ def test_exceptions_pass_through(tmp_path, pictures):
             engine.search_text("words")
 
 
-def test_what_an_object_refuses_spoils_no_other(tmp_path, pictures):
+def test_a_refusal_of_an_object_spoils_no_other(tmp_path, pictures):
     class Refused(ValueError):
         refused = True
 
@@ -233,7 +233,7 @@ def test_attributes_that_make_no_sense(tmp_path, change, message):
     assert not (tmp_path / "c").exists()
 
 
-def test_what_is_no_encoder(tmp_path):
+def test_other_objects_are_no_encoders(tmp_path):
     class Nothing:
         name, dim, fingerprint = "nothing", 3, "n"
 

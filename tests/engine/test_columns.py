@@ -67,7 +67,7 @@ def test_a_query_of_pictures_needs_no_weights(engine: ps.Engine) -> None:
 
 
 @pytest.mark.parametrize("of", [column, index])
-def test_columns_are_lists_of_what_is_added(engine: ps.Engine, of: Callable[[list[Any]], Any]) -> None:
+def test_columns_are_lists_of_items(engine: ps.Engine, of: Callable[[list[Any]], Any]) -> None:
     pictures = ["a.png", "b.png"]
     assert engine.add("both", images=of(pictures)).references == 2
     assert engine.add_items([{"id": "row", "images": of(pictures)}]).references == 2
@@ -91,7 +91,7 @@ def test_columns_are_lists_of_what_is_added(engine: ps.Engine, of: Callable[[lis
     assert engine.remove(of(["x", "y"])) == 2
 
 
-def test_what_cannot_be_pickled_says_so(engine: ps.Engine) -> None:
+def test_engines_cannot_be_pickled(engine: ps.Engine) -> None:
     for call in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(
             TypeError, match="an Engine cannot be pickled or copied: open the catalog again by its path"

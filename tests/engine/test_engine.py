@@ -395,7 +395,7 @@ def test_a_catalog_of_another_model_is_refused(toys: ps.Engine, toy_model: Path,
     assert len(toys) == 3
 
 
-def test_what_is_no_catalog_is_refused_and_left_alone(toy_model: Path, tmp_path: Path) -> None:
+def test_other_directories_are_refused_and_left_alone(toy_model: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     database = sqlite3.connect(foreign / "catalog.sqlite")

@@ -31,7 +31,7 @@ def best(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, np
     return scores[order], order
 
 
-def test_it_finds_what_numpy_finds(index: Index, vectors: np.ndarray) -> None:
+def test_it_finds_the_same_as_numpy(index: Index, vectors: np.ndarray) -> None:
     queries = np.random.default_rng(2).standard_normal((40, 24))  # float64 and not of length 1: converted
     scores, items, references = index.search(queries, k=7)
     assert (scores.dtype, items.dtype, references.dtype) == (np.float32, np.int64, np.int64)

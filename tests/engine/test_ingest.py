@@ -29,7 +29,7 @@ import plushie_search as ps
 from plushie_search import ModelError, Service
 
 Picture = NDArray[np.uint8]
-#: What pictures that are numbered are never.
+#: A picture that no numbered one equals.
 POISON = np.full((8, 8, 3), 255, np.uint8)
 
 
@@ -186,9 +186,7 @@ def test_bad_pictures_and_those_that_are_there_are_told(near: ps.Engine, tmp_pat
     assert [near.get(id).label for id in ("00000", "00001", "00150", "00299")] == ["again", None, "again", "again"]
 
 
-def test_what_comes_before_a_failure_is_stored_and_nothing_after(
-    far: Callable[..., ps.Engine], service: FakeService
-) -> None:
+def test_items_before_a_failure_are_stored_and_none_after(far: Callable[..., ps.Engine], service: FakeService) -> None:
     engine = far(batch=16, requests=2, retries=0)
     mean, std = np.array(toy.PREPROCESS["mean"]), np.array(toy.PREPROCESS["std"])
     poisoned = (1 - mean) / std @ toy.IMAGE_WEIGHTS
@@ -210,7 +208,7 @@ def test_what_comes_before_a_failure_is_stored_and_nothing_after(
     assert ids(engine) == numbered(400)
 
 
-def test_progress_tells_what_is_stored(near: ps.Engine) -> None:
+def test_progress_tells_the_stored_items(near: ps.Engine) -> None:
     told: list[tuple[int, int, str, int]] = []
     near.add_items(
         rows([picture(number) for number in range(200)]), progress=lambda *now: told.append((*now, len(near)))
@@ -240,7 +238,7 @@ def test_ctrl_c_does_not_wait_for_a_batch(far: Callable[..., ps.Engine], service
     assert engine.add_items(rows([picture(number) for number in range(100)])).items == 100
 
 
-def test_what_was_told_survives_a_kill(toy_model: Path, tmp_path: Path) -> None:
+def test_reported_items_survive_a_kill(toy_model: Path, tmp_path: Path) -> None:
     photos, catalog = tmp_path / "photos", tmp_path / "killed.catalog"
     photos.mkdir()
     for number in range(1500):
@@ -377,7 +375,7 @@ def test_numbers_that_shift_keep_all_pictures(near: ps.Engine, tmp_path: Path, s
 # Rows as they are
 
 
-def test_what_cannot_be_used_in_memory_is_told_by_item_and_place(near: ps.Engine) -> None:
+def test_unusable_images_in_memory_are_told_by_item_and_place(near: ps.Engine) -> None:
     closed = Image.fromarray(picture(9))
     closed.close()
     bad = [
@@ -459,7 +457,7 @@ def test_no_more_is_taken_than_a_few_batches_hold(near: ps.Engine) -> None:
     assert told[-1] == (1000, 1000)
 
 
-def test_an_error_of_a_generator_comes_through_and_what_was_stored_stays(near: ps.Engine) -> None:
+def test_an_error_of_a_generator_comes_through_and_stored_items_stay(near: ps.Engine) -> None:
     def stream() -> Iterator[Any]:
         yield from rows([picture(number) for number in range(300)])
         raise KeyError("the source is gone")

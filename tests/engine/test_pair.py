@@ -357,7 +357,7 @@ def test_another_version_of_the_second_model_is_refused(toys: ps.Engine, models:
         assert len(eye.search_image(shade(3))) == 5
 
 
-def test_an_empty_catalog_belongs_to_whoever_adds_first(models: list[Path], tmp_path: Path) -> None:
+def test_an_empty_catalog_belongs_to_the_first_writer(models: list[Path], tmp_path: Path) -> None:
     path = tmp_path / "c"
     with ps.Engine(path, model=models) as both, ps.Engine(path, model=models[1]) as one:
         one.add("a", images=[plain(RED)])
@@ -374,7 +374,7 @@ def test_an_empty_catalog_belongs_to_whoever_adds_first(models: list[Path], tmp_
 
 
 def test_a_catalog_of_one_model_gets_another_by_adding_it_to_a_new_one(models: list[Path], tmp_path: Path) -> None:
-    """What docs/models.md says."""
+    """As docs/models.md describes it."""
     photo = tmp_path / "photo.png"
     Image.fromarray(plain(RED)).save(photo)
     with ps.Engine(tmp_path / "old", model=models[1]) as old, ps.Engine(tmp_path / "new", model=models) as new:
@@ -410,7 +410,7 @@ def test_without_a_text_tower_it_is_said_how_to_have_one(eye: Path, toys: ps.Eng
         toys.search_text("red", models="eye")
 
 
-def test_without_an_image_tower_it_is_said_what_to_do(pen: Path, toy_model: Path, tmp_path: Path) -> None:
+def test_without_an_image_tower_the_error_has_a_cure(pen: Path, toy_model: Path, tmp_path: Path) -> None:
     with ps.Engine(tmp_path / "pen", model=pen) as engine:
         vectors = engine.encode_texts(["red bear", "pink rabbit"])
         engine.add_vectors(["a", "b"], vectors)

@@ -36,7 +36,7 @@ def names(engine: Engine) -> dict[str, list[str]]:
     return {item.id: sorted(reference.name for reference in item.references) for item in engine}
 
 
-def test_what_is_gone_is_removed_and_nothing_else(engine: Engine, toys: Path, tmp_path: Path) -> None:
+def test_missing_pictures_are_removed_and_nothing_else(engine: Engine, toys: Path, tmp_path: Path) -> None:
     save(tmp_path / "elsewhere" / "1.png", 250)
     save(tmp_path / "toys-2" / "1.png", 251)
     for one in ("elsewhere", "toys-2"):

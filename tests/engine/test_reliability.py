@@ -186,7 +186,7 @@ def test_two_processes_write_at_once(toy_model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("parent", ["goes on", "closes", "closes and opens again"])
-def test_parent_and_child_of_a_fork_keep_what_they_write(parent: str, toy_model: Path, tmp_path: Path) -> None:
+def test_parent_and_child_of_a_fork_keep_their_writes(parent: str, toy_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "c"
     engine = ps.Engine(path, model=toy_model, threads=1)
     engine.add_vectors(["before"], vectors(1))
@@ -683,9 +683,7 @@ def test_a_full_disk_loses_nothing_and_opens_again(small_disk: Path, toy_model: 
     (small_disk / "fill").unlink()
 
 
-def test_a_step_that_finds_the_disk_full_tells_what_the_steps_before_have_stored(
-    small_disk: Path, toy_model: Path
-) -> None:
+def test_a_step_that_finds_the_disk_full_tells_the_items_stored_before(small_disk: Path, toy_model: Path) -> None:
     rows = np.random.default_rng(1).standard_normal((60_000, toy.DIM)).astype(np.float32)
     engine = ps.Engine(small_disk / "c", model=toy_model, threads=1)
     with pytest.raises(ps.CatalogError, match="the disk is full, so this change was not made") as told:

@@ -213,7 +213,7 @@ def test_a_bad_picture_is_reported_and_stops_nothing(colors: ps.Engine, tmp_path
         colors.evaluate([(folder / "gone.png", "red")])
 
 
-def test_what_cannot_be_evaluated_is_refused(colors: ps.Engine, tmp_path: Path) -> None:
+def test_queries_that_cannot_be_evaluated_are_refused(colors: ps.Engine, tmp_path: Path) -> None:
     picture = np.zeros((8, 8, 3), np.uint8)
     for number in range(7):
         save(tmp_path / "queries" / f"pink {number}", "1.png", shade(number))
@@ -265,7 +265,7 @@ def test_a_page_shows_failures_and_escapes_everything(engine: ps.Engine, tmp_pat
     reference = save(tmp_path, "reference.png", COLORS["red"])
     engine.add(EVIL, images=[reference])
     engine.add("plain", images=[save(tmp_path, "plain.png", COLORS["blue"])])
-    # The words are nobody's; the picture is that of the other item.
+    # No item has these words; the picture is that of the other item.
     query = Image.open(tmp_path / "plain.png")
     found = engine.evaluate([(query, EVIL)], texts=[(EVIL, "plain"), (EVIL, EVIL)], unknown=[reference])
     page = parsed(found.to_html(tmp_path / "page.html"))

@@ -90,7 +90,7 @@ def test_numbers_and_names_are_ids() -> None:
         ([["a"]], [], "1 ranked lists but 0 sets of relevant items"),
     ],
 )
-def test_what_has_no_meaning_is_refused(ranked: list, relevant: list, message: str) -> None:  # type: ignore[type-arg]
+def test_meaningless_arguments_are_refused(ranked: list, relevant: list, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(ValueError, match=message):
         metrics.Rankings(ranked, relevant)
 
@@ -158,7 +158,7 @@ def test_the_interval_of_the_area_is_that_of_hanley_and_mcneil() -> None:
     assert [found.low, found.high] == pytest.approx([area - 1.96 * error, area + 1.96 * error], abs=0.006)
 
 
-def test_confusions_count_what_came_first() -> None:
+def test_confusions_count_the_first_items() -> None:
     found = metrics.confusions(["bear", "bear", "cat", "bear"], ["dog", None, "dog", "dog"])
     assert found == [("bear", "dog", 2, 3), ("cat", "dog", 1, 1)]
     assert (found[0].instead, found[0].queries) == ("dog", 3)

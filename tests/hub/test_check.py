@@ -1,4 +1,4 @@
-"""What a check of a model says of devices and services."""
+"""Checks of models on devices and services."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def url(whole):
     return f"{whole.address}/v1/embeddings?model=mini&images=infinity"
 
 
-def test_what_the_processor_computes_is_compared_with_nothing():
+def test_vectors_of_the_processor_are_compared_with_nothing():
     found = ps.check_model("plushie-mini")
     assert (found.device, found.provider, found.threads) == ("cpu", "CPUExecutionProvider", 1)
     assert found.runtime == str(hub.runtime_library())
@@ -126,7 +126,7 @@ def test_a_server_of_whole_pictures_is_told_the_cosines(whole, near, capsys):
     assert found.agreement == pytest.approx({"image": 1, "text": 1}, abs=1e-5)
     assert found.batches == {"image": 16, "text": 16}
     assert (found.directory, found.device) == (str(MINI), None)
-    # It may prepare pictures in its own way: that is told, and refused by nobody.
+    # It may prepare pictures in its own way: that is told, and not refused.
     whole.alter = lambda vectors: toy.unit(vectors + 0.01).astype(np.float32)
     subjects = [_core.Plush(check.PLUSH + number).render(size=check.SIDE) for number in range(check.COMPARED)]
     expected = near.encode_images(subjects)

@@ -79,7 +79,7 @@ def publish(server, tmp_path, monkeypatch):
 
 
 def blobs(server):
-    """What lies in the hub's cache, by its names there."""
+    """Returns the files of the hub's cache by name."""
     return {path.name: path.read_bytes() for path in (cache.repository_folder(server.repository) / "blobs").iterdir()}
 
 
@@ -141,7 +141,7 @@ def test_the_cache_is_where_the_package_of_the_hub_has_it(publish, server):
         {"HF_HUB_OFFLINE": "0"},
     ],
 )
-def test_settings_mean_what_they_mean_to_the_package_of_the_hub(settings, monkeypatch):
+def test_settings_mean_the_same_as_to_the_package_of_the_hub(settings, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
@@ -224,7 +224,7 @@ def test_a_hub_with_other_bytes_than_those_pinned_is_not_asked_for_them(publish,
         (403, "", "answered with the status 403"),
     ],
 )
-def test_what_a_hub_refuses(publish, server, status, code, message):
+def test_refusals_of_a_hub(publish, server, status, code, message):
     publish()
     server.refusals["tokenizer.json"] = (status, code)
     with pytest.raises(ModelError, match=rf"published: tokenizer.json of maker/toy .*{message}"):
@@ -342,7 +342,7 @@ def test_without_the_package_of_the_hub(publish, missing, monkeypatch):
         assert ps.pull_model("published") == directory
 
 
-def test_the_first_download_pins_what_the_registry_does_not(publish, server):
+def test_the_first_download_pins_the_files_that_the_registry_does_not(publish, server):
     publish(pinned=False)
     first = ps.pull_model("published")
     known = pins.read("published")
@@ -356,7 +356,7 @@ def test_the_first_download_pins_what_the_registry_does_not(publish, server):
         ps.pull_model("published")
 
 
-def test_offline_an_unpinned_model_is_what_others_have_downloaded_last(publish, server, monkeypatch):
+def test_offline_an_unpinned_model_is_the_last_download_of_others(publish, server, monkeypatch):
     from huggingface_hub import hf_hub_download
 
     publish(pinned=False)
@@ -401,7 +401,7 @@ def test_a_check_reads_files_again_that_seem_unchanged(publish, server):
         ps.check_model("published")
 
 
-def test_damaged_pins_say_what_to_do(publish):
+def test_damaged_pins_have_a_cure(publish):
     publish()
     ps.pull_model("published")
     for damage in ("{", "[]", '{"sha256": 1}', '{"other": 1}'):

@@ -44,7 +44,7 @@ def test_a_directory_of_something_else_is_no_model(tmp_path):
 
 
 @pytest.mark.parametrize("model", ["", "x" * 5000])
-def test_what_cannot_be_a_directory_is_no_model(model):
+def test_impossible_directories_are_no_models(model):
     with pytest.raises(ValueError, match=r"unknown model ''|^model 'x+' cannot be opened as a directory.*too long"):
         hub.resolve(model)
 
@@ -55,13 +55,13 @@ def test_the_runtime_is_found_without_importing_it(runtime):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_a_missing_runtime_says_what_to_install(monkeypatch):
+def test_a_missing_runtime_names_the_package(monkeypatch):
     monkeypatch.setattr(hub.runtime, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"not installed; install it with: pip install .*'onnxruntime>=1.23'"):
         hub.runtime_library()
 
 
-def test_an_old_runtime_says_what_to_install(monkeypatch):
+def test_an_old_runtime_names_the_package(monkeypatch):
     monkeypatch.setattr(hub.runtime, "version", lambda name: "1.9.0")
     with pytest.raises(ImportError, match=r"onnxruntime 1.9.0 is too old; update it with: pip install"):
         hub.runtime_library()
@@ -87,7 +87,7 @@ def test_a_runtime_without_a_library(monkeypatch, tmp_path):
 
 
 def in_new_process(code, *arguments):
-    """What Python code prints in a process of its own."""
+    """Returns the output of Python code in a process of its own."""
     code = f"import sys; from plushie_search import ModelError, _core, hub\n{code}"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -115,7 +115,7 @@ def test_only_one_runtime_in_a_process(runtime, tmp_path):
     assert refused.endswith(f"other.so: this process already runs {runtime.resolve()}; start another process")
 
 
-def test_what_is_no_runtime(runtime, tmp_path):
+def test_other_libraries_are_no_runtimes(runtime, tmp_path):
     (tmp_path / "text.so").write_text("no library")
     libraries = [tmp_path / "missing.so", tmp_path / "text.so", tmp_path, _core.__file__, runtime]
     *errors, loaded = in_new_process(LOAD, *libraries).splitlines()
@@ -165,7 +165,7 @@ def test_the_runtime_does_not_report_to_its_makers(toy_model, tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_whoever_wants_reports_gets_them():
+def test_reports_to_the_makers_can_be_allowed():
     code = "import os, plushie_search; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     told = [{**environment, "ORT_DISABLE_TELEMETRY": "0"}, environment]

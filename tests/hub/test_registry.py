@@ -42,7 +42,7 @@ def test_the_models_that_were_asked_for_are_there():
     assert ps.models()[0] == hub.DEFAULT_MODEL
 
 
-def test_what_is_pinned_is_said():
+def test_pins_are_told():
     assert {name for name, entry in ENTRIES.items() if entry.pinned} == PINNED
 
 
@@ -163,7 +163,7 @@ def test_a_registry_of_ones_own_that_is_wrong(change, reason, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 2, "models": {}}', '{"format": 1, "models": []}'])
-def test_what_is_no_registry(text, tmp_path, monkeypatch):
+def test_other_files_are_no_registries(text, tmp_path, monkeypatch):
     own = tmp_path / "own.json"
     own.write_text(text)
     monkeypatch.setenv("PLUSHIE_REGISTRY", str(own))
@@ -218,7 +218,7 @@ def test_show_says_all_about_the_built_in_model_too(capsys):
     assert "Apache-2.0" in capsys.readouterr().out
 
 
-def test_show_says_what_a_directory_is(toy_model, capsys):
+def test_show_describes_a_directory(toy_model, capsys):
     assert main(["models", "show", str(toy_model)]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("toy\n")

@@ -87,7 +87,7 @@ def test_without_an_id_the_picture_names_the_item(tmp_path: Path) -> None:
         ("x.jsonl", '{"image": "a"}\n{', r"x\.jsonl line 2: not JSON"),
     ],
 )
-def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_unreadable_files_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_descriptions(written(tmp_path, name, text))
 

@@ -34,7 +34,7 @@ def opened(runtime):
 
 
 def found(encoder, side):
-    """What the encoder found out about a tower."""
+    """Returns the encoder's findings about a tower."""
     return json.loads(encoder.manifest)[side]
 
 
@@ -62,7 +62,7 @@ def test_processors_of_newer_versions(tmp_path, opened, picture):
     assert encoder.manifest == plain.manifest
 
 
-def test_what_was_found_out_is_a_manifest(tmp_path, opened):
+def test_the_findings_are_a_manifest(tmp_path, opened):
     """Saved as model.json it describes the same model, and nothing was written before."""
     directory = hub_layout(tmp_path / "clip-tiny")
     before = sorted(directory.rglob("*"))
@@ -118,7 +118,7 @@ def test_full_precision_is_preferred_unless_told(tmp_path, opened, picture):
     ]
 
 
-def test_what_a_manifest_says_lies_over_what_was_found(tmp_path, opened):
+def test_a_manifest_overrides_the_findings(tmp_path, opened):
     directory = hub_layout(tmp_path / "m")
     over = {
         "format": 1,
@@ -165,7 +165,7 @@ def test_what_a_manifest_says_lies_over_what_was_found(tmp_path, opened):
         ({"tokenizer_dot_json": {}}, r"tokenizer.json: missing field `model`"),
     ],
 )
-def test_what_is_missing_in_the_layout_of_the_hub(tmp_path, opened, changes, message):
+def test_missing_parts_in_the_layout_of_the_hub(tmp_path, opened, changes, message):
     directory = hub_layout(tmp_path / "m", **changes)
     with pytest.raises(ModelError, match=message):
         opened(directory)
@@ -357,7 +357,7 @@ def test_immich_has_the_cleaning_of_open_clip(tmp_path, opened, config, clean):
         ),
     ],
 )
-def test_what_is_missing_in_the_layout_of_immich(tmp_path, opened, files, message):
+def test_missing_parts_in_the_layout_of_immich(tmp_path, opened, files, message):
     with pytest.raises(ModelError, match=message):
         opened(arrange(immich_layout(tmp_path / "m"), files))
 
@@ -439,7 +439,7 @@ PLACES = [
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.sampled_from(PLACES), JSON), min_size=1, max_size=3))
-def test_whatever_the_settings_say(tmp_path_factory, opened, changes):
+def test_random_settings(tmp_path_factory, opened, changes):
     """They are of use, or refused with a reason."""
     directory = hub_layout(tmp_path_factory.mktemp("any") / "m")
     for (name, key), value in changes:

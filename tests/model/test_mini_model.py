@@ -13,7 +13,7 @@ def encoder():
     return open_encoder("plushie-mini", threads=2)
 
 
-def test_it_is_small_and_says_what_it_is():
+def test_it_is_small_and_describes_itself():
     directory = resolve("plushie-mini").directory
     manifest = json.loads((directory / "model.json").read_text(encoding="utf-8"))
     assert manifest["license"] == "Apache-2.0"

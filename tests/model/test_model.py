@@ -120,7 +120,7 @@ def test_a_manifest_is_an_object(directory, open_model, text):
 
 
 @pytest.mark.parametrize("file", ["image.onnx", "tokenizer.json", "model.json"])
-def test_what_is_no_file_is_not_called_missing(directory, open_model, file):
+def test_other_things_than_files_are_not_called_missing(directory, open_model, file):
     (directory / file).unlink()
     (directory / file).symlink_to(file)
     with pytest.raises(ModelError, match=f"{file} cannot be read: Too many levels of symbolic links"):

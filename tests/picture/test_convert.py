@@ -1,4 +1,4 @@
-"""What Python calls a picture."""
+"""Python's kinds of pictures."""
 
 import io
 from pathlib import Path
@@ -104,7 +104,7 @@ def test_pil_images_are_turned_upright_and_agree_with_their_file() -> None:
         (b"", PictureError, "the file is empty"),
     ],
 )
-def test_what_is_no_picture_is_refused_with_a_reason(value: Any, error: type[Exception], says: str) -> None:
+def test_other_values_than_pictures_are_refused_with_a_reason(value: Any, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         _core.decode(value)
 

@@ -37,7 +37,7 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
 
 
 def by_pillow(data: bytes) -> np.ndarray:
-    """What Pillow sees: upright, alpha over white."""
+    """Returns the picture as Pillow decodes it: upright, alpha over white."""
     with Image.open(io.BytesIO(data)) as file:
         image = ImageOps.exif_transpose(file)
     if image.has_transparency_data:
@@ -184,7 +184,7 @@ def test_broken_exif_means_as_it_is() -> None:
         assert (_core.decode(data) == plain).all()
 
 
-def test_jpeg_is_decoded_smaller_but_never_below_what_is_needed() -> None:
+def test_jpeg_is_decoded_smaller_but_never_below_the_needed_size() -> None:
     image = Image.fromarray(scene(801, 403))
     data = encoded(image, "JPEG", quality=95)
     turned = encoded(image, "JPEG", quality=95, exif=exif(6))
@@ -257,7 +257,7 @@ def test_stray_bytes_in_jpeg_are_forgiven() -> None:
         (b"BM" + bytes(60), "BMP"),
     ],
 )
-def test_what_is_no_picture_is_refused_by_its_name(data: bytes, says: str) -> None:
+def test_other_files_than_pictures_are_refused_by_name(data: bytes, says: str) -> None:
     with pytest.raises(PictureError, match=says):
         _core.decode(data)
 
@@ -389,7 +389,7 @@ def test_random_bytes_never_crash() -> None:
             _core.decode(starts[i % len(starts)] + random_.randbytes(random_.randrange(400)))
 
 
-def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
+def test_other_things_than_plain_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         _core.decode(tmp_path / "missing.png")
     with pytest.raises(PictureError, match="not a regular file"):

@@ -80,7 +80,7 @@ def counted(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Ranks:
     return Ranks(queries, own, best_of_first(queries, gallery[own]))
 
 
-def test_a_stream_finds_what_a_whole_search_finds(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_a_stream_finds_the_same_as_a_whole_search(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     queries, own, gallery = case
     found = counted(case)
     sizes = []

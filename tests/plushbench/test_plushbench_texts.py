@@ -61,7 +61,7 @@ def test_facts_are_all_that_can_be_said() -> None:
     assert len(set(FACTS)) == len(FACTS)
 
 
-def test_a_text_is_true_of_whatever_has_all_its_facts() -> None:
+def test_a_text_is_true_of_every_plush_with_all_its_facts() -> None:
     bare = {**BEAR, "accessories": [], "second_color": None, "pattern": "plain"}
     plushes = table(facts_of(one) for one in (BEAR, bare))
     said = [

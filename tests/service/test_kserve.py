@@ -93,7 +93,7 @@ def test_a_model_that_is_not_there_is_named(ports, scheme, status):
         hub.open_encoder("plushie-mini", service=f"{scheme}://127.0.0.1:{ports[scheme]}/nothing")
 
 
-def test_what_speaks_another_protocol_is_told(ports):
+def test_servers_of_other_protocols_are_told(ports):
     swapped = {"oip": ports["oip+grpc"], "oip+grpc": ports["oip"]}
     for scheme, port in swapped.items():
         service = Service(f"{scheme}://127.0.0.1:{port}/image", retries=0)

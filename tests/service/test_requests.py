@@ -122,7 +122,7 @@ def test_each_tower_may_have_a_token(monkeypatch):
 
 
 def persisted(failures, **options):
-    """What came of work that fails so before it succeeds, and how often it was tried."""
+    """Returns the outcome of work that fails so before it succeeds, and the number of tries."""
     calls = []
 
     def work(left):
@@ -179,7 +179,7 @@ def test_waits_grow_to_a_limit():
     assert request.backoff(0, 0.0) == 0.1
 
 
-def test_what_a_server_says_is_shown_short_and_on_one_line():
+def test_messages_of_a_server_are_shown_short_and_on_one_line():
     assert request.words("a\r\n\x1b[31mb\tc") == "a [31mb c"
     assert request.words("é" * 400) == "é" * 300 + "..."
     assert request.words("bad key sk-1!", "sk-1") == "bad key ***!"

@@ -176,7 +176,7 @@ def test_another_model_is_refused(directory, service, tmp_path):
         there(directory, service)
 
 
-def test_whatever_is_tried_here_a_server_is_asked_once(directory):
+def test_a_server_is_asked_once_despite_local_tries(directory):
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"oip://127.0.0.1:{server.getsockname()[1]}/image"
         calls = []
@@ -390,7 +390,7 @@ def test_retries_end(directory, service):
     assert len(service.asked) == 2
 
 
-def test_where_nobody_answers_the_message_says_what_to_do(directory, service):
+def test_without_an_answer_the_message_has_a_cure(directory, service):
     with pytest.raises(ModelError, match=r"service oip://127.0.0.1:1/m: cannot be reached: .*is it running"):
         there(directory, service, url="oip://127.0.0.1:1/m", retries=0)
     with pytest.raises(ModelError, match="is the model's name right, and is it loaded there"):
@@ -440,7 +440,7 @@ def test_headers_that_lie_are_refused(directory, service):
             far.encode_texts("teddy")
 
 
-def test_an_outage_ends_a_long_import_and_what_was_done_is_kept(directory, service, tmp_path):
+def test_an_outage_ends_a_long_import_and_stored_items_are_kept(directory, service, tmp_path):
     rows = [ps.ItemDraft(f"i{i}", [picture]) for i, picture in enumerate(PICTURES)]
     with ps.Engine(
         tmp_path / "c", model=ps.open_encoder(directory, service=Service(service.urls(), retries=0))
@@ -507,7 +507,7 @@ def test_settings_that_make_no_sense_are_refused(directory, service):
         Service({})
 
 
-def test_a_model_that_does_not_say_what_it_takes_is_refused(directory, service, monkeypatch):
+def test_a_model_that_does_not_declare_its_inputs_is_refused(directory, service, monkeypatch):
     monkeypatch.setattr(fake_service.FakeService, "describe", lambda self, handler: answer(handler, 200, {"name": "m"}))
     with pytest.raises(ModelError, match="does not say what its model takes and gives"):
         there(directory, service)

@@ -56,7 +56,7 @@ def test_vectors_are_those_that_the_server_gives(near, pictures, kind):
         np.testing.assert_allclose(far.encode_texts("a cat"), near.encode_texts("a cat"), rtol=0, atol=1e-6)
 
 
-def test_what_a_server_has_no_tower_for_is_said(near, pictures):
+def test_a_missing_tower_of_a_server_is_told(near, pictures):
     with FakeEmbeddings(near).running() as service:
         far = there(service)
         assert list(far.outputs) == ["text"]
@@ -69,7 +69,7 @@ def test_what_a_server_has_no_tower_for_is_said(near, pictures):
             hub.open_encoder("plushie-mini", service=f"{service.address}/v1/embeddings?model=other")
 
 
-def test_a_model_is_known_by_what_the_server_calls_it(service):
+def test_a_model_is_known_by_the_server_s_name(service):
     far, again = there(service), there(service)
     named = hub.open_encoder("my-clip", service=url(service))
     assert far.fingerprint == again.fingerprint == named.fingerprint
@@ -77,7 +77,7 @@ def test_a_model_is_known_by_what_the_server_calls_it(service):
 
 
 @pytest.mark.parametrize("option", [{"device": "cuda"}, {"precision": "fp16"}, {"max_batch": 8}])
-def test_what_a_server_decides_is_no_option(service, option):
+def test_decisions_of_a_server_are_no_options(service, option):
     with pytest.raises(ValueError, match=f"{next(iter(option))} .*a service that runs a whole model decides that"):
         hub.open_encoder("mini", service=url(service), **option)
 

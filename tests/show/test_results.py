@@ -81,7 +81,7 @@ def test_columns_of_a_terminal(text: str, width: int) -> None:
     assert columns(text) == width
 
 
-def test_table_cuts_what_is_too_wide() -> None:
+def test_table_cuts_wide_cells() -> None:
     lines = table(["a", "b"], [("熊" * 100, "x")]).splitlines()
     assert {columns(line) for line in lines[1:]} == {43 + 2 + 1}
     assert lines[1] == "熊" * 21 + "…  x"
@@ -164,13 +164,13 @@ def test_a_hit_may_have_vectors() -> None:
         Hit(1, "cat", 0.9, vectors=vectors)
 
 
-def test_without_pyarrow_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match="pip install pyarrow"):
         Results(HITS).to_arrow()
 
 
-def test_without_pandas_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pandas_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="pip install pandas"):
         Results(HITS).to_pandas()

@@ -16,7 +16,7 @@ BEAR = {
 }
 
 
-def test_what_is_not_worn_is_named_in_every_language():
+def test_missing_accessories_are_named_in_every_language():
     said = {
         language: {captions.text([("lacks", "scarf")], language, random.Random(n)).lower() for n in range(40)}
         for language in facts.LANGUAGES
@@ -28,7 +28,7 @@ def test_what_is_not_worn_is_named_in_every_language():
     assert [fact for fact in chosen if fact[0] == "lacks" and fact[1] not in ("scarf", "beanie", "any_hat")]
 
 
-def test_what_is_chosen_is_true_and_seeded():
+def test_chosen_facts_are_true_and_seeded():
     row = facts.table([facts.facts_of(BEAR)])
     for seed in range(200):
         named = captions.choose(BEAR, random.Random(seed))

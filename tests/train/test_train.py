@@ -36,7 +36,7 @@ def exported(towers, tmp_path_factory):
     return folder / "out"
 
 
-def test_the_files_do_what_the_towers_do(towers, exported):
+def test_the_files_compute_the_same_as_the_towers(towers, exported):
     image, text = towers
     x = torch.rand(3, 3, 64, 64) * 2 - 1
     ids = torch.randint(3, 50, (4, 6))
@@ -54,7 +54,7 @@ def test_the_files_do_what_the_towers_do(towers, exported):
     assert "Pad" not in {node.op_type for node in onnx.load(exported / "image.onnx").graph.node}
 
 
-def test_a_tower_starts_from_what_another_has_learnt(towers, exported, tmp_path):
+def test_a_tower_starts_from_the_weights_of_another(towers, exported, tmp_path):
     other = ImageTower()
     assert other.start_from(exported / "image.onnx")
     x = torch.rand(2, 3, 64, 64) * 2 - 1
@@ -108,7 +108,7 @@ def test_some_of_the_start_is_kept():
     torch.testing.assert_close(kept["project.weight"], start["project.weight"] * 3.0)
 
 
-def test_augmenting_depends_on_the_dice_alone_and_keeps_what_is_shown():
+def test_augmenting_depends_on_the_dice_alone_and_keeps_the_subject():
     chance = np.random.default_rng(0)
     pictures = torch.from_numpy(chance.integers(0, 256, (6, 3, 40, 40), dtype=np.uint8))
     smooth = torch.nn.functional.avg_pool2d(pictures.float(), 9, 1, 4).byte()
@@ -163,7 +163,7 @@ def test_words_are_learnt_from_few_photos_or_none(towers, tmp_path, monkeypatch,
 
 
 def reader_of(text, texts, language=None):
-    """What teaches words, with a tokenizer that knows these texts and without pictures."""
+    """Returns a reader without pictures, with a tokenizer of these texts."""
     reader = finish._Reader.__new__(finish._Reader)
     reader.tokens = tokenizer.train(texts * 20, vocabulary=80)
     reader.tokens.enable_padding()
@@ -209,7 +209,7 @@ def test_geometry_is_zero_when_cosines_agree():
     assert float(lessons.geometry(unit.flip(0), unit)) > 0.1
 
 
-def test_pixels_are_what_the_model_reads(exported):
+def test_pixels_are_those_of_the_model(exported):
     manifest = json.loads((exported / "model.json").read_text())
     prepared = manifest["image"]["preprocess"]
     level = torch.tensor([0.0, 127.0, 255.0])

@@ -1,4 +1,4 @@
-"""What training reads: photos and what is said of them, nouns in two languages, names with vectors."""
+"""Data for training: photos with texts, nouns in two languages, names with vectors."""
 
 import csv
 import json
@@ -42,7 +42,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_what_the_model_is_judged_by_is_kept_out(root):
+def test_pictures_of_the_benchmark_are_kept_out(root):
     kept = {path.relative_to(root).as_posix() for path in photos.training_photos(root)}
     assert "grocery/train/Fruit/a.jpg" in kept
     assert "grocery/val/Fruit/b.jpg" not in kept
@@ -50,7 +50,7 @@ def test_what_the_model_is_judged_by_is_kept_out(root):
     assert "clothing/images/two.jpg" in kept
 
 
-def test_texts_are_what_the_sources_say(root):
+def test_texts_are_those_of_the_sources(root):
     said = {path.relative_to(root).as_posix(): list(texts) for path, texts in photos.written_texts(root).items()}
     assert said["varied/zoo/00001.jpg"] == ["tree frog"]
     assert said["varied/book/00001.jpg"] == ["a large gray shark"]
