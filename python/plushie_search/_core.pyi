@@ -162,7 +162,7 @@ class Encoder:
     Raises:
         ModelError: The model, the library or the device cannot be used, or the server cannot be asked or runs another
             model; the message says why and what to do.
-        ValueError: An address or another setting of the service makes no sense, or there is no such device or
+        ArgumentError: An address or another setting of the service makes no sense, or there is no such device or
             precision.
     """
 
@@ -191,7 +191,7 @@ class Encoder:
 
         Raises:
             TypeError: It lacks an attribute or a method.
-            ValueError: An attribute makes no sense.
+            ArgumentError: An attribute makes no sense.
         """
 
     @property
@@ -255,7 +255,7 @@ class Encoder:
         Texts of which the model knows no word have one vector, and an `UnreadableTextWarning` says so.
 
         Raises:
-            ValueError: A text is empty or too long.
+            ArgumentError: A text is empty or too long.
             ModelError: The model has no text tower.
         """
 
@@ -273,7 +273,7 @@ class Encoder:
         Shorter texts are padded to the longest. No network is needed.
 
         Raises:
-            ValueError: A text is empty or too long.
+            ArgumentError: A text is empty or too long.
             ModelError: The model has no text tower, or is an object.
         """
 
@@ -333,7 +333,7 @@ def folder_items(folder: str | os.PathLike[str]) -> list[tuple[str, list[Path]]]
     """Returns the items that `Engine.add_folder` would add: each item's id and the paths of its pictures, both sorted.
 
     Raises:
-        ValueError: There is no picture in it.
+        ArgumentError: There is no picture in it.
         OSError: A folder cannot be read.
     """
 
@@ -359,7 +359,7 @@ class Hit:
             the search asked for vectors.
 
     Raises:
-        ValueError: The digest is not 64 hexadecimal digits, or `vectors` has other models than `scores`.
+        ArgumentError: The digest is not 64 hexadecimal digits, or `vectors` has other models than `scores`.
     """
 
     def __new__(
@@ -637,8 +637,8 @@ class Rankings:
             relevant). Only `ndcg` looks at the grades.
 
     Raises:
-        ValueError: The numbers of queries differ, an item is in a list twice, a query has no relevant item (none of the
-            figures is defined then), or a grade is negative, NaN or infinite.
+        ArgumentError: The numbers of queries differ, an item is in a list twice, a query has no relevant item (none of
+            the figures is defined then), or a grade is negative, NaN or infinite.
         TypeError: Something is no list of ids.
     """
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from ._core import ArgumentError
 from .engine import Engine
 
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ class AsyncEngine:
             uses all cores: the default of 8 lets quick searches pass it.
 
     Raises:
-        ValueError: ``limit`` is below 1.
+        ArgumentError: ``limit`` is below 1.
     """
 
     def __init__(self, engine: Engine, *, limit: int = 8) -> None:
         if limit < 1:
-            raise ValueError(f"limit {limit}: give 1 or more")
+            raise ArgumentError(f"limit {limit}: give 1 or more")
         self.engine = engine
         self._threads = ThreadPoolExecutor(limit, thread_name_prefix="plushie_search")
 

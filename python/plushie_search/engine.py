@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from . import _core, forks, hub
+from ._core import ArgumentError
 from .encoders.protocol import Models, named
 from .evaluate.run import evaluate
 from .log import logger
@@ -95,7 +96,7 @@ class Engine:
             downloaded, or it is one of several and encodes no pictures.
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
         TypeError: A model is neither a name nor a path nor an encoder.
-        ValueError: There is no model of that name, there are two, or both a model and ``dim`` are given, or
+        ArgumentError: There is no model of that name, there are two, or both a model and ``dim`` are given, or
             ``thumbnails`` is none of the three.
     """
 
@@ -115,9 +116,9 @@ class Engine:
         media: bool | None = None,
     ) -> None:
         if model is not None and dim is not None:
-            raise ValueError("a catalog has a model, or vectors alone of dimension dim: give one of them")
+            raise ArgumentError("a catalog has a model, or vectors alone of dimension dim: give one of them")
         if thumbnails not in ("auto", True, False):
-            raise ValueError(f'thumbnails={thumbnails!r}: give "auto", True or False')
+            raise ArgumentError(f'thumbnails={thumbnails!r}: give "auto", True or False')
         small = None if thumbnails == "auto" else bool(thumbnails)
         path = expanded(path)
         absent: list[tuple[str, str, int]] = []
@@ -175,7 +176,7 @@ class Engine:
         if self._process != forks.process:
             with forks.lock:
                 if self._connect is None:
-                    raise ValueError("this engine is closed: open the catalog again")
+                    raise ArgumentError("this engine is closed: open the catalog again")
                 if self._process != forks.process:
                     self._opened = self._connect()
                     self._process = forks.process
@@ -212,7 +213,7 @@ class Engine:
 
         Raises:
             PictureError: A picture cannot be decoded or is beyond the limits.
-            ValueError: The id is empty or too long, or a new item, or one with ``upsert``, has no picture.
+            ArgumentError: The id is empty or too long, or a new item, or one with ``upsert``, has no picture.
             CatalogError: There are pictures, and the catalog has models that this engine was opened without.
         """
         return Added(
@@ -242,7 +243,8 @@ class Engine:
                 in a notebook.
 
         Raises:
-            ValueError: There is no picture in it, or none that can be used and ``prune`` is true: nothing is removed.
+            ArgumentError: There is no picture in it, or none that can be used and ``prune`` is true: nothing is
+                removed.
             OSError: The folder itself cannot be read.
         """
         folder = expanded(folder)
@@ -253,7 +255,7 @@ class Engine:
     def _prune(self, folder: str, report: Report) -> int:
         """Removes the references whose files are gone from a folder that was added, and returns how many."""
         if not (report.references or report.duplicates):
-            raise ValueError(f"{folder}: no picture in it can be used, so nothing was removed; is its disk mounted?")
+            raise ArgumentError(f"{folder}: no picture in it can be used, so nothing was removed; is its disk mounted?")
         root = os.path.abspath(folder)
         gone = {
             (item.id, reference.digest): reference.name
@@ -301,7 +303,7 @@ class Engine:
             progress: Called with (pictures done, pictures in all or None, the item that comes next).
 
         Raises:
-            ValueError: The lists differ in length, or a picture that is no path has no id.
+            ArgumentError: The lists differ in length, or a picture that is no path has no id.
         """
         if isinstance(images, (str, bytes, os.PathLike)):
             raise TypeError("images is one picture: give a list of pictures, or call add")
@@ -323,7 +325,7 @@ class Engine:
         }
         for name, values in columns.items():
             if count is not None and isinstance(values, Sized) and len(values) != count:
-                raise ValueError(f"{count} images but {len(values)} {name}: give one for each image")
+                raise ArgumentError(f"{count} images but {len(values)} {name}: give one for each image")
         rows = ((id, [image], label, meta, text, [name]) for image, id, label, meta, text, name in _together(columns))
         total = count if total is None else total
         with shown(progress, "adding") as told:
@@ -357,7 +359,7 @@ class Engine:
 
         Raises:
             TypeError: A row is neither a dataclass nor a dict; it is named by its number, from 0.
-            ValueError: A row has no ``id``, or an unknown field.
+            ArgumentError: A row has no ``id``, or an unknown field.
         """
         if total is None and isinstance(items, (list, tuple)):
             total = count_images(items)
@@ -415,8 +417,8 @@ class Engine:
                 rows of one item the last value that is not None counts.
 
         Raises:
-            ValueError: The numbers of ids, vectors or other columns differ, a vector has NaN or no length, a model has
-                no vectors, or a cell cannot be stored. Then nothing is.
+            ArgumentError: The numbers of ids, vectors or other columns differ, a vector has NaN or no length, a model
+                has no vectors, or a cell cannot be stored. Then nothing is.
             CatalogError: The catalog has models that this engine was opened without.
         """
         parts = list(vectors.items()) if isinstance(vectors, Mapping) else [(None, vectors)]
@@ -441,12 +443,12 @@ class Engine:
 
         Raises:
             KeyError: There is no such item.
-            ValueError: Neither or both are given, or the filter is empty or cannot be understood.
+            ArgumentError: Neither or both are given, or the filter is empty or cannot be understood.
         """
         if where is not None and ids is None:
             return self._core.remove_where(where)
         if ids is None or where is not None:
-            raise ValueError("remove takes ids or where: give one of them")
+            raise ArgumentError("remove takes ids or where: give one of them")
         # Bytes are an iterable of numbers, which the core refuses.
         if isinstance(ids, Iterable) and not isinstance(ids, (str, bytes)):
             return self._core.remove(list(ids))
@@ -461,7 +463,7 @@ class Engine:
 
         Raises:
             KeyError: There is no such item, or it has no such reference.
-            ValueError: Several references with different pictures have this name: give the digest.
+            ArgumentError: Several references with different pictures have this name: give the digest.
         """
         return self._core.remove_reference(id, expanded(reference))
 
@@ -483,7 +485,7 @@ class Engine:
         """Returns how many items fit a filter, all of them by default.
 
         Raises:
-            ValueError: ``where`` cannot be understood.
+            ArgumentError: ``where`` cannot be understood.
         """
         return self._core.count(where=where)
 
@@ -494,10 +496,10 @@ class Engine:
         removed before they are read come so.
 
         Raises:
-            ValueError: ``batch`` is less than 1, or ``where`` cannot be understood.
+            ArgumentError: ``batch`` is less than 1, or ``where`` cannot be understood.
         """
         if batch < 1:
-            raise ValueError(f"batch {batch}: give at least 1")
+            raise ArgumentError(f"batch {batch}: give at least 1")
         return self._walk(where, batch)
 
     def _walk(self, where: Where | None, batch: int) -> Iterator[Item]:
@@ -549,11 +551,11 @@ class Engine:
         no item has.
 
         Raises:
-            ValueError: ``limit`` or ``offset`` is negative, or ``where`` cannot be understood.
+            ArgumentError: ``limit`` or ``offset`` is negative, or ``where`` cannot be understood.
         """
         for name, number in (("limit", limit), ("offset", offset)):
             if number is not None and number < 0:
-                raise ValueError(f"{name} {number}: give 0 or more")
+                raise ArgumentError(f"{name} {number}: give 0 or more")
         items = Items(_item(row) for row in self._core.items(where=where, limit=limit, offset=offset))
         if where and not items:
             for note in self._unknown_keys(where):
@@ -594,7 +596,7 @@ class Engine:
 
         Raises:
             PictureError: The picture cannot be decoded.
-            ValueError: k < 1, the filter cannot be read, or there is no such model.
+            ArgumentError: k < 1, the filter cannot be read, or there is no such model.
             ModelError: The model sees no pictures.
         """
         image = listed(image)
@@ -615,7 +617,7 @@ class Engine:
         ``options`` are those of :class:`SearchOptions`. The first model that reads texts looks it up by default.
 
         Raises:
-            ValueError: The text is empty or very long, k < 1, the filter cannot be read, or there is no such model.
+            ArgumentError: The text is empty or very long, k < 1, the filter cannot be read, or there is no such model.
             ModelError: No model reads texts; the message says how to have one.
         """
         texts, single = _core.each_text(text)
@@ -652,13 +654,14 @@ class Engine:
         weights for several, each looks up what it can, as one vector, and counts its weight.
 
         Raises:
-            ValueError: ``image_weight`` is not between 0 and 1, or as in :meth:`search_image` and :meth:`search_text`.
+            ArgumentError: ``image_weight`` is not between 0 and 1, or as in :meth:`search_image` and
+                :meth:`search_text`.
         """
         images, single = _core.each_image(listed(image))
         texts, single_text = _core.each_text(text)
         if single != single_text or len(images) != len(texts):
             one, many = f"{len(images)} pictures", f"{len(texts)} texts"
-            raise ValueError(
+            raise ArgumentError(
                 "a hybrid search takes one picture and one text, or lists of the same length; got "
                 f"{'one picture' if single else one} and {'one text' if single_text else many}"
             )
@@ -677,7 +680,7 @@ class Engine:
         ``models``; by default each counts as much.
 
         Raises:
-            ValueError: The numbers or models do not fit, or a vector has NaN or no length.
+            ArgumentError: The numbers or models do not fit, or a vector has NaN or no length.
         """
         rows: list[_QueryRow]
         if isinstance(vector, np.ndarray) and vector.ndim == 1 and vector.dtype.kind == "f":
@@ -690,7 +693,7 @@ class Engine:
         columns = {name: _core.each_vector(array, f"vector[{name!r}]") for name, array in vector.items()}
         lengths = {len(array) for array, _ in columns.values()}
         if len(lengths) > 1:
-            raise ValueError(
+            raise ArgumentError(
                 "each part of a search needs a vector and a weight for each query: the arrays differ in length"
             )
         rows = [
@@ -712,7 +715,7 @@ class Engine:
 
         Raises:
             KeyError: There is no such item.
-            ValueError: A query has no part, its parts cancel each other out, or as in the other searches.
+            ArgumentError: A query has no part, its parts cancel each other out, or as in the other searches.
         """
         single = isinstance(query, Query)
         queries: Sequence[Query] = [query] if isinstance(query, Query) else listed(query)
@@ -778,7 +781,7 @@ class Engine:
 
         Raises:
             KeyError: There is no such item.
-            ValueError: There is no such model.
+            ArgumentError: There is no such model.
         """
         return self._core.vectors(id, model=model)
 
@@ -827,7 +830,7 @@ class Engine:
         Pictures that cannot be used are reported and stop nothing.
 
         Raises:
-            ValueError: A query is for an item that is not in the catalog and ``missing`` is ``"error"``, there is no
+            ArgumentError: A query is for an item that is not in the catalog and ``missing`` is ``"error"``, there is no
                 query left, no item has two references to leave one out, or k or another number means nothing.
             OSError: A folder cannot be read.
         """
@@ -937,7 +940,7 @@ class Engine:
         return self._core.path
 
     def close(self) -> None:
-        """Gives memory and files back; every later call but this one raises ValueError."""
+        """Gives memory and files back; every later call but this one raises ArgumentError."""
         self._connect = None
         self._opened.close()
 
@@ -958,7 +961,7 @@ class Engine:
 
 def _path(image: Any, number: int) -> str:
     if not isinstance(image, (str, os.PathLike)):
-        raise ValueError(f"image {number} is no path, so it needs an id: pass ids=[...]")
+        raise ArgumentError(f"image {number} is no path, so it needs an id: pass ids=[...]")
     return os.fspath(image)
 
 
@@ -969,7 +972,9 @@ def _together(columns: Mapping[str, Iterable[Any] | None]) -> Iterator[tuple[Any
     for number, values in enumerate(zip_longest(*given, fillvalue=end)):
         if any(value is end for value in values):
             names = ", ".join(name for name, column in columns.items() if column is not None)
-            raise ValueError(f"{names} differ in length: one of them ends at {number}; give one of each for each image")
+            raise ArgumentError(
+                f"{names} differ in length: one of them ends at {number}; give one of each for each image"
+            )
         cells = iter(values)
         yield tuple(None if column is None else next(cells) for column in columns.values())
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, TypedDict
 
+from ._core import ArgumentError
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
@@ -93,10 +95,10 @@ def hybrid(image: ImageLike, text: str, image_weight: float) -> Query:
     """A picture with this weight and a text with the rest of 1; at 1 the text counts for nothing, at 0 the picture.
 
     Raises:
-        ValueError: ``image_weight`` is not between 0 and 1.
+        ArgumentError: ``image_weight`` is not between 0 and 1.
     """
     if not 0 <= image_weight <= 1:
-        raise ValueError(f"image_weight must be between 0 and 1, got {image_weight}")
+        raise ArgumentError(f"image_weight must be between 0 and 1, got {image_weight}")
     # The rest of what 32 bits hold.
     weight = array("f", [image_weight])[0]
     return Query(

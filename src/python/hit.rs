@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use numpy::{IntoPyArray, PyArray1};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -11,6 +10,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use crate::engine::Hit;
 use crate::store::Entry;
 
+use super::error::argument;
 use super::json;
 
 /// One item that was found, and the reference of it that matched best.
@@ -87,7 +87,7 @@ impl PyHit {
         let mut numbers = Vec::new();
         for (model, vector) in vectors.into_iter().flatten() {
             if models.get(numbers.len()) != Some(&model.extract::<String>()?) {
-                return Err(PyValueError::new_err("vectors needs the models of scores, in their order"));
+                return Err(argument("vectors needs the models of scores, in their order"));
             }
             numbers.push(vector.extract::<Vec<f32>>()?);
         }
@@ -204,7 +204,7 @@ fn bytes_of(digest: &str) -> PyResult<[u8; 32]> {
     bytes
         .filter(|_| digest.len() == 64)
         .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| PyValueError::new_err(format!("digest {digest:?}: give 64 hexadecimal digits")))
+        .ok_or_else(|| argument(format!("digest {digest:?}: give 64 hexadecimal digits")))
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use pyo3::exceptions::{PyException, PyMemoryError, PyValueError};
+use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
@@ -14,6 +14,7 @@ use crate::ingest::{self, Failure, Next};
 use crate::picture::Source;
 use crate::words::composed;
 
+use super::error::argument;
 use super::{convert, detached, json, waiting};
 
 /// How many bytes of pictures in memory are converted at a time.
@@ -124,7 +125,7 @@ impl Rows {
             let id = composed(&draft.id).into_owned();
             if let Some(first) = came.get(&id) {
                 let id = &draft.id;
-                return Err(PyValueError::new_err(format!(
+                return Err(argument(format!(
                     "row {first} has the id {id:?}, too: with upsert=True give all pictures of an item in one row"
                 )));
             }

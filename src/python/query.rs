@@ -1,7 +1,7 @@
 //! Converts Python's queries and the options of a search.
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyMapping;
 
@@ -9,6 +9,7 @@ use crate::fusion::{Aggregate, Fusion};
 use crate::query::{Given, Parts};
 
 use super::convert;
+use super::error::argument;
 use super::json;
 use super::vectors::{Matrix, matrix};
 
@@ -32,7 +33,7 @@ pub(super) fn parts(query: &Bound<'_, PyAny>, number: Option<usize>) -> PyResult
         let what = model.as_ref().map_or("vector".to_owned(), |model| format!("vector[{model:?}]"));
         let Matrix { single, rows, dim, data } = matrix(&vector, &what)?;
         if !single {
-            return Err(PyValueError::new_err(format!("{what}: shape ({rows}, {dim}) is not (dim,)")));
+            return Err(argument(format!("{what}: shape ({rows}, {dim}) is not (dim,)")));
         }
         Ok((Given { model, values: data }, weight))
     });
@@ -59,7 +60,7 @@ pub(super) fn fusion(name: &str) -> PyResult<Fusion> {
     match name {
         "sum" => Ok(Fusion::Sum),
         "rrf" => Ok(Fusion::ReciprocalRank),
-        _ => Err(PyValueError::new_err(format!("fusion {name:?}: give \"sum\" or \"rrf\""))),
+        _ => Err(argument(format!("fusion {name:?}: give \"sum\" or \"rrf\""))),
     }
 }
 
@@ -68,7 +69,7 @@ pub(super) fn aggregate(name: &str, temperature: f32) -> PyResult<Aggregate> {
         "max" => Ok(Aggregate::Max),
         "mean" => Ok(Aggregate::Mean),
         "softmax" => Ok(Aggregate::Softmax { temperature }),
-        _ => Err(PyValueError::new_err(format!("aggregate {name:?}: give \"max\", \"mean\" or \"softmax\""))),
+        _ => Err(argument(format!("aggregate {name:?}: give \"max\", \"mean\" or \"softmax\""))),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Items, columns and problems of a catalog as Python sees them.
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
 use crate::engine::digest;
 use crate::store::{Item, Problem};
 
+use super::error::argument;
 use super::json;
 
 /// Of an item, reference and what is wrong.
@@ -45,7 +45,7 @@ pub(super) fn column<T>(
 /// A digest in hexadecimal digits, or none.
 pub(super) fn to_digest(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Option<[u8; 32]>> {
     let Some(text) = json::to_optional_text(value, what)? else { return Ok(None) };
-    let refuse = || PyValueError::new_err(format!("{what}: {text:?} is not the 64 hexadecimal digits of a SHA-256"));
+    let refuse = || argument(format!("{what}: {text:?} is not the 64 hexadecimal digits of a SHA-256"));
     digest(&text).map(Some).ok_or_else(refuse)
 }
 

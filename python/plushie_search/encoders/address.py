@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from .._core import ArgumentError
+
 #: The environment variable with the bearer token.
 TOKEN = "PLUSHIE_ENCODER_TOKEN"
 
@@ -66,12 +68,12 @@ class Address:
         """Reads an address.
 
         Raises:
-            ValueError: It is of no known form; the message repeats nothing that may be a password.
+            ArgumentError: It is of no known form; the message repeats nothing that may be a password.
         """
         try:
             return cls._parse(text)
         except ValueError as error:
-            raise ValueError(f"address of a service: {error}") from None
+            raise ArgumentError(f"address of a service: {error}") from None
 
     @classmethod
     def _parse(cls, text: str) -> Address:

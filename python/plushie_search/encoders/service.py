@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from .._core import ArgumentError
 from .address import TOKEN, Address
 
 #: How a server is given: an address, one for each tower, or with settings.
@@ -51,8 +52,8 @@ class Service:
         token_without_tls: Whether the token may be sent without TLS to another machine than this one.
 
     Raises:
-        ValueError: A tower has another name than image or text, none has an address, an address is not of these forms,
-            a number is out of range, or a token would go to another machine without TLS.
+        ArgumentError: A tower has another name than image or text, none has an address, an address is not of these
+            forms, a number is out of range, or a token would go to another machine without TLS.
     """
 
     url: str | Mapping[str, str]
@@ -66,13 +67,13 @@ class Service:
     def __post_init__(self) -> None:
         for name, least, most in (("retries", 0, 100), ("batch", 1, 1024), ("requests", 1, 64)):
             if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} of a service must be {least} to {most}, but is {getattr(self, name)}")
+                raise ArgumentError(f"{name} of a service must be {least} to {most}, but is {getattr(self, name)}")
         if not 0 < self.timeout <= DAY:
-            raise ValueError("timeout of a service must be more than 0 s, and at most a day")
+            raise ArgumentError("timeout of a service must be more than 0 s, and at most a day")
         if not isinstance(self.url, str):
             unknown = [tower for tower in self.url if tower not in TOWERS]
             if unknown or not self.url:
-                raise ValueError(f'a service has addresses for "image" and "text", not for {unknown or "nothing"}')
+                raise ArgumentError(f'a service has addresses for "image" and "text", not for {unknown or "nothing"}')
         for tower in self.addresses:
             self.token_for(tower)
 
@@ -86,7 +87,7 @@ class Service:
         """The token that goes to the address of a tower, None if there is none.
 
         Raises:
-            ValueError: It is no token, or would go to another machine without TLS. The message does not repeat it.
+            ArgumentError: It is no token, or would go to another machine without TLS. The message does not repeat it.
         """
         given = self.token.get(tower) if isinstance(self.token, Mapping) else self.token
         if self.token is None:
@@ -97,10 +98,10 @@ class Service:
         if not BEARER.fullmatch(token):
             what = "the token of the service" if self.token is not None else f"{TOKEN} is set, but"
             cure = "correct it" if self.token is not None else "correct or unset it"
-            raise ValueError(f"{what} is no token: it must be printable ASCII without spaces; {cure}")
+            raise ArgumentError(f"{what} is no token: it must be printable ASCII without spaces; {cure}")
         address = self.addresses[tower]
         if not (address.tls or address.is_local or self.token_without_tls):
-            raise ValueError(
+            raise ArgumentError(
                 f"{address}: the token would be sent without TLS to another machine, where it can be read on the way; "
                 "use oips://, oips+grpc:// or https://, or allow it by Service(..., token_without_tls=True)"
             )

@@ -7,6 +7,7 @@ import sys
 import warnings
 
 from .. import _core
+from .._core import ArgumentError
 from ..encoders import connect
 from ..encoders.protocol import Model
 from ..encoders.service import Remote, as_service
@@ -60,18 +61,18 @@ def open_encoder(
             the device is missing, or the service cannot be asked or runs another model; the message says what to do.
         ImportError: ONNX Runtime is not installed, or the model would have to be downloaded and ``huggingface_hub`` is
             not.
-        ValueError: There is no such model or device, the device has no such precision, or a number is out of range.
+        ArgumentError: There is no such model or device, the device has no such precision, or a number is out of range.
     """
     for option, number in (("threads", threads), ("max_batch", max_batch)):
         if number is not None and number < 0:
-            raise ValueError(f"{option} {number}: give 1 to 1024")
+            raise ArgumentError(f"{option} {number}: give 1 to 1024")
     if cache < 0:
-        raise ValueError(f"cache {cache}: give 0 or more")
+        raise ArgumentError(f"cache {cache}: give 0 or more")
     server = as_service(service)
     if server is not None and server.is_whole:
         for option, value in (("device", device), ("precision", precision), ("max_batch", max_batch)):
             if value not in (None, "auto", "cpu"):
-                raise ValueError(f"{option} {value!r}: a service that runs a whole model decides that; leave it out")
+                raise ArgumentError(f"{option} {value!r}: a service that runs a whole model decides that; leave it out")
         name = None if model == DEFAULT_MODEL else os.fspath(model)
         return _core.Encoder.of_object(connect.whole(server, name=name, cache=cache), threads=threads)
     near = networks and (server is None or not server.is_everything)

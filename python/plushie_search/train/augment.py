@@ -50,8 +50,8 @@ def augment(
     return x.clamp_(0.0, 1.0) * 255.0
 
 
-def compress(pictures: NDArray[np.uint8], share: float, chance: np.random.Generator) -> NDArray[np.uint8]:
-    """Returns the pictures `(n, 3, h, w)`, a share of them compressed to JPEG of low quality."""
+def spoil(pictures: NDArray[np.uint8], share: float, chance: np.random.Generator) -> NDArray[np.uint8]:
+    """Returns the pictures `(n, 3, h, w)`, a share of them blurred, made smaller and compressed to poor JPEG."""
     spoilt = pictures.copy()
     for row in np.flatnonzero(chance.random(len(pictures)) < share):
         picture = Image.fromarray(pictures[row].transpose(1, 2, 0))
@@ -71,7 +71,7 @@ def compress(pictures: NDArray[np.uint8], share: float, chance: np.random.Genera
 
 
 def _move(picture: Image.Image, length: float, angle: float) -> Image.Image:
-    """Returns the mean of the picture along a line of so many pixels: the camera was moved."""
+    """Returns the mean of the picture along a line of `length` pixels, as if the camera was moved."""
     steps = np.linspace(-length / 2, length / 2, max(2, round(length)))
     rows = np.asarray(picture)
     moved = [np.roll(rows, (round(step * np.sin(angle)), round(step * np.cos(angle))), (0, 1)) for step in steps]
@@ -95,8 +95,8 @@ def _place(x: Tensor, size: int, uniform, *, mirror: bool, strength: float) -> T
     return functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _cover(x: Tensor, uniform, some) -> Tensor:  # type: ignore[no-untyped-def]
-    """Covers a part of a third of the pictures by a box of one color, or by a piece of another picture."""
+def _cover(x: Tensor, other: Tensor, uniform, hidden: Tensor, plain: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    """Covers the `hidden` ones of the pictures by a box: `plain` ones by a color, the rest by a piece of `other`."""
     size = x.shape[-1]
     line = torch.linspace(0.0, 1.0, size)
     left, top = uniform(-0.15, 0.95), uniform(-0.15, 0.95)

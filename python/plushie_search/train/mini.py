@@ -47,6 +47,8 @@ RESTING = 4
 """The number of first layers of the picture tower that are frozen."""
 KEPT = 0.2
 """The share of the picture tower's first weights that is mixed into its last ones."""
+SPOILT = 0.5
+"""The share of pictures that are blurred, made smaller or poorly compressed."""
 HARD_SHARE = 0.5
 """The share of batches with plushes of one species or one color."""
 
