@@ -21,6 +21,8 @@ mod remove;
 mod rows;
 mod schema;
 mod settings;
+pub mod staged;
+mod switch;
 pub mod thumbnails;
 mod write;
 
@@ -39,6 +41,7 @@ pub use self::maintain::Problem;
 use self::patience::Patience;
 pub use self::probe::Probes;
 pub use self::rows::{AddedRows, NewRow};
+pub use self::switch::{Moved, NewModel};
 use crate::error::{Error, Result};
 
 /// An open catalog directory.

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use plushie_search::error::Error;
 use plushie_search::filter::Filter;
-use plushie_search::store::{Access, NewItem, NewReference, Position, Problem, Store, Update};
+use plushie_search::store::staged::{Origin, Staged, StagedRow};
+use plushie_search::store::{Access, Moved, NewItem, NewModel, NewReference, Position, Problem, Store, Update};
 use serde_json::json;
 
 fn digest(n: u8) -> [u8; 32] {
@@ -813,4 +814,122 @@ fn the_first_probe_of_a_model_is_kept_once_it_has_references() {
     let both = [one[0].clone(), other[1].clone()];
     assert_eq!(store.probe(model, &other).unwrap(), both);
     assert_eq!(Store::open(home.path(), &Access::existing()).unwrap().probe(model, &[None, None]).unwrap(), both);
+}
+
+fn new_model(name: &str, fingerprint: &str, dim: usize) -> NewModel {
+    NewModel { name: name.into(), fingerprint: fingerprint.into(), dim, probes: [Some(vec![1.0; dim]), None] }
+}
+
+fn stage(staged: &mut Staged, references: impl IntoIterator<Item = i64>, n: u8, origin: Origin, vectors: &[f32]) {
+    let row = |reference| StagedRow { reference, digest: digest(n), origin, vectors: vectors.into() };
+    staged.put(&references.into_iter().map(row).collect::<Vec<_>>()).unwrap();
+}
+
+#[test]
+fn a_switch_replaces_all_vectors_or_none() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
+    let other = Store::open(home.path(), &Access::existing()).unwrap();
+    let old = store.model("old", "a", 1).unwrap();
+    store.probe(old, &[Some(vec![0.5]), None]).unwrap();
+    for (id, n) in [("x", 1), ("y", 2), ("gone", 3)] {
+        store.add(&NewItem { id, references: vec![reference(id, n, old, &[1.0])], ..NewItem::default() }).unwrap();
+    }
+    store.remove(&["gone"]).unwrap();
+    let before = replay(&store, old, 100);
+    let rows: Vec<i64> = before.keys().copied().collect();
+    let items: Vec<i64> = before.values().map(|(item, _)| *item).collect();
+    let models = [new_model("old", "b", 2), new_model("pen", "c", 1)];
+    let named = [("b", 2), ("c", 1)];
+    let mut staged = Staged::open(home.path(), store.id().unwrap(), &named).unwrap();
+    let setting = ("from", "\"old\"");
+
+    stage(&mut staged, [rows[0]], 1, Origin::File, &[0.6, 0.8, 1.0]);
+    assert_eq!(store.switch(&models, setting, &mut staged).unwrap(), None, "reference y lacks its vectors");
+    // Of other content, as after an edit.
+    stage(&mut staged, [rows[1]], 9, Origin::File, &[0.0, 1.0, -1.0]);
+    assert_eq!(store.switch(&models, setting, &mut staged).unwrap(), None);
+    let position = store.position().unwrap();
+    assert_eq!((replay(&store, old, 100), store.setting::<String>("from").unwrap()), (before, None));
+    stage(&mut staged, [rows[1]], 2, Origin::Thumbnail, &[0.0, 1.0, -1.0]);
+    // Ours is not the only process: a reader of the old model that looks on meanwhile.
+    assert!(!other.changes(&[old], Position::default(), 100).unwrap().more);
+    let moved = store.switch(&models, setting, &mut staged).unwrap();
+    assert_eq!(moved, Some(Moved { references: 2, files: 1, media: 0, thumbnails: 1 }));
+
+    let held = store.held().unwrap();
+    let names: Vec<_> = held.iter().map(|held| (held.name.as_str(), held.fingerprint.as_str(), held.dim)).collect();
+    assert_eq!(names, [("old", "b", 2), ("pen", "c", 1)]);
+    let numbers: Vec<i64> = held.iter().map(|held| held.row).collect();
+    assert!(numbers.iter().all(|number| *number > old));
+    let live = replay_all(&other, &numbers, 1);
+    let expected = [vec![vec![0.6, 0.8], vec![1.0]], vec![vec![0.0, 1.0], vec![-1.0]]];
+    assert_eq!(live, rows.iter().copied().zip(items.into_iter().zip(expected)).collect());
+    assert_eq!(store.verify().unwrap(), []);
+    assert_eq!(store.probe(numbers[0], &[None, None]).unwrap(), [Some(vec![1.0, 1.0]), None]);
+    assert_eq!(store.setting::<String>("from").unwrap().as_deref(), Some("old"));
+    // One that goes on from where it was reads the new rows alone.
+    let changes = store.changes(&numbers, position, 100).unwrap();
+    assert_eq!((changes.references, changes.removed, changes.restarted), (rows, vec![], false));
+
+    for refused in [other.check_search(&[old]), other.check_add(&[old])] {
+        assert!(
+            message(refused)
+                .contains("was moved to other models while it was open, and has vectors of [\"old\", \"pen\"]")
+        );
+    }
+    let late = NewItem { id: "late", references: vec![reference("late", 5, old, &[1.0])], ..NewItem::default() };
+    assert!(message(other.add(&late)).contains("was moved to other models"));
+    assert!(message(other.changes(&[old], Position::default(), 100)).contains("open it again"));
+}
+
+#[test]
+fn a_model_that_stays_keeps_its_probe_and_gets_another_number() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
+    let (one, two) = (store.model("one", "a", 1).unwrap(), store.model("two", "b", 1).unwrap());
+    let x = NewItem { id: "x", references: vec![pair(1, (one, two), &[1.0], &[-1.0])], ..NewItem::default() };
+    store.add(&x).unwrap();
+    store.probe(two, &[Some(vec![0.25]), None]).unwrap();
+    let [row] = store.references_after(0, 10).unwrap().try_into().unwrap();
+    assert_eq!((row.0.as_str(), row.1.digest), ("x", digest(1)));
+    let rows = [row.1.row, 99];
+    assert_eq!(store.vectors_of(&rows, two, 1).unwrap(), [Some(vec![-1.0]), None]);
+    assert_eq!(store.references_after(row.1.row, 10).unwrap(), []);
+    let mut staged = Staged::open(home.path(), store.id().unwrap(), &[("b", 1)]).unwrap();
+    stage(&mut staged, [row.1.row], 1, Origin::Stored, &[-1.0]);
+    let moved = store.switch(&[new_model("two", "b", 1)], ("k", "1"), &mut staged).unwrap();
+    assert_eq!(moved, Some(Moved { references: 1, ..Moved::default() }));
+    let [held] = store.held().unwrap().try_into().unwrap();
+    assert!(held.row > two);
+    assert_eq!(store.probe(held.row, &[None, None]).unwrap(), [Some(vec![0.25]), None], "not what was found now");
+    assert!(store.check_search(&[two]).is_err());
+    assert_eq!(store.models().unwrap(), [held]);
+}
+
+#[test]
+fn a_switch_that_fails_on_its_way_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
+    let old = store.model("old", "a", 1).unwrap();
+    for n in 1..=3 {
+        let id = format!("item {n}");
+        store
+            .add(&NewItem { id: &id, references: vec![reference("r", n, old, &[1.0])], ..NewItem::default() })
+            .unwrap();
+    }
+    let before = replay(&store, old, 100);
+    let mut staged = Staged::open(home.path(), store.id().unwrap(), &[("b", 1)]).unwrap();
+    for (row, n) in before.keys().zip(1..) {
+        stage(&mut staged, [*row], n, Origin::File, &[1.0]);
+    }
+    // The slot of the last reference is damaged after it was found whole.
+    let path = home.path().join("reencode.vectors");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let models = [new_model("new", "b", 1)];
+    assert!(message(store.switch(&models, ("k", "1"), &mut staged)).contains("reencode.vectors is damaged"));
+    assert_eq!((replay(&store, old, 100), store.held().unwrap()[0].row), (before, old));
+    assert_eq!((store.verify().unwrap(), store.setting::<i64>("k").unwrap()), (vec![], None));
 }

@@ -130,7 +130,7 @@ impl Store {
         self.read(|connection| Ok(self.damage(connection, reference, found)))
     }
 
-    fn damage(&self, connection: &Connection, reference: i64, found: &str) -> Error {
+    pub(super) fn damage(&self, connection: &Connection, reference: i64, found: &str) -> Error {
         let named = connection
             .prepare_cached("SELECT id, refs.name FROM refs JOIN items USING (item) WHERE reference = ?")
             .and_then(|mut s| s.query_row([reference], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))));

@@ -47,7 +47,7 @@ impl Store {
     }
 }
 
-fn bytes(vector: &[f32]) -> Vec<u8> {
+pub(super) fn bytes(vector: &[f32]) -> Vec<u8> {
     vector.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 

@@ -115,7 +115,7 @@ impl Store {
     /// Returns pages to the file system once a quarter of the file is unused, in steps between which others may write.
     ///
     /// The items are gone whether or not this works, so that nothing is said of it: the next removal tries again.
-    fn shrink(&self) {
+    pub(super) fn shrink(&self) {
         let _ = self.give_back(|free, pages| free <= 128 || free * 4 <= pages);
     }
 

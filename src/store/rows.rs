@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::error::Result;
-use crate::store::read::select_held;
+use crate::store::read::{select_held, select_models};
 use crate::store::remove::{compact_log, remove_reference};
 use crate::store::write::{Fields, insert_reference, now, set_item};
 use crate::store::{Fault, NewReference, Store};
@@ -57,7 +57,9 @@ impl Store {
     /// nothing is changed.
     pub fn add_rows(&self, models: &[i64], rows: &[NewRow<'_>]) -> Result<AddedRows> {
         self.write(|transaction| {
-            self.check_same(&select_held(transaction)?, models)?;
+            let held = select_held(transaction)?;
+            self.check_current(&select_models(transaction)?, &held, models)?;
+            self.check_same(&held, models)?;
             let mut names = Names::default();
             let mut added = AddedRows::default();
             let now = now();

@@ -38,13 +38,15 @@ impl Store {
             }
             let reason = match held.iter().any(|model| model.name == name) {
                 true => format!(
-                    "holds vectors of another version of model {name:?}; use that version, or add everything to a new \
-                     catalog"
+                    "holds vectors of another version of model {name:?}; use that version, or move the catalog to the \
+                     new one: {}",
+                    self.command()
                 ),
                 false => format!(
-                    "has vectors of {0} and none of {name:?}: open it without naming a model, which takes that, or add its \
-                     pictures to a new catalog that is opened with all the models that you want",
-                    list(&held)
+                    "has vectors of {} and none of {name:?}: open it without naming a model, which takes that, or move it \
+                     to all the models that you want: {}",
+                    list(&held),
+                    self.command()
                 ),
             };
             Err(self.fail(reason).into())
@@ -91,8 +93,7 @@ impl Store {
             if held.is_empty() || models.iter().all(holds) {
                 return Ok(());
             }
-            let names = list(&held);
-            Err(self.fail(format!("belongs to others by now: open it again, with model={names}")).into())
+            Err(self.moved(&held).into())
         })
     }
 
@@ -101,7 +102,29 @@ impl Store {
     /// # Errors
     /// [`Error::Catalog`] says which models it takes.
     pub fn check_add(&self, models: &[i64]) -> Result<()> {
-        self.read(|connection| self.check_same(&select_held(connection)?, models))
+        self.read(|connection| {
+            let held = select_held(connection)?;
+            self.check_current(&select_models(connection)?, &held, models)?;
+            self.check_same(&held, models)
+        })
+    }
+
+    /// Refuses models that the catalog, which has vectors of others, knows no more.
+    pub(super) fn check_current(&self, known: &[ModelRow], held: &[ModelRow], models: &[i64]) -> Result<()> {
+        let is_known = |model: &i64| known.iter().any(|known| known.row == *model);
+        if held.is_empty() || models.iter().all(is_known) { Ok(()) } else { Err(self.moved(held)) }
+    }
+
+    fn moved(&self, held: &[ModelRow]) -> Error {
+        self.fail(format!(
+            "was moved to other models while it was open, and has vectors of {} now: open it again",
+            list(held)
+        ))
+    }
+
+    /// The command that moves the catalog to another model.
+    fn command(&self) -> String {
+        format!("plushie-search reencode {} --model NEW", self.directory.display())
     }
 
     pub(super) fn check_same(&self, held: &[ModelRow], models: &[i64]) -> Result<(), Fault> {
@@ -145,6 +168,8 @@ impl Store {
             let mut held = select_held(transaction)?;
             for (item, reference) in items.iter().flat_map(|item| item.references.iter().map(move |part| (item, part)))
             {
+                let given: Vec<i64> = reference.vectors.iter().map(|(model, _)| *model).collect();
+                self.check_current(&known, &held, &given)?;
                 let models = check_vectors(item, reference, &known)?;
                 self.check_same(&held, &models)?;
                 if held.is_empty() {
