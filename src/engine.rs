@@ -5,6 +5,7 @@ mod held;
 mod keep;
 mod kept;
 mod live;
+mod reencode;
 mod search;
 mod vectors;
 
@@ -19,6 +20,7 @@ pub use self::add::{Added, Draft, Prepared, shown};
 pub use self::held::{Held, held};
 pub use self::keep::digest;
 pub use self::kept::{Keep, Small};
+pub use self::reencode::{Progress, Reencoded};
 pub use self::search::{Hit, Search};
 pub use self::vectors::Rows;
 
@@ -81,30 +83,7 @@ impl Engine {
     /// [`Error::Model`] if one of several encodes no pictures, or was opened before this process forked.
     pub fn open(directory: &Path, members: Vec<Member>, options: &EngineOptions) -> Result<Self> {
         let EngineOptions { threads, access, keep } = options;
-        for (number, Member { name, encoder }) in members.iter().enumerate() {
-            encoder.check_process()?;
-            let about = encoder.about();
-            if members[..number].iter().any(|other| other.name == *name) {
-                return Err(Error::argument(format!(
-                    "two models are called {name:?}: leave one out, or name them, as model={{\"first\": ..., \
-                     \"second\": ...}}"
-                )));
-            }
-            let same = |other: &&Member| other.encoder.about().fingerprint == about.fingerprint;
-            if let Some(other) = members[..number].iter().find(same) {
-                return Err(Error::argument(format!(
-                    "models {:?} and {name:?} are the same, by their fingerprint: leave one out",
-                    other.name
-                )));
-            }
-            if members.len() > 1 && !about.images {
-                return Err(Error::model(
-                    name,
-                    "has no image tower, so its texts would find no picture: leave it out, or take a model that encodes \
-                     both in its place",
-                ));
-            }
-        }
+        check_members(&members)?;
         let workers = match (threads, members.first()) {
             (None, Some(first)) => Arc::clone(first.encoder.workers()),
             _ => workers(*threads)?,
@@ -234,9 +213,9 @@ impl Engine {
             (Err(space), Err(_)) => Err(Error::model(
                 &self.names[space],
                 format!(
-                    "has no text tower: it encodes pictures only; to find its pictures by words, add them to a new \
-                     catalog with a second model that reads texts, as model=[{:?}, \"plushie-mini\"] (`plushie-search \
-                     models list` shows others: those with languages)",
+                    "has no text tower: it encodes pictures only; to find its pictures by words, move the catalog to \
+                     two models, one of which reads texts, by engine.reencode([{:?}, \"plushie-mini\"]) \
+                     (`plushie-search models list` shows others: those with languages)",
                     self.names[space]
                 ),
             )),
@@ -288,6 +267,7 @@ impl Engine {
     /// [`Error::UnknownItem`]; [`Error::Argument`] when there is no such model.
     pub fn vectors(&self, id: &str, model: Option<&str>) -> Result<Vectors> {
         let space = model.map_or(Ok(0), |name| self.space(name))?;
+        self.store.check_search(&self.models[space..=space])?;
         let id = self.spelling(id)?;
         let mut rows = Vec::new();
         for (reference, vector) in self.store.vectors(&id, self.models[space])? {
@@ -367,6 +347,35 @@ impl Engine {
         };
         Ok(stats)
     }
+}
+
+/// Refuses models that cannot be those of one engine.
+fn check_members(members: &[Member]) -> Result<()> {
+    for (number, Member { name, encoder }) in members.iter().enumerate() {
+        encoder.check_process()?;
+        let about = encoder.about();
+        if members[..number].iter().any(|other| other.name == *name) {
+            return Err(Error::argument(format!(
+                "two models are called {name:?}: leave one out, or name them, as model={{\"first\": ..., \
+                 \"second\": ...}}"
+            )));
+        }
+        let same = |other: &&Member| other.encoder.about().fingerprint == about.fingerprint;
+        if let Some(other) = members[..number].iter().find(same) {
+            return Err(Error::argument(format!(
+                "models {:?} and {name:?} are the same, by their fingerprint: leave one out",
+                other.name
+            )));
+        }
+        if members.len() > 1 && !about.images {
+            return Err(Error::model(
+                name,
+                "has no image tower, so its texts would find no picture: leave it out, or take a model that encodes \
+                 both in its place",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a server that runs another model than when the catalog was filled by it.

@@ -38,7 +38,7 @@ from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
-from .results import Item, Problem, Reference, Report, Results, Verification  # noqa: E402
+from .results import Item, Problem, ReencodeReport, Reference, Report, Results, Verification  # noqa: E402
 from .rows import ItemDraft  # noqa: E402
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ __all__ = [
     "Problem",
     "Quantization",
     "Query",
+    "ReencodeReport",
     "Reference",
     "Report",
     "Results",

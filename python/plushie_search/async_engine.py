@@ -89,6 +89,7 @@ class AsyncEngine:
     backup = _awaited(Engine.backup)
     verify = _awaited(Engine.verify)
     compact = _awaited(Engine.compact)
+    reencode = _awaited(Engine.reencode)
     stats = _awaited(Engine.stats)
 
     async def iterate(self, where: Where | None = None, *, batch: int = 1000) -> AsyncIterator[Item]:

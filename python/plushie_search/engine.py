@@ -17,12 +17,12 @@ import numpy as np
 
 from . import _core, forks, hub
 from ._core import ArgumentError
-from .encoders.protocol import Models, named
+from .encoders.protocol import Model, Models, named
 from .evaluate.run import evaluate
 from .log import logger
 from .paths import expanded, is_below, is_gone
 from .query import DEFAULTS, Query, hybrid, listed
-from .results import Batch, Item, Items, Problem, Reference, Report, Results, Verification
+from .results import Batch, Item, Items, Problem, ReencodeReport, Reference, Report, Results, Verification
 from .rows import Row, count_images, grouped, to_rows
 from .show.progress import shown
 from .show.table import counted
@@ -100,7 +100,7 @@ class Engine:
             ``thumbnails`` is none of the three.
     """
 
-    __slots__ = ("_connect", "_models", "_opened", "_process", "_reads", "_sees")
+    __slots__ = ("_again", "_connect", "_models", "_opened", "_process", "_reads", "_sees")
 
     def __init__(
         self,
@@ -135,40 +135,40 @@ class Engine:
             logger.warning("refused %s: %s", path, error)
             raise
 
-        def connect(path: str, create: bool) -> _core.Engine:
-            return _core.Engine(
-                path,
-                encoders,
-                dim=dim,
-                absent=absent,
-                threads=threads,
-                create=create,
-                read_only=read_only,
-                busy_timeout=busy_timeout,
-                thumbnails=small,
-                media=media,
-            )
-
+        how: dict[str, Any] = {
+            "threads": threads,
+            "read_only": read_only,
+            "busy_timeout": busy_timeout,
+            "thumbnails": small,
+            "media": media,
+        }
         try:
-            self._opened = connect(path, create)
+            self._opened = _core.Engine(path, encoders, dim=dim, absent=absent, create=create, **how)
         except (_core.CatalogError, _core.ModelError) as error:
             logger.warning("refused %s: %s", path, error)
             raise
         tell_migrated(path, self._opened.migrated)
-        # For a child of this process, which may work in another directory. Encoders open themselves again there.
-        self._connect: Callable[[], _core.Engine] | None = functools.partial(connect, os.path.abspath(path), False)
+        # The directory in which this process works may be another one later, or in a child of it.
+        self._again = functools.partial(_core.Engine, os.path.abspath(path), create=False, **how)
+        # For a child of this process. Encoders open themselves again there.
+        self._connect: Callable[[], _core.Engine] | None = functools.partial(
+            self._again, encoders, dim=dim, absent=absent
+        )
         self._process = forks.process
-        if not read_only:
-            # If another process is writing, the next one that opens the catalog stores them.
-            with suppress(_core.CatalogError):
-                given = zip((one for _, one in models), (encoder for _, encoder in encoders), strict=True)
-                self._opened.remember_sources(sources_of(given))
-        # Every search says who was asked.
-        self._models = tuple(self._opened.models)
-        self._sees, self._reads = self._opened.image_model, self._opened.text_model
+        self._introduce({} if read_only else _sources(models, encoders))
         if logger.isEnabledFor(logging.INFO):
             items = counted(len(self._opened), "item")
             logger.info("opened %s: %s, models %s", self._opened.path, items, ", ".join(self._models))
+
+    def _introduce(self, sources: dict[str, str]) -> None:
+        """Notes the names of the models that were opened, and stores their sources."""
+        if sources:
+            # If another process is writing, the next one that opens the catalog stores them.
+            with suppress(_core.CatalogError):
+                self._opened.remember_sources(sources)
+        # Every search says who was asked.
+        self._models = tuple(self._opened.models)
+        self._sees, self._reads = self._opened.image_model, self._opened.text_model
 
     @property
     def _core(self) -> _core.Engine:
@@ -884,6 +884,47 @@ class Engine:
         """
         self._core.compact()
 
+    def reencode(self, model: Models, *, progress: Progress | None = None) -> ReencodeReport:
+        """Moves the catalog to another model: encodes its pictures again, and replaces all vectors.
+
+        The picture of a reference is its original, in ``media/`` or the file that it was added from, if the content is
+        still the same; else its thumbnail of at most 256 pixels, whose vector is a little less exact. Vectors of models
+        that the catalog has already are kept.
+
+        The new vectors are staged in the file ``reencode.vectors`` of the catalog: Ctrl-C stops it, and running it
+        again goes on. Others may use the catalog meanwhile, and what they add is encoded, too. The last step is one
+        transaction. This engine works with the new model afterwards. All other engines that have the catalog open, here
+        or in other processes, raise CatalogError at their next search or add, and must open it again.
+
+        ``ps.Engine(path, model=[])`` opens a catalog whose own model is gone.
+
+        Args:
+            model: All that :class:`Engine` takes: a name, a directory or an encoder, or several of them.
+            progress: Called with (references done, references in all, the item that comes next); by default a progress
+                bar in a notebook.
+
+        Raises:
+            CatalogError: References have no picture any more, the catalog cannot be written or another call moves it,
+                too, or the disk has not enough space. Then nothing is moved.
+            ModelError: A model cannot be used, or encodes no pictures.
+            ArgumentError: No model is given, or two are the same.
+        """
+        core, given = self._core, named(model)
+        threads = self._again.keywords["threads"]
+        encoders = [(name, hub.as_encoder(one, threads=threads)) for name, one in given]
+        sources = _sources(given, encoders)
+        with shown(progress, "encoding") as told:
+            done = core.reencode(encoders, sources=sources, progress=told)
+        connect = functools.partial(self._again, encoders, dim=None, absent=[])
+        opened = connect()
+        with forks.lock:
+            self._opened, self._connect, self._process = opened, connect, forks.process
+        core.close()
+        self._introduce(sources)
+        report = ReencodeReport(self._models, *done)
+        logger.info("moved %s: %s", self.path, report)
+        return report
+
     # The engine itself
 
     def stats(self) -> dict[str, Any]:
@@ -977,6 +1018,13 @@ def _together(columns: Mapping[str, Iterable[Any] | None]) -> Iterator[tuple[Any
             )
         cells = iter(values)
         yield tuple(None if column is None else next(cells) for column in columns.values())
+
+
+def _sources(
+    models: Iterable[tuple[str | None, Model]], encoders: Iterable[tuple[str | None, _core.Encoder]]
+) -> dict[str, str]:
+    """The name or directory of each model by its fingerprint, where it has one."""
+    return sources_of(zip((one for _, one in models), (encoder for _, encoder in encoders), strict=True))
 
 
 def _names(models: By | None) -> str | None:

@@ -154,6 +154,39 @@ class Verification:
         return not self.problems
 
 
+@dataclass(frozen=True, slots=True)
+class ReencodeReport:
+    """The outcome of :meth:`Engine.reencode`.
+
+    Attributes:
+        models: The names of the models that the catalog has.
+        changed: Whether it had others before; if not, nothing was encoded.
+        references: References in all.
+        files: References that were encoded from the file that they were added from.
+        media: References that were encoded from the original in ``media/``.
+        thumbnails: References that were encoded from a thumbnail of at most 256 pixels.
+    """
+
+    models: tuple[str, ...]
+    changed: bool
+    references: int
+    files: int
+    media: int
+    thumbnails: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the attributes as a dict, ready for JSON."""
+        return {**asdict(self), "models": list(self.models)}
+
+    def __str__(self) -> str:
+        models, references = " and ".join(self.models), counted(self.references, "reference")
+        if not self.changed:
+            return f"nothing to do: the vectors of all {references} are those of {models}"
+        counts = ((self.files, "files"), (self.media, "media/"), (self.thumbnails, "thumbnails"))
+        sources = ", ".join(f"{count} from {source}" for count, source in counts if count)
+        return f"{references} moved to {models}: {sources or 'the vectors were there already'}"
+
+
 class Results(Sequence[Hit]):
     """The hits of one query, best first.
 

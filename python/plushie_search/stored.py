@@ -46,6 +46,11 @@ def stored_models(path: str, *, read_only: bool = False, busy_timeout: float = 3
     return Stored({name: _source(path, name, source) for name, _, _, source in held}, None, absent)
 
 
+def command(path: str) -> str:
+    """Returns the command that moves the catalog in ``path`` to another model."""
+    return f"plushie-search reencode {path} --model NEW"
+
+
 def tell_migrated(path: str, migrated: int | None) -> None:
     """Logs that opening a catalog has migrated it from an older format, if it has."""
     if migrated is not None:
@@ -59,12 +64,12 @@ def _source(path: str, name: str, source: str | None) -> str:
             return name
         raise _core.ModelError(
             f"catalog {path} was filled with model {name!r}, and it is not known where that lies: give its directory, "
-            "or the encoder, as model="
+            f"or the encoder, as model=, or move the catalog to another model: {command(path)}"
         )
     if source not in known and not os.path.isdir(source):
         raise _core.ModelError(
             f"catalog {path} was filled with model {name!r} from {source}, which is not there any more: give its "
-            "directory as model="
+            f"directory as model=, or move the catalog to another model: {command(path)}"
         )
     return source
 

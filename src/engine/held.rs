@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::{Access, Store};
 
 /// The setting that has the source of each model by its fingerprint.
@@ -27,7 +27,7 @@ pub struct Held {
 /// that it had, if opening it has migrated it.
 ///
 /// # Errors
-/// [`Error::Catalog`](crate::error::Error::Catalog) if it cannot be opened.
+/// [`Error::Catalog`] if it cannot be opened.
 pub fn held(directory: &Path, access: &Access) -> Result<(Vec<Held>, Option<i64>)> {
     if !directory.join("catalog.sqlite").exists() {
         return Ok((Vec::new(), None));
@@ -49,10 +49,19 @@ impl Engine {
         self.store.migrated()
     }
 
+    /// Returns the setting that has the sources of these models alone: `given`, or else those that the catalog knows.
+    pub(super) fn sources(&self, given: &BTreeMap<String, String>, models: &[&str]) -> Result<(&'static str, String)> {
+        let mut all: BTreeMap<String, String> = self.store.setting(SOURCES)?.unwrap_or_default();
+        all.extend(given.clone());
+        all.retain(|fingerprint, _| models.contains(&fingerprint.as_str()));
+        let json = serde_json::to_string(&all).map_err(Error::internal)?;
+        Ok((SOURCES, json))
+    }
+
     /// Stores the sources of models by their fingerprints, beside those that the catalog knows already.
     ///
     /// # Errors
-    /// [`Error::Catalog`](crate::error::Error::Catalog) if the catalog cannot be changed.
+    /// [`Error::Catalog`] if the catalog cannot be changed.
     pub fn remember_sources(&self, sources: &BTreeMap<String, String>) -> Result<()> {
         let known: BTreeMap<String, String> = self.store.setting(SOURCES)?.unwrap_or_default();
         let mut all = known.clone();

@@ -8,6 +8,7 @@ use crate::engine::keep::digest;
 use crate::error::{Error, Result, short};
 use crate::picture::Source;
 use crate::store::media::Media;
+use crate::store::staged::Origin;
 use crate::store::thumbnails::{Key, LIMIT, SIDE, Thumbnails};
 use crate::store::{Access, Reference};
 
@@ -119,6 +120,36 @@ impl Engine {
         Ok(self.file(&self.reference(id, reference)?))
     }
 
+    /// Returns where the original of a reference seems to be: in `media/`, or by its name.
+    pub(super) fn place(&self, reference: &Reference) -> Option<PathBuf> {
+        let named = || Some(PathBuf::from(&reference.name)).filter(|path| path.is_absolute() && path.is_file());
+        self.kept.media.find(&reference.digest).or_else(named)
+    }
+
+    /// Reads the original of a reference, if its content is still that of the reference.
+    pub(super) fn whole(&self, reference: &Reference) -> Option<(Origin, Source)> {
+        if reference.view != 0 {
+            return None;
+        }
+        let media = self.kept.media.find(&reference.digest).map(|path| (Origin::Media, path));
+        let named = Some(PathBuf::from(&reference.name)).filter(|path| path.is_absolute());
+        let places = media.into_iter().chain(named.map(|path| (Origin::File, path)));
+        places.into_iter().find_map(|(origin, path)| {
+            let source = Source::Path(path).read().ok()?;
+            let same = source.digest().ok() == Some(reference.digest)
+                || origin == Origin::Media && pixels(&source) == Some(reference.digest);
+            same.then_some((origin, source))
+        })
+    }
+
+    /// Reads the thumbnail of a reference.
+    pub(super) fn small(&self, reference: &Reference) -> Option<(Origin, Source)> {
+        let key = Key { digest: reference.digest, view: reference.view };
+        let jpeg = self.kept.thumbnails.as_ref()?.get(key)?;
+        let name = format!("thumbnail of {}", reference.name);
+        Some((Origin::Thumbnail, Source::Bytes { name, bytes: jpeg.into() }))
+    }
+
     /// Removes thumbnails and originals that no reference has any more.
     pub(super) fn prune(&self) -> Result<()> {
         if let Some(thumbnails) = &self.kept.thumbnails {
@@ -152,4 +183,10 @@ impl Engine {
         };
         self.kept.media.find(&reference.digest).or_else(named)
     }
+}
+
+/// The digest of a picture that was added as pixels and kept as a file.
+fn pixels(source: &Source) -> Option<[u8; 32]> {
+    let picture = source.decode(None).ok()?.into();
+    Source::Pixels { name: source.name(), picture }.digest().ok()
 }

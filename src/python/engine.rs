@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::ingest::in_memory;
 use crate::picture::Source;
 use crate::query::Query;
-use crate::store::{Access, Update};
+use crate::store::{Access, Moved, Update};
 use crate::vectors::Vectors;
 
 use super::convert;
@@ -68,7 +68,7 @@ impl PyEngine {
     fn new(
         py: Python<'_>,
         path: PathBuf,
-        encoders: Vec<(Option<String>, Bound<'_, PyEncoder>)>,
+        encoders: Vec<NamedEncoder<'_>>,
         dim: Option<usize>,
         absent: Vec<(String, String, usize)>,
         threads: Option<usize>,
@@ -78,11 +78,7 @@ impl PyEngine {
         thumbnails: Option<bool>,
         media: Option<bool>,
     ) -> PyResult<Self> {
-        let member = |(name, encoder): &(Option<String>, Bound<'_, PyEncoder>)| -> PyResult<Member> {
-            let encoder = encoder.get().share(py)?;
-            Ok(Member { name: name.clone().unwrap_or_else(|| encoder.about().name.clone()), encoder })
-        };
-        let mut members = encoders.iter().map(member).collect::<PyResult<Vec<_>>>()?;
+        let mut members = members(py, &encoders)?;
         if let Some(dim) = dim {
             let encoder = NoEncoder::new(dim, threads)?;
             members.push(Member { name: encoder.about().name.clone(), encoder: Arc::new(encoder) });
@@ -484,6 +480,22 @@ impl PyEngine {
         tell(py, &engine)
     }
 
+    #[pyo3(signature = (encoders, *, sources, progress))]
+    fn reencode(
+        &self,
+        py: Python<'_>,
+        encoders: Vec<NamedEncoder<'_>>,
+        sources: BTreeMap<String, String>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<ReencodedRow> {
+        let engine = self.open()?;
+        let members = members(py, &encoders)?;
+        let done = ingest::watched(py, progress, |told| engine.reencode(&members, &sources, told))?;
+        tell(py, &engine)?;
+        let Moved { references, files, media, thumbnails } = done.moved;
+        Ok((done.changed, references, files, media, thumbnails))
+    }
+
     fn remember_sources(&self, py: Python<'_>, sources: BTreeMap<String, String>) -> PyResult<()> {
         let engine = self.open()?;
         waiting(py, || engine.remember_sources(&sources))
@@ -502,6 +514,20 @@ impl PyEngine {
         }
     }
 }
+
+/// An encoder, and its name in the engine if that is another than its own.
+type NamedEncoder<'py> = (Option<String>, Bound<'py, PyEncoder>);
+
+fn members(py: Python<'_>, encoders: &[NamedEncoder<'_>]) -> PyResult<Vec<Member>> {
+    let member = |(name, encoder): &NamedEncoder<'_>| {
+        let encoder = encoder.get().share(py)?;
+        Ok(Member { name: name.clone().unwrap_or_else(|| encoder.about().name.clone()), encoder })
+    };
+    encoders.iter().map(member).collect()
+}
+
+/// (whether anything changed, references, those of files, of originals in `media/`, of thumbnails).
+type ReencodedRow = (bool, usize, usize, usize, usize);
 
 /// A model that a catalog has vectors of: (name, fingerprint, dimension, source).
 type HeldRow = (String, String, usize, Option<String>);

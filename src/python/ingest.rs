@@ -8,9 +8,10 @@ use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
+use crate::engine::Progress as Told;
 use crate::engine::{Draft, Engine};
 use crate::error::{Error, Result};
-use crate::ingest::{self, Failure, Next};
+use crate::ingest::{self, Failure, Next, Progress, Watch};
 use crate::picture::Source;
 use crate::words::composed;
 
@@ -59,6 +60,18 @@ fn report(done: PyResult<ingest::Report>, raised: Option<PyErr>) -> PyResult<Rep
     Ok((done.items, done.references, done.duplicates, failed, done.renamed, done.replaced, done.moved))
 }
 
+/// Runs a long work on all references of a catalog, whose progress is told.
+pub(super) fn watched<T: Send>(
+    py: Python<'_>,
+    progress: Callback,
+    work: impl Send + FnOnce(Told<'_>) -> Result<T>,
+) -> PyResult<T> {
+    let mut watcher = Watcher { progress, raised: None };
+    let done =
+        waiting(py, || work(&mut |done, total, item| watcher.progress(Progress { done, total: Some(total), item })));
+    watcher.raised.map_or(done, Err)
+}
+
 /// Asks Python.
 struct Watcher {
     progress: Callback,
@@ -78,8 +91,8 @@ impl Watcher {
     }
 }
 
-impl ingest::Watch for Watcher {
-    fn progress(&mut self, now: ingest::Progress<'_>) -> ControlFlow<()> {
+impl Watch for Watcher {
+    fn progress(&mut self, now: Progress<'_>) -> ControlFlow<()> {
         self.ask(|py, call| call.map_or(Ok(()), |call| call.call1(py, (now.done, now.total, now.item)).map(drop)))
     }
 

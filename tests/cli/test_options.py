@@ -23,6 +23,7 @@ OPENING = {
     "add": 2,
     "search": 2,
     "evaluate": 2,
+    "reencode": 2,
     "plushbench": 2,
     "demo": 1,
     "models check": 1,

@@ -20,6 +20,7 @@ from . import (
     models,
     plush,
     plushbench,
+    reencode,
     remove,
     search,
     show,
@@ -33,7 +34,7 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 #: The commands in the order in which --help lists them.
 COMMANDS = (
     *(add, search, show, count, update, remove, thumbnail, stats),
-    *(backup, verify, compact),
+    *(backup, verify, compact, reencode),
     *(evaluate, models, plushbench, demo, plush, completion),
 )
 
