@@ -53,6 +53,9 @@ type Listed = (String, Reference);
 /// A reference that cannot be encoded, and why.
 type Lacking = (Listed, String);
 
+/// The vectors of a reference with their source, or why there are none.
+type Seen = Result<(Origin, Vec<Vec<f32>>), String>;
+
 impl Engine {
     /// Moves the catalog to other models, which encode the picture of each reference: its original in `media/` or the file
     /// that it was added from, if the content is still the same, and else its thumbnail. Vectors of models that the catalog
@@ -218,19 +221,14 @@ impl Engine {
     }
 
     /// Encodes references by their originals, and those whose original is gone or cannot be used by their thumbnails.
-    /// Returns the vectors of each with their source, or why there are none.
-    fn see(
-        &self,
-        encoders: &[Arc<dyn Encode>],
-        batch: &[Listed],
-    ) -> Result<Vec<Result<(Origin, Vec<Vec<f32>>), String>>> {
+    fn see(&self, encoders: &[Arc<dyn Encode>], batch: &[Listed]) -> Result<Vec<Seen>> {
         if encoders.is_empty() {
             return Ok(batch.iter().map(|_| Ok((Origin::Stored, Vec::new()))).collect());
         }
         let encoders: Vec<&dyn Encode> = encoders.iter().map(|encoder| &**encoder).collect();
-        let mut seen: Vec<Result<_, String>> = batch.iter().map(|_| Err(GONE.to_owned())).collect();
+        let mut seen: Vec<Seen> = batch.iter().map(|_| Err(GONE.to_owned())).collect();
         for find in [Self::whole, Self::small] {
-            let open = |(place, row): (usize, &Result<_, String>)| {
+            let open = |(place, row): (usize, &Seen)| {
                 let (origin, source) = row.as_ref().err().and_then(|_| find(self, &batch[place].1))?;
                 Some(((place, origin), source))
             };
