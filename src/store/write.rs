@@ -93,7 +93,9 @@ impl Store {
             if held.is_empty() || models.iter().all(holds) {
                 return Ok(());
             }
-            Err(self.moved(&held).into())
+            self.check_current(&select_models(connection)?, &held, models)?;
+            let names = list(&held);
+            Err(self.fail(format!("belongs to others by now: open it again, with model={names}")).into())
         })
     }
 
@@ -112,14 +114,13 @@ impl Store {
     /// Refuses models that the catalog, which has vectors of others, knows no more.
     pub(super) fn check_current(&self, known: &[ModelRow], held: &[ModelRow], models: &[i64]) -> Result<()> {
         let is_known = |model: &i64| known.iter().any(|known| known.row == *model);
-        if held.is_empty() || models.iter().all(is_known) { Ok(()) } else { Err(self.moved(held)) }
-    }
-
-    fn moved(&self, held: &[ModelRow]) -> Error {
-        self.fail(format!(
-            "was moved to other models while it was open, and has vectors of {} now: open it again",
-            list(held)
-        ))
+        if held.is_empty() || models.iter().all(is_known) {
+            return Ok(());
+        }
+        let names = list(held);
+        Err(self.fail(format!(
+            "was moved to other models while it was open, and has vectors of {names} now: open it again"
+        )))
     }
 
     /// The command that moves the catalog to another model.
