@@ -1023,7 +1023,7 @@ def _together(columns: Mapping[str, Iterable[Any] | None]) -> Iterator[tuple[Any
 def _sources(
     models: Iterable[tuple[str | None, Model]], encoders: Iterable[tuple[str | None, _core.Encoder]]
 ) -> dict[str, str]:
-    """The name or directory of each model by its fingerprint, where it has one."""
+    """Returns the name or directory of each model by its fingerprint, if it has one."""
     return sources_of(zip((one for _, one in models), (encoder for _, encoder in encoders), strict=True))
 
 

@@ -120,14 +120,14 @@ impl Engine {
         Ok(self.file(&self.reference(id, reference)?))
     }
 
-    /// Returns where the original of a reference seems to be: in `media/`, or by its name.
-    pub(super) fn place(&self, reference: &Reference) -> Option<PathBuf> {
+    /// Returns the file in `media/`, or else of that name, that seems to be the original of a reference.
+    pub(super) fn original_path(&self, reference: &Reference) -> Option<PathBuf> {
         let named = || Some(PathBuf::from(&reference.name)).filter(|path| path.is_absolute() && path.is_file());
         self.kept.media.find(&reference.digest).or_else(named)
     }
 
     /// Reads the original of a reference, if its content is still that of the reference.
-    pub(super) fn whole(&self, reference: &Reference) -> Option<(Origin, Source)> {
+    pub(super) fn read_original(&self, reference: &Reference) -> Option<(Origin, Source)> {
         if reference.view != 0 {
             return None;
         }
@@ -137,13 +137,13 @@ impl Engine {
         places.into_iter().find_map(|(origin, path)| {
             let source = Source::Path(path).read().ok()?;
             let same = source.digest().ok() == Some(reference.digest)
-                || origin == Origin::Media && pixels(&source) == Some(reference.digest);
+                || origin == Origin::Media && pixel_digest(&source) == Some(reference.digest);
             same.then_some((origin, source))
         })
     }
 
     /// Reads the thumbnail of a reference.
-    pub(super) fn small(&self, reference: &Reference) -> Option<(Origin, Source)> {
+    pub(super) fn read_thumbnail(&self, reference: &Reference) -> Option<(Origin, Source)> {
         let key = Key { digest: reference.digest, view: reference.view };
         let jpeg = self.kept.thumbnails.as_ref()?.get(key)?;
         let name = format!("thumbnail of {}", reference.name);
@@ -185,8 +185,8 @@ impl Engine {
     }
 }
 
-/// The digest of a picture that was added as pixels and kept as a file.
-fn pixels(source: &Source) -> Option<[u8; 32]> {
+/// Returns the digest of a picture that was added as pixels and kept as a file.
+fn pixel_digest(source: &Source) -> Option<[u8; 32]> {
     let picture = source.decode(None).ok()?.into();
     Source::Pixels { name: source.name(), picture }.digest().ok()
 }

@@ -54,7 +54,7 @@ type Listed = (String, Reference);
 type Lacking = (Listed, String);
 
 /// The vectors of a reference with their source, or why there are none.
-type Seen = Result<(Origin, Vec<Vec<f32>>), String>;
+type Encoded = Result<(Origin, Vec<Vec<f32>>), String>;
 
 impl Engine {
     /// Moves the catalog to other models, which encode the picture of each reference: its original in `media/` or the file
@@ -132,7 +132,7 @@ impl Engine {
                 }
                 cancel::poll()?;
                 let item = begun.front().map_or("", |(item, _, _)| item);
-                if progress(done, total, item).is_break() {
+                if progress(done, total.max(done), item).is_break() {
                     return Err(Error::Interrupted);
                 }
                 let Some((_, count, job)) = begun.pop_front() else { return Ok(()) };
@@ -157,12 +157,13 @@ impl Engine {
             let Some((_, last)) = page.last() else { break };
             after = last.row;
             total += page.len();
+            cancel::poll()?;
             for listed in page {
-                cancel::poll()?;
                 let reference = &listed.1;
                 if staged.has(reference.row, &reference.digest) {
                     done += 1;
-                } else if needed && self.place(reference).is_none() && self.small(reference).is_none() {
+                } else if needed && self.original_path(reference).is_none() && self.read_thumbnail(reference).is_none()
+                {
                     lacking.push((listed, GONE.to_owned()));
                 }
             }
@@ -200,13 +201,13 @@ impl Engine {
             kept.push(self.store.vectors_of(&rows, held.row, held.dim)?.into_iter());
         }
         let fresh: Vec<Arc<dyn Encode>> = target.fresh().map(|member| Arc::clone(&member.encoder)).collect();
-        let seen = self.see(&fresh, &batch)?;
+        let encoded = self.encode_pictures(&fresh, &batch)?;
         let (mut staged, mut lacking) = (Vec::new(), Vec::new());
-        for (listed, seen) in batch.into_iter().zip(seen) {
+        for (listed, encoded) in batch.into_iter().zip(encoded) {
             let old: Option<Vec<Vec<f32>>> = kept.iter_mut().map(|vectors| vectors.next().flatten()).collect();
             // Without its old vector it has just been removed.
             let Some(old) = old else { continue };
-            match seen {
+            match encoded {
                 Ok((origin, new)) => {
                     let (mut old, mut new) = (old.into_iter(), new.into_iter());
                     let next = |held: &Option<ModelRow>| if held.is_some() { old.next() } else { new.next() };
@@ -221,30 +222,30 @@ impl Engine {
     }
 
     /// Encodes references by their originals, and those whose original is gone or cannot be used by their thumbnails.
-    fn see(&self, encoders: &[Arc<dyn Encode>], batch: &[Listed]) -> Result<Vec<Seen>> {
+    fn encode_pictures(&self, encoders: &[Arc<dyn Encode>], batch: &[Listed]) -> Result<Vec<Encoded>> {
         if encoders.is_empty() {
             return Ok(batch.iter().map(|_| Ok((Origin::Stored, Vec::new()))).collect());
         }
         let encoders: Vec<&dyn Encode> = encoders.iter().map(|encoder| &**encoder).collect();
-        let mut seen: Vec<Seen> = batch.iter().map(|_| Err(GONE.to_owned())).collect();
-        for find in [Self::whole, Self::small] {
-            let open = |(place, row): (usize, &Seen)| {
+        let mut encoded: Vec<Encoded> = batch.iter().map(|_| Err(GONE.to_owned())).collect();
+        for find in [Self::read_original, Self::read_thumbnail] {
+            let open = |(place, row): (usize, &Encoded)| {
                 let (origin, source) = row.as_ref().err().and_then(|_| find(self, &batch[place].1))?;
                 Some(((place, origin), source))
             };
-            let found = || seen.par_iter().enumerate().filter_map(open).collect::<Vec<_>>();
+            let found = || encoded.par_iter().enumerate().filter_map(open).collect::<Vec<_>>();
             let (places, sources): (Vec<(usize, Origin)>, Vec<Source>) =
                 self.workers().install(found).into_iter().unzip();
             let rows = each_image(&encoders, &sources, None)?;
             // Pictures that were left then must not count as pictures that cannot be used.
             Cancel::current().check()?;
             for ((place, origin), row) in places.into_iter().zip(rows) {
-                seen[place] = row
+                encoded[place] = row
                     .map(|row| (origin, row.vectors.into_iter().map(|vector| vector.into_inner()).collect()))
                     .map_err(|error| error.to_string());
             }
         }
-        Ok(seen)
+        Ok(encoded)
     }
 }
 
@@ -290,7 +291,7 @@ impl Waiting<'_> {
             let (_, reference) = &listed;
             if !staged.has(reference.row, &reference.digest) {
                 let size = |path| fs::metadata(path).map_or(0, |found| found.len());
-                bytes += self.engine.place(reference).map_or(0, size);
+                bytes += self.engine.original_path(reference).map_or(0, size);
                 batch.push(listed);
             }
         }

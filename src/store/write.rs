@@ -123,7 +123,7 @@ impl Store {
         )))
     }
 
-    /// The command that moves the catalog to another model.
+    /// Returns the command that moves the catalog to another model.
     fn command(&self) -> String {
         format!("plushie-search reencode {} --model NEW", self.directory.display())
     }

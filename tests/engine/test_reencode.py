@@ -368,11 +368,12 @@ def test_two_do_not_move_it_at_once(toy_model: Path, photos: Path, tmp_path: Pat
 
 
 MOVER = """
-import sys, numpy as np, plushie_search as ps
+import sys, time, numpy as np, plushie_search as ps
 
 class Mean:
     name, dim, fingerprint, batch = "mean", 3, "mean 1", 8
     def encode_images(self, images):
+        time.sleep(float(sys.argv[3]))
         return np.stack([1 + image.mean((0, 1)) for image in images])
 
 with ps.Engine(sys.argv[1], model=[]) as engine:
@@ -381,6 +382,28 @@ with ps.Engine(sys.argv[1], model=[]) as engine:
             print("there", flush=True)
     engine.reencode(Mean(), progress=told)
 """
+
+
+def mover(path: Path, place: int, pause: float = 0.0) -> subprocess.Popen[str]:
+    """Another process that moves a catalog, and pauses before every eighth picture, when so many are done."""
+    command = [sys.executable, "-c", MOVER, str(path), str(place), str(pause)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "there\n"
+    return process
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals of POSIX")
+def test_ctrl_c_stops_it_before_the_end(toy_model: Path, tmp_path: Path) -> None:
+    with many(tmp_path / "c", toy_model, 600) as engine:
+        process = mover(tmp_path / "c", 64, 0.2)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in process.communicate()[1]
+        assert time.monotonic() - begin < 6, "the rest would take 13 seconds"
+        mean = Mean()
+        engine.reencode(mean)
+        assert 64 <= 600 - mean.seen < 600
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals of POSIX")
@@ -392,12 +415,9 @@ def test_kill_9_leaves_it_wholly_old_or_wholly_new(toy_model: Path, tmp_path: Pa
         new = all_vectors(engine)
     names = []
     # Within the first half, and then within the transaction that follows when all is staged, or soon after it.
-    for place, wait in [(300, 0.0), *((count, 0.003 * n) for n in range(10)), (count, 1.0)]:
+    for place, wait in [(300, 0.0), *((count, 0.004 * n) for n in range(8)), (count, 1.0)]:
         shutil.copytree(tmp_path / "whole", tmp_path / "c")
-        command = [sys.executable, "-c", MOVER, str(tmp_path / "c"), str(place)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "there\n"
+        process = mover(tmp_path / "c", place)
         time.sleep(wait)
         process.send_signal(signal.SIGKILL)
         process.communicate()
