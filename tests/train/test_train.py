@@ -1,5 +1,6 @@
 """Training: the towers against ONNX Runtime and numpy, and a whole run of a few seconds."""
 
+import dataclasses
 import json
 import random
 
@@ -11,13 +12,14 @@ pytest.importorskip("pytorch_metric_learning", reason="training needs the extra 
 
 import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
+from onnx import helper, numpy_helper  # noqa: E402
 
 from plushie_search import _core  # noqa: E402
 from plushie_search.hub import runtime_library  # noqa: E402
-from plushie_search.train import finish, lessons, mini, plushes, tokenizer  # noqa: E402
+from plushie_search.plush import facts  # noqa: E402
+from plushie_search.train import course, export, finish, lessons, mini, plushes, tokenizer, world  # noqa: E402
 from plushie_search.train.augment import augment, spoil  # noqa: E402
-from plushie_search.train.export import export  # noqa: E402
-from plushie_search.train.photos import Photos  # noqa: E402
+from plushie_search.train.language import Language  # noqa: E402
 from plushie_search.train.towers import DIMENSION, ImageTower, TextTower, pixels  # noqa: E402
 from plushie_search.train.words import Book  # noqa: E402
 
@@ -31,9 +33,13 @@ def towers():
 @pytest.fixture(scope="module")
 def exported(towers, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    (folder / "t.json").write_text("{}")
-    export(*towers, folder / "t.json", folder / "out", side=64)
-    return folder / "out"
+    image, text = towers
+    export.write_image(image, folder / "image.onnx", side=64)
+    export.write_text(text, folder / "text.onnx")
+    for name in ("image.onnx", "text.onnx"):
+        export.halve(folder / name)
+    export.write_manifest(folder, dimension=DIMENSION, side=64, version="0", text=True)
+    return folder
 
 
 def test_the_files_compute_the_same_as_the_towers(towers, exported):
@@ -101,7 +107,7 @@ def test_some_of_the_start_is_kept():
     with torch.no_grad():
         for one in image.parameters():
             one.mul_(3.0)
-    mini.keep_some(image, start, 0.25)
+    course.keep_some(image, start, 0.25)
     kept = image.state_dict()
     inner = "fine.0.weights.weight"
     torch.testing.assert_close(kept[inner], start[inner] * (0.75 * 3.0 + 0.25))
@@ -143,23 +149,58 @@ def test_texts_are_pulled_to_all_that_they_are_true_of():
     assert float(finish._find(texts, gallery, holds)) == pytest.approx(expected, rel=1e-5)
 
 
+def unit(chance, *shape):
+    rows = chance.normal(size=shape).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
 @pytest.mark.parametrize("texts", [[["a bear"], ["a bear", "toy"], []], [[], [], []]])
-def test_words_are_learnt_from_few_photos_or_none(towers, tmp_path, monkeypatch, texts):
-    monkeypatch.setattr(plushes, "CHUNK", 64)
-    monkeypatch.setattr(plushes, "SIDE", 32)
-    image, _ = towers
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 2, 3, 32, 32), dtype=np.uint8)
+@pytest.mark.parametrize("kinds", [True, False])
+def test_words_are_learnt_from_few_photos_or_none(monkeypatch, texts, kinds):
+    chance = np.random.default_rng(0)
     words = tokenizer.train(["a bear", "toy"] * 20, vocabulary=50)
     words.enable_padding()
     words.enable_truncation(8)
-    language = finish.Language(Book(), [(["bear"], ["熊"]), (["toy"], ["玩具"])], None, None)
-    photos = Photos(pictures, np.zeros((3, 2, 4), np.float32), texts)
-    about = finish.Lessons(plushes.Plushes(tmp_path, 64, threads=2), photos, language)
+    attributes = plushes.attributes(16)
+    about = finish.Lessons(
+        attributes,
+        facts.table(facts.facts_of(one) for one in attributes),
+        unit(chance, 32, 2, 12),
+        unit(chance, 3, 12),
+        texts,
+        Language(Book(), [(["bear"], ["熊"]), (["toy"], ["玩具"])]),
+        kinds=(["bear", "toy"], unit(chance, 2, 4)) if kinds else None,
+        part=slice(4, 8),
+    )
     monkeypatch.setattr(finish, "TEXTS", 8)
-    reader = finish._Reader(image, TextTower(words.get_vocab_size()), words, about, 32)
+    reader = finish._Reader(TextTower(words.get_vocab_size(), 12), words, about)
     losses = reader.losses(np.random.default_rng(0), random.Random(0), 1)
-    assert len(losses) == 2 + any(texts)
+    assert len(losses) == 2 + any(texts) + kinds
     assert all(loss.item() > 0 for loss in losses)
+
+
+def test_kinds_are_learnt():
+    """A tower that gives words the vectors of their kinds, and finds the photos of them, has the least loss."""
+    chance = np.random.default_rng(0)
+    kinds = np.eye(3, dtype=np.float32)
+    about = finish.Lessons(
+        [], np.zeros((0, 1), bool), unit(chance, 1, 1, 5), np.eye(3, 5, 1, dtype=np.float32), [[]] * 3, None
+    )
+    about = dataclasses.replace(about, kinds=(["bear", "toy", "cup"], kinds), part=slice(1, 4))
+    reader = reader_of(TextTower, ["bear", "toy", "cup"])
+    reader.about, reader.photo_vectors = about, torch.from_numpy(about.photos)
+    places = {"bear": 0, "toy": 1, "cup": 2}
+
+    def loss(shift):
+        def read(texts):
+            said = [next(place for word, place in places.items() if word in text) for text in texts]
+            return torch.from_numpy(np.eye(3, 5, 1, dtype=np.float32)[(np.array(said) + shift) % 3])
+
+        reader.read = read
+        return float(reader.kinds(np.random.default_rng(0), random.Random(0)))
+
+    assert loss(0) == pytest.approx(0.0, abs=1e-5)
+    assert loss(1) > 1.0
 
 
 def reader_of(text, texts, language=None):
@@ -169,14 +210,16 @@ def reader_of(text, texts, language=None):
     reader.tokens.enable_padding()
     reader.tokens.enable_truncation(48)
     reader.text = text(reader.tokens.get_vocab_size())
-    reader.about, reader.said, reader.chinese = finish.Lessons(None, None, language), [], {}
+    nothing = np.zeros((0, 1), np.float32)
+    reader.about = finish.Lessons([], nothing > 0, nothing[:, None], nothing, [], language)
+    reader.said, reader.chinese = [], {}
     return reader
 
 
 def test_words_are_taught_by_turns():
     unit = np.eye(2, 5, dtype=np.float32)
     pairs = [(["bear"], ["熊"]), (["toy"], ["玩具"])]
-    language = finish.Language(Book(), pairs, ([["bear"], ["toy"]], unit), (["bear", "toy"], unit))
+    language = Language(Book(), pairs, ([["bear"], ["toy"]], unit), (["bear", "toy"], unit))
     reader = reader_of(TextTower, ["a bear", "toy"], language)
     reader.plushes = lambda chance, dice: torch.zeros(())
     dice = np.random.default_rng(0), random.Random(0)
@@ -215,6 +258,64 @@ def test_pixels_are_those_of_the_model(exported):
     level = torch.tensor([0.0, 127.0, 255.0])
     expected = (level / 255 - prepared["mean"][0]) / prepared["std"][0]
     torch.testing.assert_close(pixels(level), expected)
+
+
+def backbone(side):
+    """Returns a tiny frozen backbone: features, and probabilities of 6 classes."""
+    chance = np.random.default_rng(5)
+    weights = [
+        numpy_helper.from_array(chance.normal(size=shape).astype(np.float32) / 4, name)
+        for name, shape in (("filters", (300, 3, 8, 8)), ("head", (300, 6)))
+    ]
+    nodes = [
+        helper.make_node("Conv", ["pixel_values", "filters"], ["map"], strides=[8, 8]),
+        helper.make_node("Tanh", ["map"], ["cut"]),
+        helper.make_node("ReduceMean", ["cut"], ["features"], axes=[2, 3], keepdims=0),
+        helper.make_node("MatMul", ["features", "head"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["output"], axis=1),
+    ]
+    shapes = {"pixel_values": ["n", 3, side, side], "features": ["n", 300], "output": ["n", 6]}
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph(nodes, "backbone", values[:1], values[1:], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_composed_network_joins_backbone_kinds_and_plush_tower(towers, tmp_path):
+    chance = np.random.default_rng(1)
+    image, _ = towers
+    export.write_image(image, tmp_path / "plush.onnx", side=64)
+    seen = chance.normal(size=(900, 300)).astype(np.float32) @ chance.normal(size=(300, 300)).astype(np.float32)
+    axes = world.find_axes(seen, chance.normal(size=(6, 40)).astype(np.float32))
+    made = world.combine(backbone(96), onnx.load(tmp_path / "plush.onnx"), axes, 96, 64)
+    onnx.save(made, tmp_path / "image.onnx")
+    x = (chance.random((3, 3, 96, 96)) * 2 - 1).astype(np.float32)
+    found = onnxruntime.InferenceSession(tmp_path / "image.onnx").run(None, {"pixel_values": x})[0]
+    onnx.save(backbone(96), tmp_path / "backbone.onnx")
+    features, chances = onnxruntime.InferenceSession(tmp_path / "backbone.onnx").run(None, {"pixel_values": x})
+    smaller = torch.nn.functional.interpolate(torch.from_numpy(x), (64, 64), mode="bilinear")
+    with torch.no_grad():
+        plush = image.eval()(smaller).numpy()
+    parts = [(features - axes.middle) @ axes.looks, chances**world.SHARPNESS @ axes.kinds, plush]
+    parts = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
+    expected = np.concatenate([share**0.5 * part for share, part in zip(world.SHARES, parts, strict=True)], 1)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
+    other = ImageTower()
+    assert other.start_from(tmp_path / "image.onnx")
+    torch.testing.assert_close(other.state_dict(), image.state_dict())
+
+
+def test_axes_whiten_features_and_keep_the_cosines_of_kinds():
+    chance = np.random.default_rng(2)
+    seen = chance.normal(size=(5000, 250)) @ chance.normal(size=(250, 250)) + chance.normal(size=250)
+    classes = chance.normal(size=(30, 50)) + 2.0
+    axes = world.find_axes(seen.astype(np.float32), classes.astype(np.float32))
+    looks = (seen - axes.middle) @ axes.looks
+    np.testing.assert_allclose(looks.T @ looks / len(looks), np.eye(world.LOOKS), atol=2e-2)
+    spread = classes - classes.mean(0)
+    spread /= np.linalg.norm(spread, axis=1, keepdims=True)
+    np.testing.assert_allclose(axes.kinds @ axes.kinds.T, spread @ spread.T, atol=1e-4)
+    np.testing.assert_allclose(axes.kinds_of(classes.astype(np.float32)), axes.kinds, atol=1e-4)
 
 
 def test_a_run_learns_resumes_and_writes_a_model(exported, tmp_path, monkeypatch, capsys):

@@ -1,57 +1,50 @@
-"""Trained towers as a model directory."""
+"""Writes trained towers as ONNX, and the manifest of a model directory."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
 
-from .towers import DIMENSION, MAX_LENGTH, MEAN, SCALE, ImageTower, TextTower
-
-
-def export(image: ImageTower, text: TextTower, tokenizer: Path, out: Path, *, side: int, version: str = "3") -> None:
-    """Writes `model.json`, both ONNX files with weights stored in half precision, and the tokenizer."""
-    out.mkdir(parents=True, exist_ok=True)
-    image, text = image.cpu().eval(), text.cpu().eval()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of paddings that it cannot fold; we do that below
-        _trace(image, text, out, side)
-    _pad_inside(out / "image.onnx")
-    for file in ("image.onnx", "text.onnx"):
-        _halve(out / file)
-    shutil.copyfile(tokenizer, out / "tokenizer.json")
-    (out / "model.json").write_text(json.dumps(_manifest(side, version), indent=2) + "\n", encoding="utf-8")
+from .towers import MAX_LENGTH, MEAN, SCALE, ImageTower, TextTower
 
 
-def _trace(image: ImageTower, text: TextTower, out: Path, side: int) -> None:
-    torch.onnx.export(
-        image,
-        (torch.zeros(2, 3, side, side),),
-        str(out / "image.onnx"),
-        input_names=["pixel_values"],
-        output_names=["image_embeds"],
-        dynamic_axes={"pixel_values": {0: "batch"}, "image_embeds": {0: "batch"}},
-        opset_version=17,
-        dynamo=False,
-    )
+def write_image(image: ImageTower, out: Path, *, side: int) -> None:
+    """Writes a picture tower as ONNX."""
+    pixels = torch.zeros(2, 3, side, side)
+    _trace(image, (pixels,), out, {"pixel_values": {0: "batch"}, "image_embeds": {0: "batch"}})
+    _pad_inside(out)
+
+
+def write_text(text: TextTower, out: Path) -> None:
+    """Writes a text tower as ONNX."""
     ids = torch.zeros(2, 7, dtype=torch.int64)
     axes = {0: "batch", 1: "length"}
-    torch.onnx.export(
-        text,
-        (ids, torch.ones_like(ids)),
-        str(out / "text.onnx"),
-        input_names=["input_ids", "attention_mask"],
-        output_names=["text_embeds"],
-        dynamic_axes={"input_ids": axes, "attention_mask": axes, "text_embeds": {0: "batch"}},
-        opset_version=17,
-        dynamo=False,
-    )
+    named = {"input_ids": axes, "attention_mask": axes, "text_embeds": {0: "batch"}}
+    _trace(text, (ids, torch.ones_like(ids)), out, named)
+
+
+def _trace(tower: nn.Module, inputs: tuple[Tensor, ...], out: Path, axes: Mapping[str, Mapping[int, str]]) -> None:
+    *inputs_of, output = axes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of paddings that it cannot fold; we do that
+        torch.onnx.export(
+            tower.cpu().eval(),
+            inputs,
+            str(out),
+            input_names=inputs_of,
+            output_names=[output],
+            dynamic_axes=axes,
+            opset_version=17,
+            dynamo=False,
+        )
 
 
 def _pad_inside(file: Path) -> None:
@@ -74,7 +67,7 @@ def _pad_inside(file: Path) -> None:
     onnx.save(model, file)
 
 
-def _halve(file: Path) -> None:
+def halve(file: Path) -> None:
     """Stores large weights in 16 bits, widened again when the file is loaded: arithmetic stays in 32 bits."""
     model = onnx.load(file)
     casts = []
@@ -91,12 +84,13 @@ def _halve(file: Path) -> None:
     onnx.save(model, file)
 
 
-def _manifest(side: int, version: str) -> dict[str, object]:
-    return {
+def write_manifest(out: Path, *, dimension: int, side: int, version: str, text: bool) -> None:
+    """Writes the `model.json` of a model directory."""
+    manifest = {
         "format": 1,
         "name": "plushie-mini",
         "version": version,
-        "dimension": DIMENSION,
+        "dimension": dimension,
         "license": "Apache-2.0",
         "description": "A small picture and text model for plush toys and everyday things",
         "languages": ["en", "zh-Hans", "zh-Hant"],
@@ -122,3 +116,6 @@ def _manifest(side: int, version: str) -> dict[str, object]:
             "pad_id": 0,
         },
     }
+    if not text:
+        del manifest["text"], manifest["languages"]
+    (out / "model.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,51 +18,46 @@ from torch.nn import functional
 
 from ..plush import facts as truth
 from . import captions, words
+from .language import NEGATIONS, Language
 from .lessons import geometry
-from .photos import Photos
-from .plushes import Plushes
-from .towers import pixels
 
 TEXTS, GALLERY = 128, 2000
 LENGTHS = 4
 """The number of parts of a batch of texts, by their lengths."""
 TEMPERATURE = 0.05
-NEGATIONS = 0.15
-SEEN = (0, 1, 5)
-"""The views of a plush that texts are compared with: studio, everyday, and pasted onto a photo."""
 _FORMS = ("{}", "{}", "{}", "a {}", "a photo of a {}", "a picture of {}", "one {}", "this is a {}")
 _CHINESE_FORMS = ("{}", "{}", "{}", "一张{}的照片", "这是{}", "一个{}")
 
 
 @dataclass(frozen=True)
-class Language:
-    """Knowledge of words.
+class Lessons:
+    """Vectors of pictures that texts are compared with, and their captions.
 
-    `book` has the words of captions, `translations` English and Chinese words for one thing each. `names` (with
-    synonyms) and `sentences` (words and phrases) have the unit vectors that a large text model gives them; either may
-    be missing.
+    Attributes:
+        attributes: The attributes of each plush.
+        facts: The facts of each plush, shape (plushes, facts).
+        plushes: Unit vectors of views of each plush, shape (plushes, views, dimension).
+        photos: Unit vectors of photos, shape (photos, dimension).
+        texts: The texts about each photo, maybe none.
+        language: Knowledge of words.
+        kinds: Words, and their vectors in the part of the picture vectors that tells kinds of things (see world.py),
+            if they have one.
+        part: The place of that part, None if there is none.
     """
 
-    book: words.Book
-    translations: Sequence[tuple[Sequence[str], Sequence[str]]]
-    names: tuple[Sequence[Sequence[str]], NDArray[np.float32]] | None
-    sentences: tuple[Sequence[str], NDArray[np.float32]] | None
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """Galleries that texts are compared with, and their captions; photos may be missing."""
-
-    plushes: Plushes
-    photos: Photos | None
+    attributes: Sequence[Mapping[str, Any]]
+    facts: NDArray[np.bool_]
+    plushes: NDArray[np.float32]
+    photos: NDArray[np.float32]
+    texts: Sequence[Sequence[str]]
     language: Language
+    kinds: tuple[Sequence[str], NDArray[np.float32]] | None = None
+    part: slice | None = None
 
 
-def finish(
-    image: nn.Module, text: nn.Module, tokens: Tokenizer, about: Lessons, *, side: int, minutes: float, seed: int
-) -> None:
+def finish(text: nn.Module, tokens: Tokenizer, about: Lessons, *, minutes: float, seed: int) -> None:
     """Trains `text` for the given minutes on the vectors of pictures."""
-    reader = _Reader(image, text, tokens, about, side)
+    reader = _Reader(text, tokens, about)
     text.train()
     optimizer = torch.optim.AdamW(text.parameters(), 1e-3, weight_decay=0.05)
     start, step = time.monotonic(), 0
@@ -80,40 +76,28 @@ def finish(
 
 
 class _Reader:
-    def __init__(self, image: nn.Module, text: nn.Module, tokens: Tokenizer, about: Lessons, side: int) -> None:
+    def __init__(self, text: nn.Module, tokens: Tokenizer, about: Lessons) -> None:
         self.text, self.tokens, self.about = text, tokens, about
-        count = len(about.plushes)
-        rows = np.arange(count)
-        self.plush_vectors = torch.stack(
-            [
-                see(image, (about.plushes.pictures(few, np.full(len(few), view)) for few in _split(rows)), side)
-                for view in SEEN
-            ],
-            1,
-        )
+        self.plush_vectors = torch.from_numpy(about.plushes)
+        self.photo_vectors = torch.from_numpy(about.photos)
         self.chinese = {word: chinese for english, chinese in about.language.translations for word in english}
-        self.said: list[str] = []
-        if about.photos and any(about.photos.texts):
-            pictures = about.photos.pictures
-            everything = _split(np.arange(len(pictures)))
-            self.photo_vectors = torch.stack(
-                [see(image, (pictures[few, region] for few in everything), side) for region in (0, 1)], 1
-            )
-            shown: dict[str, list[int]] = defaultdict(list)
-            for row, texts in enumerate(about.photos.texts):
-                for one in texts:
-                    shown[one].append(row)
-            self.said = list(shown)
-            self.shown = [np.array(rows) for rows in shown.values()]
-            weights = np.sqrt([len(rows) for rows in self.shown])
-            self.weights = weights / weights.sum()
+        shown: dict[str, list[int]] = defaultdict(list)
+        for row, texts in enumerate(about.texts):
+            for one in texts:
+                shown[one].append(row)
+        self.said = list(shown)
+        self.shown = [np.array(rows) for rows in shown.values()]
+        weights = np.sqrt([len(rows) for rows in self.shown])
+        self.weights = weights / weights.sum()
 
     def losses(self, chance: np.random.Generator, dice: random.Random, step: int) -> list[Tensor]:
-        """Returns the losses of one step: plushes, photos, and by turns translations, names or sentences."""
+        """Returns the losses of one step: plushes, photos, kinds, and by turns translations, names or sentences."""
         language = self.about.language
         losses = [self.plushes(chance, dice)]
         if self.said:
             losses.append(self.photos(chance, dice))
+        if self.about.kinds:
+            losses.append(self.kinds(chance, dice))
         turns = [self.translations]
         turns += [self.names] if language.names else []
         turns += [self.sentences] if language.sentences else []
@@ -122,14 +106,14 @@ class _Reader:
 
     def plushes(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
         """Returns the loss of captions that should find their plushes."""
-        about = self.about.plushes
+        about, count = self.about, len(self.plush_vectors)
         told, facts = [], []
-        for row in chance.choice(len(about), TEXTS, replace=False):
+        for row in chance.choice(count, min(TEXTS, count), replace=False):
             facts.append(captions.choose(about.attributes[row], dice, negations=NEGATIONS))
-            told.append(captions.text(facts[-1], dice.choice(truth.LANGUAGES), dice, book=self.about.language.book))
-        rows = chance.choice(len(about), min(GALLERY, len(about)), replace=False)
+            told.append(captions.text(facts[-1], dice.choice(truth.LANGUAGES), dice, book=about.language.book))
+        rows = chance.choice(count, min(GALLERY, count), replace=False)
         holds = truth.holds(truth.table(facts), about.facts[rows])
-        gallery = self.plush_vectors[torch.from_numpy(rows), int(chance.integers(len(SEEN)))]
+        gallery = self.plush_vectors[torch.from_numpy(rows), int(chance.integers(self.plush_vectors.shape[1]))]
         return _find(self.read(told), gallery, torch.from_numpy(holds))
 
     def photos(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
@@ -139,8 +123,22 @@ class _Reader:
         rows += chance.integers(len(self.photo_vectors), size=GALLERY // 2).tolist()
         holds = np.stack([np.isin(rows, self.shown[one]) for one in picked])
         told = [self._put(self.said[one], dice) for one in picked]
-        gallery = self.photo_vectors[torch.tensor(rows), int(chance.integers(2))]
-        return _find(self.read(told), gallery, torch.from_numpy(holds))
+        return _find(self.read(told), self.photo_vectors[torch.tensor(rows)], torch.from_numpy(holds))
+
+    def kinds(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
+        """Returns the loss of words against their vectors as kinds of things, and the photos that those find."""
+        assert self.about.kinds
+        assert self.about.part
+        words, vectors = self.about.kinds
+        picked = chance.choice(len(words), min(2 * TEXTS, len(words)), replace=False)
+        unit = functional.normalize(self.read([self._put(words[one], dice) for one in picked]))
+        targets = torch.from_numpy(vectors[picked])
+        loss = 1.0 - functional.cosine_similarity(unit[:, self.about.part], targets).mean()
+        rows = torch.from_numpy(chance.integers(len(self.photo_vectors), size=GALLERY))
+        gallery = self.photo_vectors[rows]
+        theirs = (targets @ functional.normalize(gallery[:, self.about.part]).T / TEMPERATURE).softmax(1)
+        ours = (unit @ gallery.T / TEMPERATURE).log_softmax(1)
+        return loss + 0.5 * functional.kl_div(ours, theirs, reduction="batchmean")
 
     def names(self, chance: np.random.Generator, dice: random.Random) -> Tensor:
         """Returns the loss of names against the cosines of CLIP's vectors of them."""
@@ -185,25 +183,6 @@ class _Reader:
     def _chinese(self, word: str, dice: random.Random) -> str:
         written = dice.choice(_CHINESE_FORMS).format(word)
         return words.traditional(written) if dice.random() < 0.4 else written
-
-
-@torch.no_grad()
-def see(image: nn.Module, pictures, side: int) -> Tensor:  # type: ignore[no-untyped-def]
-    """Returns unit vectors of batches of pictures `(n, 3, h, w)`."""
-    image.eval()
-    found = []
-    for batch in pictures:
-        small = functional.interpolate(
-            torch.from_numpy(np.ascontiguousarray(batch)).float(), (side, side), mode="bilinear", antialias=True
-        )
-        x = pixels(small).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            found.append(functional.normalize(image(x).float()))
-    return torch.cat(found)
-
-
-def _split(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return np.array_split(rows, max(1, len(rows) // 64))
 
 
 def _find(texts: Tensor, gallery: Tensor, holds: Tensor) -> Tensor:

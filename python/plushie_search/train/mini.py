@@ -1,304 +1,37 @@
-"""Train `plushie-mini`: a picture tower and a text tower into one space.
+"""Train `plushie-mini`: a picture network and a text tower into one space.
 
     python -m plushie_search.train.mini --out my-model --minutes 60
 
-renders its own plushes, learns from them and writes a model directory. It resumes if it was stopped. The picture tower
-starts from the built-in model, or from a MobileNetV2 1.0 given as `--backbone`; with `--photos` it learns that
-backbone's features of real photos, and equal vectors for regions of one photo. `--names`, `--wordnet`, `--emoji-names`
-and `--sentences` add words beyond captions.
+renders its own plushes, learns from them and writes a model directory. It resumes if it was stopped. The plush tower
+starts from the built-in model's, or from a MobileNetV2 1.0 given as `--backbone`; with `--photos` it learns that
+backbone's features of real photos, and equal vectors for regions of one photo. With `--world`, `--photos` and
+`--sentences` a frozen backbone stands beside it (see world.py). `--names`, `--wordnet`, `--emoji-names` and
+`--sentences` add words beyond captions.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import random
-import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+import shutil
 from pathlib import Path
 
-import numpy as np
+import onnx
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tokenizers import Tokenizer
 
-from .. import _core, hub
-from ..plush import facts as truth
-from . import captions, dictionary, names, nouns, plushes, sentences, tokenizer, words
-from .augment import augment, spoil
-from .export import export
-from .finish import NEGATIONS, Language, Lessons, finish
-from .lessons import PhotoLesson, PlushLesson
+from .. import hub
+from ..plush import facts
+from . import export, galleries, names, plushes, world
+from .course import KEPT, Course, Settings, keep_some, teach
+from .finish import Lessons, finish
+from .language import Language, gather, tokens
 from .photos import Photos, prepare
-from .towers import MAX_LENGTH, ImageTower, TextTower, pixels
+from .towers import DIMENSION, ImageTower, TextTower
 
-CHECKPOINT_SECONDS = 120.0
-AVERAGING = 0.995
-PHOTO_WEIGHT = 3.0
-"""Weight of real photos beside the plushes."""
-COARSE_SHARE, COARSE_SIDE = 0.75, 128
-"""The share of the time that uses smaller pictures, and their side."""
-RESTING = 4
-"""The number of first layers of the picture tower that are frozen."""
-KEPT = 0.2
-"""The share of the picture tower's first weights that is mixed into its last ones."""
-SPOILT = 0.5
-"""The share of pictures that are blurred, made smaller or poorly compressed."""
-HARD_SHARE = 0.5
-"""The share of batches with plushes of one species or one color."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a run, apart from its folders."""
-
-    pairs: int
-    minutes: float
-    batch: int
-    side: int
-    rate: float
-    threads: int
-    device: str
-    seed: int
-
-
-class Course:
-    """The towers and lessons, and the batches that they are taught with."""
-
-    def __init__(self, settings: Settings, work: Path, start: Path, real: Photos | None, language: Language) -> None:
-        self.settings, self.real, self.book = settings, real, language.book
-        torch.manual_seed(settings.seed)
-        self.image = ImageTower()
-        complete = self.image.start_from(start)
-        self.image.rest(RESTING)
-        pictures = real.pictures if real else None
-        self.plushes = plushes.Plushes(work, settings.pairs, threads=settings.threads, photos=pictures)
-        if not complete:
-            self._find_directions()
-        self.start = {name: one.clone() for name, one in self.image.state_dict().items()}
-        file = work / "tokenizer.json"
-        if not file.exists():
-            tokenizer.train(_every_way(self.plushes, real, language)).save(str(file))
-        self.tokens = tokenizer.load(file)
-        self.tokens.enable_truncation(MAX_LENGTH)
-        self.text = TextTower(self.tokens.get_vocab_size())
-        self.plush_lesson = PlushLesson()
-        self.parts = nn.ModuleDict({"image": self.image, "text": self.text, "plush_lesson": self.plush_lesson})
-        if real:
-            self.photo_lesson = PhotoLesson(real.features.shape[-1])
-            self.parts["photo_lesson"] = self.photo_lesson
-        self.parts.to(settings.device)
-
-    @torch.no_grad()
-    def _find_directions(self) -> None:
-        """Sets the projection to the principal directions of many pictures."""
-        chance = np.random.default_rng((self.settings.seed, 0))
-        rows = np.arange(min(len(self.plushes), 1000))
-        some = [self.plushes.pictures(rows, chance.integers(plushes.VIEWS, size=len(rows)))]
-        if self.real:
-            count = len(self.real.pictures)
-            some.append(self.real.pictures[np.sort(chance.choice(count, min(count, 4000), replace=False)), 0])
-        pictures = [few for part in some for few in np.array_split(part, len(part) // 50 + 1)]
-        with torch.autocast("cpu", torch.bfloat16):
-            pooled = [self.image.pool(pixels(torch.from_numpy(np.ascontiguousarray(few)))) for few in pictures]
-        self.image.project_principal(torch.cat(pooled))
-
-    def photo_loss(self, batch: int, step: int, side: int) -> Tensor:
-        """Returns the loss of `batch` photos, two regions each."""
-        assert self.real is not None
-        pictures, features = self.real.pictures, self.real.features
-        chance = np.random.default_rng((self.settings.seed, 1, step))
-        rows = np.sort(chance.choice(len(pictures), min(batch, len(pictures)), replace=False)).repeat(2)
-        regions = np.stack([chance.choice(pictures.shape[1], 2, replace=False) for _ in rows[::2]]).flatten()
-        vectors = self._see(pictures[rows, regions], side, chance, mirror=True, strength=1.0)
-        teacher = torch.from_numpy(features[rows, regions]).to(self.settings.device)
-        loss: Tensor = self.photo_lesson(vectors, teacher, torch.from_numpy(rows).to(self.settings.device))
-        return loss
-
-    def plush_loss(self, batch: int, step: int, side: int) -> Tensor:
-        """Returns the loss of `batch` pairs of plushes, two views of each plush and a text about it."""
-        device = self.settings.device
-        chance = np.random.default_rng((self.settings.seed, 2, step))
-        if chance.random() < HARD_SHARE:
-            pairs = self.plushes.alike(batch, chance)
-        else:
-            pairs = chance.choice(len(self.plushes) // 2, min(batch, len(self.plushes) // 2), replace=False)
-        rows = np.stack([2 * pairs, 2 * pairs + 1], 1).flatten()
-        first = chance.integers(plushes.CLEAR, size=len(rows))
-        second = (first + chance.integers(1, plushes.VIEWS, size=len(rows))) % plushes.VIEWS
-        shown, views = rows.repeat(2), np.stack([first, second], 1).flatten()
-        vectors = self._see(self.plushes.pictures(shown, views), side, chance, mirror=False, strength=0.9)
-        told, facts = self._tell(rows, step)
-        ids = torch.tensor([one.ids for one in told], device=device)
-        mask = torch.tensor([one.attention_mask for one in told], device=device)
-        loss: Tensor = self.plush_lesson(
-            vectors,
-            torch.from_numpy(shown).to(device),
-            torch.from_numpy(views < plushes.CLEAR).to(device),
-            torch.from_numpy(self.plushes.facts[shown]).float().to(device),
-            self._read(self._smudge(ids, chance), mask),
-            torch.from_numpy(truth.holds(facts, self.plushes.facts[shown])).to(device),
-        )
-        return loss
-
-    def _see(
-        self, pictures: NDArray[np.uint8], side: int, chance: np.random.Generator, *, mirror: bool, strength: float
-    ) -> Tensor:
-        dice = torch.Generator().manual_seed(int(chance.integers(2**62)))
-        pictures = spoil(pictures, SPOILT, chance)
-        covers = None
-        if self.real:
-            shown = self.real.pictures
-            some = np.sort(chance.choice(len(shown), len(pictures)))
-            covers = torch.from_numpy(shown[some, chance.integers(shown.shape[1], size=len(some))])
-        rough = augment(torch.from_numpy(pictures), side, dice, mirror=mirror, strength=strength, covers=covers)
-        x = pixels(rough).to(self.settings.device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.settings.device.split(":")[0], torch.bfloat16):
-            vectors: Tensor = self.image(x)
-        return vectors.float()
-
-    def _tell(self, rows: NDArray[np.int64], step: int):  # type: ignore[no-untyped-def]
-        dice = random.Random(f"{self.settings.seed} {step}")
-        texts, facts = [], []
-        everything = dice.random() < 0.04  # long texts make a whole batch slow, so they come together
-        for row in rows:
-            attributes, language = self.plushes.attributes[row], dice.choice(truth.LANGUAGES)
-            if everything and dice.random() < 0.5:
-                texts.append(_core.Plush.with_attributes(0, dict(attributes)).caption(language))
-                facts.append(sorted(truth.facts_of(attributes)))
-            else:
-                facts.append(captions.choose(attributes, dice, negations=NEGATIONS))
-                texts.append(captions.text(facts[-1], language, dice, book=self.book))
-        return self.tokens.encode_batch(texts), truth.table(facts)
-
-    def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
-        with torch.autocast(self.settings.device.split(":")[0], torch.bfloat16):
-            vectors: Tensor = self.text(ids, mask)
-        return vectors.float()
-
-    def _smudge(self, ids: Tensor, chance: np.random.Generator) -> Tensor:
-        """Returns the ids with a few words replaced by the unknown one."""
-        gone = torch.from_numpy(chance.random(tuple(ids.shape)) < 0.03).to(ids.device)
-        return torch.where(gone & (ids > tokenizer.START), tokenizer.UNKNOWN, ids)
-
-
-def _every_way(about: plushes.Plushes, real: Photos | None, language: Language) -> Iterator[str]:
-    """Yields texts as the model will meet them, common words often."""
-    dice = random.Random(0)
-    if real:
-        yield from (one for texts in real.texts for one in texts)
-    for synonyms in language.names[0] if language.names else ():
-        yield from (word for word in synonyms for _ in range(3))
-    for text in language.sentences[0] if language.sentences else ():
-        yield from (text,) * 2
-    for english, chinese in language.translations:
-        for word in (*english, *chinese, *map(words.traditional, chinese)):
-            yield from (word,) * 10
-    for attributes in about.attributes[:4000]:
-        for spoken in truth.LANGUAGES:
-            yield _core.Plush.with_attributes(0, dict(attributes)).caption(spoken)
-            for _ in range(8):
-                facts = captions.choose(attributes, dice, negations=NEGATIONS)
-                yield captions.text(facts, spoken, dice, book=language.book)
-
-
-def teach(course: Course, checkpoint: Path) -> nn.ModuleDict:
-    """Trains for the minutes of the settings, from the beginning or from the checkpoint.
-
-    Returns the towers with weights averaged over the last few hundred steps, which are better than the last ones.
-    """
-    settings = course.settings
-    mature = [one for one in course.image.parameters() if one.requires_grad]
-    young = [one for name, part in course.parts.items() if name != "image" for one in part.parameters()]
-    groups = [{"params": mature, "share": 0.3}, {"params": young, "share": 1.0}]
-    optimizer = torch.optim.AdamW(groups, settings.rate, weight_decay=0.02)
-    average = AveragedModel(course.parts, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING), use_buffers=True)
-    step, spent, shown, mean = 0, 0.0, 0.0, 0.0
-    kept = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint.exists() else None
-    if kept:
-        course.parts.load_state_dict(kept["parts"])
-        average.load_state_dict(kept["average"])
-        optimizer.load_state_dict(kept["optimizer"])
-        step, spent = kept["step"], kept["spent"]
-    course.parts.train()
-    saved = clock = time.monotonic()
-    workers = ThreadPoolExecutor(settings.threads, initializer=torch.set_num_threads, initargs=(1,))
-    while (progress := spent / (60.0 * settings.minutes)) < 1.0:
-        for group in optimizer.param_groups:
-            rate = settings.rate * group["share"]
-            group["lr"] = rate * min(1.0, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * progress))
-        side = settings.side if progress >= COARSE_SHARE else min(settings.side, COARSE_SIDE)
-        optimizer.zero_grad()
-        losses = list(workers.map(partial(_learn, course, side), range(step, step + settings.threads)))
-        learning = [one for one in course.parts.parameters() if one.grad is not None]
-        for parameter in learning:
-            parameter.grad /= len(losses)
-        torch.nn.utils.clip_grad_norm_(learning, 5.0)
-        optimizer.step()
-        average.update_parameters(course.parts)
-        step += len(losses)
-        mean = 0.98 * mean + 0.02 * sum(losses) / len(losses) if mean else losses[0]
-        now = time.monotonic()
-        spent, clock = spent + now - clock, now
-        if now - saved > CHECKPOINT_SECONDS:
-            _save(checkpoint, course, average, optimizer, step, spent)
-            saved = now
-        if now - shown > 30.0:
-            shown = now
-            print(f"step {step}, {spent / 60:.1f} of {settings.minutes:g} min, loss {mean:.3f}", flush=True)
-    _save(checkpoint, course, average, optimizer, step, spent)
-    learnt = average.module
-    assert isinstance(learnt, nn.ModuleDict)
-    return learnt
-
-
-@torch.no_grad()
-def keep_some(image: nn.Module, start: Mapping[str, Tensor], share: float) -> None:
-    """Mixes a share of the first weights of training into the last ones.
-
-    The mixture is nearly as good for plushes, and better than either for photos of other things (Wortsman et al.,
-    "Robust fine-tuning of zero-shot models", 2022). The start's projection is first made as long as the learnt one.
-    """
-    learnt = image.state_dict()
-    longer = learnt["project.weight"].norm() / start["project.weight"].norm()
-    for name, weights in learnt.items():
-        begun = start[name].to(weights.device) * (longer if name.startswith("project") else 1.0)
-        weights.copy_((1.0 - share) * weights + share * begun)
-
-
-def _learn(course: Course, side: int, number: int) -> float:
-    """Adds the gradients of one batch. Threads that share nothing but gradients do not wait for each other."""
-    batch = course.settings.batch
-    loss = course.plush_loss(batch // 4, number, side)
-    if course.real:
-        loss = loss + PHOTO_WEIGHT * course.photo_loss(batch // 2, number, side)
-    loss.backward()  # type: ignore[no-untyped-call]
-    return float(loss.detach())
-
-
-def _save(
-    checkpoint: Path,
-    course: Course,
-    average: AveragedModel,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    spent: float,
-) -> None:
-    state = {
-        "step": step,
-        "spent": spent,
-        "parts": course.parts.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    unfinished = checkpoint.with_suffix(".partial")
-    torch.save(state, unfinished)
-    os.replace(unfinished, checkpoint)
+VERSION = "4"
+BACKGROUND = ["background"]
+"""The class that some backbones have for nothing."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -308,17 +41,25 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the model directory to write")
     parser.add_argument("--work", type=Path, default=cache, help="pictures and checkpoint are kept here (%(default)s)")
     parser.add_argument("--pairs", type=int, default=6000, help="pairs of look-alike plushes to render (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=150.0, help="minutes of learning (%(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, default=150.0, help="minutes of the plush tower; 0 keeps its start (%(default)s)"
+    )
     parser.add_argument("--backbone", type=Path, help="MobileNetV2 1.0 as ONNX with outputs `features` and `output`")
     parser.add_argument("--start", type=Path, help="image.onnx to start from (--backbone, or the built-in model's)")
     parser.add_argument("--photos", type=Path, help="a folder of real photos; needs --backbone")
+    parser.add_argument("--without", nargs="*", default=[], help="sources in PHOTOS/varied that training must not see")
+    parser.add_argument(
+        "--world", type=Path, help="a frozen backbone as lite.py writes it; needs --photos, --sentences"
+    )
     parser.add_argument("--names", type=Path, help="a folder of text vectors of names, see train/names.py")
     parser.add_argument("--wordnet", type=Path, help="the folder of WordNet's data.noun, index.noun ...")
     parser.add_argument("--emoji-names", type=Path, help="the folder `annotations` of Unicode's CLDR")
     parser.add_argument("--sentences", type=Path, help="a sentence encoder as transformers reads it")
-    parser.add_argument("--word-minutes", type=float, default=30.0, help="minutes of words alone, last (%(default)s)")
+    parser.add_argument(
+        "--word-minutes", type=float, default=30.0, help="minutes of the text tower, last (%(default)s)"
+    )
     parser.add_argument("--batch", type=int, default=96, help="views in a batch, a multiple of 4 (%(default)s)")
-    parser.add_argument("--side", type=int, default=160, help="pixels of the model's pictures (%(default)s)")
+    parser.add_argument("--side", type=int, default=160, help="pixels of the plush tower's pictures (%(default)s)")
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (%(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
@@ -327,14 +68,69 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.photos and not given.backbone:
         parser.error("--photos needs --backbone, which says what is in them")
+    if given.world and not (given.photos and given.sentences):
+        parser.error("--world needs --photos, which it is whitened on, and --sentences, which name its classes")
     if given.batch % 4 or given.batch < 8:
         parser.error(f"--batch must be a multiple of 4 from 8 on, not {given.batch}")
     if given.side % 32 or not 64 <= given.side <= plushes.SIDE:
         parser.error(f"--side must be a multiple of 32 from 64 to {plushes.SIDE}, not {given.side}")
     given.work.mkdir(parents=True, exist_ok=True)
-    checkpoint = given.work / "checkpoint.pt"
-    if given.fresh:
-        checkpoint.unlink(missing_ok=True)
+    _train(given)
+
+
+def _train(given: argparse.Namespace) -> None:
+    torch.set_num_threads(given.threads)
+    real, classes = None, []
+    if given.photos:
+        labels = given.backbone.with_suffix(".labels.txt")
+        classes = names.classes(labels) if labels.exists() else []
+        real = prepare(given.photos, given.backbone, classes, given.work, without=given.without, threads=given.threads)
+    texts = [one for row in real.rows for one in real.texts[row]] if real else []
+    language = gather(
+        given.work,
+        texts=texts,
+        emoji_names=given.emoji_names,
+        clip_names=given.names,
+        wordnet=given.wordnet,
+        encoder=given.sentences,
+        classes=[one for one in classes if one != BACKGROUND],
+    )
+    attributes = plushes.attributes(given.pairs)
+    vocabulary = tokens(given.work, attributes, texts, language)
+    image, learnt = _learn_plushes(given, real, language, vocabulary)
+    given.out.mkdir(parents=True, exist_ok=True)
+    axes = _write_image(given, image, real, language)
+    encoder = hub.open_encoder(given.out, threads=given.threads)
+    paths = [real.paths[row] for row in real.rows] if real else []
+    about = Lessons(
+        attributes,
+        facts.table(facts.facts_of(one) for one in attributes),
+        galleries.of_plushes(encoder, given.pairs, given.work, threads=given.threads),
+        galleries.of_photos(encoder, paths, given.work),
+        [real.texts[row] for row in real.rows] if real else [],
+        language,
+        kinds=(language.kinds[0], axes.kinds_of(language.kinds[1])) if axes and language.kinds else None,
+        part=axes.part if axes else None,
+    )
+    text = TextTower(vocabulary.get_vocab_size(), encoder.dim)
+    if learnt:
+        text.start_from(learnt)
+    finish(text, vocabulary, about, minutes=given.word_minutes, seed=given.seed)
+    export.write_text(text, given.out / "text.onnx")
+    export.halve(given.out / "text.onnx")
+    shutil.copyfile(given.work / "tokenizer.json", given.out / "tokenizer.json")
+    _describe(given, encoder.dim, text=True)
+
+
+def _learn_plushes(
+    given: argparse.Namespace, real: Photos | None, language: Language, vocabulary: Tokenizer
+) -> tuple[ImageTower, TextTower | None]:
+    """Returns the plush tower, and the text tower that learnt with it."""
+    start = given.start or given.backbone or hub.resolve(hub.DEFAULT_MODEL).directory / "image.onnx"
+    if not given.minutes:
+        image = ImageTower()
+        image.start_from(start)
+        return image, None
     settings = Settings(
         pairs=given.pairs,
         minutes=given.minutes,
@@ -345,40 +141,44 @@ def main(arguments: list[str] | None = None) -> None:
         device=given.device,
         seed=given.seed,
     )
-    real = None
-    if given.photos:
-        labels = given.backbone.with_suffix(".labels.txt")
-        classes = names.classes(labels) if labels.exists() else []
-        real = prepare(given.photos, given.backbone, classes, given.work, threads=given.threads)
-    start = given.start or given.backbone or hub.resolve(hub.DEFAULT_MODEL).directory / "image.onnx"
-    language = _learn_language(given, real)
-    torch.set_num_threads(1)
-    course = Course(settings, given.work, start, real, language)
+    checkpoint = given.work / "checkpoint.pt"
+    if given.fresh:
+        checkpoint.unlink(missing_ok=True)
+    torch.set_num_threads(1)  # each of the threads computes a batch of its own
+    course = Course(settings, given.work, start, real, language.book, vocabulary)
     learnt = teach(course, checkpoint)
+    torch.set_num_threads(given.threads)
     image, text = learnt["image"].cpu(), learnt["text"].cpu()
     keep_some(image, course.start, KEPT)
-    about = Lessons(course.plushes, real, language)
-    torch.set_num_threads(given.threads)
-    finish(image, text, course.tokens, about, side=given.side, minutes=given.word_minutes, seed=given.seed)
-    export(image, text, given.work / "tokenizer.json", given.out, side=given.side)
+    return image, text
 
 
-def _learn_language(given: argparse.Namespace, real: Photos | None) -> Language:
-    translations = list(nouns.translations())
-    if given.emoji_names:
-        translations += dictionary.emoji_names(given.emoji_names)
-    known = names.read(given.names) if given.names else None
-    wordnet = dictionary.WordNet(given.wordnet) if given.wordnet else None
-    book = words.Book(wordnet.more()) if wordnet else words.PLAIN
-    read = None
-    if given.sentences:
-        phrases = {word for english, _ in translations for word in english} | set(book.further())
-        phrases |= set(wordnet.common()) if wordnet else set()
-        phrases |= {word for synonyms in known[0] for word in synonyms} if known else set()
-        phrases |= {one for texts in real.texts for one in texts} if real else set()
-        torch.set_num_threads(given.threads)
-        read = sentences.prepare(given.sentences, sorted(phrases), given.work / "sentences.npz")
-    return Language(book, translations, known, read)
+def _write_image(
+    given: argparse.Namespace, image: ImageTower, real: Photos | None, language: Language
+) -> world.Axes | None:
+    """Writes the picture network; returns its axes if it has the frozen backbone."""
+    file = given.out / "image.onnx"
+    export.write_image(image, file, side=given.side)
+    axes = None
+    if given.world:
+        assert real is not None
+        assert language.classes is not None
+        backbone = onnx.load(given.world)
+        side = backbone.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+        paths = [real.paths[row] for row in real.rows]
+        features = world.see(given.world, paths, side, given.work, threads=given.threads)
+        axes = world.find_axes(features, language.classes)
+        onnx.save(world.combine(backbone, onnx.load(file), axes, side, given.side), file)
+    export.halve(file)
+    dimension = axes.dimension if axes else DIMENSION
+    _describe(given, dimension, text=False)
+    return axes
+
+
+def _describe(given: argparse.Namespace, dimension: int, *, text: bool) -> None:
+    file = onnx.load(given.out / "image.onnx", load_external_data=False)
+    side = file.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    export.write_manifest(given.out, dimension=dimension, side=side, version=VERSION, text=text)
 
 
 if __name__ == "__main__":

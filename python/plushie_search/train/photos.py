@@ -53,18 +53,39 @@ def training_photos(root: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos: `pictures` `(n, REGIONS, 3, SIDE, SIDE)`, the backbone's unit features of each, and texts about each."""
+    """Photos and the knowledge of them.
 
+    Attributes:
+        paths: The files.
+        pictures: Regions of each, uint8 `(n, REGIONS, 3, SIDE, SIDE)`.
+        features: The backbone's unit features of each region.
+        texts: The texts about each.
+        rows: The photos that training may see.
+    """
+
+    paths: Sequence[Path]
     pictures: NDArray[np.uint8]
     features: NDArray[np.float32]
     texts: Sequence[Sequence[str]]
+    rows: NDArray[np.int64]
 
 
-def prepare(root: Path, backbone: Path, names: Sequence[Sequence[str]], work: Path, *, threads: int) -> Photos:
-    """Cuts the photos and computes the backbone's features of them, once; `names[c]` are words for its class c."""
+def prepare(
+    root: Path,
+    backbone: Path,
+    names: Sequence[Sequence[str]],
+    work: Path,
+    *,
+    without: Sequence[str] = (),
+    threads: int,
+) -> Photos:
+    """Cuts the photos and computes the backbone's features of them, once; `names[c]` are words for its class c.
+
+    Training does not see the photos of the sources `without`, which are folders of `varied`.
+    """
+    paths = training_photos(root)
     pictures, features, texts = (work / name for name in ("photos.npy", "photo_features.npy", "photo_texts.json"))
     if not texts.exists():
-        paths = training_photos(root)
         if not paths:
             raise FileNotFoundError(f"find photos: {root} has none; name another folder, or leave --photos out")
         guesses = _compute(paths, backbone, pictures, features, threads)
@@ -74,7 +95,10 @@ def prepare(root: Path, backbone: Path, names: Sequence[Sequence[str]], work: Pa
             for path, (best, sure) in zip(paths, guesses, strict=True)
         ]
         texts.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
-    return Photos(np.load(pictures, mmap_mode="r"), np.load(features), json.loads(texts.read_text(encoding="utf-8")))
+    hidden = {root / "varied" / source for source in without}
+    rows = [row for row, path in enumerate(paths) if not hidden & set(path.parents)]
+    known = json.loads(texts.read_text(encoding="utf-8"))
+    return Photos(paths, np.load(pictures, mmap_mode="r"), np.load(features), known, np.array(rows))
 
 
 def written_texts(root: Path) -> Mapping[Path, Sequence[str]]:

@@ -33,6 +33,12 @@ SIDE = 160
 VIEWS = len(SCENES)
 
 
+def attributes(pairs: int) -> list[Mapping[str, Any]]:
+    """Returns the attributes of the training plushes: pairs whose two differ in one."""
+    plushes = (_core.Plush(FIRST_SEED + pair) for pair in range(pairs))
+    return [one.attributes for plush in plushes for one in (plush, plush.lookalike(0))]
+
+
 class Plushes:
     """Pairs of training plushes; the two of a pair differ in one attribute."""
 

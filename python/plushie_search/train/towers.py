@@ -13,10 +13,12 @@ from torch.nn import functional
 from .._core import ArgumentError
 
 DIMENSION = 256
+PLUSH = "plush/"
+"""The prefix of the plush tower's names in a composed network."""
 MAX_LENGTH = 48
 MEAN = 127.0
-SCALE = 127.5
-"""MobileNetV2 reads (rgb - 127) / 127.5."""
+SCALE = 128.0
+"""Pixels are (rgb - 127) / 128, as EfficientNet-Lite reads them; MobileNetV2 reads (rgb - 127) / 127.5."""
 
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Widening, channels, blocks and first stride of each stage (Sandler et al., MobileNetV2, 2018, table 2)."""
@@ -108,7 +110,8 @@ class ImageTower(nn.Module):
         for node in graph.node:  # our own files keep large weights in 16 bits
             if node.op_type == "Cast" and node.input[0] in stored:
                 stored[node.output[0]] = stored[node.input[0]]
-        given = [node for node in graph.node if node.op_type == "Conv"]
+        nodes = [node for node in graph.node if node.name.startswith(PLUSH)] or list(graph.node)
+        given = [node for node in nodes if node.op_type == "Conv"]
         ours = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
         shapes = [stored[node.input[1]].shape for node in given[: len(ours)]]
         if shapes != [tuple(module.weight.shape) for module in ours]:
@@ -120,7 +123,7 @@ class ImageTower(nn.Module):
                 module.weight.copy_(torch.from_numpy(stored[node.input[1]]))
                 assert module.bias is not None
                 module.bias.copy_(torch.from_numpy(stored[node.input[2]]))
-            last = graph.node[-1]
+            last = nodes[-1]
             if last.op_type != "Gemm" or stored[last.input[1]].shape != tuple(self.project.weight.shape):
                 return False
             self.project.weight.copy_(torch.from_numpy(stored[last.input[1]]))
@@ -144,18 +147,25 @@ class ImageTower(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Token ids and mask `(n, s)` to vectors `(n, 256)`: a small transformer, averaged over the real tokens."""
+    """Token ids and mask `(n, s)` to vectors `(n, dimension)`: a small transformer, averaged over the real tokens."""
 
-    def __init__(self, vocabulary: int, width: int = 256, layers: int = 2, heads: int = 4) -> None:
+    def __init__(
+        self, vocabulary: int, dimension: int = DIMENSION, *, width: int = 256, layers: int = 2, heads: int = 4
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.tokens = nn.Embedding(vocabulary, width)
         self.positions = nn.Embedding(MAX_LENGTH, width)
         self.blocks = nn.ModuleList([_Attention(width, heads) for _ in range(layers)])
         self.norm = nn.LayerNorm(width)
-        self.project = nn.Linear(width, DIMENSION)
+        self.project = nn.Linear(width, dimension)
         nn.init.normal_(self.tokens.weight, std=0.05)
         nn.init.normal_(self.positions.weight, std=0.02)
+
+    def start_from(self, other: TextTower) -> None:
+        """Copies the weights of a tower of another dimension, all but the projection."""
+        kept = {name: one for name, one in other.state_dict().items() if not name.startswith("project")}
+        self.load_state_dict(kept, strict=False)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         mask = attention_mask.to(self.tokens.weight.dtype)
