@@ -323,7 +323,7 @@ def test_a_run_learns_resumes_and_writes_a_model(exported, tmp_path, monkeypatch
     monkeypatch.setattr(mini.hub, "resolve", lambda name: mini.hub.Located(exported, None))
     monkeypatch.setattr(finish, "TEXTS", 8)
     given = ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--pairs", "8", "--side", "64"]
-    given += ["--batch", "16", "--word-minutes", "0.01"]
+    given += ["--batch", "16", "--word-steps", "6"]
     mini.main([*given, "--minutes", "0.02"])
     first = torch.load(tmp_path / "work" / "checkpoint.pt", weights_only=True)
     mini.main([*given, "--minutes", str(first["spent"] / 60 + 0.03)])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,10 @@ TEXTS, GALLERY = 128, 2000
 LENGTHS = 4
 """The number of parts of a batch of texts, by their lengths."""
 TEMPERATURE = 0.05
+RATE, WARM = 1e-3, 100
+"""The highest learning rate, and the steps until it is reached."""
+KEEP = 500
+"""The steps between checkpoints."""
 _FORMS = ("{}", "{}", "{}", "a {}", "a photo of a {}", "a picture of {}", "one {}", "this is a {}")
 _CHINESE_FORMS = ("{}", "{}", "{}", "一张{}的照片", "这是{}", "一个{}")
 
@@ -55,24 +59,33 @@ class Lessons:
     part: slice | None = None
 
 
-def finish(text: nn.Module, tokens: Tokenizer, about: Lessons, *, minutes: float, seed: int) -> None:
-    """Trains `text` for the given minutes on the vectors of pictures."""
+def finish(text: nn.Module, tokens: Tokenizer, about: Lessons, checkpoint: Path, *, steps: int, seed: int) -> None:
+    """Trains `text` on the vectors of pictures for a number of steps, from the beginning or from the checkpoint."""
     reader = _Reader(text, tokens, about)
     text.train()
-    optimizer = torch.optim.AdamW(text.parameters(), 1e-3, weight_decay=0.05)
-    start, step = time.monotonic(), 0
-    while (progress := (time.monotonic() - start) / (60.0 * minutes)) < 1.0:
+    optimizer = torch.optim.AdamW(text.parameters(), RATE, weight_decay=0.05)
+    first = 0
+    if checkpoint.exists():
+        kept = torch.load(checkpoint, weights_only=True)
+        text.load_state_dict(kept["text"])
+        optimizer.load_state_dict(kept["optimizer"])
+        first = kept["step"]
+    for step in range(first, steps):
         for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * (1.0 - progress) * min(1.0, (step + 1) / 20)
+            group["lr"] = RATE * (1.0 - step / steps) * min(1.0, (step + 1) / WARM)
         chance, dice = np.random.default_rng((seed, 3, step)), random.Random(f"{seed} words {step}")
         losses = reader.losses(chance, dice, step)
         loss = torch.stack(losses).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        step += 1
-        if step % 100 == 0:
-            print(f"words: step {step}, {progress:.0%}, losses", *(f"{float(one):.3f}" for one in losses), flush=True)
+        if (step + 1) % 100 == 0:
+            print(f"words: step {step + 1} of {steps}, losses", *(f"{float(one):.3f}" for one in losses), flush=True)
+        if (step + 1) % KEEP == 0 or step + 1 == steps:
+            partial = checkpoint.with_suffix(".partial")
+            state = {"text": text.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
+            torch.save(state, partial)
+            partial.replace(checkpoint)
 
 
 class _Reader:

@@ -55,9 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--wordnet", type=Path, help="the folder of WordNet's data.noun, index.noun ...")
     parser.add_argument("--emoji-names", type=Path, help="the folder `annotations` of Unicode's CLDR")
     parser.add_argument("--sentences", type=Path, help="a sentence encoder as transformers reads it")
-    parser.add_argument(
-        "--word-minutes", type=float, default=30.0, help="minutes of the text tower, last (%(default)s)"
-    )
+    parser.add_argument("--word-steps", type=int, default=12000, help="steps of the text tower, last (%(default)s)")
     parser.add_argument("--batch", type=int, default=96, help="views in a batch, a multiple of 4 (%(default)s)")
     parser.add_argument("--side", type=int, default=160, help="pixels of the plush tower's pictures (%(default)s)")
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (%(default)s)")
@@ -115,7 +113,10 @@ def _train(given: argparse.Namespace) -> None:
     text = TextTower(vocabulary.get_vocab_size(), encoder.dim)
     if learnt:
         text.start_from(learnt)
-    finish(text, vocabulary, about, minutes=given.word_minutes, seed=given.seed)
+    checkpoint = given.work / f"words-{encoder.fingerprint[:16]}-{given.word_steps}.pt"
+    if given.fresh:
+        checkpoint.unlink(missing_ok=True)
+    finish(text, vocabulary, about, checkpoint, steps=given.word_steps, seed=given.seed)
     export.write_text(text, given.out / "text.onnx")
     export.halve(given.out / "text.onnx")
     shutil.copyfile(given.work / "tokenizer.json", given.out / "tokenizer.json")
