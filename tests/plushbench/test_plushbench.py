@@ -344,6 +344,36 @@ def test_groceries(toy_encoder: Any, tmp_path: Path) -> None:
     assert words.chance == pytest.approx(0.5)
 
 
+def test_things(toy_encoder: Any, tmp_path: Path) -> None:
+    colors = {"Cat": (200, 30, 30), "girrafe": (40, 190, 40), "other": (20, 20, 220)}
+    for source, first in (("a", 0), ("b", 6)):
+        rows = ["file,label"]
+        for label, color in colors.items():
+            for number in range(first, first + 6):
+                name = f"{label}{number}.jpg"
+                save(tmp_path / source / name, (color[0], color[1], color[2] + number))
+                rows.append(f"{name},{label}")
+        (tmp_path / source / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    found = list(photos.things(toy_encoder, [tmp_path / "a", tmp_path / "b"]))
+    shots = {figure.question.references: figure for figure in found if figure.question.figure == "hit@1"}
+    for count in (1, 3, 5):
+        assert (shots[count].interval.value, shots[count].queries) == (1, 3 * min(10, 12 - count))
+        assert shots[count].chance == pytest.approx(1 / 3)
+    # Each label has 12 of 36 photos, and "cat" has no Chinese name in the list, as "other" has none.
+    told = {(figure.question.figure, figure.question.language): figure for figure in found if figure.question.language}
+    assert set(told) == {(name, language) for name in ("R-precision", "precision@10") for language in ("en", "zh-Hans")}
+    paths = [
+        tmp_path / s / f"{label}{n}.jpg" for s, f in (("a", 0), ("b", 6)) for label in colors for n in range(f, f + 6)
+    ]
+    vectors = np.concatenate([toy_encoder.encode_images([str(path)]) for path in paths])
+    order = np.argsort(-(toy_encoder.encode_texts("giraffe") @ vectors.T)[0], kind="stable")
+    right = np.array(["girrafe" in path.name for path in paths])[order]
+    assert told["R-precision", "en"].outcomes.tolist() == pytest.approx([right[:12].mean()])
+    assert told["precision@10", "en"].outcomes.tolist() == pytest.approx([right[:10].mean()])
+    with pytest.raises(FileNotFoundError, match=r"labels\.csv"):
+        list(photos.things(toy_encoder, [tmp_path]))
+
+
 def test_emoji(toy_encoder: Any, tmp_path: Path) -> None:
     signs = [chr(0x1F600 + number) for number in range(60)]
     keywords = {sign: ["pink" if number % 2 else "bear"] for number, sign in enumerate(signs)}

@@ -81,6 +81,9 @@ def add_command(commands: Commands) -> None:
         "--unknown", type=int, default=usual.unknown, metavar="N", help="toys not in the catalog (%(default)s)"
     )
     parser.add_argument("--grocery", type=Path, metavar="DIR", help="measure the photos of a GroceryStoreDataset too")
+    parser.add_argument(
+        "--things", type=Path, nargs="+", default=[], metavar="DIR", help="find labeled photos by kind and word too"
+    )
     parser.add_argument("--emoji", type=Path, metavar="DIR", help="find emoji by keyword too: keywords.json, png/")
     parser.add_argument("--work", type=Path, metavar="DIR", help="remember here how far it is, to go on after a break")
     parser.add_argument("--markdown", metavar="FILE", help="write the table as Markdown")
@@ -120,6 +123,7 @@ def _report(options: argparse.Namespace) -> Report:
             threads=options.threads,
             work=options.work,
             grocery=options.grocery,
+            things=options.things,
             emoji=options.emoji,
             progress=progress,
         )

@@ -82,6 +82,7 @@ def run(
     threads: int | None = None,
     work: Path | None = None,
     grocery: Path | None = None,
+    things: Sequence[Path] = (),
     emoji: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -92,7 +93,7 @@ def run(
         configuration: The settings.
         threads: The most threads that render, and of models that are given by name; all cores by default.
         work: A folder for checkpoints: the next run with the same configuration resumes there.
-        grocery, emoji: Folders of real photographs to measure as well; see `photos`.
+        grocery, things, emoji: Folders of real photographs to measure as well; see `photos`.
         progress: Called with the pictures done, their total, and the name of the step.
 
     Raises:
@@ -116,6 +117,8 @@ def run(
         found = list(measure(encoder, configuration, threads=threads, work=folder, progress=told))
         if grocery is not None:
             found += photos.grocery(encoder, Path(expanded(grocery)))
+        if things:
+            found += photos.things(encoder, [Path(expanded(folder)) for folder in things])
         if emoji is not None:
             found += photos.emoji(encoder, Path(expanded(emoji)))
         figures.append({figure.question: figure for figure in found})

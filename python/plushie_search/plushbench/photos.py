@@ -1,4 +1,4 @@
-"""Real photographs, if they are there: groceries seen by a phone, and emoji by their keywords."""
+"""Measures real photographs, if they are there: groceries seen by a phone, things of many kinds, and emoji."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from .report import Figure, Question, measured
 REPEATS = 10
 """The number of draws of the shots of each product."""
 SHOTS = (1, 3, 5)
+QUERIES = 10
+"""The most queries of each kind of thing."""
 LEAST = 5
 """The least number of emoji that have a keyword of a query."""
 FIFTH = 5
@@ -60,6 +63,59 @@ def grocery(encoder: Encoder, root: Path) -> Iterator[Figure]:
         names = sorted(set(coarse))
         right = np.array([[coarse[number] == name for number in truth] for name in names])
         yield _by_words(encoder, "grocery, coarse name", names, right, queries)
+
+
+def things(encoder: Encoder, folders: Sequence[Path]) -> Iterator[Figure]:
+    """Yields the figures of photos of things by their kinds, in folders with a `labels.csv` (columns file, label).
+
+    A kind with six photos or more is known by the mean vector of one, three or five photos, drawn ten times, and its
+    other photos, at most ten, are queries. Texts are the labels in English and Chinese: R-precision is the share of
+    right photos among the first R, where R photos have the label. Intervals draw kinds.
+
+    Raises:
+        OSError: A folder has no `labels.csv`.
+    """
+    with resources.files(__package__).joinpath("things.json").open(encoding="utf-8") as file:
+        known = json.load(file)
+    shown: list[tuple[Path, str]] = []
+    for folder in folders:
+        with (folder / "labels.csv").open(newline="", encoding="utf-8") as rows:
+            for row in csv.DictReader(rows):
+                label = row["label"].replace("_", " ").strip().lower()
+                shown.append((folder / row["file"], known["written"].get(label, label)))
+    pictures = _encoded(encoder, [path for path, _ in shown])
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, (_, label) in enumerate(shown):
+        if label:
+            places[label].append(place)
+    kinds = [label for label, rows in sorted(places.items()) if len(rows) > max(SHOTS)]
+    for count in SHOTS if len(kinds) > 1 else ():
+        outcomes, groups = [], [label for label in kinds for _ in places[label][count:][:QUERIES]]
+        for repeat in range(REPEATS):
+            dice = np.random.default_rng(repeat)
+            drawn = [dice.permutation(places[label]) for label in kinds]
+            queries = [rows[count:][:QUERIES] for rows in drawn]
+            truth = np.repeat(np.arange(len(kinds)), [len(rows) for rows in queries])
+            means = np.stack([pictures[rows[:count]].mean(0) for rows in drawn])
+            outcomes.append(_right(means, pictures[np.concatenate(queries)], truth))
+        question = Question("things, shots", "hit@1", references=count)
+        yield measured(question, np.mean(outcomes, 0), groups=groups, chance=1 / len(kinds))
+    if not reads_texts(encoder):
+        return
+    words = sorted(label for label in places if label in known["chinese"])
+    right = np.array([[label == word for _, label in shown] for word in words])
+    for language, texts in (("en", words), ("zh-Hans", [known["chinese"][word] for word in words])):
+        scores = encoder.encode_texts(texts) @ pictures.T
+        order = np.argsort(-scores, axis=1, kind="stable")
+        found = np.take_along_axis(right, order, 1)
+        precisions = np.array([row[: row.sum()].mean() for row in found])
+        yield measured(
+            Question("things, word", "R-precision", language=language), precisions, chance=float(right.mean())
+        )
+        frequent = right.sum(1) >= 10
+        if frequent.any():
+            tens, chance = found[frequent, :10].mean(1), float(right[frequent].mean())
+            yield measured(Question("things, word", "precision@10", language=language), tens, chance=chance)
 
 
 def emoji(encoder: Encoder, root: Path) -> Iterator[Figure]:

@@ -50,7 +50,7 @@ def _draw(pair: int) -> list[NDArray[np.uint8]]:
     ]
 
 
-def _encode(encoder: _core.Encoder, pictures: Iterator[str] | Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:
+def _encode(encoder: _core.Encoder, pictures: Iterator[str | NDArray[np.uint8]]) -> NDArray[np.float32]:
     parts = []
     while batch := list(islice(pictures, BATCH)):
         parts.append(encoder.encode_images(batch))

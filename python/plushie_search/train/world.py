@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -127,7 +128,7 @@ def combine(
         weights.append(numpy_helper.from_array(values, name))
         return name
 
-    def add(kind: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+    def add(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(kind, list(inputs), [output], output, **attributes))
         return output
 
