@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ def _draw(pair: int) -> list[NDArray[np.uint8]]:
     ]
 
 
-def _encode(encoder: _core.Encoder, pictures: Iterator[str | NDArray[np.uint8]]) -> NDArray[np.float32]:
+def _encode(encoder: _core.Encoder, pictures: Iterator[Any]) -> NDArray[np.float32]:
     parts = []
     while batch := list(islice(pictures, BATCH)):
         parts.append(encoder.encode_images(batch))
