@@ -80,12 +80,13 @@ def gather(
     things = {word for english, _ in translations for word in english}
     things |= set(book_of.common()) if book_of else set()
     things |= {word for synonyms in known[0] for word in synonyms} if known else set()
-    things |= set(texts) | {word for synonyms in classes for word in synonyms}
+    named = {word for synonyms in classes for word in synonyms}
+    things |= set(texts) | named
     read = sentences.prepare(encoder, sorted(things | set(book.further())), work / "sentences.npz")
-    short = sorted(word for word in things if 0 < len(word.split()) <= LONGEST)
+    short = sorted(named | {word for word in things if 0 < len(word.split()) <= LONGEST})
     _, shown = sentences.prepare(encoder, [PHOTO.format(word) for word in short], work / "kinds.npz")
     place = {word: at for at, word in enumerate(short)}
-    of_classes = [shown[[place[word] for word in one if word in place]].mean(0) for one in classes]
+    of_classes = [shown[[place[word] for word in one]].mean(0) for one in classes]
     return Language(book, translations, known, read, (short, shown), np.array(of_classes) if of_classes else None)
 
 
