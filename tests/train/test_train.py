@@ -13,11 +13,23 @@ pytest.importorskip("pytorch_metric_learning", reason="training needs the extra 
 import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
 from onnx import helper, numpy_helper  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from plushie_search import _core  # noqa: E402
 from plushie_search.hub import runtime_library  # noqa: E402
 from plushie_search.plush import facts  # noqa: E402
-from plushie_search.train import course, export, finish, lessons, mini, plushes, tokenizer, world  # noqa: E402
+from plushie_search.train import (  # noqa: E402
+    course,
+    export,
+    finish,
+    language,
+    lessons,
+    mini,
+    nuisance,
+    plushes,
+    tokenizer,
+    world,
+)
 from plushie_search.train.augment import augment, spoil  # noqa: E402
 from plushie_search.train.language import Language  # noqa: E402
 from plushie_search.train.towers import DIMENSION, ImageTower, TextTower, pixels  # noqa: E402
@@ -284,8 +296,8 @@ def test_a_composed_network_joins_backbone_kinds_and_plush_tower(towers, tmp_pat
     chance = np.random.default_rng(1)
     image, _ = towers
     export.write_image(image, tmp_path / "plush.onnx", side=64)
-    seen = chance.normal(size=(900, 300)).astype(np.float32) @ chance.normal(size=(300, 300)).astype(np.float32)
-    axes = world.find_axes(seen, chance.normal(size=(6, 40)).astype(np.float32))
+    seen = chance.normal(size=(900, 2, 300)).astype(np.float32)
+    axes = world.find_axes(seen, seen[:500], chance.normal(size=(6, 40)).astype(np.float32))
     made = world.combine(backbone(96), onnx.load(tmp_path / "plush.onnx"), axes, 96, 64)
     onnx.save(made, tmp_path / "image.onnx")
     x = (chance.random((3, 3, 96, 96)) * 2 - 1).astype(np.float32)
@@ -305,17 +317,28 @@ def test_a_composed_network_joins_backbone_kinds_and_plush_tower(towers, tmp_pat
     torch.testing.assert_close(other.state_dict(), image.state_dict())
 
 
-def test_axes_whiten_features_and_keep_the_cosines_of_kinds():
+def test_axes_shrink_what_views_differ_in_and_keep_the_cosines_of_kinds():
     chance = np.random.default_rng(2)
-    seen = chance.normal(size=(5000, 250)) @ chance.normal(size=(250, 250)) + chance.normal(size=250)
-    classes = chance.normal(size=(30, 50)) + 2.0
-    axes = world.find_axes(seen.astype(np.float32), classes.astype(np.float32))
-    looks = (seen - axes.middle) @ axes.looks
-    np.testing.assert_allclose(looks.T @ looks / len(looks), np.eye(world.LOOKS), atol=2e-2)
+    things = chance.normal(size=(4000, 1, 250)).astype(np.float32)
+    apart = np.zeros((1, 1, 250), np.float32)
+    apart[..., :50] = 3.0  # views differ in these features, and things in all alike
+    classes = chance.normal(size=(30, 50)).astype(np.float32) + 2.0
+    photos, toys = (rows + apart * chance.normal(size=(len(rows), 4, 250)) for rows in (things, things[:900]))
+    axes = world.find_axes(photos.astype(np.float32), toys.astype(np.float32), classes)
+    strength = np.linalg.norm(axes.looks, axis=1)
+    assert strength[:50].max() < 0.6 * strength[50:].min()
+
+    def near(rows):
+        looks = (rows - axes.middle) @ axes.looks
+        looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+        return (looks[:100] @ looks[100:].T).argmax(1)
+
+    views = np.concatenate([photos[:100, 1], photos[:100, 2]])
+    assert (near(views) == np.arange(100)).mean() > 0.95
     spread = classes - classes.mean(0)
     spread /= np.linalg.norm(spread, axis=1, keepdims=True)
     np.testing.assert_allclose(axes.kinds @ axes.kinds.T, spread @ spread.T, atol=1e-4)
-    np.testing.assert_allclose(axes.kinds_of(classes.astype(np.float32)), axes.kinds, atol=1e-4)
+    np.testing.assert_allclose(axes.kinds_of(classes), axes.kinds, atol=1e-4)
 
 
 def test_a_run_learns_resumes_and_writes_a_model(exported, tmp_path, monkeypatch, capsys):
@@ -342,3 +365,40 @@ def test_a_run_learns_resumes_and_writes_a_model(exported, tmp_path, monkeypatch
     with pytest.raises(SystemExit):
         mini.main([*given, "--photos", "x"])
     assert "--photos needs --backbone" in capsys.readouterr().err
+
+
+def test_a_run_with_a_frozen_backbone_writes_a_model(exported, tmp_path, monkeypatch):
+    """The whole course with everything that can be given, on a handful of photos and words."""
+    monkeypatch.setattr(plushes, "CHUNK", 8)
+    monkeypatch.setattr(nuisance, "PLUSHES", 30)
+    monkeypatch.setattr(finish, "TEXTS", 8)
+    chance = np.random.default_rng(0)
+    source = tmp_path / "photos" / "varied" / "some"
+    source.mkdir(parents=True)
+    rows = ["file,label,caption"]
+    for number in range(60):
+        picture = chance.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(picture).resize((70, 60)).save(source / f"{number}.png")
+        rows.append(f"{number}.png,{'bear' if number % 2 else 'cup'},")
+    (source / "labels.csv").write_text("\n".join(rows))
+    onnx.save(backbone(224), tmp_path / "teacher.onnx")
+    onnx.save(backbone(96), tmp_path / "world.onnx")
+    (tmp_path / "teacher.labels.txt").write_text("bear\ncup\ndog, puppy\ncat\nfrog\nfox\n")
+    vectors = {}
+
+    def read(folder, texts):
+        for text in texts:
+            vectors.setdefault(text, chance.normal(size=20).astype(np.float32))
+        return np.stack([vectors[text] for text in texts])
+
+    monkeypatch.setattr(language.sentences, "read", read)
+    given = ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--pairs", "8", "--side", "64"]
+    given += ["--minutes", "0", "--start", str(exported / "image.onnx"), "--word-steps", "4"]
+    given += ["--photos", str(tmp_path / "photos"), "--backbone", str(tmp_path / "teacher.onnx")]
+    mini.main([*given, "--world", str(tmp_path / "world.onnx"), "--sentences", str(tmp_path)])
+    encoder = _core.Encoder(tmp_path / "out", runtime=runtime_library(), threads=1)
+    picture = _core.Plush(1).render(size=96)
+    vectors = np.concatenate([encoder.encode_images([picture]), encoder.encode_texts(["a bear", "一只熊"])])
+    assert vectors.shape == (3, encoder.dim)
+    assert encoder.dim > DIMENSION
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)

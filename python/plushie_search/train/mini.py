@@ -12,17 +12,20 @@ backbone's features of real photos, and equal vectors for regions of one photo. 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from .. import hub
 from ..plush import facts
-from . import export, galleries, names, plushes, world
+from . import export, galleries, names, nuisance, plushes, world
 from .course import KEPT, Course, Settings, keep_some, teach
 from .finish import Lessons, finish
 from .language import Language, gather, tokens
@@ -67,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     if given.photos and not given.backbone:
         parser.error("--photos needs --backbone, which says what is in them")
     if given.world and not (given.photos and given.sentences):
-        parser.error("--world needs --photos, which it is whitened on, and --sentences, which name its classes")
+        parser.error("--world needs --photos, which it is projected by, and --sentences, which name its classes")
     if given.batch % 4 or given.batch < 8:
         parser.error(f"--batch must be a multiple of 4 from 8 on, not {given.batch}")
     if given.side % 32 or not 64 <= given.side <= plushes.SIDE:
@@ -166,14 +169,28 @@ def _write_image(
         assert language.classes is not None
         backbone = onnx.load(given.world)
         side = backbone.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-        paths = [real.paths[row] for row in real.rows]
-        features = world.see(given.world, paths, side, given.work, threads=given.threads)
-        axes = world.find_axes(features, language.classes)
+        axes = world.find_axes(*_views(given, real, side), language.classes)
         onnx.save(world.combine(backbone, onnx.load(file), axes, side, given.side), file)
     export.halve(file)
     dimension = axes.dimension if axes else DIMENSION
     _describe(given, dimension, text=False)
     return axes
+
+
+def _views(given: argparse.Namespace, real: Photos, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns the backbone's features of views of photos and of plushes, `(n, views, features)` each, computed once."""
+    told = hashlib.sha256(given.world.read_bytes() + real.rows.tobytes()).hexdigest()
+    kept = given.work / f"views-{told[:16]}.npz"
+    if not kept.exists():
+        photos = world.see(given.world, nuisance.of_photos(real, given.seed), side, threads=given.threads)
+        toys = world.see(given.world, nuisance.of_plushes(given.seed), side, threads=given.threads)
+        np.savez(
+            kept,
+            photos=photos.reshape(-1, nuisance.OF_PHOTOS, photos.shape[-1]),
+            plushes=toys.reshape(-1, len(nuisance.SCENES), toys.shape[-1]),
+        )
+    with np.load(kept) as file:
+        return file["photos"], file["plushes"]
 
 
 def _describe(given: argparse.Namespace, dimension: int, *, text: bool) -> None:

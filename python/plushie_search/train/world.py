@@ -3,7 +3,7 @@
 A vector has three parts, each a unit vector times the square root of its share. A cosine is the
 weighted mean of theirs:
 
-- the backbone's features, whitened on unlabeled photos: how a thing looks;
+- the backbone's features, projected so that views of one thing are near: how a thing looks;
 - the vectors of class names, averaged by the backbone's class probabilities: the kind of thing (Norouzi et al.,
   "Zero-Shot Learning by Convex Combination of Semantic Embeddings", 2014);
 - the plush tower's vector: which toy.
@@ -11,8 +11,7 @@ weighted mean of theirs:
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,12 @@ LOOKS, KINDS = 192, 64
 """The most dimensions of the first two parts."""
 SHARES = (0.25, 0.1, 0.65)
 """The shares of the three parts."""
+EVENNESS = 1.0
+"""The trace of a round covariance beside that of views."""
+TOYS = 0.3
+"""The share of plushes in the covariance of things."""
+POWER = 0.25
+"""The power of the variance of things by which directions are divided; 0.5 makes them quite even."""
 SHARPNESS = 0.35
 """The power of class probabilities: the backbone is too sure of one class where several fit."""
 
@@ -41,7 +46,7 @@ class Axes:
 
     Attributes:
         middle: The mean of the backbone's features, shape (features,).
-        looks: The whitening of the features, shape (features, LOOKS).
+        looks: The projection of the features, less the middle, shape (features, LOOKS).
         kinds: The vectors of the classes, shape (classes, KINDS).
         center: The mean of a sentence encoder's vectors of classes, shape (width,).
         words: The projection of its vectors, less the center, to the space of `kinds`, shape (width, KINDS).
@@ -70,37 +75,43 @@ class Axes:
         return projected / np.linalg.norm(projected, axis=1, keepdims=True).clip(1e-9)
 
 
-def see(backbone: Path, paths: Sequence[Path], side: int, work: Path, *, threads: int) -> NDArray[np.float32]:
-    """Returns the backbone's features of photos, shape (n, features), computed once."""
-    told = hashlib.sha256(backbone.read_bytes() + "\n".join(map(str, paths)).encode()).hexdigest()
-    kept = work / f"world-{told[:16]}.npy"
-    if kept.exists():
-        return np.asarray(np.load(kept))
+def see(backbone: Path, pictures: Iterable[NDArray[np.uint8]], side: int, *, threads: int) -> NDArray[np.float32]:
+    """Returns the backbone's features of pictures `(3, h, w)`, shape (n, features)."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(backbone), options, providers=["CPUExecutionProvider"])
 
-    def one(path: Path) -> NDArray[np.float32]:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGBA")
-        whole = Image.new("RGB", picture.size, (255, 255, 255))
-        whole.paste(picture, mask=picture.getchannel("A"))
-        rows = np.asarray(whole.resize((side, side), Image.Resampling.BICUBIC), np.float32)
-        pixels = ((rows - MEAN) / SCALE).transpose(2, 0, 1)[None]
+    def one(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        whole = Image.fromarray(picture.transpose(1, 2, 0)).resize((side, side), Image.Resampling.BICUBIC)
+        pixels = ((np.asarray(whole, np.float32) - MEAN) / SCALE).transpose(2, 0, 1)[None]
         return np.asarray(session.run(["features"], {"pixel_values": pixels})[0])
 
     with ThreadPoolExecutor(threads) as pool:
-        features = np.concatenate(list(pool.map(one, paths)))
-    np.save(kept, features)
-    return features
+        return np.concatenate(list(pool.map(one, pictures)))
 
 
-def find_axes(features: NDArray[np.float32], classes: NDArray[np.float32]) -> Axes:
-    """Returns the projections, from features of unlabeled photos and a sentence encoder's vectors of classes."""
-    middle = features.mean(0, dtype=np.float64)
-    centered = features - middle
-    values, vectors = np.linalg.eigh(centered.T @ centered / len(features))
-    looks = vectors[:, -LOOKS:] / np.sqrt(values[-LOOKS:])
+def find_axes(photos: NDArray[np.float32], plushes: NDArray[np.float32], classes: NDArray[np.float32]) -> Axes:
+    """Returns the projections.
+
+    Those of looks are a linear discriminant analysis without labels: directions in which views of one thing differ
+    shrink, directions in which things differ are made even (Hatch et al., "Within-Class Covariance Normalization for
+    SVM-based Speaker Recognition", 2006, for the first step).
+
+    Args:
+        photos: Features of views of each photo, the whole one first, shape (n, views, features).
+        plushes: Features of views of each plush, shape (m, views, features).
+        classes: A sentence encoder's vectors of the backbone's classes, shape (classes, width).
+    """
+    whole = photos[:, 0].astype(np.float64)
+    middle = whole.mean(0)
+    within = _scatter(photos) + _scatter(plushes)
+    within += np.trace(within) / len(within) * EVENNESS * np.eye(len(within))
+    between = (1.0 - TOYS) * _unit(np.cov(whole.T)) + TOYS * _unit(np.cov(plushes.reshape(-1, plushes.shape[-1]).T))
+    values, vectors = np.linalg.eigh(within)
+    shrink = vectors / np.sqrt(values)
+    values, vectors = np.linalg.eigh(shrink.T @ between @ shrink)
+    looks = shrink @ (vectors[:, -LOOKS:] / values[-LOOKS:] ** POWER)
+    looks /= np.linalg.norm((whole - middle) @ looks, axis=1).mean()
     center = classes.mean(0)
     spread = classes - center
     spread = spread / np.linalg.norm(spread, axis=1, keepdims=True)
@@ -112,6 +123,17 @@ def find_axes(features: NDArray[np.float32], classes: NDArray[np.float32]) -> Ax
         center.astype(np.float32),
         directions.T.astype(np.float32),
     )
+
+
+def _scatter(views: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Returns the covariance of views of one thing, of trace 1."""
+    apart = (views - views.mean(1, keepdims=True, dtype=np.float64)).reshape(-1, views.shape[-1])
+    return _unit(apart.T @ apart)
+
+
+def _unit(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    scaled: NDArray[np.float64] = covariance / np.trace(covariance)
+    return scaled
 
 
 def combine(
