@@ -28,12 +28,12 @@ from .towers import DIMENSION, MEAN, PLUSH, SCALE
 
 LOOKS, KINDS = 192, 64
 """The most dimensions of the first two parts."""
-SHARES = (0.25, 0.1, 0.65)
+SHARES = (0.3, 0.15, 0.55)
 """The shares of the three parts."""
 EVENNESS = 1.0
-"""The trace of a round covariance beside that of views."""
+"""The trace of a round covariance that is added to that of views, whose trace is 1."""
 TOYS = 0.3
-"""The share of plushes in the covariance of things."""
+"""The share of plushes in both covariances."""
 POWER = 0.25
 """The power of the variance of things by which directions are divided; 0.5 makes them quite even."""
 SHARPNESS = 0.35
@@ -104,8 +104,8 @@ def find_axes(photos: NDArray[np.float32], plushes: NDArray[np.float32], classes
     """
     whole = photos[:, 0].astype(np.float64)
     middle = whole.mean(0)
-    within = _scatter(photos) + _scatter(plushes)
-    within += np.trace(within) / len(within) * EVENNESS * np.eye(len(within))
+    within = (1.0 - TOYS) * _scatter(photos) + TOYS * _scatter(plushes)
+    within += EVENNESS / len(within) * np.eye(len(within))
     between = (1.0 - TOYS) * _unit(np.cov(whole.T)) + TOYS * _unit(np.cov(plushes.reshape(-1, plushes.shape[-1]).T))
     values, vectors = np.linalg.eigh(within)
     shrink = vectors / np.sqrt(values)
