@@ -125,6 +125,7 @@ ROOMS = [
     "async_engine",
     "compare",
     "convert",
+    "server",
     "interop",
     "plush",
     "plushbench",
@@ -139,6 +140,8 @@ ROOMS = [
 OPTIONAL = {
     "PIL",
     "certifi",
+    "fastapi",
+    "flask",
     "google",
     "grpc",
     "httpx",
@@ -148,12 +151,19 @@ OPTIONAL = {
     "pandas",
     "pillow_heif",
     "pillow_jxl",
+    "prometheus_client",
     "pyarrow",
+    "pydantic",
+    "pydantic_settings",
+    "python_multipart",
     "pytorch_metric_learning",
+    "starlette",
     "timm",
     "tokenizers",
     "torch",
     "transformers",
+    "uvicorn",
+    "yaml",
 }
 
 #: A tag of HTML.
@@ -311,7 +321,8 @@ def test_every_extra_is_known_by_its_modules() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     extras = project.partition("[project.optional-dependencies]\n")[2].partition("\n\n")[0]
     modules = {"open_clip_torch": "open_clip", "pillow": "PIL", "pillow-heif": "pillow_heif"}
-    modules |= {"grpcio": "grpc", "protobuf": "google"}
+    modules |= {"grpcio": "grpc", "protobuf": "google", "prometheus-client": "prometheus_client"}
+    modules |= {"pydantic-settings": "pydantic_settings", "python-multipart": "python_multipart"}
     modules |= {"pillow-jxl-plugin": "pillow_jxl", "pytorch-metric-learning": "pytorch_metric_learning"}
     named = {name for name in re.findall(r'"([\w-]+)', extras) if not name.startswith("onnxruntime")}
     assert {"onnx", "torch"} < named

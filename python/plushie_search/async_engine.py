@@ -77,6 +77,7 @@ class AsyncEngine:
     thumbnail = _awaited(Engine.thumbnail)
     original = _awaited(Engine.original)
     items = _awaited(Engine.items)
+    page = _awaited(Engine.page)
     vectors = _awaited(Engine.vectors)
     search = _awaited(Engine.search)
     search_image = _awaited(Engine.search_image)

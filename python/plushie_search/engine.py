@@ -569,6 +569,27 @@ class Engine:
             for key in self._core.unknown_keys(where)
         ]
 
+    def page(self, after: int = 0, *, limit: int = 100, where: Where | None = None) -> tuple[Items, int | None]:
+        """Returns a page of the items, in the order in which they were added, and the place where the next one begins.
+
+        Items that are added or removed meanwhile shift no page, and a late page costs as little as the first one.
+
+        Args:
+            after: The place that the page before returned; 0, the beginning, by default.
+            limit: The most items of the page.
+            where: Only items that fit.
+
+        Returns:
+            The items, and the next page's ``after``; None if there is none.
+
+        Raises:
+            ArgumentError: ``after`` is negative, ``limit`` is less than 1, or ``where`` cannot be understood.
+        """
+        if after < 0 or limit < 1:
+            raise ArgumentError(f"after {after}, limit {limit}: give 0 or more, and 1 or more")
+        after, rows = self._core.items_after(after, limit, where=where)
+        return Items(map(_item, rows)), after if len(rows) == limit else None
+
     def __len__(self) -> int:
         return len(self._core)
 

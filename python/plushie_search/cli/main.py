@@ -14,15 +14,18 @@ from . import (
     backup,
     compact,
     completion,
+    config,
     count,
     demo,
     evaluate,
+    health,
     models,
     plush,
     plushbench,
     reencode,
     remove,
     search,
+    serve,
     show,
     stats,
     thumbnail,
@@ -35,6 +38,7 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 COMMANDS = (
     *(add, search, show, count, update, remove, thumbnail, stats),
     *(backup, verify, compact, reencode),
+    *(serve, health, config),
     *(evaluate, models, plushbench, demo, plush, completion),
 )
 

@@ -1,0 +1,273 @@
+"""The routes of searches."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import time
+from typing import Any
+
+from ...query import Query, hybrid
+from ...results import Results
+from ..call import Call
+from ..coding import check_keys, parse_json, parse_object
+from ..errors import bad
+from ..service import Service
+
+#: The keys of a search and of a query.
+OPTIONS = ("k", "where", "min_score", "models", "fusion", "aggregate", "temperature")
+PARTS = ("text", "image", "item", "vector", "weights")
+
+#: The most queries in a request, parts in a query, and characters of a text.
+MAX_QUERIES, MAX_PIECES, MAX_TEXT = 64, 32, 10_000
+
+#: The beginning of a picture in base64 as browsers write it.
+DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,")
+
+
+def search(service: Service, call: Call) -> dict[str, Any]:
+    """Answers one query or several."""
+    began = time.perf_counter()
+    given, queries, single, echo = _read(call)
+    options, notices = _options(call, given)
+    found = call.catalog.engine.search(queries, **options)
+    answers: list[Results] = list(found)
+    lists = [_hits(call, results) for results in answers]
+    notices += list(dict.fromkeys(warning for results in answers for warning in results.warnings))
+    return {
+        "success": True,
+        "took_ms": round((time.perf_counter() - began) * 1000, 3),
+        "query": {**(echo[0] if single else {"queries": echo}), "k": options["k"]},
+        "notices": notices,
+        "results": lists[0] if single else lists,
+    }
+
+
+def seed_image(service: Service, call: Call) -> dict[str, Any]:
+    """Answers the picture of a form, in the form of ``/api/search/image``."""
+    given = _seed_fields(call)
+    return _seed(call, Query(image=_picture(call)), given)
+
+
+def seed_text(service: Service, call: Call) -> dict[str, Any]:
+    """Answers the text of a JSON body, in the form of ``/api/search/text``."""
+    given = call.json()
+    text = given.pop("query", None)
+    return _seed(call, Query(text=_text(text, "query")), given, description=text)
+
+
+def seed_hybrid(service: Service, call: Call) -> dict[str, Any]:
+    """Answers the picture and the text of a form; if one of them is missing, the other by itself."""
+    given = _seed_fields(call)
+    text, weight = given.pop("text", ""), _number(given.pop("image_weight", 0.6), "image_weight")
+    if not 0 <= weight <= 1:
+        raise bad(f"image_weight {weight:g}: give a number from 0 to 1")
+    pictures = call.form().pictures()
+    if pictures and text.strip():
+        return _seed(call, hybrid(_picture(call), _text(text, "text"), weight), given, description=text)
+    if pictures:
+        return _seed(call, Query(image=_picture(call)), given, notice="there is no text: searched by the picture alone")
+    if text.strip():
+        notice = "there is no picture: searched by the text alone"
+        return _seed(call, Query(text=_text(text, "text")), given, description=text, notice=notice)
+    raise bad("a hybrid search needs a picture (field image), a text (field text), or both")
+
+
+def _seed(
+    call: Call, query: Query, given: dict[str, Any], *, description: str | None = None, notice: str | None = None
+) -> dict[str, Any]:
+    given = {("models" if key in ("engine", "model") else key): value for key, value in given.items()}
+    options, notices = _options(call, given)
+    results = call.catalog.engine.search(query, **options)
+    hits = _hits(call, results)
+    if description is not None:
+        hits = [{**hit, "description": description} for hit in hits]
+    notices = [*([notice] if notice else ()), *notices, *results.warnings]
+    return {"success": True, "results": hits, **({"notice": "; ".join(notices)} if notices else {})}
+
+
+def _seed_fields(call: Call) -> dict[str, Any]:
+    return dict(call.form().fields)
+
+
+def _picture(call: Call) -> bytes:
+    """Returns the only picture of a form."""
+    pictures = call.form().pictures()
+    if len(pictures) != 1:
+        raise bad(f"{len(pictures)} pictures in the field image: send one")
+    return pictures[0].data
+
+
+def _hits(call: Call, results: Results) -> list[dict[str, Any]]:
+    catalog, prefix = call.catalog, call.prefix
+    least = catalog.settings.similarity_threshold
+    hits = [catalog.hit(hit, prefix) for hit in results]
+    return hits if least is None else [hit for hit in hits if hit["similarity"] >= least]
+
+
+def _read(call: Call) -> tuple[dict[str, Any], list[Query], bool, list[dict[str, Any]]]:
+    """Returns the options, the queries, whether there is one alone, and the queries without pictures for the answer."""
+    if call.is_picture:
+        given = dict(call.query)
+        check_keys(given, OPTIONS, "the address")
+        return given, [Query(image=call.body)], True, [{"image": 1}]
+    if call.is_form:
+        form = call.form()
+        given = dict(form.fields)
+        one = parse_object(given.pop("query"), "the field query") if "query" in given else {}
+        for key in ("text", "item"):
+            if key in given:
+                one[key] = given.pop(key)
+        check_keys(given, OPTIONS, "the form")
+        check_keys(one, (*PARTS, *OPTIONS), "query")
+        given = {**{key: one.pop(key) for key in OPTIONS if key in one}, **given}
+        query, echo = _query(one, "query", [upload.data for upload in form.pictures()])
+        return given, [query], True, [echo]
+    given = call.json()
+    if "queries" in given:
+        check_keys(given, ("queries", *OPTIONS), "the body")
+        queries = given.pop("queries")
+        if not isinstance(queries, list) or not 1 <= len(queries) <= MAX_QUERIES:
+            raise bad(f"queries: give a list of 1 to {MAX_QUERIES}")
+        read = [_query(one, f"queries.{number}", []) for number, one in enumerate(queries)]
+        return given, [query for query, _ in read], False, [echo for _, echo in read]
+    if "query" in given:
+        check_keys(given, ("query", *OPTIONS), "the body")
+        query, echo = _query(given.pop("query"), "query", [])
+        return given, [query], True, [echo]
+    check_keys(given, (*PARTS, *OPTIONS), "the body")
+    query, echo = _query({key: given.pop(key) for key in PARTS if key in given}, "the body", [])
+    return given, [query], True, [echo]
+
+
+def _query(given: Any, where: str, pictures: list[bytes]) -> tuple[Query, dict[str, Any]]:
+    """Returns a query, and the same without its pictures and vectors."""
+    if isinstance(given, str):
+        given = {"text": given}
+    if not isinstance(given, dict):
+        raise bad(f'{where}: give an object such as {{"text": "a brown bear"}}')
+    check_keys(given, PARTS, where)
+    weights = given.get("weights") or {}
+    if not isinstance(weights, dict):
+        raise bad(f'{where}.weights: give an object such as {{"image": 0.6, "text": 0.4}}')
+    check_keys(weights, PARTS[:-1], f"{where}.weights")
+    of = {key: _number(weight, f"{where}.weights.{key}") for key, weight in weights.items()}
+    images = [
+        *pictures,
+        *(base64_picture(one, f"{where}.image") for one in _listed(given.get("image"), f"{where}.image")),
+    ]
+    texts = [_text(one, f"{where}.text") for one in _listed(given.get("text"), f"{where}.text")]
+    items = [_text(one, f"{where}.item") for one in _listed(given.get("item"), f"{where}.item")]
+    vector = given.get("vector")
+    if not (images or texts or items or vector):
+        raise bad(f"{where} is empty: give text, image, item or vector")
+    query = Query(
+        image=_weighed(images, of.get("image", 1.0)),
+        text=_weighed(texts, of.get("text", 1.0)),
+        item=_weighed(items, of.get("item", 1.0)),
+        vector=None if vector is None else [(_vector(vector, f"{where}.vector"), of.get("vector", 1.0))],
+    )
+    echo = {key: given[key] for key in ("text", "item", "weights") if given.get(key)}
+    if images:
+        echo["image"] = len(images)
+    if vector is not None:
+        echo["vector"] = True
+    return query, echo
+
+
+def _weighed(things: list[Any], weight: float) -> list[tuple[Any, float]] | None:
+    """Returns things that share a weight, without those that count for nothing."""
+    return [(thing, weight / len(things)) for thing in things] if things and weight else None
+
+
+def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Returns the options of a search, and notices about those that were changed.
+
+    Values of forms and addresses are texts: numbers, and JSON for filters.
+    """
+    check_keys(given, OPTIONS, "the search")
+    limits = call.catalog.settings.search
+    notices = []
+    k = _whole(given.get("k", limits.default_k), "k")
+    if k < 1:
+        raise bad(f"k {k}: give 1 or more")
+    if k > limits.max_k:
+        notices.append(f"k {k} is more than {limits.max_k}: {limits.max_k} hits at most are returned")
+        k = limits.max_k
+    options: dict[str, Any] = {"k": k, "models": call.catalog.models(_decoded(given.get("models"), "models"))}
+    where = _decoded(given.get("where"), "where", always=True)
+    if where:
+        if not isinstance(where, dict):
+            raise bad('where: give an object such as {"label": "bear"}')
+        options["where"] = where
+    for key in ("min_score", "temperature"):
+        if given.get(key) not in (None, ""):
+            options[key] = _number(given[key], key)
+    for key, known in (("fusion", ("sum", "rrf")), ("aggregate", ("max", "mean", "softmax"))):
+        if given.get(key) not in (None, ""):
+            if given[key] not in known:
+                raise bad(f"{key}: choose {', '.join(known)}")
+            options[key] = given[key]
+    return options, notices
+
+
+def _decoded(value: Any, name: str, *, always: bool = False) -> Any:
+    """Returns the value that a text of JSON holds, and any other as it is."""
+    if isinstance(value, str) and value and (always or value.lstrip().startswith("{")):
+        return parse_json(value, name)
+    return value or None
+
+
+def _listed(value: Any, name: str) -> list[Any]:
+    values = [] if value is None else value if isinstance(value, list) else [value]
+    if len(values) > MAX_PIECES:
+        raise bad(f"{name} has {len(values)} parts: give {MAX_PIECES} at most")
+    return values
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise bad(f"{name} is empty or no text: give a text")
+    if len(value) > MAX_TEXT:
+        raise bad(f"{name} has {len(value)} characters: give {MAX_TEXT} at most")
+    return value
+
+
+def base64_picture(value: Any, name: str) -> bytes:
+    """Returns the picture file that a text holds in base64.
+
+    Raises:
+        Problem: It is no base64.
+    """
+    if not isinstance(value, str):
+        raise bad(f"{name}: give a picture file in base64")
+    try:
+        return base64.b64decode(DATA_URL.sub("", value, count=1), validate=True)
+    except (binascii.Error, ValueError):
+        raise bad(f"{name} is no base64: give a picture file in base64; addresses are not opened") from None
+
+
+def _vector(value: Any, name: str) -> list[float]:
+    if not isinstance(value, list) or not 1 <= len(value) <= 65_536:
+        raise bad(f"{name}: give a list of numbers")
+    return [_number(one, name) for one in value]
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise bad(f"{name} {value[:20]!r}: give a number") from None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e30:
+        raise bad(f"{name}: give a number")
+    return float(value)
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 10**9:
+        raise bad(f"{name}: give a whole number")
+    return value

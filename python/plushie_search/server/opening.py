@@ -1,0 +1,80 @@
+"""The catalogs that a configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from .._core import ArgumentError
+from ..engine import Engine
+from ..hub import open_encoder
+from .settings import ALIASES, Model, Settings, load
+
+Source: TypeAlias = Engine | Mapping[str, Engine] | Settings
+"""An open engine, several by their names, or a configuration."""
+
+
+def opened(source: Source, settings: Settings | None) -> tuple[dict[str, Engine], Settings, bool]:
+    """Returns the engines of a server, its configuration, and whether the engines were opened here.
+
+    Raises:
+        ArgumentError: There is no catalog, or something in the configuration cannot be used.
+        CatalogError: A catalog cannot be opened.
+        ModelError: A model cannot be opened.
+    """
+    if isinstance(source, Settings):
+        if settings is not None:
+            raise ArgumentError("the configuration is given twice: leave out settings=")
+        return open_catalogs(source), source, True
+    settings = load() if settings is None else settings
+    if isinstance(source, Engine):
+        return {"default": source}, settings, False
+    return dict(source), settings, False
+
+
+def open_catalogs(settings: Settings) -> dict[str, Engine]:
+    """Opens the catalogs of a configuration, by name; each is created if it does not exist.
+
+    Raises:
+        ArgumentError: There is none, a model has no such device, or ``faiss.dimension`` is not the model's.
+        CatalogError: A catalog cannot be opened.
+        ModelError: A model cannot be opened.
+    """
+    paths = {**({"default": settings.catalog} if settings.catalog else {}), **settings.catalogs}
+    if not paths:
+        raise ArgumentError("the configuration has no catalog: give its directory as catalog")
+    given = {name: one for name, one in (("clip", settings.clip), ("resnet", settings.resnet)) if one is not None}
+    models = {name: _encoder(name, one, settings.server.threads) for name, one in given.items()} or None
+    engines: dict[str, Engine] = {}
+    try:
+        for name, path in paths.items():
+            options: dict[str, Any] = {"threads": settings.server.threads, "read_only": settings.server.read_only}
+            engines[name] = Engine(path, model=models, create=not settings.server.read_only, **options)
+        wanted = settings.faiss.dimension
+        for name, engine in engines.items():
+            dimension = engine.stats().get("dimension")
+            if wanted is not None and dimension != wanted:
+                raise ArgumentError(
+                    f"faiss.dimension: {wanted} is not the dimension of catalog {name}, {dimension}: leave it out"
+                )
+    except BaseException:
+        for engine in engines.values():
+            engine.close()
+        raise
+    return engines
+
+
+def _encoder(section: str, model: Model, threads: int | None) -> Any:
+    name = ALIASES.get(model.model_name, model.model_name)
+    try:
+        return open_encoder(
+            name,
+            device=model.device,
+            precision=model.precision,
+            max_batch=model.batch_size,
+            service=model.service,
+            accept_license=model.accept_license,
+            threads=threads,
+        )
+    except ArgumentError as error:
+        raise ArgumentError(f"{section}: {error}") from None

@@ -1,0 +1,47 @@
+"""The routes of the server, one table for every web framework."""
+
+from __future__ import annotations
+
+from .call import Route
+from .handlers import embeddings, items, jobs, media, searching, status
+
+#: Below ``/api/v1`` and ``/api/v1/catalogs/{catalog}``. Longer paths stand before those that would take them.
+OF_CATALOGS = (
+    Route("GET", "/stats", status.stats),
+    Route("POST", "/search", searching.search, lane="search", body="pictures"),
+    Route("GET", "/items", items.list_items),
+    Route("POST", "/items", items.add_item, "write", "write", "pictures"),
+    Route("POST", "/items/{id:path}/restore", items.restore_item, "write", "write", "json"),
+    Route("POST", "/items/{id:path}/references", items.add_references, "write", "write", "pictures"),
+    Route("PUT", "/items/{id:path}/references", items.add_references, "write", "write", "pictures"),
+    Route("DELETE", "/items/{id:path}/references/{digest}", items.remove_reference, "write", "write"),
+    Route("GET", "/items/{id:path}", items.get_item),
+    Route("PATCH", "/items/{id:path}", items.change_item, "write", "write", "json"),
+    Route("DELETE", "/items/{id:path}", items.remove_item, "write", "write"),
+    Route("POST", "/jobs/add", jobs.add, "write", "read", "pictures"),
+    Route("POST", "/jobs/evaluate", jobs.evaluate, "read", "read", "json"),
+    Route("GET", "/jobs/{job}/events", jobs.events, lane=None),
+    Route("GET", "/jobs/{job}", jobs.get),
+    Route("DELETE", "/jobs/{job}", jobs.cancel),
+    Route("GET", "/labels", items.list_labels),
+    Route("GET", "/keys", items.list_keys),
+    Route("GET", "/media/{digest}/{kind}", media.picture, "media"),
+)
+
+#: With the whole path.
+OF_SERVER = (
+    Route("POST", "/api/search/image", searching.seed_image, "read", "search", "pictures", seed=True),
+    Route("POST", "/api/search/text", searching.seed_text, "read", "search", "json", seed=True),
+    Route("POST", "/api/search/hybrid", searching.seed_hybrid, "read", "search", "pictures", seed=True),
+    Route("POST", "/v1/embeddings", embeddings.embeddings, "read", "search", "large"),
+    Route("GET", "/healthz", status.healthz, "open", None),
+    Route("GET", "/readyz", status.readyz, "open", None),
+    Route("GET", "/metrics", status.metrics),
+)
+
+
+def routes() -> list[tuple[str, Route]]:
+    """Returns every path with its route, in the order in which they are tried."""
+    own = [(f"/api/v1{route.path}", route) for route in OF_CATALOGS]
+    each = [(f"/api/v1/catalogs/{{catalog}}{route.path}", route) for route in OF_CATALOGS]
+    return [(route.path, route) for route in OF_SERVER] + each + own

@@ -1,0 +1,150 @@
+"""Runs the server: one process or several, until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+import tempfile
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from .._core import ArgumentError
+from ..log import logger
+from ..paths import expanded
+from .app import create_app
+from .auth import Guard, is_loopback
+from .metrics import MULTIPROCESS
+from .middleware import access
+from .settings import Settings, load
+
+#: The variables by which a process of several, or one of gunicorn, gets its configuration.
+VALUES, FILE = "PLUSHIE_SETTINGS", "PLUSHIE_CONFIG"
+
+
+def run(settings: Settings, *, show: bool = False) -> None:
+    """Serves until the process is told to stop.
+
+    Args:
+        settings: The configuration.
+        show: Whether to show the page in the browser.
+
+    Raises:
+        ArgumentError: It would listen on other addresses than loopback without keys, or the address is taken.
+        CatalogError: A catalog cannot be opened.
+        ModelError: A model cannot be opened.
+    """
+    server = settings.server
+    has_keys = Guard(settings).has_keys
+    if not is_loopback(server.host) and not has_keys and not settings.auth.insecure:
+        raise ArgumentError(
+            f"server.host {server.host} is reached from other machines: give keys by auth.keys_file, or --insecure "
+            "to let every one of them search and change"
+        )
+    log(settings)
+    app: FastAPI | str = f"{__name__}:application"
+    with tempfile.TemporaryDirectory(prefix="plushie-search-", ignore_cleanup_errors=True) as folder:
+        if server.workers > 1:
+            settings = _shared(settings, Path(folder))
+        else:
+            app = create_app(settings)
+        with _bound(server.host, server.port) as listening:
+            port = listening.getsockname()[1]
+            host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            print(f"plushie-search: serving {', '.join(_catalogs(settings))} at {address}", file=sys.stderr, flush=True)
+            if show:
+                threading.Timer(1.0, webbrowser.open, [address]).start()
+            config = uvicorn.Config(
+                app,
+                factory=isinstance(app, str),
+                workers=server.workers,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=True,
+                forwarded_allow_ips=server.proxies,
+                timeout_graceful_shutdown=max(1, round(server.graceful)),
+                timeout_keep_alive=30,
+            )
+            if server.workers > 1:
+                Multiprocess(config, [listening]).run()
+            else:
+                uvicorn.Server(config).run([listening])
+
+
+def application() -> FastAPI:
+    """Returns the application of one process of several, or of gunicorn.
+
+    The configuration is that of the environment, and of the YAML file that ``PLUSHIE_CONFIG`` names.
+    """
+    values = os.environ.get(VALUES)
+    settings = Settings(**_json(values)) if values else load(os.environ.get(FILE))
+    log(settings)
+    return create_app(settings)
+
+
+def log(settings: Settings) -> None:
+    """Writes the log to standard error: lines of JSON about requests, or plain ones in the mode ``dev``."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        logging.Formatter("%(levelname)s: %(message)s" if settings.server.mode == "dev" else "%(message)s")
+    )
+    for one, level in ((logger, logging.INFO), (logging.getLogger("uvicorn.error"), logging.WARNING)):
+        one.setLevel(level)
+        if not any(isinstance(held, logging.StreamHandler) for held in one.handlers):
+            one.addHandler(handler)
+    access.setLevel(logging.INFO)
+
+
+def _shared(settings: Settings, folder: Path) -> Settings:
+    """Returns the configuration of several processes, and leaves it where they find it."""
+    server = settings.server
+    if server.state is None:
+        server = server.model_copy(update={"state": str(folder / "state")})
+    auth = settings.auth.model_copy(update={"secret": settings.auth.secret or secrets.token_hex(32)})
+    settings = settings.model_copy(update={"server": server, "auth": auth})
+    counts = folder / "metrics"
+    counts.mkdir()
+    os.environ[MULTIPROCESS] = str(counts)
+    os.environ[VALUES] = settings.model_dump_json(exclude_unset=False)
+    return settings
+
+
+def _json(values: str) -> dict[str, Any]:
+    held: dict[str, Any] = json.loads(values)
+    return held
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Returns a socket that listens there.
+
+    Raises:
+        ArgumentError: The address is taken or none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host.strip("[]"), port))
+    except OSError as error:
+        listening.close()
+        raise ArgumentError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; give another --port or --host"
+        ) from None
+    listening.listen(2048)
+    listening.set_inheritable(True)
+    return listening
+
+
+def _catalogs(settings: Settings) -> list[str]:
+    return [expanded(path) for path in ([settings.catalog] if settings.catalog else []) + [*settings.catalogs.values()]]
