@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 try:
     from .app import create_app, router
     from .settings import Settings, load
@@ -10,4 +12,16 @@ except ImportError as error:
         f"the server needs {error.name or 'more packages'}; install them with: pip install 'plushie_search[server]'"
     ) from error
 
-__all__ = ["Settings", "create_app", "load", "router"]
+if TYPE_CHECKING:
+    from .blueprint import flask_blueprint
+
+__all__ = ["Settings", "create_app", "flask_blueprint", "load", "router"]
+
+
+def __getattr__(name: str) -> Any:
+    # Few programs have both frameworks.
+    if name == "flask_blueprint":
+        from .blueprint import flask_blueprint
+
+        return flask_blueprint
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

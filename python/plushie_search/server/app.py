@@ -22,7 +22,7 @@ from .errors import Problem
 from .files import Page
 from .lanes import Lane
 from .middleware import Outer, headers_of
-from .opening import Source, opened
+from .opening import Source, mounted, opened
 from .routes import routes
 from .service import Service, request_id_of, too_large
 from .settings import Settings
@@ -96,13 +96,7 @@ def router(engine: Engine | Mapping[str, Engine], *, settings: Settings | None =
     Raises:
         ArgumentError: There is no engine, or the file of keys cannot be read.
     """
-    engines, settings, _ = opened(engine, settings)
-    if settings.server.allowed_hosts is None:
-        server = settings.server.model_copy(update={"allowed_hosts": ["*"]})
-        settings = settings.model_copy(update={"server": server})
-    service = Service(engines, settings)
-    service.ready.set()
-    return _router(service)
+    return _router(mounted(engine, settings))
 
 
 def _router(service: Service) -> APIRouter:

@@ -10,8 +10,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from .errors import Problem
 
-#: The most parts of a form, the most bytes of a part without a file name, and of a part's headers.
-MAX_PARTS, MAX_FIELD, MAX_HEADERS = 2000, 1 << 20, 8 << 10
+#: The most parts of a form, and the most bytes of a part without a file name. The parser limits the parts' headers.
+MAX_PARTS, MAX_FIELD = 2000, 1 << 20
 
 
 @dataclass(slots=True)
@@ -114,20 +114,13 @@ class _Reader:
 
     def header_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
-        self._bound(len(self._name))
 
     def header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
-        self._bound(len(self._value))
 
     def header_end(self) -> None:
         self._headers[self._name.lower()] = self._value
-        self._bound(sum(map(len, self._headers.values())))
         self._name = self._value = b""
-
-    def _bound(self, size: int) -> None:
-        if size > MAX_HEADERS:
-            raise Problem(413, "too_large", f"a part of the form has more than {MAX_HEADERS} bytes of headers")
 
     def headers_end(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))

@@ -7,7 +7,9 @@ from typing import Any, TypeAlias
 
 from .._core import ArgumentError
 from ..engine import Engine
-from ..hub import open_encoder
+from ..hub import DEFAULT_MODEL, open_encoder
+from ..stored import stored_models
+from .service import Service
 from .settings import ALIASES, Model, Settings, load
 
 Source: TypeAlias = Engine | Mapping[str, Engine] | Settings
@@ -32,6 +34,21 @@ def opened(source: Source, settings: Settings | None) -> tuple[dict[str, Engine]
     return dict(source), settings, False
 
 
+def mounted(engine: Engine | Mapping[str, Engine], settings: Settings | None) -> Service:
+    """Returns the server of engines within an application of others, which answers for host names.
+
+    Raises:
+        ArgumentError: There is no engine, or the file of keys cannot be read.
+    """
+    engines, settings, _ = opened(engine, settings)
+    if settings.server.allowed_hosts is None:
+        server = settings.server.model_copy(update={"allowed_hosts": ["*"]})
+        settings = settings.model_copy(update={"server": server})
+    service = Service(engines, settings)
+    service.ready.set()
+    return service
+
+
 def open_catalogs(settings: Settings) -> dict[str, Engine]:
     """Opens the catalogs of a configuration, by name; each is created if it does not exist.
 
@@ -44,7 +61,7 @@ def open_catalogs(settings: Settings) -> dict[str, Engine]:
     if not paths:
         raise ArgumentError("the configuration has no catalog: give its directory as catalog")
     given = {name: one for name, one in (("clip", settings.clip), ("resnet", settings.resnet)) if one is not None}
-    models = {name: _encoder(name, one, settings.server.threads) for name, one in given.items()} or None
+    models = {name: _encoder(name, one, settings) for name, one in given.items()} or None
     engines: dict[str, Engine] = {}
     try:
         for name, path in paths.items():
@@ -64,8 +81,11 @@ def open_catalogs(settings: Settings) -> dict[str, Engine]:
     return engines
 
 
-def _encoder(section: str, model: Model, threads: int | None) -> Any:
-    name = ALIASES.get(model.model_name, model.model_name)
+def _encoder(section: str, model: Model, settings: Settings) -> Any:
+    name = model.model_name
+    if name is None and settings.catalog is not None:
+        name = next(iter(stored_models(settings.catalog, read_only=settings.server.read_only).models.values()), None)
+    name = DEFAULT_MODEL if name is None else ALIASES.get(name, name)
     try:
         return open_encoder(
             name,
@@ -74,7 +94,7 @@ def _encoder(section: str, model: Model, threads: int | None) -> Any:
             max_batch=model.batch_size,
             service=model.service,
             accept_license=model.accept_license,
-            threads=threads,
+            threads=settings.server.threads,
         )
     except ArgumentError as error:
         raise ArgumentError(f"{section}: {error}") from None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import tempfile
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +85,8 @@ class Service:
         }
         self.memory = Memory(limits.memory)
         if settings.server.state is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="plushie-search-", ignore_cleanup_errors=True)
-            state = Path(self._temporary.name)
+            state = Path(tempfile.mkdtemp(prefix="plushie-search-"))
+            weakref.finalize(self, _remove, state, os.getpid())
         else:
             state = Path(expanded(settings.server.state))
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -222,6 +224,12 @@ class Service:
             return Answer(dump(body), problem.status, headers=problem.headers)
         body = problem.body(request_id)
         return Answer(dump(body), problem.status, "application/problem+json", problem.headers)
+
+
+def _remove(folder: Path, process: int) -> None:
+    """Removes a folder at the end of the process that has made it, not of its children."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def too_large(most: int) -> Problem:

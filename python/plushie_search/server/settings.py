@@ -30,8 +30,8 @@ class Section(BaseModel):
 class Model(Section):
     """How a model is opened."""
 
-    model_name: str = Field(
-        default="plushie-mini", description="a model's name or directory, as plushie-search models lists"
+    model_name: str | None = Field(
+        default=None, description="a model's name or directory; by default the catalog's, or plushie-mini"
     )
     device: str = Field(default="cpu", description="cpu, cuda, cuda:0,1, tensorrt, openvino or auto")
     batch_size: Positive | None = Field(

@@ -46,7 +46,7 @@ def search(service: Service, call: Call) -> dict[str, Any]:
 
 def seed_image(service: Service, call: Call) -> dict[str, Any]:
     """Answers the picture of a form, in the form of ``/api/search/image``."""
-    given = _seed_fields(call)
+    given = _fields(call)
     return _seed(call, Query(image=_picture(call)), given)
 
 
@@ -59,7 +59,7 @@ def seed_text(service: Service, call: Call) -> dict[str, Any]:
 
 def seed_hybrid(service: Service, call: Call) -> dict[str, Any]:
     """Answers the picture and the text of a form; if one of them is missing, the other by itself."""
-    given = _seed_fields(call)
+    given = _fields(call)
     text, weight = given.pop("text", ""), _number(given.pop("image_weight", 0.6), "image_weight")
     if not 0 <= weight <= 1:
         raise bad(f"image_weight {weight:g}: give a number from 0 to 1")
@@ -87,8 +87,12 @@ def _seed(
     return {"success": True, "results": hits, **({"notice": "; ".join(notices)} if notices else {})}
 
 
-def _seed_fields(call: Call) -> dict[str, Any]:
-    return dict(call.form().fields)
+def _fields(call: Call) -> dict[str, Any]:
+    """Returns the fields of a form; one for a picture is empty if no file was chosen."""
+    fields: dict[str, Any] = dict(call.form().fields)
+    if fields.pop("image", ""):
+        raise bad("the field image is a text: send the picture as a file")
+    return fields
 
 
 def _picture(call: Call) -> bytes:
@@ -113,8 +117,7 @@ def _read(call: Call) -> tuple[dict[str, Any], list[Query], bool, list[dict[str,
         check_keys(given, OPTIONS, "the address")
         return given, [Query(image=call.body)], True, [{"image": 1}]
     if call.is_form:
-        form = call.form()
-        given = dict(form.fields)
+        given = _fields(call)
         one = parse_object(given.pop("query"), "the field query") if "query" in given else {}
         for key in ("text", "item"):
             if key in given:
@@ -122,7 +125,7 @@ def _read(call: Call) -> tuple[dict[str, Any], list[Query], bool, list[dict[str,
         check_keys(given, OPTIONS, "the form")
         check_keys(one, (*PARTS, *OPTIONS), "query")
         given = {**{key: one.pop(key) for key in OPTIONS if key in one}, **given}
-        query, echo = _query(one, "query", [upload.data for upload in form.pictures()])
+        query, echo = _query(one, "query", [upload.data for upload in call.form().pictures()])
         return given, [query], True, [echo]
     given = call.json()
     if "queries" in given:
