@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import tempfile
@@ -79,6 +80,8 @@ def run(settings: Settings, *, show: bool = False) -> None:
             if server.workers > 1:
                 Multiprocess(config, [listening]).run()
             else:
+                # Uvicorn raises the signal again when it has stopped.
+                signal.signal(signal.SIGTERM, lambda *_: None)
                 uvicorn.Server(config).run([listening])
 
 

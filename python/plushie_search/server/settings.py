@@ -7,8 +7,9 @@ import warnings
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .._core import ArgumentError
 from ..paths import expanded
@@ -127,8 +128,8 @@ class Auth(Section):
 class Settings(BaseSettings):
     """The configuration of a server.
 
-    Values come from arguments, environment variables (``PLUSHIE_SERVER__PORT=80``), the YAML file that
-    :meth:`load` names, and defaults; the first of them counts.
+    Values come from arguments, environment variables (``PLUSHIE_SERVER__PORT=80``) and defaults; the first of them
+    counts. :func:`load` reads a YAML file, too.
 
     Raises:
         ValidationError: A value cannot be used.
@@ -167,11 +168,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Returns the sources, the one that counts most first."""
-        file = settings_cls.model_config.get("yaml_file")
-        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
-        if file is not None:
-            sources.append(YamlConfigSettingsSource(settings_cls, yaml_file=file, yaml_file_encoding="utf-8"))
-        return tuple(sources)
+        return init_settings, env_settings
 
 
 def load(file: str | os.PathLike[str] | None = None, **values: Any) -> Settings:
@@ -185,32 +182,47 @@ def load(file: str | os.PathLike[str] | None = None, **values: Any) -> Settings:
         FileNotFoundError: There is no such file.
         ArgumentError: A value cannot be used; the text names the path of its key.
     """
-    kind: type[Settings] = Settings
-    if file is not None:
-        path = expanded(file)
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"there is no configuration {path}: plushie-search config --example prints one")
-
-        class FromFile(Settings):
-            model_config = SettingsConfigDict(yaml_file=path)
-
-        kind = FromFile
+    held = {} if file is None else _read(file)
+    environment = EnvSettingsSource(Settings)()
     try:
-        return kind(**values)
+        return Settings(**_merged(_merged(held, environment), values))
     except ValidationError as error:
-        raise ArgumentError("\n".join(_told(one, kind) for one in error.errors())) from None
-    except Exception as error:  # YAML's own errors have no common base that is public
-        if type(error).__module__.startswith("yaml"):
-            raise ArgumentError(f"{file} is no YAML: {error}") from None
-        raise
+        raise ArgumentError("\n".join(map(_told, error.errors()))) from None
 
 
-def _told(error: Any, kind: type[BaseModel]) -> str:
+def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
+    path = expanded(file)
+    try:
+        with open(path, encoding="utf-8") as opened:
+            held = yaml.safe_load(opened)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"there is no configuration {path}: plushie-search config --example prints one"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ArgumentError(f"{path} is no YAML: {error}") from None
+    if held is None:
+        return {}
+    if not isinstance(held, dict) or not all(isinstance(key, str) for key in held):
+        raise ArgumentError(f"{path} has no sections: plushie-search config --example prints a file that has")
+    return held
+
+
+def _merged(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    """Returns two configurations as one; where both have a key, ``high`` counts."""
+    both = dict(low)
+    for key, value in high.items():
+        held = both.get(key)
+        both[key] = _merged(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
+    return both
+
+
+def _told(error: Any) -> str:
     """Returns an error of a value with the path of its key, and a name that was likely meant."""
     where = ".".join(map(str, error["loc"]))
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg'].removeprefix('Value error, ')}"
-    known = _keys(kind, error["loc"][:-1])
+    known = _keys(Settings, error["loc"][:-1])
     alike = get_close_matches(str(error["loc"][-1]), known, n=1)
     return f"{where} is no key: " + (f"did you mean {alike[0]}?" if alike else f"known are {', '.join(known)}")
 

@@ -1,0 +1,237 @@
+"""The commands serve, health and config in processes of their own, and several processes on one catalog."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from conftest import COLORS, png
+from running import Serving, catalog_of
+
+import plushie_search as ps
+from plushie_search import cli, server
+from plushie_search.server.auth import hash_key
+
+
+@pytest.fixture
+def catalog(toy_model: Path, tmp_path: Path) -> Path:
+    return catalog_of(tmp_path / "toys.catalog", toy_model, {id: png(color) for id, color in COLORS.items()})
+
+
+def test_serve_answers_until_it_is_stopped(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Serving(str(catalog)) as serving:
+        assert httpx.post(f"{serving.url}/api/search/text", json={"query": "teddy"}).json()["success"] is True
+        assert cli.main(["health", serving.url]) == 0
+        assert capsys.readouterr().out == '{"status":"ready"}\n'
+        assert serving.stop() == 0
+    assert cli.main(["health", serving.url]) == 2
+    assert "does not answer" in capsys.readouterr().err
+    lines = [line for line in serving.log if line.startswith("{")]
+    assert any('"path": "/api/search/text", "status": 200' in line for line in lines)
+    assert not any("Traceback" in line for line in serving.log)
+
+
+def test_a_stop_lets_a_running_upload_end_and_events_too(catalog: Path) -> None:
+    with Serving(str(catalog)) as serving:
+        files = [("image", (f"many{n}/1.png", png((n, 5, 5), (500, 400)))) for n in range(60)]
+        job = httpx.post(f"{serving.url}/api/v1/jobs/add", files=files, timeout=30).json()["job"]
+        ended = threading.Event()
+
+        def follow() -> None:
+            httpx.get(f"{serving.url}/api/v1/jobs/{job['id']}/events", timeout=30)
+            ended.set()
+
+        threading.Thread(target=follow).start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert serving.stop() == 0
+        assert time.monotonic() - began < 9
+        assert ended.wait(5)
+
+
+def test_workers_share_a_catalog(catalog: Path, tmp_path: Path) -> None:
+    with Serving(str(catalog), "--workers", "2") as serving:
+        undone = []
+        with httpx.Client(base_url=serving.url) as client:
+            client.post("/api/v1/items", files={"image": png((1, 200, 200))}, data={"id": "new"})
+            undo = client.delete("/api/v1/items/bear").json()["undo"]
+        # New connections come to either process.
+        for _ in range(12):
+            found = httpx.post(f"{serving.url}/api/v1/search", json={"text": "teddy", "k": 9}).json()["results"]
+            assert {hit["item"] for hit in found} == {*COLORS, "new"} - {"bear"}
+        for _ in range(12):
+            undone.append(httpx.post(f"{serving.url}/api/v1/items/bear/restore", json={"undo": undo}).status_code)
+            if undone[-1] == 200:
+                break
+        assert undone == [200]
+        job = httpx.post(f"{serving.url}/api/v1/jobs/add", files={"image": ("x/1.png", png((5, 5, 5)))}).json()["job"]
+        states = [httpx.get(f"{serving.url}/api/v1/jobs/{job['id']}") for _ in range(12)]
+        assert {answer.status_code for answer in states} == {200}
+        text = httpx.get(f"{serving.url}/metrics").text
+        assert re.search(r"plushie_requests_total\{[^}]*POST /search[^}]*\} 12\.0", text), text
+        assert serving.stop() == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--preload",)], ids=["", "preload"])
+def test_gunicorn(catalog: Path, more: tuple[str, ...]) -> None:
+    pytest.importorskip("gunicorn")
+    command = (sys.executable, "-m", "gunicorn", "-k", "asgi", "-w", "2", "-b", "127.0.0.1:0", *more)
+    command += ("plushie_search.server.run:application()",)
+    with Serving(command=command, env={"PLUSHIE_CATALOG": str(catalog)}) as serving:
+        for n in range(8):
+            answer = httpx.post(f"{serving.url}/api/v1/search", json={"text": f"teddy {n}", "k": 9})
+            assert {hit["item"] for hit in answer.json()["results"]} == set(COLORS)
+        assert serving.stop() == 0
+
+
+def test_another_host_needs_keys(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", str(catalog), "--host", "0.0.0.0"]) == 2
+    assert "give keys" in capsys.readouterr().err
+    with Serving(str(catalog), "--host", "0.0.0.0", "--insecure") as serving:
+        assert httpx.get(f"{serving.url}/api/v1/stats").json()["items"] == len(COLORS)
+
+
+def test_a_port_that_is_taken_is_told(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Serving(str(catalog)) as serving:
+        port = serving.url.rpartition(":")[2]
+        assert cli.main(["serve", str(catalog), "--port", port]) == 2
+        assert f"cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
+
+
+# Configuration
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+SEED = """
+clip:
+  model_name: plushie-mini
+  device: cpu
+  batch_size: 32
+faiss:
+  index_type: IVFFlat
+  nlist: 100
+  nprobe: 10
+search:
+  default_k: 5
+  max_k: 20
+  fusion_weights:
+    clip: 0.6
+    resnet: 0.4
+similarity_threshold: 0.5
+"""
+
+
+def test_the_file_of_the_request_loads(tmp_path: Path) -> None:
+    file = write(tmp_path / "plushie.yaml", SEED)
+    with pytest.warns(UserWarning, match="IVFFlat: exact search is used"):
+        settings = server.load(file)
+    assert settings.clip is not None
+    assert (settings.clip.batch_size, settings.search.max_k, settings.similarity_threshold) == (32, 20, 0.5)
+    assert settings.search.fusion_weights.model_dump() == {"clip": 0.6, "resnet": 0.4}
+
+
+def test_flags_come_before_the_environment_and_that_before_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "a.yaml", "server: {port: 1, mode: dev, workers: 3}\nlimits: {rate: 7}\n")
+    monkeypatch.setenv("PLUSHIE_SERVER__PORT", "2")
+    monkeypatch.setenv("PLUSHIE_SERVER__WORKERS", "4")
+    settings = server.load(file, server={"port": 3})
+    assert (settings.server.port, settings.server.workers, settings.server.mode) == (3, 4, "dev")
+    assert settings.limits.rate == 7
+    assert settings.server.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("server: {prot: 80}", r"server\.prot is no key: did you mean port\?"),
+        ("sever: {}", r"sever is no key: did you mean server\?"),
+        ("clip: {model: x}", r"clip\.model is no key"),
+        ("server: {port: 99999}", r"server\.port: .*65535"),
+        ("search: {fusion_weights: {clip: 2}}", r"search\.fusion_weights\.clip: "),
+        ("faiss: {index_type: PQ}", r"faiss\.index_type: "),
+        ("catalogs: {'a/b': x}", r"catalogs: catalog name 'a/b'"),
+        ("auth: {read_keys: [abc]}", r"auth\.read_keys\.0: "),
+        ("server: [", "no YAML"),
+        ("- 1", "no YAML|mapping|section"),
+    ],
+)
+def test_errors_name_the_key(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ps.ArgumentError, match=says):
+        server.load(write(tmp_path / "a.yaml", text))
+
+
+def test_a_missing_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", "--config", str(tmp_path / "none.yaml")]) == 2
+    assert "config --example" in capsys.readouterr().err
+    assert cli.main(["serve"]) == 2
+    assert "has no catalog" in capsys.readouterr().err
+
+
+def test_a_wrong_dimension_is_an_error(catalog: Path) -> None:
+    with pytest.raises(ps.ArgumentError, match=r"faiss\.dimension: 512 is not the dimension of catalog default, 6"):
+        server.create_app(server.load(catalog=str(catalog), faiss={"dimension": 512}))
+    server.create_app(server.load(catalog=str(catalog), faiss={"dimension": 6}))
+
+
+def test_the_example_is_the_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["config", "--example"]) == 0
+    text = capsys.readouterr().out
+    assert server.load(write(tmp_path / "a.yaml", text)) == server.load()
+    keys = set(re.findall(r"^ *(?:# )?(\w+):", text, re.MULTILINE))
+
+    def named(model: Any) -> set[str]:
+        found = set()
+        for name, field in model.model_fields.items():
+            found.add(name)
+            for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
+                if hasattr(kind, "model_fields"):
+                    found |= named(kind)
+        return found
+
+    assert named(server.Settings) <= keys
+    # Every commented key may be set as it stands.
+    opened = re.sub(r"^( *)# (\w+:)", r"\1\2", text, flags=re.MULTILINE)
+    assert set(yaml.safe_load(opened)) == set(server.Settings.model_fields)
+
+
+def test_show_tells_values_and_sources(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "a.yaml", "server: {port: 1}\nauth: {secret: hush}\n")
+    monkeypatch.setenv("PLUSHIE_LIMITS__RATE", "9")
+    assert cli.main(["config", "--show", "--config", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert f"  port: 1  # {file}\n" in out
+    assert "  rate: 9  # PLUSHIE_LIMITS__RATE\n" in out
+    assert "  host: 127.0.0.1  # default\n" in out
+    assert "hush" not in out
+
+
+def test_a_new_key_has_its_hash(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["config", "--key"]) == 0
+    found = re.fullmatch(r"key   (\S+)\nhash  sha256:(\w+)\n", capsys.readouterr().out)
+    assert found is not None
+    assert hash_key(found[1]) == found[2]
+
+
+def test_two_models_are_clip_and_resnet(toy_model: Path, tmp_path: Path) -> None:
+    sections = {"clip": {"model_name": str(toy_model)}, "catalog": str(tmp_path / "new.catalog")}
+    app = server.create_app(server.load(**sections, similarity_threshold=0.5))
+    service = app.state.service
+    assert service.first.engines == {"clip": "clip"}
+    service.first.engine.add("bear", images=png((200, 0, 0)))
+    service.close()
+    service.first.engine.close()
