@@ -67,7 +67,7 @@ def create_app(source: Source, *, settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,
         redirect_slashes=False,
     )
     app.state.service = service
@@ -109,6 +109,7 @@ def _router(service: Service) -> APIRouter:
             methods=[route.method],
             response_model=None,
             name=route.name,
+            summary=(route.handler.__doc__ or "").partition("\n")[0],
         )
     return made
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from .call import Route
+from typing import Any
+
+from .call import Call, Route
 from .handlers import embeddings, items, jobs, media, searching, status
+from .openapi import document
+from .service import Service
+
+
+def openapi(service: Service, call: Call) -> dict[str, Any]:
+    """Returns the description of the routes."""
+    return document(routes(), keys=service.guard.has_keys)
+
 
 #: Below ``/api/v1`` and ``/api/v1/catalogs/{catalog}``. Longer paths stand before those that would take them.
 OF_CATALOGS = (
@@ -37,6 +47,7 @@ OF_SERVER = (
     Route("GET", "/healthz", status.healthz, "open", None),
     Route("GET", "/readyz", status.readyz, "open", None),
     Route("GET", "/metrics", status.metrics),
+    Route("GET", "/openapi.json", openapi, "open", None),
 )
 
 

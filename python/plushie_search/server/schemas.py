@@ -1,0 +1,268 @@
+"""The JSON schemas of requests and answers, for ``/openapi.json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number"}
+WHOLE: Schema = {"type": "integer"}
+FLAG: Schema = {"type": "boolean"}
+FILE: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
+DIGEST: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+ADDRESS: Schema = {"type": "string", "description": "a path on this server, signed if keys are needed"}
+FREE: Schema = {"type": "object"}
+
+
+def ref(name: str) -> Schema:
+    """Returns a reference to a schema of this module."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def array(of: Schema, **more: Any) -> Schema:
+    """Returns the schema of a list."""
+    return {"type": "array", "items": of, **more}
+
+
+def maybe(of: Schema) -> Schema:
+    """Returns the schema of a value that may be null."""
+    return {**of, "type": [of["type"], "null"]}
+
+
+def record(needed: dict[str, Schema], optional: dict[str, Schema] | None = None, **more: Any) -> Schema:
+    """Returns the schema of an object without further keys."""
+    return {
+        "type": "object",
+        "properties": {**needed, **(optional or {})},
+        "required": list(needed),
+        "additionalProperties": False,
+        **more,
+    }
+
+
+def one_or_many(of: Schema) -> Schema:
+    """Returns the schema of a value or a list of at most 32."""
+    return {"anyOf": [of, array(of, maxItems=32)]}
+
+
+WORDS: Schema = {"type": "string", "minLength": 1, "maxLength": 10_000, "pattern": r"\S"}
+PICTURE: Schema = {"type": "string", "contentEncoding": "base64", "description": "a picture file in base64"}
+MODELS: Schema = {
+    "anyOf": [TEXT, {"type": "object", "additionalProperties": NUMBER}],
+    "description": "an engine's name of /api/v1/stats, or weights by name",
+}
+WHERE: Schema = {"type": "object", "description": "a filter of items", "examples": [{"label": "bear"}]}
+K: Schema = {"type": "integer", "minimum": 1, "maximum": 10**9, "description": "items in the answer"}
+
+QUERY_PARTS: dict[str, Schema] = {
+    "text": one_or_many(WORDS),
+    "image": one_or_many(PICTURE),
+    "item": one_or_many(WORDS),
+    "vector": array(NUMBER, minItems=1, maxItems=65_536),
+    "weights": record({}, {"text": NUMBER, "image": NUMBER, "item": NUMBER}),
+}
+OPTIONS: dict[str, Schema] = {
+    "k": K,
+    "where": WHERE,
+    "min_score": NUMBER,
+    "models": MODELS,
+    "fusion": {"type": "string", "enum": ["sum", "rrf"]},
+    "aggregate": {"type": "string", "enum": ["max", "mean", "softmax"]},
+    "temperature": {"type": "number", "exclusiveMinimum": 0},
+}
+
+REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST}
+
+#: The schemas by name.
+SCHEMAS: dict[str, Schema] = {
+    "Problem": {
+        "type": "object",
+        "properties": {
+            "type": TEXT,
+            "title": TEXT,
+            "status": WHOLE,
+            "detail": {"type": "string", "description": "the symptom and one cure"},
+            "code": {"type": "string", "description": "a word for the kind of error, which later versions keep"},
+            "instance": {"type": "string", "description": "the request's id"},
+            "success": {"const": False},
+        },
+        "required": ["type", "title", "status", "detail", "code", "instance", "success"],
+    },
+    "Failure": {
+        "type": "object",
+        "properties": {"success": {"const": False}, "error": TEXT, "code": TEXT, "request_id": TEXT},
+        "required": ["success", "error"],
+    },
+    "Hit": record(
+        {
+            "rank": {"type": "integer", "minimum": 1},
+            "item": TEXT,
+            "class_name": {"type": "string", "description": "the item's id"},
+            "label": maybe(TEXT),
+            "text": maybe(TEXT),
+            "metadata": FREE,
+            "score": {"type": "number", "description": "the cosine, or the fused score"},
+            "similarity": {
+                "type": "number",
+                "minimum": 0,
+                "maximum": 1,
+                "description": "the probability if there is one, else the cosine within 0 and 1",
+            },
+            "probability": maybe(NUMBER),
+            "reference": record(REFERENCE),
+            "scores": {"type": "object", "additionalProperties": NUMBER, "description": "cosines by model"},
+            "thumbnail": ADDRESS,
+            "picture": ADDRESS,
+        },
+        {"description": TEXT},
+    ),
+    "Query": record({}, QUERY_PARTS, description="parts and their weights; at least one part"),
+    "Search": {
+        "anyOf": [
+            record({}, {**QUERY_PARTS, **OPTIONS}),
+            record({"query": {"anyOf": [ref("Query"), WORDS]}}, OPTIONS),
+            record({"queries": array({"anyOf": [ref("Query"), WORDS]}, minItems=1, maxItems=64)}, OPTIONS),
+        ],
+        "examples": [
+            {"text": "a pink rabbit with a scarf", "k": 5, "where": {"label": "rabbit"}},
+            {"query": {"item": "bear-001"}, "k": 10},
+            {"queries": [{"text": "a brown bear"}, {"text": "粉色兔子"}]},
+        ],
+    },
+    "Found": record(
+        {
+            "success": {"const": True},
+            "took_ms": NUMBER,
+            "query": FREE,
+            "notices": array(TEXT),
+            "results": {"anyOf": [array(ref("Hit")), array(array(ref("Hit")))]},
+        }
+    ),
+    "SeedFound": record({"success": {"const": True}, "results": array(ref("Hit"))}, {"notice": TEXT}),
+    "Reference": record({**REFERENCE, "thumbnail": ADDRESS, "picture": ADDRESS}),
+    "Item": record(
+        {
+            "id": TEXT,
+            "label": maybe(TEXT),
+            "text": maybe(TEXT),
+            "metadata": FREE,
+            "etag": TEXT,
+            "references": array(ref("Reference")),
+        }
+    ),
+    "Items": record({"items": array(ref("Item")), "next": maybe(TEXT), "total": WHOLE}),
+    "Change": record(
+        {},
+        {"label": maybe(TEXT), "text": maybe(TEXT), "metadata": maybe(FREE)},
+        examples=[{"label": "bear", "metadata": {"price": 12.5}}],
+    ),
+    "Added": record({"added": WHOLE, "duplicates": WHOLE, "item": ref("Item")}),
+    "Removed": record({"removed": WHOLE, "undo": maybe(TEXT)}),
+    "Left": record({"left": WHOLE}),
+    "Undo": record({"undo": {"type": "string", "description": "the token of the removal"}}),
+    "Job": {
+        "type": "object",
+        "properties": {
+            "id": TEXT,
+            "kind": {"type": "string", "enum": ["add", "evaluate"]},
+            "catalog": TEXT,
+            "state": {"type": "string", "enum": ["queued", "running", "done", "failed", "cancelled"]},
+            "done": WHOLE,
+            "total": maybe(WHOLE),
+            "failures": array(array(TEXT)),
+            "report": maybe(FREE),
+            "error": record({"code": TEXT, "detail": TEXT}),
+        },
+        "required": ["id", "kind", "catalog", "state", "done", "total", "failures", "report"],
+    },
+    "Started": record({"job": ref("Job")}),
+    "Evaluate": record(
+        {},
+        {
+            "texts": array(array(TEXT, minItems=2, maxItems=2)),
+            "k": {"type": "integer", "minimum": 1, "maximum": 10_000},
+            "where": WHERE,
+            "models": MODELS,
+            "missing": {"type": "string", "enum": ["error", "skip"]},
+            "seed": {"type": "integer", "minimum": 1, "maximum": 10_000},
+        },
+        examples=[{"texts": [["a brown bear", "bear-001"]], "k": 5}],
+    ),
+    "Labels": array(record({"label": TEXT, "items": WHOLE})),
+    "Keys": array(TEXT),
+    "Stats": {
+        "type": "object",
+        "properties": {
+            "name": TEXT,
+            "catalogs": array(TEXT),
+            "models": array(TEXT),
+            "image_model": maybe(TEXT),
+            "text_model": maybe(TEXT),
+            "items": WHOLE,
+            "references": WHOLE,
+            "read_only": FLAG,
+            "writable": FLAG,
+            "keys": FLAG,
+            "version": TEXT,
+            "languages": array(TEXT),
+            "max_k": WHOLE,
+            "default_k": WHOLE,
+            "engines": array(TEXT),
+            "dimension": maybe(WHOLE),
+            "threads": maybe(WHOLE),
+        },
+        "required": ["name", "catalogs", "models", "items", "references", "writable", "version", "max_k", "engines"],
+    },
+    "SeedText": record(
+        {"query": WORDS},
+        {**OPTIONS, "engine": MODELS, "model": MODELS},
+        examples=[{"query": "a brown bear", "k": 5}],
+    ),
+    "Embed": record(
+        {
+            "input": {
+                "anyOf": [
+                    WORDS,
+                    array(
+                        {"anyOf": [WORDS, record({"text": WORDS}), record({"image": PICTURE})]},
+                        minItems=1,
+                        maxItems=256,
+                    ),
+                ]
+            }
+        },
+        {
+            "model": TEXT,
+            "encoding_format": {"type": "string", "enum": ["float", "base64"]},
+            "dimensions": WHOLE,
+            "user": TEXT,
+            "modality": TEXT,
+        },
+        examples=[{"model": "plushie-mini", "input": ["a brown bear"]}],
+    ),
+    "Embeddings": record(
+        {
+            "object": {"const": "list"},
+            "data": array(
+                record({"object": TEXT, "index": WHOLE, "embedding": {"anyOf": [array(NUMBER), TEXT]}}),
+            ),
+            "model": TEXT,
+            "usage": record({"prompt_tokens": WHOLE, "total_tokens": WHOLE}),
+        }
+    ),
+    "State": {"type": "object", "properties": {"status": TEXT}, "required": ["status"]},
+}
+
+#: The fields of forms.
+FORMS: dict[str, Schema] = {
+    "search": record(
+        {"image": array(FILE)},
+        {"query": TEXT, "text": TEXT, "item": TEXT, **dict.fromkeys(OPTIONS, TEXT), "k": WHOLE},
+    ),
+    "seed_image": record({"image": FILE}, {"k": WHOLE, "engine": TEXT, "where": TEXT}),
+    "seed_hybrid": record({}, {"image": FILE, "text": TEXT, "k": WHOLE, "image_weight": NUMBER, "engine": TEXT}),
+    "item": record({"id": TEXT, "image": array(FILE)}, {"label": TEXT, "text": TEXT, "metadata": TEXT}),
+    "pictures": record({"image": array(FILE)}),
+}
