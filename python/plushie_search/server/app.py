@@ -7,7 +7,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -21,7 +21,7 @@ from .call import Answer, Call, Route
 from .errors import Problem
 from .files import Page
 from .lanes import Lane
-from .middleware import Outer, headers_of
+from .middleware import Endpoint, Outer, headers_of
 from .opening import Source, mounted, opened
 from .routes import routes
 from .service import Service, request_id_of, too_large
@@ -71,7 +71,8 @@ def create_app(source: Source, *, settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    app.include_router(_router(service))
+    endpoints = _endpoints(service)
+    app.include_router(_router(endpoints))
     page = Page(anew=settings.server.mode == "dev")
 
     async def file(request: Request) -> Response:
@@ -80,7 +81,8 @@ def create_app(source: Source, *, settings: Settings | None = None) -> FastAPI:
 
     app.router.add_route("/", file, methods=["GET"], include_in_schema=False)
     app.router.add_route("/static/{name:path}", file, methods=["GET"], include_in_schema=False)
-    app.add_middleware(Outer, service=service)
+    direct = {(route.method, path): endpoint for path, route, endpoint in endpoints if "{" not in path}
+    app.add_middleware(Outer, service=service, direct=direct)
     return app
 
 
@@ -96,16 +98,21 @@ def router(engine: Engine | Mapping[str, Engine], *, settings: Settings | None =
     Raises:
         ArgumentError: There is no engine, or the file of keys cannot be read.
     """
-    return _router(mounted(engine, settings))
+    return _router(_endpoints(mounted(engine, settings)))
 
 
-def _router(service: Service) -> APIRouter:
-    made = APIRouter()
+def _endpoints(service: Service) -> list[tuple[str, Route, Endpoint]]:
+    """Returns every path with its route and its endpoint."""
     slots = {name: asyncio.Semaphore(lane.threads) for name, lane in service.lanes.items()}
-    for path, route in routes():
+    return [(path, route, _endpoint(service, route, slots)) for path, route in routes()]
+
+
+def _router(endpoints: list[tuple[str, Route, Endpoint]]) -> APIRouter:
+    made = APIRouter()
+    for path, route, endpoint in endpoints:
         made.add_api_route(
             path,
-            _endpoint(service, route, slots),
+            endpoint,
             methods=[route.method],
             response_model=None,
             name=route.name,
@@ -114,9 +121,7 @@ def _router(service: Service) -> APIRouter:
     return made
 
 
-def _endpoint(
-    service: Service, route: Route, slots: Mapping[str, asyncio.Semaphore]
-) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(service: Service, route: Route, slots: Mapping[str, asyncio.Semaphore]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         times = {"total": time.perf_counter()}
         headers = headers_of(request.scope)
@@ -200,18 +205,37 @@ async def _compute(
     waited = slots.locked()
     await slots.acquire()
     loop = asyncio.get_running_loop()
+    found: asyncio.Future[Answer] = loop.create_future()
+
+    def finish(answer: Answer | None, error: BaseException | None) -> None:
+        # A thread that computes cannot be stopped: its place is free when it ends, not when the client was answered.
+        slots.release()
+        if found.done():
+            return
+        if error is not None:
+            found.set_exception(error)
+        elif answer is not None:
+            found.set_result(answer)
+
+    def work() -> None:
+        answer, problem = None, None
+        try:
+            answer = service.run(route, call)
+        except BaseException as error:
+            problem = error
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(finish, answer, problem)
+
     try:
         if waited and await request.is_disconnected():
             raise Problem(499, "gone", "the client went away before it was answered")
         started = time.perf_counter()
         times["queue"] = started - began
-        work = lane.pool.submit(service.run, route, call)
+        lane.pool.submit(work)
     except BaseException:
         slots.release()
         raise
-    # A thread that computes cannot be stopped: its place is free when it ends, not when the client was answered.
-    work.add_done_callback(lambda _: loop.call_soon_threadsafe(slots.release))
-    answer = await asyncio.wrap_future(work)
+    answer = await found
     times["compute"] = time.perf_counter() - started
     lane.took(times["compute"])
     return answer

@@ -55,4 +55,4 @@ def routes() -> list[tuple[str, Route]]:
     """Returns every path with its route, in the order in which they are tried."""
     own = [(f"/api/v1{route.path}", route) for route in OF_CATALOGS]
     each = [(f"/api/v1/catalogs/{{catalog}}{route.path}", route) for route in OF_CATALOGS]
-    return [(route.path, route) for route in OF_SERVER] + each + own
+    return [(route.path, route) for route in OF_SERVER] + own + each
