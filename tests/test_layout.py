@@ -123,6 +123,7 @@ ROOMS = [
     "stored",
     "engine",
     "async_engine",
+    "remote",
     "compare",
     "convert",
     "server",

@@ -43,6 +43,7 @@ from .rows import ItemDraft  # noqa: E402
 
 if TYPE_CHECKING:
     from .async_engine import AsyncEngine
+    from .remote.engine import RemoteEngine
 
 __all__ = [
     "Added",
@@ -69,6 +70,7 @@ __all__ = [
     "Query",
     "ReencodeReport",
     "Reference",
+    "RemoteEngine",
     "Report",
     "Results",
     "SearchOptions",
@@ -93,4 +95,12 @@ def __getattr__(name: str) -> Any:
         from .async_engine import AsyncEngine
 
         return AsyncEngine
+    if name == "RemoteEngine":
+        try:
+            from .remote.engine import RemoteEngine
+        except ImportError as error:
+            raise ImportError(
+                f"RemoteEngine needs {error.name}; install it with: pip install 'plushie_search[client]'"
+            ) from error
+        return RemoteEngine
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

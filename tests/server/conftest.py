@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from PIL import Image
 
 import plushie_search as ps
 
 pytest.importorskip("fastapi")
 
-from flask import Flask
-from starlette.testclient import TestClient
-
-from plushie_search import server
-
-COLORS = {"bear": (200, 30, 30), "toys/cat": (30, 200, 30), "dog": (30, 30, 200), "gray": (120, 120, 120)}
-
-
-def png(color: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> bytes:
-    """Returns a picture of one color."""
-    file = io.BytesIO()
-    Image.new("RGB", size, color).save(file, "PNG")
-    return file.getvalue()
+from http_server import COLORS, fastapi_client, flask_client, png
 
 
 @pytest.fixture
@@ -41,24 +25,6 @@ def engine(toy_model: Path, tmp_path: Path) -> Iterator[ps.Engine]:
             )
         engine.add("bear", images=png((180, 40, 20)), names="second.png")
         yield engine
-
-
-@contextlib.contextmanager
-def fastapi_client(source: Any, settings: Any = None) -> Iterator[Any]:
-    """Asks the application."""
-    with TestClient(
-        server.create_app(source, settings=settings), base_url="http://localhost", raise_server_exceptions=False
-    ) as client:
-        yield client
-
-
-@contextlib.contextmanager
-def flask_client(source: Any, settings: Any = None) -> Iterator[Any]:
-    """Asks the blueprint."""
-    app = Flask("test")
-    app.register_blueprint(server.flask_blueprint(source, settings=settings))
-    with httpx.Client(transport=httpx.WSGITransport(app=app), base_url="http://localhost") as client:
-        yield client
 
 
 @pytest.fixture(params=[fastapi_client, flask_client], ids=["fastapi", "flask"])

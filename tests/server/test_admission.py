@@ -11,8 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import png
-from running import listening, post_part
+from http_server import listening, png, post_part
 
 import plushie_search as ps
 from plushie_search import server

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from conftest import COLORS, png
+from http_server import COLORS, png
 from PIL import Image
 
 import plushie_search as ps

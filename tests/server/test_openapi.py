@@ -8,8 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import png
-from running import listening
+from http_server import listening, png
 
 import plushie_search as ps
 from plushie_search import server

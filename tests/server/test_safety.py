@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import fastapi_client, png
+from http_server import fastapi_client, png
 
 import plushie_search as ps
 from plushie_search import server

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import COLORS, png
+from http_server import COLORS, png
 
 import plushie_search as ps
 

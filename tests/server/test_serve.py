@@ -12,8 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from conftest import COLORS, png
-from running import Serving, catalog_of
+from http_server import COLORS, Serving, catalog_of, png
 
 import plushie_search as ps
 from plushie_search import cli, server

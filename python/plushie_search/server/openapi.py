@@ -56,6 +56,7 @@ CONTENTS = {
     "add_references": Content("Added", form="pictures", raw=("image/*",)),
     "remove_reference": Content("Left"),
     "get_item": Content("Item", headers=("If-None-Match",)),
+    "get_vectors": Content("Vectors", query={"model": {"type": "string"}}),
     "change_item": Content("Item", json="Change", headers=("If-Match",)),
     "remove_item": Content("Removed", headers=("If-Match",)),
     "add": Content("Started", 202, form="pictures", raw=("application/x-ndjson",)),

@@ -25,6 +25,7 @@ OF_CATALOGS = (
     Route("POST", "/items/{id:path}/references", items.add_references, "write", "write", "pictures"),
     Route("PUT", "/items/{id:path}/references", items.add_references, "write", "write", "pictures"),
     Route("DELETE", "/items/{id:path}/references/{digest}", items.remove_reference, "write", "write"),
+    Route("GET", "/items/{id:path}/vectors", items.get_vectors),
     Route("GET", "/items/{id:path}", items.get_item),
     Route("PATCH", "/items/{id:path}", items.change_item, "write", "write", "json"),
     Route("DELETE", "/items/{id:path}", items.remove_item, "write", "write"),

@@ -43,8 +43,9 @@ def record(needed: dict[str, Schema], optional: dict[str, Schema] | None = None,
 
 
 def one_or_many(of: Schema) -> Schema:
-    """Returns the schema of a value or a list of at most 32."""
-    return {"anyOf": [of, array(of, maxItems=32)]}
+    """Returns the schema of a value, or a list of at most 32 values and pairs of a value and its weight."""
+    pair = {"type": "array", "prefixItems": [of, NUMBER], "minItems": 2, "maxItems": 2}
+    return {"anyOf": [of, array({"anyOf": [of, pair]}, maxItems=32)]}
 
 
 WORDS: Schema = {"type": "string", "minLength": 1, "maxLength": 10_000, "pattern": r"\S"}
@@ -56,11 +57,12 @@ MODELS: Schema = {
 WHERE: Schema = {"type": "object", "description": "a filter of items", "examples": [{"label": "bear"}]}
 K: Schema = {"type": "integer", "minimum": 1, "maximum": 10**9, "description": "items in the answer"}
 
+VECTOR: Schema = array(NUMBER, minItems=1, maxItems=65_536)
 QUERY_PARTS: dict[str, Schema] = {
     "text": one_or_many(WORDS),
     "image": one_or_many(PICTURE),
     "item": one_or_many(WORDS),
-    "vector": array(NUMBER, minItems=1, maxItems=65_536),
+    "vector": {"anyOf": [VECTOR, {"type": "object", "additionalProperties": VECTOR, "minProperties": 1}]},
     "weights": record({}, {"text": NUMBER, "image": NUMBER, "item": NUMBER}),
 }
 OPTIONS: dict[str, Schema] = {
@@ -152,6 +154,7 @@ SCHEMAS: dict[str, Schema] = {
             "references": array(ref("Reference")),
         }
     ),
+    "Vectors": record({"model": TEXT, "vectors": array(array(NUMBER))}),
     "Items": record({"items": array(ref("Item")), "next": maybe(TEXT), "total": WHOLE}),
     "Change": record(
         {},

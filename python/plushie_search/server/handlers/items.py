@@ -46,6 +46,16 @@ def get_item(service: Service, call: Call) -> Answer:
     return _answer(call, call.catalog.engine.get(call.path["id"]))
 
 
+def get_vectors(service: Service, call: Call) -> dict[str, Any]:
+    """Returns the unit vectors of an item's references, in their order."""
+    check_keys(call.query, ("model",), "the address")
+    name = call.catalog.models(call.query.get("model"))
+    if not isinstance(name, (str, type(None))):
+        raise bad("model: name one model")
+    vectors = call.catalog.engine.vectors(call.path["id"], model=name)
+    return {"model": name or call.catalog.engine.models[0], "vectors": vectors.tolist()}
+
+
 def add_item(service: Service, call: Call) -> Answer:
     """Adds an item with its pictures, or pictures to an item that is there."""
     form = call.form()

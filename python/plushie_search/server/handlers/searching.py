@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ...query import Query, hybrid
@@ -156,20 +157,18 @@ def _query(given: Any, where: str, pictures: list[bytes]) -> tuple[Query, dict[s
         raise bad(f'{where}.weights: give an object such as {{"image": 0.6, "text": 0.4}}')
     check_keys(weights, PARTS[:-1], f"{where}.weights")
     of = {key: _number(weight, f"{where}.weights.{key}") for key, weight in weights.items()}
-    images = [
-        *pictures,
-        *(base64_picture(one, f"{where}.image") for one in _listed(given.get("image"), f"{where}.image")),
-    ]
-    texts = [_text(one, f"{where}.text") for one in _listed(given.get("text"), f"{where}.text")]
-    items = [_text(one, f"{where}.item") for one in _listed(given.get("item"), f"{where}.item")]
+    images: list[tuple[Any, float]] = [(picture, 1.0) for picture in pictures]
+    images += _pairs(given.get("image"), f"{where}.image", base64_picture)
+    texts = _pairs(given.get("text"), f"{where}.text", _text)
+    items = _pairs(given.get("item"), f"{where}.item", _text)
     vector = given.get("vector")
     if not (images or texts or items or vector):
         raise bad(f"{where} is empty: give text, image, item or vector")
     query = Query(
-        image=_weighed(images, of.get("image", 1.0)),
-        text=_weighed(texts, of.get("text", 1.0)),
-        item=_weighed(items, of.get("item", 1.0)),
-        vector=None if vector is None else [(_vector(vector, f"{where}.vector"), of.get("vector", 1.0))],
+        image=_weighed(images, of.get("image")),
+        text=_weighed(texts, of.get("text")),
+        item=_weighed(items, of.get("item")),
+        vector=None if vector is None else _vector(vector, f"{where}.vector"),
     )
     echo = {key: given[key] for key in ("text", "item", "weights") if given.get(key)}
     if images:
@@ -179,9 +178,19 @@ def _query(given: Any, where: str, pictures: list[bytes]) -> tuple[Query, dict[s
     return query, echo
 
 
-def _weighed(things: list[Any], weight: float) -> list[tuple[Any, float]] | None:
-    """Returns things that share a weight, without those that count for nothing."""
-    return [(thing, weight / len(things)) for thing in things] if things and weight else None
+def _pairs(value: Any, name: str, read: Callable[[Any, str], Any]) -> list[tuple[Any, float]]:
+    """Returns things with their weights: one thing, or a list of things and of pairs of a thing and a number."""
+    values = [] if value is None else value if isinstance(value, list) else [value]
+    if len(values) > MAX_PIECES:
+        raise bad(f"{name} has {len(values)} parts: give {MAX_PIECES} at most")
+    pairs = [one if isinstance(one, list) and len(one) == 2 else (one, 1.0) for one in values]
+    return [(read(thing, name), _number(weight, f"{name}, weight")) for thing, weight in pairs]
+
+
+def _weighed(pairs: list[tuple[Any, float]], weight: float | None) -> list[tuple[Any, float]] | None:
+    """Returns things that share the weight of their kind, if it has one, without those that count for nothing."""
+    share = 1.0 if weight is None else weight / max(1, len(pairs))
+    return [(thing, own * share) for thing, own in pairs if own * share] or None
 
 
 def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -222,13 +231,6 @@ def _decoded(value: Any, name: str, *, always: bool = False) -> Any:
     return value or None
 
 
-def _listed(value: Any, name: str) -> list[Any]:
-    values = [] if value is None else value if isinstance(value, list) else [value]
-    if len(values) > MAX_PIECES:
-        raise bad(f"{name} has {len(values)} parts: give {MAX_PIECES} at most")
-    return values
-
-
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise bad(f"{name} is empty or no text: give a text")
@@ -251,9 +253,12 @@ def base64_picture(value: Any, name: str) -> bytes:
         raise bad(f"{name} is no base64: give a picture file in base64; addresses are not opened") from None
 
 
-def _vector(value: Any, name: str) -> list[float]:
+def _vector(value: Any, name: str) -> Any:
+    """Returns a vector, or one of each of several models by name."""
+    if isinstance(value, dict) and value:
+        return {model: _vector(one, f"{name}.{model}") for model, one in value.items() if not isinstance(one, dict)}
     if not isinstance(value, list) or not 1 <= len(value) <= 65_536:
-        raise bad(f"{name}: give a list of numbers")
+        raise bad(f"{name}: give a list of numbers, or one for each of several models by name")
     return [_number(one, name) for one in value]
 
 

@@ -1,8 +1,9 @@
-"""Servers that listen: the application in a thread of this process, and the command in a process of its own."""
+"""Clients of the server: in this process, of one in a thread, and of the command in a process of its own."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import signal
@@ -17,23 +18,54 @@ from typing import Any
 
 import httpx
 import uvicorn
+from flask import Flask
+from PIL import Image
+from starlette.testclient import TestClient
 
 import plushie_search as ps
+from plushie_search import server
+
+COLORS = {"bear": (200, 30, 30), "toys/cat": (30, 200, 30), "dog": (30, 30, 200), "gray": (120, 120, 120)}
+
+
+def png(color: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> bytes:
+    """Returns a picture of one color."""
+    file = io.BytesIO()
+    Image.new("RGB", size, color).save(file, "PNG")
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def fastapi_client(source: Any, settings: Any = None) -> Iterator[Any]:
+    """Asks the application."""
+    with TestClient(
+        server.create_app(source, settings=settings), base_url="http://localhost", raise_server_exceptions=False
+    ) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def flask_client(source: Any, settings: Any = None) -> Iterator[Any]:
+    """Asks the blueprint."""
+    app = Flask("test")
+    app.register_blueprint(server.flask_blueprint(source, settings=settings))
+    with httpx.Client(transport=httpx.WSGITransport(app=app), base_url="http://localhost") as client:
+        yield client
 
 
 @contextlib.contextmanager
 def listening(app: Any) -> Iterator[str]:
     """Serves an application in a thread, and returns its address."""
     bound = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5))
-    thread = threading.Thread(target=server.run, args=([bound],))
+    serving = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=serving.run, args=([bound],))
     thread.start()
     try:
         address = f"http://127.0.0.1:{bound.getsockname()[1]}"
         wait_for(f"{address}/readyz")
         yield address
     finally:
-        server.should_exit = True
+        serving.should_exit = True
         thread.join(20)
         bound.close()
 

@@ -1,0 +1,1 @@
+"""A catalog on a server, as an engine."""
