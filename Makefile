@@ -1,4 +1,5 @@
 # make demo   set everything up and find plush toys by picture and text; open demo/index.html afterwards
+# make serve  set everything up, make a catalog of plush toys, and open the web page that searches it
 # make test   set everything up and pass every check and test
 # make test-torch   the tests that compare with PyTorch models, export and train them (installs 6 GB)
 # make test-kserve   the tests with KServe's own server
@@ -39,11 +40,15 @@ CARGO := cargo --locked
 BUILDING = building plushie_search$(if $(wildcard $(LIBRARY)),,, which takes about ten minutes the first time)
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
-.PHONY: demo build test tests test-torch test-kserve lint format bench bench-tools picture wheel sdist check-tag clean
+.PHONY: demo serve build test tests test-torch test-kserve lint format bench bench-tools picture wheel sdist check-tag clean
 
 demo: $(DONE)/package
 	$(BIN)/plushie-search demo demo
 	@echo "to go on, enter the environment with: . .venv/bin/activate"
+
+serve: $(DONE)/package $(DONE)/serve-tools
+	test -d demo/toys.catalog || $(BIN)/plushie-search demo demo
+	$(BIN)/plushie-search serve demo/toys.catalog --open
 
 build: $(DONE)/package
 

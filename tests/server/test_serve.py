@@ -234,3 +234,39 @@ def test_two_models_are_clip_and_resnet(toy_model: Path, tmp_path: Path) -> None
     service.first.engine.add("bear", images=png((200, 0, 0)))
     service.close()
     service.first.engine.close()
+
+
+def test_an_encoder_is_served_alone(toy_model: Path, toy_encoder: Any) -> None:
+    with Serving("--encoder-only", "--model", str(toy_model)) as serving:
+        answer = httpx.post(f"{serving.url}/v1/embeddings", json={"model": "toy", "input": ["teddy"]}).json()
+        assert answer["data"][0]["embedding"] == toy_encoder.encode_texts("teddy")[0].tolist()
+        assert httpx.get(f"{serving.url}/api/v1/stats").status_code == 404
+        assert httpx.get(serving.url).status_code == 404
+        assert set(httpx.get(f"{serving.url}/openapi.json").json()["paths"]) == {
+            *("/v1/embeddings", "/healthz", "/readyz", "/metrics", "/openapi.json")
+        }
+        # A catalog is filled and searched by it.
+        remote = ps.open_encoder("toy", service=f"{serving.url}/v1/embeddings?model=toy&images=jina")
+        assert abs(remote.encode_texts("red scarf") - toy_encoder.encode_texts("red scarf")).max() < 1e-6
+        assert abs(remote.encode_images(png((9, 200, 7))) - toy_encoder.encode_images(png((9, 200, 7)))).max() < 1e-6
+
+
+def test_keys_are_made_once(catalog: Path) -> None:
+    arguments = (str(catalog), "--host", "0.0.0.0", "--create-keys")
+    with Serving(*arguments) as serving:
+        text = "".join(serving.log)
+        read, write = re.findall(r"plushie_[\w-]+", text)
+        assert httpx.get(f"{serving.url}/api/v1/stats").status_code == 401
+        stats = httpx.get(f"{serving.url}/api/v1/stats", headers={"X-API-Key": write}).json()
+        assert stats["writable"] is True
+    with Serving(*arguments) as serving:
+        assert "plushie_" not in "".join(line for line in serving.log if not line.startswith("{"))
+        stats = httpx.get(f"{serving.url}/api/v1/stats", headers={"X-API-Key": read}).json()
+        assert stats["writable"] is False
+
+
+def test_a_container_creates_its_catalog(tmp_path: Path) -> None:
+    with Serving(str(tmp_path / "data" / "plushie.catalog")) as serving:
+        stats = httpx.get(f"{serving.url}/api/v1/stats").json()
+        assert (stats["items"], stats["models"]) == (0, ["plushie-mini"])
+        assert httpx.post(f"{serving.url}/api/v1/search", json={"text": "bear"}).json()["results"] == []

@@ -24,7 +24,16 @@ def add_command(commands: Commands) -> None:
     serve.add_argument("--threads", type=positive, metavar="N", help="the most threads that compute (all cores)")
     serve.add_argument("--model", metavar="MODEL", help="a model's name or directory (those of the catalog)")
     serve.add_argument("--device", help="what computes: cpu, cuda, cuda:0,1 or auto (cpu)")
+    serve.add_argument(
+        "--encoder-only", action="store_true", default=None, help="serve /v1/embeddings alone, without a catalog"
+    )
     serve.add_argument("--read-only", action="store_true", default=None, help="refuse every change")
+    serve.add_argument(
+        "--create-keys",
+        action="store_true",
+        default=None,
+        help="make keys and print them once if there are none; keys.json beside the catalog has their hashes",
+    )
     serve.add_argument("--insecure", action="store_true", default=None, help="listen on other hosts without keys")
     serve.add_argument("--open", action="store_true", help="show the page in the browser")
 
@@ -42,8 +51,8 @@ def values(options: argparse.Namespace) -> dict[str, Any]:
     """Returns the sections and keys that the flags set."""
     sections: dict[str, Any] = {}
     for section, names in (
-        ("server", ("host", "port", "mode", "workers", "threads", "read_only")),
-        ("auth", ("insecure",)),
+        ("server", ("host", "port", "mode", "workers", "threads", "encoder_only", "read_only")),
+        ("auth", ("create_keys", "insecure")),
     ):
         given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
         if given:

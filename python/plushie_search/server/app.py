@@ -79,8 +79,9 @@ def create_app(source: Source, *, settings: Settings | None = None) -> FastAPI:
         name = request.path_params.get("name", "index.html")
         return _response(page.answer(name, headers_of(request.scope)))
 
-    app.router.add_route("/", file, methods=["GET"], include_in_schema=False)
-    app.router.add_route("/static/{name:path}", file, methods=["GET"], include_in_schema=False)
+    if not settings.server.encoder_only:
+        app.router.add_route("/", file, methods=["GET"], include_in_schema=False)
+        app.router.add_route("/static/{name:path}", file, methods=["GET"], include_in_schema=False)
     direct = {(route.method, path): endpoint for path, route, endpoint in endpoints if "{" not in path}
     app.add_middleware(Outer, service=service, direct=direct)
     return app
@@ -104,7 +105,8 @@ def router(engine: Engine | Mapping[str, Engine], *, settings: Settings | None =
 def _endpoints(service: Service) -> list[tuple[str, Route, Endpoint]]:
     """Returns every path with its route and its endpoint."""
     slots = {name: asyncio.Semaphore(lane.threads) for name, lane in service.lanes.items()}
-    return [(path, route, _endpoint(service, route, slots)) for path, route in routes()]
+    found = routes(encoder_only=service.settings.server.encoder_only)
+    return [(path, route, _endpoint(service, route, slots)) for path, route in found]
 
 
 def _router(endpoints: list[tuple[str, Route, Endpoint]]) -> APIRouter:

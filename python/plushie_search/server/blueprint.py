@@ -33,7 +33,7 @@ def flask_blueprint(engine: Engine | Mapping[str, Engine], *, settings: Settings
     """
     service = mounted(engine, settings)
     blueprint = Blueprint("plushie_search", __name__)
-    for path, route in routes():
+    for path, route in routes(encoder_only=service.settings.server.encoder_only):
         rule = path.replace("{id:path}", "<path:id>").replace("{", "<").replace("}", ">")
         blueprint.add_url_rule(
             rule,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import tempfile
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -10,7 +13,7 @@ from ..engine import Engine
 from ..hub import DEFAULT_MODEL, open_encoder
 from ..stored import stored_models
 from .service import Service
-from .settings import ALIASES, Model, Settings, load
+from .settings import Model, Settings, load
 
 Source: TypeAlias = Engine | Mapping[str, Engine] | Settings
 """An open engine, several by their names, or a configuration."""
@@ -58,8 +61,10 @@ def open_catalogs(settings: Settings) -> dict[str, Engine]:
         ModelError: A model cannot be opened.
     """
     paths = {**({"default": settings.catalog} if settings.catalog else {}), **settings.catalogs}
+    if settings.server.encoder_only and not paths:
+        paths = {"default": _empty()}
     if not paths:
-        raise ArgumentError("the configuration has no catalog: give its directory as catalog")
+        raise ArgumentError("the configuration has no catalog: give its directory, or catalog in the file")
     given = {name: one for name, one in (("clip", settings.clip), ("resnet", settings.resnet)) if one is not None}
     models = {name: _encoder(name, one, settings) for name, one in given.items()} or None
     engines: dict[str, Engine] = {}
@@ -81,14 +86,20 @@ def open_catalogs(settings: Settings) -> dict[str, Engine]:
     return engines
 
 
+def _empty() -> str:
+    """Returns a folder for a catalog that stays empty, which goes when the process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="plushie-search-", ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    return os.path.join(folder.name, "empty.catalog")
+
+
 def _encoder(section: str, model: Model, settings: Settings) -> Any:
     name = model.model_name
     if name is None and settings.catalog is not None:
         name = next(iter(stored_models(settings.catalog, read_only=settings.server.read_only).models.values()), None)
-    name = DEFAULT_MODEL if name is None else ALIASES.get(name, name)
     try:
         return open_encoder(
-            name,
+            name or DEFAULT_MODEL,
             device=model.device,
             precision=model.precision,
             max_batch=model.batch_size,

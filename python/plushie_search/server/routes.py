@@ -12,7 +12,7 @@ from .service import Service
 
 def openapi(service: Service, call: Call) -> dict[str, Any]:
     """Returns the description of the routes."""
-    return document(routes(), keys=service.guard.has_keys)
+    return document(routes(encoder_only=service.settings.server.encoder_only), keys=service.guard.has_keys)
 
 
 #: Below ``/api/v1`` and ``/api/v1/catalogs/{catalog}``. Longer paths stand before those that would take them.
@@ -52,8 +52,13 @@ OF_SERVER = (
 )
 
 
-def routes() -> list[tuple[str, Route]]:
-    """Returns every path with its route, in the order in which they are tried."""
+def routes(*, encoder_only: bool = False) -> list[tuple[str, Route]]:
+    """Returns every path with its route, in the order in which they are tried.
+
+    ``encoder_only`` leaves out those of catalogs.
+    """
+    if encoder_only:
+        return [(route.path, route) for route in OF_SERVER if not route.path.startswith("/api/")]
     own = [(f"/api/v1{route.path}", route) for route in OF_CATALOGS]
     each = [(f"/api/v1/catalogs/{{catalog}}{route.path}", route) for route in OF_CATALOGS]
     return [(route.path, route) for route in OF_SERVER] + own + each

@@ -23,7 +23,7 @@ from .._core import ArgumentError
 from ..log import logger
 from ..paths import expanded
 from .app import create_app
-from .auth import Guard, is_loopback
+from .auth import Guard, create_keys, is_loopback
 from .metrics import MULTIPROCESS
 from .middleware import access
 from .settings import Settings, load
@@ -45,6 +45,8 @@ def run(settings: Settings, *, show: bool = False) -> None:
         ModelError: A model cannot be opened.
     """
     server = settings.server
+    if settings.auth.create_keys:
+        settings = _with_keys(settings)
     has_keys = Guard(settings).has_keys
     if not is_loopback(server.host) and not has_keys and not settings.auth.insecure:
         raise ArgumentError(
@@ -121,6 +123,31 @@ def _shared(settings: Settings, folder: Path) -> Settings:
     os.environ[MULTIPROCESS] = str(counts)
     os.environ[VALUES] = settings.model_dump_json(exclude_unset=False)
     return settings
+
+
+def _with_keys(settings: Settings) -> Settings:
+    """Returns a configuration that has keys; makes them, and prints them this once, if there are none.
+
+    Raises:
+        ArgumentError: There is no place for their file.
+    """
+    auth = settings.auth
+    if auth.read_keys or auth.write_keys:
+        return settings
+    file = auth.keys_file
+    if file is None:
+        if settings.catalog is None:
+            raise ArgumentError("auth.create_keys has no place for the file: give auth.keys_file")
+        file = os.path.join(os.path.dirname(os.path.abspath(expanded(settings.catalog))), "keys.json")
+    if (made := create_keys(expanded(file))) is not None:
+        read, write = made
+        print(
+            f"plushie-search: made keys, which are shown this once; {file} has their hashes\n"
+            f"  to search:             {read}\n  to search and change:  {write}",
+            file=sys.stderr,
+            flush=True,
+        )
+    return settings.model_copy(update={"auth": auth.model_copy(update={"keys_file": file})})
 
 
 def _json(values: str) -> dict[str, Any]:

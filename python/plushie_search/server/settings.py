@@ -14,9 +14,6 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from .._core import ArgumentError
 from ..paths import expanded
 
-#: The other names of models, as configurations write them.
-ALIASES = {"ViT-B/32": "ViT-B-32::openai", "ViT-L/14": "ViT-L-14::openai"}
-
 Hash = Annotated[str, Field(pattern=r"^(sha256:)?[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -84,6 +81,7 @@ class Server(Section):
     mode: Literal["dev", "prod"] = Field(default="prod", description="dev reads the page's files anew and logs plainly")
     workers: Positive = Field(default=1, description="processes that share the catalogs")
     threads: Positive | None = Field(default=None, description="threads that compute; all cores by default")
+    encoder_only: bool = Field(default=False, description="serve /v1/embeddings alone, without a catalog")
     read_only: bool = Field(default=False, description="refuse every change")
     allowed_hosts: list[str] | None = Field(
         default=None, description="names by which browsers may call; by default this machine's, and any if keys are set"
@@ -121,6 +119,9 @@ class Auth(Section):
     keys_file: str | None = Field(default=None, description='a JSON file {"read": [hashes], "write": [hashes]}')
     secret: str | None = Field(
         default=None, description="signs the addresses of pictures; derived from the keys by default"
+    )
+    create_keys: bool = Field(
+        default=False, description="make keys and print them once if there are none; keys_file is beside the catalog"
     )
     insecure: bool = Field(default=False, description="listen on other addresses than loopback without keys")
 
