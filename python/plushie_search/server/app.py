@@ -24,7 +24,7 @@ from .lanes import Lane
 from .middleware import Endpoint, Outer, headers_of
 from .opening import Source, mounted, opened
 from .routes import routes
-from .service import Service, request_id_of, too_large
+from .service import Service, request_id_of, server_timing, too_large
 from .settings import Settings
 
 #: How often a stream of events looks for news, in seconds.
@@ -138,7 +138,7 @@ def _endpoint(service: Service, route: Route, slots: Mapping[str, asyncio.Semaph
             service.metrics.time(stage, lane, seconds)
         service.metrics.count(route.name, answer.status)
         answer.headers.setdefault("X-Request-ID", request_id)
-        answer.headers["Server-Timing"] = ", ".join(f"{stage};dur={took * 1000:.2f}" for stage, took in times.items())
+        answer.headers["Server-Timing"] = server_timing(times)
         return _response(answer)
 
     return endpoint

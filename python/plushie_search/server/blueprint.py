@@ -14,7 +14,7 @@ from .call import Answer, Route
 from .errors import Problem
 from .opening import mounted
 from .routes import routes
-from .service import Service, request_id_of, too_large
+from .service import Service, request_id_of, server_timing, too_large
 from .settings import Settings
 
 
@@ -48,17 +48,19 @@ def flask_blueprint(engine: Engine | Mapping[str, Engine], *, settings: Settings
 def _view(service: Service, route: Route) -> Callable[..., Response]:
     def view(**values: str) -> Response:
         began = time.perf_counter()
+        times: dict[str, float] = {}
         headers = {name.lower(): value for name, value in request.headers.items()}
         request_id = request_id_of(headers)
         try:
-            answer = _answer(service, route, values, headers, request_id, began)
+            answer = _answer(service, route, values, headers, request_id, began, times)
         except Exception as error:
             answer = service.failure(error, request_id, seed=route.seed)
-        took = time.perf_counter() - began
-        service.metrics.time("total", route.lane or "none", took)
+        times["total"] = time.perf_counter() - began
+        for stage, seconds in times.items():
+            service.metrics.time(stage, route.lane or "none", seconds)
         service.metrics.count(route.name, answer.status)
         answer.headers.setdefault("X-Request-ID", request_id)
-        answer.headers["Server-Timing"] = f"total;dur={took * 1000:.2f}"
+        answer.headers["Server-Timing"] = server_timing(times)
         answer.headers.setdefault("X-Content-Type-Options", "nosniff")
         answer.headers.setdefault("Cache-Control", "no-store")
         body: Any = answer.body if answer.poll is None else _polled(answer.poll)
@@ -68,8 +70,15 @@ def _view(service: Service, route: Route) -> Callable[..., Response]:
 
 
 def _answer(
-    service: Service, route: Route, values: Mapping[str, str], headers: Mapping[str, str], request_id: str, began: float
+    service: Service,
+    route: Route,
+    values: Mapping[str, str],
+    headers: Mapping[str, str],
+    request_id: str,
+    began: float,
+    times: dict[str, float],
 ) -> Answer:
+    """Returns the answer of a request, and notes in ``times`` how long its stages took."""
     call = service.call(
         route,
         request.method,
@@ -95,13 +104,17 @@ def _answer(
             call.body = request.stream.read(size + 1)
             if len(call.body) > size:
                 raise too_large(size)
-        left = began + service.seconds(route) - time.perf_counter()
+            times["read"] = time.perf_counter() - began
+        arrived = time.perf_counter()
+        left = began + service.seconds(route) - arrived
         if not lane.slots.acquire(timeout=max(0.0, left)):
             raise Problem(504, "timeout", "the answer took too long: try again later", headers={"Retry-After": "1"})
         try:
             started = time.perf_counter()
+            times["queue"] = started - arrived
             answer = service.run(route, call)
-            lane.took(time.perf_counter() - started)
+            times["compute"] = time.perf_counter() - started
+            lane.took(times["compute"])
             return answer
         finally:
             lane.slots.release()

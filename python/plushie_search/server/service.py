@@ -237,6 +237,11 @@ def too_large(most: int) -> Problem:
     return Problem(413, "too_large", f"the body has more than {most} bytes: send a smaller one")
 
 
+def server_timing(times: Mapping[str, float]) -> str:
+    """Returns how long the stages of a request took, as the header ``Server-Timing``."""
+    return ", ".join(f"{stage};dur={took * 1000:.2f}" for stage, took in times.items())
+
+
 def request_id_of(headers: Mapping[str, str]) -> str:
     """Returns the id that a client has given its request, or a new one."""
     given = headers.get("x-request-id", "")

@@ -32,6 +32,7 @@ def search(service: Service, call: Call) -> dict[str, Any]:
     began = time.perf_counter()
     given, queries, single, echo = _read(call)
     options, notices = _options(call, given)
+    service.metrics.batches.observe(len(queries))
     found = call.catalog.engine.search(queries, **options)
     answers: list[Results] = list(found)
     lists = [_hits(call, results) for results in answers]
