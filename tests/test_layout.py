@@ -145,6 +145,7 @@ OPTIONAL = {
     "flask",
     "google",
     "grpc",
+    "httptools",
     "httpx",
     "huggingface_hub",
     "onnx",

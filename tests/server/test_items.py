@@ -307,6 +307,9 @@ def test_an_evaluation_is_a_job(client: Any, engine: ps.Engine) -> None:
     assert state["report"]["metrics"] == json.loads(json.dumps(wanted))["metrics"]
     failed = ended(client, client.post("/api/v1/jobs/evaluate", json={"texts": [["a", "nothing"]]}).json()["job"])
     assert (failed["state"], failed["error"]["code"]) == ("failed", "argument")
+    assert "nothing" in failed["detail"]
+    events = client.get(f"/api/v1/jobs/{failed['id']}/events").text
+    assert "event: error\n" in events
     assert client.post("/api/v1/jobs/evaluate", json={"texts": "a"}).status_code == 422
 
 

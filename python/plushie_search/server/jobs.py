@@ -102,7 +102,7 @@ class Jobs:
             state["state"] = "cancelled" if job.cancelled else "done"
         except Exception as error:
             problem = problem_of(error, f"job {state['id']}")
-            state.update(state="failed", error={"code": problem.code, "detail": problem.detail})
+            state.update(state="failed", error={"code": problem.code}, detail=problem.detail)
         finally:
             with self._lock:
                 self._waiting -= 1
