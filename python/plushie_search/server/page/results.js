@@ -1,0 +1,68 @@
+// The answer of a search: a head with the best hit, notices, and a grid of cards.
+
+import {arrowKeys, card, meter} from "./cards.js";
+import {h, icon, iconButton, stateBox, toast} from "./dom.js";
+import {addItem} from "./edit.js";
+import {percent, t} from "./i18n.js";
+import {openZoom} from "./zoom.js";
+
+/**
+ * Creates the list. `uses` has compare (the bar), pictures (of the query), similar(hit), reload() after a change of
+ * the catalog, clearFilters(), took (the words for the time), and filtered (whether filters are on).
+ */
+export function resultList(answer, app, uses) {
+  const hits = answer.results;
+  const notices = (answer.notices ?? []).map((notice) => h("li", {dir: "auto"}, icon("alert"), notice));
+  return [
+    notices.length > 0 && h("ul.notices", {}, notices),
+    hits.length === 0 ? nothing(uses) : [head(hits, app, uses), grid(hits, app, uses)],
+  ];
+}
+
+function nothing(uses) {
+  return uses.filtered
+    ? stateBox("search", t("results.none"), t("results.filtered"), h("button.primary", {onclick: uses.clearFilters}, t("filters.clear")))
+    : stateBox("search", t("results.none"), t("results.hint"));
+}
+
+function head(hits, app, uses) {
+  const [best] = hits;
+  const likely = best.probability !== null && best.probability !== undefined;
+  const add = () =>
+    addItem(uses.pictures.map(({blob, uploadName}) => ({blob, name: uploadName})), app, ({item}) => {
+      toast(t("added", {n: 1, item: item.id ?? item}));
+      uses.reload();
+    });
+  return h(
+    "div.results-head",
+    {},
+    h(
+      "div",
+      {},
+      h("h2", {}, t("results.count", {n: hits.length})),
+      h("p.muted", {}, t(likely ? "results.likely" : "results.closest"), " ", h("strong", {dir: "auto"}, best.item), ` · ${percent(best.similarity)}`, uses.took && ` · ${uses.took}`),
+    ),
+    app.stats.writable && uses.pictures.length > 0 && h("button", {onclick: add}, icon("plus"), t("add.mine")),
+  );
+}
+
+function grid(hits, app, uses) {
+  const open = (index) => openZoom(hits, index, app, {similar: uses.similar, changed: () => app.refresh(), pictures: uses.pictures});
+  const list = h(
+    "ul.grid",
+    {role: "list"},
+    hits.map((hit, index) =>
+      card(hit, {
+        open: () => open(index),
+        over: [h("span.rank", {title: t("rank", {rank: hit.rank})}, h("span.hidden", {}, t("rank", {rank: hit.rank})), h("span", {"aria-hidden": "true"}, hit.rank)), uses.compare.button(hit)],
+        below: [meter(hit), h("p.matched", {dir: "auto", title: hit.reference.name}, t("matched.by", {name: hit.reference.name}))],
+        actions: [
+          h("button.small", {onclick: () => uses.similar(hit), "aria-label": t("similar.to", {name: hit.item})}, icon("similar"), t("similar")),
+          iconButton("search", t("zoom", {name: hit.item}), () => open(index)),
+        ],
+      }),
+    ),
+  );
+  arrowKeys(list);
+  return list;
+}

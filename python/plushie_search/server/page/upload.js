@@ -1,0 +1,116 @@
+// Adds many pictures as a job of the server, in parts that its limits allow, with progress.
+
+import {followJob, request} from "./api.js";
+import {fill, h, icon, openDialog, toast} from "./dom.js";
+import {t} from "./i18n.js";
+import {addItem, problemText} from "./edit.js";
+
+/** The most bytes and files of one request. */
+const BYTES = 20e6;
+const FILES = 100;
+
+/** Returns the name of the item that a path belongs to: its folder, or the file without its ending. */
+export function itemOf(path) {
+  const slash = path.lastIndexOf("/");
+  return slash > 0 ? path.slice(0, slash) : path.replace(/\.[^.]+$/, "");
+}
+
+/** Splits [{file, path}] into lists that each fit one request. */
+export function parts(entries) {
+  const lists = [];
+  let size = Infinity;
+  for (const entry of entries) {
+    if (size + entry.file.size > BYTES || lists.at(-1).length >= FILES) {
+      lists.push([]);
+      size = 0;
+    }
+    lists.at(-1).push(entry);
+    size += entry.file.size;
+  }
+  return lists;
+}
+
+/** Drops the folder that all paths begin with, if there are folders below it: "photos/bear/1.jpg" is of "bear". */
+export function withoutRoot(entries) {
+  const roots = new Set(entries.map(({path}) => path.split("/")[0]));
+  if (roots.size !== 1 || !entries.some(({path}) => path.split("/").length > 2)) return entries;
+  return entries.map(({file, path}) => ({file, path: path.slice(path.indexOf("/") + 1)}));
+}
+
+/** Asks how pictures become items, and adds them. `ondone` is called after the catalog has changed. */
+export function addMany(found, others, app, ondone) {
+  const entries = withoutRoot(found);
+  if (others) toast(t("files.others", {n: others}));
+  if (entries.length === 0) return;
+  const items = new Set(entries.map(({path}) => itemOf(path))).size;
+  const {body, close, dialog} = openDialog(t("upload.title", {n: entries.length}));
+  const one = () => {
+    close();
+    addItem(entries.map(({file}) => ({blob: file, name: file.name})), app, (answer) => {
+      toast(t("added", {n: 1, item: answer.item.id ?? answer.item}));
+      ondone();
+    });
+  };
+  const all = () => run(entries, {body, dialog, close, ondone});
+  fill(
+    body,
+    h("p", {}, t("upload.how", {n: items})),
+    h("ul.preview", {}, [...new Set(entries.map(({path}) => itemOf(path)))].slice(0, 5).map((name) => h("li", {dir: "auto"}, name)), items > 5 && h("li", {}, "…")),
+    h(
+      "div.row.end",
+      {},
+      entries.length <= 8 && h("button", {onclick: one}, t("upload.one")),
+      h("button.primary", {onclick: all, autofocus: true}, icon("upload"), t("upload.go", {n: items})),
+    ),
+  );
+}
+
+async function run(entries, {body, dialog, close, ondone}) {
+  const controller = new AbortController();
+  dialog.addEventListener("close", () => controller.abort());
+  const bar = h("progress", {max: entries.length, value: 0, "aria-label": t("upload.progress")});
+  const said = h("p.muted", {role: "status"});
+  fill(body, bar, said, h("div.row.end", {}, h("button", {onclick: close}, t("cancel"))));
+  const failures = [];
+  let before = 0;
+  let job = null;
+  const show = (done) => {
+    bar.value = done;
+    said.textContent = t("upload.done", {done, total: entries.length});
+  };
+  show(0);
+  try {
+    for (const part of parts(entries)) {
+      const form = new FormData();
+      for (const {file, path} of part) form.append("image", file, path);
+      const answer = await request("jobs/add", {method: "POST", body: form, signal: controller.signal, timeout: 300000});
+      job = answer.job ?? answer;
+      job = await followJob(job.id, ({done}) => show(before + done), controller.signal);
+      failures.push(...job.failures);
+      before += part.length;
+      show(before);
+    }
+    finish(body, entries.length - failures.length, failures, close);
+  } catch (error) {
+    if (controller.signal.aborted) {
+      if (job?.id) request(`jobs/${job.id}`, {method: "DELETE"}).catch(() => {});
+      toast(t("upload.stopped", {done: bar.value, total: entries.length}));
+    } else {
+      fill(body, h("p.alert", {role: "alert"}, problemText(error)), h("p.muted", {}, t("upload.stopped", {done: bar.value, total: entries.length})), h("div.row.end", {}, h("button.primary", {onclick: close}, t("close"))));
+    }
+  }
+  ondone();
+}
+
+function finish(body, added, failures, close) {
+  fill(
+    body,
+    h("p", {role: "status"}, t("upload.added", {n: added})),
+    failures.length > 0 && [
+      h("p.alert", {}, t("upload.failed", {n: failures.length})),
+      h("ul.failures", {tabIndex: 0}, failures.slice(0, 100).map(({name, error}) => h("li", {dir: "auto"}, h("strong", {}, name), ` ${error}`))),
+    ],
+    h("div.row.end", {}, h("button.primary", {onclick: close}, t("close"))),
+  );
+  body.querySelector("button").focus();
+}
