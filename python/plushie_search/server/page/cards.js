@@ -14,6 +14,14 @@ export function facts(metadata) {
     .map(([key, value]) => [key, said(value)]);
 }
 
+function shortFacts(metadata) {
+  return facts(metadata)
+    .map(([, text]) => text)
+    .filter((text) => text.length <= LONGEST)
+    .slice(0, SHOWN)
+    .join(" · ");
+}
+
 function said(value) {
   if (Array.isArray(value)) return value.map(said).join(", ");
   return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);
@@ -62,15 +70,7 @@ export function card(thing, {open, over = null, below = null, actions}) {
       {},
       h("h3", {dir: "auto", title: thing.item}, thing.item),
       below,
-      h(
-        "p.facts",
-        {dir: "auto"},
-        thing.label && h("span.label", {dir: "auto"}, thing.label),
-        facts(thing.metadata)
-          .filter(([, text]) => text.length <= LONGEST)
-          .slice(0, SHOWN)
-          .map(([key, text]) => h("span.fact", {title: key}, text)),
-      ),
+      h("p.facts", {}, thing.label && h("span.label", {dir: "auto"}, thing.label), h("span.fact", {dir: "auto"}, shortFacts(thing.metadata))),
       h("div.card-actions", {}, actions),
     ),
   );

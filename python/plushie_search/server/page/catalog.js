@@ -117,7 +117,7 @@ export function catalogView(app) {
           open: () => open(index),
           over: thing.references.length > 1 && h("span.rank.plain", {title: t("references.count", {n: thing.references.length})}, icon("image"), thing.references.length, h("span.hidden", {}, t("references"))),
           actions: [
-            h("button.small", {onclick: () => similar(thing), "aria-label": t("similar.to", {name: thing.id})}, icon("similar"), t("similar")),
+            h("button.small", {onclick: () => similar(thing), "aria-label": t("similar.to", {name: thing.id})}, icon("similar"), t("similar.short")),
             app.stats.writable && [iconButton("edit", t("edit.of", {name: thing.id}), () => edit(thing)), iconButton("trash", t("remove.of", {name: thing.id}), (event) => remove(thing, event))],
           ],
         }),

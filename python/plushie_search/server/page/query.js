@@ -121,7 +121,7 @@ export function queryPanel(session, app, actions) {
       actions.submit();
     };
     return h(
-      "div.chips",
+      "div.chips.suggestions",
       {role: "group", "aria-label": t("suggestions")},
       h("span.muted", {}, t("suggestions")),
       app.labels.slice(0, 6).map(({label}) => h("button.chip", {onclick: () => ask(label), dir: "auto"}, label)),
@@ -129,6 +129,7 @@ export function queryPanel(session, app, actions) {
   }
 
   function pictures() {
+    const touch = matchMedia("(pointer: coarse)").matches;
     const more = () => choose(actions.receive);
     const photo = () => takePhoto((found) => actions.receive(found, 0));
     if (!ready()) {
@@ -136,9 +137,9 @@ export function queryPanel(session, app, actions) {
         "div.dropzone",
         {onclick: (event) => event.target.closest("button") || more()},
         icon("image"),
-        h("p.lead", {}, t("drop.lead")),
-        h("p.muted", {}, t("drop.hint")),
-        h("div.row.center", {}, h("button.primary", {onclick: more}, icon("upload"), t("choose")), h("button", {onclick: photo}, icon("camera"), t("photo"))),
+        h("p.lead", {}, t(touch ? "drop.lead.touch" : "drop.lead")),
+        h("p.muted", {}, t(touch ? "drop.hint.touch" : "drop.hint")),
+        h("div.row.center", {}, h(touch ? "button" : "button.primary", {onclick: more}, icon("upload"), t("choose")), h(touch ? "button.primary" : "button", {onclick: photo}, icon("camera"), t("photo"))),
       );
     }
     return h(

@@ -57,7 +57,7 @@ function grid(hits, app, uses) {
         over: [h("span.rank", {title: t("rank", {rank: hit.rank})}, h("span.hidden", {}, t("rank", {rank: hit.rank})), h("span", {"aria-hidden": "true"}, hit.rank)), uses.compare.button(hit)],
         below: [meter(hit), h("p.matched", {dir: "auto", title: hit.reference.name}, t("matched.by", {name: hit.reference.name}))],
         actions: [
-          h("button.small", {onclick: () => uses.similar(hit), "aria-label": t("similar.to", {name: hit.item})}, icon("similar"), t("similar")),
+          h("button.small", {onclick: () => uses.similar(hit), "aria-label": t("similar.to", {name: hit.item})}, icon("similar"), t("similar.short")),
           iconButton("search", t("zoom", {name: hit.item}), () => open(index)),
         ],
       }),

@@ -80,18 +80,44 @@ export function openZoom(things, index, app, actions) {
     );
   }
 
-  function description(thing, reference) {
-    const item = shown ?? thing;
-    const changed = (text, options) => {
-      toast(text, options);
+  function buttons(thing, reference) {
+    const changed = (text) => {
+      toast(text);
       actions.changed();
+      load();
     };
     const similar = () => {
       view.close();
       actions.similar(thing);
     };
+    const edited = (fresh) => {
+      Object.assign(thing, {label: fresh.label, text: fresh.text, metadata: fresh.metadata});
+      changed(t("edit.saved", {item: fresh.id}));
+    };
+    const removed = () => {
+      view.close();
+      actions.changed();
+    };
+    return [
+      h("button.primary", {onclick: similar}, icon("similar"), t("similar")),
+      app.stats.writable && shown && [
+        actions.pictures.length > 0 && h("button", {onclick: () => addReferences(shown, actions.pictures, changed)}, icon("plus"), t("reference.add", {n: actions.pictures.length})),
+        h(
+          "div.row",
+          {},
+          h("button.small", {onclick: () => editItem(shown, app, edited)}, icon("edit"), t("edit")),
+          shown.references.length > 1 && h("button.small", {onclick: () => removeReference(shown, reference, () => changed(t("reference.removed")))}, icon("trash"), t("reference.remove")),
+          h("button.small.danger", {onclick: () => removeItem(shown, removed, actions.changed)}, icon("trash"), t("remove")),
+        ),
+      ],
+    ];
+  }
+
+  function description(thing, reference) {
+    const item = shown ?? thing;
     return [
       thing.rank && h("div.zoom-score", {}, meter(thing), h("small.muted", {}, t("cosine", {score: thing.score.toFixed(3)}))),
+      h("div.column", {}, buttons(thing, reference)),
       h(
         "dl.details",
         {},
@@ -100,22 +126,6 @@ export function openZoom(things, index, app, actions) {
         facts(item.metadata).map(([key, text]) => [h("dt", {dir: "auto"}, key), h("dd", {dir: "auto"}, text)]),
         Object.keys(thing.scores ?? {}).length > 1 && Object.entries(thing.scores).map(([model, score]) => [h("dt", {}, model), h("dd", {}, score.toFixed(3))]),
         shown && [h("dt", {}, t("references")), h("dd", {}, t("references.count", {n: shown.references.length}))],
-      ),
-      h(
-        "div.column",
-        {},
-        h("button.primary", {onclick: similar}, icon("similar"), t("similar")),
-        app.stats.writable && shown && [
-          actions.pictures.length > 0 &&
-            h("button", {onclick: () => addReferences(shown, actions.pictures, (text) => (changed(text), load()))}, icon("plus"), t("reference.add", {n: actions.pictures.length})),
-          h("button", {onclick: () => editItem(shown, app, (fresh) => {
-            Object.assign(thing, {label: fresh.label, text: fresh.text, metadata: fresh.metadata});
-            changed(t("edit.saved", {item: fresh.id}));
-            load();
-          })}, icon("edit"), t("edit")),
-          shown.references.length > 1 && h("button", {onclick: () => removeReference(shown, reference, () => (changed(t("reference.removed")), load()))}, icon("trash"), t("reference.remove")),
-          h("button.danger", {onclick: () => removeItem(shown, () => (view.close(), actions.changed()), actions.changed)}, icon("trash"), t("remove")),
-        ],
       ),
     ];
   }
