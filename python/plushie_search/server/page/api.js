@@ -102,10 +102,9 @@ export async function followJob(id, onjob, signal) {
     for (const block of blocks) {
       const lines = block.split(/\r?\n/);
       const kind = lines.find((line) => line.startsWith("event:"))?.slice(6).trim();
-      const data = lines.filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trim()).join("\n");
-      if (kind === "error") throw new Problem(500, JSON.parse(data));
-      if (kind !== "progress" && kind !== "done") continue;
-      const job = JSON.parse(data);
+      if (!["progress", "done", "error"].includes(kind)) continue;
+      const job = JSON.parse(lines.filter((line) => line.startsWith("data:")).map((line) => line.slice(5)).join("\n"));
+      if (kind === "error") throw new Problem(500, job.error);
       onjob(job);
       if (kind === "done") {
         reader.cancel().catch(() => {});

@@ -55,7 +55,7 @@ export function catalogView(app) {
   }
 
   function added({item}) {
-    toast(t("added", {n: 1, item: item.id ?? item}));
+    toast(t("added", {n: 1, item: item.id}));
     reload();
   }
 

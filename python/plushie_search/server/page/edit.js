@@ -129,7 +129,7 @@ export function addItem(pictures, app, ondone) {
     form.append("id", id.value.trim());
     if (label) form.append("label", label);
     if (text) form.append("text", text);
-    form.append("metadata", JSON.stringify(metadata));
+    if (Object.keys(metadata).length) form.append("metadata", JSON.stringify(metadata));
     for (const {blob, name} of chosen) form.append("image", blob, name);
     ondone(await request("items", {method: "POST", body: form, timeout: 120000}));
     urls.forEach((url) => URL.revokeObjectURL(url));

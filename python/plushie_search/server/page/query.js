@@ -232,7 +232,7 @@ export function queryPanel(session, app, actions) {
       control.value = value;
       return field(label, control);
     };
-    const {engines, max_k: most, default_k: usual} = app.stats;
+    const {engines, models, max_k: most, default_k: usual} = app.stats;
     const counts = [...new Set([...COUNTS.filter((count) => count <= most), usual, session.k ?? usual])].sort((a, b) => a - b);
     const minimum = h("input", {type: "number", min: 0, max: 100, step: 5, value: session.minimum || "", placeholder: "0", onchange: () => {
       session.minimum = Math.min(100, Math.max(0, Math.round(Number(minimum.value) || 0)));
@@ -247,7 +247,7 @@ export function queryPanel(session, app, actions) {
         "div.options-grid",
         {},
         select(t("count"), session.k ?? usual, counts.map((count) => [count, count]), (value) => (session.k = Number(value) === usual ? null : Number(value))),
-        engines.length > 1 &&
+        models.length > 1 &&
           select(t("engine"), session.engine ?? "", [["", t("engine.auto")], ...engines.map((name) => [name, name]), !engines.includes("both") && ["*", t("engine.all")]].filter(Boolean), (value) => (session.engine = value || null)),
         field(t("minimum"), minimum, t("minimum.hint")),
       ),

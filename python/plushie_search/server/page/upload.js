@@ -47,7 +47,7 @@ export function addMany(found, others, app, ondone) {
   const one = () => {
     close();
     addItem(entries.map(({file}) => ({blob: file, name: file.name})), app, (answer) => {
-      toast(t("added", {n: 1, item: answer.item.id ?? answer.item}));
+      toast(t("added", {n: 1, item: answer.item.id}));
       ondone();
     });
   };
@@ -83,8 +83,7 @@ async function run(entries, {body, dialog, close, ondone}) {
     for (const part of parts(entries)) {
       const form = new FormData();
       for (const {file, path} of part) form.append("image", file, path);
-      const answer = await request("jobs/add", {method: "POST", body: form, signal: controller.signal, timeout: 300000});
-      job = answer.job ?? answer;
+      ({job} = await request("jobs/add", {method: "POST", body: form, signal: controller.signal, timeout: 300000}));
       job = await followJob(job.id, ({done}) => show(before + done), controller.signal);
       failures.push(...job.failures);
       before += part.length;
@@ -108,7 +107,7 @@ function finish(body, added, failures, close) {
     h("p", {role: "status"}, t("upload.added", {n: added})),
     failures.length > 0 && [
       h("p.alert", {}, t("upload.failed", {n: failures.length})),
-      h("ul.failures", {tabIndex: 0}, failures.slice(0, 100).map(({name, error}) => h("li", {dir: "auto"}, h("strong", {}, name), ` ${error}`))),
+      h("ul.failures", {tabIndex: 0}, failures.slice(0, 100).map(([name, error]) => h("li", {dir: "auto"}, h("strong", {}, name), ` ${error}`))),
     ],
     h("div.row.end", {}, h("button.primary", {onclick: close}, t("close"))),
   );
