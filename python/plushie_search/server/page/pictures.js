@@ -7,6 +7,8 @@ export const MOST = 8;
 /** The longest side of a picture that is sent, in pixels, and the JPEG quality. */
 const SIDE = 1024;
 const QUALITY = 0.9;
+/** Up to this many bytes a file that is no larger than that is sent as it is. */
+const SMALL = 500e3;
 /** A file that the browser cannot decode (HEIC, TIFF) is sent as it is, up to this many bytes. */
 const RAW_LIMIT = 24e6;
 
@@ -49,7 +51,8 @@ export class Picture {
       this.blob = this.file;
       return;
     }
-    this.blob = (await render(bitmap, this.crop, SIDE)) ?? this.file;
+    const fits = !this.crop && Math.max(bitmap.width, bitmap.height) <= SIDE && this.file.size <= SMALL;
+    this.blob = fits ? this.file : ((await render(bitmap, this.crop, SIDE)) ?? this.file);
     bitmap.close();
     this.url = URL.createObjectURL(this.blob);
   }
