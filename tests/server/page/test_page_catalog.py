@@ -62,9 +62,9 @@ def test_pages_follow_each_other_and_keep_few_cards(shared: Served, visit: Any) 
 
 
 def test_an_item_is_added_by_the_form(own: Served, visit: Any, toys: Any) -> None:
+    item, photos = next(iter(toys.photos.items()))
+    own.engine.remove(item)
     page = visit(own.url, "#/catalog")
-    photos = next(iter(toys.photos.values()))
-    own.engine.remove(next(iter(toys.photos)))
     page.get_by_role("button", name="Add an item").click()
     form = dialog(page)
     form.get_by_label("Name").fill("灰兔/1")

@@ -21,7 +21,7 @@ export function header(app) {
     "header.top",
     {},
     skip,
-    h("a.brand", {href: "#/image"}, h("img", {src: new URL("logo.svg", import.meta.url).href, alt: "", width: 34, height: 34}), h("span", {}, t("title"))),
+    h("a.brand", {href: "#/image", "aria-label": t("title")}, h("img", {src: new URL("logo.svg", import.meta.url).href, alt: "", width: 34, height: 34}), h("span", {}, t("title"))),
     h("nav", {"aria-label": t("views")}, link("search", "#/image", t("view.search"), "search"), link("catalog", "#/catalog", t("catalog"), "grid")),
     h("span.grow"),
     h("small.muted.size", {}, t("size", {items: number(app.stats.items), n: app.stats.items})),

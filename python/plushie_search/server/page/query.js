@@ -109,7 +109,7 @@ export function queryPanel(session, app, actions) {
       "div.field",
       {},
       h("label", {for: input.id}, t("words")),
-      h("div.joined", {}, input, h("button.primary", {type: "submit"}, icon("search"), h("span", {}, t("search")))),
+      h("div.joined", {}, input, h("button.primary", {type: "submit", "aria-label": t("search")}, icon("search"), h("span", {}, t("search")))),
     );
   }
 

@@ -59,7 +59,7 @@ export function addMany(found, others, app, ondone) {
     h(
       "div.row.end",
       {},
-      entries.length <= 8 && h("button", {onclick: one}, t("upload.one")),
+      entries.length <= 8 && h("button", {onclick: one}, t("upload.single")),
       h("button.primary", {onclick: all, autofocus: true}, icon("upload"), t("upload.go", {n: items})),
     ),
   );
