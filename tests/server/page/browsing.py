@@ -2,14 +2,13 @@
 
 import base64
 import contextlib
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
+from running import listening
+
+from plushie_search.server import create_app, load
 
 
 class Served(NamedTuple):
@@ -22,21 +21,8 @@ class Served(NamedTuple):
 @contextlib.contextmanager
 def serving(engine: Any, **settings: Any) -> Iterator[Served]:
     """Serves an engine, or several by their names, in a thread."""
-    uvicorn = pytest.importorskip("uvicorn")
-    server_package = pytest.importorskip("plushie_search.server")
-    app = server_package.create_app(engine, settings=server_package.load(**settings))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1))
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
-        thread.start()
-        try:
-            while not server.started:
-                assert thread.is_alive()
-                time.sleep(0.01)
-            yield Served(f"http://127.0.0.1:{place.getsockname()[1]}/", engine)
-        finally:
-            server.should_exit = True
-            thread.join()
+    with listening(create_app(engine, settings=load(**settings))) as address:
+        yield Served(f"{address}/", engine)
 
 
 def files(paths: list[Path], names: list[str] | None = None) -> list[list[str]]:
