@@ -49,7 +49,7 @@ function openComparison(hits, pictures) {
   const mine = pictures.find(({url}) => url);
   const keys = [...new Set(hits.flatMap(({metadata}) => facts(metadata).map(([key]) => key)))];
   const values = hits.map(({metadata}) => new Map(facts(metadata)));
-  const row = (name, cells, extra = {}) => h("tr", extra, h("th", {scope: "row", dir: "auto"}, name), mine && h("td"), cells.map((cell) => h("td", {dir: "auto"}, cell)));
+  const row = (name, cells, extra = {}) => h("tr", extra, h("th", {scope: "row", dir: "auto"}, name), mine && h("td.mine"), cells.map((cell) => h("td", {dir: "auto"}, cell)));
   const differs = (cells) => ({class: new Set(cells).size > 1 ? "differs" : null});
   const metadataRow = (key) => {
     const cells = values.map((of) => of.get(key) ?? "–");
@@ -70,7 +70,7 @@ function openComparison(hits, pictures) {
             "tr",
             {},
             h("td"),
-            mine && h("th", {scope: "col"}, h("img", {src: mine.url, alt: ""}), t("query.mine")),
+            mine && h("th.mine", {scope: "col"}, h("img", {src: mine.url, alt: ""}), t("query.mine")),
             hits.map((hit) => h("th", {scope: "col", dir: "auto"}, picture(hit.picture, "", {loading: "eager"}), hit.item)),
           ),
         ),

@@ -80,6 +80,7 @@ function follow() {
     current?.leave();
     current = view;
     fill(main, view.element);
+    window.scrollTo(0, 0);
   }
   markView(head, route.view);
   document.title = route.view === "catalog" ? `${t("catalog")} – ${t("title")}` : [route.text, t("title")].filter(Boolean).join(" – ");
