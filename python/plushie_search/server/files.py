@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import mimetypes
 from collections.abc import Mapping
@@ -52,18 +53,20 @@ class Page:
         files = _read() if self._anew else self._files
         if name not in files:
             raise Problem(404, "not_found", "there is no such page")
-        data, media_type, tag = files[name]
-        more = {"ETag": tag, "Cache-Control": "no-cache"}
+        data, packed, media_type, tag = files[name]
+        more = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
         if name.endswith(".html"):
             more["Content-Security-Policy"] = POLICY
             more["Permissions-Policy"] = "camera=(self)"
         if headers.get("if-none-match") == tag:
             return Answer(b"", 304, media_type, more)
+        if "gzip" in headers.get("accept-encoding", ""):
+            return Answer(packed, 200, media_type, {**more, "Content-Encoding": "gzip"})
         return Answer(data, 200, media_type, more)
 
 
-def _read() -> dict[str, tuple[bytes, str, str]]:
-    """Returns content, type and tag of each file, by its path below the folder."""
+def _read() -> dict[str, tuple[bytes, bytes, str, str]]:
+    """Returns content, packed content, type and tag of each file, by its path below the folder."""
     found = {}
     for path in sorted(FOLDER.rglob("*")):
         if path.is_file() and not path.name.startswith("."):
@@ -71,6 +74,6 @@ def _read() -> dict[str, tuple[bytes, str, str]]:
             kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
             if kind.startswith("text/") or kind.endswith(("json", "javascript")):
                 kind += "; charset=utf-8"
-            tag = f'"{hashlib.sha256(data).hexdigest()[:20]}"'
-            found[path.relative_to(FOLDER).as_posix()] = data, kind, tag
+            tag = f'W/"{hashlib.sha256(data).hexdigest()[:20]}"'
+            found[path.relative_to(FOLDER).as_posix()] = data, gzip.compress(data, mtime=0), kind, tag
     return found

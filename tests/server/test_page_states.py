@@ -7,6 +7,8 @@ from browsing import Served, choose, names
 
 import plushie_search as ps
 
+pytest_plugins = ["browsing"]
+
 
 def problem(status: int, **headers: str) -> dict[str, Any]:
     """Returns an answer that refuses a request."""

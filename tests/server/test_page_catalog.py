@@ -8,6 +8,8 @@ from browsing import Served, choose, drop, names
 
 import plushie_search as ps
 
+pytest_plugins = ["browsing"]
+
 
 def card(page: Any, name: str) -> Any:
     """Returns the card of an item."""

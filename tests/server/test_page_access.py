@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from browsing import Served, choose, names
 
+pytest_plugins = ["browsing"]
+
 #: The rules of WCAG 2.2, levels A and AA, and best practice.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 

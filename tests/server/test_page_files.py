@@ -4,10 +4,14 @@ import gzip
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 import plushie_search
+
+pytest_plugins = ["browsing"]
 
 PAGE = Path(plushie_search.__file__).parent / "server" / "page"
 SCRIPTS = sorted(PAGE.glob("*.js"))
@@ -87,3 +91,15 @@ def test_imports_and_addresses_lead_to_files() -> None:
 def test_the_page_is_small() -> None:
     files = [path for path in PAGE.iterdir() if path.suffix != ".json" or path.stem == "zh-TW"]
     assert sum(len(gzip.compress(path.read_bytes())) for path in files) <= 60_000
+
+
+def test_files_travel_packed_and_are_asked_for_once(tiny: Any) -> None:
+    url = f"{tiny.url}static/main.js"
+    content = (PAGE / "main.js").read_bytes()
+    plain = httpx.get(url, headers={"Accept-Encoding": "identity"})
+    packed = httpx.get(url, headers={"Accept-Encoding": "gzip"})
+    assert plain.content == packed.content == content
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(content) / 2
+    assert httpx.get(url, headers={"If-None-Match": plain.headers["etag"]}).status_code == 304

@@ -8,6 +8,8 @@ from browsing import Served, choose, drop, names
 
 import plushie_search as ps
 
+pytest_plugins = ["browsing"]
+
 #: Texts that would run or break out of their place if a page took them for HTML, an address or a style.
 HOSTILE = (
     "<img src=x onerror=window.pwned=1>",

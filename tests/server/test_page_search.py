@@ -10,6 +10,8 @@ from PIL import Image
 
 import plushie_search as ps
 
+pytest_plugins = ["browsing"]
+
 
 def photo_of(toys: Any, number: int = 0) -> tuple[str, Path]:
     """Returns an item and its second picture."""
