@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from browsing import Served, choose, names
+from hands import Served, choose, names
 
 pytest_plugins = ["browsing"]
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from browsing import Served, choose, drop, names
+from hands import Served, choose, drop, names
 
 import plushie_search as ps
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Served, choose, drop, names
+from hands import Served, choose, drop, names
 
 import plushie_search as ps
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Served, choose, drop, names, paste
+from hands import Served, choose, drop, names, paste
 from PIL import Image
 
 import plushie_search as ps

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from browsing import Served, choose, names
+from hands import Served, choose, names
 
 import plushie_search as ps
 
