@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hands import Served, choose, drop, names
+from hands import Served, choose, drop, names, paste
 
 import plushie_search as ps
 
@@ -82,6 +82,25 @@ def test_an_item_is_added_by_the_form(own: Served, visit: Any, toys: Any) -> Non
     # An id with a slash is found by its address, too.
     page.get_by_role("button", name="Show 灰兔/1").click()
     dialog(page).locator(".thumb").nth(1).wait_for()
+
+
+def test_files_dropped_on_the_form_join_its_pictures(tiny: Served, visit: Any, toys: Any) -> None:
+    page = visit(tiny.url, "#/catalog")
+    first, second = next(iter(toys.photos.values()))
+    drop(page, first, names=["bear/front.jpg"])
+    assert dialog(page).get_by_label("Name").input_value() == "bear"
+    drop(page, second)
+    dialog(page).locator(".tile img").nth(1).wait_for()
+    paste(page, next(iter(reversed(toys.photos.values())))[0])
+    dialog(page).locator(".tile img").nth(2).wait_for()
+    dialog(page).get_by_role("button", name="Remove 2.jpg").click()
+    dialog(page).get_by_role("button", name="Add", exact=True).click()
+    page.get_by_text("bear added").first.wait_for()
+    assert len(tiny.engine.get("bear").references) == 2
+    # A dialog that takes no files keeps them from the page behind.
+    page.get_by_role("button", name="Help and keys").click()
+    drop(page, second)
+    assert page.get_by_role("dialog").count() == 1
 
 
 def test_dropped_files_become_items_with_progress(own: Served, visit: Any, toys: Any, tmp_path: Path) -> None:

@@ -75,6 +75,13 @@ def test_the_html_has_no_code_and_no_style() -> None:
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html)
 
 
+def test_all_scripts_are_fetched_at_once() -> None:
+    html = (PAGE / "index.html").read_text(encoding="utf-8")
+    assert sorted(re.findall(r'(?:modulepreload" href|src)="static/(.+?\.js)"', html)) == [
+        path.name for path in SCRIPTS
+    ]
+
+
 def test_imports_and_addresses_lead_to_files() -> None:
     for path in SCRIPTS:
         for name in re.findall(r'from "\./([\w-]+\.js)"', path.read_text(encoding="utf-8")):

@@ -84,9 +84,10 @@ def test_hostile_file_names_stay_names(tiny: Served, toys: Any, visit: Any) -> N
     photo = next(iter(toys.photos.values()))[0]
     drop(page, photo, names=["<img src=x onerror=window.pwned=1>.jpg"])
     dialog = page.get_by_role("dialog")
-    assert dialog.locator(".preview li").inner_text() == "<img src=x onerror=window.pwned=1>"
-    dialog.get_by_role("button", name="Add 1 item").click()
-    dialog.get_by_text("1 picture added.").wait_for()
+    assert dialog.get_by_label("Name").input_value() == "<img src=x onerror=window.pwned=1>"
+    assert dialog.locator(".tile img").get_attribute("alt") == "<img src=x onerror=window.pwned=1>.jpg"
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("heading", name="<img src=x onerror=window.pwned=1>", exact=True).wait_for()
     assert [item.id for item in tiny.engine.items()] == ["<img src=x onerror=window.pwned=1>"]
     assert page.evaluate("() => window.pwned") is None
 

@@ -55,7 +55,7 @@ export function catalogView(app) {
   }
 
   function added({item}) {
-    toast(t("added", {n: 1, item: item.id}));
+    toast(t("added", {item: item.id}));
     reload();
   }
 

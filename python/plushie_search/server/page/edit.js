@@ -3,7 +3,7 @@
 import {itemPath, request} from "./api.js";
 import {field, fill, h, icon, iconButton, openDialog, toast} from "./dom.js";
 import {t} from "./i18n.js";
-import {choose} from "./intake.js";
+import {catchFiles, choose} from "./intake.js";
 
 /** Returns the words for a failed request: what happened, and what helps. */
 export function problemText(error) {
@@ -72,10 +72,10 @@ function parsed(value) {
   }
 }
 
-function openForm(title, elements, verb, run) {
+function openForm(title, elements, verb, run, onclose = null) {
   const alert = h("p.alert", {role: "alert"});
   const button = h("button.primary", {type: "submit"}, verb);
-  const {body, close} = openDialog(title);
+  const {body, close} = openDialog(title, {onclose});
   const submit = async (event) => {
     event.preventDefault();
     button.disabled = true;
@@ -93,10 +93,10 @@ export function editItem(item, app, ondone) {
   });
 }
 
-/** Opens a form for a new item with these pictures: [{blob, name}]. `ondone` gets the answer. */
-export function addItem(pictures, app, ondone) {
+/** Opens a form for a new item with these pictures: [{blob, name}], and its name if known. `ondone` gets the answer. */
+export function addItem(pictures, app, ondone, name = "") {
   let chosen = [...pictures];
-  const id = h("input", {required: true, maxlength: 512, dir: "auto", autocomplete: "off"});
+  const id = h("input", {value: name, required: true, maxlength: 512, dir: "auto", autocomplete: "off"});
   const {elements, values} = itemFields({}, app);
   const strip = h("div.strip");
   const urls = new Map();
@@ -116,13 +116,18 @@ export function addItem(pictures, app, ondone) {
           "div.tile",
           {},
           h("img", {src: address(one), alt: one.name}),
-          h("div.tile-actions", {}, iconButton("close", t("query.remove", {name: one.name}), () => ((chosen = chosen.filter((other) => other !== one)), show()))),
+          h("div.tile-actions", {}, iconButton("close", t("add.remove", {name: one.name}), () => ((chosen = chosen.filter((other) => other !== one)), show()))),
         ),
       ),
       h("div.tile.more", {}, iconButton("plus", t("choose"), () => choose(take))),
     );
   show();
-  openForm(t("add.title"), [field(t("name"), id, t("name.hint")), strip, ...elements], t("add"), async () => {
+  const release = catchFiles(take);
+  const closed = () => {
+    release();
+    urls.forEach((url) => URL.revokeObjectURL(url));
+  };
+  const run = async () => {
     if (chosen.length === 0) throw new Error(t("add.none"));
     const form = new FormData();
     const {label, text, metadata} = values();
@@ -130,10 +135,10 @@ export function addItem(pictures, app, ondone) {
     if (label) form.append("label", label);
     if (text) form.append("text", text);
     if (Object.keys(metadata).length) form.append("metadata", JSON.stringify(metadata));
-    for (const {blob, name} of chosen) form.append("image", blob, name);
+    for (const {blob, name: file} of chosen) form.append("image", blob, file);
     ondone(await request("items", {method: "POST", body: form, timeout: 120000}));
-    urls.forEach((url) => URL.revokeObjectURL(url));
-  });
+  };
+  openForm(t("add.title"), [field(t("name"), id, t("name.hint")), strip, ...elements], t("add"), run, closed);
 }
 
 /** Adds the query's pictures to an item as references. */

@@ -7,6 +7,15 @@ import {ACCEPT, isPicture} from "./pictures.js";
 /** The most files that are read from one drop. */
 const MOST = 20000;
 
+/** The receivers of the dialogs that take files, the uppermost last. */
+const catchers = [];
+
+/** Gives dropped and pasted files to `receive` and not to the page behind, until the returned function is called. */
+export function catchFiles(receive) {
+  catchers.push(receive);
+  return () => catchers.splice(catchers.indexOf(receive), 1);
+}
+
 /**
  * Lets files be dropped and pasted anywhere. `receive` gets [{file, path}] of the pictures and how many other files
  * there were; `hint` returns the words that are shown while files are held above the page.
@@ -32,14 +41,19 @@ export function listen({receive, hint}) {
     veil.hidden = true;
     if (!carries(event)) return;
     event.preventDefault();
-    give(await dropped(event.dataTransfer), receive);
+    give(await dropped(event.dataTransfer), uppermost(receive));
   });
   window.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     if (files.length === 0) return;
     event.preventDefault();
-    give(files.map((file) => ({file, path: file.name})), receive);
+    give(files.map((file) => ({file, path: file.name})), uppermost(receive));
   });
+}
+
+/** Returns who gets files now: an open dialog that takes them, none if another is open, or else the page. */
+function uppermost(receive) {
+  return catchers.at(-1) ?? (document.querySelector("dialog[open]") ? () => {} : receive);
 }
 
 function give(entries, receive) {

@@ -54,8 +54,8 @@ const app = {
 };
 
 async function readFacts() {
-  app.stats = await request("stats");
-  [app.labels, app.keys] = await Promise.all([request("labels").catch(() => []), request("keys").catch(() => [])]);
+  const optional = (path) => request(path).catch(() => []);
+  [app.stats, app.labels, app.keys] = await Promise.all([request("stats"), optional("labels"), optional("keys")]);
   app.labels = app.labels.filter(({label}) => label);
 }
 

@@ -30,7 +30,7 @@ function head(hits, app, uses) {
   const likely = best.probability !== null && best.probability !== undefined;
   const add = () =>
     addItem(uses.pictures.map(({blob, uploadName}) => ({blob, name: uploadName})), app, ({item}) => {
-      toast(t("added", {n: 1, item: item.id}));
+      toast(t("added", {item: item.id}));
       uses.reload();
     });
   return h(

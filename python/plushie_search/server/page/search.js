@@ -76,6 +76,8 @@ export function searchView(app) {
   }
 
   function submit() {
+    // The keyboard of a phone would cover the results.
+    if (matchMedia("(pointer: coarse)").matches) document.activeElement.blur();
     if (asked().length > 0) session.recent ??= `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`;
     app.go({...session, view: "search"});
   }

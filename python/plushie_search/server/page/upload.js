@@ -37,30 +37,41 @@ export function withoutRoot(entries) {
   return entries.map(({file, path}) => ({file, path: path.slice(path.indexOf("/") + 1)}));
 }
 
-/** Asks how pictures become items, and adds them. `ondone` is called after the catalog has changed. */
+/**
+ * Adds pictures: those of one item by the form for it, others by a job, once the reader agrees to how they become
+ * items. `ondone` is called after the catalog has changed.
+ */
 export function addMany(found, others, app, ondone) {
   const entries = withoutRoot(found);
   if (others) toast(t("files.others", {n: others}));
   if (entries.length === 0) return;
-  const items = new Set(entries.map(({path}) => itemOf(path))).size;
-  const {body, close, dialog} = openDialog(t("upload.title", {n: entries.length}));
-  const one = () => {
-    close();
-    addItem(entries.map(({file}) => ({blob: file, name: file.name})), app, (answer) => {
-      toast(t("added", {n: 1, item: answer.item.id}));
+  const names = [...new Set(entries.map(({path}) => itemOf(path)))];
+  const one = (name) => {
+    const added = ({item}) => {
+      toast(t("added", {item: item.id}));
       ondone();
-    });
+    };
+    addItem(entries.map(({file}) => ({blob: file, name: file.name})), app, added, name);
+  };
+  if (names.length === 1 && parts(entries).length === 1) {
+    one(names[0]);
+    return;
+  }
+  const {body, close, dialog} = openDialog(t("upload.title", {n: entries.length}));
+  const single = () => {
+    close();
+    one("");
   };
   const all = () => run(entries, {body, dialog, close, ondone});
   fill(
     body,
-    h("p", {}, t("upload.how", {n: items})),
-    h("ul.preview", {}, [...new Set(entries.map(({path}) => itemOf(path)))].slice(0, 5).map((name) => h("li", {dir: "auto"}, name)), items > 5 && h("li", {}, "…")),
+    h("p", {}, t("upload.how", {n: names.length})),
+    h("ul.preview", {}, names.slice(0, 5).map((name) => h("li", {dir: "auto"}, name)), names.length > 5 && h("li", {}, "…")),
     h(
       "div.row.end",
       {},
-      entries.length <= 8 && h("button", {onclick: one}, t("upload.single")),
-      h("button.primary", {onclick: all, autofocus: true}, icon("upload"), t("upload.go", {n: items})),
+      entries.length <= 8 && h("button", {onclick: single}, t("upload.single")),
+      h("button.primary", {onclick: all, autofocus: true}, icon("upload"), t("upload.go", {n: names.length})),
     ),
   );
 }
