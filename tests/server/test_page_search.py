@@ -151,8 +151,11 @@ def test_more_like_this_asks_for_the_item(shared: Served, visit: Any) -> None:
     page.wait_for_url("**/#/image?item=*")
     page.locator(".tile-name", has_text=f"Like {item}").wait_for()
     page.locator("section.results:not([aria-busy]) .card").first.wait_for()
-    found = shared.engine.search(ps.Query(item=item), k=5)
-    assert names(page) == [hit.item for hit in found]
+    found = [hit.item for hit in shared.engine.search(ps.Query(item=item), k=5)]
+    assert names(page) == found
+    page.reload()
+    assert names(page) == found
+    assert size(page.locator(".tile img")) != [0, 0]
 
 
 def test_zoom_shows_all_references_and_steps_through_the_hits(shared: Served, visit: Any, toys: Any) -> None:
@@ -258,6 +261,34 @@ def test_the_number_of_results_is_chosen(shared: Served, visit: Any) -> None:
     page.wait_for_url("**k=20*")
     page.locator(".card").nth(19).wait_for()
     assert len(names(page)) == 20
+
+
+def test_the_model_is_chosen(serve: Any, visit: Any, toys: Any, toy_model: Path, tmp_path: Path) -> None:
+    engine = ps.Engine(tmp_path / "two.catalog", model={"clip": "plushie-mini", "resnet": toy_model})
+    engine.add_items({"id": item, "images": photos[:1]} for item, photos in toys.photos.items())
+    served = serve(engine)
+    _, photo = photo_of(toys, 4)
+    page = visit(served.url)
+    choose(page, photo)
+    names(page)
+    page.get_by_text("Options and filters").click()
+    select = page.get_by_label("Model")
+    assert select.locator("option").all_inner_texts() == ["By default", "clip", "resnet", "All together"]
+    lists = []
+    for name in ("clip", "resnet"):
+        select.select_option(name)
+        page.wait_for_url(f"**engine={name}*")
+        page.locator("section.results:not([aria-busy]) .card").first.wait_for()
+        assert names(page) == [hit.item for hit in engine.search_image(photo, k=5, models=name)]
+        lists.append(names(page))
+    assert lists[0] != lists[1]
+    select.select_option("both")
+    page.wait_for_url("**engine=both*")
+    page.locator("section.results:not([aria-busy]) .card").first.wait_for()
+    page.locator(".card-picture").first.click()
+    details = page.get_by_role("dialog").locator("dl")
+    assert details.get_by_text("clip").is_visible()
+    assert details.get_by_text("resnet").is_visible()
 
 
 def test_two_hundred_hits_are_shown_at_once(shared: Served, visit: Any) -> None:

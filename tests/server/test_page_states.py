@@ -96,6 +96,16 @@ def test_a_lost_connection_is_told_and_the_catalog_comes_back(shared: Served, vi
     assert len(names(page)) == 24
 
 
+def test_a_server_that_starts_later_is_waited_for(shared: Served, visit: Any) -> None:
+    page = visit(shared.url, allow="503")
+    page.route("**/stats", lambda route: route.fulfill(**problem(503)))
+    page.reload()
+    page.get_by_text("The server cannot be reached").wait_for()
+    page.unroute("**/stats")
+    page.get_by_role("button", name="Try again").click()
+    page.locator(".mosaic img").first.wait_for()
+
+
 def test_a_file_that_is_no_picture_is_refused_in_words(shared: Served, visit: Any, tmp_path: Any) -> None:
     (tmp_path / "fake.jpg").write_bytes(b"\xff\xd8\xff no picture")
     page = visit(shared.url, allow="415|422|400")

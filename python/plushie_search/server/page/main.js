@@ -32,7 +32,7 @@ const app = {
 
   /** Looks for things like one, in the view of the search. */
   similar(thing) {
-    app.go({view: "search", tab: "image", item: thing.item});
+    views.search.similar(thing);
   },
 
   /** Reads the facts of the catalog again. */

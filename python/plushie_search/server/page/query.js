@@ -2,6 +2,7 @@
 
 import {announce, field, fill, h, icon, iconButton} from "./dom.js";
 import {percent, t} from "./i18n.js";
+import {picture} from "./cards.js";
 import {takePhoto} from "./camera.js";
 import {openCrop} from "./crop.js";
 import {filterPanel} from "./filters.js";
@@ -151,11 +152,11 @@ export function queryPanel(session, app, actions) {
     );
   }
 
-  function tile(picture, index) {
-    const name = picture.name || t("picture.n", {index: index + 1});
+  function tile(one, index) {
+    const name = one.name || t("picture.n", {index: index + 1});
     const remove = () => {
-      session.pictures = session.pictures.filter((other) => other !== picture);
-      picture.release();
+      session.pictures = session.pictures.filter((other) => other !== one);
+      one.release();
       session.recent = null;
       announce(t("query.removed"));
       render();
@@ -170,11 +171,11 @@ export function queryPanel(session, app, actions) {
     return h(
       "div.tile",
       {},
-      picture.url ? h("img", {src: picture.url, alt: t("query.alt", {name})}) : h("span.noimage", {}, icon("image"), h("small", {}, t("preview.none"))),
+      one.url ? h("img", {src: one.url, alt: t("query.alt", {name})}) : h("span.noimage", {}, icon("image"), h("small", {}, t("preview.none"))),
       h(
         "div.tile-actions",
         {},
-        picture.url && iconButton("crop", t("crop.of", {name}), () => openCrop(picture, cropped), {"aria-pressed": picture.crop ? "true" : null}),
+        one.url && iconButton("crop", t("crop.of", {name}), () => openCrop(one, cropped), {"aria-pressed": one.crop ? "true" : null}),
         iconButton("close", t("query.remove", {name}), remove),
       ),
     );
@@ -190,7 +191,7 @@ export function queryPanel(session, app, actions) {
     return h(
       "div.tile",
       {},
-      session.itemPicture ? h("img", {src: session.itemPicture, alt: ""}) : h("span.noimage", {}, icon("similar")),
+      session.itemPicture ? picture(session.itemPicture, "") : h("span.noimage", {}, icon("similar")),
       h("small.tile-name", {dir: "auto"}, t("like", {item: session.item})),
       h("div.tile-actions", {}, iconButton("close", t("query.remove", {name: session.item}), remove)),
     );
@@ -248,7 +249,7 @@ export function queryPanel(session, app, actions) {
         {},
         select(t("count"), session.k ?? usual, counts.map((count) => [count, count]), (value) => (session.k = Number(value) === usual ? null : Number(value))),
         models.length > 1 &&
-          select(t("engine"), session.engine ?? "", [["", t("engine.auto")], ...engines.map((name) => [name, name]), !engines.includes("both") && ["*", t("engine.all")]].filter(Boolean), (value) => (session.engine = value || null)),
+          select(t("engine"), session.engine ?? "", [["", t("engine.auto")], ...engines.map((name) => [name, name === "both" ? t("engine.all") : name])], (value) => (session.engine = value || null)),
         field(t("minimum"), minimum, t("minimum.hint")),
       ),
       filterPanel(session.filters, app, actions.refine),

@@ -1,6 +1,6 @@
 // The search: keeps the query, asks the server, and shows the results, their states and the searches before.
 
-import {request} from "./api.js";
+import {itemPath, request} from "./api.js";
 import {compareBar} from "./compare.js";
 import {announce, fill, h, stateBox, toast} from "./dom.js";
 import {problemText} from "./edit.js";
@@ -101,8 +101,7 @@ export function searchView(app) {
     const filter = where(session.filters);
     if (filter) form.append("where", JSON.stringify(filter));
     if (session.minimum) form.append("min_score", session.minimum / 100);
-    if (session.engine === "*") form.append("models", JSON.stringify(Object.fromEntries(app.stats.engines.map((name) => [name, 1 / app.stats.engines.length]))));
-    else if (session.engine) form.append("models", session.engine);
+    if (session.engine) form.append("models", session.engine);
     return {form, empty: !words && !like && shown.length === 0};
   }
 
@@ -207,11 +206,20 @@ export function searchView(app) {
       Object.assign(session, {tab, item, k, weight, engine, minimum, filters, text: tab === "image" ? session.text : text});
       if (tab !== "text" && route.recent !== session.recent) await bring(route.recent);
       panel.render();
+      if (item && !session.itemPicture) showItem(item);
     }
     if (session.answer && session.asked === address()) {
       element.classList.add("asked");
       show();
     } else await run();
+  }
+
+  /** Brings the picture of the item that others are to be like. */
+  async function showItem(id) {
+    const item = await request(itemPath(id)).catch(() => null);
+    if (!item || session.item !== id) return;
+    session.itemPicture = item.references[0]?.thumbnail;
+    panel.render();
   }
 
   /** Brings the pictures of an earlier search back. */
@@ -246,5 +254,5 @@ export function searchView(app) {
     app.go({...session, view: "search"});
   }
 
-  return {element, open, receive, focusWords, clear, dropHint: () => t("drop.search"), leave: () => controller.abort()};
+  return {element, open, receive, similar, focusWords, clear, dropHint: () => t("drop.search"), leave: () => controller.abort()};
 }
