@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from hands import Served
-from running import listening
+from http_server import listening
 
 import plushie_search as ps
 from plushie_search.plush.pictures import write_plushes
