@@ -131,7 +131,7 @@ def visit(browser: Any) -> Iterator[Visit]:
     ) -> Any:
         options.setdefault("locale", "en-US")
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         page = context.new_page()
         faults: list[str] = []
         opened.append((context, faults, allow))

@@ -3,6 +3,7 @@
 const LIMIT = 12;
 const memory = new Map();
 let database = null;
+let writing = Promise.resolve();
 
 function open() {
   database ??= new Promise((resolve) => {
@@ -24,22 +25,38 @@ async function work(mode, run) {
   });
 }
 
-/** Returns the remembered searches, latest first: {id, when, tab, text, item, hash, pictures: [Blob], thumbnail: Blob}. */
+/**
+ * Returns the remembered searches, latest first: {id, when, hash, tab, text, item, itemPicture, catalog, thumbnail,
+ * pictures: [{file, name, crop}]}.
+ */
 export async function list() {
-  const rows = (await work("readonly", (all) => all.getAll())) ?? [...memory.values()];
-  return rows.sort((a, b) => b.when - a.when);
+  await writing;
+  return rows();
+}
+
+async function rows() {
+  const found = (await work("readonly", (all) => all.getAll())) ?? [...memory.values()];
+  return found.sort((a, b) => b.when - a.when);
 }
 
 /** Returns one remembered search, or null. */
 export async function find(id) {
+  await writing;
   return (await work("readonly", (all) => all.get(id))) ?? memory.get(id) ?? null;
 }
 
-/** Remembers a search; one with the same id is replaced, and the oldest is forgotten beyond twelve. */
-export async function remember(entry) {
+/**
+ * Remembers the search that a promise gives; one with the same id is replaced, and the oldest is forgotten beyond
+ * twelve. Lists that are read meanwhile wait for it.
+ */
+export function remember(promise) {
+  writing = Promise.all([promise, writing]).then(([entry]) => write(entry)).catch(() => {});
+}
+
+async function write(entry) {
   memory.set(entry.id, entry);
   await work("readwrite", (all) => all.put(entry));
-  for (const old of (await list()).slice(LIMIT)) {
+  for (const old of (await rows()).slice(LIMIT)) {
     memory.delete(old.id);
     await work("readwrite", (all) => all.delete(old.id));
   }

@@ -17,6 +17,9 @@ import {skeleton} from "./cards.js";
 const RETRIES = 3;
 const LONGEST_WAIT = 8;
 
+/** Of a larger file, in bytes, only what was sent is remembered. */
+const KEPT = 4e6;
+
 /** The query and its answer; they outlive a change of the language. */
 const session = {
   tab: "image",
@@ -123,7 +126,7 @@ export function searchView(app) {
     try {
       session.answer = await ask(form, signal);
       show();
-      keep();
+      remember(entry());
     } catch (error) {
       if (signal.aborted) return;
       session.answer = null;
@@ -184,12 +187,13 @@ export function searchView(app) {
     window.scrollTo({top: 0});
   }
 
-  async function keep() {
-    const {tab, text, item, recent, pictures} = session;
-    const blobs = tab === "text" ? [] : pictures.map(({file, name, crop}) => ({file, name, crop}));
+  /** Returns the search as it is remembered. */
+  async function entry() {
+    const {tab, text, item, itemPicture, recent, pictures, asked} = session;
+    const blobs = tab === "text" ? [] : pictures.map(({file, blob, name, crop}) => (file.size > KEPT ? {file: blob, name, crop: null} : {file, name, crop}));
     const id = blobs.length ? recent : `${tab}:${tab === "image" ? "" : text.trim()}:${tab === "text" ? "" : (item ?? "")}`;
     const thumbnail = blobs.length ? await small(pictures[0].blob) : null;
-    await remember({id, when: Date.now(), tab, text: tab === "image" ? "" : text.trim(), item: tab === "text" ? null : item, itemPicture: session.itemPicture, catalog: app.catalog, hash: session.asked, pictures: blobs, thumbnail});
+    return {id, when: Date.now(), tab, text: tab === "image" ? "" : text.trim(), item: tab === "text" ? null : item, itemPicture, catalog: app.catalog, hash: asked, pictures: blobs, thumbnail};
   }
 
   function idle() {
@@ -224,16 +228,16 @@ export function searchView(app) {
 
   /** Brings the pictures of an earlier search back. */
   async function bring(id) {
-    const entry = id ? await find(id) : null;
+    const found = id ? await find(id) : null;
     session.pictures.forEach((picture) => picture.release());
     session.pictures = [];
-    session.recent = entry ? id : null;
-    for (const {file, name, crop} of entry?.pictures ?? []) {
+    session.recent = found ? id : null;
+    for (const {file, name, crop} of found?.pictures ?? []) {
       const picture = new Picture(file, name);
       await picture.setCrop(crop);
       session.pictures.push(picture);
     }
-    if (id && !entry) toast(t("recent.gone"));
+    if (id && !found) toast(t("recent.gone"));
   }
 
   /** Goes to the field for words. */
