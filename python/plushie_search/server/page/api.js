@@ -101,9 +101,17 @@ export async function followJob(id, onjob, signal) {
     rest = blocks.pop();
     for (const block of blocks) {
       const lines = block.split(/\r?\n/);
-      const kind = lines.find((line) => line.startsWith("event:"))?.slice(6).trim();
+      const kind = lines
+        .find((line) => line.startsWith("event:"))
+        ?.slice(6)
+        .trim();
       if (!["progress", "done", "error"].includes(kind)) continue;
-      const job = JSON.parse(lines.filter((line) => line.startsWith("data:")).map((line) => line.slice(5)).join("\n"));
+      const job = JSON.parse(
+        lines
+          .filter((line) => line.startsWith("data:"))
+          .map((line) => line.slice(5))
+          .join("\n"),
+      );
       if (kind === "error") throw new Problem(500, job.error);
       onjob(job);
       if (kind === "done") {

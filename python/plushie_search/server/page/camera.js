@@ -23,7 +23,13 @@ export async function takePhoto(receive) {
     return;
   }
   const stop = () => stream.getTracks().forEach((track) => track.stop());
-  const video = h("video", {srcObject: stream, autoplay: true, muted: true, playsinline: true, "aria-label": t("camera.view")});
+  const video = h("video", {
+    srcObject: stream,
+    autoplay: true,
+    muted: true,
+    playsinline: true,
+    "aria-label": t("camera.view"),
+  });
   const {body, close} = openDialog(t("camera.title"), {kind: "wide", onclose: stop});
   const shoot = async () => {
     const canvas = document.createElement("canvas");
@@ -34,6 +40,9 @@ export async function takePhoto(receive) {
     close();
     if (blob) receive([{file: new File([blob], "camera.jpg", {type: "image/jpeg"}), path: "camera.jpg"}], 0);
   };
-  body.append(video, h("div.row.center", {}, h("button.primary", {onclick: shoot, autofocus: true}, icon("camera"), t("camera.shoot"))));
+  body.append(
+    video,
+    h("div.row.center", {}, h("button.primary", {onclick: shoot, autofocus: true}, icon("camera"), t("camera.shoot"))),
+  );
   await video.play().catch(() => {});
 }

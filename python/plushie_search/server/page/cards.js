@@ -51,7 +51,15 @@ export function meter(hit) {
 
 /** Creates a picture that keeps its place if it cannot be loaded. */
 export function picture(url, alt, attributes = {}) {
-  const missing = () => image.replaceWith(h("span.noimage", {role: "img", "aria-label": t("picture.gone", {name: alt})}, icon("image"), h("small", {}, t("picture.missing"))));
+  const missing = () =>
+    image.replaceWith(
+      h(
+        "span.noimage",
+        {role: "img", "aria-label": t("picture.gone", {name: alt})},
+        icon("image"),
+        h("small", {}, t("picture.missing")),
+      ),
+    );
   const image = h("img", {alt, loading: "lazy", decoding: "async", onerror: missing, ...attributes});
   if (url) image.src = url;
   else queueMicrotask(missing);
@@ -63,14 +71,23 @@ export function card(thing, {open, over = null, below = null, actions}) {
   return h(
     "li.card",
     {},
-    h("button.card-picture", {onclick: open, "aria-label": t("open", {name: thing.item}), "data-open": thing.item}, picture(thing.thumbnail, "")),
+    h(
+      "button.card-picture",
+      {onclick: open, "aria-label": t("open", {name: thing.item}), "data-open": thing.item},
+      picture(thing.thumbnail, ""),
+    ),
     over,
     h(
       "div.card-body",
       {},
       h("h3", {dir: "auto", title: thing.item}, thing.item),
       below,
-      h("p.facts", {}, thing.label && h("span.label", {dir: "auto"}, thing.label), h("span.fact", {dir: "auto"}, shortFacts(thing.metadata))),
+      h(
+        "p.facts",
+        {},
+        thing.label && h("span.label", {dir: "auto"}, thing.label),
+        h("span.fact", {dir: "auto"}, shortFacts(thing.metadata)),
+      ),
       h("div.card-actions", {}, actions),
     ),
   );
@@ -78,7 +95,11 @@ export function card(thing, {open, over = null, below = null, actions}) {
 
 /** Creates gray cards for the time of waiting. */
 export function skeleton(count) {
-  return h("ul.grid.waiting", {"aria-hidden": "true"}, Array.from({length: count}, () => h("li.card", {}, h("div.card-picture"), h("div.card-body", {}, h("i"), h("i")))));
+  return h(
+    "ul.grid.waiting",
+    {"aria-hidden": "true"},
+    Array.from({length: count}, () => h("li.card", {}, h("div.card-picture"), h("div.card-body", {}, h("i"), h("i")))),
+  );
 }
 
 /** Lets the arrow keys move between the cards of a grid. */
@@ -88,7 +109,14 @@ export function arrowKeys(grid) {
     const at = all.indexOf(event.target);
     if (at < 0) return;
     const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
-    const to = {ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + columns, ArrowUp: at - columns, Home: 0, End: all.length - 1}[event.key];
+    const to = {
+      ArrowRight: at + 1,
+      ArrowLeft: at - 1,
+      ArrowDown: at + columns,
+      ArrowUp: at - columns,
+      Home: 0,
+      End: all.length - 1,
+    }[event.key];
     if (to === undefined || !all[to]) return;
     event.preventDefault();
     all[to].focus();

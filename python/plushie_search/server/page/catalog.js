@@ -1,4 +1,4 @@
-// The catalog: its items page by page, filters, and what changes it.
+// The catalog: its items page by page, filters, and the ways to change it.
 
 import {request} from "./api.js";
 import {arrowKeys, card, skeleton} from "./cards.js";
@@ -38,7 +38,12 @@ export function catalogView(app) {
         timer = setTimeout(() => go([]), 300);
       },
     });
-    const options = h("details.options", {ontoggle: () => (state.open = options.open)}, h("summary", {}, icon("filter"), t("filters")), filterPanel(state.filters, app, () => go([])));
+    const options = h(
+      "details.options",
+      {ontoggle: () => (state.open = options.open)},
+      h("summary", {}, icon("filter"), t("filters")),
+      filterPanel(state.filters, app, () => go([])),
+    );
     options.open = state.open;
     const many = (found, others) => receive(found, others);
     fill(
@@ -83,7 +88,10 @@ export function catalogView(app) {
       show(await request(`items?${query}`, {signal}));
     } catch (error) {
       if (signal.aborted) return;
-      fill(list, stateBox("alert", t("failed"), problemText(error), h("button.primary", {onclick: () => load()}, t("again"))));
+      fill(
+        list,
+        stateBox("alert", t("failed"), problemText(error), h("button.primary", {onclick: () => load()}, t("again"))),
+      );
       announce(problemText(error));
     }
   }
@@ -91,23 +99,38 @@ export function catalogView(app) {
   function show({items, next, total}) {
     const filtered = state.text.trim() || where(state.filters);
     if (items.length === 0) {
-      fill(list, filtered ? stateBox("search", t("catalog.none"), t("catalog.none.hint")) : stateBox("folder", t("empty.title"), t(app.stats.writable ? "empty.drop" : "empty.read")));
+      fill(
+        list,
+        filtered
+          ? stateBox("search", t("catalog.none"), t("catalog.none.hint"))
+          : stateBox("folder", t("empty.title"), t(app.stats.writable ? "empty.drop" : "empty.read")),
+      );
       announce(t("catalog.none"));
       return;
     }
-    const things = items.map((item) => ({...item, item: item.id, thumbnail: item.references[0]?.thumbnail, picture: item.references[0]?.picture}));
+    const things = items.map((item) => ({
+      ...item,
+      item: item.id,
+      thumbnail: item.references[0]?.thumbnail,
+      picture: item.references[0]?.picture,
+    }));
     const similar = (thing) => app.similar(thing);
     const open = (index) => openZoom(things, index, app, {similar, changed: reload, pictures: []});
-    const edit = (item) => editItem(item, app, () => {
-      toast(t("edit.saved", {item: item.id}));
-      reload();
-    });
+    const edit = (item) =>
+      editItem(item, app, () => {
+        toast(t("edit.saved", {item: item.id}));
+        reload();
+      });
     const remove = (item, event) => {
       event.currentTarget.disabled = true;
-      removeItem(item, () => {
-        reload();
-        document.getElementById("main").focus({preventScroll: true});
-      }, reload).then((done) => done || load());
+      removeItem(
+        item,
+        () => {
+          reload();
+          document.getElementById("main").focus({preventScroll: true});
+        },
+        reload,
+      ).then((done) => done || load());
     };
     const grid = h(
       "ul.grid",
@@ -115,10 +138,26 @@ export function catalogView(app) {
       things.map((thing, index) =>
         card(thing, {
           open: () => open(index),
-          over: thing.references.length > 1 && h("span.rank.plain", {title: t("references.count", {n: thing.references.length})}, icon("image"), thing.references.length, h("span.hidden", {}, t("references"))),
+          over:
+            thing.references.length > 1 &&
+            h(
+              "span.rank.plain",
+              {title: t("references.count", {n: thing.references.length})},
+              icon("image"),
+              thing.references.length,
+              h("span.hidden", {}, t("references")),
+            ),
           actions: [
-            h("button.small", {onclick: () => similar(thing), "aria-label": t("similar.to", {name: thing.id})}, icon("similar"), t("similar.short")),
-            app.stats.writable && [iconButton("edit", t("edit.of", {name: thing.id}), () => edit(thing)), iconButton("trash", t("remove.of", {name: thing.id}), (event) => remove(thing, event))],
+            h(
+              "button.small",
+              {onclick: () => similar(thing), "aria-label": t("similar.to", {name: thing.id})},
+              icon("similar"),
+              t("similar.short"),
+            ),
+            app.stats.writable && [
+              iconButton("edit", t("edit.of", {name: thing.id}), () => edit(thing)),
+              iconButton("trash", t("remove.of", {name: thing.id}), (event) => remove(thing, event)),
+            ],
           ],
         }),
       ),
@@ -139,7 +178,12 @@ export function catalogView(app) {
         h(
           "nav.pager",
           {"aria-label": t("pages")},
-          h("button", {disabled: state.page.length === 0, onclick: () => turn(state.page.slice(0, -1))}, icon("left"), t("previous")),
+          h(
+            "button",
+            {disabled: state.page.length === 0, onclick: () => turn(state.page.slice(0, -1))},
+            icon("left"),
+            t("previous"),
+          ),
           h("span.muted", {}, range),
           h("button", {disabled: !next, onclick: () => turn([...state.page, next])}, t("next"), icon("right")),
         ),
@@ -158,5 +202,13 @@ export function catalogView(app) {
     await load({quiet: Boolean(typing)});
   }
 
-  return {element, open, receive, focusWords: () => head.querySelector("input").focus(), clear: () => app.go({view: "catalog"}), dropHint: () => t("drop.add"), leave: () => controller.abort()};
+  return {
+    element,
+    open,
+    receive,
+    focusWords: () => head.querySelector("input").focus(),
+    clear: () => app.go({view: "catalog"}),
+    dropHint: () => t("drop.add"),
+    leave: () => controller.abort(),
+  };
 }

@@ -16,9 +16,21 @@ export function compareBar(getPictures) {
     element.hidden = chosen.length === 0;
     fill(
       element,
-      chosen.map((hit) => h("span.compare-one", {}, picture(hit.thumbnail, ""), iconButton("close", t("compare.remove", {name: hit.item}), () => toggle(hit)))),
+      chosen.map((hit) =>
+        h(
+          "span.compare-one",
+          {},
+          picture(hit.thumbnail, ""),
+          iconButton("close", t("compare.remove", {name: hit.item}), () => toggle(hit)),
+        ),
+      ),
       h("span.grow", {}, chosen.length === 1 && h("small.muted", {}, t("compare.more"))),
-      h("button.primary", {disabled: chosen.length < 2, onclick: () => openComparison(chosen, getPictures())}, icon("compare"), t("compare.go", {n: chosen.length})),
+      h(
+        "button.primary",
+        {disabled: chosen.length < 2, onclick: () => openComparison(chosen, getPictures())},
+        icon("compare"),
+        t("compare.go", {n: chosen.length}),
+      ),
     );
     listeners.forEach((listen) => listen());
   };
@@ -35,7 +47,11 @@ export function compareBar(getPictures) {
   };
   /** Creates the switch of one card. */
   const button = (hit) => {
-    const box = h("button.quiet.round.pick", {"aria-label": t("compare.add", {name: hit.item}), title: t("compare"), onclick: () => toggle(hit)}, icon("compare"));
+    const box = h(
+      "button.quiet.round.pick",
+      {"aria-label": t("compare.add", {name: hit.item}), title: t("compare"), onclick: () => toggle(hit)},
+      icon("compare"),
+    );
     const show = () => box.setAttribute("aria-pressed", String(chosen.includes(hit)));
     listeners.add(show);
     show();
@@ -49,7 +65,14 @@ function openComparison(hits, pictures) {
   const mine = pictures.find(({url}) => url);
   const keys = [...new Set(hits.flatMap(({metadata}) => facts(metadata).map(([key]) => key)))];
   const values = hits.map(({metadata}) => new Map(facts(metadata)));
-  const row = (name, cells, extra = {}) => h("tr", extra, h("th", {scope: "row", dir: "auto"}, name), mine && h("td.mine"), cells.map((cell) => h("td", {dir: "auto"}, cell)));
+  const row = (name, cells, extra = {}) =>
+    h(
+      "tr",
+      extra,
+      h("th", {scope: "row", dir: "auto"}, name),
+      mine && h("td.mine"),
+      cells.map((cell) => h("td", {dir: "auto"}, cell)),
+    );
   const differs = (cells) => ({class: new Set(cells).size > 1 ? "differs" : null});
   const metadataRow = (key) => {
     const cells = values.map((of) => of.get(key) ?? "–");
@@ -71,10 +94,22 @@ function openComparison(hits, pictures) {
             {},
             h("td"),
             mine && h("th.mine", {scope: "col"}, h("img", {src: mine.url, alt: ""}), t("query.mine")),
-            hits.map((hit) => h("th", {scope: "col", dir: "auto"}, picture(hit.picture, "", {loading: "eager"}), hit.item)),
+            hits.map((hit) =>
+              h("th", {scope: "col", dir: "auto"}, picture(hit.picture, "", {loading: "eager"}), hit.item),
+            ),
           ),
         ),
-        h("tbody", {}, row(t("similarity"), hits.map(meter)), row(t("matched"), hits.map(({reference}) => reference.name)), row(t("label"), labels, differs(labels)), keys.map(metadataRow)),
+        h(
+          "tbody",
+          {},
+          row(t("similarity"), hits.map(meter)),
+          row(
+            t("matched"),
+            hits.map(({reference}) => reference.name),
+          ),
+          row(t("label"), labels, differs(labels)),
+          keys.map(metadataRow),
+        ),
       ),
     ),
   );

@@ -66,7 +66,11 @@ export async function openCrop(picture, ondone) {
     const edges = event.target.dataset.edges ?? "";
     if (!inside) {
       // A click beside the box brings it there, so that no drag is needed.
-      change("", (event.clientX - area.x) / area.width - box.x - box.width / 2, (event.clientY - area.y) / area.height - box.y - box.height / 2);
+      change(
+        "",
+        (event.clientX - area.x) / area.width - box.x - box.width / 2,
+        (event.clientY - area.y) / area.height - box.y - box.height / 2,
+      );
     }
     let [lastX, lastY] = [event.clientX, event.clientY];
     stage.setPointerCapture(event.pointerId);
@@ -79,7 +83,9 @@ export async function openCrop(picture, ondone) {
     frame.focus();
   });
   frame.addEventListener("keydown", (event) => {
-    const [dx, dy] = {ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP]}[event.key] ?? [0, 0];
+    const [dx, dy] = {ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP]}[
+      event.key
+    ] ?? [0, 0];
     if (dx || dy) change(event.shiftKey ? "se" : "", dx, dy);
     else if (event.key === "+" || event.key === "=") resize(STEP);
     else if (event.key === "-") resize(-STEP);

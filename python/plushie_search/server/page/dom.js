@@ -4,7 +4,16 @@ import {t} from "./i18n.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 /** Names that are properties of an element and not attributes. */
-const PROPERTIES = new Set(["checked", "disabled", "files", "hidden", "indeterminate", "srcObject", "tabIndex", "value"]);
+const PROPERTIES = new Set([
+  "checked",
+  "disabled",
+  "files",
+  "hidden",
+  "indeterminate",
+  "srcObject",
+  "tabIndex",
+  "value",
+]);
 
 /**
  * Creates an element: h("button.primary", {onclick: go, "aria-label": name}, icon("plus"), text).
@@ -137,11 +146,20 @@ export function openDialog(title, {kind = "narrow", onclose = null} = {}) {
   dialog.showModal();
   // Messages must stay above the dialog, and reachable.
   dialog.append(toasts, live);
-  dialog.addEventListener("close", () => (document.querySelector("dialog[open]") ?? document.body).append(toasts, live));
+  dialog.addEventListener("close", () =>
+    (document.querySelector("dialog[open]") ?? document.body).append(toasts, live),
+  );
   return {dialog, heading, body, close};
 }
 
 /** Creates a message in place of content: an icon, a heading, a hint, and buttons. */
 export function stateBox(name, title, hint = null, ...actions) {
-  return h("div.state", {}, icon(name), h("h2", {}, title), hint && h("p.muted", {dir: "auto"}, hint), actions.length > 0 && h("div.row.center", {}, actions));
+  return h(
+    "div.state",
+    {},
+    icon(name),
+    h("h2", {}, title),
+    hint && h("p.muted", {dir: "auto"}, hint),
+    actions.length > 0 && h("div.row.center", {}, actions),
+  );
 }

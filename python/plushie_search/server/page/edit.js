@@ -5,10 +5,19 @@ import {field, fill, h, icon, iconButton, openDialog, toast} from "./dom.js";
 import {t} from "./i18n.js";
 import {catchFiles, choose} from "./intake.js";
 
-/** Returns the words for a failed request: what happened, and what helps. */
+/** Returns the words for a failed request: the symptom, and a cure. */
 export function problemText(error) {
   if (error.status === undefined) return error.message;
-  const known = {0: "offline", 401: "key", 403: "forbidden", 412: "changed", 413: "large", 429: "busy", 503: "busy", 504: "slow"}[error.status];
+  const known = {
+    0: "offline",
+    401: "key",
+    403: "forbidden",
+    412: "changed",
+    413: "large",
+    429: "busy",
+    503: "busy",
+    504: "slow",
+  }[error.status];
   if (known) return t(`problem.${known}`);
   return error.detail || t("problem.server", {status: error.status});
 }
@@ -25,9 +34,13 @@ async function attempt(run, alert = null) {
   }
 }
 
-/** Creates the fields of label, description and metadata; `values()` returns what they hold. */
+/** Creates the fields of label, description and metadata; `values()` returns their content. */
 function itemFields(item, app) {
-  const list = h("datalist", {id: "all-labels"}, app.labels.map(({label}) => h("option", {value: label})));
+  const list = h(
+    "datalist",
+    {id: "all-labels"},
+    app.labels.map(({label}) => h("option", {value: label})),
+  );
   const label = h("input", {list: list.id, value: item.label ?? "", maxlength: 512, dir: "auto", autocomplete: "off"});
   const text = h("textarea", {rows: 2, value: item.text ?? "", dir: "auto"});
   const rows = h("div.column");
@@ -36,7 +49,12 @@ function itemFields(item, app) {
       "div.filter-row.pair",
       {},
       h("input", {value: key, "aria-label": t("filter.key"), placeholder: t("filter.key"), dir: "auto"}),
-      h("input", {value: typeof value === "string" ? value : JSON.stringify(value), "aria-label": t("filter.value"), placeholder: t("filter.value"), dir: "auto"}),
+      h("input", {
+        value: typeof value === "string" ? value : JSON.stringify(value),
+        "aria-label": t("filter.value"),
+        placeholder: t("filter.value"),
+        dir: "auto",
+      }),
       iconButton("close", t("metadata.remove"), () => row.remove()),
     );
     // A value that is not touched keeps its type.
@@ -59,7 +77,12 @@ function itemFields(item, app) {
   });
   const more = h("button.small", {onclick: () => add().children[0].focus()}, icon("plus"), t("metadata.add"));
   return {
-    elements: [list, field(t("label"), label), field(t("description"), text), h("fieldset", {}, h("legend", {}, t("metadata")), rows, more, h("small.muted", {}, t("metadata.hint")))],
+    elements: [
+      list,
+      field(t("label"), label),
+      field(t("description"), text),
+      h("fieldset", {}, h("legend", {}, t("metadata")), rows, more, h("small.muted", {}, t("metadata.hint"))),
+    ],
     values,
   };
 }
@@ -82,7 +105,15 @@ function openForm(title, elements, verb, run, onclose = null) {
     if (await attempt(run, alert)) close();
     button.disabled = false;
   };
-  body.append(h("form.column", {onsubmit: submit}, elements, alert, h("div.row.end", {}, h("button", {onclick: close}, t("cancel")), button)));
+  body.append(
+    h(
+      "form.column",
+      {onsubmit: submit},
+      elements,
+      alert,
+      h("div.row.end", {}, h("button", {onclick: close}, t("cancel")), button),
+    ),
+  );
 }
 
 /** Opens a form for an item's label, text and metadata; `ondone` gets the item as it is then. */
@@ -116,10 +147,22 @@ export function addItem(pictures, app, ondone, name = "") {
           "div.tile",
           {},
           h("img", {src: address(one), alt: one.name}),
-          h("div.tile-actions", {}, iconButton("close", t("add.remove", {name: one.name}), () => ((chosen = chosen.filter((other) => other !== one)), show()))),
+          h(
+            "div.tile-actions",
+            {},
+            iconButton(
+              "close",
+              t("add.remove", {name: one.name}),
+              () => ((chosen = chosen.filter((other) => other !== one)), show()),
+            ),
+          ),
         ),
       ),
-      h("div.tile.more", {}, iconButton("plus", t("choose"), () => choose(take))),
+      h(
+        "div.tile.more",
+        {},
+        iconButton("plus", t("choose"), () => choose(take)),
+      ),
     );
   show();
   const release = catchFiles(take);
@@ -153,11 +196,16 @@ export function addReferences(item, pictures, ondone) {
 
 /** Asks once more, then removes a reference of an item; this cannot be undone. */
 export function removeReference(item, reference, ondone) {
-  openForm(t("reference.remove"), [h("p", {dir: "auto"}, t("reference.sure", {name: reference.name, item: item.id}))], t("remove"), async () => {
-    const view = reference.view === null || reference.view === undefined ? "" : `?view=${reference.view}`;
-    await request(itemPath(item.id, `/references/${reference.digest}${view}`), {method: "DELETE"});
-    ondone();
-  });
+  openForm(
+    t("reference.remove"),
+    [h("p", {dir: "auto"}, t("reference.sure", {name: reference.name, item: item.id}))],
+    t("remove"),
+    async () => {
+      const view = reference.view === null || reference.view === undefined ? "" : `?view=${reference.view}`;
+      await request(itemPath(item.id, `/references/${reference.digest}${view}`), {method: "DELETE"});
+      ondone();
+    },
+  );
 }
 
 /** Removes an item at once, and offers to undo it. */

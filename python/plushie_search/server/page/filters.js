@@ -6,7 +6,12 @@ import {OPERATORS} from "./route.js";
 
 /** Creates the panel of `filters`, {labels, rows}, which it changes; it calls `onchange` after each change. */
 export function filterPanel(filters, app, onchange) {
-  return h("div.filters", {}, app.labels.length > 0 && labelChips(filters, app.labels, onchange), rows(filters, app.keys, onchange));
+  return h(
+    "div.filters",
+    {},
+    app.labels.length > 0 && labelChips(filters, app.labels, onchange),
+    rows(filters, app.keys, onchange),
+  );
 }
 
 function labelChips(filters, labels, onchange) {
@@ -32,10 +37,29 @@ function labelChips(filters, labels, onchange) {
 }
 
 function rows(filters, keys, onchange) {
-  const list = h("datalist", {id: unique("keys")}, [...new Set([...keys, "id", "text"])].map((key) => h("option", {value: key})));
-  const key = h("input", {list: list.id, "aria-label": t("filter.key"), placeholder: t("filter.key"), autocomplete: "off", dir: "auto"});
-  const operator = h("select", {"aria-label": t("filter.operator")}, OPERATORS.map((sign) => h("option", {value: sign}, sign === "~" ? t("filter.contains") : sign)));
-  const value = h("input", {"aria-label": t("filter.value"), placeholder: t("filter.value"), autocomplete: "off", dir: "auto"});
+  const list = h(
+    "datalist",
+    {id: unique("keys")},
+    [...new Set([...keys, "id", "text"])].map((key) => h("option", {value: key})),
+  );
+  const key = h("input", {
+    list: list.id,
+    "aria-label": t("filter.key"),
+    placeholder: t("filter.key"),
+    autocomplete: "off",
+    dir: "auto",
+  });
+  const operator = h(
+    "select",
+    {"aria-label": t("filter.operator")},
+    OPERATORS.map((sign) => h("option", {value: sign}, sign === "~" ? t("filter.contains") : sign)),
+  );
+  const value = h("input", {
+    "aria-label": t("filter.value"),
+    placeholder: t("filter.value"),
+    autocomplete: "off",
+    dir: "auto",
+  });
   const current = h("div.chips");
   const show = () => {
     current.replaceChildren(
@@ -47,7 +71,12 @@ function rows(filters, keys, onchange) {
           key.focus();
           onchange();
         };
-        return h("span.chip.on", {}, h("span", {dir: "auto"}, name), iconButton("close", t("filter.remove", {name}), remove));
+        return h(
+          "span.chip.on",
+          {},
+          h("span", {dir: "auto"}, name),
+          iconButton("close", t("filter.remove", {name}), remove),
+        );
       }),
     );
   };

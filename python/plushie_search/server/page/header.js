@@ -11,18 +11,37 @@ const THEME_ICONS = {auto: "auto", light: "sun", dark: "moon"};
 /** Creates the head. `app` has stats, setLanguage(tag) and setCatalog(name). */
 export function header(app) {
   const skip = h("button.skip", {onclick: () => document.getElementById("main").focus()}, t("skip"));
-  const link = (view, hash, name, picture) => h("a.nav", {href: hash, "data-view": view}, icon(picture), h("span", {}, name));
+  const link = (view, hash, name, picture) =>
+    h("a.nav", {href: hash, "data-view": view}, icon(picture), h("span", {}, name));
   const {catalogs, name} = app.stats;
-  const catalog = h("select", {"aria-label": t("catalogs"), onchange: () => app.setCatalog(catalog.value)}, catalogs.map((one) => h("option", {value: one}, one)));
+  const catalog = h(
+    "select",
+    {"aria-label": t("catalogs"), onchange: () => app.setCatalog(catalog.value)},
+    catalogs.map((one) => h("option", {value: one}, one)),
+  );
   catalog.value = app.catalog ?? name;
-  const tongue = h("select", {"aria-label": t("language"), onchange: () => app.setLanguage(tongue.value)}, Object.entries(LANGUAGES).map(([tag, own]) => h("option", {value: tag, lang: tag}, own)));
+  const tongue = h(
+    "select",
+    {"aria-label": t("language"), onchange: () => app.setLanguage(tongue.value)},
+    Object.entries(LANGUAGES).map(([tag, own]) => h("option", {value: tag, lang: tag}, own)),
+  );
   tongue.value = language();
   return h(
     "header.top",
     {},
     skip,
-    h("a.brand", {href: "#/image", "aria-label": t("title")}, h("img", {src: new URL("logo.svg", import.meta.url).href, alt: "", width: 34, height: 34}), h("span", {}, t("title"))),
-    h("nav", {"aria-label": t("views")}, link("search", "#/image", t("view.search"), "search"), link("catalog", "#/catalog", t("catalog"), "grid")),
+    h(
+      "a.brand",
+      {href: "#/image", "aria-label": t("title")},
+      h("img", {src: new URL("logo.svg", import.meta.url).href, alt: "", width: 34, height: 34}),
+      h("span", {}, t("title")),
+    ),
+    h(
+      "nav",
+      {"aria-label": t("views")},
+      link("search", "#/image", t("view.search"), "search"),
+      link("catalog", "#/catalog", t("catalog"), "grid"),
+    ),
     h("span.grow"),
     h("small.muted.size", {}, t("size", {items: number(app.stats.items), n: app.stats.items})),
     catalogs.length > 1 && catalog,
@@ -58,7 +77,14 @@ function themeButton() {
   return button;
 }
 
-const KEYS = [["/", "keys.words"], ["Esc", "keys.clear"], ["← ↑ → ↓", "keys.move"], ["Enter", "keys.open"], ["Ctrl V", "keys.paste"], ["?", "keys.help"]];
+const KEYS = [
+  ["/", "keys.words"],
+  ["Esc", "keys.clear"],
+  ["← ↑ → ↓", "keys.move"],
+  ["Enter", "keys.open"],
+  ["Ctrl V", "keys.paste"],
+  ["?", "keys.help"],
+];
 
 /** Whether the keys "/", "?" and Escape act. */
 export function shortcutsOn() {
@@ -68,10 +94,19 @@ export function shortcutsOn() {
 /** Opens the list of keys, with a switch that turns those of single characters off. */
 export function openHelp() {
   const {body} = openDialog(t("help"));
-  const box = h("input", {type: "checkbox", id: "shortcuts", checked: shortcutsOn(), onchange: () => store("shortcuts", box.checked ? null : "off")});
+  const box = h("input", {
+    type: "checkbox",
+    id: "shortcuts",
+    checked: shortcutsOn(),
+    onchange: () => store("shortcuts", box.checked ? null : "off"),
+  });
   body.append(
     h("p", {}, t("help.text")),
-    h("dl.details.keys", {}, KEYS.map(([key, words]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, t(words))])),
+    h(
+      "dl.details.keys",
+      {},
+      KEYS.map(([key, words]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, t(words))]),
+    ),
     h("p.row", {}, box, h("label", {for: "shortcuts"}, t("keys.on"))),
     h("p.muted", {}, t("help.privacy")),
   );
@@ -89,7 +124,14 @@ export function askForKey() {
       given = true;
       close();
     };
-    body.append(h("form.column", {onsubmit: submit}, field(t("key"), input, t("key.hint")), h("div.row.end", {}, h("button.primary", {type: "submit"}, t("key.use")))));
+    body.append(
+      h(
+        "form.column",
+        {onsubmit: submit},
+        field(t("key"), input, t("key.hint")),
+        h("div.row.end", {}, h("button.primary", {type: "submit"}, t("key.use"))),
+      ),
+    );
     input.focus();
   });
 }

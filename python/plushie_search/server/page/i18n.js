@@ -46,7 +46,9 @@ export function language() {
 /** Returns the text of a key, with {name} replaced; if `n` is among the values, in the form for that number. */
 export function t(key, values = {}) {
   const text = texts["n" in values ? `${key}.${plural.select(values.n)}` : key] ?? texts[key] ?? key;
-  return text.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === "number" ? number(values[name]) : values[name]));
+  return text.replace(/\{(\w+)\}/g, (_, name) =>
+    typeof values[name] === "number" ? number(values[name]) : values[name],
+  );
 }
 
 /** Returns a number as the language writes it. */

@@ -47,11 +47,14 @@ export function listen({receive, hint}) {
     const files = [...(event.clipboardData?.files ?? [])];
     if (files.length === 0) return;
     event.preventDefault();
-    give(files.map((file) => ({file, path: file.name})), uppermost(receive));
+    give(
+      files.map((file) => ({file, path: file.name})),
+      uppermost(receive),
+    );
   });
 }
 
-/** Returns who gets files now: an open dialog that takes them, none if another is open, or else the page. */
+/** Returns the receiver of files: that of an open dialog, none if the dialog takes no files, or else the page's. */
 function uppermost(receive) {
   return catchers.at(-1) ?? (document.querySelector("dialog[open]") ? () => {} : receive);
 }
@@ -71,7 +74,10 @@ export function choose(receive, {multiple = true, folder = false, camera = false
     capture: camera ? "environment" : null,
     "aria-label": t("choose"),
     onchange: () => {
-      give([...input.files].map((file) => ({file, path: file.webkitRelativePath || file.name})), receive);
+      give(
+        [...input.files].map((file) => ({file, path: file.webkitRelativePath || file.name})),
+        receive,
+      );
       input.remove();
     },
     oncancel: () => input.remove(),

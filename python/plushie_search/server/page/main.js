@@ -68,7 +68,7 @@ function placeHead() {
   if (focused) main.focus();
 }
 
-/** Shows what the address names. */
+/** Shows the view of the address. */
 function follow() {
   const route = parse(location.hash);
   if ((route.catalog ?? null) !== app.catalog) {
@@ -83,7 +83,8 @@ function follow() {
     window.scrollTo(0, 0);
   }
   markView(head, route.view);
-  document.title = route.view === "catalog" ? `${t("catalog")} – ${t("title")}` : [route.text, t("title")].filter(Boolean).join(" – ");
+  document.title =
+    route.view === "catalog" ? `${t("catalog")} – ${t("title")}` : [route.text, t("title")].filter(Boolean).join(" – ");
   view.open(route);
 }
 
@@ -95,7 +96,8 @@ function build() {
 }
 
 function onKey(event) {
-  if (!shortcutsOn() || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (!shortcutsOn() || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]"))
+    return;
   const typing = event.target.matches("input:not([type=range], [type=checkbox]), select, textarea");
   if (event.key === "/" && !typing) {
     event.preventDefault();
@@ -121,7 +123,10 @@ async function connect() {
   try {
     await readFacts();
   } catch (error) {
-    fill(main, stateBox("alert", t("unreachable"), problemText(error), h("button.primary", {onclick: connect}, t("again"))));
+    fill(
+      main,
+      stateBox("alert", t("unreachable"), problemText(error), h("button.primary", {onclick: connect}, t("again"))),
+    );
     return;
   }
   listen({receive: (found, others) => current.receive(found, others), hint: () => current.dropHint()});

@@ -22,7 +22,7 @@ export function isPicture(file) {
 }
 
 /**
- * One picture of a query. `file` is as it was given, `blob` what is sent, `url` an address that shows it (null if the
+ * One picture of a query. `file` is as it was given, `blob` as it is sent, `url` an address that shows it (null if the
  * browser cannot), and `crop` the part that counts, {x, y, width, height} in shares of 1, or null.
  */
 export class Picture {
@@ -65,7 +65,11 @@ export class Picture {
 
   /** The file's name for an upload, of letters that every system takes. */
   get uploadName() {
-    const stem = this.name.split("/").pop().replace(/\.\w+$/, "") || "picture";
+    const stem =
+      this.name
+        .split("/")
+        .pop()
+        .replace(/\.\w+$/, "") || "picture";
     return this.blob === this.file ? this.name || stem : `${stem}.jpg`;
   }
 }
@@ -92,7 +96,17 @@ export async function render(bitmap, crop, side) {
   context.fillStyle = "#fff";
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, part.x * bitmap.width, part.y * bitmap.height, width, height, 0, 0, canvas.width, canvas.height);
+  context.drawImage(
+    bitmap,
+    part.x * bitmap.width,
+    part.y * bitmap.height,
+    width,
+    height,
+    0,
+    0,
+    canvas.width,
+    canvas.height,
+  );
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", QUALITY));
 }
 

@@ -20,7 +20,10 @@ const COUNTS = [5, 10, 20, 50, 100, 200];
 export function queryPanel(session, app, actions) {
   const tabs = h("div.tabs", {role: "tablist", "aria-label": t("tabs"), onkeydown: rove});
   const panels = Object.fromEntries(
-    TABS.map((tab) => [tab, h("div.tabpanel", {id: `panel-${tab}`, role: "tabpanel", "aria-labelledby": `tab-${tab}`})]),
+    TABS.map((tab) => [
+      tab,
+      h("div.tabpanel", {id: `panel-${tab}`, role: "tabpanel", "aria-labelledby": `tab-${tab}`}),
+    ]),
   );
   const alert = h("p.alert", {role: "alert"});
   const options = h("div");
@@ -43,7 +46,10 @@ export function queryPanel(session, app, actions) {
 
   function submit(event) {
     event.preventDefault();
-    const missing = session.tab === "text" ? !session.text.trim() : !session.pictures.length && !session.item && (session.tab === "image" || !session.text.trim());
+    const missing =
+      session.tab === "text"
+        ? !session.text.trim()
+        : !session.pictures.length && !session.item && (session.tab === "image" || !session.text.trim());
     alert.textContent = missing ? t(`missing.${session.tab}`) : "";
     if (missing) panels[session.tab].querySelector(session.tab === "image" ? "button" : "input").focus();
     else actions.submit();
@@ -110,7 +116,12 @@ export function queryPanel(session, app, actions) {
       "div.field",
       {},
       h("label", {for: input.id}, t("words")),
-      h("div.joined", {}, input, h("button.primary", {type: "submit", "aria-label": t("search")}, icon("search"), h("span", {}, t("search")))),
+      h(
+        "div.joined",
+        {},
+        input,
+        h("button.primary", {type: "submit", "aria-label": t("search")}, icon("search"), h("span", {}, t("search"))),
+      ),
     );
   }
 
@@ -140,7 +151,12 @@ export function queryPanel(session, app, actions) {
         icon("image"),
         h("p.lead", {}, t(touch ? "drop.lead.touch" : "drop.lead")),
         h("p.muted", {}, t(touch ? "drop.hint.touch" : "drop.hint")),
-        h("div.row.center", {}, h(touch ? "button" : "button.primary", {onclick: more}, icon("upload"), t("choose")), h(touch ? "button.primary" : "button", {onclick: photo}, icon("camera"), t("photo"))),
+        h(
+          "div.row.center",
+          {},
+          h(touch ? "button" : "button.primary", {onclick: more}, icon("upload"), t("choose")),
+          h(touch ? "button.primary" : "button", {onclick: photo}, icon("camera"), t("photo")),
+        ),
       );
     }
     return h(
@@ -148,7 +164,13 @@ export function queryPanel(session, app, actions) {
       {role: "group", "aria-label": t("query.pictures")},
       session.item && itemTile(),
       session.pictures.map(tile),
-      h("div.tile.more", {}, iconButton("plus", t("query.more"), more), iconButton("camera", t("photo"), photo), h("small.muted", {}, t("query.view"))),
+      h(
+        "div.tile.more",
+        {},
+        iconButton("plus", t("query.more"), more),
+        iconButton("camera", t("photo"), photo),
+        h("small.muted", {}, t("query.view")),
+      ),
     );
   }
 
@@ -171,11 +193,16 @@ export function queryPanel(session, app, actions) {
     return h(
       "div.tile",
       {},
-      one.url ? h("img", {src: one.url, alt: t("query.alt", {name})}) : h("span.noimage", {}, icon("image"), h("small", {}, t("preview.none"))),
+      one.url
+        ? h("img", {src: one.url, alt: t("query.alt", {name})})
+        : h("span.noimage", {}, icon("image"), h("small", {}, t("preview.none"))),
       h(
         "div.tile-actions",
         {},
-        one.url && iconButton("crop", t("crop.of", {name}), () => openCrop(one, cropped), {"aria-pressed": one.crop ? "true" : null}),
+        one.url &&
+          iconButton("crop", t("crop.of", {name}), () => openCrop(one, cropped), {
+            "aria-pressed": one.crop ? "true" : null,
+          }),
         iconButton("close", t("query.remove", {name}), remove),
       ),
     );
@@ -200,7 +227,10 @@ export function queryPanel(session, app, actions) {
   function slider() {
     const said = h("output", {for: "weight"});
     const say = () => {
-      said.textContent = t("weight.now", {image: percent(session.weight / 100), text: percent(1 - session.weight / 100)});
+      said.textContent = t("weight.now", {
+        image: percent(session.weight / 100),
+        text: percent(1 - session.weight / 100),
+      });
       input.setAttribute("aria-valuetext", said.textContent);
       input.style.setProperty("--share", `${session.weight}%`);
     };
@@ -222,34 +252,70 @@ export function queryPanel(session, app, actions) {
       "div.weight",
       {},
       h("label", {for: "weight"}, t("weight")),
-      h("div.scale", {}, h("span", {"aria-hidden": "true"}, t("scale.text")), input, h("span", {"aria-hidden": "true"}, t("scale.image"))),
+      h(
+        "div.scale",
+        {},
+        h("span", {"aria-hidden": "true"}, t("scale.text")),
+        input,
+        h("span", {"aria-hidden": "true"}, t("scale.image")),
+      ),
       said,
     );
   }
 
   function optionsBox() {
     const select = (label, value, choices, set) => {
-      const control = h("select", {onchange: () => (set(control.value), actions.refine())}, choices.map(([key, text]) => h("option", {value: key}, text)));
+      const control = h(
+        "select",
+        {onchange: () => (set(control.value), actions.refine())},
+        choices.map(([key, text]) => h("option", {value: key}, text)),
+      );
       control.value = value;
       return field(label, control);
     };
     const {engines, models, max_k: most, default_k: usual} = app.stats;
-    const counts = [...new Set([...COUNTS.filter((count) => count <= most), usual, session.k ?? usual])].sort((a, b) => a - b);
-    const minimum = h("input", {type: "number", min: 0, max: 100, step: 5, value: session.minimum || "", placeholder: "0", onchange: () => {
-      session.minimum = Math.min(100, Math.max(0, Math.round(Number(minimum.value) || 0)));
-      actions.refine();
-    }});
+    const counts = [...new Set([...COUNTS.filter((count) => count <= most), usual, session.k ?? usual])].sort(
+      (a, b) => a - b,
+    );
+    const minimum = h("input", {
+      type: "number",
+      min: 0,
+      max: 100,
+      step: 5,
+      value: session.minimum || "",
+      placeholder: "0",
+      onchange: () => {
+        session.minimum = Math.min(100, Math.max(0, Math.round(Number(minimum.value) || 0)));
+        actions.refine();
+      },
+    });
     const filters = session.filters.labels.length + session.filters.rows.length;
     const box = h(
       "details.options",
       {ontoggle: () => (session.optionsOpen = box.open)},
-      h("summary", {}, icon("filter"), t("options"), filters > 0 && h("span.count", {}, t("filters.active", {n: filters}))),
+      h(
+        "summary",
+        {},
+        icon("filter"),
+        t("options"),
+        filters > 0 && h("span.count", {}, t("filters.active", {n: filters})),
+      ),
       h(
         "div.options-grid",
         {},
-        select(t("count"), session.k ?? usual, counts.map((count) => [count, count]), (value) => (session.k = Number(value) === usual ? null : Number(value))),
+        select(
+          t("count"),
+          session.k ?? usual,
+          counts.map((count) => [count, count]),
+          (value) => (session.k = Number(value) === usual ? null : Number(value)),
+        ),
         models.length > 1 &&
-          select(t("engine"), session.engine ?? "", [["", t("engine.auto")], ...engines.map((name) => [name, name === "both" ? t("engine.all") : name])], (value) => (session.engine = value || null)),
+          select(
+            t("engine"),
+            session.engine ?? "",
+            [["", t("engine.auto")], ...engines.map((name) => [name, name === "both" ? t("engine.all") : name])],
+            (value) => (session.engine = value || null),
+          ),
         field(t("minimum"), minimum, t("minimum.hint")),
       ),
       filterPanel(session.filters, app, actions.refine),

@@ -50,7 +50,9 @@ export async function find(id) {
  * twelve. Lists that are read meanwhile wait for it.
  */
 export function remember(promise) {
-  writing = Promise.all([promise, writing]).then(([entry]) => write(entry)).catch(() => {});
+  writing = Promise.all([promise, writing])
+    .then(([entry]) => write(entry))
+    .catch(() => {});
 }
 
 async function write(entry) {

@@ -21,7 +21,12 @@ export function resultList(answer, app, uses) {
 
 function nothing(uses) {
   return uses.filtered
-    ? stateBox("search", t("results.none"), t("results.filtered"), h("button.primary", {onclick: uses.clearFilters}, t("filters.clear")))
+    ? stateBox(
+        "search",
+        t("results.none"),
+        t("results.filtered"),
+        h("button.primary", {onclick: uses.clearFilters}, t("filters.clear")),
+      )
     : stateBox("search", t("results.none"), t("results.hint"));
 }
 
@@ -29,10 +34,14 @@ function head(hits, app, uses) {
   const [best] = hits;
   const likely = best.probability !== null && best.probability !== undefined;
   const add = () =>
-    addItem(uses.pictures.map(({blob, uploadName}) => ({blob, name: uploadName})), app, ({item}) => {
-      toast(t("added", {item: item.id}));
-      uses.reload();
-    });
+    addItem(
+      uses.pictures.map(({blob, uploadName}) => ({blob, name: uploadName})),
+      app,
+      ({item}) => {
+        toast(t("added", {item: item.id}));
+        uses.reload();
+      },
+    );
   return h(
     "div.results-head",
     {},
@@ -40,24 +49,49 @@ function head(hits, app, uses) {
       "div",
       {},
       h("h2", {}, t("results.count", {n: hits.length})),
-      h("p.muted", {}, t(likely ? "results.likely" : "results.closest"), " ", h("strong", {dir: "auto"}, best.item), ` · ${percent(best.similarity)}`, uses.took && ` · ${uses.took}`),
+      h(
+        "p.muted",
+        {},
+        t(likely ? "results.likely" : "results.closest"),
+        " ",
+        h("strong", {dir: "auto"}, best.item),
+        ` · ${percent(best.similarity)}`,
+        uses.took && ` · ${uses.took}`,
+      ),
     ),
     app.stats.writable && uses.pictures.length > 0 && h("button", {onclick: add}, icon("plus"), t("add.mine")),
   );
 }
 
 function grid(hits, app, uses) {
-  const open = (index) => openZoom(hits, index, app, {similar: uses.similar, changed: () => app.refresh(), pictures: uses.pictures});
+  const open = (index) =>
+    openZoom(hits, index, app, {similar: uses.similar, changed: () => app.refresh(), pictures: uses.pictures});
   const list = h(
     "ul.grid",
     {role: "list"},
     hits.map((hit, index) =>
       card(hit, {
         open: () => open(index),
-        over: [h("span.rank", {title: t("rank", {rank: hit.rank})}, h("span.hidden", {}, t("rank", {rank: hit.rank})), h("span", {"aria-hidden": "true"}, hit.rank)), uses.compare.button(hit)],
-        below: [meter(hit), h("p.matched", {dir: "auto", title: hit.reference.name}, t("matched.by", {name: hit.reference.name}))],
+        over: [
+          h(
+            "span.rank",
+            {title: t("rank", {rank: hit.rank})},
+            h("span.hidden", {}, t("rank", {rank: hit.rank})),
+            h("span", {"aria-hidden": "true"}, hit.rank),
+          ),
+          uses.compare.button(hit),
+        ],
+        below: [
+          meter(hit),
+          h("p.matched", {dir: "auto", title: hit.reference.name}, t("matched.by", {name: hit.reference.name})),
+        ],
         actions: [
-          h("button.small", {onclick: () => uses.similar(hit), "aria-label": t("similar.to", {name: hit.item})}, icon("similar"), t("similar.short")),
+          h(
+            "button.small",
+            {onclick: () => uses.similar(hit), "aria-label": t("similar.to", {name: hit.item})},
+            icon("similar"),
+            t("similar.short"),
+          ),
           iconButton("search", t("zoom", {name: hit.item}), () => open(index)),
         ],
       }),

@@ -1,4 +1,4 @@
-// Turns the page's state into the address after "#" and back, so that a search can be linked, reloaded and gone back to.
+// Turns the page's state into the address after "#" and back, so that a search can be linked and reloaded.
 
 /** The tabs of the search. */
 export const TABS = ["image", "text", "both"];

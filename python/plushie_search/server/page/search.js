@@ -17,7 +17,7 @@ import {skeleton} from "./cards.js";
 const RETRIES = 3;
 const LONGEST_WAIT = 8;
 
-/** Of a larger file, in bytes, only what was sent is remembered. */
+/** Of a larger file, in bytes, the sent picture is remembered in place of the file. */
 const KEPT = 4e6;
 
 /** The query and its answer; they outlive a change of the language. */
@@ -44,7 +44,12 @@ export function searchView(app) {
   const compare = compareBar(asked);
   const results = h("section.results", {"aria-label": t("results")});
   const panel = queryPanel(session, app, {receive, submit, changed, refine});
-  const element = h("div.search", {}, h("div.search-panel", {}, panel.element), h("div.search-results", {}, results, compare.element));
+  const element = h(
+    "div.search",
+    {},
+    h("div.search-panel", {}, panel.element),
+    h("div.search-results", {}, results, compare.element),
+  );
 
   /** The address of the query as it is. */
   const address = () => format({...session, view: "search", catalog: app.catalog});
@@ -165,7 +170,18 @@ export function searchView(app) {
   function show() {
     const {results: hits, took_ms: took} = session.answer;
     const best = hits[0] && t("results.best", {item: hits[0].item});
-    fill(results, resultList(session.answer, app, {compare, pictures: asked(), similar, reload: run, clearFilters, took: took === undefined ? null : t("took", {ms: number(Math.max(1, Math.round(took)))}), filtered: filtered()}));
+    fill(
+      results,
+      resultList(session.answer, app, {
+        compare,
+        pictures: asked(),
+        similar,
+        reload: run,
+        clearFilters,
+        took: took === undefined ? null : t("took", {ms: number(Math.max(1, Math.round(took)))}),
+        filtered: filtered(),
+      }),
+    );
     announce([t("results.count", {n: hits.length}), best].filter(Boolean).join(", "));
   }
 
@@ -190,10 +206,28 @@ export function searchView(app) {
   /** Returns the search as it is remembered. */
   async function entry() {
     const {tab, text, item, itemPicture, recent, pictures, asked} = session;
-    const blobs = tab === "text" ? [] : pictures.map(({file, blob, name, crop}) => (file.size > KEPT ? {file: blob, name, crop: null} : {file, name, crop}));
-    const id = blobs.length ? recent : `${tab}:${tab === "image" ? "" : text.trim()}:${tab === "text" ? "" : (item ?? "")}`;
+    const blobs =
+      tab === "text"
+        ? []
+        : pictures.map(({file, blob, name, crop}) =>
+            file.size > KEPT ? {file: blob, name, crop: null} : {file, name, crop},
+          );
+    const id = blobs.length
+      ? recent
+      : `${tab}:${tab === "image" ? "" : text.trim()}:${tab === "text" ? "" : (item ?? "")}`;
     const thumbnail = blobs.length ? await small(pictures[0].blob) : null;
-    return {id, when: Date.now(), tab, text: tab === "image" ? "" : text.trim(), item: tab === "text" ? null : item, itemPicture, catalog: app.catalog, hash: asked, pictures: blobs, thumbnail};
+    return {
+      id,
+      when: Date.now(),
+      tab,
+      text: tab === "image" ? "" : text.trim(),
+      item: tab === "text" ? null : item,
+      itemPicture,
+      catalog: app.catalog,
+      hash: asked,
+      pictures: blobs,
+      thumbnail,
+    };
   }
 
   function idle() {
@@ -207,7 +241,16 @@ export function searchView(app) {
     if (!same) {
       const {tab, text, item, k, weight, engine, minimum, filters} = route;
       if (item !== session.item) session.itemPicture = null;
-      Object.assign(session, {tab, item, k, weight, engine, minimum, filters, text: tab === "image" ? session.text : text});
+      Object.assign(session, {
+        tab,
+        item,
+        k,
+        weight,
+        engine,
+        minimum,
+        filters,
+        text: tab === "image" ? session.text : text,
+      });
       if (tab !== "text" && route.recent !== session.recent) await bring(route.recent);
       panel.render();
       if (item && !session.itemPicture) showItem(item);
@@ -252,11 +295,28 @@ export function searchView(app) {
   /** Clears the query. */
   function clear() {
     session.pictures.forEach((picture) => picture.release());
-    Object.assign(session, {text: "", pictures: [], item: null, itemPicture: null, recent: null, asked: null, answer: null});
+    Object.assign(session, {
+      text: "",
+      pictures: [],
+      item: null,
+      itemPicture: null,
+      recent: null,
+      asked: null,
+      answer: null,
+    });
     controller.abort();
     panel.render();
     app.go({...session, view: "search"});
   }
 
-  return {element, open, receive, similar, focusWords, clear, dropHint: () => t("drop.search"), leave: () => controller.abort()};
+  return {
+    element,
+    open,
+    receive,
+    similar,
+    focusWords,
+    clear,
+    dropHint: () => t("drop.search"),
+    leave: () => controller.abort(),
+  };
 }

@@ -14,7 +14,16 @@ export function start(app, {similar}) {
   const recent = h("section.recent");
   const samples = h("section.samples");
   showRecent(recent, app);
-  if (app.stats.items === 0) fill(samples, stateBox("folder", t("empty.title"), t(app.stats.writable ? "empty.hint" : "empty.read"), app.stats.writable && h("a.button.primary", {href: "#/catalog"}, t("empty.go"))));
+  if (app.stats.items === 0)
+    fill(
+      samples,
+      stateBox(
+        "folder",
+        t("empty.title"),
+        t(app.stats.writable ? "empty.hint" : "empty.read"),
+        app.stats.writable && h("a.button.primary", {href: "#/catalog"}, t("empty.go")),
+      ),
+    );
   else showSamples(samples, app, similar);
   return h("div.start", {}, recent, samples);
 }
@@ -33,14 +42,30 @@ async function showRecent(section, app) {
     return urls.at(-1);
   };
   const link = ({hash, text, item, itemPicture, thumbnail, pictures}) => {
-    const name = [pictures.length > 0 && t("recent.pictures", {n: pictures.length}), item && t("like", {item}), text].filter(Boolean).join(" + ");
+    const name = [pictures.length > 0 && t("recent.pictures", {n: pictures.length}), item && t("like", {item}), text]
+      .filter(Boolean)
+      .join(" + ");
     const source = thumbnail ? address(thumbnail) : itemPicture;
-    return h("a.chip", {href: hash, dir: "auto"}, source ? h("img", {src: source, alt: ""}) : icon("text"), h("span", {}, name));
+    return h(
+      "a.chip",
+      {href: hash, dir: "auto"},
+      source ? h("img", {src: source, alt: ""}) : icon("text"),
+      h("span", {}, name),
+    );
   };
   fill(
     section,
-    h("div.section-head", {}, h("h2", {}, icon("clock"), t("recent")), h("button.small.quiet", {onclick: forget}, t("recent.clear"))),
-    h("ul.chips", {role: "list"}, entries.map((entry) => h("li", {}, link(entry)))),
+    h(
+      "div.section-head",
+      {},
+      h("h2", {}, icon("clock"), t("recent")),
+      h("button.small.quiet", {onclick: forget}, t("recent.clear")),
+    ),
+    h(
+      "ul.chips",
+      {role: "list"},
+      entries.map((entry) => h("li", {}, link(entry))),
+    ),
   );
   // The pictures are shown by now, or never will be.
   setTimeout(() => urls.forEach((url) => URL.revokeObjectURL(url)), 10000);
@@ -51,11 +76,24 @@ async function showSamples(section, app, similar) {
   if (items.length === 0) return;
   const tile = (item) => {
     const thing = {item: item.id, thumbnail: item.references[0]?.thumbnail};
-    return h("li", {}, h("button.sample", {onclick: () => similar(thing), "aria-label": t("similar.to", {name: item.id}), title: item.id}, picture(thing.thumbnail, "")));
+    return h(
+      "li",
+      {},
+      h(
+        "button.sample",
+        {onclick: () => similar(thing), "aria-label": t("similar.to", {name: item.id}), title: item.id},
+        picture(thing.thumbnail, ""),
+      ),
+    );
   };
   fill(
     section,
-    h("div.section-head", {}, h("h2", {}, icon("grid"), t("samples")), h("a", {href: "#/catalog"}, t("samples.all", {items: number(app.stats.items)}))),
+    h(
+      "div.section-head",
+      {},
+      h("h2", {}, icon("grid"), t("samples")),
+      h("a", {href: "#/catalog"}, t("samples.all", {items: number(app.stats.items)})),
+    ),
     h("ul.mosaic", {role: "list"}, items.map(tile)),
   );
 }

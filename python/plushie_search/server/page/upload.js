@@ -51,7 +51,12 @@ export function addMany(found, others, app, ondone) {
       toast(t("added", {item: item.id}));
       ondone();
     };
-    addItem(entries.map(({file}) => ({blob: file, name: file.name})), app, added, name);
+    addItem(
+      entries.map(({file}) => ({blob: file, name: file.name})),
+      app,
+      added,
+      name,
+    );
   };
   if (names.length === 1 && parts(entries).length === 1) {
     one(names[0]);
@@ -66,7 +71,12 @@ export function addMany(found, others, app, ondone) {
   fill(
     body,
     h("p", {}, t("upload.how", {n: names.length})),
-    h("ul.preview", {}, names.slice(0, 5).map((name) => h("li", {dir: "auto"}, name)), names.length > 5 && h("li", {}, "…")),
+    h(
+      "ul.preview",
+      {},
+      names.slice(0, 5).map((name) => h("li", {dir: "auto"}, name)),
+      names.length > 5 && h("li", {}, "…"),
+    ),
     h(
       "div.row.end",
       {},
@@ -106,7 +116,12 @@ async function run(entries, {body, dialog, close, ondone}) {
       if (job?.id) request(`jobs/${job.id}`, {method: "DELETE"}).catch(() => {});
       toast(t("upload.stopped", {done: bar.value, total: entries.length}));
     } else {
-      fill(body, h("p.alert", {role: "alert"}, problemText(error)), h("p.muted", {}, t("upload.stopped", {done: bar.value, total: entries.length})), h("div.row.end", {}, h("button.primary", {onclick: close}, t("close"))));
+      fill(
+        body,
+        h("p.alert", {role: "alert"}, problemText(error)),
+        h("p.muted", {}, t("upload.stopped", {done: bar.value, total: entries.length})),
+        h("div.row.end", {}, h("button.primary", {onclick: close}, t("close"))),
+      );
     }
   }
   ondone();
@@ -118,7 +133,11 @@ function finish(body, added, failures, close) {
     h("p", {role: "status"}, t("upload.added", {n: added})),
     failures.length > 0 && [
       h("p.alert", {}, t("upload.failed", {n: failures.length})),
-      h("ul.failures", {tabIndex: 0}, failures.slice(0, 100).map(([name, error]) => h("li", {dir: "auto"}, h("strong", {}, name), ` ${error}`))),
+      h(
+        "ul.failures",
+        {tabIndex: 0},
+        failures.slice(0, 100).map(([name, error]) => h("li", {dir: "auto"}, h("strong", {}, name), ` ${error}`)),
+      ),
     ],
     h("div.row.end", {}, h("button.primary", {onclick: close}, t("close"))),
   );

@@ -1,4 +1,4 @@
-// A dialog with one item: a large picture beside the query, all of its references, its facts, and what can be done.
+// A dialog with one item: a large picture beside the query, all of its references, its facts, and its actions.
 
 import {itemPath, request} from "./api.js";
 import {facts, meter, picture} from "./cards.js";
@@ -20,9 +20,13 @@ export function openZoom(things, index, app, actions) {
   const side = h("div.zoom-side");
   const place = h("small.muted");
   view.body.append(h("div.zoom", {}, h("div.zoom-pictures", {}, stage, strip), side));
-  view.dialog.querySelector(".dialog-head").lastChild.before(
-    ...(things.length > 1 ? [place, iconButton("left", t("previous"), () => step(-1)), iconButton("right", t("next"), () => step(1))] : []),
-  );
+  view.dialog
+    .querySelector(".dialog-head")
+    .lastChild.before(
+      ...(things.length > 1
+        ? [place, iconButton("left", t("previous"), () => step(-1)), iconButton("right", t("next"), () => step(1))]
+        : []),
+    );
   view.dialog.addEventListener("keydown", (event) => {
     if (event.target.matches("input, select, textarea")) return;
     if (event.key === "ArrowLeft") step(-1);
@@ -47,7 +51,9 @@ export function openZoom(things, index, app, actions) {
       const item = await request(itemPath(thing.item), {signal: controller.signal});
       if (things[at] !== thing) return;
       shown = item;
-      const match = item.references.find(({digest, view: number}) => digest === thing.reference?.digest && number === thing.reference?.view);
+      const match = item.references.find(
+        ({digest, view: number}) => digest === thing.reference?.digest && number === thing.reference?.view,
+      );
       show(thing, match ?? item.references[0]);
     } catch (error) {
       if (!controller.signal.aborted) toast(problemText(error), {kind: "error"});
@@ -59,10 +65,27 @@ export function openZoom(things, index, app, actions) {
     const name = reference?.name ?? "";
     fill(
       stage,
-      mine && h("figure", {}, h("img", {src: mine.url, alt: t("query.alt", {name: mine.name})}), h("figcaption", {}, t("query.mine"))),
-      reference && h("figure", {}, picture(reference.picture, t("picture.of", {item: thing.item, name}), {loading: "eager"}), h("figcaption", {dir: "auto"}, name)),
+      mine &&
+        h(
+          "figure",
+          {},
+          h("img", {src: mine.url, alt: t("query.alt", {name: mine.name})}),
+          h("figcaption", {}, t("query.mine")),
+        ),
+      reference &&
+        h(
+          "figure",
+          {},
+          picture(reference.picture, t("picture.of", {item: thing.item, name}), {loading: "eager"}),
+          h("figcaption", {dir: "auto"}, name),
+        ),
     );
-    fill(strip, (shown?.references ?? []).map((one) => thumb(thing, one, one.digest === reference.digest && one.view === reference.view)));
+    fill(
+      strip,
+      (shown?.references ?? []).map((one) =>
+        thumb(thing, one, one.digest === reference.digest && one.view === reference.view),
+      ),
+    );
     fill(side, description(thing, reference));
   }
 
@@ -74,7 +97,12 @@ export function openZoom(things, index, app, actions) {
     const matched = reference.digest === thing.reference?.digest && reference.view === thing.reference?.view;
     return h(
       "button.thumb",
-      {onclick: pick, "aria-current": String(current), "aria-label": t(matched ? "reference.matched" : "reference.show", {name: reference.name}), title: reference.name},
+      {
+        onclick: pick,
+        "aria-current": String(current),
+        "aria-label": t(matched ? "reference.matched" : "reference.show", {name: reference.name}),
+        title: reference.name,
+      },
       picture(reference.thumbnail, ""),
       matched && h("small", {}, t("matched")),
     );
@@ -100,23 +128,42 @@ export function openZoom(things, index, app, actions) {
     };
     return [
       h("button.primary", {onclick: similar}, icon("similar"), t("similar")),
-      app.stats.writable && shown && [
-        actions.pictures.length > 0 && h("button", {onclick: () => addReferences(shown, actions.pictures, changed)}, icon("plus"), t("reference.add", {n: actions.pictures.length})),
-        h(
-          "div.row",
-          {},
-          h("button.small", {onclick: () => editItem(shown, app, edited)}, icon("edit"), t("edit")),
-          shown.references.length > 1 && h("button.small", {onclick: () => removeReference(shown, reference, () => changed(t("reference.removed")))}, icon("trash"), t("reference.remove")),
-          h("button.small.danger", {onclick: () => removeItem(shown, removed, actions.changed)}, icon("trash"), t("remove")),
-        ),
-      ],
+      app.stats.writable &&
+        shown && [
+          actions.pictures.length > 0 &&
+            h(
+              "button",
+              {onclick: () => addReferences(shown, actions.pictures, changed)},
+              icon("plus"),
+              t("reference.add", {n: actions.pictures.length}),
+            ),
+          h(
+            "div.row",
+            {},
+            h("button.small", {onclick: () => editItem(shown, app, edited)}, icon("edit"), t("edit")),
+            shown.references.length > 1 &&
+              h(
+                "button.small",
+                {onclick: () => removeReference(shown, reference, () => changed(t("reference.removed")))},
+                icon("trash"),
+                t("reference.remove"),
+              ),
+            h(
+              "button.small.danger",
+              {onclick: () => removeItem(shown, removed, actions.changed)},
+              icon("trash"),
+              t("remove"),
+            ),
+          ),
+        ],
     ];
   }
 
   function description(thing, reference) {
     const item = shown ?? thing;
     return [
-      thing.rank && h("div.zoom-score", {}, meter(thing), h("small.muted", {}, t("cosine", {score: thing.score.toFixed(3)}))),
+      thing.rank &&
+        h("div.zoom-score", {}, meter(thing), h("small.muted", {}, t("cosine", {score: thing.score.toFixed(3)}))),
       h("div.column", {}, buttons(thing, reference)),
       h(
         "dl.details",
@@ -124,7 +171,8 @@ export function openZoom(things, index, app, actions) {
         item.label && [h("dt", {}, t("label")), h("dd", {dir: "auto"}, item.label)],
         item.text && [h("dt", {}, t("description")), h("dd", {dir: "auto"}, item.text)],
         facts(item.metadata).map(([key, text]) => [h("dt", {dir: "auto"}, key), h("dd", {dir: "auto"}, text)]),
-        Object.keys(thing.scores ?? {}).length > 1 && Object.entries(thing.scores).map(([model, score]) => [h("dt", {}, model), h("dd", {}, score.toFixed(3))]),
+        Object.keys(thing.scores ?? {}).length > 1 &&
+          Object.entries(thing.scores).map(([model, score]) => [h("dt", {}, model), h("dd", {}, score.toFixed(3))]),
         shown && [h("dt", {}, t("references")), h("dd", {}, t("references.count", {n: shown.references.length}))],
       ),
     ];
