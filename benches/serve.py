@@ -29,6 +29,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from fastapi import FastAPI, Request
 from PIL import Image
 
 import plushie_search as ps
@@ -87,17 +88,22 @@ class Server:
                 break
         # What it logs must not fill the pipe.
         threading.Thread(target=self._process.stderr.read, daemon=True).start()
-        self.wait()
+        try:
+            self.wait()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def wait(self) -> None:
         request = text_request("a bear")
-        for _ in range(100):
+        for left in reversed(range(100)):
             try:
                 ask(self.port, [request], [0.0])
                 return
             except (OSError, AssertionError):
+                if not left:
+                    raise
                 time.sleep(0.2)
-        raise SystemExit(f"{self.name} does not answer")
 
     def cpu(self) -> float:
         """Returns the seconds that the process has computed."""
@@ -149,7 +155,7 @@ class Bodies:
     """Requests of one kind, of which no two are the same; a picture differs by bytes behind its end."""
 
     def __init__(self, kind: str) -> None:
-        self.kind, self._number = kind, int(time.time())
+        self.kind, self._number = kind, time.time_ns()
         name = kind.removeprefix("form ")
         self._picture = jpeg(SIZES[name]) if name in SIZES else b""
 
@@ -261,7 +267,6 @@ def peer(work: Path) -> None:
     import faiss
     import onnxruntime
     import uvicorn
-    from fastapi import FastAPI, Request
     from fastapi.concurrency import run_in_threadpool
     from tokenizers import Tokenizer
 

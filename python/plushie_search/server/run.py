@@ -24,6 +24,7 @@ from ..log import logger
 from ..paths import expanded
 from .app import create_app
 from .auth import Guard, create_keys, is_loopback
+from .lines import Lines
 from .metrics import MULTIPROCESS
 from .middleware import access
 from .settings import Settings, load
@@ -100,13 +101,13 @@ def application() -> FastAPI:
 
 def log(settings: Settings) -> None:
     """Writes the log to standard error: lines of JSON about requests, or plain ones in the mode ``dev``."""
-    handler = logging.StreamHandler()
+    handler = Lines()
     handler.setFormatter(
         logging.Formatter("%(levelname)s: %(message)s" if settings.server.mode == "dev" else "%(message)s")
     )
     for one, level in ((logger, logging.INFO), (logging.getLogger("uvicorn.error"), logging.WARNING)):
         one.setLevel(level)
-        if not any(isinstance(held, logging.StreamHandler) for held in one.handlers):
+        if not any(isinstance(held, Lines) for held in one.handlers):
             one.addHandler(handler)
     access.setLevel(logging.INFO)
 
