@@ -79,7 +79,7 @@ class Service:
         threads = int(self.first.engine.stats().get("threads") or os.cpu_count() or 1)
         slots = limits.slots or threads
         self.lanes = {
-            "search": Lane("search", slots, 8 * slots if limits.queue is None else limits.queue),
+            "search": Lane("search", slots, max(64, 8 * slots) if limits.queue is None else limits.queue),
             "read": Lane("read", 4, 64),
             "write": Lane("write", 1, 32),
         }

@@ -101,7 +101,9 @@ class Limits(Section):
     slots: Positive | None = Field(
         default=None, description="searches that compute at the same time; as many as threads"
     )
-    queue: Annotated[int, Field(ge=0)] | None = Field(default=None, description="searches that wait; 8 times slots")
+    queue: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="searches that wait; 8 times slots, at least 64"
+    )
     timeout: Annotated[float, Field(gt=0)] = Field(default=10.0, description="seconds for a search, from its arrival")
     write_timeout: Annotated[float, Field(gt=0)] = Field(default=60.0, description="seconds for a change")
     rate: Positive | None = Field(
