@@ -286,14 +286,14 @@ def test_faults_of_the_server_tell_nothing(
     client: Any, engine: ps.Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("secret /work/path")
+        raise RuntimeError("secret /srv/path")
 
     monkeypatch.setattr(ps.Engine, "search", broken)
     answer = client.post("/api/v1/search", json={"text": "bear"})
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "secret" not in answer.text
     assert answer.headers["X-Request-ID"] in caplog.text
-    assert "secret /work/path" in caplog.text
+    assert "secret /srv/path" in caplog.text
 
 
 def test_paths_stay_on_the_server(client: Any, engine: ps.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
