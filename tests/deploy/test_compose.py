@@ -69,7 +69,7 @@ def test_what_is_named_exists(names: tuple[str, ...]) -> None:
             assert found, volume
         if build := service.get("build"):
             assert (DEPLOY / build["context"]).resolve() == DEPLOY.parent
-            defaults, stages = dockerfile.read(DEPLOY / build["context"] / build["dockerfile"])
+            _, stages = dockerfile.read(DEPLOY / build["context"] / build["dockerfile"])
             assert build["target"] in [stage.name for stage in stages]
         else:
             assert re.fullmatch(r"\S+:[\w.-]*\d[\w.-]*", service["image"]), "a version"
