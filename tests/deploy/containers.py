@@ -1,6 +1,6 @@
 """Builds and runs images without a container engine: by mount and network namespaces, which need root on Linux.
 
-A base image is this machine, with this Python as ``python`` and its packages. What a stage changes is in a folder above.
+A base image is this machine, with this Python as ``python`` and its packages. What a stage changes is in its folder.
 """
 
 from __future__ import annotations
