@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,10 @@ def why_not() -> str | None:
     """Returns why nothing can be built or run here; None if it can."""
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         return "namespaces need root on Linux"
-    needed = ("unshare", "nsenter", "setpriv", "ip", "chroot")
+    needed = ("unshare", "nsenter", "setpriv", "ip", "chroot", "hostname")
     if missing := [one for one in needed if shutil.which(one) is None]:
         return f"needs {', '.join(missing)}"
-    tried = subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True, text=True)
+    tried = subprocess.run(["unshare", "--mount", "--net", "--uts", "true"], capture_output=True, text=True)
     return f"no namespaces: {tried.stderr.strip()}" if tried.returncode else None
 
 
@@ -185,9 +186,12 @@ def inside(
     *,
     binds: Iterable[tuple[Path, str]] = (),
     read_only: bool = False,
-    own_network: bool = False,
+    network: Iterable[str] | None = None,
 ) -> list[str]:
-    """Returns a command that runs another one in an image; what it writes lies in the image's layer."""
+    """Returns a command that runs another one in an image; what it writes lies in the image's layer.
+
+    With ``network`` it has a network and a host name of its own, which these commands set up.
+    """
     top, work = folder / "root", folder / "work"
     script = [
         f"mkdir -p {top} {work}",
@@ -199,10 +203,10 @@ def inside(
     ]
     if read_only:
         script.append(f"mount -o remount,bind,ro {top}")
-    if own_network:
-        script.append("ip link set lo up")
+    if network is not None:
+        script += ["ip link set lo up", *network]
     script.append(f"exec chroot {top} {shlex.join(command)}")
-    namespaces = ["--mount", "--net"] if own_network else ["--mount"]
+    namespaces = ["--mount"] if network is None else ["--mount", "--net", "--uts"]
     return ["unshare", *namespaces, "/bin/sh", "-ec", "\n".join(script)]
 
 
@@ -221,16 +225,41 @@ class Container:
         data: The folder that is mounted as /data.
         arguments: A command in place of the image's.
         user: The user that it is started as.
+        env: More variables.
+        host: Its host name.
+        beside: Another container that it reaches by its host name.
     """
 
-    def __init__(self, image: Image, folder: Path, data: Path, *arguments: str, user: int | None = None) -> None:
+    def __init__(
+        self,
+        image: Image,
+        folder: Path,
+        data: Path,
+        *arguments: str,
+        user: int | None = None,
+        env: Mapping[str, str] | None = None,
+        host: str = "container",
+        beside: Container | None = None,
+    ) -> None:
         folder.mkdir()
+        self._host = host
+        network = [f"hostname {host}", f"mount --bind {folder}/hosts {folder}/root/etc/hosts"]
+        hosts = "127.0.0.1 localhost\n"
+        if beside is not None:
+            hosts += f"10.9.0.1 {beside._host}\n"
+            other = f"nsenter --target={beside.process.pid} --net"
+            network += [
+                f"ip link add outside type veth peer name inside netns {beside.process.pid}",
+                "ip addr add 10.9.0.2/24 dev outside && ip link set outside up",
+                f"{other} ip addr add 10.9.0.1/24 dev inside && {other} ip link set inside up",
+            ]
+        (folder / "hosts").write_text(hosts, encoding="utf-8")
         command = [*image.entrypoint, *(arguments or image.command)]
         if user is not None:
             command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
-        self._image = replace(image, env={**image.env, "PYTHONPATH": PACKAGES})
+        self._image = replace(image, env={**image.env, "PYTHONPATH": PACKAGES, **(env or {})})
         line = self._image.line("/bin/sh", "-c", f'cd {image.workdir} && exec "$@"', "sh", *command)
-        line = inside(self._image, folder, line, binds=[(data, "/data")], read_only=True, own_network=True)
+        line = inside(self._image, folder, line, binds=[(data, "/data")], read_only=True, network=network)
         self._log = (folder / "log").open("w+", encoding="utf-8")
         self.process = subprocess.Popen(line, stdout=self._log, stderr=self._log)
 
@@ -253,7 +282,20 @@ class Container:
         enter = ["nsenter", f"--target={self.process.pid}", "--mount", "--net", "--root", "--wd=/"]
         return subprocess.run([*enter, *self._image.line(*command)], capture_output=True, text=True)
 
+    def is_healthy(self) -> bool:
+        """Returns whether the image's health check passes."""
+        return self.run(*self._image.health).returncode == 0
+
     def user(self) -> int:
         """Returns the user as which it runs."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1])
+
+
+def wait(container: Container, done: Callable[[], bool], seconds: float = 60) -> None:
+    """Waits until something is so; fails with the log if the container ends before."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert container.process.poll() is None, container.log()
+        assert time.monotonic() < end, container.log()
+        time.sleep(0.2)

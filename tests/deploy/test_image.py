@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import time
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import containers
 import dockerfile
 import pytest
-from containers import Builder, Container, Image
+from containers import Builder, Container, Image, wait
 
 import plushie_search
 
@@ -111,49 +105,6 @@ def test_patterns_are_read_as_docker_does(ignore: str, path: str, admitted: bool
 # What it does
 
 
-def wheel_of_this(folder: Path) -> None:
-    """Writes a wheel of the package that is imported here, as it would be in dist/."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    version = plushie_search.__version__
-    metadata = ["Metadata-Version: 2.1", "Name: plushie_search", f"Version: {version}"]
-    metadata += [f"Requires-Dist: {one}" for one in project["dependencies"]]
-    for extra, needed in project["optional-dependencies"].items():
-        metadata.append(f"Provides-Extra: {extra}")
-        metadata += [f"Requires-Dist: {one}; extra == '{extra}'" for one in needed]
-    scripts = "\n".join(f"{name} = {target}" for name, target in project["scripts"].items())
-    about = f"plushie_search-{version}.dist-info"
-    record = io.StringIO()
-    with zipfile.ZipFile(folder / f"plushie_search-{version}-py3-none-any.whl", "w") as wheel:
-        for path in sorted(PACKAGE.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                wheel.write(path, f"plushie_search/{path.relative_to(PACKAGE).as_posix()}")
-        wheel.writestr(f"{about}/METADATA", "\n".join(metadata))
-        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{about}/entry_points.txt", f"[console_scripts]\n{scripts}\n")
-        csv.writer(record).writerows([name, "", ""] for name in [*wheel.namelist(), f"{about}/RECORD"])
-        wheel.writestr(f"{about}/RECORD", record.getvalue())
-
-
-@pytest.fixture(scope="module")
-def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
-    """Builds with a wheel that is in dist/."""
-    if (why := containers.why_not()) is not None:
-        pytest.skip(why)
-    context = tmp_path_factory.mktemp("context")
-    for name in (".dockerignore", "deploy", "python"):
-        (context / name).symlink_to(ROOT / name)
-    (context / "dist").mkdir()
-    wheel_of_this(context / "dist")
-    layers = tmp_path_factory.mktemp("layers")
-    return Builder(DOCKERFILE, context, layers, WHEEL="dist")
-
-
-@pytest.fixture(scope="module")
-def image(builder: Builder) -> Image:
-    """The image that is built by default."""
-    return builder.build("cpu")
-
-
 ASK = """
 import httpx, json, sys
 key, = sys.argv[1:]
@@ -171,18 +122,6 @@ def asked(container: Container, key: str) -> list[Any]:
     return answer
 
 
-def wait(container: Container, done: Callable[[], bool], seconds: float = 40) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert container.process.poll() is None, container.log()
-        assert time.monotonic() < end, container.log()
-        time.sleep(0.2)
-
-
-def healthy(container: Container, image: Image) -> bool:
-    return container.run(*image.health).returncode == 0
-
-
 def red(data: Path) -> None:
     from PIL import Image as Picture
 
@@ -194,7 +133,7 @@ def test_it_serves_as_it_is_and_makes_keys_once(image: Image, tmp_path: Path) ->
     data.mkdir()  # as root, as Docker makes a folder that is missing
     red(data)
     with Container(image, tmp_path / "first", data) as container:
-        wait(container, lambda: healthy(container, image))
+        wait(container, container.is_healthy)
         read, write = re.findall(r"plushie_[\w-]{32}", container.log())
         assert container.user() == 10001
         where = container.run("/opt/plushie/bin/python", "-c", "import plushie_search; print(plushie_search.__file__)")
@@ -215,7 +154,7 @@ def test_it_serves_as_it_is_and_makes_keys_once(image: Image, tmp_path: Path) ->
     assert read not in keys.read_text()
     assert write not in keys.read_text()
     with Container(image, tmp_path / "second", data) as container:
-        wait(container, lambda: healthy(container, image))
+        wait(container, container.is_healthy)
         assert not re.search(r"plushie_[\w-]{32}", container.log())
         assert asked(container, read)[1]["items"] == 1
 
