@@ -169,11 +169,13 @@ def as_python(layer: Path) -> None:
         (binaries / name).chmod(0o755)
     packages = layer / PACKAGES.strip("/")
     packages.mkdir(parents=True)
-    libraries = {Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("platlib"))}
+    libraries = [Path(one) for one in sys.path if one.endswith("-packages") and Path(one).is_dir()]
     for library in libraries:
         for path in library.iterdir():
-            if not path.name.startswith(("plushie_search", "pip", "__")) and path.suffix != ".pth":
-                (packages / path.name).symlink_to(path)
+            place = packages / path.name
+            known = path.suffix == ".pth" or path.name.startswith(("plushie_search", "pip", "__")) or place.is_symlink()
+            if not known:
+                place.symlink_to(path)
     for path in (Path(sys.base_prefix), *libraries):
         for folder in reversed(path.parents):
             (layer / str(folder).strip("/")).mkdir(mode=0o755, exist_ok=True)
