@@ -32,7 +32,11 @@ def why_not() -> str | None:
     needed = ("unshare", "nsenter", "setpriv", "ip", "chroot", "hostname")
     if missing := [one for one in needed if shutil.which(one) is None]:
         return f"needs {', '.join(missing)}"
-    tried = subprocess.run(["unshare", "--mount", "--net", "--uts", "true"], capture_output=True, text=True)
+    overlay = (
+        "mkdir -p /tmp/u /tmp/w /tmp/m && mount -t overlay overlay -o lowerdir=/,upperdir=/tmp/u,workdir=/tmp/w /tmp/m"
+    )
+    line = ["unshare", "--mount", "--net", "--uts", "/bin/sh", "-c", f"mount -t tmpfs tmpfs /tmp && {overlay}"]
+    tried = subprocess.run(line, capture_output=True, text=True)
     return f"no namespaces: {tried.stderr.strip()}" if tried.returncode else None
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
-from http_server import fastapi_client, png
+from http_server import fastapi_client, listening, png
 from prometheus_client.parser import text_string_to_metric_families
 
 import plushie_search as ps
+from plushie_search import server
+from plushie_search.server.auth import hash_key
 from plushie_search.server.routes import routes
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
@@ -146,3 +151,57 @@ def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
     ]
     (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": recorded}]}))
     promtool("check", "rules", "rules.yml", cwd=tmp_path)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        return int(bound.getsockname()[1])
+
+
+def test_each_panel_shows_something(toy_model: Path, tmp_path: Path) -> None:
+    if shutil.which("prometheus") is None:
+        pytest.skip("needs prometheus")
+    key = "plushie_test"
+    settings = server.load(auth={"read_keys": [hash_key(key)]})
+    (tmp_path / "metrics.key").write_text(key)
+    (tmp_path / "alerts.yml").write_text((DEPLOY / "prometheus/alerts.yml").read_text())
+    with ps.Engine(tmp_path / "catalog", model=toy_model) as engine:
+        engine.add("bear", images=png((9, 9, 9)))
+        with listening(server.create_app(engine, settings=settings)) as url:
+            config = yaml.safe_load(json.dumps(PROMETHEUS))
+            (job,) = config["scrape_configs"]
+            del job["dns_sd_configs"], job["relabel_configs"]
+            job["static_configs"] = [{"targets": [url.removeprefix("http://")], "labels": {"service": "search"}}]
+            job["authorization"]["credentials_file"] = str(tmp_path / "metrics.key")
+            config["global"]["scrape_interval"] = "500ms"
+            (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+            port = free_port()
+            command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb"]
+            command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            try:
+                missing = dict(panels())
+                end = time.monotonic() + 30
+                while missing:
+                    assert time.monotonic() < end, missing
+                    search = {"text": f"teddy {len(missing)}"}
+                    httpx.post(f"{url}/api/v1/search", json=search, headers={"X-API-Key": key}).raise_for_status()
+                    time.sleep(0.5)
+                    missing = {title: one for title, one in missing.items() if not shown(port, one)}
+                assert shown(port, 'up{job="plushie"}') == ["1"]
+            finally:
+                process.terminate()
+                process.wait(20)
+
+
+def shown(port: int, expression: str) -> list[str]:
+    """Returns the values of an expression, without those that are no numbers."""
+    query = expression.replace("$__rate_interval", "5s").replace("$service", ".*").replace("$instance", ".*")
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query}).json()
+    except httpx.TransportError:
+        return []
+    if answer.get("status") != "success":
+        return []
+    values = [one["value"][1] for one in answer["data"]["result"]]
+    return [value for value in values if value != "NaN"]
