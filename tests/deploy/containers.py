@@ -289,8 +289,8 @@ class Container:
         return subprocess.run([*enter, *self._image.line(*command)], capture_output=True, text=True)
 
     def is_healthy(self) -> bool:
-        """Returns whether the image's health check passes."""
-        return self.run(*self._image.health).returncode == 0
+        """Returns whether it says that it serves, and the image's health check passes."""
+        return " at http://" in self.log() and self.run(*self._image.health).returncode == 0
 
     def user(self) -> int:
         """Returns the user as which it runs."""
