@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 import threading
 import time
@@ -88,6 +89,27 @@ def test_gunicorn(catalog: Path, more: tuple[str, ...]) -> None:
             answer = httpx.post(f"{serving.url}/api/v1/search", json={"text": f"teddy {n}", "k": 9})
             assert {hit["item"] for hit in answer.json()["results"]} == set(COLORS)
         assert serving.stop() == 0
+
+
+def test_gunicorn_on_another_host_needs_keys(catalog: Path) -> None:
+    pytest.importorskip("gunicorn")
+    command = (sys.executable, "-m", "gunicorn", "-k", "asgi", "-b", "0.0.0.0:0")
+    command += ("plushie_search.server.run:application()",)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+            route.connect(("192.0.2.1", 9))  # sends nothing
+            other = route.getsockname()[0]
+    except OSError:
+        pytest.skip("this machine has no other address than loopback")
+    with Serving(command=command, env={"PLUSHIE_CATALOG": str(catalog)}) as serving:
+        port = serving.url.rpartition(":")[2]
+        assert httpx.get(f"http://127.0.0.1:{port}/api/v1/stats").status_code == 200
+        refused = httpx.get(f"http://{other}:{port}/api/v1/stats")
+        assert (refused.status_code, refused.json()["code"]) == (403, "keys")
+    insecure = {"PLUSHIE_CATALOG": str(catalog), "PLUSHIE_AUTH__INSECURE": "true"}
+    with Serving(command=command, env=insecure) as serving:
+        port = serving.url.rpartition(":")[2]
+        assert httpx.get(f"http://{other}:{port}/api/v1/stats").status_code == 200
 
 
 def test_another_host_needs_keys(catalog: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,6 +118,7 @@ class Guard:
         )
         self._any_host = (server.allowed_hosts is None and self.has_keys) or "*" in self._hosts
         self._addresses = server.allowed_hosts is None
+        self._here_alone = not self.has_keys and not auth.insecure
         known = "".join(sorted(digest for digest, _ in self._keys))
         secret = auth.secret or f"plushie-search media {known}"
         self._secret = hashlib.sha256(secret.encode()).digest()
@@ -125,6 +126,28 @@ class Guard:
         self._failures = Rates(MAX_FAILURES)
         #: The sender of a request that needs no key.
         self.anyone = Principal("anyone", not self.has_keys and not self.read_only)
+
+    def check_listener(self, listener: object) -> None:
+        """Refuses a request to an address of this machine that others reach, if there are no keys.
+
+        ``plushie-search serve`` does not listen there; other servers that run the application may.
+
+        Args:
+            listener: The host and port that the request came to, or the path of a socket and None.
+
+        Raises:
+            Problem: There are no keys, and ``auth.insecure`` is false.
+        """
+        if not self._here_alone or not isinstance(listener, (tuple, list)) or not listener:
+            return
+        host = str(listener[0])
+        if _is_address(host) and not is_loopback(host):
+            raise Problem(
+                403,
+                "keys",
+                "this server has no keys and is reached from other machines: give keys by auth.keys_file, listen on "
+                "127.0.0.1, or set auth.insecure",
+            )
 
     def check_host(self, headers: Mapping[str, str]) -> None:
         """Refuses a request by a name that is not this server's: a page of another site that was given its address.

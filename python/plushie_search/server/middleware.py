@@ -91,6 +91,7 @@ class Outer:
                 await send(message)
 
         try:
+            self._service.guard.check_listener(scope.get("server"))
             self._service.guard.check_host(headers)
             if allowed and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
                 await self._send(send, Answer(b"", 204, headers=PREFLIGHT), request_id, allowed)
