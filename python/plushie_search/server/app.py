@@ -21,7 +21,7 @@ from .call import Answer, Call, Route
 from .errors import Problem
 from .files import Page
 from .lanes import Lane
-from .middleware import Endpoint, Outer, headers_of
+from .middleware import Endpoint, Outer, Receive, Scope, Send, headers_of
 from .opening import Source, mounted, opened
 from .routes import routes
 from .service import Service, request_id_of, server_timing, too_large
@@ -61,7 +61,7 @@ def create_app(source: Source, *, settings: Settings | None = None) -> FastAPI:
                 for engine in engines.values():
                     engine.close()
 
-    app = FastAPI(
+    app = Application(
         title="plushie_search",
         version=__version__,
         lifespan=lifespan,
@@ -82,9 +82,29 @@ def create_app(source: Source, *, settings: Settings | None = None) -> FastAPI:
     if not settings.server.encoder_only:
         app.router.add_route("/", file, methods=["GET"], include_in_schema=False)
         app.router.add_route("/static/{name:path}", file, methods=["GET"], include_in_schema=False)
-    direct = {(route.method, path): endpoint for path, route, endpoint in endpoints if "{" not in path}
-    app.add_middleware(Outer, service=service, direct=direct)
+    app.direct = {(route.method, path): endpoint for path, route, endpoint in endpoints if "{" not in path}
     return app
+
+
+class Application(FastAPI):
+    """The application, whose outermost layer is ours: the framework's own ones are not for routes that are direct.
+
+    Attributes:
+        direct: Endpoints by method and path.
+    """
+
+    direct: Mapping[tuple[str, str], Endpoint]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, without what the framework does to each one before its first layer."""
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        scope["app"] = self
+        await self.middleware_stack(scope, receive, send)
+
+    def build_middleware_stack(self) -> Any:
+        """Returns the layers that a request goes through."""
+        return Outer(super().build_middleware_stack(), self.state.service, self.direct)
 
 
 def router(engine: Engine | Mapping[str, Engine], *, settings: Settings | None = None) -> APIRouter:

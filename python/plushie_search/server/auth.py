@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from .._core import ArgumentError
@@ -140,8 +141,7 @@ class Guard:
         """
         if not self._here_alone or not isinstance(listener, (tuple, list)) or not listener:
             return
-        host = str(listener[0])
-        if _is_address(host) and not is_loopback(host):
+        if _is_reached(str(listener[0])):
             raise Problem(
                 403,
                 "keys",
@@ -259,6 +259,12 @@ class Rates:
             raise Problem(
                 429, "rate", f"{symptom}: send at most {self._most} a minute", headers={"Retry-After": str(wait)}
             )
+
+
+@lru_cache(64)
+def _is_reached(host: str) -> bool:
+    """Returns whether other machines reach an address; no for names, which test clients have."""
+    return _is_address(host) and not is_loopback(host)
 
 
 def is_loopback(host: str) -> bool:
