@@ -77,7 +77,10 @@ def create_app(source: Source, *, settings: Settings | None = None) -> FastAPI:
 
     async def file(request: Request) -> Response:
         name = request.path_params.get("name", "index.html")
-        return _response(page.answer(name, headers_of(request.scope)))
+        try:
+            return _response(page.answer(name, headers_of(request.scope)))
+        except Problem as problem:
+            return _response(service.failure(problem, request_id_of(headers_of(request.scope))))
 
     if not settings.server.encoder_only:
         app.router.add_route("/", file, methods=["GET"], include_in_schema=False)

@@ -143,8 +143,10 @@ class Outer:
             problem = Problem(404, "not_found", "there is no such route: /openapi.json lists them")
         elif status == 405:
             problem = Problem(405, "method", "this route has no such method: /openapi.json lists them")
-        else:
+        elif status < 500:
             problem = Problem(status, "request", "the request cannot be understood")
+        else:
+            problem = Problem(status, "internal", "the server failed: its log says why")
         return Answer(dump(problem.body(request_id)), status, "application/problem+json")
 
 
