@@ -1,6 +1,8 @@
 """Serves 10,000 items over HTTP, ours against the server that people write: CPU of the process for a request.
 
     python benches/serve.py [--items 10000] [--requests 200] [--clients 1 8 32]
+    python benches/serve.py --half 60        # seconds at half load: p50 and p99
+    python benches/serve.py --soak 600       # seconds of mixed load: memory and handles by the minute
 
 The peer is FastAPI, Pillow, ONNX Runtime with the same networks, faiss's HNSW and pickled labels, in one process with
 its default threads. Both get the same bodies by turns; each picture and text is new, so that nothing is remembered. The
@@ -44,6 +46,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--half", type=float, metavar="SECONDS", help="measure half load alone")
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="measure a long load alone")
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:
@@ -52,6 +56,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         fill(work, options.items)
+        if options.half or options.soak:
+            with (
+                Server("ours", "-m", "plushie_search", "serve", str(work / "items.catalog"), "--port", "0") as ours,
+                ProcessPoolExecutor(1, get_context("spawn")) as load,
+            ):
+                if options.half:
+                    half(ours, load, options.half)
+                if options.soak:
+                    soak(ours, load, options.soak)
+            return
         with (
             Server("ours", "-m", "plushie_search", "serve", str(work / "items.catalog"), "--port", "0") as ours,
             Server("peer", __file__, "--peer", str(work)) as theirs,
@@ -109,6 +123,13 @@ class Server:
         """Returns the seconds that the process has computed."""
         cells = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(cells[11]) + int(cells[12])) / os.sysconf("SC_CLK_TCK")
+
+    def held(self) -> tuple[float, int]:
+        """Returns the megabytes of memory and the open files of the process."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+)", status)
+        assert found is not None
+        return int(found[1]) / 1024, len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
 
     def __enter__(self) -> Server:
         return self
@@ -241,6 +262,49 @@ def compare(work: Path, servers: list[Server], load: ProcessPoolExecutor, option
                 f"p99 {share(times['ours'], 0.99):6.1f} ms",
                 flush=True,
             )
+
+
+def steadily(port: int, requests: list[bytes], rate: float) -> list[float]:
+    """Sends requests at a steady rate, late ones too; returns the seconds from the time that each was due."""
+    began = time.perf_counter()
+
+    def one(number: int) -> float:
+        due = began + number / rate
+        time.sleep(max(0.0, due - time.perf_counter()))
+        ask(port, [requests[number]], [0.0])
+        return time.perf_counter() - due
+
+    with ThreadPoolExecutor(32) as threads:
+        return list(threads.map(one, range(len(requests))))
+
+
+def half(server: Server, load: ProcessPoolExecutor, seconds: float) -> None:
+    """Prints the latencies at half of the rate that 32 clients reach."""
+    for kind in ("text", "500 x 375"):
+        bodies = Bodies(kind)
+        burst_seconds, _ = load.submit(burst, server.port, bodies.take(400), 32).result()
+        rate = 0.5 * 400 / burst_seconds
+        times = load.submit(steadily, server.port, bodies.take(int(rate * seconds)), rate).result()
+        middle, late = share(times, 0.5), share(times, 0.99)
+        print(
+            f"{kind:10} at half load, {rate:.0f}/s: p50 {middle:.1f} ms, p99 {late:.1f} ms, ratio {late / middle:.1f}"
+        )
+
+
+def soak(server: Server, load: ProcessPoolExecutor, seconds: float) -> None:
+    """Prints memory and open files while 8 clients send texts, pictures and forms; an answer other than 200 raises."""
+    kinds = [Bodies(kind) for kind in ("text", "500 x 375", "form 500 x 375")]
+    end, count, minute = time.monotonic() + seconds, 0, time.monotonic()
+    while time.monotonic() < end:
+        requests = [request for bodies in kinds for request in bodies.take(200)]
+        load.submit(burst, server.port, requests, 8).result()
+        count += len(requests)
+        if time.monotonic() >= minute:
+            minute += 60
+            memory, files = server.held()
+            print(f"{count:7} requests, {memory:.0f} MB, {files} open files", flush=True)
+    memory, files = server.held()
+    print(f"{count:7} requests, {memory:.0f} MB, {files} open files; every answer was 200")
 
 
 def share(times: list[float], part: float) -> float:
