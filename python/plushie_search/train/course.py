@@ -49,7 +49,7 @@ class Settings:
     """The settings of a run, apart from its folders."""
 
     pairs: int
-    minutes: float
+    steps: int
     batch: int
     side: int
     rate: float
@@ -177,7 +177,7 @@ class Course:
 
 
 def teach(course: Course, checkpoint: Path) -> nn.ModuleDict:
-    """Trains for the minutes of the settings, from the beginning or from the checkpoint.
+    """Trains for the steps of the settings, from the beginning or from the checkpoint.
 
     Returns the towers with weights averaged over the last few hundred steps, which are better than the last ones.
     """
@@ -187,18 +187,18 @@ def teach(course: Course, checkpoint: Path) -> nn.ModuleDict:
     groups = [{"params": mature, "share": 0.3}, {"params": young, "share": 1.0}]
     optimizer = torch.optim.AdamW(groups, settings.rate, weight_decay=0.02)
     average = AveragedModel(course.parts, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING), use_buffers=True)
-    step, spent, shown, mean = 0, 0.0, 0.0, 0.0
+    step, shown, mean = 0, 0.0, 0.0
     kept = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint.exists() else None
     if kept:
         course.parts.load_state_dict(kept["parts"])
         average.load_state_dict(kept["average"])
         optimizer.load_state_dict(kept["optimizer"])
-        step, spent = kept["step"], kept["spent"]
+        step = kept["step"]
     course.parts.train()
-    saved = clock = time.monotonic()
+    saved = time.monotonic()
     workers = ThreadPoolExecutor(settings.threads, initializer=torch.set_num_threads, initargs=(1,))
-    while spent < 60.0 * settings.minutes:
-        progress = spent / (60.0 * settings.minutes)
+    while step < settings.steps:
+        progress = step / settings.steps
         for group in optimizer.param_groups:
             rate = settings.rate * group["share"]
             group["lr"] = rate * min(1.0, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * progress))
@@ -214,14 +214,13 @@ def teach(course: Course, checkpoint: Path) -> nn.ModuleDict:
         step += len(losses)
         mean = 0.98 * mean + 0.02 * sum(losses) / len(losses) if mean else losses[0]
         now = time.monotonic()
-        spent, clock = spent + now - clock, now
         if now - saved > CHECKPOINT_SECONDS:
-            _save(checkpoint, course, average, optimizer, step, spent)
+            _save(checkpoint, course, average, optimizer, step)
             saved = now
         if now - shown > 30.0:
             shown = now
-            print(f"step {step}, {spent / 60:.1f} of {settings.minutes:g} min, loss {mean:.3f}", flush=True)
-    _save(checkpoint, course, average, optimizer, step, spent)
+            print(f"step {step} of {settings.steps}, loss {mean:.3f}", flush=True)
+    _save(checkpoint, course, average, optimizer, step)
     learnt = average.module
     assert isinstance(learnt, nn.ModuleDict)
     return learnt
@@ -257,11 +256,9 @@ def _save(
     average: AveragedModel,
     optimizer: torch.optim.Optimizer,
     step: int,
-    spent: float,
 ) -> None:
     state = {
         "step": step,
-        "spent": spent,
         "parts": course.parts.state_dict(),
         "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),

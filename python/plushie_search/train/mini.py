@@ -1,6 +1,6 @@
 """Train `plushie-mini`: a picture network and a text tower into one space.
 
-    python -m plushie_search.train.mini --out my-model --minutes 60
+    python -m plushie_search.train.mini --out my-model
 
 renders its own plushes, learns from them and writes a model directory. It resumes if it was stopped. The plush tower
 starts from the built-in model's, or from a MobileNetV2 1.0 given as `--backbone`; with `--photos` it learns that
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=cache, help="pictures and checkpoint are kept here (%(default)s)")
     parser.add_argument("--pairs", type=int, default=6000, help="pairs of look-alike plushes to render (%(default)s)")
     parser.add_argument(
-        "--minutes", type=float, default=150.0, help="minutes of the plush tower; 0 keeps its start (%(default)s)"
+        "--steps", type=int, default=6000, help="steps of the plush tower; 0 keeps its start (%(default)s)"
     )
     parser.add_argument("--backbone", type=Path, help="MobileNetV2 1.0 as ONNX with outputs `features` and `output`")
     parser.add_argument("--start", type=Path, help="image.onnx to start from (--backbone, or the built-in model's)")
@@ -131,13 +131,13 @@ def _learn_plushes(
 ) -> tuple[ImageTower, TextTower | None]:
     """Returns the plush tower, and the text tower that learnt with it."""
     start = given.start or given.backbone or hub.resolve(hub.DEFAULT_MODEL).directory / "image.onnx"
-    if not given.minutes:
+    if not given.steps:
         image = ImageTower()
         image.start_from(start)
         return image, None
     settings = Settings(
         pairs=given.pairs,
-        minutes=given.minutes,
+        steps=given.steps,
         batch=given.batch,
         side=given.side,
         rate=given.rate,
