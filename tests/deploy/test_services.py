@@ -63,7 +63,7 @@ def test_the_search_service_encodes_by_the_encoder(image: Image, tmp_path: Path)
             assert pictures[0]["score"] > 0.999
             assert len(texts) == 3
             # The gateway is believed about the address of a client.
-            assert '"client": "192.0.2.7"' in search.log()
+            wait(search, lambda: '"client": "192.0.2.7"' in search.log(), 10)
         asked = [line for line in encoder.log().splitlines() if '"path": "/v1/embeddings", "status": 200' in line]
         assert len(asked) >= 5
         assert all('"client": "10.9.0.2"' in line for line in asked)
