@@ -87,7 +87,7 @@ EXTRAS = dict(re.findall(r"`(\S+\.py)` also `pip install '\.\[(\S+)\]'`", FIGURE
 def listed(name: str) -> set[str]:
     """The distributions of a list of pyproject.toml, without versions."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    found = re.search(rf"^{name} = (\[.*\])$", project, re.MULTILINE)
+    found = re.search(rf"^{name} = (\[.*?\])$", project, re.MULTILINE | re.DOTALL)
     assert found is not None, f"no {name} in pyproject.toml"
     return {re.split(r"[\[><=]", one)[0] for one in ast.literal_eval(found[1])}
 

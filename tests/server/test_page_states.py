@@ -118,6 +118,8 @@ def test_pictures_that_are_gone_keep_their_place(shared: Served, visit: Any) -> 
     page = visit(shared.url, allow="404")
     page.route("**/media/**", lambda route: route.fulfill(status=404))
     page.goto(f"{shared.url}#/text?q=panda")
+    assert len(names(page)) == 5
+    page.mouse.wheel(0, 800)  # pictures out of sight are not asked for
     page.locator(".card .noimage").nth(4).wait_for()
     box = page.locator(".card-picture").first.bounding_box()
     assert abs(box["width"] - box["height"]) < 1

@@ -66,6 +66,7 @@ async function write(entry) {
 
 /** Forgets all of them. */
 export async function forgetAll() {
+  await writing;
   memory.clear();
   await work("readwrite", (all) => all.clear());
 }
