@@ -100,7 +100,7 @@ class Server:
             if found := re.search(r"http://[\d.]+:(\d+)", line):
                 self.port = int(found[1])
                 break
-        # What it logs must not fill the pipe.
+        # Reads the log, so that it never fills the pipe.
         threading.Thread(target=self._process.stderr.read, daemon=True).start()
         try:
             self.wait()

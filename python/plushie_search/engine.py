@@ -183,7 +183,7 @@ class Engine:
                     logger.info("opened %s again in process %d, a fork", self._opened.path, os.getpid())
         return self._opened
 
-    # What is in it
+    # Items
 
     def add(
         self,

@@ -42,7 +42,7 @@ def why_not() -> str | None:
 
 @dataclass
 class Image:
-    """What a stage of a Dockerfile makes."""
+    """The image of a stage of a Dockerfile."""
 
     #: The folder that lies over this machine.
     layer: Path

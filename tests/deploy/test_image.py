@@ -102,7 +102,7 @@ def test_patterns_are_read_as_docker_does(ignore: str, path: str, admitted: bool
     assert dockerfile.admits(ignore, path) is admitted
 
 
-# What it does
+# Running
 
 
 ASK = """

@@ -105,7 +105,7 @@ def held(path: Path) -> list[tuple[str, int]]:
         connection.close()
 
 
-# What it gives
+# Results
 
 
 @pytest.mark.parametrize("as_object", [False, True])
@@ -466,7 +466,7 @@ def test_other_engines_refuse_to_go_on(toy_model: Path, photos: Path, tmp_path: 
         for call in (calls[1], calls[3], calls[6]):
             with pytest.raises(ps.CatalogError, match=moved):
                 call(bare)
-        # What needs no vectors goes on, and the others see it.
+        # Calls that need no vectors go on, and the others see their changes.
         assert others[0].get("memory").label == "in memory"
         others[0].remove("item 4")
         assert "item 4" not in [hit.item for hit in engine.search_image(picture(51), k=20)]

@@ -235,7 +235,7 @@ def test_queries_that_cannot_be_evaluated_are_refused(colors: ps.Engine, tmp_pat
         colors.evaluate(tmp_path / "nowhere")
 
 
-# What it gives
+# Results
 
 
 class Strict(HTMLParser):

@@ -312,7 +312,7 @@ def test_embeddings_that_lie_are_refused(answer, because):
         embeddings.read(answer.encode(), 2)
 
 
-# What has to be installed
+# Packages that have to be installed
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a client sends and reads: queries and pictures as JSON, hits, items and errors from it."""
+"""Writes queries and pictures as JSON, and reads hits, items and errors from it."""
 
 from __future__ import annotations
 

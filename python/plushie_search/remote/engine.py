@@ -67,7 +67,7 @@ class RemoteEngine:
         self._sees: str | None = stats["image_model"]
         self._reads: str | None = stats["text_model"]
 
-    # What is in it
+    # Items
 
     def stats(self) -> dict[str, Any]:
         """Returns what the server tells of the catalog: counts, models, limits, and whether it may be changed."""

@@ -196,12 +196,7 @@ async def _answer(
         return service.run(route, call)
     lane = service.lanes[route.lane]
     size = service.limit(headers, route) if route.body else 0
-    lane.enter()
-    held = 0
-    try:
-        if size:
-            service.memory.take(size)
-            held = size
+    with service.admitted(lane, size):
         async with _Deadline(times["total"] + service.seconds(route) - time.perf_counter()) as deadline:
             if route.body:
                 deadline.stage = "the body did not arrive in time: send it faster or make it smaller"
@@ -210,10 +205,6 @@ async def _answer(
                 times["read"] = time.perf_counter() - began
             deadline.stage = "the answer took too long: try again later"
             return await _compute(service, route, lane, slots[route.lane], request, call, times)
-    finally:
-        lane.leave()
-        if held:
-            service.memory.give(held)
 
 
 async def _compute(

@@ -94,12 +94,8 @@ def _answer(
         return service.run(route, call)
     lane = service.lanes[route.lane]
     size = service.limit(headers, route) if route.body else 0
-    lane.enter()
-    held = 0
-    try:
+    with service.admitted(lane, size):
         if size:
-            service.memory.take(size)
-            held = size
             request.max_content_length = size
             call.body = request.stream.read(size + 1)
             if len(call.body) > size:
@@ -118,10 +114,6 @@ def _answer(
             return answer
         finally:
             lane.slots.release()
-    finally:
-        lane.leave()
-        if held:
-            service.memory.give(held)
 
 
 def _polled(poll: Callable[[], bytes | None]) -> Iterator[bytes]:

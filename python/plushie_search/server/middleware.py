@@ -1,4 +1,4 @@
-"""What surrounds every answer of the application: request id, headers for safety, problems, CORS, and the log."""
+"""Adds request id, headers for safety, problems, CORS and a line of the log to every answer of the application."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ JSON, FORM = "application/json", "multipart/form-data"
 
 @dataclass(frozen=True)
 class Content:
-    """What a handler takes and answers.
+    """Describes the request and the answer of a handler.
 
     Attributes:
         answer: The schema of its answer, or the media type of one that is no JSON.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -11,7 +12,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,7 +133,7 @@ class Service:
             lambda texts: engine.encode_texts(texts, model=name),
         )
 
-    # What a request goes through
+    # The stages of a request
 
     def call(
         self,
@@ -205,6 +206,25 @@ class Service:
         if int(declared) > most:
             raise too_large(most)
         return int(declared)
+
+    @contextlib.contextmanager
+    def admitted(self, lane: Lane, size: int) -> Iterator[None]:
+        """Counts a request and the bytes of its body, until it is answered.
+
+        Raises:
+            Problem: Too many requests wait, or too many bytes are held.
+        """
+        lane.enter()
+        held = 0
+        try:
+            if size:
+                self.memory.take(size)
+                held = size
+            yield
+        finally:
+            lane.leave()
+            if held:
+                self.memory.give(held)
 
     def seconds(self, route: Route) -> float:
         """Returns how long a request of a route may take."""

@@ -1,1 +1,1 @@
-"""What the routes of the server do."""
+"""Answers the requests of each route."""
