@@ -401,3 +401,7 @@ def test_a_run_with_a_frozen_backbone_writes_a_model(exported, tmp_path, monkeyp
     assert vectors.shape == (3, encoder.dim)
     assert encoder.dim > DIMENSION
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "image.onnx")
+    middle = session.run(None, {"pixel_values": np.zeros((1, 3, 96, 96), np.float32)})[0]
+    gray = np.full((96, 96, 3), 127, np.uint8)  # the zero of the network's pixels
+    np.testing.assert_allclose(encoder.encode_images([gray]), middle, atol=1e-4)
