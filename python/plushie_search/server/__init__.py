@@ -9,7 +9,7 @@ try:
     from .settings import Settings, load
 except ImportError as error:
     raise ImportError(
-        f"the server needs {error.name or 'more packages'}; install them with: pip install 'plushie_search[server]'"
+        f"the server needs {error.name or 'more packages'}; install the extra by: pip install 'plushie_search[server]'"
     ) from error
 
 if TYPE_CHECKING:
