@@ -21,7 +21,7 @@ pub use self::held::{Held, held};
 pub use self::keep::digest;
 pub use self::kept::{Keep, Small};
 pub use self::reencode::{Progress, Reencoded};
-pub use self::search::{Hit, Search};
+pub use self::search::{Answers, Hit, Search};
 pub use self::vectors::Rows;
 
 use self::kept::Kept;

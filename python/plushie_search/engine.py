@@ -762,7 +762,8 @@ class Engine:
         each query, which it may weigh with 0; by default they are those in ``rows``.
         """
         whole: SearchOptions = {**DEFAULTS, **options}
-        found = self._core.search(rows, **whole)
+        found, encoding, searching = self._core.search(rows, **whole)
+        seconds = {"encode": encoding, "search": searching}
         where, models = options.get("where"), options.get("models")
         notes = []
         if texts or any(row[1] for row in rows):
@@ -770,7 +771,7 @@ class Engine:
             notes = self._unread(words, models)
         names = [_names(models)] if models else asked
         if single and not notes and (found[0] or not where):
-            return Results(found[0], query=shown[0], model=names[0], thumbnails=self.thumbnail)
+            return Results(found[0], query=shown[0], model=names[0], seconds=seconds, thumbnails=self.thumbnail)
         keys = self._unknown_keys(where) if where and not all(found) else []
         results = [
             Results(
@@ -778,6 +779,7 @@ class Engine:
                 query=shown[number],
                 model=names[number if len(names) > 1 else 0],
                 warnings=[*(notes[number] if notes else ()), *(keys if not hits else ())],
+                seconds=seconds,
                 thumbnails=self.thumbnail,
             )
             for number, hits in enumerate(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -195,6 +195,8 @@ class Results(Sequence[Hit]):
         model: The name of the model that found them; several names are joined by a plus.
         warnings: The reasons why the hits may not be those that were meant: words that the model does not know, or a
             key of the filter that no item has.
+        seconds: How long it took to `encode` the queries and to `search` for their vectors, all queries of a batch
+            together; empty if that is not known.
 
     Prints as a table, shows as a grid of pictures in a notebook, and converts with :meth:`to_dicts`,
     :meth:`to_pandas` and :meth:`to_arrow`. A slice of it is a `Results` again, whose hits keep their ranks.
@@ -210,7 +212,7 @@ class Results(Sequence[Hit]):
     2  cat   0.500         cat.jpg
     """
 
-    __slots__ = ("_hits", "_thumbnails", "model", "query", "warnings")
+    __slots__ = ("_hits", "_thumbnails", "model", "query", "seconds", "warnings")
 
     def __init__(
         self,
@@ -219,12 +221,14 @@ class Results(Sequence[Hit]):
         query: object = None,
         model: str | None = None,
         warnings: Sequence[str] = (),
+        seconds: Mapping[str, float] | None = None,
         thumbnails: Thumbnails | None = None,
     ) -> None:
         self._hits = hits
         self.query = query
         self.model = model
         self.warnings = tuple(warnings)
+        self.seconds = dict(seconds or {})
         self._thumbnails = thumbnails
 
     def __len__(self) -> int:
@@ -241,6 +245,7 @@ class Results(Sequence[Hit]):
                 query=self.query,
                 model=self.model,
                 warnings=self.warnings,
+                seconds=self.seconds,
                 thumbnails=self._thumbnails,
             )
         return self._hits[index]

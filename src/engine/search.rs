@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -51,6 +52,17 @@ pub struct Hit {
     pub vectors: Vec<Vec<f32>>,
 }
 
+/// The hits of each query, best first, and the time that they took.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// The hits of each query.
+    pub hits: Vec<Vec<Hit>>,
+    /// The time in which the queries were encoded, all together.
+    pub encoding: Duration,
+    /// The time in which their vectors were looked up.
+    pub searching: Duration,
+}
+
 /// Candidates of one query: row `row` of a batch that these models look up.
 struct Found<'a> {
     batch: &'a Batch,
@@ -65,12 +77,14 @@ impl Engine {
     /// # Errors
     /// Those of the encoders; [`Error::Model`] when no model can look up a query, [`Error::UnknownItem`] for an item of a
     /// query, [`Error::Argument`] when k is 0, the models or vectors do not fit, or the filter cannot be understood.
-    pub fn search(&self, queries: &[Query], search: &Search) -> Result<Vec<Vec<Hit>>> {
+    pub fn search(&self, queries: &[Query], search: &Search) -> Result<Answers> {
         if search.k == 0 {
             return Err(Error::argument("k must be at least 1"));
         }
+        let began = Instant::now();
         let lookups = self.lookups(queries, &search.models)?;
         let batches = Query::encode(queries, &lookups, |id, space| self.item_vector(id, space))?;
+        let encoded = Instant::now();
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let state = self.current()?;
         let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
@@ -85,7 +99,8 @@ impl Engine {
                 found[*number] = Some(Found { batch, models: Arc::clone(&models), row, candidates });
             }
         }
-        self.hits(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)
+        let hits = self.hits(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)?;
+        Ok(Answers { hits, encoding: encoded - began, searching: encoded.elapsed() })
     }
 
     /// The best `k` candidates for each query of a batch.

@@ -374,7 +374,7 @@ impl PyEngine {
         aggregate: &str,
         temperature: f32,
         vectors: bool,
-    ) -> PyResult<Vec<Vec<PyHit>>> {
+    ) -> PyResult<(Vec<Vec<PyHit>>, f64, f64)> {
         let k = usize::try_from(k).ok().filter(|k| *k > 0);
         let search = Search {
             k: k.ok_or_else(|| Error::argument("k must be at least 1"))?,
@@ -389,6 +389,7 @@ impl PyEngine {
         let count = queries.len();
         let mut queries = queries.iter().enumerate().peekable();
         let mut answers = Vec::with_capacity(count);
+        let (mut encoding, mut searching) = (Duration::ZERO, Duration::ZERO);
         loop {
             // No more pictures are converted at a time than fit into memory well.
             let (mut group, mut bytes) = (Vec::new(), 0);
@@ -402,9 +403,11 @@ impl PyEngine {
             let found = patient(py, group.len(), || engine.search(&group, &search))?;
             let hits =
                 |hits: Vec<Hit>| hits.into_iter().enumerate().map(|(place, hit)| PyHit::new(place, hit)).collect();
-            answers.extend(found.into_iter().map(hits));
+            answers.extend(found.hits.into_iter().map(hits));
+            encoding += found.encoding;
+            searching += found.searching;
             if queries.peek().is_none() {
-                return Ok(answers);
+                return Ok((answers, encoding.as_secs_f64(), searching.as_secs_f64()));
             }
             py.check_signals()?;
         }

@@ -31,7 +31,7 @@ def test_requests_times_and_sizes_are_told(client: Any, engine: ps.Engine) -> No
     assert requests["plushie_requests_total", ("route", "POST /search"), ("status", "200")] == 4
     assert requests["plushie_requests_total", ("route", "GET /items/{id:path}"), ("status", "404")] == 1
     stages = found["plushie_stage_seconds"]
-    for stage in ("queue", "read", "compute", "total"):
+    for stage in ("queue", "read", "compute", "encode", "search", "total"):
         assert stages["plushie_stage_seconds_count", ("lane", "search"), ("stage", stage)] == 4
     assert found["plushie_batch_queries"]["plushie_batch_queries_sum",] == 8
     assert found["plushie_items"]["plushie_items", ("catalog", "default")] == len(COLORS)

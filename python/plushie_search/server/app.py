@@ -7,7 +7,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -137,7 +137,7 @@ def _router(endpoints: list[tuple[str, Route, Endpoint]]) -> APIRouter:
     for path, route, endpoint in endpoints:
         made.add_api_route(
             path,
-            endpoint,
+            _responding(endpoint),
             methods=[route.method],
             response_model=None,
             name=route.name,
@@ -147,7 +147,7 @@ def _router(endpoints: list[tuple[str, Route, Endpoint]]) -> APIRouter:
 
 
 def _endpoint(service: Service, route: Route, slots: Mapping[str, asyncio.Semaphore]) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
+    async def endpoint(request: Request) -> Answer:
         times = {"total": time.perf_counter()}
         headers = headers_of(request.scope)
         request_id = request.scope.get("plushie_request_id") or request_id_of(headers)
@@ -157,14 +157,22 @@ def _endpoint(service: Service, route: Route, slots: Mapping[str, asyncio.Semaph
             answer = service.failure(error, request_id, seed=route.seed)
         lane = route.lane or "none"
         times["total"] = time.perf_counter() - times["total"]
+        request.scope["plushie_times"] = times
         for stage, seconds in times.items():
             service.metrics.time(stage, lane, seconds)
         service.metrics.count(route.name, answer.status)
         answer.headers.setdefault("X-Request-ID", request_id)
         answer.headers["Server-Timing"] = server_timing(times)
-        return _response(answer)
+        return answer
 
     return endpoint
+
+
+def _responding(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def respond(request: Request) -> Response:
+        return _response(await endpoint(request))
+
+    return respond
 
 
 async def _answer(
@@ -253,6 +261,7 @@ async def _compute(
         raise
     answer = await found
     times["compute"] = time.perf_counter() - started
+    times |= call.stages
     lane.took(times["compute"])
     return answer
 

@@ -110,6 +110,7 @@ def _answer(
             times["queue"] = started - arrived
             answer = service.run(route, call)
             times["compute"] = time.perf_counter() - started
+            times |= call.stages
             lane.took(times["compute"])
             return answer
         finally:

@@ -53,6 +53,7 @@ class Call:
         prefix: The path of the catalog's routes.
         body: The content, empty until it has been read.
         request_id: The id by which the log names the request.
+        stages: How long the parts of the computation took, in seconds.
     """
 
     method: str
@@ -65,6 +66,7 @@ class Call:
     prefix: str
     body: bytes = b""
     request_id: str = ""
+    stages: dict[str, float] = field(default_factory=dict)
     _form: Form | None = None
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 import time
 from collections import OrderedDict
@@ -191,7 +190,7 @@ def similarity(probability: float | None, score: float, scores: dict[str, float]
 
 def base_name(name: str) -> str:
     """Returns the last part of a path, of any system."""
-    return re.split(r"[/\\]", name)[-1]
+    return name.rpartition("/")[2].rpartition("\\")[2]
 
 
 def etag(item: Item) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -30,7 +31,9 @@ def parse_json(text: str | bytes, what: str) -> Any:
         Problem: It is no JSON (400).
     """
     try:
-        return json.loads(text, parse_constant=_refuse)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text), "surrogatepass")
+        return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise Problem(400, "json", f"{what} is no JSON: {str(error) or type(error).__name__}") from None
 
@@ -39,9 +42,14 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no number of JSON")
 
 
+# Made once: a new one for every text costs more than reading a short text.
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def dump(value: Any) -> bytes:
     """Returns a value as JSON in UTF-8. A name with bytes that are no text keeps them as escapes."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
 
 
 def check_keys(given: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
@@ -57,6 +65,7 @@ def check_keys(given: Mapping[str, Any], known: tuple[str, ...], what: str) -> N
             raise bad(f"{what} has the unknown key {key[:40]!r}: {hint}")
 
 
+@lru_cache(4096)
 def segment(text: str) -> str:
     """Returns a text as one segment of a path."""
     return quote(text.encode("utf-8", "surrogateescape"), safe="")

@@ -37,7 +37,7 @@ class Metrics:
         )
         self.stages = Histogram(
             "plushie_stage_seconds",
-            "Seconds of the stages of requests: queue, read, compute, total.",
+            "Seconds of the stages of requests: queue, read, compute (of it encode, search), total.",
             ["stage", "lane"],
             buckets=SECONDS,
             registry=self._registry,

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
 
 from .call import Answer
 from .coding import dump
@@ -22,7 +21,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Answer]]
+"""Answers a request; one that is direct does not stream."""
 
 #: Sent with every answer.
 SAFE = (
@@ -101,8 +101,9 @@ class Outer:
             if endpoint is None:
                 await self._app(scope, receive, sending)
             else:
-                response = await endpoint(Request(scope, receive, sending))
-                await response(scope, receive, sending)
+                answer = await endpoint(Request(scope, receive, send))
+                status = answer.status
+                await self._send(send, answer, request_id, allowed)
         except Exception as error:
             if status:
                 raise
@@ -165,13 +166,19 @@ def _second(seconds: int) -> str:
 _quoted = lru_cache(256)(json.dumps)
 
 
+def _stages(scope: Scope) -> str:
+    """Returns the milliseconds of a request's stages as members of the line."""
+    times: Mapping[str, float] = scope.get("plushie_times", {})
+    return "".join(f'"{stage}_ms": {took * 1000:.2f}, ' for stage, took in times.items() if stage != "total")
+
+
 def _log(scope: Scope, status: int, seconds: float, request_id: str) -> None:
     """Writes a line of JSON about a request, without its body, values or keys."""
     client = scope.get("client")
     # An f-string takes a fifth of the time of a dump of the whole.
     line = (
         f'{{"time": "{_second(int(time.time()))}", "method": {_quoted(scope["method"])}, '
-        f'"path": {_quoted(scope["path"])}, "status": {status}, "ms": {seconds * 1000:.2f}, '
+        f'"path": {_quoted(scope["path"])}, "status": {status}, "ms": {seconds * 1000:.2f}, {_stages(scope)}'
         f'"client": {_quoted(client[0]) if client else "null"}, "request_id": "{request_id}"}}'
     )
     # Without a look at the stack for the line of code, which costs as much as the rest.

@@ -36,7 +36,7 @@ def augment(
 
     x = _place(pictures.float(), size, uniform, mirror=mirror, strength=strength)
     other = x.roll(1, 0) if covers is None else functional.interpolate(covers.float(), (size, size), mode="area")
-    for share in (0.45, 0.15):
+    for share in (0.55, 0.25):
         x = _cover(x, other, uniform, some(share), some(0.3))
     x = _soften(x, torch.nonzero(some(0.3)).flatten(), chance)
     x = x.div_(255.0).clamp_(0.0, 1.0)

@@ -30,8 +30,10 @@ from .towers import ImageTower, TextTower, pixels
 
 CHECKPOINT_SECONDS = 120.0
 AVERAGING = 0.995
-PHOTO_WEIGHT = 3.0
+PHOTO_WEIGHT = 2.0
 """Weight of real photos beside the plushes."""
+HIDDEN = 0.4
+"""The share of second views that hide a part of the plush."""
 COARSE_SHARE, COARSE_SIDE = 0.75, 128
 """The share of the time that uses smaller pictures, and their side."""
 RESTING = 4
@@ -119,7 +121,9 @@ class Course:
             pairs = chance.choice(len(self.plushes) // 2, min(batch, len(self.plushes) // 2), replace=False)
         rows = np.stack([2 * pairs, 2 * pairs + 1], 1).flatten()
         first = chance.integers(plushes.CLEAR, size=len(rows))
-        second = (first + chance.integers(1, plushes.VIEWS, size=len(rows))) % plushes.VIEWS
+        other = (first + chance.integers(1, plushes.CLEAR, size=len(rows))) % plushes.CLEAR
+        hidden = chance.integers(plushes.CLEAR, plushes.VIEWS, size=len(rows))
+        second = np.where(chance.random(len(rows)) < HIDDEN, hidden, other)
         shown, views = rows.repeat(2), np.stack([first, second], 1).flatten()
         vectors = self._see(self.plushes.pictures(shown, views), side, chance, mirror=False, strength=0.9)
         told, facts = self._tell(rows, step)
@@ -245,7 +249,7 @@ def _learn(course: Course, side: int, number: int) -> float:
     batch = course.settings.batch
     loss = course.plush_loss(batch // 4, number, side)
     if course.real:
-        loss = loss + PHOTO_WEIGHT * course.photo_loss(batch // 2, number, side)
+        loss = loss + PHOTO_WEIGHT * course.photo_loss(batch // 4, number, side)
     loss.backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())
 

@@ -35,6 +35,7 @@ def search(service: Service, call: Call) -> dict[str, Any]:
     service.metrics.batches.observe(len(queries))
     found = call.catalog.engine.search(queries, **options)
     answers: list[Results] = list(found)
+    call.stages |= answers[0].seconds
     lists = [_hits(call, results) for results in answers]
     notices += list(dict.fromkeys(warning for results in answers for warning in results.warnings))
     return {
@@ -82,6 +83,7 @@ def _seed(
     given = {("models" if key in ("engine", "model") else key): value for key, value in given.items()}
     options, notices = _options(call, given)
     results = call.catalog.engine.search(query, **options)
+    call.stages |= results.seconds
     hits = _hits(call, results)
     if description is not None:
         hits = [{**hit, "description": description} for hit in hits]
