@@ -8,6 +8,7 @@ mod cache;
 mod custom;
 mod device;
 mod encode;
+mod gather;
 mod image;
 mod local;
 mod network;

@@ -8,12 +8,13 @@ use rayon::prelude::*;
 
 use crate::cancel::Cancel;
 use crate::encoder::batch::{Room, flow};
+use crate::encoder::gather::Gather;
 use crate::encoder::network::{Network, Opened};
 use crate::encoder::provider::Setting;
 use crate::encoder::semaphore::Semaphore;
 use crate::encoder::signature::{Feed, Plan, Takes};
 use crate::encoder::tower::Pictures;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{IMAGE_OUTPUTS, ImageTower, Model};
 use crate::preprocess::{Preprocess, SharedDecode};
 use crate::vectors::Vectors;
@@ -42,6 +43,8 @@ pub(super) struct ImageEncoder {
     turns: Vec<Semaphore>,
     /// Whether pictures go through the network together, once that is known.
     together: OnceLock<bool>,
+    /// Pictures of callers that bring one each, and its name, while devices with memory of their own are busy.
+    single: Gather<(Vec<f32>, String), Result<Vectors>>,
 }
 
 /// A batch on its way: what it is of, its pixels, and which of them could be read.
@@ -74,7 +77,9 @@ impl ImageEncoder {
         }
         let (preprocess, setting) = (tower.preprocess.clone(), setting.clone());
         let turns = setting.places.iter().map(|_| Semaphore::new(RUNNERS)).collect();
-        let this = Self { rooms: Mutex::default(), preprocess, network, setting, turns, together: OnceLock::new() };
+        let single = Gather::new(RUNNERS * setting.places.len());
+        let (rooms, together) = (Mutex::default(), OnceLock::new());
+        let this = Self { rooms, preprocess, network, setting, turns, together, single };
         this.warm_up()?;
         Ok(this)
     }
@@ -138,6 +143,32 @@ impl ImageEncoder {
             rows
         };
         flow(parts.len(), runners, make, compute).into_iter().flatten().collect()
+    }
+
+    /// A picture that came alone goes through the network with those of other callers, if all devices are busy.
+    fn gathered(&self, picture: &SharedDecode, most: usize, workers: &ThreadPool, cancel: &Cancel) -> Result<Vectors> {
+        let mut tensor = vec![0.0; self.preprocess.tensor_len()];
+        workers.install(|| self.load_one(picture, &mut tensor, cancel))?;
+        let compute = |runner: usize, jobs: Vec<(Vec<f32>, String)>| -> Vec<Result<Vectors>> {
+            let _turn = self.turns[runner % self.turns.len()].take();
+            let alone = |(tensor, name): &(Vec<f32>, String)| self.run(runner, tensor, || name.clone());
+            let size = self.preprocess.tensor_len();
+            let mut room = self.take_room(most);
+            for ((tensor, _), place) in jobs.iter().zip(room.numbers().chunks_exact_mut(size)) {
+                place.copy_from_slice(tensor);
+            }
+            let together = self.run(runner, &room.numbers()[..jobs.len() * size], || jobs[0].1.clone());
+            self.give_back(room, RUNNERS * self.turns.len() + 1);
+            match together {
+                Ok(vectors) => vectors.split().into_iter().map(Ok).collect(),
+                Err(error) if jobs.len() == 1 => vec![Err(error)],
+                // Each alone, so that the one which cannot be done is named.
+                Err(_) => jobs.iter().map(alone).collect(),
+            }
+        };
+        let name = picture.source().name().to_string();
+        let outcome = self.single.run((tensor, format!("picture {name}")), most, compute);
+        outcome.unwrap_or_else(|| Err(Error::argument(format!("picture {name}: the network failed; try again"))))
     }
 
     fn load(&self, pictures: &[SharedDecode], tensors: &mut [f32], cancel: &Cancel) -> Vec<Result<()>> {
@@ -269,6 +300,9 @@ impl ImageEncoder {
 impl Pictures for ImageEncoder {
     fn rows(&self, pictures: &[SharedDecode], workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Result<Vectors>>> {
         Ok(match self.setting.max_batch {
+            Some(most) if pictures.len() == 1 && self.setting.is_apart() && self.mixes(most) => {
+                vec![self.gathered(&pictures[0], most, workers, cancel)]
+            }
             Some(most) if self.mixes(most) => self.batches(pictures, most, workers, cancel),
             Some(_) if self.setting.is_apart() => self.batches(pictures, 1, workers, cancel),
             _ => self.few(pictures, workers, cancel),
@@ -303,4 +337,52 @@ pub(super) fn noise(size: usize) -> Vec<f32> {
         (state >> 8) as f32 / 8_388_608.0 - 1.0
     };
     strengths.iter().flat_map(|strength| vec![*strength; size]).map(|strength| strength * number()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+    use crate::encoder::device::Place;
+    use crate::encoder::runtime;
+    use crate::picture::{Picture, Source};
+
+    /// Callers are gathered where a device has memory of its own; the processor must give the same vectors.
+    #[test]
+    fn gathered_pictures_have_the_vectors_that_they_have_alone() {
+        let Some(library) = env::var_os("PLUSHIE_ONNXRUNTIME") else {
+            eprintln!("skipped: PLUSHIE_ONNXRUNTIME does not name an ONNX Runtime library");
+            return;
+        };
+        runtime::load_runtime(Path::new(&library)).unwrap();
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/plushie_search/models/plushie-mini");
+        let model = Model::open(directory).unwrap();
+        let setting = Setting::new(vec![Place::Cpu], None, 2, Some(4)).unwrap();
+        let encoder = ImageEncoder::open(&model, model.image().unwrap(), &setting, true).unwrap();
+        let workers = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let picture = |shade: u8| {
+            let pixels = (0..40 * 40 * 3).map(|i| (i as u32 * u32::from(shade) % 251) as u8).collect();
+            let picture = Arc::new(Picture::from_rgb(40, 40, pixels).unwrap());
+            SharedDecode::alone(Source::Pixels { name: format!("shade {shade}"), picture })
+        };
+        let pictures: Vec<SharedDecode> = (1..25).map(picture).collect();
+        let alone = encoder.few(&pictures, &workers, &Cancel::current());
+        thread::scope(|scope| {
+            for part in pictures.chunks(3).zip(alone.chunks(3)) {
+                let (encoder, workers) = (&encoder, &workers);
+                scope.spawn(move || {
+                    for (picture, vector) in part.0.iter().zip(part.1) {
+                        let gathered = encoder.gathered(picture, 4, workers, &Cancel::current()).unwrap();
+                        assert!(cosine(gathered.as_slice(), vector.as_ref().unwrap().as_slice()) >= SAME);
+                    }
+                });
+            }
+        });
+        let missing = SharedDecode::alone(Source::Path("none.jpg".into()));
+        assert!(encoder.gathered(&missing, 4, &workers, &Cancel::current()).is_err());
+    }
 }

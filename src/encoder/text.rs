@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::cancel::Cancel;
 use crate::encoder::batch::flow;
+use crate::encoder::gather::Gather;
 use crate::encoder::image::cosine;
 use crate::encoder::network::{Network, Opened};
 use crate::encoder::provider::Setting;
@@ -29,6 +30,8 @@ pub(super) struct TextEncoder {
     setting: Setting,
     /// Whether texts go through the network together, once that is known.
     together: OnceLock<bool>,
+    /// Tokens of callers that bring one text each, and its name, while devices with memory of their own are busy.
+    single: Gather<(Tokens, String), Result<Vectors>>,
 }
 
 /// The manifest's settings of the network for texts.
@@ -55,7 +58,9 @@ impl TextEncoder {
         let mut network = Network::new(model, opened, &text_plan(model, tower))?;
         let tokenizer = Tokenizer::open(model)?;
         try_out(&mut network, &tokenizer, model, tower)?;
-        Ok(Self { tokenizer, network, setting: setting.clone(), together: OnceLock::new() })
+        let (setting, together) = (setting.clone(), OnceLock::new());
+        let single = Gather::new(setting.places.len());
+        Ok(Self { tokenizer, network, setting, together, single })
     }
 
     /// Texts of as many tokens go together.
@@ -93,6 +98,35 @@ impl TextEncoder {
         Ok(rows.into_iter().map(|(_, vectors)| vectors).collect())
     }
 
+    /// A text that came alone goes through the network with those of other callers that have as many tokens, if all
+    /// devices are busy.
+    fn gathered(&self, text: &str, most: usize) -> Result<Vectors> {
+        let compute = |place: usize, jobs: Vec<(Tokens, String)>| -> Vec<Result<Vectors>> {
+            let mut lengths: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+            for (number, (tokens, _)) in jobs.iter().enumerate() {
+                lengths.entry(tokens.columns).or_default().push(number);
+            }
+            let alone = |number: usize| {
+                let (tokens, name) = &jobs[number];
+                self.network.run_on(place, Feed::Tokens(tokens), || name.clone())
+            };
+            let mut rows: Vec<(usize, Result<Vectors>)> = Vec::with_capacity(jobs.len());
+            for numbers in lengths.values() {
+                let joined = Tokens::joined(numbers.iter().map(|&number| &jobs[number].0));
+                match self.network.run_on(place, Feed::Tokens(&joined), String::new) {
+                    Ok(vectors) => rows.extend(numbers.iter().copied().zip(vectors.split().into_iter().map(Ok))),
+                    // Each alone, so that the one which cannot be done is named.
+                    Err(_) => rows.extend(numbers.iter().map(|&number| (number, alone(number)))),
+                }
+            }
+            rows.sort_by_key(|(number, _)| *number);
+            rows.into_iter().map(|(_, vectors)| vectors).collect()
+        };
+        let name = tokenize::name(text);
+        let outcome = self.single.run((self.tokenizer.encode(&[text])?, name.clone()), most, compute);
+        outcome.unwrap_or_else(|| Err(Error::argument(format!("{name}: the network failed; try again"))))
+    }
+
     fn row(&self, tokens: &Tokens, text: &str) -> Result<Vectors> {
         self.network.run(Feed::Tokens(tokens), || tokenize::name(text))
     }
@@ -125,7 +159,12 @@ impl TextEncoder {
 
 impl Texts for TextEncoder {
     fn rows(&self, texts: &[&str], workers: &ThreadPool, cancel: &Cancel) -> Result<Vec<Vectors>> {
-        match self.setting.max_batch.filter(|&most| most > 1 && texts.len() > 1 && self.mixes()) {
+        let most = self.setting.max_batch.filter(|&most| most > 1 && (texts.len() > 1 || self.setting.is_apart()));
+        match most.filter(|_| self.mixes()) {
+            Some(most) if texts.len() == 1 => {
+                cancel.check()?;
+                Ok(vec![self.gathered(texts[0], most)?])
+            }
             Some(most) => self.batches(texts, most, workers, cancel),
             None => {
                 let row = |text: &&str| {
@@ -162,4 +201,43 @@ fn try_out(network: &mut Network, tokenizer: &Tokenizer, model: &Model, tower: &
              text.pad_id is wrong; copy both from the same place ({error})"
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::path::Path;
+    use std::thread;
+
+    use super::*;
+    use crate::encoder::device::Place;
+    use crate::encoder::runtime;
+
+    /// Callers are gathered where a device has memory of its own; the processor must give the same vectors.
+    #[test]
+    fn gathered_texts_have_the_vectors_that_they_have_alone() {
+        let Some(library) = env::var_os("PLUSHIE_ONNXRUNTIME") else {
+            eprintln!("skipped: PLUSHIE_ONNXRUNTIME does not name an ONNX Runtime library");
+            return;
+        };
+        runtime::load_runtime(Path::new(&library)).unwrap();
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/plushie_search/models/plushie-mini");
+        let model = Model::open(directory).unwrap();
+        let setting = Setting::new(vec![Place::Cpu], None, 2, Some(8)).unwrap();
+        let encoder = TextEncoder::open(&model, model.text().unwrap(), &setting, None).unwrap();
+        let texts = ["a bear", "粉色兔子", "a small pink rabbit with a hat", "a cat", "two dogs", "a"];
+        thread::scope(|scope| {
+            for first in 0..texts.len() {
+                let (encoder, texts) = (&encoder, &texts);
+                scope.spawn(move || {
+                    for turn in 0..20 {
+                        let text = texts[(first + turn) % texts.len()];
+                        let alone = encoder.row(&encoder.tokenizer.encode(&[text]).unwrap(), text).unwrap();
+                        let gathered = encoder.gathered(text, 8).unwrap();
+                        assert!(cosine(gathered.as_slice(), alone.as_slice()) >= SAME, "{text}");
+                    }
+                });
+            }
+        });
+    }
 }
