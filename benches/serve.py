@@ -339,6 +339,8 @@ def peer(work: Path) -> None:
     images = onnxruntime.InferenceSession(str(model / "image.onnx"), providers=["CPUExecutionProvider"])
     words = onnxruntime.InferenceSession(str(model / "text.onnx"), providers=["CPUExecutionProvider"])
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    how = json.loads((model / "model.json").read_text())["image"]["preprocess"]
+    size, mean, std = tuple(how["size"][::-1]), np.float32(how["mean"]), np.float32(how["std"])
     index = faiss.read_index(str(work / "index.faiss"))
     labels = pickle.loads((work / "labels.pickle").read_bytes())
     app = FastAPI()
@@ -356,8 +358,8 @@ def peer(work: Path) -> None:
         }
 
     def by_image(data: bytes, k: int) -> dict[str, Any]:
-        picture = Image.open(io.BytesIO(data)).convert("RGB").resize((160, 160), Image.Resampling.BICUBIC)
-        pixels = (np.asarray(picture, np.float32) / 255 - 0.49803922) / 0.5
+        picture = Image.open(io.BytesIO(data)).convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        pixels = (np.asarray(picture, np.float32) / 255 - mean) / std
         return found(images.run(None, {"pixel_values": pixels.transpose(2, 0, 1)[None].copy()})[0], k)
 
     def by_text(text: str, k: int) -> dict[str, Any]:

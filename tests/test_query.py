@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -249,3 +251,48 @@ def test_a_list_of_two_numbers_is_a_vector() -> None:
     assert ps.Query(item=7)._row()[2] == [(7, 1.0)]
     assert ps.Query(item=[7, 8])._row()[2] == [(7, 1.0), (8, 1.0)]
     assert ps.Query(item=(7, 0.5))._row()[2] == [(7, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("粉色兔子", {"text": [("粉色兔子", 1.0)]}),
+        ("2*bunny + a.png - hat", {"text": [("bunny", 2.0), ("hat", -1.0)], "image": [("a.png", 1.0)]}),
+        ("- .5 * red hat + item:bear 1", {"text": [("red hat", -0.5)], "item": [("bear 1", 1.0)]}),
+        ('0.25*"a + b" + "item:x" + "a.png"', {"text": [("a + b", 0.25), ("item:x", 1.0), ("a.png", 1.0)]}),
+        ("t-shirt -2 +x 3*4", {"text": [("t-shirt -2 +x 3*4", 1.0)]}),
+        ("  a\t+\nb ", {"text": [("a", 1.0), ("b", 1.0)]}),
+        ("b.png + none.png", {"text": [("b.png", 1.0), ("none.png", 1.0)]}),
+    ],
+)
+def test_a_line_is_a_query(line: str, parts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.png").write_bytes(b"")
+    Path("b.png").mkdir()
+    assert ps.Query.parse(line) == ps.Query(**parts)
+
+
+def test_a_line_does_not_open_files_if_they_are_not_to_be() -> None:
+    assert ps.Query.parse(__file__, files=False) == ps.Query(text=[(__file__, 1.0)])
+
+
+@pytest.mark.parametrize(
+    ("line", "symptom"),
+    [
+        ("", "nothing beside a sign"),
+        ("a + + b", "nothing beside a sign"),
+        ("a -", "nothing beside a sign"),
+        ("2*", "nothing beside a sign"),
+        ("a + 0*b", "the weight 0 for 'b'"),
+        ("- a - 2*b", "names only what hits should not be like"),
+    ],
+)
+def test_a_line_that_is_no_query_is_refused(line: str, symptom: str) -> None:
+    with pytest.raises(ps.ArgumentError, match=re.escape(symptom)):
+        ps.Query.parse(line)
+
+
+def test_a_line_finds_what_its_query_finds(engine: ps.Engine) -> None:
+    line = ps.Query.parse("2*red scarf - 0.5*item:item-9 + item:item-4")
+    query = ps.Query(text=("red scarf", 2.0), item=[("item-9", -0.5), "item-4"])
+    assert engine.search(line, k=3) == engine.search(query, k=3)

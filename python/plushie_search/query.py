@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numbers
+import os
+import re
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, TypedDict
 
 from ._core import ArgumentError
+from .paths import expanded
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -86,6 +89,42 @@ class Query:
     item: Text | Sequence[Text | tuple[Text, float]] | None = None
     vector: ArrayLike | Mapping[str, ArrayLike] | Sequence[ArrayLike | tuple[ArrayLike, float]] | None = None
 
+    @classmethod
+    def parse(cls, line: str, *, files: bool = True) -> Query:
+        """Returns the query that one line of text means, such as ``"2*bunny + pic.jpg - hat"``.
+
+        Between its parts stand `` + ``, or `` - `` before one that hits should not be like. A part is words, ``item:``
+        and the id of an item, or the path of a picture. ``2*`` before it is its weight, 1 by default. Words in double
+        quotes are taken as they are.
+
+        >>> Query.parse('2*bunny + item:bear-1 - "hat - red"', files=False)
+        Query(image=None, text=[('bunny', 2.0), ('hat - red', -1.0)], item=[('bear-1', 1.0)], vector=None)
+
+        Args:
+            line: The line.
+            files: Whether a part that is the path of a file is the picture in it, and no words.
+
+        Raises:
+            ArgumentError: Nothing stands beside a sign, a weight is 0, or there is no part that hits should be like.
+        """
+        parts: dict[str, list[tuple[Any, float]]] = {"image": [], "text": [], "item": []}
+        for sign, term in _terms(line):
+            factor, thing = _TERM.fullmatch(term).groups()  # type: ignore[union-attr]
+            weight = sign * float(factor or 1.0)
+            if not thing or not weight:
+                fault = f"the weight 0 for {thing!r}" if thing else "nothing beside a sign"
+                raise ArgumentError(f"the query {line!r} has {fault}: write words, a picture's path, or item:ID there")
+            if len(thing) > 2 and thing[0] == thing[-1] == '"':
+                parts["text"].append((thing[1:-1], weight))
+            elif thing.startswith("item:"):
+                parts["item"].append((thing.removeprefix("item:").strip(), weight))
+            else:
+                is_file = files and os.path.isfile(expanded(thing))
+                parts["image" if is_file else "text"].append((thing, weight))
+        if all(weight < 0 for part in parts.values() for _, weight in part):
+            raise ArgumentError(f"the query {line!r} names only what hits should not be like: add what they should be")
+        return cls(**{name: part or None for name, part in parts.items()})
+
     def _row(self) -> _QueryRow:
         """The query as the core takes it."""
         return _weighted(self.image), _weighted(self.text), _weighted(self.item), _vectors(self.vector)
@@ -111,6 +150,24 @@ def listed(value: Any) -> Any:
     """Returns a column of a table (a Series of pandas or polars) as a list, and anything else as it is."""
     to_list = getattr(value, "to_list", None)
     return value if to_list is None else to_list()
+
+
+#: A quoted text, whose signs are its own, or a sign between two spaces or at the beginning.
+_MARK = re.compile(r'"[^"]*"|(?:^|(?<=\s))[+-](?=\s)')
+_TERM = re.compile(r"(?:(\d+(?:\.\d+)?|\.\d+)\s*\*)?\s*(.*)", re.DOTALL)
+
+
+def _terms(line: str) -> list[tuple[float, str]]:
+    """Returns the parts of a line, each with the sign before it."""
+    terms, sign, begin = [], 1.0, 0
+    line = line.strip() + " "
+    for mark in _MARK.finditer(line):
+        if mark[0] not in ("+", "-"):
+            continue
+        if mark.start():  # a sign at the beginning has nothing before it
+            terms.append((sign, line[begin : mark.start()].strip()))
+        sign, begin = -1.0 if mark[0] == "-" else 1.0, mark.end()
+    return [*terms, (sign, line[begin:].strip())]
 
 
 def _weighted(part: Any) -> list[tuple[Any, float]]:

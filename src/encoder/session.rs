@@ -150,7 +150,7 @@ mod tests {
     use std::env;
     use std::path::Path;
 
-    use ort::value::TensorRef;
+    use ort::value::{TensorRef, ValueType};
 
     use super::*;
     use crate::encoder::runtime;
@@ -170,9 +170,11 @@ mod tests {
         let shared = Shared::new(session, Place::Cpu);
         assert!(shared.pinned(10).is_none());
         let (name, output) = (shared.inputs()[0].name().to_string(), shared.outputs()[0].name().to_string());
+        let ValueType::Tensor { shape, .. } = shared.inputs()[0].dtype().clone() else { panic!("no tensor") };
+        let side = shape[2] as usize;
         for rows in [1, 3] {
-            let pixels: Vec<f32> = (0..rows * 3 * 160 * 160).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
-            let value = || TensorRef::from_array_view(([rows, 3, 160, 160], &pixels[..])).unwrap();
+            let pixels: Vec<f32> = (0..rows * 3 * side * side).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
+            let value = || TensorRef::from_array_view(([rows, 3, side, side], &pixels[..])).unwrap();
             let plain = shared.run_in_place(&[(name.as_str(), value().into())], &output).unwrap();
             let bound = shared.run_bound(&[(name.as_str(), value().into())], &output).unwrap();
             assert_eq!(plain.shape(), bound.shape());

@@ -36,6 +36,11 @@ def add_command(commands: Commands) -> None:
     add_json(search)
     search.add_argument("image", metavar="IMAGE", nargs="?", help="the picture to look for")
     search.add_argument("--text", help="what to look for in words, or how it differs from IMAGE")
+    search.add_argument(
+        "--query",
+        metavar="LINE",
+        help='parts with weights in one line: "2*bunny + pic.jpg - hat", where item:ID is an item of the catalog',
+    )
     search.add_argument("--item", metavar="ID", help="more like this item of the catalog, which is not among the hits")
     search.add_argument("--image-weight", type=float, default=0.6, metavar="W", help="IMAGE's share (%(default)s)")
     add_weight(search)
@@ -60,10 +65,11 @@ def add_command(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
-    if options.item is not None and (options.image is not None or options.text is not None):
-        raise ValueError("--item is a search of its own: leave out IMAGE and --text")
-    if options.image is None and options.text is None and options.item is None:
-        raise ValueError("search needs an IMAGE, a --text, or both, or an --item")
+    given = [name for name in ("item", "query") if getattr(options, name) is not None]
+    if len(given) > 1 or (given and (options.image is not None or options.text is not None)):
+        raise ValueError(f"--{given[0]} is a search of its own: leave out IMAGE, --text and others")
+    if options.image is None and options.text is None and not given:
+        raise ValueError("search needs an IMAGE, a --text, or both, an --item, or a --query")
     if options.image is not None and not os.path.exists(expanded(options.image)):
         raise FileNotFoundError(f"there is no picture {options.image!r}; give words by --text")
     how: dict[str, Any] = {
@@ -79,6 +85,8 @@ def run(options: argparse.Namespace) -> int:
         how["models"] = weights(options, engine)
         if options.item is not None:
             results = engine.search(Query(item=options.item), **how)
+        elif options.query is not None:
+            results = engine.search(Query.parse(options.query), **how)
         elif options.text is None:
             results = engine.search_image(options.image, **how)
         elif options.image is None:
