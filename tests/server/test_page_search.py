@@ -80,6 +80,18 @@ def test_words_find_what_the_engine_finds(shared: Served, visit: Any) -> None:
     assert page.url.endswith("#/text?q=a+blue+bear")
 
 
+def test_a_line_of_parts_finds_what_its_query_finds(shared: Served, visit: Any) -> None:
+    page = visit(shared.url, allow="422")
+    page.get_by_role("tab", name="Words").click()
+    page.get_by_label("Describe it in words").fill("2*rabbit - pink")
+    page.keyboard.press("Enter")
+    query = ps.Query(text=[("rabbit", 2.0), ("pink", -1.0)])
+    assert names(page) == [hit.item for hit in shared.engine.search(query, k=5)]
+    page.get_by_label("Describe it in words").fill("- pink")
+    page.keyboard.press("Enter")
+    page.get_by_text("names only what hits should not be like").first.wait_for()
+
+
 def test_both_weigh_as_the_slider_says(shared: Served, visit: Any, toys: Any) -> None:
     _, photo = photo_of(toys, 5)
     page = visit(shared.url)

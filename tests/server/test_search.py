@@ -49,6 +49,18 @@ def test_the_forms_of_a_query_are_the_same_query(client: Any, engine: ps.Engine)
     assert shown(answer.json()["results"]) == wanted
 
 
+def test_a_line_has_parts_with_weights(client: Any, engine: ps.Engine) -> None:
+    wanted = of_engine(engine.search(ps.Query(text=[("teddy", 2.0), ("blue", -1.0)], item="bear"), k=4))
+    line = "2*teddy - blue + item:bear"
+    for how in ({"json": {"line": line, "k": 4}}, {"data": {"line": line, "k": "4"}}):
+        answer = client.post("/api/v1/search", **how).json()
+        assert shown(answer["results"]) == wanted
+        assert answer["query"] == {"line": line, "k": 4}
+    answer = client.post("/api/v1/search", json={"line": "teddy + "})
+    assert (answer.status_code, answer.json()["code"]) == (422, "argument")
+    assert "nothing beside a sign" in answer.json()["detail"]
+
+
 def test_several_queries_are_one_request(client: Any, engine: ps.Engine) -> None:
     body = {"queries": [{"text": "teddy bear"}, {"item": "bear"}, {"vector": [1, 0, 0, 0, 0, 0]}], "k": 2}
     results = client.post("/api/v1/search", json=body).json()["results"]

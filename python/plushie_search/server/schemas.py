@@ -60,6 +60,7 @@ K: Schema = {"type": "integer", "minimum": 1, "maximum": 10**9, "description": "
 VECTOR: Schema = array(NUMBER, minItems=1, maxItems=65_536)
 QUERY_PARTS: dict[str, Schema] = {
     "text": one_or_many(WORDS),
+    "line": {**WORDS, "description": "parts with weights in one line: 2*bunny + item:bear-1 - hat"},
     "image": one_or_many(PICTURE),
     "item": one_or_many(WORDS),
     "vector": {"anyOf": [VECTOR, {"type": "object", "additionalProperties": VECTOR, "minProperties": 1}]},
@@ -130,6 +131,7 @@ SCHEMAS: dict[str, Schema] = {
         "examples": [
             {"text": "a pink rabbit with a scarf", "k": 5, "where": {"label": "rabbit"}},
             {"query": {"item": "bear-001"}, "k": 10},
+            {"line": "2*bunny - hat"},
             {"queries": [{"text": "a brown bear"}, {"text": "粉色兔子"}]},
         ],
     },

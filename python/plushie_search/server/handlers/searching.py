@@ -18,7 +18,10 @@ from ..service import Service
 
 #: The keys of a search and of a query.
 OPTIONS = ("k", "where", "min_score", "models", "fusion", "aggregate", "temperature")
-PARTS = ("text", "image", "item", "vector", "weights")
+PARTS = ("text", "line", "image", "item", "vector", "weights")
+
+#: The kinds of parts that have weights.
+KINDS = ("text", "image", "item", "vector")
 
 #: The most queries in a request, parts in a query, and characters of a text.
 MAX_QUERIES, MAX_PIECES, MAX_TEXT = 64, 32, 10_000
@@ -123,7 +126,7 @@ def _read(call: Call) -> tuple[dict[str, Any], list[Query], bool, list[dict[str,
     if call.is_form:
         given = _fields(call)
         one = parse_object(given.pop("query"), "the field query") if "query" in given else {}
-        for key in ("text", "item"):
+        for key in ("text", "line", "item"):
             if key in given:
                 one[key] = given.pop(key)
         check_keys(given, OPTIONS, "the form")
@@ -158,22 +161,25 @@ def _query(given: Any, where: str, pictures: list[bytes]) -> tuple[Query, dict[s
     weights = given.get("weights") or {}
     if not isinstance(weights, dict):
         raise bad(f'{where}.weights: give an object such as {{"image": 0.6, "text": 0.4}}')
-    check_keys(weights, PARTS[:-1], f"{where}.weights")
+    check_keys(weights, KINDS, f"{where}.weights")
     of = {key: _number(weight, f"{where}.weights.{key}") for key, weight in weights.items()}
     images: list[tuple[Any, float]] = [(picture, 1.0) for picture in pictures]
     images += _pairs(given.get("image"), f"{where}.image", base64_picture)
     texts = _pairs(given.get("text"), f"{where}.text", _text)
     items = _pairs(given.get("item"), f"{where}.item", _text)
+    if "line" in given:
+        line = Query.parse(_text(given["line"], f"{where}.line"), files=False)._row()
+        texts, items = texts + line[1], items + line[2]
     vector = given.get("vector")
     if not (images or texts or items or vector):
-        raise bad(f"{where} is empty: give text, image, item or vector")
+        raise bad(f"{where} is empty: give text, line, image, item or vector")
     query = Query(
         image=_weighed(images, of.get("image")),
         text=_weighed(texts, of.get("text")),
         item=_weighed(items, of.get("item")),
         vector=None if vector is None else _vector(vector, f"{where}.vector"),
     )
-    echo = {key: given[key] for key in ("text", "item", "weights") if given.get(key)}
+    echo = {key: given[key] for key in ("text", "line", "item", "weights") if given.get(key)}
     if images:
         echo["image"] = len(images)
     if vector is not None:

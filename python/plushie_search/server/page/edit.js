@@ -19,7 +19,7 @@ export function problemText(error) {
     504: "slow",
   }[error.status];
   if (known) return t(`problem.${known}`);
-  return error.detail || t("problem.server", {status: error.status});
+  return error.message || t("problem.server", {status: error.status});
 }
 
 /** Runs a change; a failure is shown in `alert`, or as a message. Returns whether it went well. */

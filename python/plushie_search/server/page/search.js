@@ -21,6 +21,9 @@ const LONGEST_WAIT = 8;
 const KEPT = 4e6;
 
 /** The query and its answer; they outlive a change of the language. */
+// Signs between parts, or what only a line of parts begins with: "2*bunny - hat", "item:bear-1".
+const isLine = (words) => /(^|\s)[+-]\s|^(\d+|\d*\.\d+)\s*\*|^item:/.test(words);
+
 const session = {
   tab: "image",
   text: "",
@@ -96,7 +99,7 @@ export function searchView(app) {
     const like = tab === "text" ? null : item;
     const words = tab === "image" ? "" : text.trim();
     const query = {};
-    if (words) query.text = words;
+    if (words) query[isLine(words) ? "line" : "text"] = words;
     if (like) query.item = like;
     if (words && (like || shown.length)) {
       const each = weight / 100 / (Number(Boolean(like)) + Number(shown.length > 0));
