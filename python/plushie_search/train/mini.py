@@ -162,28 +162,33 @@ def _write_image(
 ) -> world.Axes | None:
     """Writes the picture network; returns its axes if it has the frozen backbone."""
     file = given.out / "image.onnx"
-    export.write_image(image, file, side=given.side)
     axes = None
     if given.world:
         assert real is not None
         assert language.classes is not None
         backbone = onnx.load(given.world)
-        side = backbone.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-        axes = world.find_axes(*_views(given, real, side), language.classes)
-        onnx.save(world.combine(backbone, onnx.load(file), axes, side, given.side), file)
+        # A little larger than what it was trained on, in which crops show things larger than whole pictures do.
+        export.write_image(image, file, side=backbone.graph.input[0].type.tensor_type.shape.dim[2].dim_value)
+        axes = world.find_axes(*_views(given, real), language.classes)
+        some = np.sort(np.random.default_rng(given.seed).choice(real.rows, min(1000, len(real.rows)), replace=False))
+        vectors = world.see(file, (real.pictures[row, 0] for row in some), threads=given.threads)
+        length = float(np.linalg.norm(vectors, axis=1).mean())
+        onnx.save(world.combine(backbone, onnx.load(file), axes, length), file)
+    else:
+        export.write_image(image, file, side=given.side)
     export.halve(file)
     dimension = axes.dimension if axes else DIMENSION
     _describe(given, dimension, text=False)
     return axes
 
 
-def _views(given: argparse.Namespace, real: Photos, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _views(given: argparse.Namespace, real: Photos) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Returns the backbone's features of views of photos and of plushes, `(n, views, features)` each, computed once."""
     told = hashlib.sha256(given.world.read_bytes() + real.rows.tobytes()).hexdigest()
     kept = given.work / f"views-{told[:16]}.npz"
     if not kept.exists():
-        photos = world.see(given.world, nuisance.of_photos(real, given.seed), side, threads=given.threads)
-        toys = world.see(given.world, nuisance.of_plushes(given.seed), side, threads=given.threads)
+        photos = world.see(given.world, nuisance.of_photos(real, given.seed), threads=given.threads)
+        toys = world.see(given.world, nuisance.of_plushes(given.seed), threads=given.threads)
         np.savez(
             kept,
             photos=photos.reshape(-1, nuisance.OF_PHOTOS, photos.shape[-1]),

@@ -1,12 +1,15 @@
 """Composes the picture network of `plushie-mini`: a frozen backbone beside the plush tower.
 
-A vector has three parts, each a unit vector times the square root of its share. A cosine is the
-weighted mean of theirs:
+A vector has three parts, and a cosine is the weighted mean of theirs:
 
 - the backbone's features, projected so that views of one thing are near: how a thing looks;
 - the vectors of class names, averaged by the backbone's class probabilities: the kind of thing (Norouzi et al.,
   "Zero-Shot Learning by Convex Combination of Semantic Embeddings", 2014);
 - the plush tower's vector: which toy.
+
+Of an average photo each part is as long as the square root of its share. The first and the last keep the lengths that
+they come with: the plush tower's is longer for a plush, and the backbone's features of a plush are shorter than those
+of things that it was trained on, so that each counts more where it knows more.
 """
 
 from __future__ import annotations
@@ -28,8 +31,8 @@ from .towers import DIMENSION, MEAN, PLUSH, SCALE
 
 LOOKS, KINDS = 192, 64
 """The most dimensions of the first two parts."""
-SHARES = (0.3, 0.15, 0.55)
-"""The shares of the three parts."""
+SHARES = (0.4, 0.15, 0.45)
+"""The shares of the three parts of an average photo."""
 EVENNESS = 1.0
 """The trace of a round covariance that is added to that of views, whose trace is 1."""
 TOYS = 0.3
@@ -75,16 +78,17 @@ class Axes:
         return projected / np.linalg.norm(projected, axis=1, keepdims=True).clip(1e-9)
 
 
-def see(backbone: Path, pictures: Iterable[NDArray[np.uint8]], side: int, *, threads: int) -> NDArray[np.float32]:
-    """Returns the backbone's features of pictures `(3, h, w)`, shape (n, features)."""
+def see(network: Path, pictures: Iterable[NDArray[np.uint8]], *, threads: int) -> NDArray[np.float32]:
+    """Returns the first output of a network for pictures `(3, h, w)`, shape (n, features)."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(backbone), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
+    first, side = session.get_outputs()[0].name, session.get_inputs()[0].shape[-1]
 
     def one(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         whole = Image.fromarray(picture.transpose(1, 2, 0)).resize((side, side), Image.Resampling.BICUBIC)
         pixels = ((np.asarray(whole, np.float32) - MEAN) / SCALE).transpose(2, 0, 1)[None]
-        return np.asarray(session.run(["features"], {"pixel_values": pixels})[0])
+        return np.asarray(session.run([first], {"pixel_values": pixels})[0])
 
     with ThreadPoolExecutor(threads) as pool:
         return np.concatenate(list(pool.map(one, pictures)))
@@ -136,12 +140,11 @@ def _unit(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     return scaled
 
 
-def combine(
-    backbone: onnx.ModelProto, plush: onnx.ModelProto, axes: Axes, side: int, plush_side: int
-) -> onnx.ModelProto:
-    """Returns the composed network, from pixels as the backbone takes them, `(n, 3, side, side)`, to unit vectors.
+def combine(backbone: onnx.ModelProto, plush: onnx.ModelProto, axes: Axes, length: float) -> onnx.ModelProto:
+    """Returns the composed network, from pixels as the backbone takes them to vectors.
 
-    `backbone` has the outputs `features` and `output` (probabilities), `plush` one output; both take `pixel_values`.
+    `backbone` has the outputs `features` and `output` (probabilities), `plush` one output; both take `pixel_values` of
+    one size. `length` is that of the plush tower's vector of an average photo.
     """
     world, toys = compose.add_prefix(backbone, "world/"), compose.add_prefix(plush, PLUSH)
     nodes, weights = [*world.graph.node], [*world.graph.initializer, *toys.graph.initializer]
@@ -154,33 +157,33 @@ def combine(
         nodes.append(helper.make_node(kind, list(inputs), [output], output, **attributes))
         return output
 
-    pixels = world.graph.input[0].name
-    smaller = pixels
-    if plush_side != side:
-        scale = constant("scale", np.array([1.0, 1.0, plush_side / side, plush_side / side], np.float32))
-        smaller = add("Resize", [pixels, "", scale], "smaller", mode="linear")
-    for node in toys.graph.node:
-        node.input[:] = [smaller if name == toys.graph.input[0].name else name for name in node.input]
     nodes += toys.graph.node
     features, chances = (one.name for one in world.graph.output)
     bias = constant("middle", -axes.middle @ axes.looks)
     looks = add("Gemm", [features, constant("looks_axes", axes.looks), bias], "looks")
     softer = add("Pow", [chances, constant("sharpness", np.array(SHARPNESS, np.float32))], "softer")
     kinds = add("MatMul", [softer, constant("kinds_axes", axes.kinds)], "kinds")
+    kinds = add("LpNormalization", [kinds], "kinds/unit", axis=1, p=2)
     parts = []
-    for name, share in zip((looks, kinds, toys.graph.output[0].name), SHARES, strict=True):
-        unit = add("LpNormalization", [name], f"unit/{name}", axis=1, p=2)
-        parts.append(add("Mul", [unit, constant(f"share/{name}", np.array(share**0.5, np.float32))], f"part/{name}"))
+    for name, part, long, share in zip(
+        ("looks", "kinds", "plush"), (looks, kinds, toys.graph.output[0].name), (1.0, 1.0, length), SHARES, strict=True
+    ):
+        factor = constant(f"factor/{name}", np.array(share**0.5 / long, np.float32))
+        parts.append(add("Mul", [part, factor], f"part/{name}"))
     add("Concat", parts, "image_embeds", axis=1)
+    inputs = (world.graph.input[0], toys.graph.input[0])
+    sides = [one.type.tensor_type.shape.dim[2].dim_value for one in inputs]
+    assert sides[0] == sides[1]
+    shape = ["batch", 3, sides[0], sides[0]]
     graph = helper.make_graph(
         nodes,
         "plushie-mini",
-        [helper.make_tensor_value_info("pixel_values", onnx.TensorProto.FLOAT, ["batch", 3, side, side])],
+        [helper.make_tensor_value_info("pixel_values", onnx.TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("image_embeds", onnx.TensorProto.FLOAT, ["batch", axes.dimension])],
         weights,
     )
     for node in graph.node:
-        node.input[:] = ["pixel_values" if name == pixels else name for name in node.input]
+        node.input[:] = ["pixel_values" if name in [one.name for one in inputs] else name for name in node.input]
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return model
