@@ -38,7 +38,7 @@ COARSE_SHARE, COARSE_SIDE = 0.75, 128
 """The share of the time that uses smaller pictures, and their side."""
 RESTING = 4
 """The number of first layers of the picture tower that are frozen."""
-KEPT = 0.2
+KEPT = 0.3
 """The share of the picture tower's first weights that is mixed into its last ones."""
 SPOILT = 0.5
 """The share of pictures that are blurred, made smaller or poorly compressed."""

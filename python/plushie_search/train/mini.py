@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=cache, help="pictures and checkpoint are kept here (%(default)s)")
     parser.add_argument("--pairs", type=int, default=6000, help="pairs of look-alike plushes to render (%(default)s)")
     parser.add_argument(
-        "--steps", type=int, default=6000, help="steps of the plush tower; 0 keeps its start (%(default)s)"
+        "--steps", type=int, default=3000, help="steps of the plush tower; 0 keeps its start (%(default)s)"
     )
     parser.add_argument("--backbone", type=Path, help="MobileNetV2 1.0 as ONNX with outputs `features` and `output`")
     parser.add_argument("--start", type=Path, help="image.onnx to start from (--backbone, or the built-in model's)")
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--wordnet", type=Path, help="the folder of WordNet's data.noun, index.noun ...")
     parser.add_argument("--emoji-names", type=Path, help="the folder `annotations` of Unicode's CLDR")
     parser.add_argument("--sentences", type=Path, help="a sentence encoder as transformers reads it")
-    parser.add_argument("--word-steps", type=int, default=12000, help="steps of the text tower, last (%(default)s)")
+    parser.add_argument("--word-steps", type=int, default=6000, help="steps of the text tower, last (%(default)s)")
     parser.add_argument("--batch", type=int, default=96, help="views in a batch, a multiple of 4 (%(default)s)")
     parser.add_argument("--side", type=int, default=160, help="pixels of the plush tower's pictures (%(default)s)")
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (%(default)s)")

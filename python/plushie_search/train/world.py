@@ -31,7 +31,7 @@ from .towers import DIMENSION, MEAN, PLUSH, SCALE
 
 LOOKS, KINDS = 192, 64
 """The most dimensions of the first two parts."""
-SHARES = (0.4, 0.15, 0.45)
+SHARES = (0.35, 0.15, 0.5)
 """The shares of the three parts of an average photo."""
 EVENNESS = 1.0
 """The trace of a round covariance that is added to that of views, whose trace is 1."""
