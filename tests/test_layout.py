@@ -130,6 +130,7 @@ ROOMS = [
     "interop",
     "plush",
     "plushbench",
+    "sklearn",
     "train",
     "demo",
     "__init__",
@@ -159,6 +160,8 @@ OPTIONAL = {
     "pydantic_settings",
     "python_multipart",
     "pytorch_metric_learning",
+    "scipy",
+    "sklearn",
     "starlette",
     "timm",
     "tokenizers",
@@ -315,7 +318,7 @@ def test_importing_the_package_imports_no_extra() -> None:
     loaded = set(done.stdout.split())
     assert not loaded & OPTIONAL
     rooms = {name.split(".")[1] for name in loaded if name.startswith("plushie_search.")}
-    assert not rooms & {"cli", "demo", "interop", "plushbench", "train"}
+    assert not rooms & {"cli", "demo", "interop", "plushbench", "sklearn", "train"}
     assert "onnxruntime" not in loaded
 
 
@@ -326,6 +329,7 @@ def test_every_extra_is_known_by_its_modules() -> None:
     modules |= {"grpcio": "grpc", "protobuf": "google", "prometheus-client": "prometheus_client"}
     modules |= {"pydantic-settings": "pydantic_settings", "python-multipart": "python_multipart"}
     modules |= {"pillow-jxl-plugin": "pillow_jxl", "pytorch-metric-learning": "pytorch_metric_learning"}
+    modules |= {"scikit-learn": "sklearn"}
     named = {name for name in re.findall(r'"([\w-]+)', extras) if not name.startswith("onnxruntime")}
     assert {"onnx", "torch"} < named
     assert {modules.get(name, name) for name in named} <= OPTIONAL
