@@ -82,8 +82,9 @@ format: $(DONE)/venv $(DONE)/test-tools
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-# These need more: python benches/photos.py ITEMS QUERIES; python benches/clip.py WORK, with PyTorch
-MORE := benches/clip.py benches/photos.py
+# These need more: python benches/photos.py ITEMS QUERIES; python benches/clip.py WORK, with PyTorch;
+# python benches/few_shot.py EXAMPLES QUERIES, with scikit-learn
+MORE := benches/clip.py benches/few_shot.py benches/photos.py
 bench: $(DONE)/package $(DONE)/bench-tools
 	set -e; for bench in $(filter-out $(MORE),$(wildcard benches/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
 
