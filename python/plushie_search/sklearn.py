@@ -1,4 +1,4 @@
-"""scikit-learn's interface: a transformer of pictures or texts into vectors, and a classifier of few examples.
+"""Offers scikit-learn a transformer of pictures or texts into vectors, and a classifier by few examples.
 
 Both hold names, numbers and arrays; a model is opened when it is first needed, and left out of pickles and clones.
 """
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PlushieClassifier", "PlushieEmbedder"]
 
-#: The temperature if it cannot be fitted: plush toys need a lower one, groceries a higher one.
+#: The temperature if it cannot be fitted; the best is lower for plush toys, and higher for groceries.
 TEMPERATURE = 1 / 20
 
 #: The lowest and the highest temperature that fitting gives.
