@@ -168,6 +168,7 @@ OPTIONAL = {
     "torch",
     "transformers",
     "uvicorn",
+    "uvloop",
     "yaml",
 }
 
