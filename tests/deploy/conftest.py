@@ -26,7 +26,10 @@ def wheel_of_this(folder: Path) -> None:
     metadata += [f"Requires-Dist: {one}" for one in project["dependencies"]]
     for extra, needed in project["optional-dependencies"].items():
         metadata.append(f"Provides-Extra: {extra}")
-        metadata += [f"Requires-Dist: {one}; extra == '{extra}'" for one in needed]
+        for one in needed:
+            name, _, marker = one.partition(";")
+            also = f"({marker.strip()}) and " if marker else ""
+            metadata.append(f"Requires-Dist: {name}; {also}extra == '{extra}'")
     scripts = "\n".join(f"{name} = {target}" for name, target in project["scripts"].items())
     about = f"plushie_search-{version}.dist-info"
     record = io.StringIO()
