@@ -5,8 +5,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Gathers the jobs of callers while all runners are busy.
 ///
-/// Nobody waits for a batch to fill up: a caller that finds a free runner computes at once, its own job and those that
-/// came while there was none.
+/// Computes at once if a runner is free, and does not wait for a batch to be full. The first caller that finds a free
+/// runner computes its own job together with those that came while all were busy.
 pub(super) struct Gather<J, R> {
     state: Mutex<State<J, R>>,
     changed: Condvar,

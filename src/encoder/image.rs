@@ -168,7 +168,9 @@ impl ImageEncoder {
         };
         let name = picture.source().name().to_string();
         let outcome = self.single.run((tensor, format!("picture {name}")), most, compute);
-        outcome.unwrap_or_else(|| Err(Error::argument(format!("picture {name}: the network failed; try again"))))
+        outcome.unwrap_or_else(|| {
+            Err(Error::model(self.network.reads().0, format!("picture {name}: the network failed; try again")))
+        })
     }
 
     fn load(&self, pictures: &[SharedDecode], tensors: &mut [f32], cancel: &Cancel) -> Vec<Result<()>> {
@@ -341,7 +343,6 @@ pub(super) fn noise(size: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use std::env;
     use std::path::Path;
     use std::sync::Arc;
     use std::thread;
@@ -354,11 +355,9 @@ mod tests {
     /// Callers are gathered where a device has memory of its own; the processor must give the same vectors.
     #[test]
     fn gathered_pictures_have_the_vectors_that_they_have_alone() {
-        let Some(library) = env::var_os("PLUSHIE_ONNXRUNTIME") else {
-            eprintln!("skipped: PLUSHIE_ONNXRUNTIME does not name an ONNX Runtime library");
+        if !runtime::is_loaded_for_tests() {
             return;
-        };
-        runtime::load_runtime(Path::new(&library)).unwrap();
+        }
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/plushie_search/models/plushie-mini");
         let model = Model::open(directory).unwrap();
         let setting = Setting::new(vec![Place::Cpu], None, 2, Some(4)).unwrap();

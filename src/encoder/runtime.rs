@@ -83,3 +83,14 @@ pub(super) fn library() -> String {
 pub(super) fn logged() -> String {
     LOGGED.take()
 }
+
+/// Loads the library that `PLUSHIE_ONNXRUNTIME` names, and returns whether it names one.
+#[cfg(test)]
+pub(super) fn is_loaded_for_tests() -> bool {
+    let Some(library) = std::env::var_os("PLUSHIE_ONNXRUNTIME") else {
+        eprintln!("skipped: PLUSHIE_ONNXRUNTIME does not name an ONNX Runtime library");
+        return false;
+    };
+    load_runtime(Path::new(&library)).unwrap();
+    true
+}

@@ -147,7 +147,6 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::env;
     use std::path::Path;
 
     use ort::value::{TensorRef, ValueType};
@@ -158,11 +157,9 @@ mod tests {
     /// The binding of a GPU works on the processor, too, where it must change nothing.
     #[test]
     fn bound_inputs_and_outputs_give_the_same_bits() {
-        let Some(library) = env::var_os("PLUSHIE_ONNXRUNTIME") else {
-            eprintln!("skipped: PLUSHIE_ONNXRUNTIME does not name an ONNX Runtime library");
+        if !runtime::is_loaded_for_tests() {
             return;
-        };
-        runtime::load_runtime(Path::new(&library)).unwrap();
+        }
         let network =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("python/plushie_search/models/plushie-mini/image.onnx");
         let environment = runtime::environment().unwrap();

@@ -124,7 +124,9 @@ impl TextEncoder {
         };
         let name = tokenize::name(text);
         let outcome = self.single.run((self.tokenizer.encode(&[text])?, name.clone()), most, compute);
-        outcome.unwrap_or_else(|| Err(Error::argument(format!("{name}: the network failed; try again"))))
+        outcome.unwrap_or_else(|| {
+            Err(Error::model(self.network.reads().0, format!("{name}: the network failed; try again")))
+        })
     }
 
     fn row(&self, tokens: &Tokens, text: &str) -> Result<Vectors> {
@@ -205,7 +207,6 @@ fn try_out(network: &mut Network, tokenizer: &Tokenizer, model: &Model, tower: &
 
 #[cfg(test)]
 mod tests {
-    use std::env;
     use std::path::Path;
     use std::thread;
 
@@ -216,11 +217,9 @@ mod tests {
     /// Callers are gathered where a device has memory of its own; the processor must give the same vectors.
     #[test]
     fn gathered_texts_have_the_vectors_that_they_have_alone() {
-        let Some(library) = env::var_os("PLUSHIE_ONNXRUNTIME") else {
-            eprintln!("skipped: PLUSHIE_ONNXRUNTIME does not name an ONNX Runtime library");
+        if !runtime::is_loaded_for_tests() {
             return;
-        };
-        runtime::load_runtime(Path::new(&library)).unwrap();
+        }
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/plushie_search/models/plushie-mini");
         let model = Model::open(directory).unwrap();
         let setting = Setting::new(vec![Place::Cpu], None, 2, Some(8)).unwrap();
