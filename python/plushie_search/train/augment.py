@@ -23,8 +23,8 @@ def augment(
 ) -> Tensor:
     """Augments pictures, uint8 `(n, 3, h, w)`, to floats 0..255 `(n, 3, size, size)`, each at random.
 
-    `mirror` flips half of the pictures; `strength` 0 would leave them nearly as they are. More than half of the pictures
-    are partly hidden, by a color or a piece of one of `covers` `(n, 3, ?, ?)`, by default of another of the pictures.
+    `mirror` flips half of the pictures; `strength` 0 would leave them nearly as they are. Most of the pictures are
+    partly hidden, by a color or a piece of one of `covers` `(n, 3, ?, ?)`, by default of another of the pictures.
     """
     count = len(pictures)
 
