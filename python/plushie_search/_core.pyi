@@ -345,9 +345,9 @@ class Hit:
         rank: 1 for the best.
         item: The item's id.
         score: By default the cosine between query and reference, from -1 to 1; if several models looked up the query,
-            the mean of their cosines, each weighted as in the query or search. With `fusion="rrf"` a sum of weight /
-            (60 + rank), which is no cosine; with another `aggregate` that of all references of the item. Scores of
-            different models cannot be compared.
+            or it has pictures and texts, the mean of their cosines as `fusion` weighs it, which with `fusion="rrf"` and
+            "dbsf" is no cosine; with another `aggregate` that of all references of the item. Scores of different models
+            cannot be compared.
         scores: For each model that looked up the query the cosine between query and reference.
         probability: How likely the hit is right; None if the engine is not calibrated for such queries.
         reference: The name of the matching reference: the picture's path, if it was added by one.
@@ -499,8 +499,11 @@ class Engine:
         k: int,
         where: Mapping[str, Any] | None,
         min_score: float | None,
+        exclude: str | SupportsIndex | Iterable[str | SupportsIndex] | None,
+        mmr: float | None,
         models: _By | None,
         fusion: str,
+        rrf_k: float,
         aggregate: str,
         temperature: float,
         vectors: bool,

@@ -6,7 +6,7 @@ import numbers
 import os
 import re
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, TypedDict
 
@@ -39,9 +39,20 @@ class SearchOptions(TypedDict, total=False):
         models: The name of the model to search with, of those in :attr:`Engine.models`; or several, each with a weight:
             ``{"dinov2-small": 0.6, "ViT-B-32::openai": 0.4}``. By default pictures are looked up by the first model
             that sees pictures, texts by the first that reads texts, and items and vectors by the first.
-        fusion: How the scores of several models become one. ``"sum"``, the default, is the mean of their cosines with
-            the models' weights. ``"rrf"`` is reciprocal rank fusion (Cormack et al. 2009): the sum of weight / (60 +
-            rank) over the models, with weights that sum to 1 and the references' ranks from 1.
+        exclude: The id of an item that is not among the hits, or several.
+        mmr: Makes hits differ from each other (maximal marginal relevance, Carbonell and Goldstein 1998): a number
+            from 0 to 1, how much a hit's score counts beside how little it is like the hits before it. The hits are
+            chosen among 8 times as many of the best scores. By default the score alone counts.
+        fusion: How the scores of several models become one score, and those of pictures and texts of a query.
+            ``"weighted"``, the default, is the weighted mean of their cosines after all were given the same spread
+            (mean and standard deviation over the catalog). Beside words, a picture's cosines are bounded: their
+            distance d to the mean, in standard deviations, counts as 2 tanh(d / 2), so that words can ask for another
+            thing than the one in the picture. ``"sum"`` is the weighted mean of the cosines as they are, where all that
+            one model looks up is one vector. ``"rrf"`` is reciprocal rank fusion (Cormack et al. 2009): the sum of
+            weight / (``rrf_k`` + rank), with weights that sum to 1 and the references' ranks from 1. ``"dbsf"`` is
+            distribution-based score fusion (Mazzeschi 2023): the weighted mean of the cosines, scaled so that three
+            standard deviations below their mean are 0 and three above are 1.
+        rrf_k: That of ``fusion="rrf"``, 0 or more; 60 by default.
         aggregate: How the scores of an item's references become its score. ``"max"``, the default, takes the best one;
             ``"mean"`` the mean of all; ``"softmax"`` the mean of all scores s with the weights exp(s / temperature).
         temperature: That of ``aggregate="softmax"``, above 0; 0.1 by default. A low one comes near ``"max"``, a high
@@ -52,8 +63,11 @@ class SearchOptions(TypedDict, total=False):
     k: int
     where: Where | None
     min_score: float | None
+    exclude: Text | Iterable[Text] | None
+    mmr: float | None
     models: By | None
-    fusion: Literal["sum", "rrf"]
+    fusion: Literal["weighted", "sum", "rrf", "dbsf"]
+    rrf_k: float
     aggregate: Literal["max", "mean", "softmax"]
     temperature: float
     vectors: bool
@@ -61,7 +75,17 @@ class SearchOptions(TypedDict, total=False):
 
 #: The options of a search to which none are given.
 DEFAULTS = SearchOptions(
-    k=5, where=None, min_score=None, models=None, fusion="sum", aggregate="max", temperature=0.1, vectors=False
+    k=5,
+    where=None,
+    min_score=None,
+    exclude=None,
+    mmr=None,
+    models=None,
+    fusion="weighted",
+    rrf_k=60.0,
+    aggregate="max",
+    temperature=0.1,
+    vectors=False,
 )
 
 
@@ -71,9 +95,10 @@ class Query:
 
     Each is one thing, or a list of things and of ``(thing, weight)`` pairs:
     ``Query(image=[(a, 1.0), (b, 0.5)], text=[("scarf", 0.5), ("hat", -0.4)])``. A thing without a weight has weight 1:
-    ``Query(image=[a, b])``. What one model looks up is one vector: the weighted sum of the unit vectors of its parts,
-    scaled to length 1. If several models look up parts of a query, its score is the mean of their cosines, each
-    weighted by the sum of its parts' absolute weights, unless the search gives the models' weights.
+    ``Query(image=[a, b])``. The pictures, items and vectors that one model looks up are one vector: the weighted sum of
+    their unit vectors, scaled to length 1; and so are its texts. The score is made of the cosines of these vectors, as
+    ``fusion`` says, each weighted by the sum of its parts' absolute weights, unless the search gives the weights of
+    models.
 
     Attributes:
         image: Pictures.

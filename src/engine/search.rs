@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::engine::live::State;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::fusion::{Aggregate, Candidate, Fusion};
+use crate::fusion::{self, Aggregate, Candidate, Fusion};
 use crate::index::{Part, Request};
 use crate::query::{self, Batch, Lookup, Query};
 use crate::selection::Rows;
@@ -25,10 +25,15 @@ pub struct Search {
     pub filter: Option<Value>,
     /// Only hits with at least this score.
     pub min_score: Option<f32>,
+    /// Items that are not among the hits.
+    pub exclude: Vec<String>,
+    /// How much a hit's score counts beside how little it is like the hits before it, from 0 to 1; nothing else counts
+    /// than the score if there is none (maximal marginal relevance, Carbonell and Goldstein, SIGIR 1998).
+    pub mmr: Option<f32>,
     /// Models to search with, and their weights. If empty, pictures use the first model with an image tower, texts the
     /// first with a text tower, items and vectors the first model.
     pub models: Vec<(String, f32)>,
-    /// Combines the scores of several models.
+    /// Combines the scores of several models, and those of pictures and texts.
     pub fusion: Fusion,
     /// Combines the scores of an item's references.
     pub aggregate: Aggregate,
@@ -81,20 +86,25 @@ impl Engine {
         if search.k == 0 {
             return Err(Error::argument("k must be at least 1"));
         }
+        if let Some(mmr) = search.mmr {
+            check_mmr(mmr, search.fusion)?;
+        }
         let began = Instant::now();
         let lookups = self.lookups(queries, &search.models)?;
-        let batches = Query::encode(queries, &lookups, |id, space| self.item_vector(id, space))?;
+        let batches =
+            Query::encode(queries, &lookups, search.fusion.is_apart(), |id, space| self.item_vector(id, space))?;
         let encoded = Instant::now();
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let state = self.current()?;
         let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
         let mut found: Vec<Option<Found<'_>>> = queries.iter().map(|_| None).collect();
         for batch in &batches {
-            let models: Arc<[String]> = batch.parts.iter().map(|part| self.name(part.space).to_owned()).collect();
-            // A query's own items are taken out of what was found.
+            let models: Arc<[String]> = spaces(batch).map(|space| self.name(space).to_owned()).collect();
+            // A query's own items, and excluded ones, are taken out of what was found.
             let items = batch.queries.iter().map(|number| queries[*number].items().len()).max().unwrap_or_default();
-            let candidates =
-                self.candidates(&state, batch, search, search.k.saturating_add(items), allowed.as_ref())?;
+            let most = if search.mmr.is_some() { search.k.saturating_mul(POOL) } else { search.k };
+            let most = most.saturating_add(items).saturating_add(search.exclude.len());
+            let candidates = self.candidates(&state, batch, search, most, allowed.as_ref())?;
             for (row, (number, candidates)) in batch.queries.iter().zip(candidates).enumerate() {
                 found[*number] = Some(Found { batch, models: Arc::clone(&models), row, candidates });
             }
@@ -115,7 +125,12 @@ impl Engine {
         let parts: Vec<Part<'_>> = batch
             .parts
             .iter()
-            .map(|part| Part { space: part.space, vectors: &part.vectors, weights: &part.weights })
+            .map(|part| Part {
+                space: part.space,
+                vectors: &part.vectors,
+                weights: &part.weights,
+                bounded: !part.says && batch.parts.iter().any(|other| other.says),
+            })
             .collect();
         state.index.search(&Request {
             parts: &parts,
@@ -133,17 +148,26 @@ impl Engine {
         let rows: Vec<(i64, i64)> =
             found.iter().flat_map(|found| &found.candidates).map(|found| (found.item, found.reference)).collect();
         let mut entries = state.entries(&self.store, &rows)?.into_iter();
+        let excluded: Vec<Cow<'_, str>> = search.exclude.iter().map(|id| self.spelling(id)).collect::<Result<_>>()?;
         let mut answers = Vec::with_capacity(found.len());
         for (query, found) in queries.iter().zip(found) {
             let own: Vec<Cow<'_, str>> = query.items().map(|id| self.spelling(id)).collect::<Result<_>>()?;
-            let mut hits = Vec::with_capacity(found.candidates.len().min(search.k));
+            let mut shown: Vec<(&Candidate, Arc<Entry>)> = Vec::with_capacity(found.candidates.len());
             for candidate in &found.candidates {
                 let Some(entry) = entries.next().flatten() else { continue };
-                if hits.len() < search.k && !own.iter().any(|id| **id == entry.id) {
-                    hits.push(hit(state, found, candidate, entry, search));
+                if !own.iter().chain(&excluded).any(|id| **id == entry.id) {
+                    shown.push((candidate, entry));
                 }
             }
-            answers.push(hits);
+            if let Some(mmr) = search.mmr {
+                let space = found.batch.parts[0].space;
+                let vectors: Vec<&[f32]> = shown.iter().map(|(one, _)| state.index.vector(one, space)).collect();
+                let scores: Vec<f32> = shown.iter().map(|(one, _)| one.score).collect();
+                let order = fusion::diverse(&scores, &vectors, search.k, mmr);
+                shown = order.into_iter().map(|place| shown[place].clone()).collect();
+            }
+            shown.truncate(search.k);
+            answers.push(shown.into_iter().map(|(one, entry)| hit(state, found, one, entry, search)).collect());
         }
         Ok(answers)
     }
@@ -254,13 +278,45 @@ impl Engine {
     }
 }
 
+/// The candidates that are looked at for each hit, if hits are to differ from each other.
+const POOL: usize = 8;
+
+fn check_mmr(mmr: f32, fusion: Fusion) -> Result<()> {
+    if !(0.0..=1.0).contains(&mmr) {
+        return Err(Error::argument(format!("mmr {mmr}: give a number from 0 to 1")));
+    }
+    if !matches!(fusion, Fusion::Sum | Fusion::Weighted) {
+        return Err(Error::argument("mmr compares scores with cosines: give fusion \"weighted\" or \"sum\" with it"));
+    }
+    Ok(())
+}
+
+/// The numbers of the models that look up a batch, each once.
+fn spaces(batch: &Batch) -> impl Iterator<Item = usize> + '_ {
+    let parts = &batch.parts;
+    let is_first = |place: &usize| parts[..*place].iter().all(|part| part.space != parts[*place].space);
+    (0..parts.len()).filter(is_first).map(|place| parts[place].space)
+}
+
 fn hit(state: &State, found: &Found<'_>, candidate: &Candidate, entry: Arc<Entry>, search: &Search) -> Hit {
     let parts = &found.batch.parts;
-    let rescore = |part: &query::Part| state.index.rescore(candidate, part.space, part.vectors.row(found.row));
-    let vector = |part: &query::Part| state.index.vector(candidate, part.space).to_vec();
-    // Of one model, the best score of an item is its reference's cosine.
-    let is_cosine = parts.len() == 1 && search.fusion == Fusion::Sum && search.aggregate == Aggregate::Max;
-    let scores = if is_cosine { vec![candidate.score] } else { parts.iter().map(rescore).collect() };
-    let vectors = if search.vectors { parts.iter().map(vector).collect() } else { Vec::new() };
+    let cosine = |space: usize| {
+        let parts = || parts.iter().filter(|part| part.space == space);
+        let rescore = |part: &query::Part| state.index.rescore(candidate, space, part.vectors.row(found.row));
+        match (parts().next(), parts().nth(1)) {
+            (Some(part), None) => rescore(part),
+            // Pictures and texts: the mean, as they count.
+            _ => {
+                let all: f32 = parts().map(|part| part.weights[found.row]).sum();
+                parts().map(|part| part.weights[found.row] / all * rescore(part)).sum()
+            }
+        }
+    };
+    let vector = |space: usize| state.index.vector(candidate, space).to_vec();
+    // Of one list, the best score of an item is its reference's cosine.
+    let is_plain = matches!(search.fusion, Fusion::Sum | Fusion::Weighted);
+    let is_cosine = parts.len() == 1 && is_plain && search.aggregate == Aggregate::Max;
+    let scores = if is_cosine { vec![candidate.score] } else { spaces(found.batch).map(cosine).collect() };
+    let vectors = if search.vectors { spaces(found.batch).map(vector).collect() } else { Vec::new() };
     Hit { entry, score: candidate.score, models: Arc::clone(&found.models), scores, vectors }
 }

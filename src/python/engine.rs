@@ -360,7 +360,7 @@ impl PyEngine {
         detached(py, || engine.contains(&id))
     }
 
-    #[pyo3(signature = (queries, *, k, r#where, min_score, models, fusion, aggregate, temperature, vectors))]
+    #[pyo3(signature = (queries, *, k, r#where, min_score, exclude, mmr, models, fusion, rrf_k, aggregate, temperature, vectors))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn search(
         &self,
@@ -369,8 +369,11 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'_, PyAny>>,
         min_score: Option<f32>,
+        exclude: Option<&Bound<'_, PyAny>>,
+        mmr: Option<f32>,
         models: Option<&Bound<'_, PyAny>>,
         fusion: &str,
+        rrf_k: f32,
         aggregate: &str,
         temperature: f32,
         vectors: bool,
@@ -380,8 +383,10 @@ impl PyEngine {
             k: k.ok_or_else(|| Error::argument("k must be at least 1"))?,
             filter: r#where.map(|object| json::to_value(object, "where")).transpose()?,
             min_score,
+            exclude: exclude.map(|ids| query::ids(ids, "exclude")).transpose()?.unwrap_or_default(),
+            mmr,
             models: models.map(query::models).transpose()?.unwrap_or_default(),
-            fusion: query::fusion(fusion)?,
+            fusion: query::fusion(fusion, rrf_k)?,
             aggregate: query::aggregate(aggregate, temperature)?,
             vectors,
         };

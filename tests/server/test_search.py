@@ -109,7 +109,7 @@ def test_notices_tell_what_was_changed_or_not_understood(client: Any) -> None:
         ({"text": "bear", "where": {"a": {"$foo": 1}}}, "unknown operator"),
         ({"text": "bear", "where": [1]}, "give an object"),
         ({"text": "bear", "models": "resnet"}, "no engine 'resnet': choose"),
-        ({"text": "bear", "fusion": "best"}, "choose sum, rrf"),
+        ({"text": "bear", "fusion": "best"}, "choose weighted, sum, rrf, dbsf"),
         ({"text": "bear", "weights": {"image": "much"}}, "give a number"),
         ({"image": "/etc/passwd"}, "no base64"),
         ({"image": "http://127.0.0.1/a.png"}, "addresses are not opened"),

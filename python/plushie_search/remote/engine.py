@@ -31,7 +31,18 @@ if TYPE_CHECKING:
 AGAIN, MOST = frozenset({429, 503}), 900_000
 
 #: The options of searches that a server knows.
-OPTIONS = ("k", "where", "min_score", "models", "fusion", "aggregate", "temperature")
+OPTIONS = (
+    "k",
+    "where",
+    "min_score",
+    "exclude",
+    "mmr",
+    "models",
+    "fusion",
+    "rrf_k",
+    "aggregate",
+    "temperature",
+)
 
 
 class RemoteEngine:
@@ -277,6 +288,9 @@ class RemoteEngine:
         given = {key: value for key, value in options.items() if value is not None and value is not False}
         if unknown := next((key for key in given if key not in OPTIONS), None):
             raise ArgumentError(f"a search on a server has no option {unknown}: search with an Engine")
+        if (exclude := given.get("exclude")) is not None:
+            alone = isinstance(exclude, str) or not isinstance(exclude, Iterable)
+            given["exclude"] = [str(id) for id in ([exclude] if alone else exclude)]
         answers: list[tuple[list[Hit], list[str]]] = []
         waiting: list[Any] = []
         size = 0

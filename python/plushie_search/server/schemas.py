@@ -71,7 +71,10 @@ OPTIONS: dict[str, Schema] = {
     "where": WHERE,
     "min_score": NUMBER,
     "models": MODELS,
-    "fusion": {"type": "string", "enum": ["sum", "rrf"]},
+    "exclude": {"anyOf": [WORDS, array(WORDS)]},
+    "mmr": {"type": "number", "minimum": 0, "maximum": 1},
+    "fusion": {"type": "string", "enum": ["weighted", "sum", "rrf", "dbsf"]},
+    "rrf_k": {"type": "number", "minimum": 0},
     "aggregate": {"type": "string", "enum": ["max", "mean", "softmax"]},
     "temperature": {"type": "number", "exclusiveMinimum": 0},
 }

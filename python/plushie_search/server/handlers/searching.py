@@ -17,7 +17,18 @@ from ..errors import bad
 from ..service import Service
 
 #: The keys of a search and of a query.
-OPTIONS = ("k", "where", "min_score", "models", "fusion", "aggregate", "temperature")
+OPTIONS = (
+    "k",
+    "where",
+    "min_score",
+    "exclude",
+    "mmr",
+    "models",
+    "fusion",
+    "rrf_k",
+    "aggregate",
+    "temperature",
+)
 PARTS = ("text", "line", "image", "item", "vector", "weights")
 
 #: The kinds of parts that have weights.
@@ -222,10 +233,13 @@ def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[st
         if not isinstance(where, dict):
             raise bad('where: give an object such as {"label": "bear"}')
         options["where"] = where
-    for key in ("min_score", "temperature"):
+    exclude = given.get("exclude")
+    if exclude not in (None, "", []):
+        options["exclude"] = [_text(id, "exclude") for id in (exclude if isinstance(exclude, list) else [exclude])]
+    for key in ("min_score", "mmr", "rrf_k", "temperature"):
         if given.get(key) not in (None, ""):
             options[key] = _number(given[key], key)
-    for key, known in (("fusion", ("sum", "rrf")), ("aggregate", ("max", "mean", "softmax"))):
+    for key, known in (("fusion", ("weighted", "sum", "rrf", "dbsf")), ("aggregate", ("max", "mean", "softmax"))):
         if given.get(key) not in (None, ""):
             if given[key] not in known:
                 raise bad(f"{key}: choose {', '.join(known)}")
