@@ -5,9 +5,10 @@ use std::collections::HashSet;
 
 use crate::vectors::Vectors;
 
-/// The standard deviations above the mean that a bounded list nears but never reaches. The photo of a toy is six and more
-/// above the mean for that toy, and words at most three, so that without a bound no words would ever count beside it.
-const BOUND: f64 = 2.0;
+/// Beside words, a picture's score d standard deviations above the mean counts as tanh(d / REACH), and so at most 1: the
+/// photo of a toy is six and more above the mean for that toy, and words are two or three above it for what they say, so
+/// that without a bound no words would ever count beside it.
+const REACH: f64 = 2.5;
 
 /// Combines the scores that several lists give a reference: one list for each model, and where a query has pictures
 /// and texts, one for each of the two.
@@ -126,7 +127,7 @@ pub fn fuse(candidates: &mut [Candidate], lists: &[List<'_>], fusion: Fusion) {
         match fusion {
             Fusion::Sum => add(&|score| f64::from(score)),
             Fusion::Weighted if list.bounded => {
-                add(&|score| BOUND * (list.moments.standardize(score) / BOUND).tanh());
+                add(&|score| (list.moments.standardize(score) / REACH).tanh());
             }
             Fusion::Weighted => add(&|score| list.moments.standardize(score)),
             Fusion::Distribution => add(&|score| 0.5 + list.moments.standardize(score) / 6.0),
@@ -300,7 +301,7 @@ mod tests {
             for bounded in [false, true] {
                 let mut found = candidates(&ALL);
                 fuse(&mut found, &lists(bounded), Fusion::Weighted);
-                let first = if bounded { 2.0 * (z(0, place) / 2.0).tanh() } else { z(0, place) };
+                let first = if bounded { (z(0, place) / 2.5).tanh() } else { z(0, place) };
                 let expected = middle + spread * (0.75 * first + 0.25 * z(1, place));
                 assert!((f64::from(found[place].score) - expected).abs() < 1e-6, "{bounded} {place}");
             }

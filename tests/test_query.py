@@ -107,7 +107,7 @@ def fused(lists: dict[str, tuple[NDArray[np.float64], float]], fusion: str, *, b
     """The scores of references from those of several lists, each with its weight; all weights sum to 1."""
     above = {name: (scores - scores.mean()) / scores.std() for name, (scores, _) in lists.items()}
     if bounded:
-        above[bounded] = 2 * np.tanh(above[bounded] / 2)
+        above[bounded] = np.tanh(above[bounded] / 2.5)
     weights = {name: weight for name, (_, weight) in lists.items()}
     total = sum(weight * above[name] for name, weight in weights.items())
     if fusion == "dbsf":

@@ -46,7 +46,7 @@ class SearchOptions(TypedDict, total=False):
         fusion: How the scores of several models become one score, and those of pictures and texts of a query.
             ``"weighted"``, the default, is the weighted mean of their cosines after all were given the same spread
             (mean and standard deviation over the catalog). Beside words, a picture's cosines are bounded: their
-            distance d to the mean, in standard deviations, counts as 2 tanh(d / 2), so that words can ask for another
+            distance d to the mean, in standard deviations, counts as tanh(d / 2.5), so that words can ask for another
             thing than the one in the picture. ``"sum"`` is the weighted mean of the cosines as they are, where all that
             one model looks up is one vector. ``"rrf"`` is reciprocal rank fusion (Cormack et al. 2009): the sum of
             weight / (``rrf_k`` + rank), with weights that sum to 1 and the references' ranks from 1. ``"dbsf"`` is

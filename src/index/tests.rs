@@ -417,7 +417,7 @@ fn fused(
                     Fusion::Sum => scores[place],
                     Fusion::Weighted => {
                         if space == 0 {
-                            2.0 * (above / 2.0).tanh()
+                            (above / 2.5).tanh()
                         } else {
                             above
                         }
