@@ -103,7 +103,9 @@ def test_vectors_of_several_models_count_alike_by_default(engine: ps.Engine, sto
     assert engine.search_vector(vectors, k=5) == engine.search_vector(vectors, k=5, fusion="weighted")
 
 
-def fused(lists: dict[str, tuple[NDArray[np.float64], float]], fusion: str, *, bounded: str = "") -> NDArray[np.float64]:
+def fused(
+    lists: dict[str, tuple[NDArray[np.float64], float]], fusion: str, *, bounded: str = ""
+) -> NDArray[np.float64]:
     """The scores of references from those of several lists, each with its weight; all weights sum to 1."""
     above = {name: (scores - scores.mean()) / scores.std() for name, (scores, _) in lists.items()}
     if bounded:
@@ -127,7 +129,8 @@ def test_words_count_beside_a_picture(engine: ps.Engine, stored: Vectors) -> Non
         scores = fused(lists, fusion, bounded="seen" if fusion == "weighted" else "")
         if fusion == "sum":  # one vector, of length 1
             scores = scores / np.linalg.norm(
-                0.6 * unit(engine.encode_images([picture], model="toy")[0]) + 0.4 * unit(engine.encode_texts([words])[0])
+                0.6 * unit(engine.encode_images([picture], model="toy")[0])
+                + 0.4 * unit(engine.encode_texts([words])[0])
             )
         hits = engine.search_hybrid(picture, words, image_weight=0.6, k=30, models="toy", fusion=fusion)
         assert same(hits, grouped(scores)), fusion
@@ -194,7 +197,7 @@ def test_more_like_an_item(engine: ps.Engine, stored: Vectors) -> None:
     assert same(hits, others[:8])
     assert (hits.model, [hit.rank for hit in hits]) == ("eye", list(range(1, 9)))
     assert same(engine.search(ps.Query(item="item-5"), k=100), others)
-    several = engine.search(ps.Query(item="item-5"), k=8, models=WEIGHTS)
+    several = engine.search(ps.Query(item="item-5"), k=8, models=WEIGHTS, fusion="sum")
     means = {model: unit(stored[model][OWNERS == "item-5"].mean(axis=0)) for model in WEIGHTS}
     sums = np.asarray(sum(weight * stored[model] @ means[model] for model, weight in WEIGHTS.items()))
     assert same(several, [pair for pair in grouped(sums) if pair[0] != "item-5"][:8])
@@ -252,18 +255,21 @@ def test_an_item_may_have_the_mean_of_its_references(engine: ps.Engine, stored: 
     weights = models if isinstance(models, dict) else {models: 1.0}
     asked = {model: unit(engine.encode_images([picture], model=model)[0]) for model in weights}
     scores = np.asarray(sum(weight * stored[model] @ asked[model] for model, weight in weights.items()))
-    mean = engine.search_image(picture, k=30, models=models, aggregate="mean")
+    mean = engine.search_image(picture, k=30, models=models, aggregate="mean", fusion="sum")
     assert same(mean, grouped(scores, np.mean))
 
     def softmax(scores: NDArray[Any]) -> float:
         weights = np.exp(scores / 0.05)
         return float((weights * scores).sum() / weights.sum())
 
-    soft = engine.search_image(picture, k=30, models=models, aggregate="softmax", temperature=0.05)
+    soft = engine.search_image(picture, k=30, models=models, aggregate="softmax", temperature=0.05, fusion="sum")
     assert same(soft, grouped(scores, softmax))
     wanted = grouped(scores, np.mean)[3][1]
-    assert len(engine.search_image(picture, k=30, models=models, aggregate="mean", min_score=wanted - 1e-4)) == 4
-    few = engine.search_image([picture] * 9, k=3, models=models, aggregate="mean", where={"label": "odd"})
+    assert (
+        len(engine.search_image(picture, k=30, models=models, aggregate="mean", min_score=wanted - 1e-4, fusion="sum"))
+        == 4
+    )
+    few = engine.search_image([picture] * 9, k=3, models=models, aggregate="mean", where={"label": "odd"}, fusion="sum")
     for hits in few:
         assert same(hits, [pair for pair in grouped(scores, np.mean) if int(pair[0][5:]) % 2 == 1][:3])
     # A hit shows its best reference and that one's cosines, whatever the item's score.
@@ -294,7 +300,7 @@ def test_reciprocal_rank_fusion(engine: ps.Engine, stored: Vectors) -> None:
 
 def test_hits_tell_the_match(engine: ps.Engine, stored: Vectors) -> None:
     picture = ITEMS["item-8"][2]
-    [hit] = engine.search_image(picture, k=1, models=WEIGHTS, vectors=True)
+    [hit] = engine.search_image(picture, k=1, models=WEIGHTS, vectors=True, fusion="sum")
     asked = {model: engine.encode_images([picture], model=model)[0] for model in WEIGHTS}
     assert (hit.item, hit.text, hit.label, hit.probability) == ("item-8", "text of item-8", "even", None)
     assert hit.digest == engine.get("item-8").references[2].digest
@@ -305,7 +311,7 @@ def test_hits_tell_the_match(engine: ps.Engine, stored: Vectors) -> None:
         assert hit.scores[model] == pytest.approx(asked[model] @ vector, abs=1e-6)
     assert hit.score == pytest.approx(sum(WEIGHTS[model] * hit.scores[model] for model in WEIGHTS), abs=1e-6)
     assert engine.search_image(picture, k=1)[0].vectors is None
-    hybrid = engine.search_hybrid(picture, "red scarf", image_weight=0.25, k=3)
+    hybrid = engine.search_hybrid(picture, "red scarf", image_weight=0.25, k=3, fusion="sum")
     for hit in hybrid:
         assert hit.score == pytest.approx(0.25 * hit.scores["eye"] + 0.75 * hit.scores["toy"], abs=1e-6)
 
