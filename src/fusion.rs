@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use crate::vectors::Vectors;
 
-/// Beside words, a picture's score d standard deviations above the mean counts as tanh(d / REACH), and so at most 1: the
-/// photo of a toy is six and more above the mean for that toy, and words are two or three above it for what they say, so
-/// that without a bound no words would ever count beside it.
+/// Beside words that do not fit a reference, its picture's score d standard deviations above the mean counts as
+/// tanh(d / REACH), and so at most 1: the photo of a toy is six and more above the mean for that toy, and words are two or
+/// three above it for what they say, so that without a bound no words would ever count beside it.
 const REACH: f64 = 2.5;
 
 /// Combines the scores that several lists give a reference: one list for each model, and where a query has pictures
@@ -119,18 +119,22 @@ pub fn weighted<'a>(queries: &'a Vectors, weights: &[f32]) -> Cow<'a, [f32]> {
 /// Sets each candidate's score from those that the lists give it.
 pub fn fuse(candidates: &mut [Candidate], lists: &[List<'_>], fusion: Fusion) {
     let mut fused = vec![0.0_f64; candidates.len()];
+    let fits = if fusion == Fusion::Weighted { fits(candidates.len(), lists) } else { Vec::new() };
     for list in lists {
-        let weight = f64::from(list.weight);
-        let mut add = |score: &dyn Fn(f32) -> f64| {
-            fused.iter_mut().zip(list.scores).for_each(|(sum, of)| *sum += weight * score(*of));
+        let (weight, moments) = (f64::from(list.weight), list.moments);
+        let mut add = |score: &dyn Fn(usize, f32) -> f64| {
+            let scores = fused.iter_mut().zip(list.scores).enumerate();
+            scores.for_each(|(place, (sum, of))| *sum += weight * score(place, *of));
         };
         match fusion {
-            Fusion::Sum => add(&|score| f64::from(score)),
-            Fusion::Weighted if list.bounded => {
-                add(&|score| (list.moments.standardize(score) / REACH).tanh());
-            }
-            Fusion::Weighted => add(&|score| list.moments.standardize(score)),
-            Fusion::Distribution => add(&|score| 0.5 + list.moments.standardize(score) / 6.0),
+            Fusion::Sum => add(&|_, score| f64::from(score)),
+            Fusion::Weighted if list.bounded => add(&|place, score| {
+                let above = moments.standardize(score);
+                let near = (above / REACH).tanh();
+                near + (above - near) * fits[place]
+            }),
+            Fusion::Weighted => add(&|_, score| moments.standardize(score)),
+            Fusion::Distribution => add(&|_, score| 0.5 + moments.standardize(score) / 6.0),
             Fusion::ReciprocalRank { offset } => {
                 for (place, rank) in ranked(candidates, list.scores).into_iter().zip(1_u32..) {
                     fused[place] += weight / (f64::from(offset) + f64::from(rank));
@@ -145,6 +149,21 @@ pub fn fuse(candidates: &mut [Candidate], lists: &[List<'_>], fusion: Fusion) {
         fused.iter_mut().for_each(|score| *score = middle + spread * *score);
     }
     candidates.iter_mut().zip(fused).for_each(|(candidate, score)| candidate.score = score as f32);
+}
+
+/// Returns how well words fit each candidate beside the one that they fit best: 1 for that one, and 0 from a standard
+/// deviation below it on.
+fn fits(count: usize, lists: &[List<'_>]) -> Vec<f64> {
+    let words = || lists.iter().filter(|list| !list.bounded);
+    let all: f64 = words().map(|list| f64::from(list.weight)).sum();
+    let mut fits = vec![0.0; count];
+    for list in words() {
+        let share = f64::from(list.weight) / all;
+        fits.iter_mut().zip(list.scores).for_each(|(sum, score)| *sum += share * list.moments.standardize(*score));
+    }
+    let best = fits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    fits.iter_mut().for_each(|fit| *fit = (1.0 - (best - *fit)).max(0.0));
+    fits
 }
 
 /// Returns the places of the candidates, best first.
@@ -269,7 +288,7 @@ mod tests {
     }
 
     const FIRST: [f32; 5] = [0.9, 0.1, 0.6, 0.5, 0.55];
-    const SECOND: [f32; 5] = [0.0, 0.1, 0.2, 0.2, 0.9];
+    const SECOND: [f32; 5] = [0.0, 0.1, 0.7, 0.2, 0.9];
 
     fn lists(bounded: bool) -> [List<'static>; 2] {
         let list = |scores: &'static [f32], weight, bounded| {
@@ -282,7 +301,7 @@ mod tests {
     #[test]
     fn reciprocal_ranks_add_up() {
         let mut list = candidates(&ALL);
-        // The second model ranks them 30, 20, 21, 11, 10; equal scores go by item and reference.
+        // The second model ranks them 30, 20, 21, 11, 10.
         fuse(&mut list, &lists(false), Fusion::ReciprocalRank { offset: 60.0 });
         let expected = [(1, 5), (5, 4), (2, 2), (4, 3), (3, 1)];
         for (found, (first, second)) in list.iter().zip(expected) {
@@ -293,15 +312,18 @@ mod tests {
 
     #[test]
     fn standardized_scores_have_the_same_spread() {
-        // By numpy: means .53 and .28, standard deviations .2561249695 and .3187475490.
-        let (means, spreads) = ([0.53, 0.28], [0.256_124_969_5, 0.318_747_549_0]);
+        // By numpy.
+        let (means, spreads) = ([0.53, 0.38], [0.256_124_969_5, 0.354_400_902_9]);
         let z = |list: usize, place: usize| (f64::from([FIRST, SECOND][list][place]) - means[list]) / spreads[list];
         let (middle, spread) = (0.75 * means[0] + 0.25 * means[1], 0.75 * spreads[0] + 0.25 * spreads[1]);
         for place in 0..5 {
             for bounded in [false, true] {
                 let mut found = candidates(&ALL);
                 fuse(&mut found, &lists(bounded), Fusion::Weighted);
-                let first = if bounded { (z(0, place) / 2.5).tanh() } else { z(0, place) };
+                let best = (0..5).map(|place| z(1, place)).fold(f64::NEG_INFINITY, f64::max);
+                let fit = (1.0 - (best - z(1, place))).max(0.0);
+                let near = (z(0, place) / 2.5).tanh();
+                let first = if bounded { near + (z(0, place) - near) * fit } else { z(0, place) };
                 let expected = middle + spread * (0.75 * first + 0.25 * z(1, place));
                 assert!((f64::from(found[place].score) - expected).abs() < 1e-6, "{bounded} {place}");
             }

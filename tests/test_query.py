@@ -109,7 +109,9 @@ def fused(
     """The scores of references from those of several lists, each with its weight; all weights sum to 1."""
     above = {name: (scores - scores.mean()) / scores.std() for name, (scores, _) in lists.items()}
     if bounded:
-        above[bounded] = np.tanh(above[bounded] / 2.5)
+        [words] = [scores for name, scores in above.items() if name != bounded]
+        near, fits = np.tanh(above[bounded] / 2.5), np.maximum(0, 1 - (words.max() - words))
+        above[bounded] = near + (above[bounded] - near) * fits
     weights = {name: weight for name, (_, weight) in lists.items()}
     total = sum(weight * above[name] for name, weight in weights.items())
     if fusion == "dbsf":
@@ -139,7 +141,7 @@ def test_words_count_beside_a_picture(engine: ps.Engine, stored: Vectors) -> Non
     hits = engine.search_hybrid(picture, words, image_weight=0.6, k=30, models="toy")
     assert hits == engine.search_hybrid(picture, words, image_weight=0.6, k=30, models="toy", fusion="weighted")
     for hit in hits:
-        place = next(row for row in np.flatnonzero(OWNERS == hit.item) if digests(engine)[row] == hit.digest)
+        place = next(row for row in np.flatnonzero(hit.item == OWNERS) if digests(engine)[row] == hit.digest)
         assert hit.scores == pytest.approx({"toy": 0.6 * seen[place] + 0.4 * read[place]}, abs=1e-6)
     ranks = {name: 1 + np.argsort(np.argsort(-scores.round(9), kind="stable")) for name, (scores, _) in lists.items()}
     for k in (0.0, 5.0):

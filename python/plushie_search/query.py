@@ -45,13 +45,14 @@ class SearchOptions(TypedDict, total=False):
             chosen among 8 times as many of the best scores. By default the score alone counts.
         fusion: How the scores of several models become one score, and those of pictures and texts of a query.
             ``"weighted"``, the default, is the weighted mean of their cosines after all were given the same spread
-            (mean and standard deviation over the catalog). Beside words, a picture's cosines are bounded: their
-            distance d to the mean, in standard deviations, counts as tanh(d / 2.5), so that words can ask for another
-            thing than the one in the picture. ``"sum"`` is the weighted mean of the cosines as they are, where all that
-            one model looks up is one vector. ``"rrf"`` is reciprocal rank fusion (Cormack et al. 2009): the sum of
-            weight / (``rrf_k`` + rank), with weights that sum to 1 and the references' ranks from 1. ``"dbsf"`` is
-            distribution-based score fusion (Mazzeschi 2023): the weighted mean of the cosines, scaled so that three
-            standard deviations below their mean are 0 and three above are 1.
+            (mean and standard deviation over the catalog). Beside words that do not fit an item, a picture counts less,
+            so that words can ask for another thing than the one in the picture: of its cosine's distance d to the mean,
+            in standard deviations, only tanh(d / 2.5) counts, and the rest as far as the words fit; not at all from a
+            standard deviation below the item on that they fit best. ``"sum"`` is the weighted mean of the cosines as
+            they are, where all that one model looks up is one vector. ``"rrf"`` is reciprocal rank fusion (Cormack et
+            al. 2009): the sum of weight / (``rrf_k`` + rank), with weights that sum to 1 and the references' ranks from
+            1. ``"dbsf"`` is distribution-based score fusion (Mazzeschi 2023): the weighted mean of the cosines, scaled
+            so that three standard deviations below their mean are 0 and three above are 1.
         rrf_k: That of ``fusion="rrf"``, 0 or more; 60 by default.
         aggregate: How the scores of an item's references become its score. ``"max"``, the default, takes the best one;
             ``"mean"`` the mean of all; ``"softmax"`` the mean of all scores s with the weights exp(s / temperature).

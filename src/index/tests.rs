@@ -385,7 +385,7 @@ fn every_fusion_and_aggregate_answers_like_a_scan() {
 const FUSIONS: [Fusion; 4] =
     [Fusion::Sum, Fusion::Weighted, Fusion::ReciprocalRank { offset: 60.0 }, Fusion::Distribution];
 
-/// The fused score of each row that is allowed, in f64. The first list is bounded.
+/// The fused score of each row that is allowed, in f64. The first list is of pictures, the second of words.
 fn fused(
     rows: &[(i64, i64)],
     is_allowed: &impl Fn(&(i64, i64)) -> bool,
@@ -395,9 +395,7 @@ fn fused(
     weights: &[f32; 2],
     fusion: Fusion,
 ) -> Vec<f64> {
-    let mut sums = vec![0.0; rows.iter().filter(|row| is_allowed(row)).count()];
-    let (mut middle, mut width) = (0.0, 0.0);
-    for space in 0..2 {
+    let lists = [0, 1].map(|space| {
         let dot = |(reference, _): &(i64, i64)| -> f64 {
             let vector = vectors_of(dims, *reference as u64).swap_remove(space);
             vector.iter().zip(asked[space].row(query)).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
@@ -405,32 +403,33 @@ fn fused(
         let all: Vec<f64> = rows.iter().map(dot).collect();
         let mean = all.iter().sum::<f64>() / all.len() as f64;
         let spread = (all.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / all.len() as f64).sqrt();
-        let scores: Vec<f64> = rows.iter().filter(|row| is_allowed(row)).map(dot).collect();
-        let weight = f64::from(weights[space]);
-        (middle, width) = (middle + weight * mean, width + weight * spread);
-        for (place, sum) in sums.iter_mut().enumerate() {
-            // Equal vectors do not occur here.
-            let rank = 1 + scores.iter().filter(|score| **score > scores[place]).count();
-            let above = (scores[place] - mean) / spread;
-            *sum += weight
-                * match fusion {
-                    Fusion::Sum => scores[place],
-                    Fusion::Weighted => {
-                        if space == 0 {
-                            (above / 2.5).tanh()
-                        } else {
-                            above
-                        }
-                    }
-                    Fusion::ReciprocalRank { offset } => 1.0 / (f64::from(offset) + rank as f64),
-                    Fusion::Distribution => 0.5 + above / 6.0,
-                };
+        (rows.iter().filter(|row| is_allowed(row)).map(dot).collect::<Vec<f64>>(), mean, spread)
+    });
+    let above = |list: usize, place: usize| (lists[list].0[place] - lists[list].1) / lists[list].2;
+    let places = 0..lists[0].0.len();
+    let best = places.clone().map(|place| above(1, place)).fold(f64::NEG_INFINITY, f64::max);
+    let weights = weights.map(f64::from);
+    let of = |list: usize, place: usize| match fusion {
+        Fusion::Sum => lists[list].0[place],
+        Fusion::Weighted if list == 0 => {
+            let (near, fit) = ((above(0, place) / 2.5).tanh(), (1.0 - (best - above(1, place))).max(0.0));
+            near + (above(0, place) - near) * fit
         }
-    }
-    if fusion == Fusion::Weighted {
-        sums.iter_mut().for_each(|sum| *sum = middle + width * *sum);
-    }
-    sums
+        Fusion::Weighted => above(1, place),
+        Fusion::Distribution => 0.5 + above(list, place) / 6.0,
+        Fusion::ReciprocalRank { offset } => {
+            // Equal vectors do not occur here.
+            let scores = &lists[list].0;
+            let rank = 1 + scores.iter().filter(|score| **score > scores[place]).count();
+            1.0 / (f64::from(offset) + rank as f64)
+        }
+    };
+    let mean = |of: [f64; 2]| weights[0] * of[0] + weights[1] * of[1];
+    let (middle, width) = match fusion {
+        Fusion::Weighted => (mean([lists[0].1, lists[1].1]), mean([lists[0].2, lists[1].2])),
+        _ => (0.0, 1.0),
+    };
+    places.map(|place| middle + width * mean([of(0, place), of(1, place)])).collect()
 }
 
 /// The score of each item, best first.
