@@ -38,7 +38,17 @@ from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
-from .results import Item, Problem, ReencodeReport, Reference, Report, Results, Verification  # noqa: E402
+from .results import (  # noqa: E402
+    Calibration,
+    Identification,
+    Item,
+    Problem,
+    ReencodeReport,
+    Reference,
+    Report,
+    Results,
+    Verification,
+)
 from .rows import ItemDraft  # noqa: E402
 
 if TYPE_CHECKING:
@@ -49,6 +59,7 @@ __all__ = [
     "Added",
     "ArgumentError",
     "AsyncEngine",
+    "Calibration",
     "CatalogError",
     "Check",
     "Comparison",
@@ -58,6 +69,7 @@ __all__ = [
     "Evaluation",
     "FileError",
     "Hit",
+    "Identification",
     "Index",
     "InternalError",
     "Item",

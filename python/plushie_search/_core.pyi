@@ -44,6 +44,10 @@ _QueryRow: TypeAlias = tuple[
     list[tuple[_Text, float]],
     list[tuple[tuple[str | None, ArrayLike], float]],
 ]
+_IdentifiedRow: TypeAlias = tuple[
+    Literal["match", "ambiguous", "unknown"], float | None, float | None, float, list[str], list[Hit]
+]
+_CalibratedRow: TypeAlias = tuple[str, Literal["image", "text", "hybrid"], int, int, int, int, float, float, float]
 
 class _EncoderLike(Protocol):
     @property
@@ -349,7 +353,10 @@ class Hit:
             (60 + rank), which is no cosine; with another `aggregate` that of all references of the item. Scores of
             different models cannot be compared.
         scores: For each model that looked up the query the cosine between query and reference.
-        probability: How likely the hit is right; None if the engine is not calibrated for such queries.
+        probability: The probability, from 0 to 1, that the item is the right one, if that is as likely in the catalog
+            as not. None if such queries are not calibrated: texts without ``calibrate``, items and vectors, several
+            models together, other options of ``fusion`` and ``aggregate``, and catalogs of more than 2,000 references
+            that have not been calibrated.
         reference: The name of the matching reference: the picture's path, if it was added by one.
         digest: The SHA-256 of the reference's content, 64 hexadecimal digits.
         label: The item's class, if it has one.
@@ -505,6 +512,19 @@ class Engine:
         temperature: float,
         vectors: bool,
     ) -> tuple[list[list[Hit]], float, float]: ...
+    def identify(
+        self,
+        queries: list[_QueryRow],
+        *,
+        target_fpr: float,
+        prior: float,
+        k: int,
+        where: Mapping[str, Any] | None,
+        model: str | None,
+    ) -> list[_IdentifiedRow]: ...
+    def calibrate(
+        self, queries: list[_QueryRow], labels: list[_Text | None], *, model: str | None
+    ) -> _CalibratedRow: ...
     def encode_images(self, images: _Image | Sequence[_Image], *, model: str | None = None) -> NDArray[np.float32]: ...
     def encode_texts(self, texts: str | _Texts, *, model: str | None = None) -> NDArray[np.float32]: ...
     def unreadable(self, texts: list[str], *, models: _By | None = None) -> list[bool]: ...

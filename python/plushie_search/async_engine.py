@@ -84,6 +84,8 @@ class AsyncEngine:
     search_text = _awaited(Engine.search_text)
     search_hybrid = _awaited(Engine.search_hybrid)
     search_vector = _awaited(Engine.search_vector)
+    identify = _awaited(Engine.identify)
+    calibrate = _awaited(Engine.calibrate)
     encode_images = _awaited(Engine.encode_images)
     encode_texts = _awaited(Engine.encode_texts)
     evaluate = _awaited(Engine.evaluate)

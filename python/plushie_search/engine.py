@@ -22,7 +22,19 @@ from .evaluate.run import evaluate
 from .log import logger
 from .paths import expanded, is_below, is_gone
 from .query import DEFAULTS, Query, hybrid, listed
-from .results import Batch, Item, Items, Problem, ReencodeReport, Reference, Report, Results, Verification
+from .results import (
+    Batch,
+    Calibration,
+    Identification,
+    Item,
+    Items,
+    Problem,
+    ReencodeReport,
+    Reference,
+    Report,
+    Results,
+    Verification,
+)
 from .rows import Row, count_images, grouped, to_rows
 from .show.progress import shown
 from .show.table import counted
@@ -786,6 +798,126 @@ class Engine:
         ]
         return results[0] if single else Batch(results)
 
+    # Which one is it?
+
+    @overload
+    def identify(  # type: ignore[overload-overlap]
+        self,
+        image: ImageLike | Query,
+        *,
+        target_fpr: float = 0.01,
+        prior: float = 0.5,
+        k: int = 5,
+        where: Where | None = None,
+        model: str | None = None,
+    ) -> Identification: ...
+    @overload
+    def identify(
+        self,
+        image: Sequence[ImageLike | Query],
+        *,
+        target_fpr: float = 0.01,
+        prior: float = 0.5,
+        k: int = 5,
+        where: Where | None = None,
+        model: str | None = None,
+    ) -> list[Identification]: ...
+    def identify(
+        self,
+        image: ImageLike | Query | Sequence[ImageLike | Query],
+        *,
+        target_fpr: float = 0.01,
+        prior: float = 0.5,
+        k: int = 5,
+        where: Where | None = None,
+        model: str | None = None,
+    ) -> Identification | list[Identification]:
+        """Says which item a picture shows, that it may be one of several, or that it shows none of the catalog.
+
+        The verdict is ``"unknown"`` if the best cosine is below the threshold, which grows with the number of items: it
+        is the one that strangers reach with the probability ``target_fpr``. It is ``"ambiguous"`` if several items are
+        plausible: of pictures of the catalog's items, 95 % have their item among them. Both are promises for pictures
+        like the references; see :meth:`calibrate` for others.
+
+        The first call in a catalog, and the first after a fifth of its references have changed, calibrates it: this
+        takes milliseconds for some hundred references, and less than the comparison of 2,000 pictures for more.
+
+        Args:
+            image: A picture as in :meth:`search_image`; several photos of one thing as ``Query(image=[a, b])``, which
+                are averaged; or a list of them, which gives a list.
+            target_fpr: The share of pictures of other things that may be taken for an item, above 0 and below 1.
+            prior: The share of pictures whose item is in the catalog, above 0 and below 1: it shifts probabilities.
+            k: How many hits, at least 1.
+            where: Only items that fit.
+            model: The name of the model; the first that sees pictures by default.
+
+        Raises:
+            PictureError: The picture cannot be decoded.
+            ArgumentError: An option makes no sense, a query has items, vectors or negative weights, the queries are of
+                several kinds, or they have texts and :meth:`calibrate` had none.
+            ModelError: The model sees no pictures.
+        """
+        queries: Any = listed(image)
+        shown: Sequence[Any]
+        if isinstance(queries, Query):
+            single, shown = True, [queries]
+        elif isinstance(queries, (list, tuple)) and any(isinstance(one, Query) for one in queries):
+            single, shown = False, queries
+        else:
+            images, single = _core.each_image(queries)
+            shown = [queries] if single else images
+        found = self._core.identify(
+            [_picture_row(one) for one in shown], target_fpr=target_fpr, prior=prior, k=k, where=where, model=model
+        )
+        answers = [
+            Identification(
+                verdict,
+                plausible[0] if plausible else None,
+                probability,
+                margin,
+                threshold,
+                tuple(plausible),
+                Results(hits, query=query, model=model or self._sees, thumbnails=self.thumbnail),
+            )
+            for query, (verdict, probability, margin, threshold, plausible, hits) in zip(shown, found, strict=True)
+        ]
+        return answers[0] if single else answers
+
+    def calibrate(
+        self, queries: Iterable[tuple[ImageLike | Query, Text | None]] | None = None, *, model: str | None = None
+    ) -> Calibration:
+        """Learns what scores mean in this catalog, for :meth:`identify` and :attr:`Hit.probability`; stores it.
+
+        Each of at most 2,000 references is looked up as if it were not stored: that gives the scores of the right item,
+        where an item has others, and those of wrong ones. What is lacking comes from scores that are typical of the
+        model. The more references there are, the less these count.
+
+        Labeled queries tell what pictures are like that differ from the references; 100 are plenty. They count more
+        than the references and are kept until the next call. Texts, and pictures with texts, are calibrated only by
+        such queries: at least 10 for items of the catalog.
+
+        A search of a catalog of up to 2,000 references, and :meth:`identify`, calibrate pictures by themselves where it
+        is due. Searches of a larger catalog have the probabilities of the last calibration, or None.
+
+        Args:
+            queries: Pairs of a picture or :class:`Query`, and the id of its item or None if that is not in the catalog.
+                All are pictures, all are texts, or all are both. By default the references alone are used.
+            model: The name of the model; the first that sees such queries by default.
+
+        Returns:
+            What it was made from, and the errors that are expected.
+
+        Raises:
+            UnknownItemError: A label is no item of the catalog.
+            PictureError: A picture cannot be decoded.
+            ArgumentError: The queries are of several kinds or too few, or have items, vectors or negative weights.
+            CatalogError: The outcome cannot be stored. In a catalog that was opened by ``read_only=True``, it is kept
+                in memory alone.
+        """
+        pairs = list(queries or ())
+        rows = [_picture_row(query) for query, _ in pairs]
+        return Calibration(*self._core.calibrate(rows, [label for _, label in pairs], model=model))
+
     # Vectors
 
     def encode_images(self, images: Sequence[ImageLike], *, model: str | None = None) -> NDArray[np.float32]:
@@ -955,8 +1087,9 @@ class Engine:
 
         ``models`` has a dict for each model; ``model``, ``version``, ``fingerprint``, ``dimension`` and ``languages``
         are those of the first. ``cache`` tells how many pictures and texts of searches were remembered (``hits``) and
-        how many had to be encoded (``misses``), since the encoders were opened. ``other_models`` are names of models
-        that the catalog has and this engine was opened without.
+        how many had to be encoded (``misses``), since the encoders were opened. ``calibration`` lists the attributes of
+        the :class:`Calibration` of each model and kind of queries, as dicts. ``other_models`` are names of models that
+        the catalog has and this engine was opened without.
         """
         return self._core.stats()
 
@@ -1021,6 +1154,11 @@ class Engine:
 
     def __repr__(self) -> str:
         return repr(self._core)
+
+
+def _picture_row(query: ImageLike | Query) -> _QueryRow:
+    """A picture or query as the core takes it."""
+    return query._row() if isinstance(query, Query) else ([(query, 1.0)], [], [], [])
 
 
 def _path(image: Any, number: int) -> str:

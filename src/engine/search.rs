@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::engine::Engine;
+use crate::engine::calibration::Calibration;
 use crate::engine::live::State;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
@@ -36,6 +37,13 @@ pub struct Search {
     pub vectors: bool,
 }
 
+impl Search {
+    /// Whether the score of an item is the sum of the models' cosines with its best reference.
+    fn is_cosine(&self) -> bool {
+        self.fusion == Fusion::Sum && self.aggregate == Aggregate::Max
+    }
+}
+
 /// An item that was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
@@ -48,6 +56,9 @@ pub struct Hit {
     pub models: Arc<[String]>,
     /// For each of them the cosine between the query and that reference.
     pub scores: Vec<f32>,
+    /// The probability that the item is the right one, if such queries are calibrated and it is as likely as not that the
+    /// right one is in the catalog.
+    pub probability: Option<f64>,
     /// For each of them the vector of that reference, if the search asks for vectors.
     pub vectors: Vec<Vec<f32>>,
 }
@@ -69,6 +80,8 @@ struct Found<'a> {
     models: Arc<[String]>,
     row: usize,
     candidates: Vec<Candidate>,
+    /// The probability of each candidate, or none.
+    probabilities: Vec<f64>,
 }
 
 impl Engine {
@@ -93,14 +106,39 @@ impl Engine {
             let models: Arc<[String]> = batch.parts.iter().map(|part| self.name(part.space).to_owned()).collect();
             // A query's own items are taken out of what was found.
             let items = batch.queries.iter().map(|number| queries[*number].items().len()).max().unwrap_or_default();
-            let candidates =
-                self.candidates(&state, batch, search, search.k.saturating_add(items), allowed.as_ref())?;
-            for (row, (number, candidates)) in batch.queries.iter().zip(candidates).enumerate() {
-                found[*number] = Some(Found { batch, models: Arc::clone(&models), row, candidates });
+            let k = search.k.saturating_add(items);
+            let fits = self.fits(&state, queries, batch, search)?;
+            let calibrated = fits.iter().any(Option::is_some);
+            // The lead of the best item over the next one is part of its probability.
+            let (least, min_score) = if calibrated { (k.max(2), None) } else { (k, search.min_score) };
+            let all = self.candidates(&state, batch, search, least, min_score, allowed.as_ref())?;
+            for (row, ((number, mut candidates), fit)) in batch.queries.iter().zip(all).zip(fits).enumerate() {
+                let scores: Vec<f32> = candidates.iter().map(|candidate| candidate.score).collect();
+                let probabilities = fit.map(|known| known.fit.probabilities(&scores)).unwrap_or_default();
+                if let Some(min_score) = search.min_score {
+                    candidates.retain(|candidate| candidate.score >= min_score);
+                }
+                candidates.truncate(k);
+                found[*number] = Some(Found { batch, models: Arc::clone(&models), row, candidates, probabilities });
             }
         }
         let hits = self.hits(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)?;
         Ok(Answers { hits, encoding: encoded - began, searching: encoded.elapsed() })
+    }
+
+    /// Returns the calibration of each query of a batch that has one: of one model's cosines with the best reference.
+    fn fits(
+        &self,
+        state: &State,
+        queries: &[Query],
+        batch: &Batch,
+        search: &Search,
+    ) -> Result<Vec<Option<Arc<Calibration>>>> {
+        let of = |number: &usize| match (&batch.parts[..], queries[*number].kind()) {
+            ([part], Some(kind)) if search.is_cosine() => self.calibrated(state, part.space, kind, false),
+            _ => Ok(None),
+        };
+        batch.queries.iter().map(of).collect()
     }
 
     /// The best `k` candidates for each query of a batch.
@@ -110,6 +148,7 @@ impl Engine {
         batch: &Batch,
         search: &Search,
         k: usize,
+        min_score: Option<f32>,
         allowed: Option<&Rows>,
     ) -> Result<Vec<Vec<Candidate>>> {
         let parts: Vec<Part<'_>> = batch
@@ -121,7 +160,7 @@ impl Engine {
             parts: &parts,
             k,
             allowed,
-            min_score: search.min_score,
+            min_score,
             fusion: search.fusion,
             aggregate: search.aggregate,
             pool: Some(self.workers()),
@@ -137,10 +176,11 @@ impl Engine {
         for (query, found) in queries.iter().zip(found) {
             let own: Vec<Cow<'_, str>> = query.items().map(|id| self.spelling(id)).collect::<Result<_>>()?;
             let mut hits = Vec::with_capacity(found.candidates.len().min(search.k));
-            for candidate in &found.candidates {
+            for (place, candidate) in found.candidates.iter().enumerate() {
                 let Some(entry) = entries.next().flatten() else { continue };
                 if hits.len() < search.k && !own.iter().any(|id| **id == entry.id) {
-                    hits.push(hit(state, found, candidate, entry, search));
+                    let probability = found.probabilities.get(place).copied();
+                    hits.push(Hit { probability, ..hit(state, found, candidate, entry, search) });
                 }
             }
             answers.push(hits);
@@ -180,7 +220,7 @@ impl Engine {
     }
 
     /// Plans which model looks up what of the queries.
-    fn lookups(&self, queries: &[Query], models: &[(String, f32)]) -> Result<Vec<Lookup<'_>>> {
+    pub(super) fn lookups(&self, queries: &[Query], models: &[(String, f32)]) -> Result<Vec<Lookup<'_>>> {
         let weights = self.weights(models)?;
         let mut lookups: Vec<Lookup<'_>> = Vec::new();
         let by = |space: usize, weight| Lookup {
@@ -259,8 +299,12 @@ fn hit(state: &State, found: &Found<'_>, candidate: &Candidate, entry: Arc<Entry
     let rescore = |part: &query::Part| state.index.rescore(candidate, part.space, part.vectors.row(found.row));
     let vector = |part: &query::Part| state.index.vector(candidate, part.space).to_vec();
     // Of one model, the best score of an item is its reference's cosine.
-    let is_cosine = parts.len() == 1 && search.fusion == Fusion::Sum && search.aggregate == Aggregate::Max;
-    let scores = if is_cosine { vec![candidate.score] } else { parts.iter().map(rescore).collect() };
+    let scores = if parts.len() == 1 && search.is_cosine() {
+        vec![candidate.score]
+    } else {
+        parts.iter().map(rescore).collect()
+    };
     let vectors = if search.vectors { parts.iter().map(vector).collect() } else { Vec::new() };
-    Hit { entry, score: candidate.score, models: Arc::clone(&found.models), scores, vectors }
+    let models = Arc::clone(&found.models);
+    Hit { entry, score: candidate.score, models, scores, probability: None, vectors }
 }

@@ -12,7 +12,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::encoder::{Encode, NoEncoder};
-use crate::engine::{Draft, Engine, EngineOptions, Held, Hit, Keep, Member, Prepared, Rows, Search, Small, held};
+use crate::engine::{
+    Draft, Engine, EngineOptions, Held, Hit, Identify, Keep, Member, Prepared, Rows, Search, Small, held,
+};
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
 use crate::picture::Source;
@@ -20,6 +22,7 @@ use crate::query::Query;
 use crate::store::{Access, Moved, Update};
 use crate::vectors::Vectors;
 
+use super::calibrate::{self, CalibratedRow, IdentifiedRow};
 use super::convert;
 use super::encoder::PyEncoder;
 use super::error::{argument, warn_unread};
@@ -411,6 +414,42 @@ impl PyEngine {
             }
             py.check_signals()?;
         }
+    }
+
+    #[pyo3(signature = (queries, *, target_fpr, prior, k, r#where, model))]
+    #[allow(clippy::too_many_arguments)] // Python's keywords
+    fn identify(
+        &self,
+        py: Python<'_>,
+        queries: &Bound<'_, PyList>,
+        target_fpr: f64,
+        prior: f64,
+        k: i64,
+        r#where: Option<&Bound<'_, PyAny>>,
+        model: Option<String>,
+    ) -> PyResult<Vec<IdentifiedRow>> {
+        let k = usize::try_from(k).unwrap_or_default();
+        let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
+        let options = Identify { target_fpr, prior, k, filter, model };
+        let engine = self.open()?;
+        let queries = calibrate::queries(queries)?;
+        let found = patient(py, queries.len(), || engine.identify(&queries, &options))?;
+        Ok(found.into_iter().map(calibrate::identified).collect())
+    }
+
+    #[pyo3(signature = (queries, labels, *, model))]
+    fn calibrate(
+        &self,
+        py: Python<'_>,
+        queries: &Bound<'_, PyList>,
+        labels: Vec<Option<Bound<'_, PyAny>>>,
+        model: Option<&str>,
+    ) -> PyResult<CalibratedRow> {
+        let engine = self.open()?;
+        let label = |label: Option<Bound<'_, PyAny>>| label.map(|id| json::to_text(&id, "item")).transpose();
+        let labels = labels.into_iter().map(label).collect::<PyResult<Vec<_>>>()?;
+        let queries: Vec<_> = calibrate::queries(queries)?.into_iter().zip(labels).collect();
+        Ok(calibrate::calibrated(patient(py, queries.len(), || engine.calibrate(&queries, model))?))
     }
 
     #[pyo3(signature = (images, *, model=None))]

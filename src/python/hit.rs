@@ -34,7 +34,7 @@ impl PyHit {
         Self {
             rank: place + 1,
             score: hit.score.into(),
-            probability: None,
+            probability: hit.probability,
             entry: hit.entry,
             models: hit.models,
             scores: hit.scores.into_iter().map(f64::from).collect(),
