@@ -13,6 +13,13 @@ pub use self::logistic::{Example, Logistic, shifted};
 pub use self::tail::Tail;
 pub use self::typical::Typical;
 
+/// Returns how like a hit is to its query, from 0 to 1: its probability, or else its cosine if that is above 0. The
+/// cosine is the score, or of several models the best one: their fused score may be no cosine.
+pub fn similarity(probability: Option<f64>, score: f64, scores: &[f64]) -> f64 {
+    let cosine = if scores.len() < 2 { score } else { scores.iter().copied().fold(f64::NEG_INFINITY, f64::max) };
+    probability.unwrap_or(cosine).clamp(0.0, 1.0)
+}
+
 /// Returns the value at which the share `share` of the total weight is reached, of values in ascending order.
 fn quantile(sorted: &[(f64, f64)], share: f64) -> f64 {
     let total: f64 = sorted.iter().map(|(_, weight)| weight).sum();
@@ -30,4 +37,18 @@ fn quantile(sorted: &[(f64, f64)], share: f64) -> f64 {
 fn sorted(mut values: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     values.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_similarity_is_a_probability_or_a_cosine() {
+        assert_eq!(similarity(Some(0.75), 0.3, &[0.3]), 0.75);
+        assert_eq!(similarity(None, -0.3, &[-0.3]), 0.0);
+        assert_eq!(similarity(None, 1.0000001, &[]), 1.0);
+        // By reciprocal ranks.
+        assert_eq!(similarity(None, 0.016, &[0.2, 0.4]), 0.4);
+    }
 }

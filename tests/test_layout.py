@@ -114,6 +114,7 @@ ROOMS = [
     "show",
     "query",
     "results",
+    "identification",
     "encoders",
     "hub",
     "searcher",

@@ -37,18 +37,9 @@ from .evaluate.result import Evaluation  # noqa: E402
 from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
+from .identification import Calibration, Identification  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
-from .results import (  # noqa: E402
-    Calibration,
-    Identification,
-    Item,
-    Problem,
-    ReencodeReport,
-    Reference,
-    Report,
-    Results,
-    Verification,
-)
+from .results import Item, Problem, ReencodeReport, Reference, Report, Results, Verification  # noqa: E402
 from .rows import ItemDraft  # noqa: E402
 
 if TYPE_CHECKING:

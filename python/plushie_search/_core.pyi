@@ -357,6 +357,8 @@ class Hit:
             as not. None if such queries are not calibrated: texts without ``calibrate``, items and vectors, several
             models together, other options of ``fusion`` and ``aggregate``, and catalogs of more than 2,000 references
             that have not been calibrated.
+        similarity: From 0 to 1: the probability if there is one, else the cosine, of several models the best one, or 0
+            if that is below 0. It is no key of `to_dict`.
         reference: The name of the matching reference: the picture's path, if it was added by one.
         digest: The SHA-256 of the reference's content, 64 hexadecimal digits.
         label: The item's class, if it has one.
@@ -394,6 +396,8 @@ class Hit:
     def scores(self) -> dict[str, float]: ...
     @property
     def probability(self) -> float | None: ...
+    @property
+    def similarity(self) -> float: ...
     @property
     def reference(self) -> str: ...
     @property

@@ -19,22 +19,11 @@ from . import _core, forks, hub
 from ._core import ArgumentError
 from .encoders.protocol import Model, Models, named
 from .evaluate.run import evaluate
+from .identification import Calibration, Identification
 from .log import logger
 from .paths import expanded, is_below, is_gone
-from .query import DEFAULTS, Query, hybrid, listed
-from .results import (
-    Batch,
-    Calibration,
-    Identification,
-    Item,
-    Items,
-    Problem,
-    ReencodeReport,
-    Reference,
-    Report,
-    Results,
-    Verification,
-)
+from .query import DEFAULTS, Query, hybrid, listed, pictured
+from .results import Batch, Item, Items, Problem, ReencodeReport, Reference, Report, Results, Verification
 from .rows import Row, count_images, grouped, to_rows
 from .show.progress import shown
 from .show.table import counted
@@ -857,15 +846,7 @@ class Engine:
                 several kinds, or they have texts and :meth:`calibrate` had none.
             ModelError: The model sees no pictures.
         """
-        queries: Any = listed(image)
-        shown: Sequence[Any]
-        if isinstance(queries, Query):
-            single, shown = True, [queries]
-        elif isinstance(queries, (list, tuple)) and any(isinstance(one, Query) for one in queries):
-            single, shown = False, queries
-        else:
-            images, single = _core.each_image(queries)
-            shown = [queries] if single else images
+        shown, single = pictured(image)
         found = self._core.identify(
             [_picture_row(one) for one in shown], target_fpr=target_fpr, prior=prior, k=k, where=where, model=model
         )
@@ -877,7 +858,12 @@ class Engine:
                 margin,
                 threshold,
                 tuple(plausible),
-                Results(hits, query=query, model=model or self._sees, thumbnails=self.thumbnail),
+                Results(
+                    hits,
+                    query=query,
+                    model=next(iter(hits[0].scores), model) if hits else model,
+                    thumbnails=self.thumbnail,
+                ),
             )
             for query, (verdict, probability, margin, threshold, plausible, hits) in zip(shown, found, strict=True)
         ]

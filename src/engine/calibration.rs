@@ -22,8 +22,11 @@ pub const TARGET: f64 = 0.01;
 
 /// The setting with the calibrations by the fingerprint of their model and the kind of queries.
 const SETTING: &str = "calibration";
-/// The most references that are left out, one after another.
+/// The most references that are left out, one after another; fewer of a catalog of more than 100,000.
 const SAMPLE: usize = 2000;
+/// The pairs of references to which a larger catalog is limited, and the references that are left out in any.
+const PAIRS: usize = 200_000_000;
+const LEAST: usize = 300;
 /// The most references of a catalog that a search calibrates.
 const SMALL: usize = 2000;
 /// The share of the references that may change before a calibration is made again.
@@ -249,12 +252,11 @@ impl Engine {
         Ok(Calibration { fit, sequence: state.sequence, references: state.index.len(), queries })
     }
 
-    /// Looks up references as if each were not stored: at most 2,000 of them, evenly spread.
+    /// Looks up references as if each were not stored: a sample that is evenly spread.
     fn left_out(&self, state: &State, space: usize) -> Result<Vec<Neighbors>> {
-        let count = state.index.len();
         let rows: Vec<Candidate> = state.index.rows().collect();
-        let chosen: Vec<Candidate> =
-            (0..count.min(SAMPLE)).map(|place| rows[place * count / count.min(SAMPLE)]).collect();
+        let sample = sample_size(rows.len());
+        let chosen: Vec<Candidate> = (0..sample).map(|place| rows[place * rows.len() / sample]).collect();
         let own = own(&rows, chosen.iter().map(|row| row.item).collect());
         let mut neighbors = Vec::with_capacity(chosen.len());
         for some in chosen.chunks(TOGETHER) {
@@ -349,6 +351,11 @@ impl Engine {
     }
 }
 
+/// Returns how many references of a catalog are left out, one after another.
+fn sample_size(references: usize) -> usize {
+    references.min(SAMPLE).min((PAIRS / references.max(1)).max(LEAST))
+}
+
 /// Groups the rows of some items by item.
 fn own(rows: &[Candidate], items: HashSet<i64>) -> HashMap<i64, Vec<Candidate>> {
     let mut own: HashMap<i64, Vec<Candidate>> = HashMap::new();
@@ -361,4 +368,15 @@ fn own(rows: &[Candidate], items: HashSet<i64>) -> HashMap<i64, Vec<Candidate>> 
 fn neighbors_of(own: Option<f32>, item: Option<i64>, found: &[Candidate]) -> Neighbors {
     let mut others = found.iter().filter(|one| Some(one.item) != item).map(|one| one.score);
     Neighbors { own, first: others.next(), second: others.next() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_catalog_is_sampled_so_that_it_takes_no_longer() {
+        let sizes = [0, 1, 299, 2000, 100_000, 200_000, 10_000_000];
+        assert_eq!(sizes.map(sample_size), [0, 1, 299, 2000, 2000, 1000, 300]);
+    }
 }

@@ -124,6 +124,6 @@ impl Engine {
                 hits,
             }
         };
-        Ok(self.search(queries, &search)?.into_iter().map(answer).collect())
+        Ok(self.search(queries, &search)?.hits.into_iter().map(answer).collect())
     }
 }

@@ -19,6 +19,7 @@ from . import (
     demo,
     evaluate,
     health,
+    identify,
     models,
     plush,
     plushbench,
@@ -36,7 +37,7 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 
 #: The commands in the order in which --help lists them.
 COMMANDS = (
-    *(add, search, show, count, update, remove, thumbnail, stats),
+    *(add, search, identify, show, count, update, remove, thumbnail, stats),
     *(backup, verify, compact, reencode),
     *(serve, health, config),
     *(evaluate, models, plushbench, demo, plush, completion),

@@ -15,7 +15,8 @@ import numpy as np
 
 from .. import _core
 from .._core import ArgumentError, CatalogError, Hit, UnknownItemError
-from ..query import Query, hybrid
+from ..identification import Identification
+from ..query import Query, hybrid, pictured
 from ..results import Batch, Item, Items, Reference, Results
 from .coding import base64_of, coded, error_of, file_of, hit_of, item_of, name_of, path_of, seconds_of
 
@@ -273,6 +274,34 @@ class RemoteEngine:
         queries = [query] if isinstance(query, Query) else list(query)
         return self._search(queries, queries, isinstance(query, Query), options)
 
+    def identify(
+        self,
+        image: ImageLike | Query | Sequence[ImageLike | Query],
+        *,
+        target_fpr: float = 0.01,
+        prior: float = 0.5,
+        k: int = 5,
+        where: Where | None = None,
+        model: str | None = None,
+    ) -> Any:
+        """Says which item a picture shows, or that it shows none; a list gives a list. See ``Engine.identify``."""
+        asked, single = pictured(image)
+        given = {"target_fpr": target_fpr, "prior": prior, "k": k, "where": where, "model": model}
+        options = {key: value for key, value in given.items() if value is not None}
+        found = [self._identify(one, options) for one in asked]
+        return found[0] if single else found
+
+    def _identify(self, image: ImageLike | Query, options: Mapping[str, Any]) -> Identification:
+        query = image if isinstance(image, Query) else Query(image=image)
+        one = coded(query)
+        how = _form(query, options) if len(json.dumps(one)) > MOST else {"json": {"query": one, **options}}
+        answer = self._json("POST", "/identify", **how)
+        hits = [hit_of(hit) for hit in answer["results"]]
+        model = next(iter(hits[0].scores), None) if hits else options.get("model")
+        results = Results(hits, query=image, model=model, warnings=answer["notices"], thumbnails=self.thumbnail)
+        figures = (answer[name] for name in ("verdict", "item", "probability", "margin", "threshold"))
+        return Identification(*figures, tuple(answer["plausible"]), results)
+
     def _search(self, queries: Sequence[Query], shown: Sequence[Any], single: bool, options: SearchOptions) -> Any:
         given = {key: value for key, value in options.items() if value is not None and value is not False}
         if unknown := next((key for key in given if key not in OPTIONS), None):
@@ -308,18 +337,7 @@ class RemoteEngine:
         return [([hit_of(hit) for hit in hits], answer["notices"]) for hits in answer["results"]]
 
     def _ask_form(self, query: Query, options: Mapping[str, Any]) -> list[tuple[list[Hit], list[str]]]:
-        """Sends the pictures of a large query as files, which all have one weight."""
-        images, _, _, _ = query._row()
-        weights = {weight for _, weight in images}
-        if len(weights) > 1:
-            raise ArgumentError(
-                "large pictures with different weights: make the pictures smaller, below 600 kB together"
-            )
-        rest = coded(Query(text=query.text, item=query.item, vector=query.vector))
-        rest["weights"] = {"image": sum(weight for _, weight in images)}
-        files = [("image", (f"{number}", file_of(image))) for number, (image, _) in enumerate(images)]
-        data = {"query": json.dumps({**rest, **options})}
-        answer = self._json("POST", "/search", files=files, data=data)
+        answer = self._json("POST", "/search", **_form(query, options))
         return [([hit_of(hit) for hit in answer["results"]], answer["notices"])]
 
     # Vectors
@@ -381,3 +399,15 @@ class RemoteEngine:
 
     def __repr__(self) -> str:
         return f"<RemoteEngine {self.path} model={', '.join(self._models)}>"
+
+
+def _form(query: Query, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a form with the pictures of a large query as files, which all have one weight."""
+    images, _, _, _ = query._row()
+    weights = {weight for _, weight in images}
+    if len(weights) > 1:
+        raise ArgumentError("large pictures with different weights: make the pictures smaller, below 600 kB together")
+    rest = coded(Query(text=query.text, item=query.item, vector=query.vector))
+    rest["weights"] = {"image": sum(weight for _, weight in images)}
+    files = [("image", (f"{number}", file_of(image))) for number, (image, _) in enumerate(images)]
+    return {"files": files, "data": {"query": json.dumps({**rest, **options})}}

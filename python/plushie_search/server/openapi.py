@@ -50,6 +50,9 @@ CONTENTS = {
     "search": Content(
         "Found", json="Search", form="search", raw=("image/*",), query={"k": K, "where": {"type": "string"}}
     ),
+    "identify": Content(
+        "Identified", json="Identify", form="identify", raw=("image/*",), query={"k": K, "where": {"type": "string"}}
+    ),
     "list_items": Content("Items", query=_PAGE),
     "add_item": Content("Added", 201, form="item"),
     "restore_item": Content("Item", json="Undo"),

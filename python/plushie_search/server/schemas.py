@@ -75,6 +75,14 @@ OPTIONS: dict[str, Schema] = {
     "aggregate": {"type": "string", "enum": ["max", "mean", "softmax"]},
     "temperature": {"type": "number", "exclusiveMinimum": 0},
 }
+SHARE: Schema = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+IDENTIFYING: dict[str, Schema] = {
+    "k": K,
+    "where": WHERE,
+    "model": TEXT,
+    "target_fpr": {**SHARE, "description": "the share of pictures of other things that may be taken for an item"},
+    "prior": {**SHARE, "description": "the share of pictures whose item is in the catalog"},
+}
 
 REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST}
 
@@ -142,6 +150,29 @@ SCHEMAS: dict[str, Schema] = {
             "query": FREE,
             "notices": array(TEXT),
             "results": {"anyOf": [array(ref("Hit")), array(array(ref("Hit")))]},
+        }
+    ),
+    "Identify": {
+        "anyOf": [
+            record({}, {**QUERY_PARTS, **IDENTIFYING}),
+            record({"query": {"anyOf": [ref("Query"), WORDS]}}, IDENTIFYING),
+        ],
+        "description": "one thing: several pictures are averaged",
+        "examples": [{"image": ["iVBORw0KGgo="], "target_fpr": 0.05}],
+    },
+    "Identified": record(
+        {
+            "success": {"const": True},
+            "took_ms": NUMBER,
+            "query": FREE,
+            "notices": array(TEXT),
+            "verdict": {"type": "string", "enum": ["match", "ambiguous", "unknown"]},
+            "item": {**maybe(TEXT), "description": "the likeliest item; null if the verdict is unknown"},
+            "probability": {**maybe(NUMBER), "description": "that the first of the results is the item"},
+            "margin": {**maybe(NUMBER), "description": "the score of the first result less that of the second"},
+            "threshold": {**NUMBER, "description": "the score that a match reaches"},
+            "plausible": array(TEXT, description="the items that it may be, the likeliest first"),
+            "results": array(ref("Hit")),
         }
     ),
     "SeedFound": record({"success": {"const": True}, "results": array(ref("Hit"))}, {"notice": TEXT}),
@@ -218,6 +249,7 @@ SCHEMAS: dict[str, Schema] = {
             "engines": array(TEXT),
             "dimension": maybe(WHOLE),
             "threads": maybe(WHOLE),
+            "calibration": array(FREE, description="what is known of the scores of each model and kind of queries"),
         },
         "required": ["name", "catalogs", "models", "items", "references", "writable", "version", "max_k", "engines"],
     },
@@ -266,6 +298,9 @@ FORMS: dict[str, Schema] = {
     "search": record(
         {"image": array(FILE)},
         {"query": TEXT, "text": TEXT, "item": TEXT, **dict.fromkeys(OPTIONS, TEXT), "k": WHOLE},
+    ),
+    "identify": record(
+        {"image": array(FILE)}, {"query": TEXT, "text": TEXT, **dict.fromkeys(IDENTIFYING, TEXT), "k": WHOLE}
     ),
     "seed_image": record({"image": FILE}, {"k": WHOLE, "engine": TEXT, "where": TEXT}),
     "seed_hybrid": record({}, {"image": FILE, "text": TEXT, "k": WHOLE, "image_weight": NUMBER, "engine": TEXT}),
