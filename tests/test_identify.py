@@ -90,6 +90,8 @@ def test_a_match_an_unknown_picture_and_their_sentences(engine: ps.Engine, world
     assert strange.probability < 0.2
     assert repr(strange).startswith(f"It is unknown: the nearest item is {strange.hits[0].item} (probability 0.")
     assert found.to_dict()["hits"][0]["probability"] == found.probability
+    assert f"It is item-7 (probability {found.probability:.2f})." in found._repr_html_()
+    assert ">1. item-7</b>" in found._repr_html_()
 
 
 def test_a_list_gives_a_list_and_a_query_of_several_photos_one(engine: ps.Engine, world: World) -> None:

@@ -125,6 +125,29 @@ def test_it_finds_by_queries_of_several_parts(searcher: Any, engine: ps.Engine) 
     assert "bear" not in [hit.item for hit in found[1]]
 
 
+def identified(found: Any) -> list[Any]:
+    figures = [found.verdict, found.item, found.probability, found.margin, found.threshold, found.plausible]
+    return [*figures, [(hit.item, hit.probability, hit.similarity) for hit in found.hits]]
+
+
+def test_it_says_which_item_a_picture_shows(searcher: Any, engine: ps.Engine) -> None:
+    red, blue = picture((210, 20, 20)), picture((0, 0, 200))
+    found = searcher.identify(red)
+    assert identified(found) == identified(engine.identify(red))
+    assert len(found.hits) == len(COLORS)
+    assert repr(found) == repr(engine.identify(red))
+    both = searcher.identify(
+        [red, ps.Query(image=[blue, red])], k=2, target_fpr=0.2, prior=0.1, where={"n": {"$lt": 3}}
+    )
+    wanted = engine.identify(
+        [red, ps.Query(image=[blue, red])], k=2, target_fpr=0.2, prior=0.1, where={"n": {"$lt": 3}}
+    )
+    assert [identified(one) for one in both] == [identified(one) for one in wanted]
+    assert len(both[0].hits) == 2
+    assert both[0].hits.model == "toy"
+    assert searcher.identify([]) == []
+
+
 def test_its_results_show_themselves(searcher: Any, engine: ps.Engine) -> None:
     results = searcher.search_text("teddy", k=2)
     assert results.thumbnail(results[0]) == engine.search_text("teddy", k=2).thumbnail(results[0])
@@ -147,6 +170,12 @@ def test_it_can_be_evaluated(searcher: Any, engine: ps.Engine) -> None:
         (lambda one: one.search_text("a", models="none"), ps.ArgumentError),
         (lambda one: one.search_image(b"no picture"), ps.PictureError),
         (lambda one: one.search(ps.Query(item="lion")), ps.UnknownItemError),
+        (lambda one: one.identify(b"no picture"), ps.PictureError),
+        (lambda one: one.identify(ps.Query(text="teddy")), ps.ArgumentError),
+        (lambda one: one.identify(ps.Query(item="bear")), ps.ArgumentError),
+        (lambda one: one.identify(picture((1, 2, 3)), model="none"), ps.ArgumentError),
+        (lambda one: one.identify(picture((1, 2, 3)), target_fpr=1.5), ps.ArgumentError),
+        (lambda one: one.identify(picture((1, 2, 3)), prior=0.0), ps.ArgumentError),
         (lambda one: one.vectors("lion"), ps.UnknownItemError),
         (lambda one: one.thumbnail("lion"), ps.UnknownItemError),
     ],
@@ -177,6 +206,7 @@ def test_a_large_picture_goes_as_a_file(url: str, engine: ps.Engine) -> None:
     with ps.RemoteEngine(url) as remote:
         assert shown(remote.search(query, k=3)) == shown(engine.search(query, k=3))
         assert shown(remote.search_image(noise, k=3)) == shown(engine.search_image(noise, k=3))
+        assert identified(remote.identify(noise, k=3)) == identified(engine.identify(noise, k=3))
 
 
 def test_a_server_that_is_not_there_is_told() -> None:
