@@ -2,6 +2,7 @@
 
 mod add;
 mod calibration;
+mod gallery;
 mod held;
 mod identify;
 mod keep;
@@ -20,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::add::{Added, Draft, Prepared, shown};
 pub use self::calibration::{Calibrated, TARGET};
+pub use self::gallery::{Gallery, Neighbors};
 pub use self::held::{Held, held};
 pub use self::identify::{Identified, Identify, Verdict};
 pub use self::keep::digest;

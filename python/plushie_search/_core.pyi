@@ -48,6 +48,10 @@ _IdentifiedRow: TypeAlias = tuple[
     Literal["match", "ambiguous", "unknown"], float | None, float | None, float, list[str], list[Hit]
 ]
 _CalibratedRow: TypeAlias = tuple[str, Literal["image", "text", "hybrid"], int, int, int, int, float, float, float]
+_GalleryRow: TypeAlias = tuple[
+    list[str], list[str | None], NDArray[np.int64], list[str], list[str], NDArray[np.float32]
+]
+_NeighborsRow: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 
 class _EncoderLike(Protocol):
     @property
@@ -295,6 +299,9 @@ def picture_file(image: _Image) -> tuple[str, bytes]:
     A JPEG or PNG file of up to 1 MiB that needs no turning and has no transparency is returned as it is.
     """
 
+def picture_digest(image: _Image) -> str:
+    """Returns the digest by which a picture is known in a catalog: 64 hexadecimal digits."""
+
 def load_runtime(path: str | os.PathLike[str]) -> None:
     """Opens the ONNX Runtime library for this process; does nothing if it is open already.
 
@@ -494,6 +501,11 @@ class Engine:
     def thumbnail(self, id: _Text, reference: str | None = None) -> bytes | None: ...
     def original(self, id: _Text, reference: str | None = None) -> Path | None: ...
     def vectors(self, id: _Text, *, model: str | None = None) -> NDArray[np.float32]: ...
+    def gallery(self, *, where: Mapping[str, Any] | None, model: str | None) -> _GalleryRow: ...
+    def neighbors(
+        self, k: int, *, where: Mapping[str, Any] | None, model: str | None
+    ) -> tuple[_GalleryRow, _NeighborsRow]: ...
+    def position(self) -> tuple[int, tuple[int, int] | None]: ...
     def items(
         self, *, where: Mapping[str, Any] | None = None, limit: int | None = None, offset: int = 0
     ) -> list[_ItemRow]: ...

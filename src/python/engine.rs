@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::ingest::in_memory;
 use crate::picture::Source;
 use crate::query::Query;
-use crate::store::{Access, Moved, Update};
+use crate::store::{Access, Moved, Update, Version};
 use crate::vectors::Vectors;
 
 use super::calibrate::{self, CalibratedRow, IdentifiedRow};
@@ -312,6 +312,45 @@ impl PyEngine {
         let engine = self.open()?;
         let id = json::to_text(id, "id")?;
         convert::array(py, detached(py, || engine.vectors(&id, model))?)
+    }
+
+    /// All references with their vectors.
+    #[pyo3(signature = (*, r#where, model))]
+    fn gallery<'py>(
+        &self,
+        py: Python<'py>,
+        r#where: Option<&Bound<'py, PyAny>>,
+        model: Option<&str>,
+    ) -> PyResult<store::GalleryRow<'py>> {
+        let engine = self.open()?;
+        let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
+        store::gallery(py, detached(py, || engine.gallery(filter.as_ref(), model))?)
+    }
+
+    /// All references with their vectors, and the neighbors of each.
+    #[pyo3(signature = (k, *, r#where, model))]
+    fn neighbors<'py>(
+        &self,
+        py: Python<'py>,
+        k: usize,
+        r#where: Option<&Bound<'py, PyAny>>,
+        model: Option<&str>,
+    ) -> PyResult<(store::GalleryRow<'py>, store::NeighborsRow<'py>)> {
+        let engine = self.open()?;
+        let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
+        let (gallery, found) = patient(py, usize::MAX, || {
+            let gallery = engine.gallery(filter.as_ref(), model)?;
+            let found = engine.neighbors(&gallery, k)?;
+            Ok((gallery, found))
+        })?;
+        Ok((store::gallery(py, gallery)?, store::neighbors(py, found, k)?))
+    }
+
+    /// The sequence number of the last change of a vector, and a number of the last change of any kind.
+    fn position(&self, py: Python<'_>) -> PyResult<(i64, Option<(i64, i64)>)> {
+        let engine = self.open()?;
+        let (sequence, version) = detached(py, || engine.position())?;
+        Ok((sequence, version.map(Version::numbers)))
     }
 
     #[pyo3(signature = (*, r#where=None, limit=None, offset=0))]
