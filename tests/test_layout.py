@@ -122,6 +122,7 @@ ROOMS = [
     "rows",
     "forks",
     "stored",
+    "answers",
     "engine",
     "async_engine",
     "remote",

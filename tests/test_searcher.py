@@ -161,6 +161,27 @@ def test_it_can_be_evaluated(searcher: Any, engine: ps.Engine) -> None:
     assert evaluate(searcher, texts=texts, k=2).metrics == evaluate(engine, texts=texts, k=2).metrics
 
 
+def test_it_classifies_and_compares(searcher: Any, engine: ps.Engine) -> None:
+    pictures = [picture((210, 20, 20)), picture((20, 20, 210))]
+    assert searcher.classify(pictures, by="images") == engine.classify(pictures, by="images")
+    one = searcher.classify(pictures[0], ["b", "d"], by="images", where={"n": {"$lt": 3}})
+    assert one == engine.classify(pictures[0], ["b", "d"], by="images", where={"n": {"$lt": 3}})
+    assert searcher.compare(*pictures) == engine.compare(*pictures)
+    assert searcher.compare(pictures[0], item="dog", threshold=0.4, models="toy") == engine.compare(
+        pictures[0], item="dog", threshold=0.4, models="toy"
+    )
+
+
+def test_it_lists_duplicates_and_items_that_need_attention(searcher: Any, engine: ps.Engine) -> None:
+    found = searcher.duplicates(limit=3, near=0.5)
+    assert found == engine.duplicates(limit=3, near=0.5)
+    assert found.counts == engine.duplicates(near=0.5).counts
+    assert "<img" in found._repr_html_()
+    where = {"n": {"$lte": 2}}
+    assert searcher.review(margin=1.0, where=where) == engine.review(margin=1.0, where=where)
+    assert searcher.review(limit=1).count == engine.review().count
+
+
 @pytest.mark.parametrize(
     ("work", "error"),
     [
@@ -178,6 +199,12 @@ def test_it_can_be_evaluated(searcher: Any, engine: ps.Engine) -> None:
         (lambda one: one.identify(picture((1, 2, 3)), prior=0.0), ps.ArgumentError),
         (lambda one: one.vectors("lion"), ps.UnknownItemError),
         (lambda one: one.thumbnail("lion"), ps.UnknownItemError),
+        (lambda one: one.compare(picture((1, 2, 3))), ps.ArgumentError),
+        (lambda one: one.compare(picture((1, 2, 3)), item="lion"), ps.UnknownItemError),
+        (lambda one: one.classify(picture((1, 2, 3)), ["b"]), ps.ArgumentError),
+        (lambda one: one.confirm(picture((1, 2, 3)), "lion"), ps.UnknownItemError),
+        (lambda one: one.duplicates(limit=0), ps.ArgumentError),
+        (lambda one: one.review(margin=-1.0), ps.ArgumentError),
     ],
 )
 def test_its_errors_are_of_one_kind(searcher: Any, work: Any, error: type[Exception]) -> None:
@@ -189,6 +216,11 @@ def test_changes_through_a_server(url: str, engine: ps.Engine) -> None:
     with ps.RemoteEngine(url) as remote:
         assert remote.add("new", images=[picture((1, 1, 1)), picture((250, 250, 1))], label="N", metadata={"a": 1}) == 2
         assert remote.add("new", images=picture((1, 1, 1)), names="again.png") == 0
+        assert (remote.confirm(picture((9, 9, 9)), "new", name="c.png"), remote.confirm(picture((9, 9, 9)), "new")) == (
+            1,
+            0,
+        )
+        assert remote.remove_reference("new", "c.png") == 2
         remote.update("new", label=None, text="a new one")
         item = engine.get("new")
         assert (item.label, item.text, item.metadata, len(item.references)) == (None, "a new one", {"a": 1}, 2)

@@ -26,6 +26,11 @@ from ._core import (  # noqa: E402
     UnreadableTextWarning,
     __version__,
 )
+from .answers.classes import Class, Classification  # noqa: E402
+from .answers.duplicates import Duplicate, Duplicates  # noqa: E402
+from .answers.gallery import Spot  # noqa: E402
+from .answers.likeness import Likeness  # noqa: E402
+from .answers.review import Concern, Review  # noqa: E402
 from .compare import compare_models  # noqa: E402
 from .convert.fp16 import convert_to_fp16  # noqa: E402
 from .convert.quantize.model import Quantization, quantize_model  # noqa: E402
@@ -53,7 +58,12 @@ __all__ = [
     "Calibration",
     "CatalogError",
     "Check",
+    "Class",
+    "Classification",
     "Comparison",
+    "Concern",
+    "Duplicate",
+    "Duplicates",
     "Encoder",
     "EncoderLike",
     "Engine",
@@ -65,6 +75,7 @@ __all__ = [
     "InternalError",
     "Item",
     "ItemDraft",
+    "Likeness",
     "ModelError",
     "PictureError",
     "PlushieError",
@@ -76,8 +87,10 @@ __all__ = [
     "RemoteEngine",
     "Report",
     "Results",
+    "Review",
     "SearchOptions",
     "Service",
+    "Spot",
     "UnknownItemError",
     "UnreadableTextWarning",
     "Verification",

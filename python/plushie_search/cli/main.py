@@ -12,11 +12,15 @@ from .._core import __version__
 from . import (
     add,
     backup,
+    classify,
     compact,
+    compare,
     completion,
     config,
+    confirm,
     count,
     demo,
+    duplicates,
     evaluate,
     health,
     identify,
@@ -25,6 +29,7 @@ from . import (
     plushbench,
     reencode,
     remove,
+    review,
     search,
     serve,
     show,
@@ -38,6 +43,7 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 #: The commands in the order in which --help lists them.
 COMMANDS = (
     *(add, search, identify, show, count, update, remove, thumbnail, stats),
+    *(classify, compare, duplicates, review, confirm),
     *(backup, verify, compact, reencode),
     *(serve, health, config),
     *(evaluate, models, plushbench, demo, plush, completion),

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -18,6 +18,7 @@ from .._core import ArgumentError, CatalogError, Hit, UnknownItemError
 from ..identification import Identification
 from ..query import Query, hybrid, pictured
 from ..results import Batch, Item, Items, Reference, Results
+from .answers import classification_of, duplicates_of, likeness_of, review_of
 from .coding import base64_of, coded, error_of, file_of, hit_of, item_of, name_of, path_of, seconds_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
     from .._core import _Image as ImageLike
     from .._core import _Texts as TextsLike
-    from ..query import SearchOptions, Text, Where
+    from ..answers.duplicates import Duplicates
+    from ..answers.likeness import Likeness
+    from ..answers.review import Review
+    from ..query import By, SearchOptions, Text, Where
 
 #: The statuses after which a request is sent again, and the most bytes of queries in one body.
 AGAIN, MOST = frozenset({429, 503}), 900_000
@@ -339,6 +343,73 @@ class RemoteEngine:
     def _ask_form(self, query: Query, options: Mapping[str, Any]) -> list[tuple[list[Hit], list[str]]]:
         answer = self._json("POST", "/search", **_form(query, options))
         return [([hit_of(hit) for hit in answer["results"]], answer["notices"])]
+
+    # Answers
+
+    def classify(
+        self,
+        image: ImageLike | Sequence[ImageLike],
+        labels: Sequence[str] | None = None,
+        *,
+        by: Literal["auto", "images", "texts"] = "auto",
+        where: Where | None = None,
+    ) -> Any:
+        """Tells which class a picture is of; a list of pictures gives a list. See ``Engine.classify``."""
+        images, single = _core.each_image(image)
+        given = {"labels": None if labels is None else list(labels), "by": by, "where": where}
+        data = {key: one if isinstance(one, str) else json.dumps(one) for key, one in given.items() if one is not None}
+        answers = []
+        for start in range(0, len(images), 64):
+            files = [("image", (name_of(one), file_of(one))) for one in images[start : start + 64]]
+            found = self._json("POST", "/classify", files=files, data=data)["results"]
+            answers += [classification_of(one) for one in (found if isinstance(found, list) else [found])]
+        return answers[0] if single else answers
+
+    def compare(
+        self,
+        a: ImageLike,
+        b: ImageLike | None = None,
+        *,
+        item: Text | None = None,
+        threshold: float = 0.9,
+        models: By | None = None,
+    ) -> Likeness:
+        """Tells how like a picture is to another one, or to an item's best reference. See ``Engine.compare``."""
+        if (b is None) == (item is None):
+            raise ArgumentError("compare takes a second picture or an item: give one of them")
+        files = [("image", (name_of(one), file_of(one))) for one in ([a] if b is None else [a, b])]
+        data = {"threshold": f"{threshold:.9f}"}
+        if item is not None:
+            data["item"] = str(item)
+        if models is not None:
+            data["models"] = models if isinstance(models, str) else json.dumps(models)
+        return likeness_of(self._json("POST", "/compare", files=files, data=data))
+
+    def duplicates(self, *, where: Where | None = None, near: float = 0.98, limit: int = 100) -> Duplicates:
+        """Finds references that are the same or nearly so, in four classes. See ``Engine.duplicates``."""
+        params = {"near": f"{near:.9f}", "limit": str(limit), **({"where": json.dumps(where)} if where else {})}
+        return duplicates_of(self._json("GET", "/duplicates", params=params), self._small)
+
+    def _small(self, item: str, digest: str) -> bytes | None:
+        try:
+            return self.thumbnail(item, digest)
+        except KeyError:
+            return None
+
+    def review(self, *, where: Where | None = None, margin: float = 0.05, limit: int = 100) -> Review:
+        """Lists the items that need attention, the most urgent first. See ``Engine.review``."""
+        params = {"margin": f"{margin:.9f}", "limit": str(limit), **({"where": json.dumps(where)} if where else {})}
+        return review_of(self._json("GET", "/review", params=params))
+
+    def confirm(self, image: ImageLike, item: Text, *, name: str | None = None) -> int:
+        """Adds a picture as a reference of the item that it shows, and returns how many references are new.
+
+        Raises:
+            KeyError: There is no such item.
+            PictureError: The picture cannot be used.
+        """
+        files = [("image", (name or name_of(image), file_of(image)))]
+        return int(self._json("POST", f"{path_of(item)}/references", files=files)["added"])
 
     # Vectors
 

@@ -86,6 +86,26 @@ IDENTIFYING: dict[str, Schema] = {
 
 REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST}
 
+SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+CLASSIFICATION: Schema = record(
+    {
+        "classes": array(record({"name": TEXT, "confidence": SHARE, "examples": WHOLE})),
+        "other": {**SHARE, "description": "the probability of none of the classes; all together are 1"},
+        "image_weight": {**SHARE, "description": "how much examples count beside names"},
+    }
+)
+SPOT: Schema = record(
+    {
+        "item": TEXT,
+        "label": maybe(TEXT),
+        "reference": TEXT,
+        "digest": DIGEST,
+        "thumbnail": ADDRESS,
+        "picture": ADDRESS,
+    }
+)
+KINDS = ("same bytes", "same picture", "same item", "look-alike")
+
 #: The schemas by name.
 SCHEMAS: dict[str, Schema] = {
     "Problem": {
@@ -173,6 +193,64 @@ SCHEMAS: dict[str, Schema] = {
             "threshold": {**NUMBER, "description": "the score that a match reaches"},
             "plausible": array(TEXT, description="the items that it may be, the likeliest first"),
             "results": array(ref("Hit")),
+        }
+    ),
+    "Classify": record(
+        {"image": {"anyOf": [PICTURE, array(PICTURE, minItems=1, maxItems=64)]}},
+        {
+            "labels": array(TEXT, maxItems=1000),
+            "by": {"type": "string", "enum": ["auto", "images", "texts"]},
+            "where": WHERE,
+        },
+    ),
+    "Classified": record({"success": {"const": True}, "results": {"anyOf": [CLASSIFICATION, array(CLASSIFICATION)]}}),
+    "Compare": record(
+        {"image": {"anyOf": [PICTURE, array(PICTURE, minItems=1, maxItems=2)]}},
+        {"item": TEXT, "threshold": SHARE, "models": MODELS},
+    ),
+    "Compared": record(
+        {
+            "success": {"const": True},
+            "similarity": SHARE,
+            "same": FLAG,
+            "threshold": SHARE,
+            "probability": maybe(NUMBER),
+            "scores": {"type": "object", "additionalProperties": NUMBER, "description": "cosines by model"},
+            "item": maybe(TEXT),
+            "reference": maybe(TEXT),
+        }
+    ),
+    "Duplicates": record(
+        {
+            "counts": record(dict.fromkeys(KINDS, WHOLE)),
+            "pairs": array(
+                record(
+                    {
+                        "kind": {"type": "string", "enum": list(KINDS)},
+                        "first": SPOT,
+                        "second": SPOT,
+                        "similarity": NUMBER,
+                    }
+                )
+            ),
+        }
+    ),
+    "Review": record(
+        {
+            "count": WHOLE,
+            "items": array(
+                record(
+                    {
+                        "item": TEXT,
+                        "urgency": SHARE,
+                        "reasons": array(TEXT),
+                        "reference": maybe(TEXT),
+                        "other": maybe(TEXT),
+                        "similarity": maybe(NUMBER),
+                        "own": maybe(NUMBER),
+                    }
+                )
+            ),
         }
     ),
     "SeedFound": record({"success": {"const": True}, "results": array(ref("Hit"))}, {"notice": TEXT}),
@@ -306,4 +384,6 @@ FORMS: dict[str, Schema] = {
     "seed_hybrid": record({}, {"image": FILE, "text": TEXT, "k": WHOLE, "image_weight": NUMBER, "engine": TEXT}),
     "item": record({"id": TEXT, "image": array(FILE)}, {"label": TEXT, "text": TEXT, "metadata": TEXT}),
     "pictures": record({"image": array(FILE)}),
+    "classify": record({"image": array(FILE)}, {"labels": TEXT, "by": TEXT, "where": TEXT}),
+    "compare": record({"image": array(FILE)}, {"item": TEXT, "threshold": TEXT, "models": TEXT}),
 }
