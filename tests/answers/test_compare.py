@@ -82,7 +82,7 @@ def test_lists_are_compared_one_by_one(engine: ps.Engine) -> None:
     assert engine.compare(pictures, flat(*RED)) == alone
     assert engine.compare(flat(*RED), pictures) == alone
     assert engine.compare(pictures, [flat(*RED)] * 3) == alone
-    assert [one.reference for one in engine.compare(pictures, item="toy")] == ["red", "green", "red"]
+    assert [one.reference for one in engine.compare(pictures[:2], item="toy")] == ["red", "green"]
     both = engine.compare(flat(*BLUE), item=["toy", "other"])
     assert [(one.item, one.same) for one in both] == [("toy", False), ("other", True)]
     assert engine.compare([], []) == engine.compare([], item="toy") == []

@@ -86,7 +86,7 @@ def test_small_catalogs_have_defined_answers(tmp_path: Path) -> None:
         assert engine.review().count == 0
         engine.add_vectors(["a"], [at(0)])
         [only] = engine.review()
-        assert (only.urgency, only.other, only.similarity) == (0.0, None, None)
+        assert (only.urgency, only.other, only.similarity) == (pytest.approx(0.0), None, None)
         assert only.reasons == ("it has one reference: add one from another side",)
         engine.add_vectors(["b", "c"], [at(0), at(0)], references=["x", "y"])
         assert {one.item for one in engine.review()} == {"a", "b", "c"}

@@ -192,7 +192,7 @@ def _spread(scores: Array) -> tuple[float, float]:
     """Returns the mean and the standard deviation of the scores that there are."""
     scores = scores[np.isfinite(scores)]
     if len(scores) < 2:
-        return 0.0, 1.0
+        return 0.0, 0.05
     return float(scores.mean()), max(float(scores.std()), 1e-3)
 
 
