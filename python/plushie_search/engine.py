@@ -1068,14 +1068,7 @@ class Engine:
         Raises:
             ArgumentError: ``near`` or ``limit`` makes no sense, or as in the searches.
         """
-        return find_duplicates(self._core, self._small, where=where, model=model, near=near, limit=limit)
-
-    def _small(self, item: str, digest: str) -> bytes | None:
-        """The thumbnail of a reference; None if there is none, or the reference is gone."""
-        try:
-            return self._core.thumbnail(item, digest)
-        except KeyError:
-            return None
+        return find_duplicates(self._core, self.thumbnail, where=where, model=model, near=near, limit=limit)
 
     def review(
         self,

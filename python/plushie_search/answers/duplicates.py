@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 
 from .._core import ArgumentError
+from ..results import Thumbnails
 from ..show import page
 from ..show.table import counted, shorter_path, table
 from .fingerprint import FINGERPRINT, fingerprint, same
@@ -28,9 +29,6 @@ NEIGHBORS = 8
 
 #: The least cosine of two encodings of one picture, and that from which vectors alone tell it.
 ALIKE, EQUAL = 0.95, 0.99999
-
-Small: TypeAlias = Callable[[str, str], "bytes | None"]
-"""Called with an item and the digest of its reference, and returns a small JPEG file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +60,13 @@ class Duplicates(Sequence[Duplicate]):
         counts: How many pairs of each class there are; those beyond the limit are not listed.
     """
 
-    __slots__ = ("_pairs", "_small", "counts")
+    __slots__ = ("_pairs", "_thumbnails", "counts")
 
     def __init__(
-        self, pairs: Sequence[Duplicate], *, counts: dict[Kind, int] | None = None, small: Small | None = None
+        self, pairs: Sequence[Duplicate], *, counts: dict[Kind, int] | None = None, thumbnails: Thumbnails | None = None
     ) -> None:
         self._pairs = tuple(pairs)
-        self._small = small
+        self._thumbnails = thumbnails
         self.counts = {kind: len(self.of(kind)) for kind in KINDS} if counts is None else counts
 
     def of(self, kind: Kind) -> list[Duplicate]:
@@ -121,12 +119,21 @@ class Duplicates(Sequence[Duplicate]):
         return "".join(parts) or page.paragraph("no duplicates")
 
     def _shown(self, spot: Spot) -> page.Picture:
-        small = self._small(spot.item, spot.digest) if self._small else None
-        return page.Picture(spot.item, shorter_path(spot.reference), spot.reference, small)
+        try:
+            jpeg = self._thumbnails(spot.item, spot.digest) if self._thumbnails else None
+        except (KeyError, ValueError, RuntimeError, OSError):
+            jpeg = None  # The catalog was closed or has changed since: the pair stands without its pictures.
+        return page.Picture(spot.item, shorter_path(spot.reference), spot.reference, jpeg)
 
 
 def find_duplicates(
-    core: _core.Engine, small: Small, *, where: Where | None, model: str | None, near: float, limit: int | None
+    core: _core.Engine,
+    thumbnails: Thumbnails,
+    *,
+    where: Where | None,
+    model: str | None,
+    near: float,
+    limit: int | None,
 ) -> Duplicates:
     """Returns the duplicates of a catalog; see ``Engine.duplicates``."""
     if not -1 <= near <= 1:
@@ -134,21 +141,21 @@ def find_duplicates(
     if limit is not None and limit < 1:
         raise ArgumentError(f"limit {limit}: give 1 or more, or None for all")
     gallery, neighbors = read_neighbors(core, NEIGHBORS, where=where, model=model)
-    pairs = _classes(gallery, neighbors, small, near)
+    pairs = _classes(gallery, neighbors, thumbnails, near)
     listed: list[Duplicate] = []
     for kind in KINDS:
         rows, scores = pairs[kind]
         best = np.argsort(-scores, kind="stable")[:limit]
         for (first, second), score in zip(rows[best].tolist(), scores[best].tolist(), strict=True):
             listed.append(Duplicate(kind, gallery.spot(first), gallery.spot(second), min(1.0, score)))
-    return Duplicates(listed, counts={kind: len(pairs[kind][0]) for kind in KINDS}, small=small)
+    return Duplicates(listed, counts={kind: len(pairs[kind][0]) for kind in KINDS}, thumbnails=thumbnails)
 
 
 Pairs: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.float64]]"
 """Rows of pairs, int64 of shape (n, 2) with the smaller row first, and their cosines, float64 of shape (n,)."""
 
 
-def _classes(gallery: Gallery, neighbors: Neighbors, small: Small, near: float) -> dict[Kind, Pairs]:
+def _classes(gallery: Gallery, neighbors: Neighbors, thumbnails: Thumbnails, near: float) -> dict[Kind, Pairs]:
     """Returns the pairs of each class."""
     count = len(gallery.items)
     rows = np.arange(count)
@@ -163,7 +170,7 @@ def _classes(gallery: Gallery, neighbors: Neighbors, small: Small, near: float) 
     pictures = pictures[0][alike], pictures[1][alike]
     differ = digests[pictures[0][:, 0]] != digests[pictures[0][:, 1]]
     pictures = pictures[0][differ], pictures[1][differ]
-    shown = _same_pictures(gallery, small, *pictures)
+    shown = _same_pictures(gallery, thumbnails, *pictures)
     pictures = pictures[0][shown], pictures[1][shown]
 
     taken = _keys(np.concatenate([bytes_pairs[0], pictures[0]]), count)
@@ -213,14 +220,17 @@ def _best(keys: NDArray[np.int64], scores: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _same_pictures(
-    gallery: Gallery, small: Small, pairs: NDArray[np.int64], scores: NDArray[np.float64]
+    gallery: Gallery, thumbnails: Thumbnails, pairs: NDArray[np.int64], scores: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Returns which pairs show the same picture: by their thumbnails, or by their vectors if neither has one."""
     rows, places = np.unique(pairs, return_inverse=True)
     prints = np.zeros(len(rows), FINGERPRINT)
     there = np.zeros(len(rows), bool)
     for place, row in enumerate(rows.tolist()):
-        jpeg = small(gallery.ids[int(gallery.items[row])], gallery.digests[row])
+        try:
+            jpeg = thumbnails(gallery.ids[int(gallery.items[row])], gallery.digests[row])
+        except KeyError:
+            continue  # It was removed in between.
         if jpeg is not None:
             prints[place], there[place] = fingerprint(jpeg), True
     first, second = places.reshape(pairs.shape).T

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..answers.classes import Class, Classification
-from ..answers.duplicates import Duplicate, Duplicates, Small
+from ..answers.duplicates import Duplicate, Duplicates
 from ..answers.gallery import Spot
 from ..answers.likeness import Likeness
 from ..answers.review import Concern, Review
+from ..results import Thumbnails
 
 
 def classification_of(row: Mapping[str, Any]) -> Classification:
@@ -21,11 +22,11 @@ def likeness_of(row: Mapping[str, Any]) -> Likeness:
     return Likeness(**{name: row[name] for name in Likeness.__slots__})
 
 
-def duplicates_of(answer: Mapping[str, Any], small: Small) -> Duplicates:
+def duplicates_of(answer: Mapping[str, Any], thumbnails: Thumbnails) -> Duplicates:
     pairs = [
         Duplicate(one["kind"], _spot(one["first"]), _spot(one["second"]), one["similarity"]) for one in answer["pairs"]
     ]
-    return Duplicates(pairs, counts=answer["counts"], small=small)
+    return Duplicates(pairs, counts=answer["counts"], thumbnails=thumbnails)
 
 
 def review_of(answer: Mapping[str, Any]) -> Review:

@@ -388,13 +388,7 @@ class RemoteEngine:
     def duplicates(self, *, where: Where | None = None, near: float = 0.98, limit: int = 100) -> Duplicates:
         """Finds references that are the same or nearly so, in four classes. See ``Engine.duplicates``."""
         params = {"near": f"{near:.9f}", "limit": str(limit), **({"where": json.dumps(where)} if where else {})}
-        return duplicates_of(self._json("GET", "/duplicates", params=params), self._small)
-
-    def _small(self, item: str, digest: str) -> bytes | None:
-        try:
-            return self.thumbnail(item, digest)
-        except KeyError:
-            return None
+        return duplicates_of(self._json("GET", "/duplicates", params=params), self.thumbnail)
 
     def review(self, *, where: Where | None = None, margin: float = 0.05, limit: int = 100) -> Review:
         """Lists the items that need attention, the most urgent first. See ``Engine.review``."""
