@@ -1051,7 +1051,7 @@ class Engine:
         """Finds references that are the same or nearly so, in four classes, the most similar pairs of each first.
 
         ``"same bytes"`` is one file under two items. ``"same picture"`` is one picture, encoded or resized otherwise:
-        the vectors are near, and no mean color of 16 × 16 cells of the thumbnails differs by more than 12 of 255.
+        the vectors are near, and the thumbnails have about the same brightness and colors in all of their cells.
         ``"same item"`` are references of one item that show nearly the same, so that one of them tells nothing new.
         ``"look-alike"`` are different items that are near each other, each pair by its two most similar references.
 

@@ -1,8 +1,9 @@
 """Tells whether two pictures are the same one, encoded or resized otherwise.
 
-Each picture is reduced to the mean colors of 16 × 16 cells. Encoding and resizing change all cells a little; another
-photo, or a scarf that only one of two plushes has, changes some cells much. A hash of brightness alone, such as pHash,
-takes a toy in two colors for one picture.
+Each picture is reduced to the mean colors of 16 × 16 cells. Encoding and resizing change all cells a little, colors more
+than brightness; another photo, or a scarf that only one of two plushes has, changes some cells much. So brightness is
+compared in 16 × 16 cells and color in 8 × 8. A hash of brightness alone, such as pHash, takes a toy in two colors for
+one picture.
 """
 
 from __future__ import annotations
@@ -17,8 +18,15 @@ from .. import _core
 #: Cells in a row and in a column.
 CELLS = 16
 
-#: How far the mean color of a cell may differ, of 255, and the logarithm of the ratio of the sides.
-COLOR, SHAPE = 12, 0.04
+#: How far the mean brightness of a cell and the mean color of four cells may differ, of 255. JPEG files of 64 pixels and
+#: quality 30 stay below 7 and 14; of plush toys that differ in one attribute, most are above 34, or else above 17.
+BRIGHTNESS, COLOR = 12, 14
+
+#: How far the logarithm of the ratio of the sides may differ.
+SHAPE = 0.04
+
+#: The shares of red, green and blue in brightness.
+SHARES = np.array((0.299, 0.587, 0.114), np.float32)
 
 #: The type of a fingerprint: the mean colors of the cells, and the logarithm of width / height.
 FINGERPRINT = np.dtype([("cells", np.uint8, (CELLS, CELLS, 3)), ("shape", np.float32)])
@@ -42,8 +50,12 @@ def fingerprint(picture: bytes) -> NDArray[np.void]:
 
 def same(first: NDArray[np.void], second: NDArray[np.void]) -> NDArray[np.bool_]:
     """Returns for each pair of fingerprints, of shape (n,), whether their pictures are the same: shape (n,)."""
-    apart = np.abs(first["cells"].astype(np.int16) - second["cells"]).max(axis=(1, 2, 3), initial=0)
-    return (apart <= COLOR) & (np.abs(first["shape"] - second["shape"]) <= SHAPE)
+    apart = first["cells"].astype(np.float32) - second["cells"]
+    brightness = np.abs(apart @ SHARES).max(axis=(1, 2), initial=0)
+    coarse = apart.reshape(len(apart), CELLS // 2, 2, CELLS // 2, 2, 3).mean(axis=(2, 4))
+    color = np.abs(coarse).max(axis=(1, 2, 3), initial=0)
+    alike: NDArray[np.bool_] = (brightness <= BRIGHTNESS) & (color <= COLOR)
+    return alike & (np.abs(first["shape"] - second["shape"]) <= SHAPE)
 
 
 @functools.lru_cache(maxsize=512)

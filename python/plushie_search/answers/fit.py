@@ -21,6 +21,9 @@ BESTS, WEIGHTS = (0.0, 0.5, 1.0), (0.0, 0.25, 0.5, 0.75, 1.0)
 #: the one that is taken if no example can be left out.
 SHARPNESSES, USUAL = tuple(np.geomspace(0.1, 30, 24)), 2.5
 
+#: How much larger the loss of all examples together may be for a lower sharpness.
+SLACK = 0.5
+
 #: The strength of the pull to 0 in the logistic regression.
 RIDGE = 1e-2
 
@@ -197,15 +200,19 @@ def _spread(scores: Array) -> tuple[float, float]:
 
 
 def _sharpness(scores: Array, right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Returns the least loss of the probabilities of the right classes, which count alike, and its sharpness."""
+    """Returns the least loss of the probabilities of the right classes, which count alike, and the sharpness.
+
+    It is the lowest whose loss is hardly larger: if all examples are right, any higher one has a lower loss.
+    """
     sizes = right.sum(axis=0)
     weights = 1 / sizes[np.argmax(right, axis=1)]
     losses = [
         float(np.average(-np.log(softmax(scores * sharpness)[right].clip(1e-12)), weights=weights))
         for sharpness in SHARPNESSES
     ]
-    least = int(np.argmin(losses))
-    return losses[least], float(SHARPNESSES[least])
+    least = min(losses)
+    enough = next(place for place, loss in enumerate(losses) if loss <= least + SLACK / len(scores))
+    return least, float(SHARPNESSES[enough])
 
 
 def _leads(scores: Array) -> tuple[Array, Array]:
