@@ -179,7 +179,7 @@ def test_it_lists_duplicates_and_items_that_need_attention(searcher: Any, engine
     assert "<img" in found._repr_html_()
     where = {"n": {"$lte": 2}}
     assert searcher.review(margin=1.0, where=where) == engine.review(margin=1.0, where=where)
-    assert searcher.review(limit=1).count == engine.review().count
+    assert searcher.review(limit=1).total == engine.review().total
 
 
 @pytest.mark.parametrize(

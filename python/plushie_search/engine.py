@@ -982,7 +982,7 @@ class Engine:
         return answers[0] if single else answers
 
     @overload
-    def compare(
+    def compare(  # type: ignore[overload-overlap]
         self,
         a: ImageLike,
         b: ImageLike | None = None,

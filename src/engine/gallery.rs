@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index::{EXACT, Near, nearest};
 use crate::store::Version;
 use crate::vectors::Vectors;
@@ -44,11 +44,8 @@ impl Engine {
     /// Returns all references with their vectors of one model, the first one by default, of the items that fit a filter.
     ///
     /// # Errors
-    /// [`Error::Argument`] when the filter cannot be understood or there is no such model; those of the store.
+    /// [`Error::Argument`](crate::error::Error::Argument) when the filter cannot be understood or there is no such model; those of the store.
     pub fn gallery(&self, filter: Option<&Value>, model: Option<&str>) -> Result<Gallery> {
-        if self.models.is_empty() {
-            return Err(Error::argument("this engine was opened without a model; open the catalog with one"));
-        }
         let space = model.map_or(Ok(0), |name| self.space(name))?;
         let state = self.current()?;
         let rows: HashMap<i64, _> = state.index.rows().map(|row| (row.reference, row)).collect();
@@ -84,7 +81,7 @@ impl Engine {
     /// of other items, of which `k` are returned. Among more than 20,000 references a few neighbors may be missed.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when it is called off.
+    /// [`Error::Interrupted`](crate::error::Error::Interrupted) when it is called off.
     pub fn neighbors(&self, gallery: &Gallery, k: usize) -> Result<Neighbors> {
         let others = nearest(&gallery.vectors, &gallery.items, k, EXACT, self.workers())?;
         let mut starts = vec![0];

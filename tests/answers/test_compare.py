@@ -157,7 +157,7 @@ def test_lines_of_two_processes_do_not_mix(tmp_path: Path) -> None:
         ({"b": flat(*RED), "models": "none"}, ps.ArgumentError, "none"),
         ({"b": flat(*RED), "models": {}}, ps.ArgumentError, "weights above 0"),
         ({"b": flat(*RED), "models": {"plain": 0.0}}, ps.ArgumentError, "weights above 0"),
-        ({"b": b"no picture"}, ps.PictureError, ""),
+        ({"b": b"no picture"}, ps.PictureError, "image"),
         ({"item": "toy", "audit": "/no/such/folder/log"}, OSError, "log"),
     ],
 )

@@ -72,18 +72,18 @@ def test_margins_are_those_of_brute_force(engine: ps.Engine) -> None:
 
 def test_it_shows_itself(engine: ps.Engine) -> None:
     found = engine.review(limit=2)
-    assert len(found) == 2 < found.count
-    assert repr(found).startswith(f"{found.count} items need attention\nitem")
-    assert found._repr_html_().startswith(f"<p>{found.count} items need attention</p><table>")
+    assert len(found) == 2 < found.total
+    assert repr(found).startswith(f"{found.total} items need attention\nitem")
+    assert found._repr_html_().startswith(f"<p>{found.total} items need attention</p><table>")
     assert found.to_dicts()[0]["reasons"] == list(found[0].reasons)
     assert found == engine.review(limit=2)
-    assert engine.review(where={"id": "sound"}).count == 0
+    assert engine.review(where={"id": "sound"}).total == 0
     assert repr(engine.review(where={"id": "sound"})) == "0 items need attention"
 
 
 def test_small_catalogs_have_defined_answers(tmp_path: Path) -> None:
     with ps.Engine(tmp_path / "c", dim=2) as engine:
-        assert engine.review().count == 0
+        assert engine.review().total == 0
         engine.add_vectors(["a"], [at(0)])
         [only] = engine.review()
         assert (only.urgency, only.other, only.similarity) == (pytest.approx(0.0), None, None)

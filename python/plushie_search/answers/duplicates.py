@@ -239,4 +239,5 @@ def _same_pictures(
         part = slice(start, start + 4096)
         found[part] = same(prints[first[part]], prints[second[part]])
     found &= there[first] & there[second]
-    return found | (~there[first] & ~there[second] & (scores >= EQUAL))
+    found |= ~there[first] & ~there[second] & (scores >= EQUAL)
+    return found

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .._core import _QueryRow
-    from ..query import By, Text
+    from ..query import By, SearchOptions, Text
 
 #: The best items of a search among which the item is looked for, to have its probability.
 LOOKED = 10
@@ -81,10 +81,11 @@ def compare(
         pictures, ids = _paired(pictures, ids, single=single, one=one, what="items")
         found = _of_items(core, pictures, ids, weights, threshold)
     if audit is not None:
-        if item is None:
-            with_ = [{"other": _described(other)} for other in others]
-        else:
-            with_ = [{"item": answer.item, "reference": answer.reference} for answer in found]
+        with_: list[dict[str, Any]] = (
+            [{"other": _described(other)} for other in others]
+            if item is None
+            else [{"item": answer.item, "reference": answer.reference} for answer in found]
+        )
         keep(audit, _records(core, pictures, with_, found, weights))
     return found[0] if single and one else found
 
@@ -183,7 +184,8 @@ def _probabilities(
     if len(weights) > 1:
         return [None] * len(pictures)
     rows: list[_QueryRow] = [([(picture, 1.0)], [], [], []) for picture in pictures]
-    answers, _, _ = core.search(rows, **{**DEFAULTS, "k": LOOKED, "models": next(iter(weights))})
+    options: SearchOptions = {**DEFAULTS, "k": LOOKED, "models": next(iter(weights))}
+    answers, _, _ = core.search(rows, **options)
     found: list[float | None] = []
     for id, hits in zip(ids, answers, strict=True):
         if not hits or hits[0].probability is None:

@@ -55,14 +55,14 @@ class Review(Sequence[Concern]):
     """The items that need attention, the most urgent first.
 
     Attributes:
-        count: How many there are; those beyond the limit are not listed.
+        total: How many there are; those beyond the limit are not listed.
     """
 
-    __slots__ = ("_concerns", "count")
+    __slots__ = ("_concerns", "total")
 
-    def __init__(self, concerns: Sequence[Concern], *, count: int | None = None) -> None:
+    def __init__(self, concerns: Sequence[Concern], *, total: int | None = None) -> None:
         self._concerns = tuple(concerns)
-        self.count = len(self._concerns) if count is None else count
+        self.total = len(self._concerns) if total is None else total
 
     def __len__(self) -> int:
         return len(self._concerns)
@@ -92,7 +92,7 @@ class Review(Sequence[Concern]):
         return f"{page.paragraph(self._head())}{shown}"
 
     def _head(self) -> str:
-        return f"{counted(self.count, 'item needs', 'items need')} attention"
+        return f"{counted(self.total, 'item needs', 'items need')} attention"
 
     def _table(self) -> tuple[list[str], list[tuple[str, str, str]]]:
         rows = [(one.item, f"{one.urgency:.2f}", "; ".join(one.reasons)) for one in self._concerns]
@@ -109,7 +109,7 @@ def find_concerns(
         raise ArgumentError(f"margin {margin}: give a difference of cosines from 0 to 2")
     gallery, neighbors = read_neighbors(core, 1, where=where, model=model)
     concerns = _concerns(gallery, neighbors, margin)
-    return Review(concerns[:limit], count=len(concerns))
+    return Review(concerns[:limit], total=len(concerns))
 
 
 def _concerns(gallery: Gallery, neighbors: Neighbors, margin: float) -> list[Concern]:

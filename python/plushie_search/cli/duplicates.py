@@ -11,7 +11,7 @@ from .options import positive
 def add_command(commands: Commands) -> None:
     """Adds the command."""
     duplicates = commands.add("duplicates", run, "list pictures that are there twice, and items that look alike")
-    add_catalog(duplicates)
+    add_catalog(duplicates, computes=False)
     add_json(duplicates)
     add_where(duplicates, "only items that fit this filter")
     duplicates.add_argument(

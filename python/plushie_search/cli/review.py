@@ -11,7 +11,7 @@ from .options import positive
 def add_command(commands: Commands) -> None:
     """Adds the command."""
     review = commands.add("review", run, "list items that need attention: mixed up easily, or with one picture")
-    add_catalog(review)
+    add_catalog(review, computes=False)
     add_json(review)
     add_where(review, "only items that fit this filter")
     review.add_argument(
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     with open_catalog(options) as engine:
         found = engine.review(where=options.where, margin=options.margin, limit=options.limit)
     if options.json:
-        print_json({"count": found.count, "items": found.to_dicts()})
+        print_json({"total": found.total, "items": found.to_dicts()})
     else:
         print(found)
     return DONE

@@ -31,7 +31,7 @@ def duplicates_of(answer: Mapping[str, Any], thumbnails: Thumbnails) -> Duplicat
 
 def review_of(answer: Mapping[str, Any]) -> Review:
     concerns = [Concern(**{**one, "reasons": tuple(one["reasons"])}) for one in answer["items"]]
-    return Review(concerns, count=answer["count"])
+    return Review(concerns, total=answer["total"])
 
 
 def _spot(row: Mapping[str, Any]) -> Spot:

@@ -86,12 +86,13 @@ IDENTIFYING: dict[str, Schema] = {
 
 REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST}
 
-SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+#: A share, 0 and 1 included.
+PART: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 CLASSIFICATION: Schema = record(
     {
-        "classes": array(record({"name": TEXT, "confidence": SHARE, "examples": WHOLE})),
-        "other": {**SHARE, "description": "the probability of none of the classes; all together are 1"},
-        "image_weight": {**SHARE, "description": "how much examples count beside names"},
+        "classes": array(record({"name": TEXT, "confidence": PART, "examples": WHOLE})),
+        "other": {**PART, "description": "the probability of none of the classes; all together are 1"},
+        "image_weight": {**PART, "description": "how much examples count beside names"},
     }
 )
 SPOT: Schema = record(
@@ -206,14 +207,14 @@ SCHEMAS: dict[str, Schema] = {
     "Classified": record({"success": {"const": True}, "results": {"anyOf": [CLASSIFICATION, array(CLASSIFICATION)]}}),
     "Compare": record(
         {"image": {"anyOf": [PICTURE, array(PICTURE, minItems=1, maxItems=2)]}},
-        {"item": TEXT, "threshold": SHARE, "models": MODELS},
+        {"item": TEXT, "threshold": PART, "models": MODELS},
     ),
     "Compared": record(
         {
             "success": {"const": True},
-            "similarity": SHARE,
+            "similarity": PART,
             "same": FLAG,
-            "threshold": SHARE,
+            "threshold": PART,
             "probability": maybe(NUMBER),
             "scores": {"type": "object", "additionalProperties": NUMBER, "description": "cosines by model"},
             "item": maybe(TEXT),
@@ -237,12 +238,12 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Review": record(
         {
-            "count": WHOLE,
+            "total": WHOLE,
             "items": array(
                 record(
                     {
                         "item": TEXT,
-                        "urgency": SHARE,
+                        "urgency": PART,
                         "reasons": array(TEXT),
                         "reference": maybe(TEXT),
                         "other": maybe(TEXT),

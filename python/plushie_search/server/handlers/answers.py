@@ -90,7 +90,7 @@ def review(service: Service, call: Call) -> dict[str, Any]:
     items = [
         {**one.to_dict(), "reference": None if one.reference is None else base_name(one.reference)} for one in found
     ]
-    return {"count": found.count, "items": items}
+    return {"total": found.total, "items": items}
 
 
 def _read(call: Call, options: tuple[str, ...]) -> tuple[dict[str, Any], list[bytes], bool]:
