@@ -10,7 +10,7 @@ import numpy as np
 
 from .._core import ArgumentError
 from ..show import page
-from ..show.table import counted, shorter_path, table
+from ..show.table import counted, table
 from .gallery import Gallery, Neighbors, read_neighbors
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _reasons(
     reasons = []
     if least < margin:
         other = gallery.ids[int(gallery.items[int(neighbors.other_rows[row, 0])])]
-        likeness = f"{shorter_path(gallery.names[row])} looks like item {other} ({neighbors.other_scores[row, 0]:.2f})"
+        likeness = f"{_file(gallery.names[row])} looks like item {other} ({neighbors.other_scores[row, 0]:.2f})"
         own = f"the other references of its own item ({neighbors.own_scores[row]:.2f})"
         if single:
             reasons.append(likeness)
@@ -164,3 +164,8 @@ def _reasons(
     if single:
         reasons.append("it has one reference: add one from another side")
     return tuple(reasons)
+
+
+def _file(name: str) -> str:
+    """Returns the name of a reference without folders, which a server does not tell."""
+    return name.rpartition("/")[2].rpartition("\\")[2] or name
