@@ -1,9 +1,9 @@
 """Tells whether two pictures are the same one, encoded or resized otherwise.
 
-Each picture is reduced to the mean colors of 16 × 16 cells. Encoding and resizing change all cells a little, colors more
-than brightness; another photo, or a scarf that only one of two plushes has, changes some cells much. So brightness is
-compared in 16 × 16 cells and color in 8 × 8. A hash of brightness alone, such as pHash, takes a toy in two colors for
-one picture.
+Each picture is reduced to the mean colors of 16 × 16 cells. Encoding and resizing change all cells a little, colors
+more than brightness; another photo, or a scarf that only one of two plushes has, changes some cells much. So
+brightness is compared in 16 × 16 cells and color in 8 × 8. A hash of brightness alone, such as pHash, takes a toy in
+two colors for one picture.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .. import _core
 #: Cells in a row and in a column.
 CELLS = 16
 
-#: How far the mean brightness of a cell and the mean color of four cells may differ, of 255. JPEG files of 100 pixels stay
-#: below 5 and 6; plush toys that differ in one attribute are above 34 and above 17.
+#: How far the mean brightness of a cell and the mean color of four cells may differ, of 255. JPEG files of 100 pixels
+#: stay below 5 and 6; plush toys that differ in one attribute are above 34 and above 17.
 BRIGHTNESS, COLOR = 12, 14
 
 #: How far the logarithm of the ratio of the sides may differ.
