@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::encoder::{Encode, query_images};
 use crate::error::{Error, Result};
 use crate::picture::Source;
@@ -19,6 +21,18 @@ pub struct Parts {
     pub items: Vec<(String, f32)>,
     /// Vectors.
     pub vectors: Vec<(Given, f32)>,
+}
+
+/// Queries of one kind have scores that can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Pictures.
+    Image,
+    /// Texts.
+    Text,
+    /// Pictures with texts.
+    Hybrid,
 }
 
 /// A vector of any length above 0.
@@ -61,6 +75,20 @@ impl Query {
     /// Whether there is a text in it.
     pub fn has_texts(&self) -> bool {
         !self.0.texts.is_empty()
+    }
+
+    /// Returns its kind; None if it has items, vectors or negative weights.
+    pub fn kind(&self) -> Option<Kind> {
+        let Parts { images, texts, items, vectors } = &self.0;
+        let mut weights = images.iter().map(|(_, weight)| weight).chain(texts.iter().map(|(_, weight)| weight));
+        if !items.is_empty() || !vectors.is_empty() || weights.any(|weight| *weight < 0.0) {
+            return None;
+        }
+        match (images.is_empty(), texts.is_empty()) {
+            (false, true) => Some(Kind::Image),
+            (true, false) => Some(Kind::Text),
+            _ => Some(Kind::Hybrid),
+        }
     }
 
     /// The ids of its items.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, TypedDict
 
-from ._core import ArgumentError
+from ._core import ArgumentError, each_image
 from .paths import expanded
 
 if TYPE_CHECKING:
@@ -176,6 +176,17 @@ def listed(value: Any) -> Any:
     """Returns a column of a table (a Series of pandas or polars) as a list, and anything else as it is."""
     to_list = getattr(value, "to_list", None)
     return value if to_list is None else to_list()
+
+
+def pictured(value: Any) -> tuple[list[Any], bool]:
+    """Returns one picture or query, or many, as a list, and whether it was one."""
+    value = listed(value)
+    if isinstance(value, Query):
+        return [value], True
+    if isinstance(value, (list, tuple)) and any(isinstance(one, Query) for one in value):
+        return list(value), False
+    images, single = each_image(value)
+    return [value] if single else images, single
 
 
 #: A quoted text, whose signs are its own, or a sign between two spaces or at the beginning.

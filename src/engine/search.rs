@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::engine::Engine;
+use crate::engine::calibration::Calibration;
 use crate::engine::live::State;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
@@ -41,6 +42,13 @@ pub struct Search {
     pub vectors: bool,
 }
 
+impl Search {
+    /// Whether the score of an item that one list is about is the cosine with its best reference.
+    fn is_cosine(&self) -> bool {
+        matches!(self.fusion, Fusion::Sum | Fusion::Weighted) && self.aggregate == Aggregate::Max
+    }
+}
+
 /// An item that was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
@@ -53,6 +61,9 @@ pub struct Hit {
     pub models: Arc<[String]>,
     /// For each of them the cosine between the query and that reference.
     pub scores: Vec<f32>,
+    /// The probability that the item is the right one, if such queries are calibrated and it is as likely as not that the
+    /// right one is in the catalog.
+    pub probability: Option<f64>,
     /// For each of them the vector of that reference, if the search asks for vectors.
     pub vectors: Vec<Vec<f32>>,
 }
@@ -74,6 +85,8 @@ struct Found<'a> {
     models: Arc<[String]>,
     row: usize,
     candidates: Vec<Candidate>,
+    /// The probability of each candidate, or none.
+    probabilities: Vec<f64>,
 }
 
 impl Engine {
@@ -102,15 +115,40 @@ impl Engine {
             let models: Arc<[String]> = spaces(batch).map(|space| self.name(space).to_owned()).collect();
             // A query's own items, and excluded ones, are taken out of what was found.
             let items = batch.queries.iter().map(|number| queries[*number].items().len()).max().unwrap_or_default();
-            let most = if search.mmr.is_some() { search.k.saturating_mul(POOL) } else { search.k };
-            let most = most.saturating_add(items).saturating_add(search.exclude.len());
-            let candidates = self.candidates(&state, batch, search, most, allowed.as_ref())?;
-            for (row, (number, candidates)) in batch.queries.iter().zip(candidates).enumerate() {
-                found[*number] = Some(Found { batch, models: Arc::clone(&models), row, candidates });
+            let k = search.k.saturating_add(items).saturating_add(search.exclude.len());
+            let k = if search.mmr.is_some() { k.saturating_mul(POOL) } else { k };
+            let fits = self.fits(&state, queries, batch, search)?;
+            let calibrated = fits.iter().any(Option::is_some);
+            // The lead of the best item over the next one is part of its probability.
+            let (least, min_score) = if calibrated { (k.max(2), None) } else { (k, search.min_score) };
+            let all = self.candidates(&state, batch, search, least, min_score, allowed.as_ref())?;
+            for (row, ((number, mut candidates), fit)) in batch.queries.iter().zip(all).zip(fits).enumerate() {
+                let scores: Vec<f32> = candidates.iter().map(|candidate| candidate.score).collect();
+                let probabilities = fit.map(|known| known.fit.probabilities(&scores)).unwrap_or_default();
+                if let Some(min_score) = search.min_score {
+                    candidates.retain(|candidate| candidate.score >= min_score);
+                }
+                candidates.truncate(k);
+                found[*number] = Some(Found { batch, models: Arc::clone(&models), row, candidates, probabilities });
             }
         }
         let hits = self.hits(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)?;
         Ok(Answers { hits, encoding: encoded - began, searching: encoded.elapsed() })
+    }
+
+    /// Returns the calibration of each query of a batch that has one: of one model's cosines with the best reference.
+    fn fits(
+        &self,
+        state: &State,
+        queries: &[Query],
+        batch: &Batch,
+        search: &Search,
+    ) -> Result<Vec<Option<Arc<Calibration>>>> {
+        let of = |number: &usize| match (&batch.parts[..], queries[*number].kind()) {
+            ([part], Some(kind)) if search.is_cosine() => self.calibrated(state, part.space, kind, false),
+            _ => Ok(None),
+        };
+        batch.queries.iter().map(of).collect()
     }
 
     /// The best `k` candidates for each query of a batch.
@@ -120,6 +158,7 @@ impl Engine {
         batch: &Batch,
         search: &Search,
         k: usize,
+        min_score: Option<f32>,
         allowed: Option<&Rows>,
     ) -> Result<Vec<Vec<Candidate>>> {
         let parts: Vec<Part<'_>> = batch
@@ -136,7 +175,7 @@ impl Engine {
             parts: &parts,
             k,
             allowed,
-            min_score: search.min_score,
+            min_score,
             fusion: search.fusion,
             aggregate: search.aggregate,
             pool: Some(self.workers()),
@@ -152,22 +191,26 @@ impl Engine {
         let mut answers = Vec::with_capacity(found.len());
         for (query, found) in queries.iter().zip(found) {
             let own: Vec<Cow<'_, str>> = query.items().map(|id| self.spelling(id)).collect::<Result<_>>()?;
-            let mut shown: Vec<(&Candidate, Arc<Entry>)> = Vec::with_capacity(found.candidates.len());
-            for candidate in &found.candidates {
+            let mut shown: Vec<(usize, &Candidate, Arc<Entry>)> = Vec::with_capacity(found.candidates.len());
+            for (place, candidate) in found.candidates.iter().enumerate() {
                 let Some(entry) = entries.next().flatten() else { continue };
                 if !own.iter().chain(&excluded).any(|id| **id == entry.id) {
-                    shown.push((candidate, entry));
+                    shown.push((place, candidate, entry));
                 }
             }
             if let Some(mmr) = search.mmr {
                 let space = found.batch.parts[0].space;
-                let vectors: Vec<&[f32]> = shown.iter().map(|(one, _)| state.index.vector(one, space)).collect();
-                let scores: Vec<f32> = shown.iter().map(|(one, _)| one.score).collect();
+                let vectors: Vec<&[f32]> = shown.iter().map(|(_, one, _)| state.index.vector(one, space)).collect();
+                let scores: Vec<f32> = shown.iter().map(|(_, one, _)| one.score).collect();
                 let order = fusion::diverse(&scores, &vectors, search.k, mmr);
                 shown = order.into_iter().map(|place| shown[place].clone()).collect();
             }
             shown.truncate(search.k);
-            answers.push(shown.into_iter().map(|(one, entry)| hit(state, found, one, entry, search)).collect());
+            let show = |(place, candidate, entry)| {
+                let probability = found.probabilities.get(place).copied();
+                Hit { probability, ..hit(state, found, candidate, entry, search) }
+            };
+            answers.push(shown.into_iter().map(show).collect());
         }
         Ok(answers)
     }
@@ -204,7 +247,7 @@ impl Engine {
     }
 
     /// Plans which model looks up what of the queries.
-    fn lookups(&self, queries: &[Query], models: &[(String, f32)]) -> Result<Vec<Lookup<'_>>> {
+    pub(super) fn lookups(&self, queries: &[Query], models: &[(String, f32)]) -> Result<Vec<Lookup<'_>>> {
         let weights = self.weights(models)?;
         let mut lookups: Vec<Lookup<'_>> = Vec::new();
         let by = |space: usize, weight| Lookup {
@@ -314,9 +357,12 @@ fn hit(state: &State, found: &Found<'_>, candidate: &Candidate, entry: Arc<Entry
     };
     let vector = |space: usize| state.index.vector(candidate, space).to_vec();
     // Of one list, the best score of an item is its reference's cosine.
-    let is_plain = matches!(search.fusion, Fusion::Sum | Fusion::Weighted);
-    let is_cosine = parts.len() == 1 && is_plain && search.aggregate == Aggregate::Max;
-    let scores = if is_cosine { vec![candidate.score] } else { spaces(found.batch).map(cosine).collect() };
+    let scores = if parts.len() == 1 && search.is_cosine() {
+        vec![candidate.score]
+    } else {
+        spaces(found.batch).map(cosine).collect()
+    };
     let vectors = if search.vectors { spaces(found.batch).map(vector).collect() } else { Vec::new() };
-    Hit { entry, score: candidate.score, models: Arc::clone(&found.models), scores, vectors }
+    let models = Arc::clone(&found.models);
+    Hit { entry, score: candidate.score, models, scores, probability: None, vectors }
 }

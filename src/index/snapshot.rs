@@ -134,6 +134,20 @@ impl Snapshot {
         Search::run(self, request, count, small)
     }
 
+    /// Returns a candidate of score 0 for each reference, in the order of the segments.
+    pub fn rows(&self) -> impl Iterator<Item = Candidate> + '_ {
+        (0_u32..).zip(&self.segments).flat_map(|(segment, held)| {
+            let rows = held.items().iter().zip(held.references());
+            (0_u32..).zip(rows).map(move |(row, (&item, &reference))| Candidate {
+                item,
+                reference,
+                score: 0.0,
+                segment,
+                row,
+            })
+        })
+    }
+
     /// The cosine between a candidate of this snapshot and a unit vector in a space.
     pub fn rescore(&self, candidate: &Candidate, space: usize, query: &[f32]) -> f32 {
         self.segments[candidate.segment as usize].rescore(space, candidate.row as usize, query)

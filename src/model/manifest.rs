@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibrate::Typical;
 use crate::model::quantization::{NetworkPrecision, Quantization};
 use crate::preprocess::Preprocess;
 
@@ -37,6 +38,8 @@ pub(super) struct Manifest {
     pub(super) precision: Option<NetworkPrecision>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) quantized: Option<Quantization>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) calibration: Option<Typical>,
     #[serde(default)]
     pub(super) image: Option<ImageTower>,
     #[serde(default)]

@@ -157,9 +157,9 @@ def test_seed_image(client: Any, engine: ps.Engine) -> None:
     assert set(body) == {"success", "results"}
     assert body["success"] is True
     assert [(hit["class_name"], hit["rank"]) for hit in body["results"]] == [("bear", 1), ("dog", 2)]
-    assert [hit["similarity"] for hit in body["results"]] == [
-        max(0, hit.score) for hit in engine.search_image(RED, k=2)
-    ]
+    hits = engine.search_image(RED, k=2)
+    assert [hit["similarity"] for hit in body["results"]] == [hit.similarity for hit in hits]
+    assert all(hit.similarity == hit.probability for hit in hits)
 
 
 def test_seed_text(client: Any, engine: ps.Engine) -> None:
