@@ -33,7 +33,7 @@ import plushie_search as ps
 from plushie_search import _core, metrics
 from plushie_search.hub import as_encoder
 
-FIRST, STRANGERS = 300_000_000, 301_000_000
+FIRST, STRANGERS, TYPICAL = 300_000_000, 301_000_000, 302_000_000
 SCENES = ("studio", "pose", "everyday")
 EVERYDAY, OCCLUDED = 10, 6
 BATCH = 64
@@ -195,7 +195,7 @@ def photos(encoder: _core.Encoder, root: Path, draws: int, labeled: int, targets
 
 
 def typical(encoder: _core.Encoder, items: int) -> None:
-    seeds = range(FIRST, FIRST + items)
+    seeds = range(TYPICAL, TYPICAL + items)
     queries = rendered(encoder, seeds, EVERYDAY, "everyday")
     own, others = [], []
     for slot, scene in enumerate(SCENES):

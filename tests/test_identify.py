@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -246,6 +248,40 @@ def test_bad_input_is_refused(engine: ps.Engine, world: World) -> None:
         engine.identify([picture, ps.Query(text="1")])
     with pytest.raises(ps.UnknownItemError):
         engine.calibrate([(picture, "nothing")])
+
+
+def test_a_model_tells_its_typical_scores(toy_model: Path, tmp_path: Path) -> None:
+    """They change no vector, so the catalog opens with both."""
+    other = tmp_path / "model"
+    shutil.copytree(toy_model, other)
+    manifest = json.loads((other / "model.json").read_text())
+    typical = {"genuine": [0.97, 0.99], "start": 0.9, "scale": 0.02}
+    (other / "model.json").write_text(json.dumps({**manifest, "calibration": typical}))
+    picture = np.full((8, 8, 3), 90, np.uint8)
+    with ps.Engine(tmp_path / "c", model=toy_model) as engine:
+        engine.add("gray", images=picture)
+        usual = engine.identify(picture, target_fpr=0.05).threshold
+    with ps.Engine(tmp_path / "c", model=other) as engine:
+        # Of strangers 5 % reach the beginning of the tail among one item.
+        assert engine.identify(picture, target_fpr=0.05).threshold == pytest.approx(0.9, abs=0.005)
+        assert usual < 0.6
+    for bad in ({**typical, "genuine": []}, {**typical, "scale": 0}, {**typical, "more": 1}):
+        (other / "model.json").write_text(json.dumps({**manifest, "calibration": bad}))
+        with pytest.raises(ps.ModelError, match=r"model\.json"):
+            ps.Engine(tmp_path / "c", model=other)
+
+
+def test_identical_references_of_all_items_are_ambiguous_or_unknown(world: World, tmp_path: Path) -> None:
+    """Nothing tells two items apart that have the same references: none is named alone."""
+    with ps.Engine(tmp_path / "c", model=world.encoder) as engine:
+        for name in ("one", "other"):
+            engine.add_vectors([name, name], world.views[5, :2])
+        found = engine.identify(world.query(5))
+        assert found.verdict in ("ambiguous", "unknown")
+        assert found.probability is not None
+        assert found.probability <= 0.5
+        assert found.margin == 0.0
+        assert [hit.probability for hit in found.hits] == [found.probability] * 2
 
 
 def test_damaged_settings_are_made_anew(world: World, tmp_path: Path) -> None:

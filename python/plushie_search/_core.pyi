@@ -362,7 +362,7 @@ class Hit:
         scores: For each model that looked up the query the cosine between query and reference.
         probability: The probability, from 0 to 1, that the item is the right one, if that is as likely in the catalog
             as not. None if such queries are not calibrated: texts without ``calibrate``, items and vectors, several
-            models together, other options of ``fusion`` and ``aggregate``, and catalogs of more than 2,000 references
+            models together, other options of ``fusion`` and ``aggregate``, and catalogs of more than 1,000 references
             that have not been calibrated.
         similarity: From 0 to 1: the probability if there is one, else the cosine, of several models the best one, or 0
             if that is below 0. It is no key of `to_dict`.

@@ -893,7 +893,7 @@ class Engine:
         than the references and are kept until the next call. Texts, and pictures with texts, are calibrated only by
         such queries: at least 10 for items of the catalog.
 
-        A search of a catalog of up to 2,000 references, and :meth:`identify`, calibrate pictures by themselves where it
+        A search of a catalog of up to 1,000 references, and :meth:`identify`, calibrate pictures by themselves where it
         is due. Searches of a larger catalog have the probabilities of the last calibration, or None.
 
         Args:

@@ -28,7 +28,7 @@ const SAMPLE: usize = 2000;
 const PAIRS: usize = 200_000_000;
 const LEAST: usize = 300;
 /// The most references of a catalog that a search calibrates.
-const SMALL: usize = 2000;
+const SMALL: usize = 1000;
 /// The share of the references that may change before a calibration is made again.
 const STALE: f64 = 0.2;
 /// References that are looked up together: other searches get their turn in between.

@@ -11,7 +11,6 @@ import {find, remember} from "./recent.js";
 import {resultList, verdictOf} from "./results.js";
 import {format, where} from "./route.js";
 import {start} from "./start.js";
-import {verdictText} from "./verdict.js";
 import {skeleton} from "./cards.js";
 
 /** How often a busy server is asked again by itself, and the longest wait between, in seconds. */
@@ -48,7 +47,7 @@ export function searchView(app) {
   let controller = new AbortController();
   const compare = compareBar(asked);
   const results = h("section.results", {"aria-label": t("results")});
-  const verdict = h("div");
+  const verdict = h("div", {"aria-live": "polite"});
   const panel = queryPanel(session, app, {receive, submit, changed, refine});
   const element = h(
     "div.search",
@@ -133,7 +132,6 @@ export function searchView(app) {
     if (!found || signal.aborted || found.results.length === 0) return;
     session.verdict = found;
     showVerdict();
-    announce(verdictText(found));
   }
 
   function showVerdict() {

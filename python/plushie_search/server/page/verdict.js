@@ -23,8 +23,3 @@ export function verdictBox(found, add) {
     unknown && add && h("button.primary.small", {onclick: add}, icon("plus"), t("verdict.add")),
   );
 }
-
-/** Returns the sentence of an answer of /identify, to be read out. */
-export function verdictText({verdict, plausible}) {
-  return [t(SENTENCES[verdict]), plausible.join(", ")].filter(Boolean).join(" ");
-}
