@@ -265,7 +265,7 @@ class RemoteEngine:
         return self._search([Query(text=one) for one in texts], list(texts), single, options)
 
     def search_hybrid(
-        self, image: ImageLike, text: str, *, image_weight: float = 0.6, **options: Unpack[SearchOptions]
+        self, image: ImageLike, text: str, *, image_weight: float = 0.5, **options: Unpack[SearchOptions]
     ) -> Results:
         """Returns the items that look like a picture and fit a text."""
         query = hybrid(image, text, image_weight)
