@@ -680,10 +680,11 @@ class Engine:
     ) -> Results | list[Results]:
         """Returns the items that look like ``image`` and fit ``text``.
 
-        The text may ask for another thing than the one in the picture ("in blue"). A score is made of ``image_weight`` of
-        the picture's cosine and the rest of the text's, as ``fusion`` of :class:`SearchOptions` says; at 1 the text
+        The text may ask for another thing than the one in the picture ("in blue"). A score is made of ``image_weight``
+        of the picture's cosine and the rest of the text's, as ``fusion`` of :class:`SearchOptions` says; at 1 the text
         counts for nothing, at 0 the picture. With ``fusion="sum"`` and one model the query is one vector: that much of
-        the picture's unit vector and the rest of the text's. Lists of pictures and texts of the same length give a list.
+        the picture's unit vector and the rest of the text's. Lists of pictures and texts of the same length give a
+        list.
         ``options`` are those of :class:`SearchOptions`: with a name as ``models`` that model looks up both; with
         weights for several, each looks up what it can, and counts its weight.
 

@@ -314,16 +314,16 @@ class RemoteEngine:
         hits = [hit_of(hit) for hit in answer["results"]]
         model = next(iter(hits[0].scores), None) if hits else options.get("model")
         results = Results(hits, query=image, model=model, warnings=answer["notices"], thumbnails=self.thumbnail)
-        figures = (answer[name] for name in ("verdict", "item", "probability", "margin", "threshold"))
-        return Identification(*figures, tuple(answer["plausible"]), results)
+        figures = {name: answer[name] for name in ("verdict", "item", "probability", "margin", "threshold")}
+        return Identification(plausible=tuple(answer["plausible"]), hits=results, **figures)
 
     def _search(self, queries: Sequence[Query], shown: Sequence[Any], single: bool, options: SearchOptions) -> Any:
         given = {key: value for key, value in options.items() if value is not None and value is not False}
         if unknown := next((key for key in given if key not in OPTIONS), None):
             raise ArgumentError(f"a search on a server has no option {unknown}: search with an Engine")
         if (exclude := given.get("exclude")) is not None:
-            alone = isinstance(exclude, str) or not isinstance(exclude, Iterable)
-            given["exclude"] = [str(id) for id in ([exclude] if alone else exclude)]
+            several = exclude if isinstance(exclude, (list, tuple, set, frozenset)) else [exclude]
+            given["exclude"] = [str(id) for id in several]
         answers: list[tuple[list[Hit], list[str]]] = []
         waiting: list[Any] = []
         size = 0
