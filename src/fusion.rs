@@ -50,11 +50,12 @@ pub struct List<'a> {
     pub bounded: bool,
 }
 
-/// The mean and the standard deviation of a list's scores.
+/// The mean, the standard deviation and the highest of a list's scores.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Moments {
     mean: f64,
     deviation: f64,
+    highest: f32,
 }
 
 impl Moments {
@@ -65,7 +66,8 @@ impl Moments {
             parts.clone().flatten().map(|score| of(f64::from(*score))).sum::<f64>() / count
         };
         let mean = sum(&|score| score);
-        Self { mean, deviation: sum(&|score| (score - mean) * (score - mean)).sqrt() }
+        let highest = parts.clone().flatten().copied().reduce(f32::max).unwrap_or_default();
+        Self { mean, deviation: sum(&|score| (score - mean) * (score - mean)).sqrt(), highest }
     }
 
     /// How many standard deviations a score lies above the mean; 0 where all scores are the same.
@@ -151,17 +153,17 @@ pub fn fuse(candidates: &mut [Candidate], lists: &[List<'_>], fusion: Fusion) {
     candidates.iter_mut().zip(fused).for_each(|(candidate, score)| candidate.score = score as f32);
 }
 
-/// Returns how well words fit each candidate beside the one that they fit best: 1 for that one, and 0 from a standard
-/// deviation below it on.
+/// Returns how well words fit each candidate beside the reference that they fit best, whether that is a candidate or not: 1
+/// for that one, and 0 from a standard deviation below it on.
 fn fits(count: usize, lists: &[List<'_>]) -> Vec<f64> {
     let words = || lists.iter().filter(|list| !list.bounded);
     let all: f64 = words().map(|list| f64::from(list.weight)).sum();
-    let mut fits = vec![0.0; count];
+    let (mut fits, mut best) = (vec![0.0; count], 0.0);
     for list in words() {
         let share = f64::from(list.weight) / all;
+        best += share * list.moments.standardize(list.moments.highest);
         fits.iter_mut().zip(list.scores).for_each(|(sum, score)| *sum += share * list.moments.standardize(*score));
     }
-    let best = fits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     fits.iter_mut().for_each(|fit| *fit = (1.0 - (best - *fit)).max(0.0));
     fits
 }

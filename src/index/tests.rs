@@ -403,11 +403,13 @@ fn fused(
         let all: Vec<f64> = rows.iter().map(dot).collect();
         let mean = all.iter().sum::<f64>() / all.len() as f64;
         let spread = (all.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / all.len() as f64).sqrt();
-        (rows.iter().filter(|row| is_allowed(row)).map(dot).collect::<Vec<f64>>(), mean, spread)
+        let highest = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let scores: Vec<f64> = rows.iter().filter(|row| is_allowed(row)).map(dot).collect();
+        (scores, mean, spread, (highest - mean) / spread)
     });
     let above = |list: usize, place: usize| (lists[list].0[place] - lists[list].1) / lists[list].2;
     let places = 0..lists[0].0.len();
-    let best = places.clone().map(|place| above(1, place)).fold(f64::NEG_INFINITY, f64::max);
+    let best = lists[1].3;
     let weights = weights.map(f64::from);
     let of = |list: usize, place: usize| match fusion {
         Fusion::Sum => lists[list].0[place],

@@ -13,7 +13,7 @@ import toy
 from layouts import combined_network, hub_layout, immich_layout
 from onnx import TensorProto, helper, numpy_helper
 
-from plushie_search import ModelError, _core, convert_to_fp16, hub
+from plushie_search import ModelError, convert_to_fp16, hub
 from plushie_search.cli import main
 from plushie_search.convert.graph import files
 from plushie_search.convert.graph.fp16 import in_fp16
@@ -309,10 +309,11 @@ def test_a_model_of_fewer_bits_is_not_converted(tmp_path):
 def test_the_built_in_model_in_16_bits(tmp_path):
     likeness = convert_to_fp16(hub.DEFAULT_MODEL, tmp_path / "mini")
     assert min(likeness.values()) >= 0.999
-    pictures = [_core.Plush(seed).render(size=100) for seed in range(8)]
-    whole = hub.open_encoder(hub.DEFAULT_MODEL).encode_images(pictures)
-    half = hub.open_encoder(tmp_path / "mini", precision="fp16").encode_images(pictures)
-    assert (whole * half).sum(axis=1).min() >= 0.999
+    # Its projection of the frozen features enlarges what rounding changes in them.
+    with pytest.raises(
+        plushie_search.ModelError, match=r"precision fp16: vectors of pictures would differ .* 0\.99\d+, and"
+    ):
+        hub.open_encoder(tmp_path / "mini", precision="fp16")
 
 
 def test_without_onnx_it_names_the_package(turned, monkeypatch):

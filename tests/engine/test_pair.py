@@ -249,7 +249,7 @@ def test_a_batch_mixes_all_kinds_of_queries(toys: ps.Engine) -> None:
 
 def test_it_prints_and_shows_as_ever(toys: ps.Engine) -> None:
     hits = toys.search_hybrid(plain(RED), "a <b>bear</b>", k=2)
-    assert repr(hits).startswith("2 hits for <ndarray> × 0.6 and 'a <b>bear</b>' × 0.4\n#  item")
+    assert repr(hits).startswith("2 hits for <ndarray> × 0.5 and 'a <b>bear</b>' × 0.5\n#  item")
     assert "&lt;b&gt;" in hits._repr_html_()
     assert re.fullmatch(r"<Engine .*pair\.catalog model=eye\+toy>", repr(toys))
 
@@ -333,7 +333,11 @@ def test_a_folder_goes_on_where_it_stopped(engine: ps.Engine, models: list[Path]
 def test_with_some_of_its_models_a_catalog_can_be_searched(toys: ps.Engine, models: list[Path], pen: Path) -> None:
     for model, name in zip(models, toys.models, strict=True):
         with ps.Engine(toys.path, model=model) as part:
-            assert part.search_image(shade(9)).to_dicts() == toys.search_image(shade(9), models=name).to_dicts()
+            found, whole = part.search_image(shade(9)), toys.search_image(shade(9), models=name)
+            # An engine keeps its calibration until a fifth of the references has changed.
+            assert [hit.to_dict() | {"probability": None} for hit in found] == [
+                hit.to_dict() | {"probability": None} for hit in whole
+            ]
             assert part.stats()["other_models"] == [other for other in toys.models if other != name]
             with pytest.raises(ps.CatalogError, match=r'model=\["eye", "toy"\] to add to it'):
                 part.add("new", images=[plain(RED)])
@@ -620,12 +624,12 @@ def test_a_forked_child_opens_its_own(toys: ps.Engine) -> None:
 def test_threads_search_both_while_one_writes(toys: ps.Engine) -> None:
     errors: list[BaseException] = []
     where = {"n": {"$gte": 0}}
-    expected = toys.search_hybrid(plain(RED), "red", k=3, where=where).to_dicts()
+    expected = toys.search_hybrid(plain(RED), "red", k=3, where=where, fusion="sum").to_dicts()
 
     def search() -> None:
         try:
             for _ in range(40):
-                assert toys.search_hybrid(plain(RED), "red", k=3, where=where).to_dicts() == expected
+                assert toys.search_hybrid(plain(RED), "red", k=3, where=where, fusion="sum").to_dicts() == expected
         except BaseException as error:
             errors.append(error)
 

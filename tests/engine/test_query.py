@@ -19,6 +19,7 @@ import plushie_search as ps
 Vectors = dict[str, NDArray[np.float32]]
 ITEMS = {f"item-{n}": [shade(1 + 3 * n + m) for m in range(1 + n % 3)] for n in range(30)}
 WEIGHTS = {"eye": 0.3, "toy": 0.7}
+ODD = {"label": "odd"}
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def test_words_count_beside_a_picture(engine: ps.Engine, stored: Vectors) -> Non
             )
         hits = engine.search_hybrid(picture, words, image_weight=0.6, k=30, models="toy", fusion=fusion)
         assert same(hits, grouped(scores)), fusion
-        few = engine.search_hybrid(picture, words, k=3, models="toy", fusion=fusion, where={"label": "odd"})
+        few = engine.search_hybrid(picture, words, image_weight=0.6, k=3, models="toy", fusion=fusion, where=ODD)
         assert same(few, [pair for pair in grouped(scores) if int(pair[0][5:]) % 2 == 1][:3]), fusion
     hits = engine.search_hybrid(picture, words, image_weight=0.6, k=30, models="toy")
     assert hits == engine.search_hybrid(picture, words, image_weight=0.6, k=30, models="toy", fusion="weighted")
@@ -146,7 +147,7 @@ def test_words_count_beside_a_picture(engine: ps.Engine, stored: Vectors) -> Non
     ranks = {name: 1 + np.argsort(np.argsort(-scores.round(9), kind="stable")) for name, (scores, _) in lists.items()}
     for k in (0.0, 5.0):
         by_rank = 0.6 / (k + ranks["seen"]) + 0.4 / (k + ranks["read"])
-        hits = engine.search_hybrid(picture, words, k=30, models="toy", fusion="rrf", rrf_k=k)
+        hits = engine.search_hybrid(picture, words, image_weight=0.6, k=30, models="toy", fusion="rrf", rrf_k=k)
         assert [hit.score for hit in hits] == pytest.approx([score for _, score in grouped(by_rank)], rel=1e-4)
 
 

@@ -6,6 +6,7 @@ import re
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -49,7 +50,7 @@ def test_questions_have_the_answers_that_hold(tmp_path: Path) -> None:
 def test_the_first_answer_to_each_question_is_right_and_the_picture_shows_these_answers(tmp_path: Path) -> None:
     shown = demo.run(tmp_path / "demo")
     assert [answer.hits[0].item in answer.question.right for answer in shown.answers] == [True] * 6
-    assert shown.figures[0].startswith("58 of 60 ")
+    assert shown.figures[0].startswith("59 of 60 ")
 
     script = runpy.run_path(str(ROOT / "scripts" / "demo_picture.py"))
     now = script["facts"](shown)
@@ -64,30 +65,27 @@ def test_the_first_answer_to_each_question_is_right_and_the_picture_shows_these_
 
 
 def test_the_readme_tells_how_words_change_the_hits_of_a_photo(tmp_path: Path) -> None:
-    shown = demo.run(tmp_path / "demo")
+    demo.run(tmp_path / "demo")
     toys = [json.loads(line) for line in (tmp_path / "demo" / "plushes" / "plushes.jsonl").read_text().splitlines()]
-    pairs = [
-        (toy, demo._color(toys, other, "en"))
+    asked = {
+        (toy["id"], question.text): question
         for toy in toys
         for other in toys
         if toy["label"] == other["label"] and toy["metadata"]["color"] != other["metadata"]["color"]
-    ]
-    photos = [tmp_path / "demo" / "photos" / f"{toy['id']}.jpg" for toy, _ in pairs]
-    counts = []
+        for question in [demo._color(toys, other, "en")]
+    }
+    photos = [tmp_path / "demo" / "photos" / f"{toy}.jpg" for toy, _ in asked]
+    texts = [text for _, text in asked]
     with Engine(tmp_path / "demo" / "toys.catalog", create=False) as engine:
-        for weight in (0.6, 0.3):
-            texts = [question.text for _, question in pairs]
-            firsts = [hits[0].item for hits in engine.search_hybrid(photos, texts, image_weight=weight, k=1)]
-            right = sum(first in question.right for first, (_, question) in zip(firsts, pairs, strict=True))
-            same = sum(first == toy["id"] for first, (toy, _) in zip(firsts, pairs, strict=True))
-            counts.append((right, same))
-    assert (len(pairs), shown.items, counts[0][0]) == (180, 60, 0)
+        shares = [
+            np.mean([hits[0].item in question.right for hits, question in zip(found, asked.values(), strict=True)])
+            for found in (engine.search_hybrid(photos, texts, k=1), engine.search_text(texts, k=1))
+        ]
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    told = re.search(
-        r"of (\d+) such queries .* came first in none, the photographed one in (\d+) .* it is (\d+) and (\d+)\)", readme
-    )
-    assert told is not None
-    assert [int(number) for number in told.groups()] == [180, counts[0][1], *counts[1]]
+    assert f"Of {len(asked)} photos of the demo's toys with words for another color, four in five find" in readme
+    assert 0.75 <= shares[0] <= 0.85
+    assert "and words alone nine in ten" in readme
+    assert 0.88 <= shares[1] <= 0.95
 
 
 def test_the_demo_leaves_other_folders_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,11 +168,11 @@ def test_failures_that_pass_are_tried_again(service, near, faults):
     [
         (b"<html>", "cannot be read"),
         (b'{"data": []}', "0 vectors for 1"),
-        (b'{"data": [{"embedding": [1, 2]}]}', "2 numbers, where others have 256"),
+        (b'{"data": [{"embedding": [1, 2]}]}', "2 numbers, where others have 512"),
         (b'{"data": [{"embedding": null}]}', "cannot be read"),
         (b'{"data": [{"embedding": "AAA="}]}', "cannot be read|whole FP32"),
-        (b'{"data": [{"embedding": ' + str([0.0] * 256).encode() + b"}]}", "NaN, infinity or only zeros"),
-        (b'{"data": [{"embedding": ' + str([1e300] * 256).encode() + b"}]}", "NaN, infinity or only zeros"),
+        (b'{"data": [{"embedding": ' + str([0.0] * 512).encode() + b"}]}", "NaN, infinity or only zeros"),
+        (b'{"data": [{"embedding": ' + str([1e300] * 512).encode() + b"}]}", "NaN, infinity or only zeros"),
         (b" " * (3 << 20), "more than"),
     ],
 )
