@@ -8,6 +8,7 @@ mod live;
 mod reencode;
 mod search;
 mod vectors;
+mod worded;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -23,6 +24,7 @@ pub use self::kept::{Keep, Small};
 pub use self::reencode::{Progress, Reencoded};
 pub use self::search::{Answers, Hit, Search};
 pub use self::vectors::Rows;
+pub use self::worded::Words;
 
 use self::kept::Kept;
 use crate::encoder::{ALIKE, Cache, Counts, Encode, Probe};

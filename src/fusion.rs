@@ -74,6 +74,26 @@ pub fn reciprocal_ranks(candidates: &mut [Candidate], lists: &[(&[f32], f32)]) {
     candidates.iter_mut().zip(fused).for_each(|(candidate, score)| candidate.score = score as f32);
 }
 
+/// A candidate with its ranks in two lists, from 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Placed {
+    /// The candidate.
+    pub candidate: Candidate,
+    /// Its rank by its vectors.
+    pub by_vectors: usize,
+    /// Its rank by its words, if it has words of the query.
+    pub by_words: Option<usize>,
+}
+
+/// Orders candidates by the sum of 1 / (60 + rank) over both lists, best first. Equal ones go by score, then by smaller rows.
+pub fn by_both(placed: Vec<Placed>) -> Vec<Candidate> {
+    let part = |rank: usize| 1.0 / (RANK_OFFSET + rank as f64);
+    let sum = |placed: &Placed| part(placed.by_vectors) + placed.by_words.map_or(0.0, part);
+    let mut placed: Vec<(f64, Candidate)> = placed.iter().map(|placed| (sum(placed), placed.candidate)).collect();
+    placed.sort_unstable_by(|(a, one), (b, other)| b.total_cmp(a).then_with(|| better(one, other)));
+    placed.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
 /// Returns the best `k` items, best first, each as its best candidate with the item's score; only those with at least
 /// `min_score`. Equal scores go by smaller rows.
 pub fn group(mut candidates: Vec<Candidate>, k: usize, min_score: f32, aggregate: Aggregate) -> Vec<Candidate> {
@@ -175,6 +195,17 @@ mod tests {
             let score = 0.75 / (60.0 + f64::from(first)) + 0.25 / (60.0 + f64::from(second));
             assert!((f64::from(found.score) - score).abs() < 1e-8, "{found:?}");
         }
+    }
+
+    #[test]
+    fn ranks_by_vectors_and_by_words_add_up() {
+        let placed = [(1, Some(90)), (2, None), (3, Some(1)), (101, Some(1)), (2, None)];
+        let placed =
+            placed.into_iter().zip(candidates(&[(1, 1, 0.9), (3, 3, 0.8), (4, 4, 0.7), (5, 5, 0.1), (2, 2, 0.8)]));
+        let placed = placed.map(|((by_vectors, by_words), candidate)| Placed { candidate, by_vectors, by_words });
+        let found: Vec<i64> = by_both(placed.collect()).iter().map(|candidate| candidate.item).collect();
+        // 1/63 + 1/61, 1/61 + 1/150, 1/161 + 1/61, and twice 1/62, of which equal scores go by the row.
+        assert_eq!(found, [4, 1, 5, 2, 3]);
     }
 
     #[test]

@@ -63,6 +63,16 @@ impl Query {
         !self.0.texts.is_empty()
     }
 
+    /// Whether it is made of texts alone.
+    pub fn is_texts(&self) -> bool {
+        self.has_texts() && !self.has_images() && self.0.items.is_empty() && self.0.vectors.is_empty()
+    }
+
+    /// Its texts that hits should be like.
+    pub fn wanted_texts(&self) -> impl Iterator<Item = &str> {
+        self.0.texts.iter().filter(|(_, weight)| *weight > 0.0).map(|(text, _)| text.as_str())
+    }
+
     /// The ids of its items.
     pub fn items(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.items.iter().map(|(id, _)| id.as_str())
@@ -239,12 +249,24 @@ pub struct Lookup<'a> {
 }
 
 /// Queries that the same models look up.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Batch {
     /// The numbers of these queries among all.
     pub queries: Vec<usize>,
     /// Their vectors for each of the models.
     pub parts: Vec<Part>,
+}
+
+impl Batch {
+    /// The query in place `row`, alone.
+    pub fn single(&self, row: usize) -> Self {
+        let part = |part: &Part| Part {
+            space: part.space,
+            vectors: part.vectors.single(row),
+            weights: vec![part.weights[row]],
+        };
+        Self { queries: vec![self.queries[row]], parts: self.parts.iter().map(part).collect() }
+    }
 }
 
 /// The vectors of the queries of a batch for one model.

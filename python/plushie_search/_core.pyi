@@ -350,6 +350,8 @@ class Hit:
             different models cannot be compared.
         scores: For each model that looked up the query the cosine between query and reference.
         probability: How likely the hit is right; None if the engine is not calibrated for such queries.
+        matched: The fields of the item that have words of the query: `id`, `label`, `text`, or keys of the metadata if
+            the search names them in `words`. Empty if only the vector matched.
         reference: The name of the matching reference: the picture's path, if it was added by one.
         digest: The SHA-256 of the reference's content, 64 hexadecimal digits.
         label: The item's class, if it has one.
@@ -375,6 +377,7 @@ class Hit:
         metadata: dict[str, Any] | None = None,
         scores: dict[str, float] | None = None,
         probability: float | None = None,
+        matched: Sequence[str] | None = None,
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> Hit: ...
     @property
@@ -387,6 +390,8 @@ class Hit:
     def scores(self) -> dict[str, float]: ...
     @property
     def probability(self) -> float | None: ...
+    @property
+    def matched(self) -> tuple[str, ...]: ...
     @property
     def reference(self) -> str: ...
     @property
@@ -503,6 +508,7 @@ class Engine:
         fusion: str,
         aggregate: str,
         temperature: float,
+        words: bool | str | Sequence[str] | None,
         vectors: bool,
     ) -> tuple[list[list[Hit]], float, float]: ...
     def encode_images(self, images: _Image | Sequence[_Image], *, model: str | None = None) -> NDArray[np.float32]: ...

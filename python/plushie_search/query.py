@@ -46,6 +46,11 @@ class SearchOptions(TypedDict, total=False):
             ``"mean"`` the mean of all; ``"softmax"`` the mean of all scores s with the weights exp(s / temperature).
         temperature: That of ``aggregate="softmax"``, above 0; 0.1 by default. A low one comes near ``"max"``, a high
             one near ``"mean"``.
+        words: Whether the items' own words count beside their vectors: True, False, or the fields to look into, such as
+            ``["label", "brand"]``, of ``id``, ``label``, ``text`` and keys of the metadata. By default those of ``id``,
+            ``label`` and ``text`` count for queries of texts alone; True counts them for texts beside pictures, too.
+            Items of which a field is the whole query come first; the others are ordered by reciprocal ranks (1 / (60 +
+            rank)) by their vectors and by their words. A hit's score stays that of its vectors.
         vectors: Whether hits have the vectors of their references; False by default.
     """
 
@@ -56,12 +61,21 @@ class SearchOptions(TypedDict, total=False):
     fusion: Literal["sum", "rrf"]
     aggregate: Literal["max", "mean", "softmax"]
     temperature: float
+    words: bool | str | Sequence[str] | None
     vectors: bool
 
 
 #: The options of a search to which none are given.
 DEFAULTS = SearchOptions(
-    k=5, where=None, min_score=None, models=None, fusion="sum", aggregate="max", temperature=0.1, vectors=False
+    k=5,
+    where=None,
+    min_score=None,
+    models=None,
+    fusion="sum",
+    aggregate="max",
+    temperature=0.1,
+    words=None,
+    vectors=False,
 )
 
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::engine::worded::Remembered;
 use crate::error::Result;
 use crate::index::{Ledger, Snapshot};
 use crate::store::{Changes, Entry, Position, Store, Version};
@@ -36,6 +37,7 @@ pub(super) struct State {
     /// None before the first look.
     version: Option<Version>,
     entries: Mutex<Entries>,
+    pub(super) words: Mutex<Remembered>,
 }
 
 /// Reads commits and makes them part of the index, one thread at a time.
@@ -62,7 +64,7 @@ impl Live {
     /// Those of [`Ledger::new`].
     pub(super) fn new(dims: &[usize]) -> Result<Self> {
         let (ledger, index) = Ledger::new(dims)?;
-        let state = State { index, version: None, entries: Mutex::default() };
+        let state = State { index, version: None, entries: Mutex::default(), words: Mutex::default() };
         let writer = Writer { ledger, dims: dims.into(), position: Position::default(), ahead: None };
         Ok(Self { state: RwLock::new(Arc::new(state)), writer: Mutex::new(writer) })
     }
@@ -91,6 +93,7 @@ impl Live {
                 writer.apply(&mut unused.index, &changes)?;
                 unused.version = Some(version);
                 unused.entries = Mutex::default();
+                unused.words = Mutex::default();
                 return Ok(Arc::clone(&state));
             }
         }
@@ -110,7 +113,8 @@ impl Live {
                 }
             }
         }
-        let state = Arc::new(State { index, version: Some(version), entries: Mutex::default() });
+        let state =
+            Arc::new(State { index, version: Some(version), entries: Mutex::default(), words: Mutex::default() });
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&state);
         Ok(state)
     }

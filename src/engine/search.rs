@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::engine::Engine;
 use crate::engine::live::State;
+use crate::engine::worded::{Ranked, Words};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::fusion::{Aggregate, Candidate, Fusion};
@@ -15,6 +16,7 @@ use crate::index::{Part, Request};
 use crate::query::{self, Batch, Lookup, Query};
 use crate::selection::Rows;
 use crate::store::Entry;
+use crate::tokenize;
 
 /// Options of a search.
 #[derive(Debug, Clone)]
@@ -32,6 +34,8 @@ pub struct Search {
     pub fusion: Fusion,
     /// Combines the scores of an item's references.
     pub aggregate: Aggregate,
+    /// Whether the words of items count beside their vectors.
+    pub words: Words,
     /// Whether hits have the vectors of their references.
     pub vectors: bool,
 }
@@ -50,6 +54,8 @@ pub struct Hit {
     pub scores: Vec<f32>,
     /// For each of them the vector of that reference, if the search asks for vectors.
     pub vectors: Vec<Vec<f32>>,
+    /// The fields of the item that have words of the query.
+    pub matched: Vec<String>,
 }
 
 /// The hits of each query, best first, and the time that they took.
@@ -69,10 +75,15 @@ struct Found<'a> {
     models: Arc<[String]>,
     row: usize,
     candidates: Vec<Candidate>,
+    /// What the words of the query have found, if they count.
+    words: Option<Arc<Ranked>>,
 }
 
 impl Engine {
     /// The best items for each query, best first. The items of a query are not among them.
+    ///
+    /// If words count, the items come first of which a field is the whole query; others are ordered by reciprocal ranks by
+    /// their vectors and by their words. Texts that no model reads are looked up by words alone.
     ///
     /// # Errors
     /// Those of the encoders; [`Error::Model`] when no model can look up a query, [`Error::UnknownItem`] for an item of a
@@ -82,21 +93,49 @@ impl Engine {
             return Err(Error::argument("k must be at least 1"));
         }
         let began = Instant::now();
-        let lookups = self.lookups(queries, &search.models)?;
-        let batches = Query::encode(queries, &lookups, |id, space| self.item_vector(id, space))?;
+        let fields = search.words.fields()?;
+        let unread = |query: &Query| fields.is_some() && self.is_unread(query, search);
+        let (by_words, numbers): (Vec<usize>, Vec<usize>) =
+            (0..queries.len()).partition(|number| unread(&queries[*number]));
+        let read: Cow<'_, [Query]> = match by_words.len() {
+            0 => Cow::Borrowed(queries),
+            _ => numbers.iter().map(|number| queries[*number].clone()).collect(),
+        };
+        let lookups = self.lookups(&read, &search.models)?;
+        let batches = Query::encode(&read, &lookups, |id, space| self.item_vector(id, space))?;
         let encoded = Instant::now();
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let state = self.current()?;
         let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
+        let ranked = |number: usize| -> Result<Option<Arc<Ranked>>> {
+            let texts = fields.as_ref().map(|fields| (fields, fields.texts(&queries[number])));
+            let Some((fields, texts)) = texts.filter(|(_, texts)| !texts.is_empty()) else { return Ok(None) };
+            let ranked = self.ranked(&state, &texts, fields)?;
+            Ok(Some(allowed.as_ref().map_or_else(|| Arc::clone(&ranked), |rows| Arc::new(ranked.among(rows)))))
+        };
+        let nothing = Batch::default();
         let mut found: Vec<Option<Found<'_>>> = queries.iter().map(|_| None).collect();
+        for number in by_words {
+            queries[number].wanted_texts().try_for_each(tokenize::check)?;
+            let words = ranked(number)?;
+            let candidates = words.as_ref().map_or(Ok(Vec::new()), |words| self.by_words(words, search))?;
+            found[number] = Some(Found { batch: &nothing, models: Arc::default(), row: 0, candidates, words });
+        }
         for batch in &batches {
             let models: Arc<[String]> = batch.parts.iter().map(|part| self.name(part.space).to_owned()).collect();
             // A query's own items are taken out of what was found.
-            let items = batch.queries.iter().map(|number| queries[*number].items().len()).max().unwrap_or_default();
-            let candidates =
-                self.candidates(&state, batch, search, search.k.saturating_add(items), allowed.as_ref())?;
-            for (row, (number, candidates)) in batch.queries.iter().zip(candidates).enumerate() {
-                found[*number] = Some(Found { batch, models: Arc::clone(&models), row, candidates });
+            let items = batch.queries.iter().map(|number| read[*number].items().len()).max().unwrap_or_default();
+            let k = search.k.saturating_add(items);
+            let all = batch.queries.iter().map(|number| ranked(numbers[*number])).collect::<Result<Vec<_>>>()?;
+            let depth = if all.iter().any(Option::is_some) { self.depth(&state, search, k) } else { k };
+            let candidates = self.candidates(&state, batch, search, depth, allowed.as_ref())?;
+            for (row, (mut candidates, words)) in candidates.into_iter().zip(all).enumerate() {
+                match &words {
+                    Some(words) => candidates = self.fused(&state, (batch, row), candidates, words, search, k)?,
+                    None => candidates.truncate(k),
+                }
+                let models = Arc::clone(&models);
+                found[numbers[batch.queries[row]]] = Some(Found { batch, models, row, candidates, words });
             }
         }
         let hits = self.hits(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)?;
@@ -104,7 +143,7 @@ impl Engine {
     }
 
     /// The best `k` candidates for each query of a batch.
-    fn candidates(
+    pub(super) fn candidates(
         &self,
         state: &State,
         batch: &Batch,
@@ -262,5 +301,6 @@ fn hit(state: &State, found: &Found<'_>, candidate: &Candidate, entry: Arc<Entry
     let is_cosine = parts.len() == 1 && search.fusion == Fusion::Sum && search.aggregate == Aggregate::Max;
     let scores = if is_cosine { vec![candidate.score] } else { parts.iter().map(rescore).collect() };
     let vectors = if search.vectors { parts.iter().map(vector).collect() } else { Vec::new() };
-    Hit { entry, score: candidate.score, models: Arc::clone(&found.models), scores, vectors }
+    let matched = found.words.as_ref().map_or_else(Vec::new, |words| words.matched(candidate.item));
+    Hit { entry, score: candidate.score, models: Arc::clone(&found.models), scores, vectors, matched }
 }

@@ -360,7 +360,7 @@ impl PyEngine {
         detached(py, || engine.contains(&id))
     }
 
-    #[pyo3(signature = (queries, *, k, r#where, min_score, models, fusion, aggregate, temperature, vectors))]
+    #[pyo3(signature = (queries, *, k, r#where, min_score, models, fusion, aggregate, temperature, words, vectors))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn search(
         &self,
@@ -373,6 +373,7 @@ impl PyEngine {
         fusion: &str,
         aggregate: &str,
         temperature: f32,
+        words: Option<&Bound<'_, PyAny>>,
         vectors: bool,
     ) -> PyResult<(Vec<Vec<PyHit>>, f64, f64)> {
         let k = usize::try_from(k).ok().filter(|k| *k > 0);
@@ -383,6 +384,7 @@ impl PyEngine {
             models: models.map(query::models).transpose()?.unwrap_or_default(),
             fusion: query::fusion(fusion)?,
             aggregate: query::aggregate(aggregate, temperature)?,
+            words: query::words(words)?,
             vectors,
         };
         let engine = self.open()?;

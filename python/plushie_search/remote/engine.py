@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 AGAIN, MOST = frozenset({429, 503}), 900_000
 
 #: The options of searches that a server knows.
-OPTIONS = ("k", "where", "min_score", "models", "fusion", "aggregate", "temperature")
+OPTIONS = ("k", "where", "min_score", "models", "fusion", "aggregate", "temperature", "words")
 
 
 class RemoteEngine:
@@ -274,7 +274,9 @@ class RemoteEngine:
         return self._search(queries, queries, isinstance(query, Query), options)
 
     def _search(self, queries: Sequence[Query], shown: Sequence[Any], single: bool, options: SearchOptions) -> Any:
-        given = {key: value for key, value in options.items() if value is not None and value is not False}
+        given = {
+            key: value for key, value in options.items() if value is not None and (value is not False or key == "words")
+        }
         if unknown := next((key for key in given if key not in OPTIONS), None):
             raise ArgumentError(f"a search on a server has no option {unknown}: search with an Engine")
         answers: list[tuple[list[Hit], list[str]]] = []

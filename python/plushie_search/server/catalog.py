@@ -94,6 +94,7 @@ class Catalog:
             "score": hit.score,
             "similarity": similarity(hit.probability, hit.score, scores),
             "probability": hit.probability,
+            "matched": list(hit.matched),
             "reference": {"name": base_name(hit.reference), "digest": hit.digest},
             "scores": scores,
             "thumbnail": thumbnail,

@@ -74,6 +74,10 @@ OPTIONS: dict[str, Schema] = {
     "fusion": {"type": "string", "enum": ["sum", "rrf"]},
     "aggregate": {"type": "string", "enum": ["max", "mean", "softmax"]},
     "temperature": {"type": "number", "exclusiveMinimum": 0},
+    "words": {
+        "anyOf": [FLAG, array(TEXT, minItems=1, maxItems=32)],
+        "description": "whether items' own words count, or the fields to look into: id, label, text, metadata's keys",
+    },
 }
 
 REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST}
@@ -114,6 +118,7 @@ SCHEMAS: dict[str, Schema] = {
                 "description": "the probability if there is one, else the cosine within 0 and 1",
             },
             "probability": maybe(NUMBER),
+            "matched": array(TEXT, description="the fields of the item that have words of the query"),
             "reference": record(REFERENCE),
             "scores": {"type": "object", "additionalProperties": NUMBER, "description": "cosines by model"},
             "thumbnail": ADDRESS,

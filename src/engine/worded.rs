@@ -1,0 +1,280 @@
+//! Searching by the items' own words beside their vectors.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+
+use crate::engine::live::State;
+use crate::engine::search::Search;
+use crate::engine::{Engine, reads};
+use crate::error::{Error, Result};
+use crate::filter::Field;
+use crate::fusion::{self, Aggregate, Candidate, Fusion, Placed};
+use crate::query::{Batch, Query};
+use crate::selection::Rows;
+use crate::store::words::{Found, Worded};
+use crate::words::Phrase;
+
+/// The least number of items that each of the two lists contributes.
+const DEPTH: usize = 100;
+/// Items of the lists of words that are kept in memory: about 20 MB.
+const REMEMBERED: usize = 1 << 19;
+/// Lists of words that are kept in memory.
+const LISTS: usize = 4096;
+/// The fields whose words count by default.
+const FIELDS: [&str; 3] = ["id", "label", "text"];
+/// The most fields, one bit each.
+const MOST: usize = 32;
+
+/// Whether the words of items count beside their vectors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Words {
+    /// Those of ids, labels and texts count for queries that are texts alone.
+    #[default]
+    Auto,
+    /// They do not count.
+    Never,
+    /// Those of ids, labels and texts count for every query that has a text.
+    Always,
+    /// Those of these fields count for every query that has a text: `id`, `label`, `text`, or keys of the metadata with
+    /// dots that lead into objects.
+    In(Vec<String>),
+}
+
+/// The fields that a search looks into.
+pub(super) struct Fields {
+    names: Arc<[String]>,
+    fields: Vec<Field>,
+    /// Whether they count for texts that stand beside other parts of a query.
+    beside: bool,
+}
+
+impl Words {
+    /// The fields that count; none if words do not.
+    pub(super) fn fields(&self) -> Result<Option<Fields>> {
+        let names: Vec<String> = match self {
+            Self::Never => return Ok(None),
+            Self::Auto | Self::Always => FIELDS.map(str::to_owned).into(),
+            Self::In(names) => names.clone(),
+        };
+        if names.is_empty() || names.len() > MOST {
+            return Err(Error::argument(format!("words: {} fields; give 1 to {MOST}, or False", names.len())));
+        }
+        let field = |name: &String| {
+            Field::parse(name).map_err(|_| {
+                Error::argument(format!("words: {name:?} is no field: give id, label, text or a key of the metadata"))
+            })
+        };
+        let fields = names.iter().map(field).collect::<Result<_>>()?;
+        Ok(Some(Fields { names: names.into(), fields, beside: *self != Self::Auto }))
+    }
+}
+
+impl Fields {
+    /// The texts of a query whose words count; empty if none do.
+    pub(super) fn texts<'a>(&self, query: &'a Query) -> Vec<&'a str> {
+        if self.beside || query.is_texts() { query.wanted_texts().collect() } else { Vec::new() }
+    }
+}
+
+/// The items that the words of a query find, with their ranks.
+pub(super) struct Ranked {
+    names: Arc<[String]>,
+    found: Found,
+    /// The rank of each item of `found.words`, from 1: how many items are at least as good. What many have alike brings none
+    /// of them forward.
+    ranks: Vec<usize>,
+    /// The items of `found.words` in the order of their rows, with their places there.
+    places: Vec<(i64, usize)>,
+}
+
+impl Ranked {
+    fn new(names: Arc<[String]>, found: Found) -> Self {
+        let alike = found.words.chunk_by(|a, b| a.score == b.score);
+        let mut ranks = Vec::with_capacity(found.words.len());
+        for chunk in alike {
+            ranks.resize(ranks.len() + chunk.len(), ranks.len() + chunk.len());
+        }
+        let mut places: Vec<(i64, usize)> = found.words.iter().map(|worded| worded.item).zip(0..).collect();
+        places.sort_unstable();
+        Self { names, found, ranks, places }
+    }
+
+    /// The same among these items.
+    pub(super) fn among(&self, allowed: &Rows) -> Self {
+        let of = |list: &Vec<Worded>| list.iter().filter(|worded| allowed.contains(worded.item)).copied().collect();
+        let found = Found { whole: self.found.whole.each_ref().map(of), words: of(&self.found.words) };
+        Self::new(Arc::clone(&self.names), found)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.found.words.is_empty() && self.found.whole.iter().all(Vec::is_empty)
+    }
+
+    fn place(&self, item: i64) -> Option<usize> {
+        self.places.binary_search_by_key(&item, |(item, _)| *item).ok().map(|at| self.places[at].1)
+    }
+
+    /// The rank of an item by its words.
+    fn rank(&self, item: i64) -> Option<usize> {
+        self.place(item).map(|place| self.ranks[place])
+    }
+
+    /// The items up to a rank, best first.
+    fn best(&self, rank: usize) -> impl Iterator<Item = i64> {
+        self.found.words.iter().zip(&self.ranks).take_while(move |(_, of)| **of <= rank).map(|(worded, _)| worded.item)
+    }
+
+    /// The names of an item's fields that have words of the query.
+    pub(super) fn matched(&self, item: i64) -> Vec<String> {
+        let of_whole = |list: &Vec<Worded>| {
+            list.binary_search_by_key(&item, |worded| worded.item).map_or(0, |place| list[place].fields)
+        };
+        let whole = self.found.whole.iter().map(of_whole).fold(0, |all, bits| all | bits);
+        let bits = whole | self.place(item).map_or(0, |place| self.found.words[place].fields);
+        let has = |(number, _): &(usize, &String)| bits >> number & 1 == 1;
+        self.names.iter().enumerate().filter(has).map(|(_, name)| name.clone()).collect()
+    }
+}
+
+/// The lists of words since the last change, by texts and fields.
+#[derive(Default)]
+pub(super) struct Remembered {
+    lists: HashMap<(Vec<String>, Arc<[String]>), Arc<Ranked>>,
+    items: usize,
+}
+
+impl Engine {
+    /// Whether no model reads the texts of a query, so that their words alone can be looked up.
+    pub(super) fn is_unread(&self, query: &Query, search: &Search) -> bool {
+        query.is_texts() && search.models.is_empty() && !self.encoders.iter().any(|encoder| reads(&**encoder))
+    }
+
+    /// The items that have words of these texts in these fields.
+    pub(super) fn ranked(&self, state: &State, texts: &[&str], fields: &Fields) -> Result<Arc<Ranked>> {
+        let key = (texts.iter().map(|text| (*text).to_owned()).collect(), Arc::clone(&fields.names));
+        let known = || state.words.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ranked) = known().lists.get(&key) {
+            return Ok(Arc::clone(ranked));
+        }
+        let found = self.store.find_words(&Phrase::new(texts), &fields.fields, state.index.items())?;
+        let ranked = Arc::new(Ranked::new(Arc::clone(&fields.names), found));
+        let mut known = known();
+        let items = ranked.places.len() + ranked.found.whole.iter().map(Vec::len).sum::<usize>();
+        if known.items + items > REMEMBERED || known.lists.len() == LISTS {
+            *known = Remembered::default();
+        }
+        if items <= REMEMBERED && known.lists.insert(key, Arc::clone(&ranked)).is_none() {
+            known.items += items;
+        }
+        Ok(ranked)
+    }
+
+    /// How many items are looked up by vectors so that `k` of them can be fused with those that words find.
+    pub(super) fn depth(&self, state: &State, search: &Search, k: usize) -> usize {
+        match search.fusion {
+            Fusion::Sum => k.max(DEPTH),
+            // A score of it is one among all.
+            Fusion::ReciprocalRank => state.index.items(),
+        }
+    }
+
+    /// Puts the items first of which a field is the whole query, then those of which one has the same words, each by their
+    /// scores; and orders the others by reciprocal ranks in the list of the vectors, `found`, and in that of the words.
+    pub(super) fn fused(
+        &self,
+        state: &State,
+        (batch, row): (&Batch, usize),
+        mut found: Vec<Candidate>,
+        ranked: &Ranked,
+        search: &Search,
+        k: usize,
+    ) -> Result<Vec<Candidate>> {
+        if ranked.is_empty() {
+            found.truncate(k);
+            return Ok(found);
+        }
+        let scored = |items: Vec<i64>, k: usize| -> Result<Vec<Candidate>> {
+            if items.is_empty() {
+                return Ok(Vec::new());
+            }
+            let rows: Rows = items.into_iter().collect();
+            Ok(self.candidates(state, &batch.single(row), search, k, Some(&rows))?.pop().unwrap_or_default())
+        };
+        let near: HashMap<i64, Candidate> = found.iter().map(|candidate| (candidate.item, *candidate)).collect();
+        let (mut best, mut taken): (Vec<Candidate>, HashSet<i64>) = (Vec::new(), HashSet::new());
+        for tier in &ranked.found.whole {
+            let items = || tier.iter().map(|worded| worded.item);
+            let far = items().filter(|item| !near.contains_key(item)).collect();
+            let mut whole: Vec<Candidate> = items().filter_map(|item| near.get(&item).copied()).collect();
+            whole.extend(scored(far, k)?);
+            best.extend(fusion::group(whole, k - best.len(), f32::NEG_INFINITY, Aggregate::Max));
+            taken.extend(items());
+            if best.len() == k {
+                return Ok(best);
+            }
+        }
+        let depth = self.depth(state, search, k);
+        let far: Vec<i64> =
+            ranked.best(depth).filter(|item| !near.contains_key(item) && !taken.contains(item)).collect();
+        let count = far.len();
+        let far = scored(far, count)?.into_iter().map(|candidate| (candidate, depth + 1));
+        let placed = found.into_iter().zip(1..).chain(far).filter(|(candidate, _)| !taken.contains(&candidate.item));
+        let placed = placed.map(|(candidate, by_vectors)| Placed {
+            candidate,
+            by_vectors,
+            by_words: ranked.rank(candidate.item),
+        });
+        best.extend(fusion::by_both(placed.collect()).into_iter().take(k - best.len()));
+        Ok(best)
+    }
+
+    /// The best items by words alone: in the order of [`Engine::fused`], with the score 0.
+    pub(super) fn by_words(&self, ranked: &Ranked, search: &Search) -> Result<Vec<Candidate>> {
+        if search.min_score.is_some_and(|least| least > 0.0) {
+            return Ok(Vec::new());
+        }
+        let mut seen = HashSet::new();
+        let all = ranked.found.whole.iter().chain([&ranked.found.words]).flatten().map(|worded| worded.item);
+        let items: Vec<i64> = all.filter(|item| seen.insert(*item)).take(search.k).collect();
+        let references = self.store.first_references(&items)?;
+        let candidate = |(item, reference): (i64, Option<i64>)| {
+            Some(Candidate { item, reference: reference?, score: 0.0, segment: 0, row: 0 })
+        };
+        Ok(items.into_iter().zip(references).filter_map(candidate).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worded(rows: &[(i64, f64, u32)]) -> Vec<Worded> {
+        rows.iter().map(|&(item, score, fields)| Worded { item, score, fields }).collect()
+    }
+
+    #[test]
+    fn equal_items_share_the_worst_of_their_ranks() {
+        let names: Arc<[String]> = vec!["id".to_owned(), "text".to_owned()].into();
+        let words = worded(&[(7, 3.0, 1), (2, 2.0, 2), (9, 2.0, 3), (4, 1.0, 1)]);
+        let ranked = Ranked::new(names, Found { whole: [worded(&[(5, 0.0, 2)]), Vec::new()], words });
+        let ranks = |ranked: &Ranked| [7, 2, 9, 4, 5].map(|item| ranked.rank(item));
+        assert_eq!(ranks(&ranked), [Some(1), Some(3), Some(3), Some(4), None]);
+        assert_eq!([1, 2, 3, 4].map(|rank| ranked.best(rank).count()), [1, 1, 3, 4]);
+        let matched = [7, 2, 9, 5, 1].map(|item| ranked.matched(item).join("+"));
+        assert_eq!(matched, ["id", "text", "id+text", "text", ""]);
+        let few = ranked.among(&[2, 4].into_iter().collect());
+        assert_eq!(ranks(&few), [None, Some(1), None, Some(2), None]);
+        assert!(few.found.whole[0].is_empty() && !few.is_empty() && few.among(&Rows::from_iter([])).is_empty());
+    }
+
+    #[test]
+    fn fields_are_named_by_the_grammar_of_filters() {
+        let fields = |names: &[&str]| Words::In(names.iter().map(|name| (*name).to_owned()).collect()).fields();
+        assert!(fields(&["label", "size.height"]).unwrap().is_some());
+        assert!(Words::Never.fields().unwrap().is_none());
+        assert_eq!(&*Words::Auto.fields().unwrap().unwrap().names, FIELDS);
+        for bad in [&[][..], &[""], &["a..b"], &["label"; 33]] {
+            assert!(fields(bad).is_err(), "{bad:?}");
+        }
+    }
+}
