@@ -53,7 +53,7 @@ def best(engine: ps.Engine, text: str, **options: Any) -> str:
 
 def matched(engine: ps.Engine, text: str, **options: Any) -> dict[str, tuple[str, ...]]:
     """The items that words have found, with their fields."""
-    return {hit.item: hit.matched for hit in engine.search_text(text, k=99, **options) if hit.matched}
+    return {hit.item: hit.matched for hit in engine.search_text(text, k=999, **options) if hit.matched}
 
 
 # The order
@@ -86,22 +86,24 @@ def test_all_items_of_that_label_come_first_by_their_scores(engine: ps.Engine) -
     assert sorted(found) == sorted(plain)
 
 
-def test_others_are_ordered_by_reciprocal_ranks(engine: ps.Engine) -> None:
+@pytest.mark.parametrize("asked", ["red bear scarf", "red", "scarf bear"])
+def test_others_are_ordered_by_reciprocal_ranks(engine: ps.Engine, asked: str) -> None:
     """Compared with ranks that are computed here: from the scores of vectors, and the words that items have."""
     words = {"red": ["Red Delicious", "bear-1"], "bear": ["bear-1", "bear-2"], "scarf": ["bear-1"]}
     weights = {word: math.log(1 + (len(ITEMS) - len(of) + 0.5) / (len(of) + 0.5)) for word, of in words.items()}
-    plain = [hit.item for hit in engine.search_text("red bear scarf", k=99, words=False)]
-    by_words = {item: sum(weights[w] for w, of in words.items() if item in of) for item in plain}
+    plain = [hit.item for hit in engine.search_text(asked, k=99, words=False)]
+    by_words = {item: sum(weights[w] for w, of in words.items() if w in asked.split() and item in of) for item in plain}
     sums = {}
     for place, item in enumerate(plain, 1):
         score = by_words[item]
         worse = sum(other >= score - 1e-9 for other in by_words.values())
-        sums[item] = 1 / (60 + place) + (1 / (60 + worse) if score else 0)
+        has_enough = score >= 0.7 * max(by_words.values())
+        sums[item] = 1 / (60 + place) + (1 / (60 + worse) if has_enough else 0)
     expected = sorted(plain, key=lambda item: (-sums[item], plain.index(item)))
-    hits = engine.search_text("red bear scarf", k=99)
+    hits = engine.search_text(asked, k=99)
     assert [hit.item for hit in hits] == expected
-    assert [hit.item for hit in engine.search_text("red bear scarf", k=3)] == expected[:3]
-    scores = {hit.item: hit.score for hit in engine.search_text("red bear scarf", k=99, words=False)}
+    assert [hit.item for hit in engine.search_text(asked, k=3)] == expected[:3]
+    scores = {hit.item: hit.score for hit in engine.search_text(asked, k=99, words=False)}
     assert {hit.item: hit.score for hit in hits} == scores
 
 
@@ -176,7 +178,6 @@ def test_words_are_found(engine: ps.Engine, text: str, found: dict[str, tuple[st
         '"',
         "(((",
         "; DROP TABLE words --",
-        "\x01\x02",
         "%_\\",
         "-" * 900,
     ],
@@ -264,7 +265,10 @@ def test_filters_and_k_hold(engine: ps.Engine) -> None:
 
 def test_a_batch_answers_as_its_queries_alone(engine: ps.Engine) -> None:
     texts = ["c++", "red bear", "of the", "兔子", "nothing"]
-    assert engine.search_text(texts, k=4) == [engine.search_text(text, k=4) for text in texts]
+    for together, text in zip(engine.search_text(texts, k=4), texts, strict=True):
+        alone = engine.search_text(text, k=4)
+        assert [(hit.item, hit.matched) for hit in together] == [(hit.item, hit.matched) for hit in alone]
+        assert [hit.score for hit in together] == pytest.approx([hit.score for hit in alone], abs=1e-6)
 
 
 @pytest.mark.parametrize("fusion", ["sum", "rrf"])
@@ -427,7 +431,6 @@ def test_words_find_what_a_search_through_all_texts_finds(toy_model: Path, tmp_p
             }
             found = {item for item, fields in matched(engine, query, words=["text"]).items() if fields}
             if expected:
-                assert found & expected == expected
                 assert found == expected, query
         engine.remove([str(1000 + n) for n in range(0, 400, 2)])
         assert engine.verify().ok

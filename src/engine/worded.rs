@@ -20,6 +20,9 @@ const DEPTH: usize = 100;
 const REMEMBERED: usize = 1 << 19;
 /// Lists of words that are kept in memory.
 const LISTS: usize = 4096;
+/// Items that have less of a query's words than this share of what the best has, by weight, are ranked by their vectors
+/// alone: ranks tell little apart, so that an item with half of the words would pass the one that has them all.
+const SHARE: f64 = 0.7;
 /// The fields whose words count by default.
 const FIELDS: [&str; 3] = ["id", "label", "text"];
 /// The most fields, one bit each.
@@ -80,8 +83,8 @@ impl Fields {
 pub(super) struct Ranked {
     names: Arc<[String]>,
     found: Found,
-    /// The rank of each item of `found.words`, from 1: how many items are at least as good. What many have alike brings none
-    /// of them forward.
+    /// The rank of each of the first items of `found.words`, from 1: how many items are at least as good. What many have alike
+    /// brings none of them forward.
     ranks: Vec<usize>,
     /// The items of `found.words` in the order of their rows, with their places there.
     places: Vec<(i64, usize)>,
@@ -89,9 +92,10 @@ pub(super) struct Ranked {
 
 impl Ranked {
     fn new(names: Arc<[String]>, found: Found) -> Self {
-        let alike = found.words.chunk_by(|a, b| a.score == b.score);
-        let mut ranks = Vec::with_capacity(found.words.len());
-        for chunk in alike {
+        let least = found.words.first().map_or(0.0, |best| SHARE * best.score);
+        let ranked = found.words.partition_point(|worded| worded.score >= least);
+        let mut ranks = Vec::with_capacity(ranked);
+        for chunk in found.words[..ranked].chunk_by(|a, b| a.score == b.score) {
             ranks.resize(ranks.len() + chunk.len(), ranks.len() + chunk.len());
         }
         let mut places: Vec<(i64, usize)> = found.words.iter().map(|worded| worded.item).zip(0..).collect();
@@ -114,9 +118,9 @@ impl Ranked {
         self.places.binary_search_by_key(&item, |(item, _)| *item).ok().map(|at| self.places[at].1)
     }
 
-    /// The rank of an item by its words.
+    /// The rank of an item by its words, if it has enough of them.
     fn rank(&self, item: i64) -> Option<usize> {
-        self.place(item).map(|place| self.ranks[place])
+        self.place(item).and_then(|place| self.ranks.get(place).copied())
     }
 
     /// The items up to a rank, best first.
@@ -255,15 +259,15 @@ mod tests {
     #[test]
     fn equal_items_share_the_worst_of_their_ranks() {
         let names: Arc<[String]> = vec!["id".to_owned(), "text".to_owned()].into();
-        let words = worded(&[(7, 3.0, 1), (2, 2.0, 2), (9, 2.0, 3), (4, 1.0, 1)]);
+        let words = worded(&[(7, 3.0, 1), (2, 2.5, 2), (9, 2.5, 3), (4, 1.0, 1)]);
         let ranked = Ranked::new(names, Found { whole: [worded(&[(5, 0.0, 2)]), Vec::new()], words });
         let ranks = |ranked: &Ranked| [7, 2, 9, 4, 5].map(|item| ranked.rank(item));
-        assert_eq!(ranks(&ranked), [Some(1), Some(3), Some(3), Some(4), None]);
-        assert_eq!([1, 2, 3, 4].map(|rank| ranked.best(rank).count()), [1, 1, 3, 4]);
-        let matched = [7, 2, 9, 5, 1].map(|item| ranked.matched(item).join("+"));
-        assert_eq!(matched, ["id", "text", "id+text", "text", ""]);
+        assert_eq!(ranks(&ranked), [Some(1), Some(3), Some(3), None, None]);
+        assert_eq!([1, 2, 3, 4].map(|rank| ranked.best(rank).count()), [1, 1, 3, 3]);
+        let matched = [7, 2, 9, 5, 1, 4].map(|item| ranked.matched(item).join("+"));
+        assert_eq!(matched, ["id", "text", "id+text", "text", "", "id"]);
         let few = ranked.among(&[2, 4].into_iter().collect());
-        assert_eq!(ranks(&few), [None, Some(1), None, Some(2), None]);
+        assert_eq!(ranks(&few), [None, Some(1), None, None, None]);
         assert!(few.found.whole[0].is_empty() && !few.is_empty() && few.among(&Rows::from_iter([])).is_empty());
     }
 

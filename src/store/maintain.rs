@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::error::{Error, Result};
 use crate::store::log::Stored;
 use crate::store::read::select_held;
-use crate::store::words::check_words;
+use crate::store::words::{ask_words, check_words};
 use crate::store::{Fault, Store, fork, open};
 
 /// Something that is damaged in a catalog.
@@ -97,6 +97,8 @@ fn check_free(directory: &Path) -> Result<()> {
 }
 
 fn check_file(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Result<()> {
+    // Without a question before, FTS5 compares the file with what this connection remembers of it.
+    ask_words(connection)?;
     let mut statement = connection.prepare("PRAGMA integrity_check")?;
     for line in statement.query_map([], |row| row.get::<_, String>(0))? {
         let line = line?;

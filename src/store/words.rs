@@ -123,6 +123,14 @@ pub(super) fn rebuild_words(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("INSERT INTO words (words) VALUES ('optimize')", []).map(drop)
 }
 
+/// Looks at the index, so that the connection reads it anew if it has changed.
+pub(super) fn ask_words(connection: &Connection) -> rusqlite::Result<()> {
+    if has_words(connection)? {
+        connection.prepare_cached("SELECT rowid FROM words LIMIT 1")?.exists([])?;
+    }
+    Ok(())
+}
+
 /// Calls `told` with the id of each item whose id, label and text are not indexed as they are stored, and with none for an
 /// index of items that are gone.
 pub(super) fn check_words(connection: &Connection, mut told: impl FnMut(Option<String>)) -> rusqlite::Result<()> {
