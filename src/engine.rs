@@ -1,7 +1,10 @@
 //! An open catalog: add, search, change, keep.
 
 mod add;
+mod calibration;
+mod gallery;
 mod held;
+mod identify;
 mod keep;
 mod kept;
 mod live;
@@ -18,7 +21,10 @@ use rayon::ThreadPool;
 use serde_json::{Map, Value, json};
 
 pub use self::add::{Added, Draft, Prepared, shown};
+pub use self::calibration::{Calibrated, TARGET};
+pub use self::gallery::{Gallery, Neighbors};
 pub use self::held::{Held, held};
+pub use self::identify::{Identified, Identify, Verdict};
 pub use self::keep::digest;
 pub use self::kept::{Keep, Small};
 pub use self::reencode::{Progress, Reencoded};
@@ -26,6 +32,7 @@ pub use self::search::{Answers, Hit, Search};
 pub use self::vectors::Rows;
 pub use self::worded::Words;
 
+use self::calibration::Calibrations;
 use self::kept::Kept;
 use crate::encoder::{ALIKE, Cache, Counts, Encode, Probe};
 use crate::engine::live::{Live, State, check_units};
@@ -50,6 +57,7 @@ pub struct Engine {
     /// The models' numbers in the store.
     models: Vec<i64>,
     live: Live,
+    calibrations: Calibrations,
     kept: Kept,
 }
 
@@ -104,7 +112,8 @@ impl Engine {
         let kept = Kept::new(store.directory(), access, keep);
         // An index has at least one space, be it for vectors that never come.
         let live = Live::new(if dims.is_empty() { &[1] } else { &dims })?;
-        let engine = Self { live, encoders, names, workers, store, models, kept };
+        let calibrations = Calibrations::default();
+        let engine = Self { live, calibrations, encoders, names, workers, store, models, kept };
         // A damaged vector is told by the searches: its item can still be removed.
         match engine.current() {
             Ok(_) | Err(Error::Damaged { .. }) => {}
@@ -341,6 +350,7 @@ impl Engine {
             "threads": self.workers().current_num_threads(),
             "device": first.map(|about| &about.device),
             "precision": first.and_then(|about| about.precision.as_ref()),
+            "calibration": self.calibration_stats(&state)?,
             "cache": {"images": counts(Cache::image_counts), "texts": counts(Cache::text_counts)},
             "models": self.names.iter().zip(&self.encoders).map(model).collect::<Vec<_>>(),
             "other_models": others.map(|model| model.name).collect::<Vec<_>>(),

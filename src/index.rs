@@ -7,6 +7,7 @@
 mod exact;
 mod faiss;
 mod ledger;
+mod near;
 mod scan;
 mod segment;
 mod snapshot;
@@ -14,6 +15,7 @@ mod snapshot;
 mod tests;
 
 pub use self::ledger::Ledger;
+pub use self::near::{EXACT, Near, nearest};
 pub use self::snapshot::{Part, Request, Snapshot};
 
 use crate::error::Result;

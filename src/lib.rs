@@ -11,6 +11,7 @@ pub mod selection;
 pub mod vectors;
 pub mod fusion;
 pub mod evaluate;
+pub mod calibrate;
 pub mod picture;
 pub mod mesh;
 pub mod render;

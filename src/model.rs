@@ -18,6 +18,7 @@ pub use self::quantization::{NetworkPrecision, Quantization};
 
 use self::fingerprint::{Identity, identify};
 use self::manifest::Manifest;
+use crate::calibrate::Typical;
 use crate::error::{Error, Result};
 
 /// The manifest file of a model directory.
@@ -257,6 +258,11 @@ impl Model {
     /// Returns the precision of the networks, if the manifest names it.
     pub fn precision(&self) -> Option<NetworkPrecision> {
         self.manifest.precision
+    }
+
+    /// Returns the scores that are typical of the model, if the manifest has them.
+    pub fn calibration(&self) -> Option<&Typical> {
+        self.manifest.calibration.as_ref()
     }
 
     /// Returns the record of the quantization, if the model is quantized.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::encoder::{Encode, query_images};
 use crate::error::{Error, Result};
 use crate::picture::Source;
@@ -19,6 +21,18 @@ pub struct Parts {
     pub items: Vec<(String, f32)>,
     /// Vectors.
     pub vectors: Vec<(Given, f32)>,
+}
+
+/// Queries of one kind have scores that can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Pictures.
+    Image,
+    /// Texts.
+    Text,
+    /// Pictures with texts.
+    Hybrid,
 }
 
 /// A vector of any length above 0.
@@ -73,6 +87,20 @@ impl Query {
         self.0.texts.iter().filter(|(_, weight)| *weight > 0.0).map(|(text, _)| text.as_str())
     }
 
+    /// Returns its kind; None if it has items, vectors or negative weights.
+    pub fn kind(&self) -> Option<Kind> {
+        let Parts { images, texts, items, vectors } = &self.0;
+        let mut weights = images.iter().map(|(_, weight)| weight).chain(texts.iter().map(|(_, weight)| weight));
+        if !items.is_empty() || !vectors.is_empty() || weights.any(|weight| *weight < 0.0) {
+            return None;
+        }
+        match (images.is_empty(), texts.is_empty()) {
+            (false, true) => Some(Kind::Image),
+            (true, false) => Some(Kind::Text),
+            _ => Some(Kind::Hybrid),
+        }
+    }
+
     /// The ids of its items.
     pub fn items(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.items.iter().map(|(id, _)| id.as_str())
@@ -95,9 +123,10 @@ impl Query {
     }
 
     /// Encodes each query to one unit vector per model: the weighted sum of the unit vectors of the parts that the model
-    /// looks up, scaled to length 1. A model's share of the score is the sum of the absolute weights of these parts, unless
-    /// [`Lookup::weight`] sets it; the shares of a query sum to 1. All pictures of all queries are encoded together, and so
-    /// are all texts. `stored` returns the mean vector of an item in a space.
+    /// looks up, scaled to length 1. If texts are `apart`, those have a vector of their own. A vector's share of the score
+    /// is the sum of the absolute weights of its parts, unless [`Lookup::weight`] sets that of a model; the shares of a
+    /// query sum to 1. All pictures of all queries are encoded together, and so are all texts. `stored` returns the mean
+    /// vector of an item in a space.
     ///
     /// # Errors
     /// Those of the encoders and of `stored`, and [`Error::Argument`] when the parts that one model looks up cancel each
@@ -105,6 +134,7 @@ impl Query {
     pub fn encode(
         queries: &[Self],
         lookups: &[Lookup<'_>],
+        apart: bool,
         stored: impl Fn(&str, usize) -> Result<Vec<f32>>,
     ) -> Result<Vec<Batch>> {
         let sources: Vec<Source> = queries.iter().flat_map(|q| q.0.images.iter().map(|(s, _)| s.clone())).collect();
@@ -124,16 +154,17 @@ impl Query {
 
         let mut batches: Vec<Batch> = Vec::new();
         for (number, query) in queries.iter().enumerate() {
-            let sum = |(by, (seen, read)): (&Lookup<'_>, &mut (_, _))| {
+            let mut sums: Vec<Sum> = Vec::new();
+            for (by, (seen, read)) in lookups.iter().zip(&mut rows) {
                 let given = query.given(by, &stored)?;
-                query.sum(by, number, seen, read, &given)
-            };
-            let sums = lookups.iter().zip(&mut rows).map(sum).filter_map(Result::transpose);
-            let sums: Vec<Sum> = sums.collect::<Result<_>>()?;
+                sums.extend(query.sums(by, number, seen, read, &given, apart)?);
+            }
             if sums.is_empty() {
                 return Err(Error::argument(format!("no model looks up any part of query {number}")));
             }
-            let same = |batch: &Batch| batch.parts.iter().map(|part| part.space).eq(sums.iter().map(|sum| sum.space));
+            let same = |batch: &Batch| {
+                batch.parts.iter().map(|part| (part.space, part.says)).eq(sums.iter().map(|sum| (sum.space, sum.says)))
+            };
             let place = batches.iter().position(same).unwrap_or_else(|| {
                 batches.push(Batch { queries: Vec::new(), parts: sums.iter().map(Sum::part).collect() });
                 batches.len() - 1
@@ -168,23 +199,49 @@ impl Query {
         Ok(given)
     }
 
-    /// Returns the part that one model looks up, from the next rows of its pictures and texts and from what is `given`; nothing if
-    /// there is no such part.
-    fn sum<'a>(
+    /// Returns what one model looks up, from the next rows of its pictures and texts and from what is `given`: one sum, or
+    /// two if there are texts beside other things that are to stay `apart`, or none.
+    fn sums<'a>(
         &self,
         by: &Lookup<'_>,
         number: usize,
         seen: &mut impl Iterator<Item = &'a [f32]>,
         read: &mut impl Iterator<Item = &'a [f32]>,
         given: &[Raw<'_>],
-    ) -> Result<Option<Sum>> {
+        apart: bool,
+    ) -> Result<Vec<Sum>> {
         let images = self.0.images.iter().map(|(_, weight)| *weight).filter(|_| by.images).zip(seen);
         let texts = self.0.texts.iter().map(|(_, weight)| *weight).filter(|_| by.texts).zip(read);
-        let encoded: Vec<(f32, &[f32])> = images.chain(texts).collect();
+        let (mut images, mut texts): (Vec<_>, Vec<_>) = (images.collect(), texts.collect());
+        if !apart {
+            images.append(&mut texts);
+        }
+        let sums = [self.sum(by, number, &images, given, false)?, self.sum(by, number, &texts, &[], true)?];
+        let mut sums: Vec<Sum> = sums.into_iter().flatten().collect();
+        match (&mut sums[..], by.weight) {
+            ([sum], Some(share)) => sum.weight = share,
+            ([seen, read], Some(share)) => {
+                let all = seen.weight + read.weight;
+                (seen.weight, read.weight) = (share * seen.weight / all, share * read.weight / all);
+            }
+            _ => {}
+        }
+        Ok(sums)
+    }
+
+    /// Returns the weighted sum of vectors of one model; nothing if there are none.
+    fn sum(
+        &self,
+        by: &Lookup<'_>,
+        number: usize,
+        encoded: &[(f32, &[f32])],
+        given: &[Raw<'_>],
+        says: bool,
+    ) -> Result<Option<Sum>> {
         let dim = by.encoder.about().dim;
         let weights = encoded.iter().map(|(weight, _)| weight).chain(given.iter().map(|raw| &raw.weight));
-        let weights: f32 = weights.map(|weight| weight.abs()).sum();
-        let vector = match (&encoded[..], given) {
+        let weight: f32 = weights.map(|weight| weight.abs()).sum();
+        let vector = match (encoded, given) {
             ([], []) => return Ok(None),
             // Scaled once, so that not a bit of it changes.
             ([], [raw]) => raw.unit(dim, raw.weight.signum(), number)?,
@@ -205,7 +262,7 @@ impl Query {
                 Vectors::normalize(dim, sum)?
             }
         };
-        Ok(Some(Sum { space: by.space, vector, weight: by.weight.unwrap_or(weights) }))
+        Ok(Some(Sum { space: by.space, says, vector, weight }))
     }
 }
 
@@ -257,32 +314,23 @@ pub struct Batch {
     pub parts: Vec<Part>,
 }
 
-impl Batch {
-    /// The query in place `row`, alone.
-    pub fn single(&self, row: usize) -> Self {
-        let part = |part: &Part| Part {
-            space: part.space,
-            vectors: part.vectors.single(row),
-            weights: vec![part.weights[row]],
-        };
-        Self { queries: vec![self.queries[row]], parts: self.parts.iter().map(part).collect() }
-    }
-}
-
 /// The vectors of the queries of a batch for one model.
 #[derive(Debug)]
 pub struct Part {
     /// The number of the model.
     pub space: usize,
+    /// Whether they are of texts alone.
+    pub says: bool,
     /// A unit vector for each query.
     pub vectors: Vectors,
     /// How much that counts, for each query: together with the other parts 1.
     pub weights: Vec<f32>,
 }
 
-/// The weighted sum of what one model looks up of a query.
+/// The weighted sum of things that one model looks up of a query.
 struct Sum {
     space: usize,
+    says: bool,
     vector: Vectors,
     weight: f32,
 }
@@ -290,7 +338,8 @@ struct Sum {
 impl Sum {
     /// Returns the part of its model, without queries yet.
     fn part(&self) -> Part {
-        Part { space: self.space, vectors: Vectors::new(self.vector.dim()), weights: Vec::new() }
+        let vectors = Vectors::new(self.vector.dim());
+        Part { space: self.space, says: self.says, vectors, weights: Vec::new() }
     }
 }
 

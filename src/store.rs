@@ -83,6 +83,13 @@ impl Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version(i64, i64);
 
+impl Version {
+    /// Its two numbers.
+    pub fn numbers(self) -> (i64, i64) {
+        (self.0, self.1)
+    }
+}
+
 /// An item to add, or references to add to an item that exists.
 #[derive(Debug, Clone, Default)]
 pub struct NewItem<'a> {

@@ -94,11 +94,6 @@ impl Vectors {
         self.rows().map(|row| Self { dim: self.dim, data: row.to_vec() }).collect()
     }
 
-    /// Returns row `i` as a list of its own.
-    pub fn single(&self, i: usize) -> Self {
-        Self { dim: self.dim, data: self.row(i).to_vec() }
-    }
-
     /// Returns the values of all rows, `len * dim` of them, without a copy.
     pub fn into_inner(self) -> Vec<f32> {
         self.data

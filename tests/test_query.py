@@ -92,12 +92,93 @@ def test_a_vector_in_a_query(engine: ps.Engine, stored: Vectors) -> None:
 def test_vectors_of_several_models_count_alike_by_default(engine: ps.Engine, stored: Vectors) -> None:
     chance = np.random.default_rng(3)
     vectors = {"toy": chance.normal(size=6), "eye": chance.normal(size=4)}
-    sums = sum(0.5 * stored[model] @ unit(vector) for model, vector in vectors.items())
-    for hits in (engine.search(ps.Query(vector=vectors), k=5), engine.search_vector(vectors, k=5)):
-        assert same(hits, grouped(np.asarray(sums))[:5])
-    weighted = engine.search(ps.Query(vector=vectors), k=5, models=WEIGHTS)
-    sums = sum(weight * stored[model] @ unit(vectors[model]) for model, weight in WEIGHTS.items())
-    assert same(weighted, grouped(np.asarray(sums))[:5])
+    for fusion in ("sum", "weighted"):
+        how: Any = {"k": 5, "fusion": fusion}
+        alike = fused({model: (stored[model] @ unit(vectors[model]), 0.5) for model in vectors}, fusion)
+        for hits in (engine.search(ps.Query(vector=vectors), **how), engine.search_vector(vectors, **how)):
+            assert same(hits, grouped(alike)[:5])
+        weighted = engine.search(ps.Query(vector=vectors), models=WEIGHTS, **how)
+        lists = {model: (stored[model] @ unit(vectors[model]), weight) for model, weight in WEIGHTS.items()}
+        assert same(weighted, grouped(fused(lists, fusion))[:5])
+    assert engine.search_vector(vectors, k=5) == engine.search_vector(vectors, k=5, fusion="weighted")
+
+
+def fused(
+    lists: dict[str, tuple[NDArray[np.float64], float]], fusion: str, *, bounded: str = ""
+) -> NDArray[np.float64]:
+    """The scores of references from those of several lists, each with its weight; all weights sum to 1."""
+    above = {name: (scores - scores.mean()) / scores.std() for name, (scores, _) in lists.items()}
+    if bounded:
+        [words] = [scores for name, scores in above.items() if name != bounded]
+        near, fits = np.tanh(above[bounded] / 2.5), np.maximum(0, 1 - (words.max() - words))
+        above[bounded] = near + (above[bounded] - near) * fits
+    weights = {name: weight for name, (_, weight) in lists.items()}
+    total = sum(weight * above[name] for name, weight in weights.items())
+    if fusion == "dbsf":
+        return np.asarray(0.5 + total / 6)
+    if fusion == "weighted":
+        middle, spread = (sum(weight * of(scores) for scores, weight in lists.values()) for of in (np.mean, np.std))
+        return np.asarray(middle + spread * total)
+    return np.asarray(sum(weight * scores for scores, weight in lists.values()))
+
+
+def test_words_count_beside_a_picture(engine: ps.Engine, stored: Vectors) -> None:
+    picture, words = ITEMS["item-3"][0], "red scarf"
+    seen = stored["toy"] @ unit(engine.encode_images([picture], model="toy")[0])
+    read = stored["toy"] @ unit(engine.encode_texts([words])[0])
+    lists = {"seen": (seen, 0.6), "read": (read, 0.4)}
+    for fusion in ("weighted", "dbsf", "sum"):
+        scores = fused(lists, fusion, bounded="seen" if fusion == "weighted" else "")
+        if fusion == "sum":  # one vector, of length 1
+            scores = scores / np.linalg.norm(
+                0.6 * unit(engine.encode_images([picture], model="toy")[0])
+                + 0.4 * unit(engine.encode_texts([words])[0])
+            )
+        hits = engine.search_hybrid(picture, words, image_weight=0.6, k=30, models="toy", fusion=fusion)
+        assert same(hits, grouped(scores)), fusion
+        few = engine.search_hybrid(picture, words, k=3, models="toy", fusion=fusion, where={"label": "odd"})
+        assert same(few, [pair for pair in grouped(scores) if int(pair[0][5:]) % 2 == 1][:3]), fusion
+    hits = engine.search_hybrid(picture, words, image_weight=0.6, k=30, models="toy")
+    assert hits == engine.search_hybrid(picture, words, image_weight=0.6, k=30, models="toy", fusion="weighted")
+    for hit in hits:
+        place = next(row for row in np.flatnonzero(hit.item == OWNERS) if digests(engine)[row] == hit.digest)
+        assert hit.scores == pytest.approx({"toy": 0.6 * seen[place] + 0.4 * read[place]}, abs=1e-6)
+    ranks = {name: 1 + np.argsort(np.argsort(-scores.round(9), kind="stable")) for name, (scores, _) in lists.items()}
+    for k in (0.0, 5.0):
+        by_rank = 0.6 / (k + ranks["seen"]) + 0.4 / (k + ranks["read"])
+        hits = engine.search_hybrid(picture, words, k=30, models="toy", fusion="rrf", rrf_k=k)
+        assert [hit.score for hit in hits] == pytest.approx([score for _, score in grouped(by_rank)], rel=1e-4)
+
+
+def digests(engine: ps.Engine) -> list[str]:
+    return [reference.digest for id in ITEMS for reference in engine.get(id).references]
+
+
+def test_excluded_items_are_not_among_the_hits(engine: ps.Engine) -> None:
+    whole = engine.search_image(shade(55), k=30)
+    for out in ("item-3", ["item-3", whole[0].item], (whole[0].item,), "no such item"):
+        names = {out} if isinstance(out, str) else set(out)
+        hits = engine.search_image(shade(55), k=4, exclude=out)
+        assert [hit.item for hit in hits] == [hit.item for hit in whole if hit.item not in names][:4]
+        assert [hit.rank for hit in hits] == [1, 2, 3, 4]
+
+
+def test_hits_may_differ_from_each_other(engine: ps.Engine, stored: Vectors) -> None:
+    whole = engine.search_image(shade(55), k=30, models="eye", vectors=True)
+    plain = engine.search_image(shade(55), k=3, models="eye", mmr=1.0)
+    assert [hit.item for hit in plain] == [hit.item for hit in whole][:3]
+    left = list(whole)[: 8 * 3]
+    chosen = [left.pop(0)]
+    while len(chosen) < 3:
+
+        def gain(hit: ps.Hit) -> float:
+            assert hit.vectors is not None
+            return 0.4 * hit.score - 0.6 * max(float(hit.vectors["eye"] @ one.vectors["eye"]) for one in chosen)  # type: ignore[index]
+
+        chosen.append(left.pop(int(np.argmax([gain(hit) for hit in left]))))
+    hits = engine.search_image(shade(55), k=3, models="eye", mmr=0.4)
+    assert [hit.item for hit in hits] == [hit.item for hit in chosen]
+    assert [hit.item for hit in hits] != [hit.item for hit in plain]
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, list])
@@ -118,7 +199,7 @@ def test_more_like_an_item(engine: ps.Engine, stored: Vectors) -> None:
     assert same(hits, others[:8])
     assert (hits.model, [hit.rank for hit in hits]) == ("eye", list(range(1, 9)))
     assert same(engine.search(ps.Query(item="item-5"), k=100), others)
-    several = engine.search(ps.Query(item="item-5"), k=8, models=WEIGHTS)
+    several = engine.search(ps.Query(item="item-5"), k=8, models=WEIGHTS, fusion="sum")
     means = {model: unit(stored[model][OWNERS == "item-5"].mean(axis=0)) for model in WEIGHTS}
     sums = np.asarray(sum(weight * stored[model] @ means[model] for model, weight in WEIGHTS.items()))
     assert same(several, [pair for pair in grouped(sums) if pair[0] != "item-5"][:8])
@@ -133,10 +214,10 @@ def test_items_beside_other_parts(engine: ps.Engine, stored: Vectors) -> None:
     picture = unit(engine.encode_images([ITEMS["item-1"][0]], model="toy")[0])
     asked = unit(picture + 0.5 * text + mean("item-4") - 0.5 * mean("item-9"))
     expected = [pair for pair in grouped(stored["toy"] @ asked) if pair[0] not in ("item-4", "item-9")]
-    alone, plain = engine.search([query, ps.Query(text="red scarf")], k=6, models="toy")
+    alone, plain = engine.search([query, ps.Query(text="red scarf")], k=6, models="toy", fusion="sum")
     assert same(alone, expected[:6])
     assert same(plain, grouped(stored["toy"] @ text)[:6])
-    odd = engine.search(query, k=6, models="toy", where={"label": "odd"})
+    odd = engine.search(query, k=6, models="toy", where={"label": "odd"}, fusion="sum")
     assert same(odd, [pair for pair in expected if int(pair[0][5:]) % 2 == 1][:6])
 
 
@@ -155,7 +236,10 @@ def test_impossible_queries(engine: ps.Engine) -> None:
         with pytest.raises(ValueError, match=message):
             engine.search(query)
     options: list[tuple[dict[str, Any], str]] = [
-        ({"fusion": "max"}, 'fusion "max": give "sum" or "rrf"'),
+        ({"fusion": "max"}, 'fusion "max": give "weighted", "sum", "rrf" or "dbsf"'),
+        ({"fusion": "rrf", "rrf_k": -1}, "rrf_k -1: give a finite number, 0 or more"),
+        ({"mmr": 1.5}, "mmr 1.5: give a number from 0 to 1"),
+        ({"mmr": 0.5, "fusion": "rrf"}, "mmr compares scores with cosines"),
         ({"aggregate": "sum"}, 'aggregate "sum": give "max", "mean" or "softmax"'),
         ({"aggregate": "softmax", "temperature": 0}, "temperature 0: give a finite number above 0"),
         ({"k": 0}, "k must be at least 1"),
@@ -173,18 +257,21 @@ def test_an_item_may_have_the_mean_of_its_references(engine: ps.Engine, stored: 
     weights = models if isinstance(models, dict) else {models: 1.0}
     asked = {model: unit(engine.encode_images([picture], model=model)[0]) for model in weights}
     scores = np.asarray(sum(weight * stored[model] @ asked[model] for model, weight in weights.items()))
-    mean = engine.search_image(picture, k=30, models=models, aggregate="mean")
+    mean = engine.search_image(picture, k=30, models=models, aggregate="mean", fusion="sum")
     assert same(mean, grouped(scores, np.mean))
 
     def softmax(scores: NDArray[Any]) -> float:
         weights = np.exp(scores / 0.05)
         return float((weights * scores).sum() / weights.sum())
 
-    soft = engine.search_image(picture, k=30, models=models, aggregate="softmax", temperature=0.05)
+    soft = engine.search_image(picture, k=30, models=models, aggregate="softmax", temperature=0.05, fusion="sum")
     assert same(soft, grouped(scores, softmax))
     wanted = grouped(scores, np.mean)[3][1]
-    assert len(engine.search_image(picture, k=30, models=models, aggregate="mean", min_score=wanted - 1e-4)) == 4
-    few = engine.search_image([picture] * 9, k=3, models=models, aggregate="mean", where={"label": "odd"})
+    assert (
+        len(engine.search_image(picture, k=30, models=models, aggregate="mean", min_score=wanted - 1e-4, fusion="sum"))
+        == 4
+    )
+    few = engine.search_image([picture] * 9, k=3, models=models, aggregate="mean", where={"label": "odd"}, fusion="sum")
     for hits in few:
         assert same(hits, [pair for pair in grouped(scores, np.mean) if int(pair[0][5:]) % 2 == 1][:3])
     # A hit shows its best reference and that one's cosines, whatever the item's score.
@@ -215,7 +302,7 @@ def test_reciprocal_rank_fusion(engine: ps.Engine, stored: Vectors) -> None:
 
 def test_hits_tell_the_match(engine: ps.Engine, stored: Vectors) -> None:
     picture = ITEMS["item-8"][2]
-    [hit] = engine.search_image(picture, k=1, models=WEIGHTS, vectors=True)
+    [hit] = engine.search_image(picture, k=1, models=WEIGHTS, vectors=True, fusion="sum")
     asked = {model: engine.encode_images([picture], model=model)[0] for model in WEIGHTS}
     assert (hit.item, hit.text, hit.label, hit.probability) == ("item-8", "text of item-8", "even", None)
     assert hit.digest == engine.get("item-8").references[2].digest
@@ -226,7 +313,7 @@ def test_hits_tell_the_match(engine: ps.Engine, stored: Vectors) -> None:
         assert hit.scores[model] == pytest.approx(asked[model] @ vector, abs=1e-6)
     assert hit.score == pytest.approx(sum(WEIGHTS[model] * hit.scores[model] for model in WEIGHTS), abs=1e-6)
     assert engine.search_image(picture, k=1)[0].vectors is None
-    hybrid = engine.search_hybrid(picture, "red scarf", image_weight=0.25, k=3)
+    hybrid = engine.search_hybrid(picture, "red scarf", image_weight=0.25, k=3, fusion="sum")
     for hit in hybrid:
         assert hit.score == pytest.approx(0.25 * hit.scores["eye"] + 0.75 * hit.scores["toy"], abs=1e-6)
 

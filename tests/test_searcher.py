@@ -125,6 +125,29 @@ def test_it_finds_by_queries_of_several_parts(searcher: Any, engine: ps.Engine) 
     assert "bear" not in [hit.item for hit in found[1]]
 
 
+def identified(found: Any) -> list[Any]:
+    figures = [found.verdict, found.item, found.probability, found.margin, found.threshold, found.plausible]
+    return [*figures, [(hit.item, hit.probability, hit.similarity) for hit in found.hits]]
+
+
+def test_it_says_which_item_a_picture_shows(searcher: Any, engine: ps.Engine) -> None:
+    red, blue = picture((210, 20, 20)), picture((0, 0, 200))
+    found = searcher.identify(red)
+    assert identified(found) == identified(engine.identify(red))
+    assert len(found.hits) == len(COLORS)
+    assert repr(found) == repr(engine.identify(red))
+    both = searcher.identify(
+        [red, ps.Query(image=[blue, red])], k=2, target_fpr=0.2, prior=0.1, where={"n": {"$lt": 3}}
+    )
+    wanted = engine.identify(
+        [red, ps.Query(image=[blue, red])], k=2, target_fpr=0.2, prior=0.1, where={"n": {"$lt": 3}}
+    )
+    assert [identified(one) for one in both] == [identified(one) for one in wanted]
+    assert len(both[0].hits) == 2
+    assert both[0].hits.model == "toy"
+    assert searcher.identify([]) == []
+
+
 def test_its_results_show_themselves(searcher: Any, engine: ps.Engine) -> None:
     results = searcher.search_text("teddy", k=2)
     assert results.thumbnail(results[0]) == engine.search_text("teddy", k=2).thumbnail(results[0])
@@ -138,6 +161,27 @@ def test_it_can_be_evaluated(searcher: Any, engine: ps.Engine) -> None:
     assert evaluate(searcher, texts=texts, k=2).metrics == evaluate(engine, texts=texts, k=2).metrics
 
 
+def test_it_classifies_and_compares(searcher: Any, engine: ps.Engine) -> None:
+    pictures = [picture((210, 20, 20)), picture((20, 20, 210))]
+    assert searcher.classify(pictures, by="images") == engine.classify(pictures, by="images")
+    one = searcher.classify(pictures[0], ["b", "d"], by="images", where={"n": {"$lt": 3}})
+    assert one == engine.classify(pictures[0], ["b", "d"], by="images", where={"n": {"$lt": 3}})
+    assert searcher.compare(*pictures) == engine.compare(*pictures)
+    assert searcher.compare(pictures[0], item="dog", threshold=0.4, models="toy") == engine.compare(
+        pictures[0], item="dog", threshold=0.4, models="toy"
+    )
+
+
+def test_it_lists_duplicates_and_items_that_need_attention(searcher: Any, engine: ps.Engine) -> None:
+    found = searcher.duplicates(limit=3, near=0.5)
+    assert found == engine.duplicates(limit=3, near=0.5)
+    assert found.counts == engine.duplicates(near=0.5).counts
+    assert "<img" in found._repr_html_()
+    where = {"n": {"$lte": 2}}
+    assert searcher.review(margin=1.0, where=where) == engine.review(margin=1.0, where=where)
+    assert searcher.review(limit=1).total == engine.review().total
+
+
 @pytest.mark.parametrize(
     ("work", "error"),
     [
@@ -147,8 +191,20 @@ def test_it_can_be_evaluated(searcher: Any, engine: ps.Engine) -> None:
         (lambda one: one.search_text("a", models="none"), ps.ArgumentError),
         (lambda one: one.search_image(b"no picture"), ps.PictureError),
         (lambda one: one.search(ps.Query(item="lion")), ps.UnknownItemError),
+        (lambda one: one.identify(b"no picture"), ps.PictureError),
+        (lambda one: one.identify(ps.Query(text="teddy")), ps.ArgumentError),
+        (lambda one: one.identify(ps.Query(item="bear")), ps.ArgumentError),
+        (lambda one: one.identify(picture((1, 2, 3)), model="none"), ps.ArgumentError),
+        (lambda one: one.identify(picture((1, 2, 3)), target_fpr=1.5), ps.ArgumentError),
+        (lambda one: one.identify(picture((1, 2, 3)), prior=0.0), ps.ArgumentError),
         (lambda one: one.vectors("lion"), ps.UnknownItemError),
         (lambda one: one.thumbnail("lion"), ps.UnknownItemError),
+        (lambda one: one.compare(picture((1, 2, 3))), ps.ArgumentError),
+        (lambda one: one.compare(picture((1, 2, 3)), item="lion"), ps.UnknownItemError),
+        (lambda one: one.classify(picture((1, 2, 3)), ["b"]), ps.ArgumentError),
+        (lambda one: one.confirm(picture((1, 2, 3)), "lion"), ps.UnknownItemError),
+        (lambda one: one.duplicates(limit=0), ps.ArgumentError),
+        (lambda one: one.review(margin=-1.0), ps.ArgumentError),
     ],
 )
 def test_its_errors_are_of_one_kind(searcher: Any, work: Any, error: type[Exception]) -> None:
@@ -160,6 +216,11 @@ def test_changes_through_a_server(url: str, engine: ps.Engine) -> None:
     with ps.RemoteEngine(url) as remote:
         assert remote.add("new", images=[picture((1, 1, 1)), picture((250, 250, 1))], label="N", metadata={"a": 1}) == 2
         assert remote.add("new", images=picture((1, 1, 1)), names="again.png") == 0
+        assert (remote.confirm(picture((9, 9, 9)), "new", name="c.png"), remote.confirm(picture((9, 9, 9)), "new")) == (
+            1,
+            0,
+        )
+        assert remote.remove_reference("new", "c.png") == 2
         remote.update("new", label=None, text="a new one")
         item = engine.get("new")
         assert (item.label, item.text, item.metadata, len(item.references)) == (None, "a new one", {"a": 1}, 2)
@@ -177,6 +238,7 @@ def test_a_large_picture_goes_as_a_file(url: str, engine: ps.Engine) -> None:
     with ps.RemoteEngine(url) as remote:
         assert shown(remote.search(query, k=3)) == shown(engine.search(query, k=3))
         assert shown(remote.search_image(noise, k=3)) == shown(engine.search_image(noise, k=3))
+        assert identified(remote.identify(noise, k=3)) == identified(engine.identify(noise, k=3))
 
 
 def test_a_server_that_is_not_there_is_told() -> None:

@@ -26,6 +26,11 @@ from ._core import (  # noqa: E402
     UnreadableTextWarning,
     __version__,
 )
+from .answers.classes import Class, Classification  # noqa: E402
+from .answers.duplicates import Duplicate, Duplicates  # noqa: E402
+from .answers.gallery import Spot  # noqa: E402
+from .answers.likeness import Likeness  # noqa: E402
+from .answers.review import Concern, Review  # noqa: E402
 from .compare import compare_models  # noqa: E402
 from .convert.fp16 import convert_to_fp16  # noqa: E402
 from .convert.quantize.model import Quantization, quantize_model  # noqa: E402
@@ -37,6 +42,7 @@ from .evaluate.result import Evaluation  # noqa: E402
 from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
+from .identification import Calibration, Identification  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
 from .results import Item, Problem, ReencodeReport, Reference, Report, Results, Verification  # noqa: E402
 from .rows import ItemDraft  # noqa: E402
@@ -49,19 +55,27 @@ __all__ = [
     "Added",
     "ArgumentError",
     "AsyncEngine",
+    "Calibration",
     "CatalogError",
     "Check",
+    "Class",
+    "Classification",
     "Comparison",
+    "Concern",
+    "Duplicate",
+    "Duplicates",
     "Encoder",
     "EncoderLike",
     "Engine",
     "Evaluation",
     "FileError",
     "Hit",
+    "Identification",
     "Index",
     "InternalError",
     "Item",
     "ItemDraft",
+    "Likeness",
     "ModelError",
     "PictureError",
     "PlushieError",
@@ -73,8 +87,10 @@ __all__ = [
     "RemoteEngine",
     "Report",
     "Results",
+    "Review",
     "SearchOptions",
     "Service",
+    "Spot",
     "UnknownItemError",
     "UnreadableTextWarning",
     "Verification",

@@ -44,6 +44,14 @@ _QueryRow: TypeAlias = tuple[
     list[tuple[_Text, float]],
     list[tuple[tuple[str | None, ArrayLike], float]],
 ]
+_IdentifiedRow: TypeAlias = tuple[
+    Literal["match", "ambiguous", "unknown"], float | None, float | None, float, list[str], list[Hit]
+]
+_CalibratedRow: TypeAlias = tuple[str, Literal["image", "text", "hybrid"], int, int, int, int, float, float, float]
+_GalleryRow: TypeAlias = tuple[
+    list[str], list[str | None], NDArray[np.int64], list[str], list[str], NDArray[np.float32]
+]
+_NeighborsRow: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 
 class _EncoderLike(Protocol):
     @property
@@ -291,6 +299,9 @@ def picture_file(image: _Image) -> tuple[str, bytes]:
     A JPEG or PNG file of up to 1 MiB that needs no turning and has no transparency is returned as it is.
     """
 
+def picture_digest(image: _Image) -> str:
+    """Returns the digest by which a picture is known in a catalog: 64 hexadecimal digits."""
+
 def load_runtime(path: str | os.PathLike[str]) -> None:
     """Opens the ONNX Runtime library for this process; does nothing if it is open already.
 
@@ -345,11 +356,16 @@ class Hit:
         rank: 1 for the best.
         item: The item's id.
         score: By default the cosine between query and reference, from -1 to 1; if several models looked up the query,
-            the mean of their cosines, each weighted as in the query or search. With `fusion="rrf"` a sum of weight /
-            (60 + rank), which is no cosine; with another `aggregate` that of all references of the item. Scores of
-            different models cannot be compared.
+            or it has pictures and texts, the mean of their cosines as `fusion` weighs it, which with `fusion="rrf"` and
+            "dbsf" is no cosine; with another `aggregate` that of all references of the item. Scores of different models
+            cannot be compared.
         scores: For each model that looked up the query the cosine between query and reference.
-        probability: How likely the hit is right; None if the engine is not calibrated for such queries.
+        probability: The probability, from 0 to 1, that the item is the right one, if that is as likely in the catalog
+            as not. None if such queries are not calibrated: texts without ``calibrate``, items and vectors, several
+            models together, other options of ``fusion`` and ``aggregate``, and catalogs of more than 1,000 references
+            that have not been calibrated. Words of the item do not count in it.
+        similarity: From 0 to 1: the probability if there is one, else the cosine, of several models the best one, or 0
+            if that is below 0. It is no key of `to_dict`.
         matched: The fields of the item that have words of the query: `id`, `label`, `text`, or keys of the metadata if
             the search names them in `words`. Empty if only the vector matched.
         reference: The name of the matching reference: the picture's path, if it was added by one.
@@ -390,6 +406,8 @@ class Hit:
     def scores(self) -> dict[str, float]: ...
     @property
     def probability(self) -> float | None: ...
+    @property
+    def similarity(self) -> float: ...
     @property
     def matched(self) -> tuple[str, ...]: ...
     @property
@@ -488,6 +506,11 @@ class Engine:
     def thumbnail(self, id: _Text, reference: str | None = None) -> bytes | None: ...
     def original(self, id: _Text, reference: str | None = None) -> Path | None: ...
     def vectors(self, id: _Text, *, model: str | None = None) -> NDArray[np.float32]: ...
+    def gallery(self, *, where: Mapping[str, Any] | None, model: str | None) -> _GalleryRow: ...
+    def neighbors(
+        self, k: int, *, where: Mapping[str, Any] | None, model: str | None
+    ) -> tuple[_GalleryRow, _NeighborsRow]: ...
+    def position(self) -> tuple[int, tuple[int, int] | None]: ...
     def items(
         self, *, where: Mapping[str, Any] | None = None, limit: int | None = None, offset: int = 0
     ) -> list[_ItemRow]: ...
@@ -504,13 +527,29 @@ class Engine:
         k: int,
         where: Mapping[str, Any] | None,
         min_score: float | None,
+        exclude: str | SupportsIndex | Iterable[str | SupportsIndex] | None,
+        mmr: float | None,
         models: _By | None,
         fusion: str,
+        rrf_k: float,
         aggregate: str,
         temperature: float,
         words: bool | str | Sequence[str] | None,
         vectors: bool,
     ) -> tuple[list[list[Hit]], float, float]: ...
+    def identify(
+        self,
+        queries: list[_QueryRow],
+        *,
+        target_fpr: float,
+        prior: float,
+        k: int,
+        where: Mapping[str, Any] | None,
+        model: str | None,
+    ) -> list[_IdentifiedRow]: ...
+    def calibrate(
+        self, queries: list[_QueryRow], labels: list[_Text | None], *, model: str | None
+    ) -> _CalibratedRow: ...
     def encode_images(self, images: _Image | Sequence[_Image], *, model: str | None = None) -> NDArray[np.float32]: ...
     def encode_texts(self, texts: str | _Texts, *, model: str | None = None) -> NDArray[np.float32]: ...
     def unreadable(self, texts: list[str], *, models: _By | None = None) -> list[bool]: ...

@@ -17,11 +17,16 @@ import numpy as np
 
 from . import _core, forks, hub
 from ._core import ArgumentError
+from .answers.classify import learn_classes
+from .answers.duplicates import find_duplicates
+from .answers.likeness import compare
+from .answers.review import find_concerns
 from .encoders.protocol import Model, Models, named
 from .evaluate.run import evaluate
+from .identification import Calibration, Identification
 from .log import logger
 from .paths import expanded, is_below, is_gone
-from .query import DEFAULTS, Query, hybrid, listed
+from .query import DEFAULTS, Query, hybrid, listed, pictured
 from .results import Batch, Item, Items, Problem, ReencodeReport, Reference, Report, Results, Verification
 from .rows import Row, count_images, grouped, to_rows
 from .show.progress import shown
@@ -37,6 +42,11 @@ if TYPE_CHECKING:
     from ._core import Hit, _QueryRow
     from ._core import _Image as ImageLike
     from ._core import _Texts as TextsLike
+    from .answers.classes import Classification
+    from .answers.classify import Classifier
+    from .answers.duplicates import Duplicates
+    from .answers.likeness import Likeness
+    from .answers.review import Review
     from .evaluate.result import Evaluation
     from .evaluate.run import Missing, Pictures, Texts, Unknown
     from .query import By, SearchOptions, Text, Where
@@ -104,7 +114,7 @@ class Engine:
             ``thumbnails`` is none of the three.
     """
 
-    __slots__ = ("_again", "_connect", "_models", "_opened", "_process", "_reads", "_sees")
+    __slots__ = ("_again", "_connect", "_learned", "_models", "_opened", "_process", "_reads", "_sees")
 
     def __init__(
         self,
@@ -159,6 +169,8 @@ class Engine:
             self._again, encoders, dim=dim, absent=absent
         )
         self._process = forks.process
+        #: The classes of the last call of classify, and what they were learned from.
+        self._learned: tuple[Any, Classifier] | None = None
         self._introduce({} if read_only else _sources(models, encoders))
         if logger.isEnabledFor(logging.INFO):
             items = counted(len(self._opened), "item")
@@ -794,6 +806,324 @@ class Engine:
         ]
         return results[0] if single else Batch(results)
 
+    # Which one is it?
+
+    @overload
+    def identify(  # type: ignore[overload-overlap]
+        self,
+        image: ImageLike | Query,
+        *,
+        target_fpr: float = 0.01,
+        prior: float = 0.5,
+        k: int = 5,
+        where: Where | None = None,
+        model: str | None = None,
+    ) -> Identification: ...
+    @overload
+    def identify(
+        self,
+        image: Sequence[ImageLike | Query],
+        *,
+        target_fpr: float = 0.01,
+        prior: float = 0.5,
+        k: int = 5,
+        where: Where | None = None,
+        model: str | None = None,
+    ) -> list[Identification]: ...
+    def identify(
+        self,
+        image: ImageLike | Query | Sequence[ImageLike | Query],
+        *,
+        target_fpr: float = 0.01,
+        prior: float = 0.5,
+        k: int = 5,
+        where: Where | None = None,
+        model: str | None = None,
+    ) -> Identification | list[Identification]:
+        """Says which item a picture shows, that it may be one of several, or that it shows none of the catalog.
+
+        The verdict is ``"unknown"`` if the best cosine is below the threshold, which grows with the number of items: it
+        is the one that strangers reach with the probability ``target_fpr``. It is ``"ambiguous"`` if several items are
+        plausible: of pictures of the catalog's items, 95 % have their item among them. Both are promises for pictures
+        like the references; see :meth:`calibrate` for others.
+
+        The first call in a catalog, and the first after a fifth of its references have changed, calibrates it: this
+        takes milliseconds for some hundred references, and less than the comparison of 2,000 pictures for more.
+
+        Args:
+            image: A picture as in :meth:`search_image`; several photos of one thing as ``Query(image=[a, b])``, which
+                are averaged; or a list of them, which gives a list.
+            target_fpr: The share of pictures of other things that may be taken for an item, above 0 and below 1.
+            prior: The share of pictures whose item is in the catalog, above 0 and below 1: it shifts probabilities.
+            k: How many hits, at least 1.
+            where: Only items that fit.
+            model: The name of the model; the first that sees pictures by default.
+
+        Raises:
+            PictureError: The picture cannot be decoded.
+            ArgumentError: An option makes no sense, a query has items, vectors or negative weights, the queries are of
+                several kinds, or they have texts and :meth:`calibrate` had none.
+            ModelError: The model sees no pictures.
+        """
+        shown, single = pictured(image)
+        found = self._core.identify(
+            [_picture_row(one) for one in shown], target_fpr=target_fpr, prior=prior, k=k, where=where, model=model
+        )
+        answers = [
+            Identification(
+                verdict,
+                plausible[0] if plausible else None,
+                probability,
+                margin,
+                threshold,
+                tuple(plausible),
+                Results(
+                    hits,
+                    query=query,
+                    model=next(iter(hits[0].scores), model) if hits else model,
+                    thumbnails=self.thumbnail,
+                ),
+            )
+            for query, (verdict, probability, margin, threshold, plausible, hits) in zip(shown, found, strict=True)
+        ]
+        return answers[0] if single else answers
+
+    def calibrate(
+        self, queries: Iterable[tuple[ImageLike | Query, Text | None]] | None = None, *, model: str | None = None
+    ) -> Calibration:
+        """Learns what scores mean in this catalog, for :meth:`identify` and :attr:`Hit.probability`; stores it.
+
+        Each of at most 2,000 references is looked up as if it were not stored: that gives the scores of the right item,
+        where an item has others, and those of wrong ones. What is lacking comes from scores that are typical of the
+        model. The more references there are, the less these count.
+
+        Labeled queries tell what pictures are like that differ from the references; 100 are plenty. They count more
+        than the references and are kept until the next call. Texts, and pictures with texts, are calibrated only by
+        such queries: at least 10 for items of the catalog.
+
+        A search of a catalog of up to 1,000 references, and :meth:`identify`, calibrate pictures by themselves where it
+        is due. Searches of a larger catalog have the probabilities of the last calibration, or None.
+
+        Args:
+            queries: Pairs of a picture or :class:`Query`, and the id of its item or None if that is not in the catalog.
+                All are pictures, all are texts, or all are both. By default the references alone are used.
+            model: The name of the model; the first that sees such queries by default.
+
+        Returns:
+            What it was made from, and the errors that are expected.
+
+        Raises:
+            UnknownItemError: A label is no item of the catalog.
+            PictureError: A picture cannot be decoded.
+            ArgumentError: The queries are of several kinds or too few, or have items, vectors or negative weights.
+            CatalogError: The outcome cannot be stored. In a catalog that was opened by ``read_only=True``, it is kept
+                in memory alone.
+        """
+        pairs = list(queries or ())
+        rows = [_picture_row(query) for query, _ in pairs]
+        return Calibration(*self._core.calibrate(rows, [label for _, label in pairs], model=model))
+
+    @overload
+    def classify(  # type: ignore[overload-overlap]
+        self,
+        image: ImageLike,
+        labels: Sequence[str] | None = None,
+        *,
+        by: Literal["auto", "images", "texts"] = "auto",
+        where: Where | None = None,
+        model: str | None = None,
+        templates: Sequence[str] | None = None,
+    ) -> Classification: ...
+    @overload
+    def classify(
+        self,
+        image: Sequence[ImageLike],
+        labels: Sequence[str] | None = None,
+        *,
+        by: Literal["auto", "images", "texts"] = "auto",
+        where: Where | None = None,
+        model: str | None = None,
+        templates: Sequence[str] | None = None,
+    ) -> list[Classification]: ...
+    def classify(
+        self,
+        image: ImageLike | Sequence[ImageLike],
+        labels: Sequence[str] | None = None,
+        *,
+        by: Literal["auto", "images", "texts"] = "auto",
+        where: Where | None = None,
+        model: str | None = None,
+        templates: Sequence[str] | None = None,
+    ) -> Classification | list[Classification]:
+        """Tells which class a picture is of, with probabilities that sum to 1 together with that of none of them.
+
+        A class is known by its examples, the references of the items that have its label, and by its name, if a model
+        reads texts and sees pictures. Examples are left out in turn, each with its item, to choose how much the best
+        example counts beside the mean of all, and examples beside names, and to fit the probabilities. The classes are
+        learned at the first call, and again if the catalog or an argument has changed.
+
+        Args:
+            image: A picture as in :meth:`search_image`; a list gives a list.
+            labels: The names of the classes, two or more; those without examples go by the name alone. By default all
+                labels of the catalog.
+            by: ``"images"`` goes by examples alone, ``"texts"`` by names alone, ``"auto"`` by both.
+            where: Only examples of items that fit.
+            model: The name of the model of the examples; the first that sees pictures by default.
+            templates: The phrases whose vectors are averaged, with ``{}`` in the place of the name; by default
+                ``"{}"``, ``"a photo of a {}"``, ``"a {} toy"``, and Chinese ones for names in Chinese.
+
+        Raises:
+            PictureError: A picture cannot be decoded.
+            ArgumentError: There are no two classes, or a class has neither examples nor a name that a model can read.
+            ModelError: No model sees pictures.
+        """
+        images, single = _core.each_image(listed(image))
+        core = self._core
+        _, version = core.position()
+        asked = (None if labels is None else tuple(labels), by, repr(where), model, templates and tuple(templates))
+        state = (core, version, asked)
+        known = self._learned
+        if known is None or known[0] != state:
+            made = learn_classes(core, labels, by=by, where=where, model=model, templates=templates)
+            known = self._learned = (state, made)
+        answers = known[1].classify(core, images)
+        return answers[0] if single else answers
+
+    @overload
+    def compare(  # type: ignore[overload-overlap]
+        self,
+        a: ImageLike,
+        b: ImageLike | None = None,
+        *,
+        item: Text | None = None,
+        threshold: float = 0.9,
+        models: By | None = None,
+        audit: str | os.PathLike[str] | None = None,
+    ) -> Likeness: ...
+    @overload
+    def compare(
+        self,
+        a: ImageLike | Sequence[ImageLike],
+        b: ImageLike | Sequence[ImageLike] | None = None,
+        *,
+        item: Text | Sequence[Text] | None = None,
+        threshold: float = 0.9,
+        models: By | None = None,
+        audit: str | os.PathLike[str] | None = None,
+    ) -> list[Likeness]: ...
+    def compare(
+        self,
+        a: ImageLike | Sequence[ImageLike],
+        b: ImageLike | Sequence[ImageLike] | None = None,
+        *,
+        item: Text | Sequence[Text] | None = None,
+        threshold: float = 0.9,
+        models: By | None = None,
+        audit: str | os.PathLike[str] | None = None,
+    ) -> Likeness | list[Likeness]:
+        """Tells how like a picture is to another one, or to an item's best reference.
+
+        Args:
+            a: A picture, or a list of them.
+            b: Another picture, or a list of as many: one alone is compared with each of the other side.
+            item: The id of an item in place of ``b``, or a list of them.
+            threshold: The similarity from 0 to 1 from which both are the same.
+            models: The name of the model that compares, or several with weights; by default all that see pictures,
+                alike.
+            audit: A file to which a line of JSON is appended for each comparison, with the time, the models'
+                fingerprints, the sequence number of the catalog, the digests of the pictures, scores and verdict. Lines
+                of several processes do not mix. None by default.
+
+        Returns:
+            A :class:`Likeness`, or a list of them if there is a list.
+
+        Raises:
+            PictureError: A picture cannot be decoded.
+            KeyError: There is no such item.
+            ArgumentError: Neither or both of ``b`` and ``item`` are given, the lists differ in length, or the threshold
+                or a model makes no sense.
+            OSError: The log cannot be written.
+        """
+        return compare(self._core, a, b, item, threshold=threshold, models=models, audit=audit)
+
+    # Order in the catalog
+
+    def duplicates(
+        self,
+        *,
+        where: Where | None = None,
+        model: str | None = None,
+        near: float = 0.98,
+        limit: int | None = 100,
+    ) -> Duplicates:
+        """Finds references that are the same or nearly so, in four classes, the most similar pairs of each first.
+
+        ``"same bytes"`` is one file under two items. ``"same picture"`` is one picture, encoded or resized otherwise:
+        the vectors are near, and the thumbnails have about the same brightness and colors in all of their cells.
+        ``"same item"`` are references of one item that show nearly the same, so that one of them tells nothing new.
+        ``"look-alike"`` are different items that are near each other, each pair by its two most similar references.
+
+        Each reference is compared with its nearest neighbors. Among more than 20,000 references these are looked for in
+        the nearest parts of the catalog, which may miss a few look-alikes. Nothing is changed: see :meth:`remove` and
+        :meth:`remove_reference`.
+
+        Args:
+            where: Only items that fit.
+            model: The name of the model whose vectors are compared; the first by default.
+            near: The least cosine of ``"same item"``.
+            limit: The most pairs of each class; None for all.
+
+        Raises:
+            ArgumentError: ``near`` or ``limit`` makes no sense, or as in the searches.
+        """
+        return find_duplicates(self._core, self.thumbnail, where=where, model=model, near=near, limit=limit)
+
+    def review(
+        self,
+        *,
+        where: Where | None = None,
+        model: str | None = None,
+        margin: float = 0.05,
+        limit: int | None = 100,
+    ) -> Review:
+        """Lists the items that need attention, the most urgent first, each with plain reasons.
+
+        Each reference is compared with the others as if it were a query: an item needs attention if another item is
+        nearer to one of its references than its other references are, or nearly as near, or if it has one reference.
+        To a single reference the usual cosine within items of the catalog stands for its own.
+
+        Args:
+            where: Only items that fit.
+            model: The name of the model whose vectors are compared; the first by default.
+            margin: How much nearer the own references must be than other items, as a difference of cosines.
+            limit: The most items; None for all.
+
+        Raises:
+            ArgumentError: ``margin`` or ``limit`` makes no sense, or as in the searches.
+        """
+        return find_concerns(self._core, where=where, model=model, margin=margin, limit=limit)
+
+    def confirm(self, image: ImageLike, item: Text, *, name: str | None = None) -> Added:
+        """Adds a picture that was looked up as a reference of the item that it shows.
+
+        Args:
+            image: The picture.
+            item: The id of an item of the catalog.
+            name: The name of the reference; by default a file's path, and the digest of any other picture.
+
+        Raises:
+            KeyError: There is no such item.
+            PictureError: The picture cannot be decoded.
+            ArgumentError: ``name`` is given for a file, whose path is its name.
+            CatalogError: The catalog has models that this engine was opened without.
+        """
+        self._core.get(item)
+        if hasattr(image, "read"):
+            image = image.read()
+        if name is None and not isinstance(image, (str, os.PathLike)):
+            name = _core.picture_digest(image)
+        return self.add(item, images=[image], names=[name])
+
     # Vectors
 
     def encode_images(self, images: Sequence[ImageLike], *, model: str | None = None) -> NDArray[np.float32]:
@@ -963,8 +1293,9 @@ class Engine:
 
         ``models`` has a dict for each model; ``model``, ``version``, ``fingerprint``, ``dimension`` and ``languages``
         are those of the first. ``cache`` tells how many pictures and texts of searches were remembered (``hits``) and
-        how many had to be encoded (``misses``), since the encoders were opened. ``other_models`` are names of models
-        that the catalog has and this engine was opened without.
+        how many had to be encoded (``misses``), since the encoders were opened. ``calibration`` lists the attributes of
+        the :class:`Calibration` of each model and kind of queries, as dicts. ``other_models`` are names of models that
+        the catalog has and this engine was opened without.
         """
         return self._core.stats()
 
@@ -1039,6 +1370,11 @@ class Engine:
 
     def __repr__(self) -> str:
         return repr(self._core)
+
+
+def _picture_row(query: ImageLike | Query) -> _QueryRow:
+    """A picture or query as the core takes it."""
+    return query._row() if isinstance(query, Query) else ([(query, 1.0)], [], [], [])
 
 
 def _path(image: Any, number: int) -> str:

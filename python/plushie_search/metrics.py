@@ -11,7 +11,8 @@ array([0., 1.])
 
 Each method of :class:`Rankings` gives one number from 0 to 1 for each query. :func:`mean` gives their mean with an
 interval, :func:`difference` the mean difference of two systems on the same queries, :func:`open_set` the figures of
-telling known queries from unknown ones by their scores, and :func:`confusions` the items that are confused.
+telling known queries from unknown ones by their scores, :func:`confusions` the items that are confused, and
+:func:`reliability` and :func:`ece` how far probabilities can be trusted.
 """
 
 from __future__ import annotations
@@ -27,7 +28,19 @@ from ._core import ArgumentError, Rankings
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Confusion", "Interval", "OpenSet", "Rankings", "confusions", "difference", "mean", "open_set"]
+__all__ = [
+    "Bin",
+    "Confusion",
+    "Interval",
+    "OpenSet",
+    "Rankings",
+    "confusions",
+    "difference",
+    "ece",
+    "mean",
+    "open_set",
+    "reliability",
+]
 
 #: The number of draws of a bootstrap interval.
 ROUNDS = 2000
@@ -60,6 +73,16 @@ class Confusion(NamedTuple):
     instead: str
     times: int
     queries: int
+
+
+class Bin(NamedTuple):
+    """Answers whose probabilities are from ``low`` to below ``high``; see :func:`reliability`."""
+
+    low: float
+    high: float
+    answers: int
+    probability: float
+    right: float
 
 
 def mean(
@@ -159,6 +182,63 @@ def confusions(items: Sequence[str], wrong: Sequence[str | None], *, worst: int 
         ArgumentError: The lists differ in length.
     """
     return [Confusion(*row) for row in _core.confusions(list(items), list(wrong), worst=worst)]
+
+
+def reliability(
+    probabilities: ArrayLike, right: ArrayLike, *, weights: ArrayLike | None = None, bins: int = 10
+) -> list[Bin]:
+    """Compares the probabilities of answers with the share of them that is right, in bins of equal width.
+
+    Args:
+        probabilities: One from 0 to 1 for each answer, shape (n,).
+        right: Whether it was right, shape (n,).
+        weights: How much each answer counts in the means of its bin, 0 or more, shape (n,); 1 by default.
+        bins: The number of bins, 1 or more.
+
+    Returns:
+        The bins that have answers, each with its bounds, the number of its answers, their mean probability and the
+        share of them that is right. The last one has the probability 1, too.
+
+    Raises:
+        ArgumentError: The lengths differ, a probability is not from 0 to 1, or ``bins`` is below 1.
+    """
+    return [found for found, _ in _bins(probabilities, right, weights, bins)]
+
+
+def ece(probabilities: ArrayLike, right: ArrayLike, *, weights: ArrayLike | None = None, bins: int = 10) -> float:
+    """Returns the expected calibration error, from 0 (best) to 1: the mean difference of probability and share of right
+    answers over the bins of :func:`reliability`, each weighted by its answers.
+
+    Raises:
+        ArgumentError: There are no answers, or as :func:`reliability`.
+    """
+    found = _bins(probabilities, right, weights, bins)
+    total = sum(weight for _, weight in found)
+    if total <= 0:
+        raise ArgumentError("no answers to compare: give at least one probability")
+    return float(sum(weight * abs(one.probability - one.right) for one, weight in found) / total)
+
+
+def _bins(probabilities: ArrayLike, right: ArrayLike, weights: ArrayLike | None, bins: int) -> list[tuple[Bin, float]]:
+    """Returns each bin with the weight of its answers."""
+    likely, truth = np.asarray(probabilities, np.float64), np.asarray(right, np.float64)
+    counts = np.ones_like(likely) if weights is None else np.asarray(weights, np.float64)
+    if not likely.shape == truth.shape == counts.shape or likely.ndim != 1:
+        raise ArgumentError(
+            f"{likely.size} probabilities, {truth.size} outcomes and {counts.size} weights: give one of each for each "
+            "answer"
+        )
+    if bins < 1 or not ((likely >= 0) & (likely <= 1)).all():
+        raise ArgumentError(f"bins {bins}: give 1 or more, and probabilities from 0 to 1")
+    places = np.minimum((likely * bins).astype(np.int64), bins - 1)
+    found = []
+    for place in range(bins):
+        chosen = places == place
+        weight = float(counts[chosen].sum())
+        if weight > 0:
+            means = [float((values[chosen] * counts[chosen]).sum() / weight) for values in (likely, truth)]
+            found.append((Bin(place / bins, (place + 1) / bins, int(chosen.sum()), *means), weight))
+    return found
 
 
 def _numbers(groups: Sequence[Hashable] | NDArray[Any] | None) -> NDArray[np.int64] | None:

@@ -6,11 +6,11 @@ import numbers
 import os
 import re
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, TypedDict
 
-from ._core import ArgumentError
+from ._core import ArgumentError, each_image
 from .paths import expanded
 
 if TYPE_CHECKING:
@@ -39,9 +39,22 @@ class SearchOptions(TypedDict, total=False):
         models: The name of the model to search with, of those in :attr:`Engine.models`; or several, each with a weight:
             ``{"dinov2-small": 0.6, "ViT-B-32::openai": 0.4}``. By default pictures are looked up by the first model
             that sees pictures, texts by the first that reads texts, and items and vectors by the first.
-        fusion: How the scores of several models become one. ``"sum"``, the default, is the mean of their cosines with
-            the models' weights. ``"rrf"`` is reciprocal rank fusion (Cormack et al. 2009): the sum of weight / (60 +
-            rank) over the models, with weights that sum to 1 and the references' ranks from 1.
+        exclude: The id of an item that is not among the hits, or several.
+        mmr: Makes hits differ from each other (maximal marginal relevance, Carbonell and Goldstein 1998): a number
+            from 0 to 1, how much a hit's score counts beside how little it is like the hits before it. The hits are
+            chosen among 8 times as many of the best scores. Where words count, too, each item's place by both stands for
+            its score, and a text that no model reads is refused. By default the score alone counts.
+        fusion: How the scores of several models become one score, and those of pictures and texts of a query.
+            ``"weighted"``, the default, is the weighted mean of their cosines after all were given the same spread
+            (mean and standard deviation over the catalog). Beside words that do not fit an item, a picture counts less,
+            so that words can ask for another thing than the one in the picture: of its cosine's distance d to the mean,
+            in standard deviations, only tanh(d / 2.5) counts, and the rest as far as the words fit; not at all from a
+            standard deviation below the item on that they fit best. ``"sum"`` is the weighted mean of the cosines as
+            they are, where all that one model looks up is one vector. ``"rrf"`` is reciprocal rank fusion (Cormack et
+            al. 2009): the sum of weight / (``rrf_k`` + rank), with weights that sum to 1 and the references' ranks from
+            1. ``"dbsf"`` is distribution-based score fusion (Mazzeschi 2023): the weighted mean of the cosines, scaled
+            so that three standard deviations below their mean are 0 and three above are 1.
+        rrf_k: That of ``fusion="rrf"``, 0 or more; 60 by default.
         aggregate: How the scores of an item's references become its score. ``"max"``, the default, takes the best one;
             ``"mean"`` the mean of all; ``"softmax"`` the mean of all scores s with the weights exp(s / temperature).
         temperature: That of ``aggregate="softmax"``, above 0; 0.1 by default. A low one comes near ``"max"``, a high
@@ -57,8 +70,11 @@ class SearchOptions(TypedDict, total=False):
     k: int
     where: Where | None
     min_score: float | None
+    exclude: Text | Iterable[Text] | None
+    mmr: float | None
     models: By | None
-    fusion: Literal["sum", "rrf"]
+    fusion: Literal["weighted", "sum", "rrf", "dbsf"]
+    rrf_k: float
     aggregate: Literal["max", "mean", "softmax"]
     temperature: float
     words: bool | str | Sequence[str] | None
@@ -70,8 +86,11 @@ DEFAULTS = SearchOptions(
     k=5,
     where=None,
     min_score=None,
+    exclude=None,
+    mmr=None,
     models=None,
-    fusion="sum",
+    fusion="weighted",
+    rrf_k=60.0,
     aggregate="max",
     temperature=0.1,
     words=None,
@@ -85,9 +104,10 @@ class Query:
 
     Each is one thing, or a list of things and of ``(thing, weight)`` pairs:
     ``Query(image=[(a, 1.0), (b, 0.5)], text=[("scarf", 0.5), ("hat", -0.4)])``. A thing without a weight has weight 1:
-    ``Query(image=[a, b])``. What one model looks up is one vector: the weighted sum of the unit vectors of its parts,
-    scaled to length 1. If several models look up parts of a query, its score is the mean of their cosines, each
-    weighted by the sum of its parts' absolute weights, unless the search gives the models' weights.
+    ``Query(image=[a, b])``. The pictures, items and vectors that one model looks up are one vector: the weighted sum of
+    their unit vectors, scaled to length 1; and so are its texts. The score is made of the cosines of these vectors, as
+    ``fusion`` says, each weighted by the sum of its parts' absolute weights, unless the search gives the weights of
+    models.
 
     Attributes:
         image: Pictures.
@@ -164,6 +184,17 @@ def listed(value: Any) -> Any:
     """Returns a column of a table (a Series of pandas or polars) as a list, and anything else as it is."""
     to_list = getattr(value, "to_list", None)
     return value if to_list is None else to_list()
+
+
+def pictured(value: Any) -> tuple[list[Any], bool]:
+    """Returns one picture or query, or many, as a list, and whether it was one."""
+    value = listed(value)
+    if isinstance(value, Query):
+        return [value], True
+    if isinstance(value, (list, tuple)) and any(isinstance(one, Query) for one in value):
+        return list(value), False
+    images, single = each_image(value)
+    return [value] if single else images, single
 
 
 #: A quoted text, whose signs are its own, or a sign between two spaces or at the beginning.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .query import By, Where
 from .results import Item, Results
@@ -36,6 +36,9 @@ class Searcher(Protocol):
     @property
     def text_model(self) -> str | None:
         """The name of the model that looks up texts by default."""
+
+    def stats(self) -> dict[str, Any]:
+        """Returns counts, models and calibrations."""
 
     def __contains__(self, id: object, /) -> bool:
         """Returns whether there is an item of this id."""

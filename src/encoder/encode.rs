@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use crate::calibrate::Typical;
 use crate::encoder::cache::Cache;
 use crate::encoder::probe::Probe;
 use crate::error::{Error, Result};
@@ -104,6 +105,11 @@ pub trait Encode: Send + Sync {
     /// the fingerprint alone identifies the model.
     fn probe(&self) -> Probe {
         Probe::default()
+    }
+
+    /// The scores that are typical of the model, if they were measured.
+    fn typical(&self) -> Option<&Typical> {
+        None
     }
 
     /// The file or service, and its output, from which the vectors of pictures and those of texts are read.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use crate::calibrate::Typical;
 use crate::cancel::Cancel;
 use crate::encoder::cache::Cache;
 use crate::encoder::device::{Device, Precision};
@@ -338,6 +339,10 @@ impl Encode for Encoder {
 
     fn probe(&self) -> Probe {
         self.probe.clone()
+    }
+
+    fn typical(&self) -> Option<&Typical> {
+        self.model.calibration()
     }
 
     fn outputs(&self) -> [Option<(&str, &str)>; 2] {

@@ -35,7 +35,9 @@ pub(super) struct State {
     /// A space for each model, so that they cannot answer from two states.
     pub(super) index: Snapshot,
     /// None before the first look.
-    version: Option<Version>,
+    pub(super) version: Option<Version>,
+    /// The sequence number in the store's log up to which it reaches.
+    pub(super) sequence: i64,
     entries: Mutex<Entries>,
     pub(super) words: Mutex<Remembered>,
 }
@@ -64,7 +66,7 @@ impl Live {
     /// Those of [`Ledger::new`].
     pub(super) fn new(dims: &[usize]) -> Result<Self> {
         let (ledger, index) = Ledger::new(dims)?;
-        let state = State { index, version: None, entries: Mutex::default(), words: Mutex::default() };
+        let state = State { index, version: None, sequence: 0, entries: Mutex::default(), words: Mutex::default() };
         let writer = Writer { ledger, dims: dims.into(), position: Position::default(), ahead: None };
         Ok(Self { state: RwLock::new(Arc::new(state)), writer: Mutex::new(writer) })
     }
@@ -92,6 +94,7 @@ impl Live {
             if let Some(unused) = Arc::get_mut(&mut state) {
                 writer.apply(&mut unused.index, &changes)?;
                 unused.version = Some(version);
+                unused.sequence = writer.position.sequence();
                 unused.entries = Mutex::default();
                 unused.words = Mutex::default();
                 return Ok(Arc::clone(&state));
@@ -113,8 +116,9 @@ impl Live {
                 }
             }
         }
-        let state =
-            Arc::new(State { index, version: Some(version), entries: Mutex::default(), words: Mutex::default() });
+        let sequence = writer.position.sequence();
+        let (entries, words) = Default::default();
+        let state = Arc::new(State { index, version: Some(version), sequence, entries, words });
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&state);
         Ok(state)
     }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::engine::Engine;
+use crate::engine::calibration::Calibration;
 use crate::engine::live::State;
-use crate::engine::worded::{Ranked, Words};
+use crate::engine::worded::{Ranked, Words, depth};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::fusion::{Aggregate, Candidate, Fusion};
+use crate::fusion::{self, Aggregate, Candidate, Fusion};
 use crate::index::{Part, Request};
 use crate::query::{self, Batch, Lookup, Query};
 use crate::selection::Rows;
@@ -27,10 +28,15 @@ pub struct Search {
     pub filter: Option<Value>,
     /// Only hits with at least this score.
     pub min_score: Option<f32>,
+    /// Items that are not among the hits.
+    pub exclude: Vec<String>,
+    /// How much a hit's score counts beside how little it is like the hits before it, from 0 to 1; nothing else counts
+    /// than the score if there is none (maximal marginal relevance, Carbonell and Goldstein, SIGIR 1998).
+    pub mmr: Option<f32>,
     /// Models to search with, and their weights. If empty, pictures use the first model with an image tower, texts the
     /// first with a text tower, items and vectors the first model.
     pub models: Vec<(String, f32)>,
-    /// Combines the scores of several models.
+    /// Combines the scores of several models, and those of pictures and texts.
     pub fusion: Fusion,
     /// Combines the scores of an item's references.
     pub aggregate: Aggregate,
@@ -38,6 +44,13 @@ pub struct Search {
     pub words: Words,
     /// Whether hits have the vectors of their references.
     pub vectors: bool,
+}
+
+impl Search {
+    /// Whether the score of an item that one list is about is the cosine with its best reference.
+    fn is_cosine(&self) -> bool {
+        matches!(self.fusion, Fusion::Sum | Fusion::Weighted) && self.aggregate == Aggregate::Max
+    }
 }
 
 /// An item that was found.
@@ -52,6 +65,9 @@ pub struct Hit {
     pub models: Arc<[String]>,
     /// For each of them the cosine between the query and that reference.
     pub scores: Vec<f32>,
+    /// The probability that the item is the right one, if such queries are calibrated and it is as likely as not that the
+    /// right one is in the catalog.
+    pub probability: Option<f64>,
     /// For each of them the vector of that reference, if the search asks for vectors.
     pub vectors: Vec<Vec<f32>>,
     /// The fields of the item that have words of the query.
@@ -75,6 +91,8 @@ struct Found<'a> {
     models: Arc<[String]>,
     row: usize,
     candidates: Vec<Candidate>,
+    /// The probability of each candidate, or none.
+    probabilities: Vec<f64>,
     /// What the words of the query have found, if they count.
     words: Option<Arc<Ranked>>,
 }
@@ -83,7 +101,7 @@ impl Engine {
     /// The best items for each query, best first. The items of a query are not among them.
     ///
     /// If words count, the items come first of which a field is the whole query; others are ordered by reciprocal ranks by
-    /// their vectors and by their words. Texts that no model reads are looked up by words alone.
+    /// their vectors and by their words. Texts that no model reads are looked up by words alone, unless hits are to differ.
     ///
     /// # Errors
     /// Those of the encoders; [`Error::Model`] when no model can look up a query, [`Error::UnknownItem`] for an item of a
@@ -91,6 +109,9 @@ impl Engine {
     pub fn search(&self, queries: &[Query], search: &Search) -> Result<Answers> {
         if search.k == 0 {
             return Err(Error::argument("k must be at least 1"));
+        }
+        if let Some(mmr) = search.mmr {
+            check_mmr(mmr, search.fusion)?;
         }
         let began = Instant::now();
         let fields = search.words.fields()?;
@@ -102,7 +123,8 @@ impl Engine {
             _ => numbers.iter().map(|number| queries[*number].clone()).collect(),
         };
         let lookups = self.lookups(&read, &search.models)?;
-        let batches = Query::encode(&read, &lookups, |id, space| self.item_vector(id, space))?;
+        let batches =
+            Query::encode(&read, &lookups, search.fusion.is_apart(), |id, space| self.item_vector(id, space))?;
         let encoded = Instant::now();
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let state = self.current()?;
@@ -119,27 +141,61 @@ impl Engine {
             queries[number].wanted_texts().try_for_each(tokenize::check)?;
             let words = ranked(number)?;
             let candidates = words.as_ref().map_or(Ok(Vec::new()), |words| self.by_words(words, search))?;
-            found[number] = Some(Found { batch: &nothing, models: Arc::default(), row: 0, candidates, words });
+            let (models, probabilities) = Default::default();
+            found[number] = Some(Found { batch: &nothing, models, row: 0, candidates, probabilities, words });
         }
         for batch in &batches {
-            let models: Arc<[String]> = batch.parts.iter().map(|part| self.name(part.space).to_owned()).collect();
-            // A query's own items are taken out of what was found.
+            let models: Arc<[String]> = spaces(batch).map(|space| self.name(space).to_owned()).collect();
+            // A query's own items, and excluded ones, are taken out of what was found.
             let items = batch.queries.iter().map(|number| read[*number].items().len()).max().unwrap_or_default();
-            let k = search.k.saturating_add(items);
-            let all = batch.queries.iter().map(|number| ranked(numbers[*number])).collect::<Result<Vec<_>>>()?;
-            let depth = if all.iter().any(Option::is_some) { self.depth(&state, search, k) } else { k };
-            let candidates = self.candidates(&state, batch, search, depth, allowed.as_ref())?;
-            for (row, (mut candidates, words)) in candidates.into_iter().zip(all).enumerate() {
-                match &words {
-                    Some(words) => candidates = self.fused(&state, (batch, row), candidates, words, search, k)?,
-                    None => candidates.truncate(k),
+            let k = search.k.saturating_add(items).saturating_add(search.exclude.len());
+            let k = if search.mmr.is_some() { k.saturating_mul(POOL) } else { k };
+            let fits = self.fits(&state, &read, batch, search)?;
+            let words = batch.queries.iter().map(|number| ranked(numbers[*number])).collect::<Result<Vec<_>>>()?;
+            let worded = words.iter().any(Option::is_some);
+            // The lead of the best item over the next one is part of its probability.
+            let least = if fits.iter().any(Option::is_some) { k.max(2) } else { k };
+            let least = if worded { depth(&state, batch, search, least) } else { least };
+            let min_score = search.min_score.filter(|_| !worded && fits.iter().all(Option::is_none));
+            let least_score = search.min_score.unwrap_or(f32::NEG_INFINITY);
+            let all = self.candidates(&state, batch, search, least, min_score, allowed.as_ref())?;
+            for (row, ((mut candidates, fit), words)) in all.into_iter().zip(fits).zip(words).enumerate() {
+                let near = candidates.len();
+                if let Some(words) = &words {
+                    candidates.extend(words.far(&state, (batch, row), &candidates, search, k));
+                }
+                let scores: Vec<f32> = candidates.iter().map(|candidate| candidate.score).collect();
+                let mut probabilities = fit.map(|known| known.fit.probabilities(&scores)).unwrap_or_default();
+                let order = match &words {
+                    Some(words) => words.order(&candidates, near, least_score, k),
+                    None => (0..near).filter(|place| scores[*place] >= least_score).take(k).collect(),
+                };
+                candidates = order.iter().map(|place| candidates[*place]).collect();
+                if !probabilities.is_empty() {
+                    probabilities = order.iter().map(|place| probabilities[*place]).collect();
                 }
                 let models = Arc::clone(&models);
-                found[numbers[batch.queries[row]]] = Some(Found { batch, models, row, candidates, words });
+                let number = numbers[batch.queries[row]];
+                found[number] = Some(Found { batch, models, row, candidates, probabilities, words });
             }
         }
         let hits = self.hits(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)?;
         Ok(Answers { hits, encoding: encoded - began, searching: encoded.elapsed() })
+    }
+
+    /// Returns the calibration of each query of a batch that has one: of one model's cosines with the best reference.
+    fn fits(
+        &self,
+        state: &State,
+        queries: &[Query],
+        batch: &Batch,
+        search: &Search,
+    ) -> Result<Vec<Option<Arc<Calibration>>>> {
+        let of = |number: &usize| match (&batch.parts[..], queries[*number].kind()) {
+            ([part], Some(kind)) if search.is_cosine() => self.calibrated(state, part.space, kind, false),
+            _ => Ok(None),
+        };
+        batch.queries.iter().map(of).collect()
     }
 
     /// The best `k` candidates for each query of a batch.
@@ -149,18 +205,24 @@ impl Engine {
         batch: &Batch,
         search: &Search,
         k: usize,
+        min_score: Option<f32>,
         allowed: Option<&Rows>,
     ) -> Result<Vec<Vec<Candidate>>> {
         let parts: Vec<Part<'_>> = batch
             .parts
             .iter()
-            .map(|part| Part { space: part.space, vectors: &part.vectors, weights: &part.weights })
+            .map(|part| Part {
+                space: part.space,
+                vectors: &part.vectors,
+                weights: &part.weights,
+                bounded: !part.says && batch.parts.iter().any(|other| other.says),
+            })
             .collect();
         state.index.search(&Request {
             parts: &parts,
             k,
             allowed,
-            min_score: search.min_score,
+            min_score,
             fusion: search.fusion,
             aggregate: search.aggregate,
             pool: Some(self.workers()),
@@ -172,17 +234,32 @@ impl Engine {
         let rows: Vec<(i64, i64)> =
             found.iter().flat_map(|found| &found.candidates).map(|found| (found.item, found.reference)).collect();
         let mut entries = state.entries(&self.store, &rows)?.into_iter();
+        let excluded: Vec<Cow<'_, str>> = search.exclude.iter().map(|id| self.spelling(id)).collect::<Result<_>>()?;
         let mut answers = Vec::with_capacity(found.len());
         for (query, found) in queries.iter().zip(found) {
             let own: Vec<Cow<'_, str>> = query.items().map(|id| self.spelling(id)).collect::<Result<_>>()?;
-            let mut hits = Vec::with_capacity(found.candidates.len().min(search.k));
-            for candidate in &found.candidates {
+            let mut shown: Vec<(usize, &Candidate, Arc<Entry>)> = Vec::with_capacity(found.candidates.len());
+            for (place, candidate) in found.candidates.iter().enumerate() {
                 let Some(entry) = entries.next().flatten() else { continue };
-                if hits.len() < search.k && !own.iter().any(|id| **id == entry.id) {
-                    hits.push(hit(state, found, candidate, entry, search));
+                if !own.iter().chain(&excluded).any(|id| **id == entry.id) {
+                    shown.push((place, candidate, entry));
                 }
             }
-            answers.push(hits);
+            if let Some(mmr) = search.mmr {
+                let space = found.batch.parts[0].space;
+                let vectors: Vec<&[f32]> = shown.iter().map(|(_, one, _)| state.index.vector(one, space)).collect();
+                let mut scores: Vec<f32> = shown.iter().map(|(_, one, _)| one.score).collect();
+                // If words have ordered them, the scores do not fall: a place counts as the score of that rank.
+                scores.sort_by(|a, b| b.total_cmp(a));
+                let order = fusion::diverse(&scores, &vectors, search.k, mmr);
+                shown = order.into_iter().map(|place| shown[place].clone()).collect();
+            }
+            shown.truncate(search.k);
+            let show = |(place, candidate, entry)| {
+                let probability = found.probabilities.get(place).copied();
+                Hit { probability, ..hit(state, found, candidate, entry, search) }
+            };
+            answers.push(shown.into_iter().map(show).collect());
         }
         Ok(answers)
     }
@@ -219,7 +296,7 @@ impl Engine {
     }
 
     /// Plans which model looks up what of the queries.
-    fn lookups(&self, queries: &[Query], models: &[(String, f32)]) -> Result<Vec<Lookup<'_>>> {
+    pub(super) fn lookups(&self, queries: &[Query], models: &[(String, f32)]) -> Result<Vec<Lookup<'_>>> {
         let weights = self.weights(models)?;
         let mut lookups: Vec<Lookup<'_>> = Vec::new();
         let by = |space: usize, weight| Lookup {
@@ -293,14 +370,49 @@ impl Engine {
     }
 }
 
+/// The candidates that are looked at for each hit, if hits are to differ from each other.
+const POOL: usize = 8;
+
+fn check_mmr(mmr: f32, fusion: Fusion) -> Result<()> {
+    if !(0.0..=1.0).contains(&mmr) {
+        return Err(Error::argument(format!("mmr {mmr}: give a number from 0 to 1")));
+    }
+    if !matches!(fusion, Fusion::Sum | Fusion::Weighted) {
+        return Err(Error::argument("mmr compares scores with cosines: give fusion \"weighted\" or \"sum\" with it"));
+    }
+    Ok(())
+}
+
+/// The numbers of the models that look up a batch, each once.
+fn spaces(batch: &Batch) -> impl Iterator<Item = usize> + '_ {
+    let parts = &batch.parts;
+    let is_first = |place: &usize| parts[..*place].iter().all(|part| part.space != parts[*place].space);
+    (0..parts.len()).filter(is_first).map(|place| parts[place].space)
+}
+
 fn hit(state: &State, found: &Found<'_>, candidate: &Candidate, entry: Arc<Entry>, search: &Search) -> Hit {
     let parts = &found.batch.parts;
-    let rescore = |part: &query::Part| state.index.rescore(candidate, part.space, part.vectors.row(found.row));
-    let vector = |part: &query::Part| state.index.vector(candidate, part.space).to_vec();
-    // Of one model, the best score of an item is its reference's cosine.
-    let is_cosine = parts.len() == 1 && search.fusion == Fusion::Sum && search.aggregate == Aggregate::Max;
-    let scores = if is_cosine { vec![candidate.score] } else { parts.iter().map(rescore).collect() };
-    let vectors = if search.vectors { parts.iter().map(vector).collect() } else { Vec::new() };
+    let cosine = |space: usize| {
+        let parts = || parts.iter().filter(|part| part.space == space);
+        let rescore = |part: &query::Part| state.index.rescore(candidate, space, part.vectors.row(found.row));
+        match (parts().next(), parts().nth(1)) {
+            (Some(part), None) => rescore(part),
+            // Pictures and texts: the mean, as they count.
+            _ => {
+                let all: f32 = parts().map(|part| part.weights[found.row]).sum();
+                parts().map(|part| part.weights[found.row] / all * rescore(part)).sum()
+            }
+        }
+    };
+    let vector = |space: usize| state.index.vector(candidate, space).to_vec();
+    // Of one list, the best score of an item is its reference's cosine.
+    let scores = if parts.len() == 1 && search.is_cosine() {
+        vec![candidate.score]
+    } else {
+        spaces(found.batch).map(cosine).collect()
+    };
+    let vectors = if search.vectors { spaces(found.batch).map(vector).collect() } else { Vec::new() };
+    let models = Arc::clone(&found.models);
     let matched = found.words.as_ref().map_or_else(Vec::new, |words| words.matched(candidate.item));
-    Hit { entry, score: candidate.score, models: Arc::clone(&found.models), scores, vectors, matched }
+    Hit { entry, score: candidate.score, models, scores, probability: None, vectors, matched }
 }

@@ -8,15 +8,15 @@ use crate::engine::search::Search;
 use crate::engine::{Engine, reads};
 use crate::error::{Error, Result};
 use crate::filter::Field;
-use crate::fusion::{self, Aggregate, Candidate, Fusion, Placed};
-use crate::query::{Batch, Query};
+use crate::fusion::{self, Candidate, Fusion, Placed};
+use crate::query::{Batch, Part, Query};
 use crate::selection::Rows;
 use crate::store::words::{Found, Worded};
 use crate::words::Phrase;
 
 /// The least number of items that each of the two lists contributes.
 const DEPTH: usize = 100;
-/// Items of the lists of words that are kept in memory: about 20 MB.
+/// Items and references of the lists of words that are kept in memory: about 20 MB.
 const REMEMBERED: usize = 1 << 19;
 /// Lists of words that are kept in memory.
 const LISTS: usize = 4096;
@@ -88,10 +88,12 @@ pub(super) struct Ranked {
     ranks: Vec<usize>,
     /// The items of `found.words` in the order of their rows, with their places there.
     places: Vec<(i64, usize)>,
+    /// The references of all items that are found, in the order of the items' rows.
+    references: Arc<[Candidate]>,
 }
 
 impl Ranked {
-    fn new(names: Arc<[String]>, found: Found) -> Self {
+    fn new(names: Arc<[String]>, found: Found, references: Arc<[Candidate]>) -> Self {
         let least = found.words.first().map_or(0.0, |best| SHARE * best.score);
         let ranked = found.words.partition_point(|worded| worded.score >= least);
         let mut ranks = Vec::with_capacity(ranked);
@@ -100,18 +102,14 @@ impl Ranked {
         }
         let mut places: Vec<(i64, usize)> = found.words.iter().map(|worded| worded.item).zip(0..).collect();
         places.sort_unstable();
-        Self { names, found, ranks, places }
+        Self { names, found, ranks, places, references }
     }
 
     /// The same among these items.
     pub(super) fn among(&self, allowed: &Rows) -> Self {
         let of = |list: &Vec<Worded>| list.iter().filter(|worded| allowed.contains(worded.item)).copied().collect();
         let found = Found { whole: self.found.whole.each_ref().map(of), words: of(&self.found.words) };
-        Self::new(Arc::clone(&self.names), found)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.found.words.is_empty() && self.found.whole.iter().all(Vec::is_empty)
+        Self::new(Arc::clone(&self.names), found, Arc::clone(&self.references))
     }
 
     fn place(&self, item: i64) -> Option<usize> {
@@ -126,6 +124,76 @@ impl Ranked {
     /// The items up to a rank, best first.
     fn best(&self, rank: usize) -> impl Iterator<Item = i64> {
         self.found.words.iter().zip(&self.ranks).take_while(move |(_, of)| **of <= rank).map(|(worded, _)| worded.item)
+    }
+
+    /// The number of the list of whole fields that has an item, if one has.
+    fn tier(&self, item: i64) -> Option<usize> {
+        self.found.whole.iter().position(|tier| tier.binary_search_by_key(&item, |worded| worded.item).is_ok())
+    }
+
+    /// The references of an item.
+    fn references(&self, item: i64) -> &[Candidate] {
+        let start = self.references.partition_point(|one| one.item < item);
+        let count = self.references[start..].partition_point(|one| one.item == item);
+        &self.references[start..start + count]
+    }
+
+    /// Returns the items that may be among the best `k` although the list of the vectors, `near`, ends before them, best
+    /// first.
+    pub(super) fn far(
+        &self,
+        state: &State,
+        (batch, row): (&Batch, usize),
+        near: &[Candidate],
+        search: &Search,
+        k: usize,
+    ) -> Vec<Candidate> {
+        if near.len() == state.index.items() {
+            return Vec::new();
+        }
+        let mut known: Vec<i64> = near.iter().map(|candidate| candidate.item).collect();
+        known.sort_unstable();
+        let is_far = |item: &i64| known.binary_search(item).is_err();
+        let mut items: Vec<i64> = Vec::new();
+        for tier in &self.found.whole {
+            let far: Vec<i64> = tier.iter().map(|worded| worded.item).filter(is_far).collect();
+            // What is near has better scores.
+            if tier.len() - far.len() < k {
+                items.extend(far);
+            }
+        }
+        items.extend(self.best(near.len()).filter(|item| is_far(item) && self.tier(*item).is_none()));
+        let score = |candidate: &Candidate| {
+            let parts = batch.parts.iter();
+            let score =
+                |part: &Part| part.weights[row] * state.index.rescore(candidate, part.space, part.vectors.row(row));
+            Candidate { score: parts.map(score).sum(), ..*candidate }
+        };
+        let scored = items.iter().flat_map(|item| self.references(*item)).map(score).collect();
+        fusion::group(scored, usize::MAX, f32::NEG_INFINITY, search.aggregate)
+    }
+
+    /// Returns the places of the best `k` candidates, best first: those of which a field is the whole query, then those of
+    /// which one has the same words, each by their scores; and the others by reciprocal ranks in the list of the vectors,
+    /// the first `near` candidates, and in that of the words. None has a score below `min_score`.
+    pub(super) fn order(&self, found: &[Candidate], near: usize, min_score: f32, k: usize) -> Vec<usize> {
+        let mut tiers: [Vec<usize>; 2] = Default::default();
+        let (mut others, mut placed, mut unworded) = (Vec::new(), Vec::new(), 0);
+        for (place, candidate) in found.iter().enumerate().filter(|(_, candidate)| candidate.score >= min_score) {
+            if let Some(tier) = self.tier(candidate.item) {
+                tiers[tier].push(place);
+                continue;
+            }
+            let by_words = self.rank(candidate.item);
+            unworded += usize::from(by_words.is_none());
+            // No more of these can be among the best.
+            if by_words.is_some() || unworded <= k {
+                others.push(place);
+                placed.push(Placed { candidate: *candidate, by_vectors: place.min(near) + 1, by_words });
+            }
+        }
+        let others = fusion::by_both(&placed).into_iter().map(|place| others[place]);
+        tiers.into_iter().flatten().chain(others).take(k).collect()
     }
 
     /// The names of an item's fields that have words of the query.
@@ -148,9 +216,13 @@ pub(super) struct Remembered {
 }
 
 impl Engine {
-    /// Whether no model reads the texts of a query, so that their words alone can be looked up.
+    /// Whether no model reads the texts of a query, so that their words alone can be looked up. Hits can only differ from
+    /// each other by their vectors.
     pub(super) fn is_unread(&self, query: &Query, search: &Search) -> bool {
-        query.is_texts() && search.models.is_empty() && !self.encoders.iter().any(|encoder| reads(&**encoder))
+        query.is_texts()
+            && search.models.is_empty()
+            && search.mmr.is_none()
+            && !self.encoders.iter().any(|encoder| reads(&**encoder))
     }
 
     /// The items that have words of these texts in these fields.
@@ -161,9 +233,13 @@ impl Engine {
             return Ok(Arc::clone(ranked));
         }
         let found = self.store.find_words(&Phrase::new(texts), &fields.fields, state.index.items())?;
-        let ranked = Arc::new(Ranked::new(Arc::clone(&fields.names), found));
+        let rows: Rows = found.whole.iter().chain([&found.words]).flatten().map(|worded| worded.item).collect();
+        let mut references: Vec<Candidate> = state.index.rows().filter(|one| rows.contains(one.item)).collect();
+        references.sort_unstable_by_key(|one| (one.item, one.reference));
+        let ranked = Arc::new(Ranked::new(Arc::clone(&fields.names), found, references.into()));
         let mut known = known();
-        let items = ranked.places.len() + ranked.found.whole.iter().map(Vec::len).sum::<usize>();
+        let whole = ranked.found.whole.iter().map(Vec::len).sum::<usize>();
+        let items = ranked.places.len() + whole + ranked.references.len();
         if known.items + items > REMEMBERED || known.lists.len() == LISTS {
             *known = Remembered::default();
         }
@@ -173,78 +249,30 @@ impl Engine {
         Ok(ranked)
     }
 
-    /// How many items are looked up by vectors so that `k` of them can be fused with those that words find.
-    pub(super) fn depth(&self, state: &State, search: &Search, k: usize) -> usize {
-        match search.fusion {
-            Fusion::Sum => k.max(DEPTH),
-            // A score of it is one among all.
-            Fusion::ReciprocalRank => state.index.items(),
-        }
-    }
-
-    /// Puts the items first of which a field is the whole query, then those of which one has the same words, each by their
-    /// scores; and orders the others by reciprocal ranks in the list of the vectors, `found`, and in that of the words.
-    pub(super) fn fused(
-        &self,
-        state: &State,
-        (batch, row): (&Batch, usize),
-        mut found: Vec<Candidate>,
-        ranked: &Ranked,
-        search: &Search,
-        k: usize,
-    ) -> Result<Vec<Candidate>> {
-        if ranked.is_empty() {
-            found.truncate(k);
-            return Ok(found);
-        }
-        let scored = |items: Vec<i64>, k: usize| -> Result<Vec<Candidate>> {
-            if items.is_empty() {
-                return Ok(Vec::new());
-            }
-            let rows: Rows = items.into_iter().collect();
-            Ok(self.candidates(state, &batch.single(row), search, k, Some(&rows))?.pop().unwrap_or_default())
-        };
-        let near: HashMap<i64, Candidate> = found.iter().map(|candidate| (candidate.item, *candidate)).collect();
-        let (mut best, mut taken): (Vec<Candidate>, HashSet<i64>) = (Vec::new(), HashSet::new());
-        for tier in &ranked.found.whole {
-            let items = || tier.iter().map(|worded| worded.item);
-            let far = items().filter(|item| !near.contains_key(item)).collect();
-            let mut whole: Vec<Candidate> = items().filter_map(|item| near.get(&item).copied()).collect();
-            whole.extend(scored(far, k)?);
-            best.extend(fusion::group(whole, k - best.len(), f32::NEG_INFINITY, Aggregate::Max));
-            taken.extend(items());
-            if best.len() == k {
-                return Ok(best);
-            }
-        }
-        let depth = self.depth(state, search, k);
-        let far: Vec<i64> =
-            ranked.best(depth).filter(|item| !near.contains_key(item) && !taken.contains(item)).collect();
-        let count = far.len();
-        let far = scored(far, count)?.into_iter().map(|candidate| (candidate, depth + 1));
-        let placed = found.into_iter().zip(1..).chain(far).filter(|(candidate, _)| !taken.contains(&candidate.item));
-        let placed = placed.map(|(candidate, by_vectors)| Placed {
-            candidate,
-            by_vectors,
-            by_words: ranked.rank(candidate.item),
-        });
-        best.extend(fusion::by_both(placed.collect()).into_iter().take(k - best.len()));
-        Ok(best)
-    }
-
-    /// The best items by words alone: in the order of [`Engine::fused`], with the score 0.
+    /// The best items by words alone: in the order of [`Ranked::order`], with the score 0.
     pub(super) fn by_words(&self, ranked: &Ranked, search: &Search) -> Result<Vec<Candidate>> {
         if search.min_score.is_some_and(|least| least > 0.0) {
             return Ok(Vec::new());
         }
+        let k = search.k.saturating_add(search.exclude.len());
         let mut seen = HashSet::new();
         let all = ranked.found.whole.iter().chain([&ranked.found.words]).flatten().map(|worded| worded.item);
-        let items: Vec<i64> = all.filter(|item| seen.insert(*item)).take(search.k).collect();
+        let items: Vec<i64> = all.filter(|item| seen.insert(*item)).take(k).collect();
         let references = self.store.first_references(&items)?;
         let candidate = |(item, reference): (i64, Option<i64>)| {
             Some(Candidate { item, reference: reference?, score: 0.0, segment: 0, row: 0 })
         };
         Ok(items.into_iter().zip(references).filter_map(candidate).collect())
+    }
+}
+
+/// How many items of a batch are looked up by vectors so that `k` of them can be fused with those that words find.
+pub(super) fn depth(state: &State, batch: &Batch, search: &Search, k: usize) -> usize {
+    match search.fusion {
+        Fusion::Sum => k.max(DEPTH),
+        Fusion::Weighted if batch.parts.len() == 1 => k.max(DEPTH),
+        // A score of these is one among all.
+        Fusion::Weighted | Fusion::ReciprocalRank { .. } | Fusion::Distribution => k.max(state.index.items()),
     }
 }
 
@@ -260,7 +288,7 @@ mod tests {
     fn equal_items_share_the_worst_of_their_ranks() {
         let names: Arc<[String]> = vec!["id".to_owned(), "text".to_owned()].into();
         let words = worded(&[(7, 3.0, 1), (2, 2.5, 2), (9, 2.5, 3), (4, 1.0, 1)]);
-        let ranked = Ranked::new(names, Found { whole: [worded(&[(5, 0.0, 2)]), Vec::new()], words });
+        let ranked = Ranked::new(names, Found { whole: [worded(&[(5, 0.0, 2)]), Vec::new()], words }, [].into());
         let ranks = |ranked: &Ranked| [7, 2, 9, 4, 5].map(|item| ranked.rank(item));
         assert_eq!(ranks(&ranked), [Some(1), Some(3), Some(3), None, None]);
         assert_eq!([1, 2, 3, 4].map(|rank| ranked.best(rank).count()), [1, 1, 3, 3]);
@@ -268,7 +296,7 @@ mod tests {
         assert_eq!(matched, ["id", "text", "id+text", "text", "", "id"]);
         let few = ranked.among(&[2, 4].into_iter().collect());
         assert_eq!(ranks(&few), [None, Some(1), None, None, None]);
-        assert!(few.found.whole[0].is_empty() && !few.is_empty() && few.among(&Rows::from_iter([])).is_empty());
+        assert!(few.found.whole[0].is_empty());
     }
 
     #[test]

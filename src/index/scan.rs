@@ -7,10 +7,10 @@ use rayon::prelude::*;
 
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::fusion::{self, Aggregate, Candidate, Fusion};
+use crate::fusion::{self, Aggregate, Candidate, List, Moments};
 use crate::index::faiss::Best;
 use crate::index::segment::{Probe, Segment};
-use crate::index::snapshot::{Request, Snapshot};
+use crate::index::snapshot::{Part, Request, Snapshot};
 use crate::selection::Rows;
 
 /// Queries that are searched as one matrix.
@@ -40,6 +40,17 @@ struct Place<'a> {
     select: Select,
 }
 
+/// The rows of a segment that are scored.
+#[derive(Clone, Copy, PartialEq)]
+enum Seen {
+    /// All, also those that may not be found.
+    All,
+    /// Those that may be found.
+    Allowed,
+    /// A copy of those.
+    Gathered,
+}
+
 enum Select {
     All,
     /// One bit for each row.
@@ -54,7 +65,7 @@ impl<'a> Place<'a> {
         segment: &'a dyn Segment,
         probes: &[Probe<'_>],
         allowed: Option<&Rows>,
-        gather: bool,
+        seen: Seen,
     ) -> Result<Option<Self>> {
         let number = number as u32;
         let all = segment.items().len();
@@ -69,7 +80,7 @@ impl<'a> Place<'a> {
         let len = rows.len();
         let select = if len == all {
             Select::All
-        } else if gather {
+        } else if seen == Seen::Gathered {
             let spaces: Vec<usize> = probes.iter().map(|probe| probe.space).collect();
             Select::Gathered(segment.gather(&rows, &spaces)?, rows)
         } else {
@@ -77,7 +88,7 @@ impl<'a> Place<'a> {
             rows.iter().for_each(|row| bits[*row as usize / 8] |= 1 << (row % 8));
             Select::Bits(bits)
         };
-        Ok((len > 0).then_some(Self { number, segment, len, select }))
+        Ok((len > 0 || seen == Seen::All).then_some(Self { number, segment, len, select }))
     }
 
     /// The segment to look into.
@@ -141,7 +152,7 @@ impl Search<'_> {
         count: usize,
         small: bool,
     ) -> Result<Vec<Vec<Candidate>>> {
-        let by_sum = request.fusion == Fusion::Sum;
+        let by_sum = request.is_sum();
         let queries: Vec<Cow<'_, [f32]>> = (request.parts.iter())
             .map(|part| match by_sum {
                 true => fusion::weighted(part.vectors, part.weights),
@@ -153,8 +164,14 @@ impl Search<'_> {
             probes.map(|(part, queries)| Probe { space: part.space, dim: part.vectors.dim(), queries }).collect();
         let segments: Vec<(usize, &dyn Segment)> =
             snapshot.segments.iter().map(|segment| segment.as_ref()).enumerate().collect();
-        let gather = count >= GATHER_QUERIES;
-        let place = |(number, segment): &(usize, _)| Place::new(*number, *segment, &probes, request.allowed, gather);
+        let seen = if !by_sum {
+            Seen::All
+        } else if count >= GATHER_QUERIES {
+            Seen::Gathered
+        } else {
+            Seen::Allowed
+        };
+        let place = |(number, segment): &(usize, _)| Place::new(*number, *segment, &probes, request.allowed, seen);
         let places = shared(request, small, || each(small, &segments, place))?.into_iter().flatten().collect();
         // Enough items even if each brings all its references, unless some have far more than most.
         let references = snapshot.len().div_ceil(snapshot.items().max(1)).min(4);
@@ -170,7 +187,7 @@ impl Search<'_> {
         }
         let threads = self.request.pool.map_or_else(rayon::current_num_threads, |pool| pool.current_num_threads());
         let most = if !self.is_certain() {
-            let lists = if self.request.fusion == Fusion::Sum { 1 } else { self.probes.len() };
+            let lists = if self.request.is_sum() { 1 } else { self.probes.len() };
             let rows: usize = self.places.iter().map(|place| place.seen().items().len()).sum();
             (SCORES / (rows * lists).max(1)).clamp(1, SUM_BLOCK)
         } else if self.probes.len() == 1 {
@@ -191,7 +208,7 @@ impl Search<'_> {
 
     /// Whether the best rows of each segment can make an answer certain.
     fn is_certain(&self) -> bool {
-        self.request.fusion == Fusion::Sum && self.request.aggregate == Aggregate::Max
+        self.request.is_sum() && self.request.aggregate == Aggregate::Max
     }
 
     fn block(&self, queries: Range<usize>) -> Result<Vec<Vec<Candidate>>> {
@@ -232,7 +249,7 @@ impl Search<'_> {
 
     /// Scores every allowed reference for each query, fuses the scores and groups them.
     fn all(&self, queries: Range<usize>) -> Result<Vec<Vec<Candidate>>> {
-        let by_sum = self.request.fusion == Fusion::Sum;
+        let by_sum = self.request.is_sum();
         // For each list and place, the scores of all its rows, query after query.
         let lists: Vec<&[Probe<'_>]> = if by_sum { vec![self.probes] } else { self.probes.chunks(1).collect() };
         let score = |probes: &[Probe<'_>], place: &Place<'_>| {
@@ -257,10 +274,17 @@ impl Search<'_> {
                 }
             }
             if !by_sum {
-                let weighted = fused.iter().zip(self.request.parts);
-                let lists: Vec<(&[f32], f32)> =
-                    weighted.map(|(scores, part)| (scores.as_slice(), part.weights[number])).collect();
-                fusion::reciprocal_ranks(&mut candidates, &lists);
+                let list = |(number_of, part): (usize, &Part<'_>)| {
+                    let all = scores[number_of].iter();
+                    let moments = Moments::of(all.map(|scores| {
+                        let rows = scores.len() / queries.len();
+                        &scores[row * rows..(row + 1) * rows]
+                    }));
+                    let weight = part.weights[number];
+                    List { scores: &fused[number_of], weight, moments, bounded: part.bounded }
+                };
+                let lists: Vec<List<'_>> = self.request.parts.iter().enumerate().map(list).collect();
+                fusion::fuse(&mut candidates, &lists, self.request.fusion);
             }
             fusion::group(candidates, self.request.k, self.min_score, self.request.aggregate)
         };

@@ -23,6 +23,8 @@ pub struct Part<'a> {
     pub vectors: &'a Vectors,
     /// One weight for each query.
     pub weights: &'a [f32],
+    /// Whether they are pictures that words of another part go with.
+    pub bounded: bool,
 }
 
 /// A search for the best items of each query of a batch.
@@ -48,6 +50,11 @@ impl<'a> Request<'a> {
     /// The best `k` items by the weighted sum of cosines, each by its best reference.
     pub fn new(parts: &'a [Part<'a>], k: usize) -> Self {
         Self { parts, k, allowed: None, min_score: None, fusion: Fusion::Sum, aggregate: Aggregate::Max, pool: None }
+    }
+
+    /// Whether a score is a sum of cosines, of which one is no more than its cosine.
+    pub(super) fn is_sum(&self) -> bool {
+        self.fusion == Fusion::Sum || (self.fusion == Fusion::Weighted && self.parts.len() == 1)
     }
 }
 
@@ -93,14 +100,15 @@ impl Snapshot {
     /// Returns for each query the best items, best first, each with its best reference; equal scores go by smaller row.
     ///
     /// The sum of cosines with the best reference of each item looks only at as many references as make the answer
-    /// certain; any other fusion or aggregate scores every allowed reference.
+    /// certain; any other fusion or aggregate scores every allowed reference. Means and spreads of scores are those of
+    /// all references, whether allowed or not.
     ///
     /// A query alone and the same query in a batch are summed in another order, so that their scores may differ in the
     /// last bits.
     ///
     /// # Errors
     /// [`Error::Argument`] when `k` is 0, a space is not there or of another dimension, there is no part, the parts have
-    /// not as many queries, or a temperature is not a finite number above 0; [`Error::Interrupted`] when it is called off.
+    /// not as many queries, or a temperature or an offset is out of its bounds; [`Error::Interrupted`] when it is called off.
     pub fn search(&self, request: &Request<'_>) -> Result<Vec<Vec<Candidate>>> {
         let count = request.parts.first().map_or(0, |part| part.weights.len());
         let uneven = |part: &Part<'_>| part.vectors.len() != count || part.weights.len() != count;
@@ -115,10 +123,29 @@ impl Snapshot {
         {
             return Err(Error::argument(format!("temperature {temperature}: give a finite number above 0")));
         }
+        if let Fusion::ReciprocalRank { offset } = request.fusion
+            && !(offset.is_finite() && offset >= 0.0)
+        {
+            return Err(Error::argument(format!("rrf_k {offset}: give a finite number, 0 or more")));
+        }
         request.parts.iter().try_for_each(|part| self.check(part))?;
         let dims: usize = request.parts.iter().map(|part| part.vectors.dim()).sum();
         let small = count.saturating_mul(self.len()).saturating_mul(dims) <= SMALL;
         Search::run(self, request, count, small)
+    }
+
+    /// Returns a candidate of score 0 for each reference, in the order of the segments.
+    pub fn rows(&self) -> impl Iterator<Item = Candidate> + '_ {
+        (0_u32..).zip(&self.segments).flat_map(|(segment, held)| {
+            let rows = held.items().iter().zip(held.references());
+            (0_u32..).zip(rows).map(move |(row, (&item, &reference))| Candidate {
+                item,
+                reference,
+                score: 0.0,
+                segment,
+                row,
+            })
+        })
     }
 
     /// The cosine between a candidate of this snapshot and a unit vector in a space.

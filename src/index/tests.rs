@@ -31,7 +31,12 @@ impl Index {
         allowed: Option<&Rows>,
         min_score: Option<f32>,
     ) -> Result<Vec<Vec<Found>>> {
-        self.sum(&[Part { space, vectors: queries, weights: &vec![1.0; queries.len()] }], k, allowed, min_score)
+        self.sum(
+            &[Part { space, vectors: queries, weights: &vec![1.0; queries.len()], bounded: false }],
+            k,
+            allowed,
+            min_score,
+        )
     }
 
     /// Searches by the weighted sum of several spaces.
@@ -143,7 +148,7 @@ fn search_and_check(
         [(space, _)] => (index.alone(*space, &queries[0], k, allowed, min_score).unwrap(), vec![1.0]),
         _ => {
             let all: Vec<Vec<f32>> = weights.iter().map(|(_, weight)| vec![*weight; seeds.len()]).collect();
-            let part = |((&(space, _), vectors), weights)| Part { space, vectors, weights };
+            let part = |((&(space, _), vectors), weights)| Part { space, vectors, weights, bounded: false };
             let parts: Vec<Part<'_>> =
                 weights.iter().zip(&queries).zip(all.iter().map(Vec::as_slice)).map(part).collect();
             (index.sum(&parts, k, allowed, min_score).unwrap(), weights.iter().map(|(_, w)| *w).collect())
@@ -295,7 +300,7 @@ fn bad_input_changes_nothing() {
     assert!(index.alone(0, &query, 0, None, None).is_err());
     assert!(index.alone(0, &Vectors::new(3), 1, None, None).is_err());
     assert!(Index::new(&[0]).is_err() && Index::new(&[]).is_err());
-    let part = |space, weights| Part { space, vectors: &query, weights };
+    let part = |space, weights| Part { space, vectors: &query, weights, bounded: false };
     let refused = |parts: &[Part<'_>]| index.sum(parts, 1, None, None).unwrap_err().to_string();
     assert!(refused(&[]).contains("a vector and a weight for each query"));
     assert!(refused(&[part(0, &[1.0]), part(0, &[])]).contains("a vector and a weight for each query"));
@@ -343,18 +348,19 @@ fn every_fusion_and_aggregate_answers_like_a_scan() {
         let of = |space: usize| seeds.iter().flat_map(|seed| vectors_of(&dims, *seed)[space].clone()).collect();
         let asked = [Vectors::normalize(5, of(0)).unwrap(), Vectors::normalize(3, of(1)).unwrap()];
         let all = weights.map(|weight| vec![weight; seeds.len()]);
-        let parts: Vec<Part<'_>> =
-            (0..2).map(|space| Part { space, vectors: &asked[space], weights: &all[space] }).collect();
+        let parts: Vec<Part<'_>> = (0..2)
+            .map(|space| Part { space, vectors: &asked[space], weights: &all[space], bounded: space == 0 })
+            .collect();
         for allowed in [None, Some(items.iter().copied().filter(|item| item % 3 > 0).collect::<Rows>())] {
-            for fusion in [Fusion::Sum, Fusion::ReciprocalRank] {
+            for fusion in FUSIONS {
                 for aggregate in [Aggregate::Max, Aggregate::Mean, Aggregate::Softmax { temperature: 0.2 }] {
                     let request = Request { allowed: allowed.as_ref(), fusion, aggregate, ..Request::new(&parts, 6) };
                     let answers = index.search(&request).unwrap();
                     for (number, found) in answers.iter().enumerate() {
-                        let rows: Vec<(i64, i64)> = (rows.iter().copied())
-                            .filter(|(_, item)| allowed.as_ref().is_none_or(|rows| rows.contains(*item)))
-                            .collect();
-                        let scores = fused(&rows, &dims, &asked, number, &weights, fusion);
+                        let is_allowed =
+                            |(_, item): &(i64, i64)| allowed.as_ref().is_none_or(|rows| rows.contains(*item));
+                        let scores = fused(&rows, &is_allowed, &dims, &asked, number, &weights, fusion);
+                        let rows: Vec<(i64, i64)> = rows.iter().copied().filter(is_allowed).collect();
                         let expected = by_item(&rows, &scores, aggregate);
                         assert_eq!(found.len(), 6);
                         for (hit, (score, item)) in found.iter().zip(&expected) {
@@ -376,33 +382,54 @@ fn every_fusion_and_aggregate_answers_like_a_scan() {
     }
 }
 
-/// The fused score of each row, in f64.
+const FUSIONS: [Fusion; 4] =
+    [Fusion::Sum, Fusion::Weighted, Fusion::ReciprocalRank { offset: 60.0 }, Fusion::Distribution];
+
+/// The fused score of each row that is allowed, in f64. The first list is of pictures, the second of words.
 fn fused(
     rows: &[(i64, i64)],
+    is_allowed: &impl Fn(&(i64, i64)) -> bool,
     dims: &[usize],
     asked: &[Vectors; 2],
     query: usize,
     weights: &[f32; 2],
     fusion: Fusion,
 ) -> Vec<f64> {
-    let mut sums = vec![0.0; rows.len()];
-    for space in 0..2 {
+    let lists = [0, 1].map(|space| {
         let dot = |(reference, _): &(i64, i64)| -> f64 {
             let vector = vectors_of(dims, *reference as u64).swap_remove(space);
             vector.iter().zip(asked[space].row(query)).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
         };
-        let scores: Vec<f64> = rows.iter().map(dot).collect();
-        for (place, sum) in sums.iter_mut().enumerate() {
-            // Equal vectors do not occur here.
-            let rank = 1 + scores.iter().filter(|score| **score > scores[place]).count();
-            *sum += f64::from(weights[space])
-                * match fusion {
-                    Fusion::Sum => scores[place],
-                    Fusion::ReciprocalRank => 1.0 / (60 + rank) as f64,
-                };
+        let all: Vec<f64> = rows.iter().map(dot).collect();
+        let mean = all.iter().sum::<f64>() / all.len() as f64;
+        let spread = (all.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / all.len() as f64).sqrt();
+        (rows.iter().filter(|row| is_allowed(row)).map(dot).collect::<Vec<f64>>(), mean, spread)
+    });
+    let above = |list: usize, place: usize| (lists[list].0[place] - lists[list].1) / lists[list].2;
+    let places = 0..lists[0].0.len();
+    let best = places.clone().map(|place| above(1, place)).fold(f64::NEG_INFINITY, f64::max);
+    let weights = weights.map(f64::from);
+    let of = |list: usize, place: usize| match fusion {
+        Fusion::Sum => lists[list].0[place],
+        Fusion::Weighted if list == 0 => {
+            let (near, fit) = ((above(0, place) / 2.5).tanh(), (1.0 - (best - above(1, place))).max(0.0));
+            near + (above(0, place) - near) * fit
         }
-    }
-    sums
+        Fusion::Weighted => above(1, place),
+        Fusion::Distribution => 0.5 + above(list, place) / 6.0,
+        Fusion::ReciprocalRank { offset } => {
+            // Equal vectors do not occur here.
+            let scores = &lists[list].0;
+            let rank = 1 + scores.iter().filter(|score| **score > scores[place]).count();
+            1.0 / (f64::from(offset) + rank as f64)
+        }
+    };
+    let mean = |of: [f64; 2]| weights[0] * of[0] + weights[1] * of[1];
+    let (middle, width) = match fusion {
+        Fusion::Weighted => (mean([lists[0].1, lists[1].1]), mean([lists[0].2, lists[1].2])),
+        _ => (0.0, 1.0),
+    };
+    places.map(|place| middle + width * mean([of(0, place), of(1, place)])).collect()
 }
 
 /// The score of each item, best first.
@@ -433,7 +460,7 @@ fn a_copy_of_a_snapshot_stays_as_it_is() {
     index.remove(&[0, 5]).unwrap();
     index.add(&[20], &[20], &[[1.0, 0.0]]).unwrap();
     let query = Vectors::normalize(2, vec![1.0, 0.0]).unwrap();
-    let parts = [Part { space: 0, vectors: &query, weights: &[1.0] }];
+    let parts = [Part { space: 0, vectors: &query, weights: &[1.0], bounded: false }];
     let items = |snapshot: &Snapshot| -> Vec<i64> {
         let found = snapshot.search(&Request::new(&parts, 20)).unwrap().remove(0);
         found.iter().map(|found| found.item).collect()
@@ -446,5 +473,10 @@ fn a_copy_of_a_snapshot_stays_as_it_is() {
         let request = Request { aggregate: Aggregate::Softmax { temperature }, ..Request::new(&parts, 1) };
         let error = index.search(&request).unwrap_err().to_string();
         assert!(error.ends_with("give a finite number above 0"), "{error}");
+    }
+    for offset in [-1.0, f32::NAN, f32::INFINITY] {
+        let request = Request { fusion: Fusion::ReciprocalRank { offset }, ..Request::new(&parts, 1) };
+        let error = index.search(&request).unwrap_err().to_string();
+        assert!(error.ends_with("give a finite number, 0 or more"), "{error}");
     }
 }

@@ -1,9 +1,11 @@
 //! Defines `model.json`: the networks of a model, their inputs and their outputs.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibrate::Typical;
 use crate::model::quantization::{NetworkPrecision, Quantization};
 use crate::preprocess::Preprocess;
 
@@ -28,10 +30,16 @@ pub(super) struct Manifest {
     pub(super) description: Option<String>,
     #[serde(default)]
     pub(super) languages: Vec<String>,
+    /// Sentences about a picture, with `{}` in the place of a name, by language: a name is compared with pictures by
+    /// the mean of their vectors.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) prompts: BTreeMap<String, Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) precision: Option<NetworkPrecision>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) quantized: Option<Quantization>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) calibration: Option<Typical>,
     #[serde(default)]
     pub(super) image: Option<ImageTower>,
     #[serde(default)]
@@ -175,6 +183,11 @@ impl Manifest {
         )?;
         if let Some(record) = &self.quantized {
             record.check()?;
+        }
+        for (language, sentences) in &self.prompts {
+            if let Some(wrong) = sentences.iter().find(|sentence| sentence.matches("{}").count() != 1) {
+                return Err(format!("prompts.{language}: {wrong:?} must have {{}} once, in the place of a name"));
+            }
         }
         if let Some(tower) = &self.text {
             check((1..=8192).contains(&tower.max_length), "text.max_length must be 1 to 8192")?;

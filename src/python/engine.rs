@@ -12,14 +12,17 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::encoder::{Encode, NoEncoder};
-use crate::engine::{Draft, Engine, EngineOptions, Held, Hit, Keep, Member, Prepared, Rows, Search, Small, held};
+use crate::engine::{
+    Draft, Engine, EngineOptions, Held, Hit, Identify, Keep, Member, Prepared, Rows, Search, Small, held,
+};
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
 use crate::picture::Source;
 use crate::query::Query;
-use crate::store::{Access, Moved, Update};
+use crate::store::{Access, Moved, Update, Version};
 use crate::vectors::Vectors;
 
+use super::calibrate::{self, CalibratedRow, IdentifiedRow};
 use super::convert;
 use super::encoder::PyEncoder;
 use super::error::{argument, warn_unread};
@@ -311,6 +314,45 @@ impl PyEngine {
         convert::array(py, detached(py, || engine.vectors(&id, model))?)
     }
 
+    /// All references with their vectors.
+    #[pyo3(signature = (*, r#where, model))]
+    fn gallery<'py>(
+        &self,
+        py: Python<'py>,
+        r#where: Option<&Bound<'py, PyAny>>,
+        model: Option<&str>,
+    ) -> PyResult<store::GalleryRow<'py>> {
+        let engine = self.open()?;
+        let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
+        store::gallery(py, detached(py, || engine.gallery(filter.as_ref(), model))?)
+    }
+
+    /// All references with their vectors, and the neighbors of each.
+    #[pyo3(signature = (k, *, r#where, model))]
+    fn neighbors<'py>(
+        &self,
+        py: Python<'py>,
+        k: usize,
+        r#where: Option<&Bound<'py, PyAny>>,
+        model: Option<&str>,
+    ) -> PyResult<(store::GalleryRow<'py>, store::NeighborsRow<'py>)> {
+        let engine = self.open()?;
+        let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
+        let (gallery, found) = patient(py, usize::MAX, || {
+            let gallery = engine.gallery(filter.as_ref(), model)?;
+            let found = engine.neighbors(&gallery, k)?;
+            Ok((gallery, found))
+        })?;
+        Ok((store::gallery(py, gallery)?, store::neighbors(py, found, k)?))
+    }
+
+    /// The sequence number of the last change of a vector, and a number of the last change of any kind.
+    fn position(&self, py: Python<'_>) -> PyResult<(i64, Option<(i64, i64)>)> {
+        let engine = self.open()?;
+        let (sequence, version) = detached(py, || engine.position())?;
+        Ok((sequence, version.map(Version::numbers)))
+    }
+
     #[pyo3(signature = (*, r#where=None, limit=None, offset=0))]
     fn items<'py>(
         &self,
@@ -360,7 +402,8 @@ impl PyEngine {
         detached(py, || engine.contains(&id))
     }
 
-    #[pyo3(signature = (queries, *, k, r#where, min_score, models, fusion, aggregate, temperature, words, vectors))]
+    #[pyo3(signature = (queries, *, k, r#where, min_score, exclude, mmr, models, fusion, rrf_k, aggregate, temperature, words,
+        vectors))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn search(
         &self,
@@ -369,8 +412,11 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'_, PyAny>>,
         min_score: Option<f32>,
+        exclude: Option<&Bound<'_, PyAny>>,
+        mmr: Option<f32>,
         models: Option<&Bound<'_, PyAny>>,
         fusion: &str,
+        rrf_k: f32,
         aggregate: &str,
         temperature: f32,
         words: Option<&Bound<'_, PyAny>>,
@@ -381,8 +427,10 @@ impl PyEngine {
             k: k.ok_or_else(|| Error::argument("k must be at least 1"))?,
             filter: r#where.map(|object| json::to_value(object, "where")).transpose()?,
             min_score,
+            exclude: exclude.map(|ids| query::ids(ids, "exclude")).transpose()?.unwrap_or_default(),
+            mmr,
             models: models.map(query::models).transpose()?.unwrap_or_default(),
-            fusion: query::fusion(fusion)?,
+            fusion: query::fusion(fusion, rrf_k)?,
             aggregate: query::aggregate(aggregate, temperature)?,
             words: query::words(words)?,
             vectors,
@@ -413,6 +461,42 @@ impl PyEngine {
             }
             py.check_signals()?;
         }
+    }
+
+    #[pyo3(signature = (queries, *, target_fpr, prior, k, r#where, model))]
+    #[allow(clippy::too_many_arguments)] // Python's keywords
+    fn identify(
+        &self,
+        py: Python<'_>,
+        queries: &Bound<'_, PyList>,
+        target_fpr: f64,
+        prior: f64,
+        k: i64,
+        r#where: Option<&Bound<'_, PyAny>>,
+        model: Option<String>,
+    ) -> PyResult<Vec<IdentifiedRow>> {
+        let k = usize::try_from(k).unwrap_or_default();
+        let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
+        let options = Identify { target_fpr, prior, k, filter, model };
+        let engine = self.open()?;
+        let queries = calibrate::queries(queries)?;
+        let found = patient(py, queries.len(), || engine.identify(&queries, &options))?;
+        Ok(found.into_iter().map(calibrate::identified).collect())
+    }
+
+    #[pyo3(signature = (queries, labels, *, model))]
+    fn calibrate(
+        &self,
+        py: Python<'_>,
+        queries: &Bound<'_, PyList>,
+        labels: Vec<Option<Bound<'_, PyAny>>>,
+        model: Option<&str>,
+    ) -> PyResult<CalibratedRow> {
+        let engine = self.open()?;
+        let label = |label: Option<Bound<'_, PyAny>>| label.map(|id| json::to_text(&id, "item")).transpose();
+        let labels = labels.into_iter().map(label).collect::<PyResult<Vec<_>>>()?;
+        let queries: Vec<_> = calibrate::queries(queries)?.into_iter().zip(labels).collect();
+        Ok(calibrate::calibrated(patient(py, queries.len(), || engine.calibrate(&queries, model))?))
     }
 
     #[pyo3(signature = (images, *, model=None))]

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
+use crate::calibrate::similarity;
 use crate::engine::Hit;
 use crate::store::Entry;
 
@@ -35,7 +36,7 @@ impl PyHit {
         Self {
             rank: place + 1,
             score: hit.score.into(),
-            probability: None,
+            probability: hit.probability,
             entry: hit.entry,
             models: hit.models,
             scores: hit.scores.into_iter().map(f64::from).collect(),
@@ -133,6 +134,11 @@ impl PyHit {
     #[getter]
     fn matched<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, &self.matched)
+    }
+
+    #[getter]
+    fn similarity(&self) -> f64 {
+        similarity(self.probability, self.score, &self.scores)
     }
 
     #[getter]

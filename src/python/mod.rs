@@ -1,5 +1,6 @@
 //! The Python face: each function converts, calls the core without the GIL, and converts back.
 
+mod calibrate;
 mod convert;
 mod encoder;
 mod engine;

@@ -6,6 +6,7 @@ use pyo3::types::PyBytes;
 
 use crate::preprocess::{CLIP_MEAN, CLIP_STD, Preprocess};
 
+use super::store::hex;
 use super::{convert, detached};
 
 /// Decodes a picture into upright RGB pixels, (height, width, 3).
@@ -80,9 +81,17 @@ fn picture_file<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<(&'
     Ok((media, PyBytes::new(py, &bytes)))
 }
 
+/// The digest by which a picture is known in a catalog: 64 hexadecimal digits.
+#[pyfunction]
+fn picture_digest(py: Python<'_>, image: &Bound<'_, PyAny>) -> PyResult<String> {
+    let source = convert::image(image)?;
+    Ok(hex(&detached(py, || source.digest())?))
+}
+
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(decode, module)?)?;
     module.add_function(wrap_pyfunction!(preprocess, module)?)?;
     module.add_function(wrap_pyfunction!(picture_file, module)?)?;
+    module.add_function(wrap_pyfunction!(picture_digest, module)?)?;
     module.add_function(wrap_pyfunction!(thumbnail, module)?)
 }

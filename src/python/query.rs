@@ -3,7 +3,7 @@
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyMapping;
+use pyo3::types::{PyMapping, PyString};
 
 use crate::engine::Words;
 use crate::fusion::{Aggregate, Fusion};
@@ -57,11 +57,21 @@ pub(super) fn models(models: &Bound<'_, PyAny>) -> PyResult<Vec<(String, f32)>> 
     mapping.items()?.iter().map(|item| item.extract()).collect()
 }
 
-pub(super) fn fusion(name: &str) -> PyResult<Fusion> {
+pub(super) fn fusion(name: &str, rrf_k: f32) -> PyResult<Fusion> {
     match name {
+        "weighted" => Ok(Fusion::Weighted),
         "sum" => Ok(Fusion::Sum),
-        "rrf" => Ok(Fusion::ReciprocalRank),
-        _ => Err(argument(format!("fusion {name:?}: give \"sum\" or \"rrf\""))),
+        "rrf" => Ok(Fusion::ReciprocalRank { offset: rrf_k }),
+        "dbsf" => Ok(Fusion::Distribution),
+        _ => Err(argument(format!("fusion {name:?}: give \"weighted\", \"sum\", \"rrf\" or \"dbsf\""))),
+    }
+}
+
+/// The ids of items, one or several.
+pub(super) fn ids(ids: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<String>> {
+    match ids.try_iter() {
+        Ok(several) if !ids.is_instance_of::<PyString>() => several.map(|id| json::to_text(&id?, name)).collect(),
+        _ => Ok(vec![json::to_text(ids, name)?]),
     }
 }
 

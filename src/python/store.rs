@@ -1,11 +1,16 @@
 //! Items, columns and problems of a catalog as Python sees them.
 
+use std::iter::repeat;
+
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
-use crate::engine::digest;
+use crate::engine::{Gallery, Neighbors, digest};
+use crate::index::Near;
 use crate::store::{Item, Problem};
 
+use super::convert;
 use super::error::argument;
 use super::json;
 
@@ -40,6 +45,32 @@ pub(super) fn column<T>(
         .enumerate()
         .map(|(place, value)| cell(&value?, &format!("{name}[{place}]")))
         .collect()
+}
+
+/// (ids, labels, places of the references' items, names, digests, vectors).
+pub(super) type GalleryRow<'py> =
+    (Vec<String>, Vec<Option<String>>, Bound<'py, PyArray1<i64>>, Vec<String>, Vec<String>, Bound<'py, PyArray2<f32>>);
+
+/// (places and cosines of the nearest of the own item, and of those of other items); a place of -1 stands for none.
+pub(super) type NeighborsRow<'py> =
+    (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<f32>>);
+
+pub(super) fn gallery(py: Python<'_>, found: Gallery) -> PyResult<GalleryRow<'_>> {
+    let Gallery { ids, labels, items, names, digests, vectors } = found;
+    let digests = digests.iter().map(|digest| hex(digest)).collect();
+    Ok((ids, labels, items.into_pyarray(py), names, digests, convert::array(py, vectors)?))
+}
+
+pub(super) fn neighbors(py: Python<'_>, found: Neighbors, k: usize) -> PyResult<NeighborsRow<'_>> {
+    let gap = Near { row: usize::MAX, score: f32::NEG_INFINITY };
+    let place = |near: &Near| i64::try_from(near.row).unwrap_or(-1);
+    let shape = [found.others.len(), k];
+    let others: Vec<Near> =
+        found.others.into_iter().flat_map(|near| near.into_iter().chain(repeat(gap)).take(k)).collect();
+    let own: Vec<Near> = found.own.into_iter().map(|near| near.unwrap_or(gap)).collect();
+    let places = |near: &[Near]| near.iter().map(place).collect::<Vec<_>>().into_pyarray(py);
+    let scores = |near: &[Near]| near.iter().map(|near| near.score).collect::<Vec<_>>().into_pyarray(py);
+    Ok((places(&own), scores(&own), places(&others).reshape(shape)?, scores(&others).reshape(shape)?))
 }
 
 /// A digest in hexadecimal digits, or none.

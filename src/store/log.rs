@@ -40,6 +40,14 @@ pub struct Changes {
     pub more: bool,
 }
 
+impl Position {
+    /// Returns the sequence number of the last row: each reference that was added has one for each model since then, and
+    /// each that was removed has one.
+    pub fn sequence(&self) -> i64 {
+        self.sequence
+    }
+}
+
 impl Store {
     /// Returns the place of the last addition or removal of a vector: while it stays, [`Store::changes`] has nothing.
     ///

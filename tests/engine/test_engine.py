@@ -101,12 +101,12 @@ def test_text_and_hybrid_follow_their_vectors(toys: ps.Engine) -> None:
     mixed = 0.7 * image + 0.3 * text
     expected = toys.search_vector(mixed / np.linalg.norm(mixed), k=3)
     assert isinstance(expected, ps.Results)
-    hybrid = toys.search_hybrid(plain(BLUE), word, image_weight=0.7, k=3)
+    hybrid = toys.search_hybrid(plain(BLUE), word, image_weight=0.7, k=3, fusion="sum")
     assert [hit.item for hit in hybrid] == [hit.item for hit in expected]
     assert [hit.score for hit in hybrid] == pytest.approx([hit.score for hit in expected], abs=1e-5)
     # The general form says the same, and at its ends a hybrid is a plain search.
     query = ps.Query(image=[(plain(BLUE), 0.7)], text=[(word, 0.3)])
-    assert toys.search(query, k=3).to_dicts() == hybrid.to_dicts()
+    assert toys.search(query, k=3, fusion="sum").to_dicts() == hybrid.to_dicts()
     only_image = toys.search_hybrid(plain(BLUE), word, image_weight=1.0, k=3)
     assert only_image.to_dicts() == toys.search_image(plain(BLUE), k=3).to_dicts()
     assert len(toys.search_hybrid([plain(RED)] * 2, [word] * 2)) == 2

@@ -143,7 +143,7 @@ def test_a_hybrid_over_two_models_is_the_weighted_mean_of_their_cosines(toys: ps
     picture, text = shade(100), "粉色兔子"
     seen, read = toys.encode_images([picture])[0], toys.encode_texts([text])[0]
     expected = brute_force(toys, {"eye": (seen, image_weight), "toy": (read, 1 - image_weight)})
-    hits = toys.search_hybrid(picture, text, image_weight=image_weight, k=len(ITEMS))
+    hits = toys.search_hybrid(picture, text, image_weight=image_weight, fusion="sum", k=len(ITEMS))
     assert same(hits, expected)
     assert hits.model == "eye + toy"
     # The reference that is named is the one whose sum is best.
@@ -151,11 +151,15 @@ def test_a_hybrid_over_two_models_is_the_weighted_mean_of_their_cosines(toys: ps
     sums = sum(weight * (toys.vectors(hits[0].item, model=model) @ v) for model, (v, weight) in weights.items())
     assert hits[0].score == pytest.approx(float(np.max(sums)), abs=1e-5)
     bar = expected[4][1] - 1e-4
-    assert same(toys.search_hybrid(picture, text, image_weight=image_weight, k=20, min_score=bar), expected[:5])
+    assert same(
+        toys.search_hybrid(picture, text, image_weight=image_weight, fusion="sum", k=20, min_score=bar), expected[:5]
+    )
     few = [f"item-{n}" for n in range(9)]
     where = {"n": {"$lt": 9}}
     within = brute_force(toys, weights, few)
-    assert same(toys.search_hybrid(picture, text, image_weight=image_weight, k=5, where=where), within[:5])
+    assert same(
+        toys.search_hybrid(picture, text, image_weight=image_weight, fusion="sum", k=5, where=where), within[:5]
+    )
 
 
 def test_at_its_ends_a_hybrid_is_a_plain_search(toys: ps.Engine) -> None:
@@ -169,10 +173,10 @@ def test_each_models_parts_become_one_vector(toys: ps.Engine) -> None:
     scarf, bear = toys.encode_texts(["red scarf", "teddy bear"])
     pictures = [(shade(1), 1.0), (shade(2), -0.5)]
     texts = [("red scarf", 0.5), ("teddy bear", -0.4)]
-    whole = toys.search(ps.Query(image=pictures, text=texts), k=9)
+    whole = toys.search(ps.Query(image=pictures, text=texts), k=9, fusion="sum")
     weights = {"eye": (a - 0.5 * b, 1.5 / 2.4), "toy": (0.5 * scarf - 0.4 * bear, 0.9 / 2.4)}
     assert same(whole, brute_force(toys, weights)[:9])
-    away = toys.search(ps.Query(image=shade(1), text=[("red scarf", -0.25)]), k=9)
+    away = toys.search(ps.Query(image=shade(1), text=[("red scarf", -0.25)]), k=9, fusion="sum")
     assert same(away, brute_force(toys, {"eye": (a, 0.8), "toy": (-scarf, 0.2)})[:9])
     with pytest.raises(ValueError, match="query 0 cancel each other out"):
         toys.search(ps.Query(image=[(shade(1), 1.0), (shade(1), -1.0)], text="red"))
@@ -184,21 +188,21 @@ def test_several_models_look_up_the_same_picture(toys: ps.Engine) -> None:
     read = toys.encode_texts([text])[0]
     for weights in ({"eye": 0.6, "toy": 0.4}, {"toy": 1, "eye": 0.25}):
         a, b = weights["eye"] / sum(weights.values()), weights["toy"] / sum(weights.values())
-        hits = toys.search_image(picture, k=9, models=weights)
+        hits = toys.search_image(picture, k=9, models=weights, fusion="sum")
         assert same(hits, brute_force(toys, {"eye": (eye, a), "toy": (by_toy, b)})[:9])
         assert hits.model == " + ".join(weights)
         # What each can look up: words count only for the one that reads.
-        hybrid = toys.search_hybrid(picture, text, image_weight=0.7, k=9, models=weights)
+        hybrid = toys.search_hybrid(picture, text, image_weight=0.7, k=9, models=weights, fusion="sum")
         assert same(hybrid, brute_force(toys, {"eye": (eye, a), "toy": (0.7 * by_toy + 0.3 * read, b)})[:9])
         assert toys.search_text(text, models=weights).to_dicts() == toys.search_text(text).to_dicts()
-        batch = toys.search([ps.Query(text=text), ps.Query(image=picture)], k=9, models=weights)
+        batch = toys.search([ps.Query(text=text), ps.Query(image=picture)], k=9, models=weights, fusion="sum")
         assert same(batch[1], [(hit.item, hit.score) for hit in hits])
         vectors = {"toy": by_toy, "eye": eye}
-        by_vectors = toys.search_vector(vectors, k=9, models=weights)
+        by_vectors = toys.search_vector(vectors, k=9, models=weights, fusion="sum")
         assert isinstance(by_vectors, ps.Results)
         assert same(by_vectors, [(hit.item, hit.score) for hit in hits])
         rows = {name: np.stack([vector, -vector]) for name, vector in vectors.items()}
-        first, second = toys.search_vector(rows, k=9, models=weights)
+        first, second = toys.search_vector(rows, k=9, models=weights, fusion="sum")
         assert isinstance(first, ps.Results)
         assert isinstance(second, ps.Results)
         assert same(first, [(hit.item, hit.score) for hit in hits])

@@ -296,6 +296,7 @@ def test_json_and_data_frame(engine: ps.Engine) -> None:
         "wrong": "c",
         "wrong_score": cosine(5),
         "wrong_reference": "vector",
+        "probability": None,
     }
     assert data["confusions"][0] == {"item": "b", "instead": "a", "times": 1, "queries": 2}
     frame = found.to_pandas()

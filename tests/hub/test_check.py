@@ -146,4 +146,4 @@ def test_a_server_whose_model_is_unknown_here_is_only_timed(whole, near, capsys)
     whole.alter = lambda vectors: vectors[:, :100].copy()
     assert main(["models", "check", "plushie-mini", "--service", url(whole)]) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert "plushie-mini has vectors of dimension 256, and those of the service have 100: it runs another model" in line
+    assert "plushie-mini has vectors of dimension 512, and those of the service have 100: it runs another model" in line

@@ -202,7 +202,7 @@ def test_the_list_shows_every_model_and_license(capsys):
     assert [line.split()[0] for line in lines[1:-1:2]] == ps.models()
     assert max(map(len, lines)) <= 100
     assert sum("first to try" in line for line in lines) == 1
-    assert re.fullmatch(r"plushie-mini +256 +\d+ MB +built in +Apache-2.0 +en, zh-Hans, zh-Hant", lines[1])
+    assert re.fullmatch(r"plushie-mini +512 +\d+ MB +built in +Apache-2.0 +en, zh-Hans, zh-Hant", lines[1])
     assert lines[-1] == "* asks for consent, once: --accept-license"
     for name, entry in entries().items():
         assert entry.license in next(line for line in lines if line.startswith(f"{name} "))
@@ -210,7 +210,7 @@ def test_the_list_shows_every_model_and_license(capsys):
     facts = {fact["name"]: fact for fact in json.loads(capsys.readouterr().out)}
     assert list(facts) == ps.models()
     assert facts["dinov2-small"]["files"][0]["sha256"].startswith("f22797ea")
-    assert facts["plushie-mini"]["dimension"] == 256
+    assert facts["plushie-mini"]["dimension"] == 512
 
 
 def test_show_says_all_about_the_built_in_model_too(capsys):

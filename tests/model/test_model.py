@@ -82,6 +82,8 @@ def rewrite(directory, **changes):
         ({"text__padding": "left"}, "text.padding: unknown variant `left`"),
         ({"dimension": 10**30}, "model.json: dimension: invalid type: floating point"),
         ({"languages": "en"}, "model.json: languages: invalid type: string .*, expected a list"),
+        ({"prompts": {"en": ["{}", "a toy"]}}, r'prompts.en: "a toy" must have \{\} once, in the place of a name'),
+        ({"prompts": {"zh": ["{}和{}"]}}, r'prompts.zh: "\{\}和\{\}" must have \{\} once'),
         (
             {"image__preprocess": toy.PREPROCESS | {"std": [1, 2]}},
             "image.preprocess.std: invalid length 2, expected a list",
@@ -171,7 +173,14 @@ def test_a_copy_has_the_same_fingerprint(toy_encoder, directory, open_model):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"license": "MIT"}, {"description": "other"}, {"languages": ["fr"]}, {"name": "other"}, {"version": "2"}],
+    [
+        {"license": "MIT"},
+        {"description": "other"},
+        {"languages": ["fr"]},
+        {"name": "other"},
+        {"version": "2"},
+        {"prompts": {"en": ["a {}"]}},
+    ],
 )
 def test_words_about_a_model_do_not_change_its_fingerprint(toy_encoder, directory, open_model, changes):
     rewrite(directory, **changes)

@@ -53,6 +53,7 @@ def test_answers_fit_their_schemas(client: Any) -> None:
 
     check("Found", client.post("/api/v1/search", json={"text": "bear"}))
     check("Found", client.post("/api/v1/search", json={"queries": [{"text": "bear"}, "dog"]}))
+    check("Identified", client.post("/api/v1/identify", files={"image": ("a.png", RED)}))
     check("SeedFound", client.post("/api/search/text", json={"query": "bear"}))
     check("Stats", client.get("/api/v1/stats"))
     check("Items", client.get("/api/v1/items"))

@@ -109,10 +109,10 @@ def test_notices_tell_what_was_changed_or_not_understood(client: Any) -> None:
         ({"text": "bear", "where": {"a": {"$foo": 1}}}, "unknown operator"),
         ({"text": "bear", "where": [1]}, "give an object"),
         ({"text": "bear", "models": "resnet"}, "no engine 'resnet': choose"),
-        ({"text": "bear", "fusion": "best"}, "choose sum, rrf"),
         ({"text": "bear", "words": []}, "words: give true, false, or a list"),
         ({"text": "bear", "words": [3]}, "words is empty or no text"),
         ({"text": "bear", "words": ["a..b"]}, "is no field"),
+        ({"text": "bear", "fusion": "best"}, "choose weighted, sum, rrf, dbsf"),
         ({"text": "bear", "weights": {"image": "much"}}, "give a number"),
         ({"image": "/etc/passwd"}, "no base64"),
         ({"image": "http://127.0.0.1/a.png"}, "addresses are not opened"),
@@ -176,9 +176,9 @@ def test_seed_image(client: Any, engine: ps.Engine) -> None:
     assert set(body) == {"success", "results"}
     assert body["success"] is True
     assert [(hit["class_name"], hit["rank"]) for hit in body["results"]] == [("bear", 1), ("dog", 2)]
-    assert [hit["similarity"] for hit in body["results"]] == [
-        max(0, hit.score) for hit in engine.search_image(RED, k=2)
-    ]
+    hits = engine.search_image(RED, k=2)
+    assert [hit["similarity"] for hit in body["results"]] == [hit.similarity for hit in hits]
+    assert all(hit.similarity == hit.probability for hit in hits)
 
 
 def test_seed_text(client: Any, engine: ps.Engine) -> None:

@@ -165,6 +165,14 @@ def test_a_hit_may_have_vectors() -> None:
         Hit(1, "cat", 0.9, vectors=vectors)
 
 
+def test_a_similarity_is_the_probability_or_else_the_cosine() -> None:
+    assert Hit(1, "a", 0.4, probability=0.9).similarity == 0.9
+    assert [Hit(1, "a", score).similarity for score in (0.4, -0.2, 1.0000001)] == [0.4, 0.0, 1.0]
+    # The score of reciprocal ranks is no cosine.
+    assert Hit(1, "a", 0.016, scores={"toy": 0.3, "eye": 0.5}).similarity == 0.5
+    assert "width:90%" in Results([Hit(1, "a", 0.4, probability=0.9)])._repr_html_()
+
+
 def test_without_pyarrow_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match="pip install pyarrow"):

@@ -48,9 +48,20 @@ def add_command(commands: Commands) -> None:
     search.add_argument("--min-score", type=float, metavar="S", help="only hits with at least this score")
     search.add_argument(
         "--fusion",
-        choices=("sum", "rrf"),
-        default="sum",
-        help="how the scores of several models become one: their weighted mean, or reciprocal ranks (%(default)s)",
+        choices=("weighted", "sum", "rrf", "dbsf"),
+        default="weighted",
+        help="how the scores of several models, or of a picture and words, become one: the mean of cosines of the same "
+        "spread, or as they are, reciprocal ranks, or distribution-based (%(default)s)",
+    )
+    search.add_argument("--rrf-k", type=float, default=60.0, metavar="N", help="that of --fusion rrf (%(default)s)")
+    search.add_argument(
+        "--exclude", metavar="ID", action="append", help="an item that is not among the hits; may be repeated"
+    )
+    search.add_argument(
+        "--mmr",
+        type=float,
+        metavar="M",
+        help="make hits differ: 0 to 1, how much a score counts beside how little a hit is like those before it",
     )
     search.add_argument(
         "--aggregate",
@@ -89,7 +100,10 @@ def run(options: argparse.Namespace) -> int:
         "k": options.k,
         "where": options.where,
         "min_score": options.min_score,
+        "exclude": options.exclude,
+        "mmr": options.mmr,
         "fusion": options.fusion,
+        "rrf_k": options.rrf_k,
         "aggregate": options.aggregate,
         "words": options.words_in or options.words,
     }

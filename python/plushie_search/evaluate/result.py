@@ -12,6 +12,7 @@ from ..metrics import Confusion, Interval, OpenSet
 from ..paths import written
 from ..show import markdown, page
 from ..show.table import counted, printable, table
+from .certainty import BINS, RELIABILITY, Certainty
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,7 @@ class Outcome:
         wrong: The best wrong item; None if nothing wrong was found.
         wrong_score: Its cosine.
         wrong_reference: Its reference that matched best.
+        probability: The probability of the first hit; None if there is none.
     """
 
     query: str
@@ -45,16 +47,19 @@ class Outcome:
     wrong: str | None
     wrong_score: float | None
     wrong_reference: str | None
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownQuery:
-    """A query for an item that is not in the catalog, with its best hit: the item, its cosine, and its reference."""
+    """A query for an item that is not in the catalog, with its best hit: the item, its cosine, its reference, and its
+    probability, which is None if there is none."""
 
     query: str
     item: str | None
     score: float
     reference: str | None
+    probability: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -69,13 +74,15 @@ class Evaluation:
         model: The model's name.
         metrics: Each figure with its 95 % interval: ``hit@1``, ``hit@k``, ``precision@k``, ``recall@k`` and ``nDCG@k``;
             ``mAP`` and ``MRR``, which count an item below rank ``depth`` as not found; with unknown queries ``AUROC``
-            and the share of them accepted, ``false accepts``.
+            and the share of them accepted, ``false accepts``; with probabilities ``FPIR``, the share of unknown queries
+            that :meth:`Engine.identify` takes for an item, and ``FNIR``, the share of the others that it misses.
         k, depth: The numbers of items that the figures look at.
         items: The number of different items with queries. The intervals draw each item with all its queries.
         outcomes: The outcome of each query.
         confusions: The pairs of items that are confused, the most frequent first.
         unknown: The best hit of each unknown query.
         open_set: The threshold behind AUROC and false accepts; None without unknown queries.
+        certainty: How far probabilities can be trusted; None without them or without unknown queries.
         failed: Pictures that could not be used, each with the reason.
         skipped: The queries for items that are not in the catalog, which ``missing="skip"`` leaves out.
         near_duplicates: The number of picture queries that match a reference with cosine 1. They are most likely in the
@@ -92,6 +99,7 @@ class Evaluation:
     confusions: tuple[Confusion, ...]
     unknown: tuple[UnknownQuery, ...]
     open_set: OpenSet | None
+    certainty: Certainty | None
     failed: tuple[tuple[str, str], ...]
     skipped: tuple[str, ...]
     near_duplicates: int
@@ -129,6 +137,7 @@ class Evaluation:
             "skipped": list(self.skipped),
             "metrics": {name: interval._asdict() for name, interval in self.metrics.items()},
             "threshold": None if self.open_set is None else self.open_set.threshold,
+            "certainty": None if self.certainty is None else self.certainty.to_dict(),
             "confusions": [confusion._asdict() for confusion in self.confusions],
             "outcomes": [asdict(outcome) for outcome in self.outcomes],
             "unknown": [asdict(query) for query in self.unknown],
@@ -152,6 +161,8 @@ class Evaluation:
         """Returns the figures and the worst confusions as Markdown tables."""
         notes = (markdown.line(note) for note in self._notes())
         parts = [f"{markdown.line(self._head())}.", markdown.table(FIGURES, self._rows()), *notes]
+        if self.certainty:
+            parts += [f"{RELIABILITY}:", markdown.table(BINS, self.certainty.rows())]
         if self.confusions:
             parts += ["Found instead:", markdown.table(CONFUSIONS, self._confused())]
         return "\n\n".join(parts) + "\n"
@@ -170,6 +181,8 @@ class Evaluation:
 
     def __repr__(self) -> str:
         lines = [self._head(), table(FIGURES, self._rows(), widest=80), *self._notes()]
+        if self.certainty:
+            lines += [f"{RELIABILITY}:", table(BINS, self.certainty.rows())]
         if self.confusions:
             lines += ["found instead:", table(CONFUSIONS, self._confused())]
         return "\n".join(lines)
@@ -181,6 +194,8 @@ class Evaluation:
         """Returns the figures, confusions and failures in HTML."""
         parts = [page.paragraph(self._head()), page.table(FIGURES, self._rows())]
         parts += map(page.paragraph, self._notes())
+        if self.certainty:
+            parts += [page.heading(RELIABILITY), page.table(BINS, self.certainty.rows())]
         if self.confusions:
             parts += [page.heading("Found instead"), page.table(CONFUSIONS, self._confused())]
         failures = self.failures()
@@ -221,6 +236,8 @@ class Evaluation:
                 f"The threshold {bar:.3f} turns away {self.open_set.false_reject_rate:.1%} of the known queries and "
                 f"accepts {accepted} of {unknown}."
             )
+        if self.certainty is not None:
+            notes += self.certainty.notes()
         notes += self._doubts()
         if self.failed:
             notes.append(f"{counted(len(self.failed), 'picture')} could not be used.")

@@ -16,6 +16,7 @@ from ..paths import expanded
 from ..query import By
 from ..results import Results
 from ..searcher import Progress, Searcher
+from .certainty import Certainty, certainty
 from .result import Evaluation, Outcome, UnknownQuery
 
 if TYPE_CHECKING:
@@ -35,9 +36,11 @@ Relevant: TypeAlias = "str | Collection[str]"
 Pictures: TypeAlias = "str | os.PathLike[str] | Sequence[tuple[ImageLike, Relevant]]"
 Texts: TypeAlias = "Sequence[tuple[str, Relevant]]"
 Unknown: TypeAlias = "str | os.PathLike[str] | Sequence[ImageLike]"
-#: Item, cosine and reference.
-_Found: TypeAlias = tuple[str, float, str]
-NOTHING = (None, None, None)
+#: Item, cosine, reference and probability.
+_Found: TypeAlias = tuple[str, float, str, float | None]
+NOTHING = (None, None, None, None)
+#: The share of unknown queries that `identify` is meant to take for an item by default.
+TARGET = 0.01
 
 Missing: TypeAlias = Literal["error", "skip"]
 """Treatment of queries for items that are not in the catalog."""
@@ -69,14 +72,19 @@ class _Judge:
         for name, column in _figures(rankings, self.k).items():
             self.columns.setdefault(name, []).append(column)
         for question, found, rank in zip(questions, lists, rankings.ranks.tolist(), strict=True):
-            _, score, reference = found[rank - 1] if rank else NOTHING
-            wrong, wrong_score, wrong_reference = next((hit for hit in found if hit[0] not in question.items), NOTHING)
+            _, score, reference, _ = found[rank - 1] if rank else NOTHING
+            wrong, wrong_score, wrong_reference, _ = next(
+                (hit for hit in found if hit[0] not in question.items), NOTHING
+            )
             if rank != 1:
                 self.subjects[len(self.outcomes)] = None if kind == "text" else question.subject
             self.near_duplicates += kind == "picture" and bool(found) and found[0][1] >= SAME
             items = tuple(sorted(question.items))
+            likely = found[0][3] if found else None
             self.outcomes.append(
-                Outcome(question.name, items, rank or None, score, reference, wrong, wrong_score, wrong_reference)
+                Outcome(
+                    question.name, items, rank or None, score, reference, wrong, wrong_score, wrong_reference, likely
+                )
             )
 
 
@@ -170,7 +178,7 @@ def evaluate(
     for questions in _batches(unknown_queries):
         told(questions, questions[0].name)
         for question, hits in _answers(engine.search_image, questions, 1, how, failed):
-            best = hits[0] if hits else (None, -1.0, None)
+            best = hits[0] if hits else (None, -1.0, None, None)
             found.append(UnknownQuery(question.name, *best))
     if progress is not None:
         progress(total, total, "")
@@ -234,6 +242,8 @@ def _evaluation(
             seed=seed,
         )
         figures |= {"AUROC": open_set.auroc, "false accepts": open_set.false_accept_rate}
+    certain, rates = _certainty(engine, judge.outcomes, unknown, model, rounds, seed)
+    figures |= rates
     return Evaluation(
         catalog=engine.path,
         model=model,
@@ -250,12 +260,36 @@ def _evaluation(
         ),
         unknown=tuple(unknown),
         open_set=open_set,
+        certainty=certain,
         failed=tuple(failed),
         skipped=tuple(skipped),
         near_duplicates=judge.near_duplicates,
         _values=values,
         _subjects=judge.subjects,
     )
+
+
+def _certainty(
+    engine: Searcher, outcomes: Sequence[Outcome], unknown: Sequence[UnknownQuery], model: str, rounds: int, seed: int
+) -> tuple[Certainty | None, dict[str, metrics.Interval]]:
+    """Returns how far probabilities can be trusted, with FPIR and FNIR; nothing if a query has no probability."""
+    of_model = (row for row in engine.stats().get("calibration", ()) if (row["model"], row["kind"]) == (model, "image"))
+    calibration = next(of_model, None)
+    likely = [(one.probability, one.rank == 1) for one in outcomes]
+    strange = [one.probability for one in unknown]
+    known = [(probability, right) for probability, right in likely if probability is not None]
+    strangers = [probability for probability in strange if probability is not None]
+    if calibration is None or not strange or len(known) < len(likely) or len(strangers) < len(strange):
+        return None, {}
+    bar, items = calibration["threshold"], calibration["items"]
+    missed = [not (one.rank == 1 and one.score is not None and one.score >= bar) for one in outcomes]
+    groups = [outcome.items for outcome in outcomes]
+    rates = {
+        "FPIR": metrics.mean([one.score >= bar for one in unknown], rounds=rounds, seed=seed),
+        "FNIR": metrics.mean(missed, groups=groups, rounds=rounds, seed=seed),
+    }
+    accepted = rates["FPIR"].value
+    return certainty(known, strangers, threshold=bar, target=TARGET, accepted=accepted, items=items), rates
 
 
 def _with_reference(engine: Searcher, outcome: Outcome) -> Outcome:
@@ -337,7 +371,7 @@ def _answers(
 
 
 def _rows(results: Results) -> list[_Found]:
-    return [(hit.item, hit.score, hit.reference) for hit in results]
+    return [(hit.item, hit.score, hit.reference, hit.probability) for hit in results]
 
 
 # Leave one out
@@ -390,12 +424,12 @@ def _without_themselves(
         for name, others in zip(names, cosines, strict=True):
             best = int(others.argmax())
             questions.append(_Question(name, name, frozenset([item])))
-            own.append((item, float(others[best]), names[best]))
+            own.append((item, float(others[best]), names[best], None))
     together = {model: np.concatenate(rows) for model, rows in vectors.items()}
     answers = engine.search_vector(together, k=depth + 1, where=where, models=weights)
     lists = []
-    for (item, score, reference), results in zip(own, answers, strict=True):
+    for (item, score, reference, _), results in zip(own, answers, strict=True):
         rest = [hit for hit in _rows(results) if hit[0] != item]  # type: ignore[arg-type]
         place = sum(hit[1] >= score for hit in rest)
-        lists.append([*rest[:place], (item, score, reference), *rest[place:]])
+        lists.append([*rest[:place], (item, score, reference, None), *rest[place:]])
     return questions, lists

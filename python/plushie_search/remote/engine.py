@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -15,8 +15,10 @@ import numpy as np
 
 from .. import _core
 from .._core import ArgumentError, CatalogError, Hit, UnknownItemError
-from ..query import Query, hybrid
+from ..identification import Identification
+from ..query import Query, hybrid, pictured
 from ..results import Batch, Item, Items, Reference, Results
+from .answers import classification_of, duplicates_of, likeness_of, review_of
 from .coding import base64_of, coded, error_of, file_of, hit_of, item_of, name_of, path_of, seconds_of
 
 if TYPE_CHECKING:
@@ -25,13 +27,28 @@ if TYPE_CHECKING:
 
     from .._core import _Image as ImageLike
     from .._core import _Texts as TextsLike
-    from ..query import SearchOptions, Text, Where
+    from ..answers.duplicates import Duplicates
+    from ..answers.likeness import Likeness
+    from ..answers.review import Review
+    from ..query import By, SearchOptions, Text, Where
 
 #: The statuses after which a request is sent again, and the most bytes of queries in one body.
 AGAIN, MOST = frozenset({429, 503}), 900_000
 
 #: The options of searches that a server knows.
-OPTIONS = ("k", "where", "min_score", "models", "fusion", "aggregate", "temperature", "words")
+OPTIONS = (
+    "k",
+    "where",
+    "min_score",
+    "exclude",
+    "mmr",
+    "models",
+    "fusion",
+    "rrf_k",
+    "aggregate",
+    "temperature",
+    "words",
+)
 
 
 class RemoteEngine:
@@ -273,12 +290,43 @@ class RemoteEngine:
         queries = [query] if isinstance(query, Query) else list(query)
         return self._search(queries, queries, isinstance(query, Query), options)
 
+    def identify(
+        self,
+        image: ImageLike | Query | Sequence[ImageLike | Query],
+        *,
+        target_fpr: float = 0.01,
+        prior: float = 0.5,
+        k: int = 5,
+        where: Where | None = None,
+        model: str | None = None,
+    ) -> Any:
+        """Says which item a picture shows, or that it shows none; a list gives a list. See ``Engine.identify``."""
+        asked, single = pictured(image)
+        given = {"target_fpr": target_fpr, "prior": prior, "k": k, "where": where, "model": model}
+        options = {key: value for key, value in given.items() if value is not None}
+        found = [self._identify(one, options) for one in asked]
+        return found[0] if single else found
+
+    def _identify(self, image: ImageLike | Query, options: Mapping[str, Any]) -> Identification:
+        query = image if isinstance(image, Query) else Query(image=image)
+        one = coded(query)
+        how = _form(query, options) if len(json.dumps(one)) > MOST else {"json": {"query": one, **options}}
+        answer = self._json("POST", "/identify", **how)
+        hits = [hit_of(hit) for hit in answer["results"]]
+        model = next(iter(hits[0].scores), None) if hits else options.get("model")
+        results = Results(hits, query=image, model=model, warnings=answer["notices"], thumbnails=self.thumbnail)
+        figures = (answer[name] for name in ("verdict", "item", "probability", "margin", "threshold"))
+        return Identification(*figures, tuple(answer["plausible"]), results)
+
     def _search(self, queries: Sequence[Query], shown: Sequence[Any], single: bool, options: SearchOptions) -> Any:
         given = {
             key: value for key, value in options.items() if value is not None and (value is not False or key == "words")
         }
         if unknown := next((key for key in given if key not in OPTIONS), None):
             raise ArgumentError(f"a search on a server has no option {unknown}: search with an Engine")
+        if (exclude := given.get("exclude")) is not None:
+            alone = isinstance(exclude, str) or not isinstance(exclude, Iterable)
+            given["exclude"] = [str(id) for id in ([exclude] if alone else exclude)]
         answers: list[tuple[list[Hit], list[str]]] = []
         waiting: list[Any] = []
         size = 0
@@ -310,19 +358,69 @@ class RemoteEngine:
         return [([hit_of(hit) for hit in hits], answer["notices"]) for hits in answer["results"]]
 
     def _ask_form(self, query: Query, options: Mapping[str, Any]) -> list[tuple[list[Hit], list[str]]]:
-        """Sends the pictures of a large query as files, which all have one weight."""
-        images, _, _, _ = query._row()
-        weights = {weight for _, weight in images}
-        if len(weights) > 1:
-            raise ArgumentError(
-                "large pictures with different weights: make the pictures smaller, below 600 kB together"
-            )
-        rest = coded(Query(text=query.text, item=query.item, vector=query.vector))
-        rest["weights"] = {"image": sum(weight for _, weight in images)}
-        files = [("image", (f"{number}", file_of(image))) for number, (image, _) in enumerate(images)]
-        data = {"query": json.dumps({**rest, **options})}
-        answer = self._json("POST", "/search", files=files, data=data)
+        answer = self._json("POST", "/search", **_form(query, options))
         return [([hit_of(hit) for hit in answer["results"]], answer["notices"])]
+
+    # Answers
+
+    def classify(
+        self,
+        image: ImageLike | Sequence[ImageLike],
+        labels: Sequence[str] | None = None,
+        *,
+        by: Literal["auto", "images", "texts"] = "auto",
+        where: Where | None = None,
+    ) -> Any:
+        """Tells which class a picture is of; a list of pictures gives a list. See ``Engine.classify``."""
+        images, single = _core.each_image(image)
+        given = {"labels": None if labels is None else list(labels), "by": by, "where": where}
+        data = {key: one if isinstance(one, str) else json.dumps(one) for key, one in given.items() if one is not None}
+        answers = []
+        for start in range(0, len(images), 64):
+            files = [("image", (name_of(one), file_of(one))) for one in images[start : start + 64]]
+            found = self._json("POST", "/classify", files=files, data=data)["results"]
+            answers += [classification_of(one) for one in (found if isinstance(found, list) else [found])]
+        return answers[0] if single else answers
+
+    def compare(
+        self,
+        a: ImageLike,
+        b: ImageLike | None = None,
+        *,
+        item: Text | None = None,
+        threshold: float = 0.9,
+        models: By | None = None,
+    ) -> Likeness:
+        """Tells how like a picture is to another one, or to an item's best reference. See ``Engine.compare``."""
+        if (b is None) == (item is None):
+            raise ArgumentError("compare takes a second picture or an item: give one of them")
+        files = [("image", (name_of(one), file_of(one))) for one in ([a] if b is None else [a, b])]
+        data = {"threshold": f"{threshold:.9f}"}
+        if item is not None:
+            data["item"] = str(item)
+        if models is not None:
+            data["models"] = models if isinstance(models, str) else json.dumps(models)
+        return likeness_of(self._json("POST", "/compare", files=files, data=data))
+
+    def duplicates(self, *, where: Where | None = None, near: float = 0.98, limit: int = 100) -> Duplicates:
+        """Finds references that are the same or nearly so, in four classes. See ``Engine.duplicates``."""
+        params = {"near": f"{near:.9f}", "limit": str(limit), **({"where": json.dumps(where)} if where else {})}
+        return duplicates_of(self._json("GET", "/duplicates", params=params), self.thumbnail)
+
+    def review(self, *, where: Where | None = None, margin: float = 0.05, limit: int = 100) -> Review:
+        """Lists the items that need attention, the most urgent first. See ``Engine.review``."""
+        params = {"margin": f"{margin:.9f}", "limit": str(limit), **({"where": json.dumps(where)} if where else {})}
+        return review_of(self._json("GET", "/review", params=params))
+
+    def confirm(self, image: ImageLike, item: Text, *, name: str | None = None) -> int:
+        """Adds a picture as a reference of the item that it shows, and returns how many references are new.
+
+        Raises:
+            KeyError: There is no such item.
+            PictureError: The picture cannot be used.
+        """
+        files = [("image", (name or name_of(image), file_of(image)))]
+        return int(self._json("POST", f"{path_of(item)}/references", files=files)["added"])
 
     # Vectors
 
@@ -383,3 +481,15 @@ class RemoteEngine:
 
     def __repr__(self) -> str:
         return f"<RemoteEngine {self.path} model={', '.join(self._models)}>"
+
+
+def _form(query: Query, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a form with the pictures of a large query as files, which all have one weight."""
+    images, _, _, _ = query._row()
+    weights = {weight for _, weight in images}
+    if len(weights) > 1:
+        raise ArgumentError("large pictures with different weights: make the pictures smaller, below 600 kB together")
+    rest = coded(Query(text=query.text, item=query.item, vector=query.vector))
+    rest["weights"] = {"image": sum(weight for _, weight in images)}
+    files = [("image", (f"{number}", file_of(image))) for number, (image, _) in enumerate(images)]
+    return {"files": files, "data": {"query": json.dumps({**rest, **options})}}

@@ -83,7 +83,6 @@ class Catalog:
     def hit(self, hit: Hit, prefix: str) -> dict[str, Any]:
         """Returns a hit as a dict for JSON; ``prefix`` is the path of the catalog's routes."""
         thumbnail, picture = self.pictures(hit.item, hit.digest, prefix)
-        scores = hit.scores
         return {
             "rank": hit.rank,
             "item": hit.item,
@@ -92,11 +91,11 @@ class Catalog:
             "text": hit.text,
             "metadata": hit.metadata,
             "score": hit.score,
-            "similarity": similarity(hit.probability, hit.score, scores),
+            "similarity": hit.similarity,
             "probability": hit.probability,
             "matched": list(hit.matched),
             "reference": {"name": base_name(hit.reference), "digest": hit.digest},
-            "scores": scores,
+            "scores": hit.scores,
             "thumbnail": thumbnail,
             "picture": picture,
         }
@@ -177,16 +176,8 @@ class Catalog:
             "engines": list(self.engines),
             "dimension": stats.get("dimension"),
             "threads": stats.get("threads"),
+            "calibration": stats.get("calibration", []),
         }
-
-
-def similarity(probability: float | None, score: float, scores: dict[str, float]) -> float:
-    """Returns the probability of a hit if there is one, else its cosine within 0 and 1."""
-    if probability is not None:
-        return probability
-    # The score of reciprocal rank fusion is no cosine.
-    cosine = score if len(scores) < 2 else max(scores.values())
-    return min(1.0, max(0.0, cosine))
 
 
 def base_name(name: str) -> str:

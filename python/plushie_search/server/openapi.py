@@ -42,6 +42,11 @@ _PAGE: dict[str, Schema] = {
     "where": {"type": "string", "description": "a filter, as JSON"},
     "q": {"type": "string", "maxLength": 200, "description": "a part of the id or the label"},
 }
+_LIMIT: dict[str, Schema] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
+    "where": {"type": "string", "description": "a filter, as JSON"},
+}
+_SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _MEDIA: dict[str, Schema] = {"item": {"type": "string"}, "e": {"type": "string"}, "s": {"type": "string"}}
 
 #: By the names of the handlers.
@@ -50,6 +55,13 @@ CONTENTS = {
     "search": Content(
         "Found", json="Search", form="search", raw=("image/*",), query={"k": K, "where": {"type": "string"}}
     ),
+    "identify": Content(
+        "Identified", json="Identify", form="identify", raw=("image/*",), query={"k": K, "where": {"type": "string"}}
+    ),
+    "classify": Content("Classified", json="Classify", form="classify", raw=("image/*",)),
+    "compare": Content("Compared", json="Compare", form="compare"),
+    "duplicates": Content("Duplicates", query={**_LIMIT, "near": _SHARE}),
+    "review": Content("Review", query={**_LIMIT, "margin": _SHARE}),
     "list_items": Content("Items", query=_PAGE),
     "add_item": Content("Added", 201, form="item"),
     "restore_item": Content("Item", json="Undo"),

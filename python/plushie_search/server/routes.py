@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .call import Call, Route
-from .handlers import embeddings, items, jobs, media, searching, status
+from .handlers import answers, embeddings, identifying, items, jobs, media, searching, status
 from .openapi import document
 from .service import Service
 
@@ -19,6 +19,11 @@ def openapi(service: Service, call: Call) -> dict[str, Any]:
 OF_CATALOGS = (
     Route("GET", "/stats", status.stats),
     Route("POST", "/search", searching.search, lane="search", body="pictures"),
+    Route("POST", "/identify", identifying.identify, lane="search", body="pictures"),
+    Route("POST", "/classify", answers.classify, lane="search", body="pictures"),
+    Route("POST", "/compare", answers.compare, lane="search", body="pictures"),
+    Route("GET", "/duplicates", answers.duplicates),
+    Route("GET", "/review", answers.review),
     Route("GET", "/items", items.list_items),
     Route("POST", "/items", items.add_item, "write", "write", "pictures"),
     Route("POST", "/items/{id:path}/restore", items.restore_item, "write", "write", "json"),

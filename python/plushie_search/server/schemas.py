@@ -71,7 +71,10 @@ OPTIONS: dict[str, Schema] = {
     "where": WHERE,
     "min_score": NUMBER,
     "models": MODELS,
-    "fusion": {"type": "string", "enum": ["sum", "rrf"]},
+    "exclude": {"anyOf": [WORDS, array(WORDS)]},
+    "mmr": {"type": "number", "minimum": 0, "maximum": 1},
+    "fusion": {"type": "string", "enum": ["weighted", "sum", "rrf", "dbsf"]},
+    "rrf_k": {"type": "number", "minimum": 0},
     "aggregate": {"type": "string", "enum": ["max", "mean", "softmax"]},
     "temperature": {"type": "number", "exclusiveMinimum": 0},
     "words": {
@@ -79,8 +82,37 @@ OPTIONS: dict[str, Schema] = {
         "description": "whether items' own words count, or the fields to look into: id, label, text, metadata's keys",
     },
 }
+SHARE: Schema = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+IDENTIFYING: dict[str, Schema] = {
+    "k": K,
+    "where": WHERE,
+    "model": TEXT,
+    "target_fpr": {**SHARE, "description": "the share of pictures of other things that may be taken for an item"},
+    "prior": {**SHARE, "description": "the share of pictures whose item is in the catalog"},
+}
 
 REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST}
+
+#: A share, 0 and 1 included.
+PART: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+CLASSIFICATION: Schema = record(
+    {
+        "classes": array(record({"name": TEXT, "confidence": PART, "examples": WHOLE})),
+        "other": {**PART, "description": "the probability of none of the classes; all together are 1"},
+        "image_weight": {**PART, "description": "how much examples count beside names"},
+    }
+)
+SPOT: Schema = record(
+    {
+        "item": TEXT,
+        "label": maybe(TEXT),
+        "reference": TEXT,
+        "digest": DIGEST,
+        "thumbnail": ADDRESS,
+        "picture": ADDRESS,
+    }
+)
+KINDS = ("same bytes", "same picture", "same item", "look-alike")
 
 #: The schemas by name.
 SCHEMAS: dict[str, Schema] = {
@@ -147,6 +179,87 @@ SCHEMAS: dict[str, Schema] = {
             "query": FREE,
             "notices": array(TEXT),
             "results": {"anyOf": [array(ref("Hit")), array(array(ref("Hit")))]},
+        }
+    ),
+    "Identify": {
+        "anyOf": [
+            record({}, {**QUERY_PARTS, **IDENTIFYING}),
+            record({"query": {"anyOf": [ref("Query"), WORDS]}}, IDENTIFYING),
+        ],
+        "description": "one thing: several pictures are averaged",
+        "examples": [{"image": ["iVBORw0KGgo="], "target_fpr": 0.05}],
+    },
+    "Identified": record(
+        {
+            "success": {"const": True},
+            "took_ms": NUMBER,
+            "query": FREE,
+            "notices": array(TEXT),
+            "verdict": {"type": "string", "enum": ["match", "ambiguous", "unknown"]},
+            "item": {**maybe(TEXT), "description": "the likeliest item; null if the verdict is unknown"},
+            "probability": {**maybe(NUMBER), "description": "that the first of the results is the item"},
+            "margin": {**maybe(NUMBER), "description": "the score of the first result less that of the second"},
+            "threshold": {**NUMBER, "description": "the score that a match reaches"},
+            "plausible": array(TEXT, description="the items that it may be, the likeliest first"),
+            "results": array(ref("Hit")),
+        }
+    ),
+    "Classify": record(
+        {"image": {"anyOf": [PICTURE, array(PICTURE, minItems=1, maxItems=64)]}},
+        {
+            "labels": array(TEXT, maxItems=1000),
+            "by": {"type": "string", "enum": ["auto", "images", "texts"]},
+            "where": WHERE,
+        },
+    ),
+    "Classified": record({"success": {"const": True}, "results": {"anyOf": [CLASSIFICATION, array(CLASSIFICATION)]}}),
+    "Compare": record(
+        {"image": {"anyOf": [PICTURE, array(PICTURE, minItems=1, maxItems=2)]}},
+        {"item": TEXT, "threshold": PART, "models": MODELS},
+    ),
+    "Compared": record(
+        {
+            "success": {"const": True},
+            "similarity": PART,
+            "same": FLAG,
+            "threshold": PART,
+            "probability": maybe(NUMBER),
+            "scores": {"type": "object", "additionalProperties": NUMBER, "description": "cosines by model"},
+            "item": maybe(TEXT),
+            "reference": maybe(TEXT),
+        }
+    ),
+    "Duplicates": record(
+        {
+            "counts": record(dict.fromkeys(KINDS, WHOLE)),
+            "pairs": array(
+                record(
+                    {
+                        "kind": {"type": "string", "enum": list(KINDS)},
+                        "first": SPOT,
+                        "second": SPOT,
+                        "similarity": NUMBER,
+                    }
+                )
+            ),
+        }
+    ),
+    "Review": record(
+        {
+            "total": WHOLE,
+            "items": array(
+                record(
+                    {
+                        "item": TEXT,
+                        "urgency": PART,
+                        "reasons": array(TEXT),
+                        "reference": maybe(TEXT),
+                        "other": maybe(TEXT),
+                        "similarity": maybe(NUMBER),
+                        "own": maybe(NUMBER),
+                    }
+                )
+            ),
         }
     ),
     "SeedFound": record({"success": {"const": True}, "results": array(ref("Hit"))}, {"notice": TEXT}),
@@ -223,6 +336,7 @@ SCHEMAS: dict[str, Schema] = {
             "engines": array(TEXT),
             "dimension": maybe(WHOLE),
             "threads": maybe(WHOLE),
+            "calibration": array(FREE, description="what is known of the scores of each model and kind of queries"),
         },
         "required": ["name", "catalogs", "models", "items", "references", "writable", "version", "max_k", "engines"],
     },
@@ -272,8 +386,13 @@ FORMS: dict[str, Schema] = {
         {"image": array(FILE)},
         {"query": TEXT, "text": TEXT, "item": TEXT, **dict.fromkeys(OPTIONS, TEXT), "k": WHOLE},
     ),
+    "identify": record(
+        {"image": array(FILE)}, {"query": TEXT, "text": TEXT, **dict.fromkeys(IDENTIFYING, TEXT), "k": WHOLE}
+    ),
     "seed_image": record({"image": FILE}, {"k": WHOLE, "engine": TEXT, "where": TEXT}),
     "seed_hybrid": record({}, {"image": FILE, "text": TEXT, "k": WHOLE, "image_weight": NUMBER, "engine": TEXT}),
     "item": record({"id": TEXT, "image": array(FILE)}, {"label": TEXT, "text": TEXT, "metadata": TEXT}),
     "pictures": record({"image": array(FILE)}),
+    "classify": record({"image": array(FILE)}, {"labels": TEXT, "by": TEXT, "where": TEXT}),
+    "compare": record({"image": array(FILE)}, {"item": TEXT, "threshold": TEXT, "models": TEXT}),
 }

@@ -36,6 +36,8 @@ class Shown(Protocol):
     @property
     def score(self) -> float: ...
     @property
+    def similarity(self) -> float: ...
+    @property
     def reference(self) -> str: ...
     @property
     def label(self) -> str | None: ...
@@ -144,7 +146,7 @@ def _facts(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _card(hit: Shown, small: Small | None, *, right: bool) -> str:
-    share = round(100 * min(max(hit.score, 0.0), 1.0))
+    share = round(100 * hit.similarity)
     details = [] if hit.label is None or hit.label == hit.item else [hit.label]
     lines = "".join(f"<div>{escape(printable(line))}</div>" for line in [*details, *_facts(hit.metadata)][:DETAILS])
     return _figure(

@@ -94,6 +94,7 @@ def write_manifest(out: Path, *, dimension: int, side: int, version: str, text: 
         "license": "Apache-2.0",
         "description": "A small picture and text model for plush toys and everyday things",
         "languages": ["en", "zh-Hans", "zh-Hant"],
+        "prompts": {"en": ["{}", "a photo of a {}"], "zh": ["{}", "一张{}的照片"]},
         "image": {
             "file": "image.onnx",
             "output": None,
@@ -117,5 +118,5 @@ def write_manifest(out: Path, *, dimension: int, side: int, version: str, text: 
         },
     }
     if not text:
-        del manifest["text"], manifest["languages"]
-    (out / "model.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        del manifest["text"], manifest["languages"], manifest["prompts"]
+    (out / "model.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--wordnet", type=Path, help="the folder of WordNet's data.noun, index.noun ...")
     parser.add_argument("--emoji-names", type=Path, help="the folder `annotations` of Unicode's CLDR")
     parser.add_argument("--sentences", type=Path, help="a sentence encoder as transformers reads it")
-    parser.add_argument("--word-steps", type=int, default=6000, help="steps of the text tower, last (%(default)s)")
+    parser.add_argument("--word-steps", type=int, default=5000, help="steps of the text tower, last (%(default)s)")
     parser.add_argument("--batch", type=int, default=96, help="views in a batch, a multiple of 4 (%(default)s)")
     parser.add_argument("--side", type=int, default=160, help="pixels of the plush tower's pictures (%(default)s)")
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (%(default)s)")

@@ -17,7 +17,19 @@ from ..errors import bad
 from ..service import Service
 
 #: The keys of a search and of a query.
-OPTIONS = ("k", "where", "min_score", "models", "fusion", "aggregate", "temperature", "words")
+OPTIONS = (
+    "k",
+    "where",
+    "min_score",
+    "exclude",
+    "mmr",
+    "models",
+    "fusion",
+    "rrf_k",
+    "aggregate",
+    "temperature",
+    "words",
+)
 PARTS = ("text", "line", "image", "item", "vector", "weights")
 
 #: The kinds of parts that have weights.
@@ -33,7 +45,7 @@ DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,")
 def search(service: Service, call: Call) -> dict[str, Any]:
     """Answers one query or several."""
     began = time.perf_counter()
-    given, queries, single, echo = _read(call)
+    given, queries, single, echo = read(call, OPTIONS)
     options, notices = _options(call, given)
     service.metrics.batches.observe(len(queries))
     found = call.catalog.engine.search(queries, **options)
@@ -66,7 +78,7 @@ def seed_text(service: Service, call: Call) -> dict[str, Any]:
 def seed_hybrid(service: Service, call: Call) -> dict[str, Any]:
     """Answers the picture and the text of a form; if one of them is missing, the other by itself."""
     given = _fields(call)
-    text, weight = given.pop("text", ""), _number(given.pop("image_weight", 0.6), "image_weight")
+    text, weight = given.pop("text", ""), number(given.pop("image_weight", 0.6), "image_weight")
     if not 0 <= weight <= 1:
         raise bad(f"image_weight {weight:g}: give a number from 0 to 1")
     pictures = call.form().pictures()
@@ -117,11 +129,15 @@ def _hits(call: Call, results: Results) -> list[dict[str, Any]]:
     return hits if least is None else [hit for hit in hits if hit["similarity"] >= least]
 
 
-def _read(call: Call) -> tuple[dict[str, Any], list[Query], bool, list[dict[str, Any]]]:
-    """Returns the options, the queries, whether there is one alone, and the queries without pictures for the answer."""
+def read(call: Call, options: tuple[str, ...]) -> tuple[dict[str, Any], list[Query], bool, list[dict[str, Any]]]:
+    """Returns the options, the queries, whether there is one alone, and the queries without pictures for the answer.
+
+    Raises:
+        Problem: There is another key than those of a query and the names of ``options``, or a query makes no sense.
+    """
     if call.is_picture:
         given = dict(call.query)
-        check_keys(given, OPTIONS, "the address")
+        check_keys(given, options, "the address")
         return given, [Query(image=call.body)], True, [{"image": 1}]
     if call.is_form:
         given = _fields(call)
@@ -129,24 +145,24 @@ def _read(call: Call) -> tuple[dict[str, Any], list[Query], bool, list[dict[str,
         for key in ("text", "line", "item"):
             if key in given:
                 one[key] = given.pop(key)
-        check_keys(given, OPTIONS, "the form")
-        check_keys(one, (*PARTS, *OPTIONS), "query")
-        given = {**{key: one.pop(key) for key in OPTIONS if key in one}, **given}
+        check_keys(given, options, "the form")
+        check_keys(one, (*PARTS, *options), "query")
+        given = {**{key: one.pop(key) for key in options if key in one}, **given}
         query, echo = _query(one, "query", [upload.data for upload in call.form().pictures()])
         return given, [query], True, [echo]
     given = call.json()
     if "queries" in given:
-        check_keys(given, ("queries", *OPTIONS), "the body")
+        check_keys(given, ("queries", *options), "the body")
         queries = given.pop("queries")
         if not isinstance(queries, list) or not 1 <= len(queries) <= MAX_QUERIES:
             raise bad(f"queries: give a list of 1 to {MAX_QUERIES}")
         read = [_query(one, f"queries.{number}", []) for number, one in enumerate(queries)]
         return given, [query for query, _ in read], False, [echo for _, echo in read]
     if "query" in given:
-        check_keys(given, ("query", *OPTIONS), "the body")
+        check_keys(given, ("query", *options), "the body")
         query, echo = _query(given.pop("query"), "query", [])
         return given, [query], True, [echo]
-    check_keys(given, (*PARTS, *OPTIONS), "the body")
+    check_keys(given, (*PARTS, *options), "the body")
     query, echo = _query({key: given.pop(key) for key in PARTS if key in given}, "the body", [])
     return given, [query], True, [echo]
 
@@ -162,7 +178,7 @@ def _query(given: Any, where: str, pictures: list[bytes]) -> tuple[Query, dict[s
     if not isinstance(weights, dict):
         raise bad(f'{where}.weights: give an object such as {{"image": 0.6, "text": 0.4}}')
     check_keys(weights, KINDS, f"{where}.weights")
-    of = {key: _number(weight, f"{where}.weights.{key}") for key, weight in weights.items()}
+    of = {key: number(weight, f"{where}.weights.{key}") for key, weight in weights.items()}
     images: list[tuple[Any, float]] = [(picture, 1.0) for picture in pictures]
     images += _pairs(given.get("image"), f"{where}.image", base64_picture)
     texts = _pairs(given.get("text"), f"{where}.text", _text)
@@ -193,7 +209,7 @@ def _pairs(value: Any, name: str, read: Callable[[Any, str], Any]) -> list[tuple
     if len(values) > MAX_PIECES:
         raise bad(f"{name} has {len(values)} parts: give {MAX_PIECES} at most")
     pairs = [one if isinstance(one, list) and len(one) == 2 else (one, 1.0) for one in values]
-    return [(read(thing, name), _number(weight, f"{name}, weight")) for thing, weight in pairs]
+    return [(read(thing, name), number(weight, f"{name}, weight")) for thing, weight in pairs]
 
 
 def _weighed(pairs: list[tuple[Any, float]], weight: float | None) -> list[tuple[Any, float]] | None:
@@ -208,6 +224,30 @@ def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[st
     Values of forms and addresses are texts: numbers, and JSON for filters.
     """
     check_keys(given, OPTIONS, "the search")
+    options, notices = which(call, given)
+    options["models"] = call.catalog.models(_decoded(given.get("models"), "models"))
+    exclude = given.get("exclude")
+    if exclude not in (None, "", []):
+        options["exclude"] = [_text(id, "exclude") for id in (exclude if isinstance(exclude, list) else [exclude])]
+    for key in ("min_score", "mmr", "rrf_k", "temperature"):
+        if given.get(key) not in (None, ""):
+            options[key] = number(given[key], key)
+    for key, known in (("fusion", ("weighted", "sum", "rrf", "dbsf")), ("aggregate", ("max", "mean", "softmax"))):
+        if given.get(key) not in (None, ""):
+            if given[key] not in known:
+                raise bad(f"{key}: choose {', '.join(known)}")
+            options[key] = given[key]
+    if given.get("words") not in (None, ""):
+        options["words"] = _words(given["words"])
+    return options, notices
+
+
+def which(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Returns the options ``k`` and ``where``, and a notice if ``k`` was changed.
+
+    Raises:
+        Problem: They make no sense.
+    """
     limits = call.catalog.settings.search
     notices = []
     k = _whole(given.get("k", limits.default_k), "k")
@@ -216,22 +256,12 @@ def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[st
     if k > limits.max_k:
         notices.append(f"k {k} is more than {limits.max_k}: {limits.max_k} hits at most are returned")
         k = limits.max_k
-    options: dict[str, Any] = {"k": k, "models": call.catalog.models(_decoded(given.get("models"), "models"))}
+    options: dict[str, Any] = {"k": k}
     where = _decoded(given.get("where"), "where", always=True)
     if where:
         if not isinstance(where, dict):
             raise bad('where: give an object such as {"label": "bear"}')
         options["where"] = where
-    for key in ("min_score", "temperature"):
-        if given.get(key) not in (None, ""):
-            options[key] = _number(given[key], key)
-    for key, known in (("fusion", ("sum", "rrf")), ("aggregate", ("max", "mean", "softmax"))):
-        if given.get(key) not in (None, ""):
-            if given[key] not in known:
-                raise bad(f"{key}: choose {', '.join(known)}")
-            options[key] = given[key]
-    if given.get("words") not in (None, ""):
-        options["words"] = _words(given["words"])
     return options, notices
 
 
@@ -281,10 +311,10 @@ def _vector(value: Any, name: str) -> Any:
         return {model: _vector(one, f"{name}.{model}") for model, one in value.items() if not isinstance(one, dict)}
     if not isinstance(value, list) or not 1 <= len(value) <= 65_536:
         raise bad(f"{name}: give a list of numbers, or one for each of several models by name")
-    return [_number(one, name) for one in value]
+    return [number(one, name) for one in value]
 
 
-def _number(value: Any, name: str) -> float:
+def number(value: Any, name: str) -> float:
     if isinstance(value, str):
         try:
             value = float(value)

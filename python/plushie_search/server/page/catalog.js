@@ -3,6 +3,7 @@
 import {request} from "./api.js";
 import {arrowKeys, card, skeleton} from "./cards.js";
 import {announce, fill, h, icon, iconButton, stateBox, toast} from "./dom.js";
+import {openDuplicates} from "./duplicates.js";
 import {addItem, editItem, problemText, removeItem} from "./edit.js";
 import {filterPanel} from "./filters.js";
 import {t} from "./i18n.js";
@@ -50,6 +51,7 @@ export function catalogView(app) {
       head,
       h("h1", {}, t("catalog")),
       input,
+      h("button", {onclick: () => openDuplicates(find)}, icon("similar"), t("duplicates")),
       app.stats.writable && [
         h("button", {onclick: () => choose(many, {folder: true})}, icon("folder"), t("add.folder")),
         h("button", {onclick: () => choose(many)}, icon("upload"), t("add.files")),
@@ -57,6 +59,12 @@ export function catalogView(app) {
       ],
       options,
     );
+  }
+
+  function find(id) {
+    state.text = id;
+    tools();
+    go([]);
   }
 
   function added({item}) {

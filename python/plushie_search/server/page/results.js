@@ -4,16 +4,19 @@ import {arrowKeys, card, meter} from "./cards.js";
 import {h, icon, iconButton, stateBox, toast} from "./dom.js";
 import {addItem} from "./edit.js";
 import {percent, t} from "./i18n.js";
+import {verdictBox} from "./verdict.js";
 import {openZoom} from "./zoom.js";
 
 /**
  * Creates the list. `uses` has compare (the bar), pictures (of the query), similar(hit), reload() after a change of
- * the catalog, clearFilters(), took (the words for the time), and filtered (whether filters are on).
+ * the catalog, clearFilters(), took (the words for the time), filtered (whether filters are on), and verdict (the place
+ * of the sentence about the pictures).
  */
 export function resultList(answer, app, uses) {
   const hits = answer.results;
   const notices = (answer.notices ?? []).map((notice) => h("li", {dir: "auto"}, icon("alert"), notice));
   return [
+    uses.verdict,
     notices.length > 0 && h("ul.notices", {}, notices),
     hits.length === 0 ? nothing(uses) : [head(hits, app, uses), grid(hits, app, uses)],
   ];
@@ -30,18 +33,26 @@ function nothing(uses) {
     : stateBox("search", t("results.none"), t("results.hint"));
 }
 
+/** Creates the box of a verdict, which offers to add the pictures of the query if they show nothing of the catalog. */
+export function verdictOf(found, app, uses) {
+  return verdictBox(found, app.stats.writable ? () => addMine(app, uses) : null);
+}
+
+/** Opens the form of a new item with the pictures of the query. */
+function addMine(app, {pictures, reload}) {
+  addItem(
+    pictures.map(({blob, uploadName}) => ({blob, name: uploadName})),
+    app,
+    ({item}) => {
+      toast(t("added", {item: item.id}));
+      reload();
+    },
+  );
+}
+
 function head(hits, app, uses) {
   const [best] = hits;
   const likely = best.probability !== null && best.probability !== undefined;
-  const add = () =>
-    addItem(
-      uses.pictures.map(({blob, uploadName}) => ({blob, name: uploadName})),
-      app,
-      ({item}) => {
-        toast(t("added", {item: item.id}));
-        uses.reload();
-      },
-    );
   return h(
     "div.results-head",
     {},
@@ -59,7 +70,7 @@ function head(hits, app, uses) {
         uses.took && ` · ${uses.took}`,
       ),
     ),
-    app.stats.writable && uses.pictures.length > 0 && h("button", {onclick: add}, icon("plus"), t("add.mine")),
+    app.stats.writable && uses.pictures.length > 0 && h("button", {onclick: () => addMine(app, uses)}, icon("plus"), t("add.mine")),
   );
 }
 

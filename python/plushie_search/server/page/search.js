@@ -8,7 +8,7 @@ import {number, t} from "./i18n.js";
 import {MOST, Picture, small} from "./pictures.js";
 import {queryPanel} from "./query.js";
 import {find, remember} from "./recent.js";
-import {resultList} from "./results.js";
+import {resultList, verdictOf} from "./results.js";
 import {format, where} from "./route.js";
 import {start} from "./start.js";
 import {skeleton} from "./cards.js";
@@ -39,6 +39,7 @@ const session = {
   optionsOpen: false,
   asked: null,
   answer: null,
+  verdict: null,
 };
 
 /** Creates the view. `app` has the facts of the catalog, and go(route). */
@@ -46,6 +47,7 @@ export function searchView(app) {
   let controller = new AbortController();
   const compare = compareBar(asked);
   const results = h("section.results", {"aria-label": t("results")});
+  const verdict = h("div", {"aria-live": "polite"});
   const panel = queryPanel(session, app, {receive, submit, changed, refine});
   const element = h(
     "div.search",
@@ -116,12 +118,33 @@ export function searchView(app) {
     return {form, empty: !words && !like && shown.length === 0};
   }
 
+  /** Asks which item the pictures of the query show, if it has nothing else; the search does not wait for it. */
+  async function identify(signal) {
+    const shown = asked();
+    const words = session.tab === "image" ? "" : session.text.trim();
+    if (shown.length === 0 || words || session.item || session.engine) return;
+    const form = new FormData();
+    for (const picture of shown) form.append("image", picture.blob, picture.uploadName);
+    const filter = where(session.filters);
+    if (filter) form.append("where", JSON.stringify(filter));
+    form.append("k", 1);
+    const found = await request("identify", {method: "POST", body: form, signal}).catch(() => null);
+    if (!found || signal.aborted || found.results.length === 0) return;
+    session.verdict = found;
+    showVerdict();
+  }
+
+  function showVerdict() {
+    fill(verdict, session.verdict && verdictOf(session.verdict, app, {pictures: asked(), reload: run}));
+  }
+
   async function run() {
     controller.abort();
     controller = new AbortController();
     const {signal} = controller;
     const {form, empty} = body();
     compare.clear();
+    session.verdict = null;
     if (empty) {
       session.asked = session.answer = null;
       idle();
@@ -134,6 +157,7 @@ export function searchView(app) {
     try {
       session.answer = await ask(form, signal);
       show();
+      identify(signal);
       remember(entry());
     } catch (error) {
       if (signal.aborted) return;
@@ -173,10 +197,12 @@ export function searchView(app) {
   function show() {
     const {results: hits, took_ms: took} = session.answer;
     const best = hits[0] && t("results.best", {item: hits[0].item});
+    showVerdict();
     fill(
       results,
       resultList(session.answer, app, {
         compare,
+        verdict,
         pictures: asked(),
         similar,
         reload: run,

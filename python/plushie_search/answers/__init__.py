@@ -1,0 +1,1 @@
+"""Answers to questions about pictures and about the catalog itself, beyond searches."""

@@ -1,0 +1,86 @@
+"""Which item a picture shows, and what its probability is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .results import Results
+from .show.table import counted, printable
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Identification:
+    """The answer to which item a picture shows, of :meth:`Engine.identify`. Prints as a sentence.
+
+    Attributes:
+        verdict: ``"match"``: one item; ``"ambiguous"``: one of those in ``plausible``; ``"unknown"``: no item.
+        item: The id of the likeliest item; None if the verdict is ``"unknown"``.
+        probability: The probability, from 0 to 1, that the first hit shows the same item; None if there is no hit.
+        margin: The score of the first hit less that of the second; None if there are not two.
+        threshold: The score that a match reaches.
+        plausible: The ids of the items that it may be, the likeliest first; empty if the verdict is ``"unknown"``.
+        hits: The best items, with probabilities for the prior that was given.
+    """
+
+    verdict: Literal["match", "ambiguous", "unknown"]
+    item: str | None
+    probability: float | None
+    margin: float | None
+    threshold: float
+    plausible: tuple[str, ...]
+    hits: Results
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the attributes as a dict, ready for JSON; each hit is a dict."""
+        row = {name: getattr(self, name) for name in ("verdict", "item", "probability", "margin", "threshold")}
+        return {**row, "plausible": list(self.plausible), "hits": self.hits.to_dicts()}
+
+    def _repr_html_(self) -> str:
+        return self.hits._shown(repr(self))
+
+    def __repr__(self) -> str:
+        if not self.hits:
+            return "It is unknown: no item of the catalog was compared."
+        likely = f"probability {self.probability:.2f}"
+        if self.verdict == "unknown":
+            return f"It is unknown: the nearest item is {printable(self.hits[0].item)} ({likely})."
+        names = [printable(item) for item in self.plausible]
+        return f"It is {' or '.join(names)} ({likely}{' of the first' if len(names) > 1 else ''})."
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The outcome of :meth:`Engine.calibrate`: what probabilities are made from, and the errors that are expected.
+
+    Attributes:
+        model: The name of the model.
+        kind: The kind of queries: ``"image"``, ``"text"``, or ``"hybrid"`` for pictures with texts.
+        genuine: References and labeled queries that were compared with other references of their item.
+        impostors: References and labeled queries that were looked up without their item.
+        queries: Labeled queries among both.
+        items: Items of the catalog.
+        threshold: The score that a match reaches, for ``target_fpr=0.01``.
+        false_accept_rate: The share of pictures of other things that is expected to reach it.
+        false_reject_rate: The share of pictures of the catalog's items that is expected not to reach it with the right
+            item.
+    """
+
+    model: str
+    kind: Literal["image", "text", "hybrid"]
+    genuine: int
+    impostors: int
+    queries: int
+    items: int
+    threshold: float
+    false_accept_rate: float
+    false_reject_rate: float
+
+    @property
+    def source(self) -> str:
+        """The scores that it was made from, in words."""
+        references = self.impostors - self.queries
+        parts = [counted(references, "reference")] if self.kind == "image" and references > 0 else []
+        parts += [counted(self.queries, "labeled query", "labeled queries")] if self.queries else []
+        parts += ["scores that are typical of the model"] if self.kind == "image" and self.genuine < 300 else []
+        return " and ".join(parts)

@@ -1,0 +1,107 @@
+//! Scores that are typical of a model, which stand in for those that a small catalog lacks.
+
+use serde::{Deserialize, Serialize};
+
+/// How near a model brings pictures of one item, and pictures of different ones: the section `calibration` of a model's
+/// manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Numbers")]
+pub struct Typical {
+    /// Cosines of pictures with another picture of the same item, each as frequent as the others.
+    genuine: Vec<f64>,
+    /// Of pairs of different items, the share 0.05 exp(−(c − start) / scale) reaches a high cosine c.
+    start: f64,
+    /// How slowly that falls.
+    scale: f64,
+}
+
+/// The same before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Numbers {
+    genuine: Vec<f64>,
+    start: f64,
+    scale: f64,
+}
+
+impl TryFrom<Numbers> for Typical {
+    type Error = &'static str;
+
+    fn try_from(Numbers { genuine, start, scale }: Numbers) -> Result<Self, Self::Error> {
+        let cosine = |value: &f64| (-1.0..=1.0).contains(value);
+        match !genuine.is_empty() && genuine.iter().all(cosine) && cosine(&start) && scale > 0.0 && scale.is_finite() {
+            true => Ok(Self { genuine, start, scale }),
+            false => Err("calibration: give cosines as genuine and start, and a scale above 0"),
+        }
+    }
+}
+
+/// Quantiles at 0.025, 0.075, ..., 0.975.
+const GENUINE: [f64; 20] = [
+    0.628, 0.708, 0.750, 0.779, 0.800, 0.819, 0.835, 0.847, 0.858, 0.867, 0.875, 0.882, 0.889, 0.898, 0.906, 0.914,
+    0.921, 0.930, 0.938, 0.952,
+];
+
+impl Default for Typical {
+    /// Of plushie-mini on rendered plushes, by `benches/identify.py --typical`.
+    fn default() -> Self {
+        Self { genuine: GENUINE.into(), start: 0.534, scale: 0.045 }
+    }
+}
+
+impl Typical {
+    /// Cosines of pictures with another picture of the same item.
+    pub(super) fn genuine(&self) -> &[f64] {
+        &self.genuine
+    }
+
+    /// How slowly the share of the pairs of different items falls that reach a high cosine.
+    pub(super) fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// Returns `count` pairs of the best and the second score of strangers among `gallery` items: the best ones are
+    /// quantiles of 1 − (1 − FMR)^gallery, and the difference of the two best of exponential tails is exponential, too.
+    pub(super) fn strangers(&self, gallery: usize, count: usize) -> Vec<(f64, f64)> {
+        let share = |place: usize| (place as f64 + 0.5) / count as f64;
+        // Coprime to most counts, so that each difference stands beside another best score.
+        let other = |place: usize| (place * 7 + 3) % count;
+        let pair = |place: usize| {
+            let matches = -(share(place).ln() / gallery.max(1) as f64).exp_m1();
+            let best = (self.start + self.scale * (0.05 / matches).ln()).clamp(-1.0, 1.0);
+            (best, best + self.scale * (1.0 - share(other(place))).ln())
+        };
+        (0..count).map(pair).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_among_more_items_score_higher() {
+        let typical = Typical { genuine: vec![0.9], start: 0.5, scale: 0.04 };
+        // Of the median, 1 - (1 - FMR)^N = 0.5, and FMR = 0.05 exp(-(t - 0.5) / 0.04).
+        for (gallery, fmr) in [(1, 0.5), (100, 1.0 - 0.5_f64.powf(0.01)), (1000, 1.0 - 0.5_f64.powf(0.001))] {
+            let strangers = typical.strangers(gallery, 101);
+            assert!((strangers[50].0 - (0.5 - 0.04 * (fmr / 0.05).ln())).abs() < 1e-9);
+            let leads: f64 = strangers.iter().map(|(first, second)| first - second).sum();
+            assert!((leads / 101.0 - 0.04).abs() < 0.002);
+        }
+    }
+
+    #[test]
+    fn what_is_no_cosine_is_refused() {
+        let read = |text: &str| serde_json::from_str::<Typical>(text);
+        assert!(read(r#"{"genuine": [0.9, 0.8], "start": 0.5, "scale": 0.03}"#).is_ok());
+        for bad in [
+            r#"{"genuine": [], "start": 0.5, "scale": 0.03}"#,
+            r#"{"genuine": [1.5], "start": 0.5, "scale": 0.03}"#,
+            r#"{"genuine": [0.9], "start": 0.5, "scale": 0}"#,
+            r#"{"genuine": [0.9], "start": 0.5, "scale": 0.1, "more": 1}"#,
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

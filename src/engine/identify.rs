@@ -1,0 +1,133 @@
+//! Says which item of the catalog a query shows, or that it shows none.
+
+use serde_json::Value;
+
+use crate::calibrate::shifted;
+use crate::engine::{Engine, Hit, Search, Words};
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::fusion::{Aggregate, Fusion};
+use crate::query::{Kind, Query};
+
+/// The most items that are looked at to tell which are plausible, unless more hits are wanted.
+const LOOK: usize = 5;
+
+/// Options of [`Engine::identify`].
+#[derive(Debug, Clone)]
+pub struct Identify {
+    /// The share of strangers that may be taken for an item of the catalog, above 0 and below 1.
+    pub target_fpr: f64,
+    /// The share of queries whose item is in the catalog, above 0 and below 1.
+    pub prior: f64,
+    /// How many hits, at least 1.
+    pub k: usize,
+    /// Only items that fit this filter.
+    pub filter: Option<Value>,
+    /// The model; by default the first that is able to look the queries up.
+    pub model: Option<String>,
+}
+
+/// What is said of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It shows one item.
+    Match,
+    /// It shows one of several items.
+    Ambiguous,
+    /// It shows no item of the catalog.
+    Unknown,
+}
+
+/// The answer to a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identified {
+    /// What is said of it.
+    pub verdict: Verdict,
+    /// The probability that the first hit is right; None if there is no hit.
+    pub probability: Option<f64>,
+    /// The score of the first hit less that of the second; None if there are not two.
+    pub margin: Option<f64>,
+    /// The score that a match reaches.
+    pub threshold: f64,
+    /// The ids of the plausible items, the likeliest first; none if the verdict is [`Verdict::Unknown`].
+    pub plausible: Vec<String>,
+    /// The best items, with probabilities for the prior that was given.
+    pub hits: Vec<Hit>,
+}
+
+impl Engine {
+    /// Says for each query which item it shows. The verdict is "unknown" if the best score is below that which strangers
+    /// reach with the target's probability among as many items; "ambiguous" if several items are plausible.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when an option makes no sense, or queries are of a kind that is not calibrated; those of
+    /// [`Engine::search`].
+    pub fn identify(&self, queries: &[Query], options: &Identify) -> Result<Vec<Identified>> {
+        let Identify { target_fpr, prior, k, filter, model } = options;
+        for (name, share) in [("target_fpr", target_fpr), ("prior", prior)] {
+            if !(*share > 0.0 && *share < 1.0) {
+                return Err(Error::argument(format!("{name} {share}: give a share above 0 and below 1")));
+            }
+        }
+        if *k == 0 {
+            return Err(Error::argument("k must be at least 1"));
+        }
+        if queries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (space, kind) = self.one_kind(queries, model.as_deref())?;
+        let state = self.current()?;
+        let Some(calibration) = self.calibrated(&state, space, kind, true)? else {
+            let what = if kind == Kind::Text { "texts" } else { "pictures with texts" };
+            return Err(Error::argument(format!(
+                "{what} are not calibrated in this catalog: call calibrate() with labeled ones first, or give pictures"
+            )));
+        };
+        let allowed = filter.as_ref().map(Filter::parse).transpose()?;
+        let gallery = match &allowed {
+            Some(filter) => self.store.select(filter)?.len(),
+            None => state.index.items(),
+        };
+        let threshold = calibration.fit.rates(*target_fpr, gallery).threshold;
+        let search = Search {
+            k: LOOK.max(*k),
+            filter: filter.clone(),
+            min_score: None,
+            models: vec![(self.names[space].clone(), 1.0)],
+            exclude: Vec::new(),
+            mmr: None,
+            fusion: Fusion::Sum,
+            aggregate: Aggregate::Max,
+            // What is calibrated are cosines.
+            words: Words::Never,
+            vectors: false,
+        };
+        let answer = |mut hits: Vec<Hit>| {
+            let scores: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
+            let probabilities = calibration.fit.probabilities(&scores);
+            let plausible = match scores.first() {
+                Some(best) if f64::from(*best) >= threshold => calibration.fit.plausible(&probabilities),
+                _ => 0,
+            };
+            let verdict = match plausible {
+                0 => Verdict::Unknown,
+                1 => Verdict::Match,
+                _ => Verdict::Ambiguous,
+            };
+            let plausible = hits[..plausible].iter().map(|hit| hit.entry.id.clone()).collect();
+            for (hit, probability) in hits.iter_mut().zip(&probabilities) {
+                hit.probability = Some(shifted(*probability, *prior));
+            }
+            hits.truncate(*k);
+            Identified {
+                verdict,
+                probability: hits.first().and_then(|hit| hit.probability),
+                margin: scores.get(1).map(|next| f64::from(scores[0]) - f64::from(*next)),
+                threshold,
+                plausible,
+                hits,
+            }
+        };
+        Ok(self.search(queries, &search)?.hits.into_iter().map(answer).collect())
+    }
+}

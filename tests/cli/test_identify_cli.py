@@ -1,0 +1,57 @@
+"""The command identify: what it prints, and its exit status."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import plushie_search
+from plushie_search.cli import main
+from plushie_search.query import Query
+
+
+def test_each_photo_has_a_sentence(
+    catalog: list[str], photos: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [str(photos / color / "1.png") for color in ("red", "blue")]
+    assert main(["identify", *catalog, *named]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    with plushie_search.Engine(catalog[0], model=toy_model) as engine:
+        assert lines == [f"{photo}: {engine.identify(photo)}" for photo in named]
+    assert "It is " in lines[0]
+
+
+def test_as_json_it_equals_the_api(
+    catalog: list[str], photos: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [str(photos / "red" / "1.png"), str(photos / "red" / "2.png")]
+    how = ["--target-fpr", "0.2", "--prior", "0.9", "-k", "2", "--where", "id!=blue", "--json"]
+    options = {"target_fpr": 0.2, "prior": 0.9, "k": 2, "where": {"id": {"$ne": "blue"}}}
+    with plushie_search.Engine(catalog[0], model=toy_model) as engine:
+        each = [{"photos": [photo], **engine.identify(photo, **options).to_dict()} for photo in named]
+        together = {"photos": named, **engine.identify(Query(image=named), **options).to_dict()}
+    assert main(["identify", *catalog, *named, *how]) == 0
+    assert json.loads(capsys.readouterr().out) == each
+    assert main(["identify", *catalog, *named, "--together", *how]) == 0
+    assert json.loads(capsys.readouterr().out) == [together]
+
+
+def test_a_photo_that_cannot_be_read_is_told_and_the_others_are_identified(
+    catalog: list[str], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    assert main(["identify", *catalog, str(tmp_path / "bad.png"), str(photos / "red" / "1.png")]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{photos / 'red' / '1.png'}: It is ")
+    assert "bad.png" in err
+    assert main(["identify", *catalog, str(tmp_path / "none.png")]) == 2
+    assert "none.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", ["0", "1", "2", "x"])
+def test_a_share_beyond_its_limits_is_refused(
+    catalog: list[str], share: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["identify", *catalog, "a.png", "--target-fpr", share])
+    assert "--target-fpr" in capsys.readouterr().err
