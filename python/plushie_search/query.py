@@ -42,7 +42,7 @@ class SearchOptions(TypedDict, total=False):
         exclude: The id of an item that is not among the hits, or several.
         mmr: Makes hits differ from each other (maximal marginal relevance, Carbonell and Goldstein 1998): a number
             from 0 to 1, how much a hit's score counts beside how little it is like the hits before it. The hits are
-            chosen among 8 times as many of the best scores. Where words count, too, each item's place by both stands for
+            chosen among 8 times as many of the best scores. Where words count, too, an item's place by both stands for
             its score, and a text that no model reads is refused. By default the score alone counts.
         fusion: How the scores of several models become one score, and those of pictures and texts of a query.
             ``"weighted"``, the default, is the weighted mean of their cosines after all were given the same spread
