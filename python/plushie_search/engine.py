@@ -667,7 +667,7 @@ class Engine:
 
     @overload
     def search_hybrid(  # type: ignore[overload-overlap]
-        self, image: ImageLike, text: str, *, image_weight: float = 0.6, **options: Unpack[SearchOptions]
+        self, image: ImageLike, text: str, *, image_weight: float = 0.5, **options: Unpack[SearchOptions]
     ) -> Results: ...
     @overload
     def search_hybrid(
@@ -675,7 +675,7 @@ class Engine:
         image: Sequence[ImageLike],
         text: TextsLike,
         *,
-        image_weight: float = 0.6,
+        image_weight: float = 0.5,
         **options: Unpack[SearchOptions],
     ) -> list[Results]: ...
     def search_hybrid(
@@ -683,16 +683,18 @@ class Engine:
         image: ImageLike | Sequence[ImageLike],
         text: str | TextsLike,
         *,
-        image_weight: float = 0.6,
+        image_weight: float = 0.5,
         **options: Unpack[SearchOptions],
     ) -> Results | list[Results]:
         """Returns the items that look like ``image`` and fit ``text``.
 
-        The query is ``image_weight`` of the picture's unit vector and the rest of the text's; at 1 the text counts for
-        nothing, at 0 the picture. If one model looks up the picture and another the text, a score is ``image_weight``
-        of the picture's cosine and the rest of the text's. Lists of pictures and texts of the same length give a list.
+        The text may ask for another thing than the one in the picture ("in blue"). A score is made of ``image_weight``
+        of the picture's cosine and the rest of the text's, as ``fusion`` of :class:`SearchOptions` says; at 1 the text
+        counts for nothing, at 0 the picture. With ``fusion="sum"`` and one model the query is one vector: that much of
+        the picture's unit vector and the rest of the text's. Lists of pictures and texts of the same length give a
+        list.
         ``options`` are those of :class:`SearchOptions`: with a name as ``models`` that model looks up both; with
-        weights for several, each looks up what it can, as one vector, and counts its weight.
+        weights for several, each looks up what it can, and counts its weight.
 
         Raises:
             ArgumentError: ``image_weight`` is not between 0 and 1, or as in :meth:`search_image` and

@@ -100,7 +100,7 @@ def test_both_weigh_as_the_slider_says(shared: Served, visit: Any, toys: Any) ->
     choose(page, photo)
     page.get_by_label("Describe it in words").fill("a pink rabbit")
     slider = page.get_by_label("How much each counts")
-    assert slider.get_attribute("aria-valuetext") == "Picture 60%, words 40%"
+    assert slider.get_attribute("aria-valuetext") == "Picture 50%, words 50%"
     for share in (100, 0):
         slider.fill(str(share))
         page.wait_for_url(f"**w={share}*")

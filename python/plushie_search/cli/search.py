@@ -42,7 +42,7 @@ def add_command(commands: Commands) -> None:
         help='parts with weights in one line: "2*bunny + pic.jpg - hat", where item:ID is an item of the catalog',
     )
     search.add_argument("--item", metavar="ID", help="more like this item of the catalog, which is not among the hits")
-    search.add_argument("--image-weight", type=float, default=0.6, metavar="W", help="IMAGE's share (%(default)s)")
+    search.add_argument("--image-weight", type=float, default=0.5, metavar="W", help="IMAGE's share (%(default)s)")
     add_weight(search)
     add_k(search, 5, "how many items")
     search.add_argument("--min-score", type=float, metavar="S", help="only hits with at least this score")

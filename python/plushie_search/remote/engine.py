@@ -266,7 +266,7 @@ class RemoteEngine:
         return self._search([Query(text=one) for one in texts], list(texts), single, options)
 
     def search_hybrid(
-        self, image: ImageLike, text: str, *, image_weight: float = 0.6, **options: Unpack[SearchOptions]
+        self, image: ImageLike, text: str, *, image_weight: float = 0.5, **options: Unpack[SearchOptions]
     ) -> Results:
         """Returns the items that look like a picture and fit a text."""
         query = hybrid(image, text, image_weight)
@@ -315,8 +315,8 @@ class RemoteEngine:
         hits = [hit_of(hit) for hit in answer["results"]]
         model = next(iter(hits[0].scores), None) if hits else options.get("model")
         results = Results(hits, query=image, model=model, warnings=answer["notices"], thumbnails=self.thumbnail)
-        figures = (answer[name] for name in ("verdict", "item", "probability", "margin", "threshold"))
-        return Identification(*figures, tuple(answer["plausible"]), results)
+        figures = {name: answer[name] for name in ("verdict", "item", "probability", "margin", "threshold")}
+        return Identification(plausible=tuple(answer["plausible"]), hits=results, **figures)
 
     def _search(self, queries: Sequence[Query], shown: Sequence[Any], single: bool, options: SearchOptions) -> Any:
         given = {
@@ -325,8 +325,8 @@ class RemoteEngine:
         if unknown := next((key for key in given if key not in OPTIONS), None):
             raise ArgumentError(f"a search on a server has no option {unknown}: search with an Engine")
         if (exclude := given.get("exclude")) is not None:
-            alone = isinstance(exclude, str) or not isinstance(exclude, Iterable)
-            given["exclude"] = [str(id) for id in ([exclude] if alone else exclude)]
+            several = exclude if isinstance(exclude, (list, tuple, set, frozenset)) else [exclude]
+            given["exclude"] = [str(id) for id in several]
         answers: list[tuple[list[Hit], list[str]]] = []
         waiting: list[Any] = []
         size = 0

@@ -30,7 +30,7 @@ const session = {
   pictures: [],
   item: null,
   itemPicture: null,
-  weight: 60,
+  weight: 50,
   k: null,
   engine: null,
   minimum: 0,
