@@ -134,4 +134,4 @@ def test_probabilities_stay_with_their_items(engine: ps.Engine) -> None:
     for hit in hits:
         assert hit.probability == pytest.approx(plain[hit.item], rel=1e-4)
     found = engine.identify(Query(text="walnut"))
-    assert [hit.item for hit in found.results] == list(plain)[:5]
+    assert [hit.item for hit in found.hits] == list(plain)[:5]

@@ -208,10 +208,13 @@ impl Ranked {
     }
 }
 
-/// The lists of words since the last change, by texts and fields.
+/// The texts and the fields that words are looked up by.
+type Asked = (Vec<String>, Arc<[String]>);
+
+/// The lists of words since the last change.
 #[derive(Default)]
 pub(super) struct Remembered {
-    lists: HashMap<(Vec<String>, Arc<[String]>), Arc<Ranked>>,
+    lists: HashMap<Asked, Arc<Ranked>>,
     items: usize,
 }
 
