@@ -11,6 +11,7 @@ mod live;
 mod reencode;
 mod search;
 mod vectors;
+mod worded;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -29,6 +30,7 @@ pub use self::kept::{Keep, Small};
 pub use self::reencode::{Progress, Reencoded};
 pub use self::search::{Answers, Hit, Search};
 pub use self::vectors::Rows;
+pub use self::worded::Words;
 
 use self::calibration::Calibrations;
 use self::kept::Kept;

@@ -315,7 +315,11 @@ impl Condition {
 }
 
 impl Field {
-    fn parse(key: &str) -> Result<Self> {
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if it is no path.
+    pub(crate) fn parse(key: &str) -> Result<Self> {
         Ok(match key {
             "id" => Self::Column("id"),
             "label" => Self::Column("label"),

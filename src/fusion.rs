@@ -9,6 +9,8 @@ use crate::vectors::Vectors;
 /// tanh(d / REACH), and so at most 1: the photo of a toy is six and more above the mean for that toy, and words are two or
 /// three above it for what they say, so that without a bound no words would ever count beside it.
 const REACH: f64 = 2.5;
+/// Keeps the first ranks of one list from outweighing all of the other (Cormack, Clarke and Büttcher, SIGIR 2009).
+const RANK_OFFSET: f64 = 60.0;
 
 /// Combines the scores that several lists give a reference: one list for each model, and where a query has pictures
 /// and texts, one for each of the two.
@@ -151,6 +153,29 @@ pub fn fuse(candidates: &mut [Candidate], lists: &[List<'_>], fusion: Fusion) {
         fused.iter_mut().for_each(|score| *score = middle + spread * *score);
     }
     candidates.iter_mut().zip(fused).for_each(|(candidate, score)| candidate.score = score as f32);
+}
+
+/// A candidate with its ranks in two lists, from 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Placed {
+    /// The candidate.
+    pub candidate: Candidate,
+    /// Its rank by its vectors.
+    pub by_vectors: usize,
+    /// Its rank by its words, if it has words of the query.
+    pub by_words: Option<usize>,
+}
+
+/// Returns the places of candidates ordered by the sum of 1 / (60 + rank) over both lists, best first. Equal ones go by
+/// score, then by smaller rows.
+pub fn by_both(placed: &[Placed]) -> Vec<usize> {
+    let part = |rank: usize| 1.0 / (RANK_OFFSET + rank as f64);
+    let sum = |placed: &Placed| part(placed.by_vectors) + placed.by_words.map_or(0.0, part);
+    let mut order: Vec<(f64, usize)> = placed.iter().map(sum).zip(0..).collect();
+    order.sort_unstable_by(|(a, one), (b, other)| {
+        b.total_cmp(a).then_with(|| better(&placed[*one].candidate, &placed[*other].candidate))
+    });
+    order.into_iter().map(|(_, place)| place).collect()
 }
 
 /// Returns how well words fit each candidate beside the reference that they fit best, whether that is a candidate or not: 1
@@ -310,6 +335,18 @@ mod tests {
             let score = 0.75 / (60.0 + f64::from(first)) + 0.25 / (60.0 + f64::from(second));
             assert!((f64::from(found.score) - score).abs() < 1e-8, "{found:?}");
         }
+    }
+
+    #[test]
+    fn ranks_by_vectors_and_by_words_add_up() {
+        let placed = [(1, Some(90)), (2, None), (3, Some(1)), (101, Some(1)), (2, None)];
+        let placed =
+            placed.into_iter().zip(candidates(&[(1, 1, 0.9), (3, 3, 0.8), (4, 4, 0.7), (5, 5, 0.1), (2, 2, 0.8)]));
+        let placed = placed.map(|((by_vectors, by_words), candidate)| Placed { candidate, by_vectors, by_words });
+        let placed: Vec<Placed> = placed.collect();
+        let found: Vec<i64> = by_both(&placed).into_iter().map(|place| placed[place].candidate.item).collect();
+        // 1/63 + 1/61, 1/61 + 1/150, 1/161 + 1/61, and twice 1/62, of which equal scores go by the row.
+        assert_eq!(found, [4, 1, 5, 2, 3]);
     }
 
     #[test]

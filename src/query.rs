@@ -77,6 +77,16 @@ impl Query {
         !self.0.texts.is_empty()
     }
 
+    /// Whether it is made of texts alone.
+    pub fn is_texts(&self) -> bool {
+        self.has_texts() && !self.has_images() && self.0.items.is_empty() && self.0.vectors.is_empty()
+    }
+
+    /// Its texts that hits should be like.
+    pub fn wanted_texts(&self) -> impl Iterator<Item = &str> {
+        self.0.texts.iter().filter(|(_, weight)| *weight > 0.0).map(|(text, _)| text.as_str())
+    }
+
     /// Returns its kind; None if it has items, vectors or negative weights.
     pub fn kind(&self) -> Option<Kind> {
         let Parts { images, texts, items, vectors } = &self.0;
@@ -296,7 +306,7 @@ pub struct Lookup<'a> {
 }
 
 /// Queries that the same models look up.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Batch {
     /// The numbers of these queries among all.
     pub queries: Vec<usize>,

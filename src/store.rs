@@ -24,6 +24,7 @@ mod settings;
 pub mod staged;
 mod switch;
 pub mod thumbnails;
+pub mod words;
 mod write;
 
 use std::path::{Path, PathBuf};

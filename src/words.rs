@@ -1,9 +1,15 @@
-//! Normalizes ids, labels, texts and metadata for storage and lookup, so that spellings that look alike are equal.
+//! Normalizes ids, labels, texts and metadata for storage and lookup, so that spellings that look alike are equal, and
+//! splits them into the terms by which they are found.
+
+mod denial;
+mod terms;
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 use tokenizers::NormalizedString;
+
+pub use self::terms::{Asked, Phrase, folded, is_mistyped, plain, terms};
 
 /// Returns the text in composed form (NFC): `é` is one character in either spelling.
 pub fn composed(text: &str) -> Cow<'_, str> {

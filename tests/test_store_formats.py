@@ -14,6 +14,8 @@ import plushie_search as ps
 
 CATALOGS = Path(__file__).parent / "catalogs"
 FORMATS = sorted(CATALOGS.glob("format-*.sql"))
+#: Those without checksums, and those that can be read as they are.
+UNCHECKED, READABLE = FORMATS[:2], FORMATS[2:]
 
 
 def former(statements: Path, path: Path, encoder: ps.Encoder) -> Path:
@@ -74,6 +76,7 @@ def test_a_former_catalog_keeps_everything(catalog: Path, toy_model: Path, tmp_p
         (np.zeros(toy.DIM - 1, np.float32), "it has another length"),
     ],
 )
+@pytest.mark.parametrize("catalog", UNCHECKED, ids=lambda path: path.stem, indirect=True)
 def test_damage_from_before_there_were_checksums_is_told(
     bad: NDArray[np.float32], words: str, catalog: Path, toy_model: Path
 ) -> None:
@@ -98,23 +101,45 @@ def test_an_older_version_that_has_it_open_adds_no_vectors_without_checksums(cat
         assert engine.verify().ok
 
 
+@pytest.mark.parametrize("catalog", UNCHECKED, ids=lambda path: path.stem, indirect=True)
 def test_a_former_catalog_is_not_changed_by_one_who_reads_only(catalog: Path, toy_model: Path) -> None:
     before = (catalog / "catalog.sqlite").read_bytes()
-    with pytest.raises(ps.CatalogError, match=r"older than 3; open it once without read_only=True"):
+    with pytest.raises(ps.CatalogError, match=r"older than 4; open it once without read_only=True"):
         ps.Engine(catalog, model=toy_model, threads=1, read_only=True)
     assert (catalog / "catalog.sqlite").read_bytes() == before
 
 
+@pytest.mark.parametrize("catalog", READABLE, ids=lambda path: path.stem, indirect=True)
+def test_a_former_catalog_that_lacks_the_index_of_words_alone_is_read_without_it(
+    catalog: Path, toy_model: Path
+) -> None:
+    before = (catalog / "catalog.sqlite").read_bytes()
+    with ps.Engine(catalog, model=toy_model, threads=1, read_only=True) as engine:
+        plain = engine.search_text("a red bear", words=False)
+        assert engine.search_text("a red bear") == plain
+        assert len(plain) == 2
+        assert engine.verify().ok
+    assert (catalog / "catalog.sqlite").read_bytes() == before
+    with ps.Engine(catalog, model=toy_model, threads=1) as engine:
+        assert [hit.matched for hit in engine.search_text("a red bear")] == [("id", "label", "text"), ()]
+        assert engine.search_text("兔子", k=1)[0].item == "兔子"
+        assert engine.search_text("12.5", words=["price"])[0].matched == ("price",)
+        assert engine.verify().ok
+    with ps.Engine(catalog, model=toy_model, threads=1, read_only=True) as engine:
+        assert engine.search_text("a red bear")[0].item == "bear"
+
+
 def test_a_former_catalog_with_other_tables_is_refused_and_left_as_it_is(catalog: Path, toy_model: Path) -> None:
     with sqlite3.connect(catalog / "catalog.sqlite") as connection:
-        connection.execute("CREATE TABLE settings (key, value)")
+        connection.execute("CREATE TABLE vocabulary (key, value)")
     connection.close()
     before = marks(catalog)
-    with pytest.raises(ps.CatalogError, match=f"not those of format {before[0]} .*table settings"):
+    with pytest.raises(ps.CatalogError, match=f"not those of format {before[0]} .*table vocabulary"):
         ps.Engine(catalog, model=toy_model, threads=1)
     assert marks(catalog) == before
 
 
+@pytest.mark.parametrize("catalog", UNCHECKED, ids=lambda path: path.stem, indirect=True)
 def test_a_change_of_format_that_fails_in_the_middle_leaves_the_former_one(catalog: Path, toy_model: Path) -> None:
     """A page in the middle is damaged, which the change comes upon when it has done a part."""
     with sqlite3.connect(catalog / "catalog.sqlite") as connection:

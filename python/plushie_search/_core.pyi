@@ -363,9 +363,11 @@ class Hit:
         probability: The probability, from 0 to 1, that the item is the right one, if that is as likely in the catalog
             as not. None if such queries are not calibrated: texts without ``calibrate``, items and vectors, several
             models together, other options of ``fusion`` and ``aggregate``, and catalogs of more than 1,000 references
-            that have not been calibrated.
+            that have not been calibrated. Words of the item do not count in it.
         similarity: From 0 to 1: the probability if there is one, else the cosine, of several models the best one, or 0
             if that is below 0. It is no key of `to_dict`.
+        matched: The fields of the item that have words of the query: `id`, `label`, `text`, or keys of the metadata if
+            the search names them in `words`. Empty if only the vector matched.
         reference: The name of the matching reference: the picture's path, if it was added by one.
         digest: The SHA-256 of the reference's content, 64 hexadecimal digits.
         label: The item's class, if it has one.
@@ -391,6 +393,7 @@ class Hit:
         metadata: dict[str, Any] | None = None,
         scores: dict[str, float] | None = None,
         probability: float | None = None,
+        matched: Sequence[str] | None = None,
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> Hit: ...
     @property
@@ -405,6 +408,8 @@ class Hit:
     def probability(self) -> float | None: ...
     @property
     def similarity(self) -> float: ...
+    @property
+    def matched(self) -> tuple[str, ...]: ...
     @property
     def reference(self) -> str: ...
     @property
@@ -529,6 +534,7 @@ class Engine:
         rrf_k: float,
         aggregate: str,
         temperature: float,
+        words: bool | str | Sequence[str] | None,
         vectors: bool,
     ) -> tuple[list[list[Hit]], float, float]: ...
     def identify(

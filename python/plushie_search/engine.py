@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Unpack
 
+    from ._core import Hit, _QueryRow
     from ._core import _Image as ImageLike
-    from ._core import _QueryRow
     from ._core import _Texts as TextsLike
     from .answers.classes import Classification
     from .answers.classify import Classifier
@@ -66,6 +66,10 @@ class Added:
     references: int
     duplicates: int
     replaced: int = 0
+
+
+#: What is said of a text that no model has looked up.
+NO_READER = "no model of this catalog reads texts: these hits were found by the items' own words"
 
 
 class Engine:
@@ -625,7 +629,7 @@ class Engine:
             image: A path, bytes, file object, PIL image, numpy array (HWC uint8, or float in 0..1); or a list of
                 them, which is computed as one batch and gives a list.
             options: Those of :class:`SearchOptions`, as every search takes them: ``k``, ``where``, ``min_score``,
-                ``models``, ``fusion``, ``aggregate``, ``temperature``, ``vectors``.
+                ``models``, ``fusion``, ``aggregate``, ``temperature``, ``words``, ``vectors``.
 
         Raises:
             PictureError: The picture cannot be decoded.
@@ -647,11 +651,15 @@ class Engine:
     def search_text(self, text: str | TextsLike, **options: Unpack[SearchOptions]) -> Results | list[Results]:
         """Returns the items whose references fit ``text`` best; a list of texts gives a list.
 
-        ``options`` are those of :class:`SearchOptions`. The first model that reads texts looks it up by default.
+        ``options`` are those of :class:`SearchOptions`. The first model that reads texts looks it up by default. The
+        words of the items' ids, labels and texts count, too, unless ``words=False``: items of which one is the whole
+        text come first, and :attr:`Hit.matched` names the fields that have words of it. What the text denies ("without
+        a hat") is no word to look for. If no model reads texts, words alone find items, with the score 0.
 
         Raises:
             ArgumentError: The text is empty or very long, k < 1, the filter cannot be read, or there is no such model.
-            ModelError: No model reads texts; the message says how to have one.
+            ModelError: No model reads texts, and ``words`` is false or ``models`` names one; the message says how to
+                have one that does.
         """
         texts, single = _core.each_text(text)
         rows: list[_QueryRow] = [([], [(one, 1.0)], [], []) for one in texts]
@@ -782,7 +790,7 @@ class Engine:
         notes = []
         if texts or any(row[1] for row in rows):
             words = [[text] for text in texts] if texts else [[text for text, _ in row[1]] for row in rows]
-            notes = self._unread(words, models)
+            notes = self._unread(words, models, found)
         names = [_names(models)] if models else asked
         if single and not notes and (found[0] or not where):
             return Results(found[0], query=shown[0], model=names[0], seconds=seconds, thumbnails=self.thumbnail)
@@ -1308,10 +1316,20 @@ class Engine:
         """The name of the model that looks up texts unless a search names another; None if none reads any."""
         return self._reads
 
-    def _unread(self, texts: Sequence[Sequence[str]], models: By | None) -> list[list[str]]:
-        """For each query, a warning for each of its texts of which no model knows a word. One for all is issued."""
+    def _unread(
+        self, texts: Sequence[Sequence[str]], models: By | None, found: Sequence[Sequence[Hit]]
+    ) -> list[list[str]]:
+        """For each query, a warning for each of its texts of which no model knows a word. One for all is issued.
+
+        Texts by whose words items were found need none.
+        """
+        if not models and self._reads is None:
+            return [[NO_READER] if part else [] for part in texts]
         flat = [text for part in texts for text in part]
         unread = {text for text, bad in zip(flat, self._core.unreadable(flat, models=models), strict=True) if bad}
+        if unread:
+            pairs = zip(texts, found, strict=True)
+            unread -= {text for part, hits in pairs if any(hit.matched for hit in hits) for text in part}
         if not unread:
             return [[] for _ in texts]
         name = _names(models or self._reads)

@@ -42,7 +42,8 @@ class SearchOptions(TypedDict, total=False):
         exclude: The id of an item that is not among the hits, or several.
         mmr: Makes hits differ from each other (maximal marginal relevance, Carbonell and Goldstein 1998): a number
             from 0 to 1, how much a hit's score counts beside how little it is like the hits before it. The hits are
-            chosen among 8 times as many of the best scores. By default the score alone counts.
+            chosen among 8 times as many of the best scores. Where words count, too, an item's place by both stands for
+            its score, and a text that no model reads is refused. By default the score alone counts.
         fusion: How the scores of several models become one score, and those of pictures and texts of a query.
             ``"weighted"``, the default, is the weighted mean of their cosines after all were given the same spread
             (mean and standard deviation over the catalog). Beside words that do not fit an item, a picture counts less,
@@ -58,6 +59,11 @@ class SearchOptions(TypedDict, total=False):
             ``"mean"`` the mean of all; ``"softmax"`` the mean of all scores s with the weights exp(s / temperature).
         temperature: That of ``aggregate="softmax"``, above 0; 0.1 by default. A low one comes near ``"max"``, a high
             one near ``"mean"``.
+        words: Whether the items' own words count beside their vectors: True, False, or the fields to look into, such as
+            ``["label", "brand"]``, of ``id``, ``label``, ``text`` and keys of the metadata. By default those of ``id``,
+            ``label`` and ``text`` count for queries of texts alone; True counts them for texts beside pictures, too.
+            Items of which a field is the whole query come first; the others are ordered by reciprocal ranks (1 / (60 +
+            rank)) by their vectors and by their words. A hit's score stays that of its vectors.
         vectors: Whether hits have the vectors of their references; False by default.
     """
 
@@ -71,6 +77,7 @@ class SearchOptions(TypedDict, total=False):
     rrf_k: float
     aggregate: Literal["max", "mean", "softmax"]
     temperature: float
+    words: bool | str | Sequence[str] | None
     vectors: bool
 
 
@@ -86,6 +93,7 @@ DEFAULTS = SearchOptions(
     rrf_k=60.0,
     aggregate="max",
     temperature=0.1,
+    words=None,
     vectors=False,
 )
 

@@ -28,6 +28,7 @@ COLUMNS = (
     "score",
     "scores",
     "probability",
+    "matched",
     "reference",
     "digest",
     "label",
@@ -322,6 +323,7 @@ class Results(Sequence[Hit]):
             "score": pa.float64(),
             "scores": pa.map_(pa.string(), pa.float64()),
             "probability": pa.float64(),
+            "matched": pa.list_(pa.string()),
             "vectors": pa.map_(pa.string(), pa.list_(pa.float32())),
         }
         names = list(rows[0] if rows else COLUMNS)

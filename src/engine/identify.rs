@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::calibrate::shifted;
-use crate::engine::{Engine, Hit, Search};
+use crate::engine::{Engine, Hit, Search, Words};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::fusion::{Aggregate, Fusion};
@@ -98,6 +98,8 @@ impl Engine {
             mmr: None,
             fusion: Fusion::Sum,
             aggregate: Aggregate::Max,
+            // What is calibrated are cosines.
+            words: Words::Never,
             vectors: false,
         };
         let answer = |mut hits: Vec<Hit>| {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::engine::worded::Remembered;
 use crate::error::Result;
 use crate::index::{Ledger, Snapshot};
 use crate::store::{Changes, Entry, Position, Store, Version};
@@ -38,6 +39,7 @@ pub(super) struct State {
     /// The sequence number in the store's log up to which it reaches.
     pub(super) sequence: i64,
     entries: Mutex<Entries>,
+    pub(super) words: Mutex<Remembered>,
 }
 
 /// Reads commits and makes them part of the index, one thread at a time.
@@ -64,7 +66,7 @@ impl Live {
     /// Those of [`Ledger::new`].
     pub(super) fn new(dims: &[usize]) -> Result<Self> {
         let (ledger, index) = Ledger::new(dims)?;
-        let state = State { index, version: None, sequence: 0, entries: Mutex::default() };
+        let state = State { index, version: None, sequence: 0, entries: Mutex::default(), words: Mutex::default() };
         let writer = Writer { ledger, dims: dims.into(), position: Position::default(), ahead: None };
         Ok(Self { state: RwLock::new(Arc::new(state)), writer: Mutex::new(writer) })
     }
@@ -94,6 +96,7 @@ impl Live {
                 unused.version = Some(version);
                 unused.sequence = writer.position.sequence();
                 unused.entries = Mutex::default();
+                unused.words = Mutex::default();
                 return Ok(Arc::clone(&state));
             }
         }
@@ -114,7 +117,8 @@ impl Live {
             }
         }
         let sequence = writer.position.sequence();
-        let state = Arc::new(State { index, version: Some(version), sequence, entries: Mutex::default() });
+        let (entries, words) = Default::default();
+        let state = Arc::new(State { index, version: Some(version), sequence, entries, words });
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&state);
         Ok(state)
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::engine::Engine;
 use crate::engine::calibration::Calibration;
 use crate::engine::live::State;
+use crate::engine::worded::{Ranked, Words, depth};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::fusion::{self, Aggregate, Candidate, Fusion};
@@ -16,6 +17,7 @@ use crate::index::{Part, Request};
 use crate::query::{self, Batch, Lookup, Query};
 use crate::selection::Rows;
 use crate::store::Entry;
+use crate::tokenize;
 
 /// Options of a search.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct Search {
     pub fusion: Fusion,
     /// Combines the scores of an item's references.
     pub aggregate: Aggregate,
+    /// Whether the words of items count beside their vectors.
+    pub words: Words,
     /// Whether hits have the vectors of their references.
     pub vectors: bool,
 }
@@ -66,6 +70,8 @@ pub struct Hit {
     pub probability: Option<f64>,
     /// For each of them the vector of that reference, if the search asks for vectors.
     pub vectors: Vec<Vec<f32>>,
+    /// The fields of the item that have words of the query.
+    pub matched: Vec<String>,
 }
 
 /// The hits of each query, best first, and the time that they took.
@@ -87,10 +93,15 @@ struct Found<'a> {
     candidates: Vec<Candidate>,
     /// The probability of each candidate, or none.
     probabilities: Vec<f64>,
+    /// What the words of the query have found, if they count.
+    words: Option<Arc<Ranked>>,
 }
 
 impl Engine {
     /// The best items for each query, best first. The items of a query are not among them.
+    ///
+    /// If words count, the items come first of which a field is the whole query; others are ordered by reciprocal ranks by
+    /// their vectors and by their words. Texts that no model reads are looked up by words alone, unless hits are to differ.
     ///
     /// # Errors
     /// Those of the encoders; [`Error::Model`] when no model can look up a query, [`Error::UnknownItem`] for an item of a
@@ -103,33 +114,69 @@ impl Engine {
             check_mmr(mmr, search.fusion)?;
         }
         let began = Instant::now();
-        let lookups = self.lookups(queries, &search.models)?;
+        let fields = search.words.fields()?;
+        let unread = |query: &Query| fields.is_some() && self.is_unread(query, search);
+        let (by_words, numbers): (Vec<usize>, Vec<usize>) =
+            (0..queries.len()).partition(|number| unread(&queries[*number]));
+        let read: Cow<'_, [Query]> = match by_words.len() {
+            0 => Cow::Borrowed(queries),
+            _ => numbers.iter().map(|number| queries[*number].clone()).collect(),
+        };
+        let lookups = self.lookups(&read, &search.models)?;
         let batches =
-            Query::encode(queries, &lookups, search.fusion.is_apart(), |id, space| self.item_vector(id, space))?;
+            Query::encode(&read, &lookups, search.fusion.is_apart(), |id, space| self.item_vector(id, space))?;
         let encoded = Instant::now();
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let state = self.current()?;
         let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
+        let ranked = |number: usize| -> Result<Option<Arc<Ranked>>> {
+            let texts = fields.as_ref().map(|fields| (fields, fields.texts(&queries[number])));
+            let Some((fields, texts)) = texts.filter(|(_, texts)| !texts.is_empty()) else { return Ok(None) };
+            let ranked = self.ranked(&state, &texts, fields)?;
+            Ok(Some(allowed.as_ref().map_or_else(|| Arc::clone(&ranked), |rows| Arc::new(ranked.among(rows)))))
+        };
+        let nothing = Batch::default();
         let mut found: Vec<Option<Found<'_>>> = queries.iter().map(|_| None).collect();
+        for number in by_words {
+            queries[number].wanted_texts().try_for_each(tokenize::check)?;
+            let words = ranked(number)?;
+            let candidates = words.as_ref().map_or(Ok(Vec::new()), |words| self.by_words(words, search))?;
+            let (models, probabilities) = Default::default();
+            found[number] = Some(Found { batch: &nothing, models, row: 0, candidates, probabilities, words });
+        }
         for batch in &batches {
             let models: Arc<[String]> = spaces(batch).map(|space| self.name(space).to_owned()).collect();
             // A query's own items, and excluded ones, are taken out of what was found.
-            let items = batch.queries.iter().map(|number| queries[*number].items().len()).max().unwrap_or_default();
+            let items = batch.queries.iter().map(|number| read[*number].items().len()).max().unwrap_or_default();
             let k = search.k.saturating_add(items).saturating_add(search.exclude.len());
             let k = if search.mmr.is_some() { k.saturating_mul(POOL) } else { k };
-            let fits = self.fits(&state, queries, batch, search)?;
-            let calibrated = fits.iter().any(Option::is_some);
+            let fits = self.fits(&state, &read, batch, search)?;
+            let words = batch.queries.iter().map(|number| ranked(numbers[*number])).collect::<Result<Vec<_>>>()?;
+            let worded = words.iter().any(Option::is_some);
             // The lead of the best item over the next one is part of its probability.
-            let (least, min_score) = if calibrated { (k.max(2), None) } else { (k, search.min_score) };
+            let least = if fits.iter().any(Option::is_some) { k.max(2) } else { k };
+            let least = if worded { depth(&state, batch, search, least) } else { least };
+            let min_score = search.min_score.filter(|_| !worded && fits.iter().all(Option::is_none));
+            let least_score = search.min_score.unwrap_or(f32::NEG_INFINITY);
             let all = self.candidates(&state, batch, search, least, min_score, allowed.as_ref())?;
-            for (row, ((number, mut candidates), fit)) in batch.queries.iter().zip(all).zip(fits).enumerate() {
-                let scores: Vec<f32> = candidates.iter().map(|candidate| candidate.score).collect();
-                let probabilities = fit.map(|known| known.fit.probabilities(&scores)).unwrap_or_default();
-                if let Some(min_score) = search.min_score {
-                    candidates.retain(|candidate| candidate.score >= min_score);
+            for (row, ((mut candidates, fit), words)) in all.into_iter().zip(fits).zip(words).enumerate() {
+                let near = candidates.len();
+                if let Some(words) = &words {
+                    candidates.extend(words.far(&state, (batch, row), &candidates, search, k));
                 }
-                candidates.truncate(k);
-                found[*number] = Some(Found { batch, models: Arc::clone(&models), row, candidates, probabilities });
+                let scores: Vec<f32> = candidates.iter().map(|candidate| candidate.score).collect();
+                let mut probabilities = fit.map(|known| known.fit.probabilities(&scores)).unwrap_or_default();
+                let order = match &words {
+                    Some(words) => words.order(&candidates, near, least_score, k),
+                    None => (0..near).filter(|place| scores[*place] >= least_score).take(k).collect(),
+                };
+                candidates = order.iter().map(|place| candidates[*place]).collect();
+                if !probabilities.is_empty() {
+                    probabilities = order.iter().map(|place| probabilities[*place]).collect();
+                }
+                let models = Arc::clone(&models);
+                let number = numbers[batch.queries[row]];
+                found[number] = Some(Found { batch, models, row, candidates, probabilities, words });
             }
         }
         let hits = self.hits(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)?;
@@ -152,7 +199,7 @@ impl Engine {
     }
 
     /// The best `k` candidates for each query of a batch.
-    fn candidates(
+    pub(super) fn candidates(
         &self,
         state: &State,
         batch: &Batch,
@@ -201,7 +248,9 @@ impl Engine {
             if let Some(mmr) = search.mmr {
                 let space = found.batch.parts[0].space;
                 let vectors: Vec<&[f32]> = shown.iter().map(|(_, one, _)| state.index.vector(one, space)).collect();
-                let scores: Vec<f32> = shown.iter().map(|(_, one, _)| one.score).collect();
+                let mut scores: Vec<f32> = shown.iter().map(|(_, one, _)| one.score).collect();
+                // If words have ordered them, the scores do not fall: a place counts as the score of that rank.
+                scores.sort_by(|a, b| b.total_cmp(a));
                 let order = fusion::diverse(&scores, &vectors, search.k, mmr);
                 shown = order.into_iter().map(|place| shown[place].clone()).collect();
             }
@@ -364,5 +413,6 @@ fn hit(state: &State, found: &Found<'_>, candidate: &Candidate, entry: Arc<Entry
     };
     let vectors = if search.vectors { spaces(found.batch).map(vector).collect() } else { Vec::new() };
     let models = Arc::clone(&found.models);
-    Hit { entry, score: candidate.score, models, scores, probability: None, vectors }
+    let matched = found.words.as_ref().map_or_else(Vec::new, |words| words.matched(candidate.item));
+    Hit { entry, score: candidate.score, models, scores, probability: None, vectors, matched }
 }

@@ -402,7 +402,8 @@ impl PyEngine {
         detached(py, || engine.contains(&id))
     }
 
-    #[pyo3(signature = (queries, *, k, r#where, min_score, exclude, mmr, models, fusion, rrf_k, aggregate, temperature, vectors))]
+    #[pyo3(signature = (queries, *, k, r#where, min_score, exclude, mmr, models, fusion, rrf_k, aggregate, temperature, words,
+        vectors))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn search(
         &self,
@@ -418,6 +419,7 @@ impl PyEngine {
         rrf_k: f32,
         aggregate: &str,
         temperature: f32,
+        words: Option<&Bound<'_, PyAny>>,
         vectors: bool,
     ) -> PyResult<(Vec<Vec<PyHit>>, f64, f64)> {
         let k = usize::try_from(k).ok().filter(|k| *k > 0);
@@ -430,6 +432,7 @@ impl PyEngine {
             models: models.map(query::models).transpose()?.unwrap_or_default(),
             fusion: query::fusion(fusion, rrf_k)?,
             aggregate: query::aggregate(aggregate, temperature)?,
+            words: query::words(words)?,
             vectors,
         };
         let engine = self.open()?;

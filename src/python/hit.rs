@@ -25,6 +25,7 @@ pub(super) struct PyHit {
     scores: Vec<f64>,
     /// A vector for each model, if the search asked for vectors.
     vectors: Vec<Vec<f32>>,
+    matched: Vec<String>,
     /// Made when it is asked for first.
     metadata: PyOnceLock<Py<PyDict>>,
 }
@@ -40,6 +41,7 @@ impl PyHit {
             models: hit.models,
             scores: hit.scores.into_iter().map(f64::from).collect(),
             vectors: hit.vectors,
+            matched: hit.matched,
             metadata: PyOnceLock::new(),
         }
     }
@@ -51,6 +53,7 @@ impl PyHit {
         arguments.set_item("score", self.score)?;
         arguments.set_item("scores", self.scores(py)?)?;
         arguments.set_item("probability", self.probability)?;
+        arguments.set_item("matched", self.matched(py)?)?;
         arguments.set_item("reference", &self.entry.reference)?;
         arguments.set_item("digest", self.digest())?;
         arguments.set_item("label", &self.entry.label)?;
@@ -63,7 +66,7 @@ impl PyHit {
 #[pymethods]
 impl PyHit {
     #[new]
-    #[pyo3(signature = (rank, item, score, *, reference="", digest=None, label=None, text=None, metadata=None, scores=None, probability=None, vectors=None))]
+    #[pyo3(signature = (rank, item, score, *, reference="", digest=None, label=None, text=None, metadata=None, scores=None, probability=None, matched=None, vectors=None))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn make(
         rank: usize,
@@ -76,6 +79,7 @@ impl PyHit {
         metadata: Option<Bound<'_, PyDict>>,
         scores: Option<Bound<'_, PyDict>>,
         probability: Option<f64>,
+        matched: Option<Vec<String>>,
         vectors: Option<Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let digest = digest.map_or(Ok([0; 32]), bytes_of)?;
@@ -96,8 +100,8 @@ impl PyHit {
         if let Some(metadata) = metadata {
             _ = kept.set(metadata.py(), metadata.clone().unbind());
         }
-        let (entry, models) = (Arc::new(entry), models.into());
-        Ok(Self { rank, score, probability, entry, models, scores: all, vectors: numbers, metadata: kept })
+        let (entry, models, matched) = (Arc::new(entry), models.into(), matched.unwrap_or_default());
+        Ok(Self { rank, score, probability, entry, models, scores: all, vectors: numbers, matched, metadata: kept })
     }
 
     #[getter]
@@ -125,6 +129,11 @@ impl PyHit {
     #[getter]
     fn probability(&self) -> Option<f64> {
         self.probability
+    }
+
+    #[getter]
+    fn matched<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.matched)
     }
 
     #[getter]
@@ -173,6 +182,7 @@ impl PyHit {
 
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = self.arguments(py)?;
+        dict.set_item("matched", &self.matched)?;
         if !self.vectors.is_empty() {
             let vectors = PyDict::new(py);
             self.models.iter().zip(&self.vectors).try_for_each(|(model, vector)| vectors.set_item(model, vector))?;

@@ -5,6 +5,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
 
+use crate::engine::Words;
 use crate::fusion::{Aggregate, Fusion};
 use crate::query::{Given, Parts};
 
@@ -81,6 +82,19 @@ pub(super) fn aggregate(name: &str, temperature: f32) -> PyResult<Aggregate> {
         "softmax" => Ok(Aggregate::Softmax { temperature }),
         _ => Err(argument(format!("aggregate {name:?}: give \"max\", \"mean\" or \"softmax\""))),
     }
+}
+
+/// None, a truth value, the name of a field, or a list of names.
+pub(super) fn words(words: Option<&Bound<'_, PyAny>>) -> PyResult<Words> {
+    let Some(words) = words else { return Ok(Words::Auto) };
+    if let Ok(count) = words.extract::<bool>() {
+        return Ok(if count { Words::Always } else { Words::Never });
+    }
+    if let Ok(name) = words.extract::<String>() {
+        return Ok(Words::In(vec![name]));
+    }
+    let names = words.extract::<Vec<String>>();
+    names.map(Words::In).map_err(|_| PyTypeError::new_err("words takes True, False, or a list of the names of fields"))
 }
 
 /// One picture or many as a list, and whether it was one.

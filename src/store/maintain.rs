@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::error::{Error, Result};
 use crate::store::log::Stored;
 use crate::store::read::select_held;
+use crate::store::words::{ask_words, check_words};
 use crate::store::{Fault, Store, fork, open};
 
 /// Something that is damaged in a catalog.
@@ -66,7 +67,7 @@ impl Store {
     pub fn verify(&self) -> Result<Vec<Problem>> {
         self.read(|connection| {
             let mut problems = Vec::new();
-            for check in [check_file, check_vectors, check_references, check_items] {
+            for check in [check_file, check_vectors, check_references, check_items, check_index] {
                 // Where pages are damaged, a check may end early.
                 if let Err(error) = check(connection, &mut problems) {
                     problems.push(Problem::of_file(open::sql_error(&self.directory, &error).to_string()));
@@ -96,6 +97,8 @@ fn check_free(directory: &Path) -> Result<()> {
 }
 
 fn check_file(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Result<()> {
+    // Without a question before, FTS5 compares the file with what this connection remembers of it.
+    ask_words(connection)?;
     let mut statement = connection.prepare("PRAGMA integrity_check")?;
     for line in statement.query_map([], |row| row.get::<_, String>(0))? {
         let line = line?;
@@ -169,6 +172,17 @@ fn check_items(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite
         problems.push(Problem { item: Some(id), reference: None, problem: "its metadata is no JSON".into() });
     }
     Ok(())
+}
+
+/// Finds items whose words are not indexed as they are stored.
+fn check_index(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Result<()> {
+    check_words(connection, |item| {
+        let problem = match item {
+            Some(_) => "its words are not in the index of words: compact the catalog, which makes that anew",
+            None => "the index of words has items that are gone: compact the catalog, which makes it anew",
+        };
+        problems.push(Problem { item, reference: None, problem: problem.into() });
+    })
 }
 
 /// A problem of a reference, with its name and that of its item.

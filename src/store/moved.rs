@@ -1,11 +1,13 @@
 //! References whose file has moved to another item: a folder was renamed, or a picture put into another one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
 
 use crate::error::Result;
 use crate::store::remove::{compact_log, remove_reference};
+use crate::store::words::{forget_words, index_words};
 use crate::store::{Fault, Store};
 
 /// A reference and one of another item with the same content.
@@ -107,5 +109,6 @@ fn hand_over(connection: &Connection, from: i64, to: i64) -> rusqlite::Result<()
         )?
         .execute([from, to])?;
     connection.prepare_cached("DELETE FROM items WHERE item = ?")?.execute([from])?;
-    Ok(())
+    forget_words(connection, from)?;
+    index_words(connection, &BTreeSet::from([to]))
 }

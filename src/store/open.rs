@@ -10,8 +10,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::error::{Error, Result};
 use crate::picture;
 use crate::store::connections::identity;
-use crate::store::schema::{self, APPLICATION, EMPTY, FORMAT, Marks, marks};
-use crate::store::{Access, fork, patience};
+use crate::store::schema::{self, APPLICATION, EMPTY, FORMAT, Marks, READABLE, marks};
+use crate::store::{Access, fork, patience, words};
 
 /// Bytes that the log keeps on disk after a checkpoint, however much one change has needed.
 const LOG_LIMIT: i64 = 16 << 20;
@@ -98,7 +98,7 @@ fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened,
         if found.1 < FORMAT {
             migrated = schema::migrate(&mut connection).map_err(|error| sql_error(directory, &error))?;
         }
-    } else if found.1 < FORMAT {
+    } else if found.1 < READABLE {
         return Err(fail(format!(
             "has format {}, older than {FORMAT}; open it once without read_only=True to bring it up to date",
             found.1
@@ -163,6 +163,7 @@ pub(super) fn connect(directory: &Path, opened: Opened) -> Result<Connection> {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+        words::define(&connection)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "synchronous", "FULL")?;

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::store::filter_sql;
 use crate::store::patience::PAUSE;
+use crate::store::words::{forget_words, rebuild_words};
 use crate::store::{Fault, Store};
 
 /// Removals that the log keeps at least.
@@ -102,12 +103,16 @@ impl Store {
         Ok(left)
     }
 
-    /// Deletes all removals from the log, and gives all unused space back. Every other reader reads all vectors again.
+    /// Deletes all removals from the log, makes the index of words anew, and gives all unused space back. Every other reader
+    /// reads all vectors again.
     ///
     /// # Errors
     /// [`Error::Catalog`] when the catalog cannot be changed.
     pub fn compact(&self) -> Result<()> {
-        self.write(|transaction| Ok(cut_log(transaction, 0)?))?;
+        self.write(|transaction| {
+            cut_log(transaction, 0)?;
+            Ok(rebuild_words(transaction)?)
+        })?;
         self.give_back(|_, _| false)?;
         self.checkpoint()
     }
@@ -156,6 +161,7 @@ pub(super) fn remove_item(transaction: &Transaction<'_>, item: i64) -> rusqlite:
     )?;
     let told = execute("INSERT INTO vectors (reference, item) SELECT reference, item FROM refs WHERE item = ?")?;
     execute("DELETE FROM items WHERE item = ?")?;
+    forget_words(transaction, item)?;
     count_removals(transaction, told)
 }
 

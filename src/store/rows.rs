@@ -1,12 +1,13 @@
 //! Rows of vectors that were computed elsewhere, each a reference of an item.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::error::Result;
 use crate::store::read::{select_held, select_models};
 use crate::store::remove::{compact_log, remove_reference};
+use crate::store::words::index_words;
 use crate::store::write::{Fields, insert_reference, now, set_item};
 use crate::store::{Fault, NewReference, Store};
 
@@ -62,13 +63,18 @@ impl Store {
             self.check_same(&held, models)?;
             let mut names = Names::default();
             let mut added = AddedRows::default();
+            let mut worded = BTreeSet::new();
             let now = now();
             for row in rows {
                 let fields = Fields { label: row.label, text: row.text, metadata: row.metadata };
                 let (item, created) = set_item(transaction, row.id, fields, now)?;
                 added.items += usize::from(created);
+                if created || fields.any() {
+                    worded.insert(item);
+                }
                 add_row(transaction, models, row, (item, created, now), &mut names, &mut added)?;
             }
+            index_words(transaction, &worded)?;
             compact_log(transaction)?;
             Ok::<_, Fault>(added)
         })

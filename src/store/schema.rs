@@ -8,11 +8,15 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::{Error, Result};
 use crate::store::checksum::checksum;
 use crate::store::open::sql_error;
+use crate::store::words;
 
 /// "plus" in ASCII, in the header of every catalog.
 pub(super) const APPLICATION: i64 = 0x706c_7573;
 /// The format that is written: as many steps as [`FORMATS`] has.
 pub(super) const FORMAT: i64 = FORMATS.len() as i64;
+
+/// The oldest format that can be read as it is: it lacks the index of words alone.
+pub(super) const READABLE: i64 = 3;
 
 /// The marks of an empty database.
 pub(super) const EMPTY: Marks = (0, 0, 0);
@@ -22,7 +26,7 @@ pub(super) type Marks = (i64, i64, i64);
 
 /// The statements that turn each format into the next one, beginning with an empty file. A new catalog runs all of them,
 /// an older one those that it lacks: so both have the same tables, of which [`check_tables`] makes sure.
-const FORMATS: [&str; 3] = [
+const FORMATS: [&str; 4] = [
     "
     CREATE TABLE models (
         model INTEGER PRIMARY KEY,
@@ -98,6 +102,8 @@ const FORMATS: [&str; 3] = [
     INSERT INTO sqlite_sequence (name, seq) SELECT 'refs', seq FROM sqlite_sequence WHERE name = 'old_refs';
     DROP TABLE old_refs;
     ",
+    // An index of the items' words, by which texts find them.
+    words::CREATE,
 ];
 
 /// Reads the marks of the file.
@@ -175,6 +181,7 @@ pub(super) fn check_tables(directory: &Path, found: &[String], format: i64) -> R
     let expected = || -> rusqlite::Result<Vec<String>> {
         let ours = Connection::open_in_memory()?;
         define_checksum(&ours)?;
+        words::define(&ours)?;
         step(&ours, 0, format as usize)?;
         schema(&ours)
     };

@@ -1,6 +1,6 @@
 //! Changes, each of them one transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -10,6 +10,7 @@ use crate::store::checksum::checksum;
 use crate::store::fields::{check_fields, check_metadata, check_name, check_text};
 use crate::store::read::{select_held, select_models};
 use crate::store::remove::{compact_log, remove_reference};
+use crate::store::words::index_words;
 use crate::store::{Added, Fault, ModelRow, NewItem, NewReference, Seen, Store, Stored, Update};
 
 impl Store {
@@ -182,11 +183,17 @@ impl Store {
                 add_item(transaction, item, metadata.as_deref(), now).map_err(Fault::from)
             };
             let renamed = rename(transaction, seen)?;
-            let items: Vec<Added> = items.iter().zip(&metadata).map(add).collect::<Result<_, Fault>>()?;
+            let added: Vec<Added> = items.iter().zip(&metadata).map(add).collect::<Result<_, Fault>>()?;
+            let worded = items.iter().zip(&metadata).zip(&added);
+            let worded = worded.filter(|((item, metadata), added)| {
+                let fields = Fields { label: item.label, text: item.text, metadata: metadata.as_deref() };
+                added.created || item.exactly.is_some() || fields.any()
+            });
+            index_words(transaction, &worded.map(|(_, added)| added.row).collect())?;
             let lost = lost(transaction, seen)?;
             let replaced = replace(transaction, seen)?;
             compact_log(transaction)?;
-            Ok(Stored { items, renamed, replaced, lost })
+            Ok(Stored { items: added, renamed, replaced, lost })
         })
     }
 
@@ -203,20 +210,16 @@ impl Store {
         check_text(id, "label", update.label.flatten())?;
         check_text(id, "text", update.text.flatten())?;
         self.write(|transaction| {
-            let changed = transaction
-                .prepare_cached(
-                    "UPDATE items SET label = IIF(?2, ?3, label), text = IIF(?4, ?5, text),
-                     metadata = IFNULL(?6, metadata) WHERE id = ?1",
-                )?
-                .execute(params![
-                    id,
-                    update.label.is_some(),
-                    update.label.flatten(),
-                    update.text.is_some(),
-                    update.text.flatten(),
-                    metadata
-                ])?;
-            if changed == 0 { Err(Error::UnknownItem(id.to_owned()).into()) } else { Ok(()) }
+            let mut change = transaction.prepare_cached(
+                "UPDATE items SET label = IIF(?2, ?3, label), text = IIF(?4, ?5, text),
+                 metadata = IFNULL(?6, metadata) WHERE id = ?1 RETURNING item",
+            )?;
+            let label = (update.label.is_some(), update.label.flatten());
+            let text = (update.text.is_some(), update.text.flatten());
+            let values = params![id, label.0, label.1, text.0, text.1, metadata];
+            let changed: Option<i64> = change.query_row(values, |row| row.get(0)).optional()?;
+            let item = changed.ok_or_else(|| Error::UnknownItem(id.to_owned()))?;
+            Ok(index_words(transaction, &BTreeSet::from([item]))?)
         })
     }
 }
@@ -228,6 +231,13 @@ pub(super) struct Fields<'a> {
     pub text: Option<&'a str>,
     /// The text of a JSON object.
     pub metadata: Option<&'a str>,
+}
+
+impl Fields<'_> {
+    /// Whether one of them is given.
+    pub(super) fn any(&self) -> bool {
+        self.label.is_some() || self.text.is_some() || self.metadata.is_some()
+    }
 }
 
 fn add_item(
@@ -259,6 +269,7 @@ pub(super) fn set_item(
     fields: Fields<'_>,
     now: i64,
 ) -> rusqlite::Result<(i64, bool)> {
+    let is_given = fields.any();
     let Fields { label, text, metadata } = fields;
     let known: Option<i64> = connection
         .prepare_cached("SELECT item FROM items WHERE id = ?")?
@@ -270,7 +281,7 @@ pub(super) fn set_item(
             .insert(params![id, label, text, metadata.unwrap_or("{}"), now])?;
         return Ok((row, true));
     };
-    if label.is_some() || text.is_some() || metadata.is_some() {
+    if is_given {
         connection
             .prepare_cached(
                 "UPDATE items SET label = IFNULL(?2, label), text = IFNULL(?3, text), metadata = IFNULL(?4, metadata)

@@ -311,7 +311,7 @@ def test_the_built_in_model_in_16_bits(tmp_path):
     assert min(likeness.values()) >= 0.999
     # Its projection of the frozen features enlarges what rounding changes in them.
     with pytest.raises(
-        plushie_search.ModelError, match=r"precision fp16: vectors of pictures would differ .* 0\.99\d+, and"
+        ModelError, match=r"precision fp16: vectors of pictures would differ .* 0\.99\d+, and"
     ):
         hub.open_encoder(tmp_path / "mini", precision="fp16")
 

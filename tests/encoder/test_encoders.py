@@ -209,7 +209,7 @@ def test_files_go_to_an_object_that_wants_them(tmp_path, pictures):
     with ps.Engine(tmp_path / "c", model=Files()) as engine:
         found = engine.encode_images(pictures)
         with pytest.raises(ps.ModelError, match="files: has no text tower"):
-            engine.search_text("a")
+            engine.search_text("a", words=False)
     sizes = np.array([[path.stat().st_size, 1] for path in pictures], dtype=np.float64)
     np.testing.assert_allclose(found, toy.unit(sizes), atol=1e-7)
 
@@ -432,7 +432,7 @@ def test_a_catalog_of_vectors_alone(tmp_path, pictures):
             with pytest.raises(ps.ModelError, match=r"encodes no pictures: .* open it with a model, or give vectors"):
                 call()
         with pytest.raises(ps.ModelError, match=r"encodes no texts: .* open it with a model, or give vectors"):
-            engine.search_text("a bear")
+            engine.search_text("a bear", words=False)
         assert engine.stats()["threads"] == 2
     with ps.Engine(tmp_path / "c", dim=16) as engine:
         assert len(engine) == 40

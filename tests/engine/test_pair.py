@@ -405,7 +405,7 @@ def test_without_a_text_tower_it_is_said_how_to_have_one(eye: Path, toys: ps.Eng
         assert engine.text_model is None
         engine.add("a", images=[plain(RED)])
         for call in (
-            lambda: engine.search_text("red"),
+            lambda: engine.search_text("red", words=False),
             lambda: engine.search_hybrid(plain(RED), "red"),
             lambda: engine.search(ps.Query(image=plain(RED), text="red")),
             lambda: engine.encode_texts(["red"]),

@@ -30,7 +30,7 @@ def test_a_raw_picture_finds_what_the_engine_finds(client: Any, engine: ps.Engin
     assert (body["success"], body["notices"], body["query"]) == (True, [], {"image": 1, "k": 3})
     assert set(body["results"][0]) == {
         *("rank", "item", "class_name", "label", "text", "metadata", "score", "similarity", "probability"),
-        *("reference", "scores", "thumbnail", "picture"),
+        *("matched", "reference", "scores", "thumbnail", "picture"),
     }
     assert "/secret" not in answer.text
     assert body["results"][0]["reference"]["name"] == "bear.png"
@@ -109,6 +109,9 @@ def test_notices_tell_what_was_changed_or_not_understood(client: Any) -> None:
         ({"text": "bear", "where": {"a": {"$foo": 1}}}, "unknown operator"),
         ({"text": "bear", "where": [1]}, "give an object"),
         ({"text": "bear", "models": "resnet"}, "no engine 'resnet': choose"),
+        ({"text": "bear", "words": []}, "words: give true, false, or a list"),
+        ({"text": "bear", "words": [3]}, "words is empty or no text"),
+        ({"text": "bear", "words": ["a..b"]}, "is no field"),
         ({"text": "bear", "fusion": "best"}, "choose weighted, sum, rrf, dbsf"),
         ({"text": "bear", "weights": {"image": "much"}}, "give a number"),
         ({"image": "/etc/passwd"}, "no base64"),
@@ -135,6 +138,22 @@ def test_what_cannot_be_used_is_told(client: Any, body: dict[str, Any], says: st
 def test_an_unknown_item_is_404(client: Any) -> None:
     answer = client.post("/api/v1/search", json={"item": "rabbit"})
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_item")
+
+
+@pytest.mark.parametrize("words", [None, True, False, ["id"], ["id", "size"]])
+def test_words_of_items_count(client: Any, engine: ps.Engine, words: Any) -> None:
+    wanted = [(hit.item, list(hit.matched)) for hit in engine.search_text("bear", k=9, words=words)]
+    given = {"text": "bear", "k": 9, "words": words}
+    field = {None: "", True: "true", False: "false"}.get(words) if not isinstance(words, list) else ",".join(words)
+    for answer in (
+        client.post("/api/v1/search", json=given),
+        client.post("/api/v1/search", json={"queries": [{"text": "bear"}], "k": 9, "words": words}),
+        client.post("/api/v1/search", data={"text": "bear", "k": "9", "words": field}),
+    ):
+        hits = answer.json()["results"]
+        hits = hits[0] if isinstance(hits[0], list) else hits
+        assert [(hit["item"], hit["matched"]) for hit in hits] == wanted
+    assert any(matched for _, matched in wanted) == (words is not False)
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"text": NaN}', "", "\xff"])

@@ -103,6 +103,7 @@ def test_dicts_and_pandas() -> None:
         "score": 0.9125,
         "scores": {},
         "probability": None,
+        "matched": [],
         "reference": "photos/bear-1/a.jpg",
         "digest": "00" * 32,
         "label": "bear",
@@ -136,8 +137,8 @@ def test_a_hit_is_a_value() -> None:
     assert pickle.loads(pickle.dumps(cat)) == copy.deepcopy(cat) == cat
     assert cat.metadata is cat.metadata
     assert repr(Hit(1, "a", 0.5, label="b")) == (
-        f"Hit(rank=1, item='a', score=0.5, scores={{}}, probability=None, reference='', digest='{'00' * 32}', "
-        "label='b', text=None, metadata={})"
+        f"Hit(rank=1, item='a', score=0.5, scores={{}}, probability=None, matched=(), reference='', "
+        f"digest='{'00' * 32}', label='b', text=None, metadata={{}})"
     )
     with pytest.raises(AttributeError):
         cat.rank = 2  # type: ignore[misc]
@@ -356,6 +357,7 @@ def test_everything_has_a_form_for_json() -> None:
                 "score": 0.5,
                 "scores": {"toy": 0.5},
                 "probability": None,
+                "matched": [],
                 "reference": "a.jpg",
                 "digest": "00" * 32,
                 "label": None,

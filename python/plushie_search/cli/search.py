@@ -69,6 +69,17 @@ def add_command(commands: Commands) -> None:
         default="max",
         help="how the scores of an item's pictures become its score (%(default)s)",
     )
+    search.add_argument(
+        "--words",
+        action=argparse.BooleanOptionalAction,
+        help="whether the items' own words count beside vectors; by default for --text alone, in id, label and text",
+    )
+    search.add_argument(
+        "--words-in",
+        action="append",
+        metavar="FIELD",
+        help="look for words in this field: id, label, text or a key of the metadata; may be given several times",
+    )
     add_where(search, "only items that fit this filter")
     search.add_argument("--html", metavar="FILE", help="write a page with the hits as pictures")
     search.add_argument("--open", action="store_true", help="show that page in the browser; without --html a new file")
@@ -76,6 +87,8 @@ def add_command(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
+    if options.words_in and options.words is False:
+        raise ValueError("--no-words looks for none: leave out --words-in")
     given = [name for name in ("item", "query") if getattr(options, name) is not None]
     if len(given) > 1 or (given and (options.image is not None or options.text is not None)):
         raise ValueError(f"--{given[0]} is a search of its own: leave out IMAGE, --text and others")
@@ -92,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
         "fusion": options.fusion,
         "rrf_k": options.rrf_k,
         "aggregate": options.aggregate,
+        "words": options.words_in or options.words,
     }
     with open_catalog(options) as engine, warnings.catch_warnings():
         # The results tell it, too, with the hits.

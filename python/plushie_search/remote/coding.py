@@ -73,6 +73,7 @@ def hit_of(row: Mapping[str, Any]) -> Hit:
         metadata=row["metadata"],
         scores=row["scores"],
         probability=row["probability"],
+        matched=row["matched"],
     )
 
 

@@ -47,6 +47,7 @@ OPTIONS = (
     "rrf_k",
     "aggregate",
     "temperature",
+    "words",
 )
 
 
@@ -318,7 +319,9 @@ class RemoteEngine:
         return Identification(plausible=tuple(answer["plausible"]), hits=results, **figures)
 
     def _search(self, queries: Sequence[Query], shown: Sequence[Any], single: bool, options: SearchOptions) -> Any:
-        given = {key: value for key, value in options.items() if value is not None and value is not False}
+        given = {
+            key: value for key, value in options.items() if value is not None and (value is not False or key == "words")
+        }
         if unknown := next((key for key in given if key not in OPTIONS), None):
             raise ArgumentError(f"a search on a server has no option {unknown}: search with an Engine")
         if (exclude := given.get("exclude")) is not None:

@@ -93,6 +93,7 @@ class Catalog:
             "score": hit.score,
             "similarity": hit.similarity,
             "probability": hit.probability,
+            "matched": list(hit.matched),
             "reference": {"name": base_name(hit.reference), "digest": hit.digest},
             "scores": hit.scores,
             "thumbnail": thumbnail,

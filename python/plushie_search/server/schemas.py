@@ -77,6 +77,10 @@ OPTIONS: dict[str, Schema] = {
     "rrf_k": {"type": "number", "minimum": 0},
     "aggregate": {"type": "string", "enum": ["max", "mean", "softmax"]},
     "temperature": {"type": "number", "exclusiveMinimum": 0},
+    "words": {
+        "anyOf": [FLAG, array(TEXT, minItems=1, maxItems=32)],
+        "description": "whether items' own words count, or the fields to look into: id, label, text, metadata's keys",
+    },
 }
 SHARE: Schema = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
 IDENTIFYING: dict[str, Schema] = {
@@ -146,6 +150,7 @@ SCHEMAS: dict[str, Schema] = {
                 "description": "the probability if there is one, else the cosine within 0 and 1",
             },
             "probability": maybe(NUMBER),
+            "matched": array(TEXT, description="the fields of the item that have words of the query"),
             "reference": record(REFERENCE),
             "scores": {"type": "object", "additionalProperties": NUMBER, "description": "cosines by model"},
             "thumbnail": ADDRESS,

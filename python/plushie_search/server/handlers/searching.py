@@ -28,6 +28,7 @@ OPTIONS = (
     "rrf_k",
     "aggregate",
     "temperature",
+    "words",
 )
 PARTS = ("text", "line", "image", "item", "vector", "weights")
 
@@ -236,6 +237,8 @@ def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[st
             if given[key] not in known:
                 raise bad(f"{key}: choose {', '.join(known)}")
             options[key] = given[key]
+    if given.get("words") not in (None, ""):
+        options["words"] = _words(given["words"])
     return options, notices
 
 
@@ -260,6 +263,17 @@ def which(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]
             raise bad('where: give an object such as {"label": "bear"}')
         options["where"] = where
     return options, notices
+
+
+def _words(value: Any) -> bool | list[str]:
+    """Returns whether words count, or the fields to look into; a text is true, false, or names with commas."""
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.lower(), value.split(","))
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_PIECES:
+        raise bad(f'words: give true, false, or a list of 1 to {MAX_PIECES} fields such as ["label", "text"]')
+    return [_text(name, "words").strip() for name in value]
 
 
 def _decoded(value: Any, name: str, *, always: bool = False) -> Any:

@@ -95,6 +95,8 @@ function grid(hits, app, uses) {
         below: [
           meter(hit),
           h("p.matched", {dir: "auto", title: hit.reference.name}, t("matched.by", {name: hit.reference.name})),
+          hit.matched?.length > 0 &&
+            h("p.matched", {dir: "auto"}, t("matched.words", {fields: hit.matched.join(", ")})),
         ],
         actions: [
           h(

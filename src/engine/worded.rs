@@ -1,0 +1,315 @@
+//! Searching by the items' own words beside their vectors.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+
+use crate::engine::live::State;
+use crate::engine::search::Search;
+use crate::engine::{Engine, reads};
+use crate::error::{Error, Result};
+use crate::filter::Field;
+use crate::fusion::{self, Candidate, Fusion, Placed};
+use crate::query::{Batch, Part, Query};
+use crate::selection::Rows;
+use crate::store::words::{Found, Worded};
+use crate::words::Phrase;
+
+/// The least number of items that each of the two lists contributes.
+const DEPTH: usize = 100;
+/// Items and references of the lists of words that are kept in memory: about 20 MB.
+const REMEMBERED: usize = 1 << 19;
+/// Lists of words that are kept in memory.
+const LISTS: usize = 4096;
+/// Items that have less of a query's words than this share of what the best has, by weight, are ranked by their vectors
+/// alone: ranks tell little apart, so that an item with half of the words would pass the one that has them all.
+const SHARE: f64 = 0.7;
+/// The fields whose words count by default.
+const FIELDS: [&str; 3] = ["id", "label", "text"];
+/// The most fields, one bit each.
+const MOST: usize = 32;
+
+/// Whether the words of items count beside their vectors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Words {
+    /// Those of ids, labels and texts count for queries that are texts alone.
+    #[default]
+    Auto,
+    /// They do not count.
+    Never,
+    /// Those of ids, labels and texts count for every query that has a text.
+    Always,
+    /// Those of these fields count for every query that has a text: `id`, `label`, `text`, or keys of the metadata with
+    /// dots that lead into objects.
+    In(Vec<String>),
+}
+
+/// The fields that a search looks into.
+pub(super) struct Fields {
+    names: Arc<[String]>,
+    fields: Vec<Field>,
+    /// Whether they count for texts that stand beside other parts of a query.
+    beside: bool,
+}
+
+impl Words {
+    /// The fields that count; none if words do not.
+    pub(super) fn fields(&self) -> Result<Option<Fields>> {
+        let names: Vec<String> = match self {
+            Self::Never => return Ok(None),
+            Self::Auto | Self::Always => FIELDS.map(str::to_owned).into(),
+            Self::In(names) => names.clone(),
+        };
+        if names.is_empty() || names.len() > MOST {
+            return Err(Error::argument(format!("words: {} fields; give 1 to {MOST}, or False", names.len())));
+        }
+        let field = |name: &String| {
+            Field::parse(name).map_err(|_| {
+                Error::argument(format!("words: {name:?} is no field: give id, label, text or a key of the metadata"))
+            })
+        };
+        let fields = names.iter().map(field).collect::<Result<_>>()?;
+        Ok(Some(Fields { names: names.into(), fields, beside: *self != Self::Auto }))
+    }
+}
+
+impl Fields {
+    /// The texts of a query whose words count; empty if none do.
+    pub(super) fn texts<'a>(&self, query: &'a Query) -> Vec<&'a str> {
+        if self.beside || query.is_texts() { query.wanted_texts().collect() } else { Vec::new() }
+    }
+}
+
+/// The items that the words of a query find, with their ranks.
+pub(super) struct Ranked {
+    names: Arc<[String]>,
+    found: Found,
+    /// The rank of each of the first items of `found.words`, from 1: how many items are at least as good. What many have alike
+    /// brings none of them forward.
+    ranks: Vec<usize>,
+    /// The items of `found.words` in the order of their rows, with their places there.
+    places: Vec<(i64, usize)>,
+    /// The references of all items that are found, in the order of the items' rows.
+    references: Arc<[Candidate]>,
+}
+
+impl Ranked {
+    fn new(names: Arc<[String]>, found: Found, references: Arc<[Candidate]>) -> Self {
+        let least = found.words.first().map_or(0.0, |best| SHARE * best.score);
+        let ranked = found.words.partition_point(|worded| worded.score >= least);
+        let mut ranks = Vec::with_capacity(ranked);
+        for chunk in found.words[..ranked].chunk_by(|a, b| a.score == b.score) {
+            ranks.resize(ranks.len() + chunk.len(), ranks.len() + chunk.len());
+        }
+        let mut places: Vec<(i64, usize)> = found.words.iter().map(|worded| worded.item).zip(0..).collect();
+        places.sort_unstable();
+        Self { names, found, ranks, places, references }
+    }
+
+    /// The same among these items.
+    pub(super) fn among(&self, allowed: &Rows) -> Self {
+        let of = |list: &Vec<Worded>| list.iter().filter(|worded| allowed.contains(worded.item)).copied().collect();
+        let found = Found { whole: self.found.whole.each_ref().map(of), words: of(&self.found.words) };
+        Self::new(Arc::clone(&self.names), found, Arc::clone(&self.references))
+    }
+
+    fn place(&self, item: i64) -> Option<usize> {
+        self.places.binary_search_by_key(&item, |(item, _)| *item).ok().map(|at| self.places[at].1)
+    }
+
+    /// The rank of an item by its words, if it has enough of them.
+    fn rank(&self, item: i64) -> Option<usize> {
+        self.place(item).and_then(|place| self.ranks.get(place).copied())
+    }
+
+    /// The items up to a rank, best first.
+    fn best(&self, rank: usize) -> impl Iterator<Item = i64> {
+        self.found.words.iter().zip(&self.ranks).take_while(move |(_, of)| **of <= rank).map(|(worded, _)| worded.item)
+    }
+
+    /// The number of the list of whole fields that has an item, if one has.
+    fn tier(&self, item: i64) -> Option<usize> {
+        self.found.whole.iter().position(|tier| tier.binary_search_by_key(&item, |worded| worded.item).is_ok())
+    }
+
+    /// The references of an item.
+    fn references(&self, item: i64) -> &[Candidate] {
+        let start = self.references.partition_point(|one| one.item < item);
+        let count = self.references[start..].partition_point(|one| one.item == item);
+        &self.references[start..start + count]
+    }
+
+    /// Returns the items that may be among the best `k` although the list of the vectors, `near`, ends before them, best
+    /// first.
+    pub(super) fn far(
+        &self,
+        state: &State,
+        (batch, row): (&Batch, usize),
+        near: &[Candidate],
+        search: &Search,
+        k: usize,
+    ) -> Vec<Candidate> {
+        if near.len() == state.index.items() {
+            return Vec::new();
+        }
+        let mut known: Vec<i64> = near.iter().map(|candidate| candidate.item).collect();
+        known.sort_unstable();
+        let is_far = |item: &i64| known.binary_search(item).is_err();
+        let mut items: Vec<i64> = Vec::new();
+        for tier in &self.found.whole {
+            let far: Vec<i64> = tier.iter().map(|worded| worded.item).filter(is_far).collect();
+            // What is near has better scores.
+            if tier.len() - far.len() < k {
+                items.extend(far);
+            }
+        }
+        items.extend(self.best(near.len()).filter(|item| is_far(item) && self.tier(*item).is_none()));
+        let score = |candidate: &Candidate| {
+            let parts = batch.parts.iter();
+            let score =
+                |part: &Part| part.weights[row] * state.index.rescore(candidate, part.space, part.vectors.row(row));
+            Candidate { score: parts.map(score).sum(), ..*candidate }
+        };
+        let scored = items.iter().flat_map(|item| self.references(*item)).map(score).collect();
+        fusion::group(scored, usize::MAX, f32::NEG_INFINITY, search.aggregate)
+    }
+
+    /// Returns the places of the best `k` candidates, best first: those of which a field is the whole query, then those of
+    /// which one has the same words, each by their scores; and the others by reciprocal ranks in the list of the vectors,
+    /// the first `near` candidates, and in that of the words. None has a score below `min_score`.
+    pub(super) fn order(&self, found: &[Candidate], near: usize, min_score: f32, k: usize) -> Vec<usize> {
+        let mut tiers: [Vec<usize>; 2] = Default::default();
+        let (mut others, mut placed, mut unworded) = (Vec::new(), Vec::new(), 0);
+        for (place, candidate) in found.iter().enumerate().filter(|(_, candidate)| candidate.score >= min_score) {
+            if let Some(tier) = self.tier(candidate.item) {
+                tiers[tier].push(place);
+                continue;
+            }
+            let by_words = self.rank(candidate.item);
+            unworded += usize::from(by_words.is_none());
+            // No more of these can be among the best.
+            if by_words.is_some() || unworded <= k {
+                others.push(place);
+                placed.push(Placed { candidate: *candidate, by_vectors: place.min(near) + 1, by_words });
+            }
+        }
+        let others = fusion::by_both(&placed).into_iter().map(|place| others[place]);
+        tiers.into_iter().flatten().chain(others).take(k).collect()
+    }
+
+    /// The names of an item's fields that have words of the query.
+    pub(super) fn matched(&self, item: i64) -> Vec<String> {
+        let of_whole = |list: &Vec<Worded>| {
+            list.binary_search_by_key(&item, |worded| worded.item).map_or(0, |place| list[place].fields)
+        };
+        let whole = self.found.whole.iter().map(of_whole).fold(0, |all, bits| all | bits);
+        let bits = whole | self.place(item).map_or(0, |place| self.found.words[place].fields);
+        let has = |(number, _): &(usize, &String)| bits >> number & 1 == 1;
+        self.names.iter().enumerate().filter(has).map(|(_, name)| name.clone()).collect()
+    }
+}
+
+/// The texts and the fields that words are looked up by.
+type Asked = (Vec<String>, Arc<[String]>);
+
+/// The lists of words since the last change.
+#[derive(Default)]
+pub(super) struct Remembered {
+    lists: HashMap<Asked, Arc<Ranked>>,
+    items: usize,
+}
+
+impl Engine {
+    /// Whether no model reads the texts of a query, so that their words alone can be looked up. Hits can only differ from
+    /// each other by their vectors.
+    pub(super) fn is_unread(&self, query: &Query, search: &Search) -> bool {
+        query.is_texts()
+            && search.models.is_empty()
+            && search.mmr.is_none()
+            && !self.encoders.iter().any(|encoder| reads(&**encoder))
+    }
+
+    /// The items that have words of these texts in these fields.
+    pub(super) fn ranked(&self, state: &State, texts: &[&str], fields: &Fields) -> Result<Arc<Ranked>> {
+        let key = (texts.iter().map(|text| (*text).to_owned()).collect(), Arc::clone(&fields.names));
+        let known = || state.words.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ranked) = known().lists.get(&key) {
+            return Ok(Arc::clone(ranked));
+        }
+        let found = self.store.find_words(&Phrase::new(texts), &fields.fields, state.index.items())?;
+        let rows: Rows = found.whole.iter().chain([&found.words]).flatten().map(|worded| worded.item).collect();
+        let mut references: Vec<Candidate> = state.index.rows().filter(|one| rows.contains(one.item)).collect();
+        references.sort_unstable_by_key(|one| (one.item, one.reference));
+        let ranked = Arc::new(Ranked::new(Arc::clone(&fields.names), found, references.into()));
+        let mut known = known();
+        let whole = ranked.found.whole.iter().map(Vec::len).sum::<usize>();
+        let items = ranked.places.len() + whole + ranked.references.len();
+        if known.items + items > REMEMBERED || known.lists.len() == LISTS {
+            *known = Remembered::default();
+        }
+        if items <= REMEMBERED && known.lists.insert(key, Arc::clone(&ranked)).is_none() {
+            known.items += items;
+        }
+        Ok(ranked)
+    }
+
+    /// The best items by words alone: in the order of [`Ranked::order`], with the score 0.
+    pub(super) fn by_words(&self, ranked: &Ranked, search: &Search) -> Result<Vec<Candidate>> {
+        if search.min_score.is_some_and(|least| least > 0.0) {
+            return Ok(Vec::new());
+        }
+        let k = search.k.saturating_add(search.exclude.len());
+        let mut seen = HashSet::new();
+        let all = ranked.found.whole.iter().chain([&ranked.found.words]).flatten().map(|worded| worded.item);
+        let items: Vec<i64> = all.filter(|item| seen.insert(*item)).take(k).collect();
+        let references = self.store.first_references(&items)?;
+        let candidate = |(item, reference): (i64, Option<i64>)| {
+            Some(Candidate { item, reference: reference?, score: 0.0, segment: 0, row: 0 })
+        };
+        Ok(items.into_iter().zip(references).filter_map(candidate).collect())
+    }
+}
+
+/// How many items of a batch are looked up by vectors so that `k` of them can be fused with those that words find.
+pub(super) fn depth(state: &State, batch: &Batch, search: &Search, k: usize) -> usize {
+    match search.fusion {
+        Fusion::Sum => k.max(DEPTH),
+        Fusion::Weighted if batch.parts.len() == 1 => k.max(DEPTH),
+        // A score of these is one among all.
+        Fusion::Weighted | Fusion::ReciprocalRank { .. } | Fusion::Distribution => k.max(state.index.items()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worded(rows: &[(i64, f64, u32)]) -> Vec<Worded> {
+        rows.iter().map(|&(item, score, fields)| Worded { item, score, fields }).collect()
+    }
+
+    #[test]
+    fn equal_items_share_the_worst_of_their_ranks() {
+        let names: Arc<[String]> = vec!["id".to_owned(), "text".to_owned()].into();
+        let words = worded(&[(7, 3.0, 1), (2, 2.5, 2), (9, 2.5, 3), (4, 1.0, 1)]);
+        let ranked = Ranked::new(names, Found { whole: [worded(&[(5, 0.0, 2)]), Vec::new()], words }, [].into());
+        let ranks = |ranked: &Ranked| [7, 2, 9, 4, 5].map(|item| ranked.rank(item));
+        assert_eq!(ranks(&ranked), [Some(1), Some(3), Some(3), None, None]);
+        assert_eq!([1, 2, 3, 4].map(|rank| ranked.best(rank).count()), [1, 1, 3, 3]);
+        let matched = [7, 2, 9, 5, 1, 4].map(|item| ranked.matched(item).join("+"));
+        assert_eq!(matched, ["id", "text", "id+text", "text", "", "id"]);
+        let few = ranked.among(&[2, 4].into_iter().collect());
+        assert_eq!(ranks(&few), [None, Some(1), None, None, None]);
+        assert!(few.found.whole[0].is_empty());
+    }
+
+    #[test]
+    fn fields_are_named_by_the_grammar_of_filters() {
+        let fields = |names: &[&str]| Words::In(names.iter().map(|name| (*name).to_owned()).collect()).fields();
+        assert!(fields(&["label", "size.height"]).unwrap().is_some());
+        assert!(Words::Never.fields().unwrap().is_none());
+        assert_eq!(&*Words::Auto.fields().unwrap().unwrap().names, FIELDS);
+        for bad in [&[][..], &[""], &["a..b"], &["label"; 33]] {
+            assert!(fields(bad).is_err(), "{bad:?}");
+        }
+    }
+}
