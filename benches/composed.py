@@ -45,7 +45,9 @@ def main() -> None:
         own_words = [said(kind) for kind in kinds]
         print(f"{len(asked)} photos with words for another color, {len(toys)} with words for their own toy\n")
         print("| fusion | picture's weight | another color | its own toy |\n| --- | --- | --- | --- |")
-        row("words alone", "", first(engine.search_text(words, k=1), [kind for _, kind in asked], of), None)
+        row(
+            "words alone", "", first(engine.search_text(words, k=1, words=False), [kind for _, kind in asked], of), None
+        )
         alone = engine.search_image(photos, k=1)
         row(
             "picture alone", "", None, share([hits[0].item == toy["id"] for hits, toy in zip(alone, toys, strict=True)])

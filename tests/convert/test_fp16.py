@@ -310,9 +310,7 @@ def test_the_built_in_model_in_16_bits(tmp_path):
     likeness = convert_to_fp16(hub.DEFAULT_MODEL, tmp_path / "mini")
     assert min(likeness.values()) >= 0.999
     # Its projection of the frozen features enlarges what rounding changes in them.
-    with pytest.raises(
-        ModelError, match=r"precision fp16: vectors of pictures would differ .* 0\.99\d+, and"
-    ):
+    with pytest.raises(ModelError, match=r"precision fp16: vectors of pictures would differ .* 0\.99\d+, and"):
         hub.open_encoder(tmp_path / "mini", precision="fp16")
 
 

@@ -79,7 +79,7 @@ def test_the_readme_tells_how_words_change_the_hits_of_a_photo(tmp_path: Path) -
     with Engine(tmp_path / "demo" / "toys.catalog", create=False) as engine:
         shares = [
             np.mean([hits[0].item in question.right for hits, question in zip(found, asked.values(), strict=True)])
-            for found in (engine.search_hybrid(photos, texts, k=1), engine.search_text(texts, k=1))
+            for found in (engine.search_hybrid(photos, texts, k=1), engine.search_text(texts, k=1, words=False))
         ]
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"Of {len(asked)} photos of the demo's toys with words for another color, four in five find" in readme
