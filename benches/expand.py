@@ -2,10 +2,10 @@
 
     python benches/expand.py [--photos FOLDER] [--items 1000] [--model plushie-mini]
 
-``FOLDER`` has folders of photos, each with a table ``labels.csv`` of the columns ``file`` and ``label``. Each label of at
-least five photos is a query in English, and the photos with the label are right: prints the mean precision among the first
-ten, and the share of photos whose nearest label is their own, with the standard error of the difference to no phrases. The
-texts about plushes are those of PlushBench, in English and Chinese.
+``FOLDER`` has folders of photos, each with a table ``labels.csv`` of the columns ``file`` and ``label``. Each label of
+at least five photos is a query in English, and the photos with the label are right: prints the mean precision among the
+first ten, and the share of photos whose nearest label is their own, each with the difference to no phrases and its
+standard error. The texts about plushes are those of PlushBench, in English and Chinese.
 """
 
 from __future__ import annotations
@@ -73,9 +73,7 @@ def photos(engine: ps.Engine, root: Path) -> None:
     for name, expand in SIDES.items():
         found = engine.search_text(asked, k=10, words=False, expand=expand)
         right = [[labels[int(hit.item)] == label for hit in hits] for hits, label in zip(found, asked, strict=True)]
-        precision[name] = np.array(
-            [sum(row) / min(10, counts[label]) for row, label in zip(right, asked, strict=True)]
-        )
+        precision[name] = np.array([sum(row) / min(10, counts[label]) for row, label in zip(right, asked, strict=True)])
         words = engine._core.encode_texts(asked, expand=expand)
         nearest[name] = ((vectors @ words.T).argmax(axis=1) == own)[own >= 0].astype(float)
     compared("photos, precision@10 by label", precision)

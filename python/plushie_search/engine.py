@@ -974,8 +974,8 @@ class Engine:
             by: ``"images"`` goes by examples alone, ``"texts"`` by names alone, ``"auto"`` by both.
             where: Only examples of items that fit.
             model: The name of the model of the examples; the first that sees pictures by default.
-            expand: Whether a name is looked up by the mean of the vectors of phrases around it, or templates of these, as
-                in :class:`SearchOptions`; True by default.
+            expand: Whether a name is looked up by the mean of the vectors of phrases around it, or templates of these,
+                as in :class:`SearchOptions`; True by default.
 
         Raises:
             PictureError: A picture cannot be decoded.

@@ -32,10 +32,10 @@ class SearchOptions(TypedDict, total=False):
 
     Attributes:
         k: How many items, 5 by default; a catalog with fewer gives fewer.
-        after: The :attr:`Results.cursor` of a page of hits: then these are the ``k`` hits behind it, with ranks that go on.
-            It goes with the query and the options of that page; ``k`` and ``vectors`` may differ. Pages of a catalog that
-            does not change have every hit once. If it has changed, the page begins behind the last hit where that is
-            now. By default the hits are the best.
+        after: The :attr:`Results.cursor` of a page of hits: then these are the ``k`` hits behind it, and ranks go on.
+            It goes with the query and the options of that page; ``k`` and ``vectors`` may differ. Pages of a catalog
+            that does not change have every hit once. If it has changed, the page begins behind the last hit where that
+            is now. By default the hits are the best.
         where: Only items that fit: ``{"label": "bear", "price": {"$lt": 20}}``, with ``$eq $ne $lt $lte $gt $gte $in
             $nin $contains $not_contains $all $size $exists $and $or $not``; keys are ``id``, ``label``, ``text`` or
             those of the metadata. Of a list a comparison holds if it does for a member.
@@ -63,8 +63,8 @@ class SearchOptions(TypedDict, total=False):
             ``"mean"`` the mean of all; ``"softmax"`` the mean of all scores s with the weights exp(s / temperature).
         temperature: That of ``aggregate="softmax"``, above 0; 0.1 by default. A low one comes near ``"max"``, a high
             one near ``"mean"``.
-        expand: Whether a text is looked up by the mean of the vectors of phrases around it (prompt ensembling, Radford et
-            al. 2021): True for the model's own phrases, or usual ones if it names none, in English for Latin letters
+        expand: Whether a text is looked up by the mean of the vectors of phrases around it (prompt ensembling, Radford
+            et al. 2021): True for the model's own phrases, or usual ones if it names none, in English for Latin letters
             and in Chinese for Chinese characters; or a list of templates with ``{}`` in the place of the text, such as
             ``["{}", "a photo of {}"]``. Such searches have no probabilities; words are those of the text. False by
             default.

@@ -194,8 +194,8 @@ class Results(Sequence[Hit]):
     Attributes:
         query: The query as the caller gave it.
         model: The name of the model that found them; several names are joined by a plus.
-        cursor: The end of these hits, for the search's ``after``; None if no more follow, if ``mmr`` has chosen them, or in
-            the answer to several queries.
+        cursor: The end of these hits, for the search's ``after``; None if no more follow, if ``mmr`` has chosen them,
+            or in the answer to several queries.
         warnings: The reasons why the hits may not be those that were meant: words that the model does not know, or a
             key of the filter that no item has.
         seconds: How long it took to `encode` the queries and to `search` for their vectors, all queries of a batch

@@ -295,8 +295,8 @@ impl Engine {
         Ok(all.into_iter().zip(fits).zip(words).enumerate().map(list).collect())
     }
 
-    /// Returns the calibration of each query of a batch that has one: of one model's cosines with the best reference. Those of
-    /// phrases around texts are not calibrated.
+    /// Returns the calibration of each query of a batch that has one: of one model's cosines with the best reference.
+    /// Those of phrases around texts are not calibrated.
     fn fits(
         &self,
         state: &State,

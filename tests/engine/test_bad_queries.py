@@ -123,6 +123,10 @@ def test_one_picture_under_two_items_ties_in_the_order_of_adding(toy_model: Path
         hits = engine.search_image(shade(60), k=3)
         assert [hit.item for hit in hits] == ["z", "a", "m"]
         assert len({hit.score for hit in hits}) == 1
-        assert [hit.item for hit in engine.search_text("red", words=False, k=9) if hit.item != "other"] == ["z", "a", "m"]
+        assert [hit.item for hit in engine.search_text("red", words=False, k=9) if hit.item != "other"] == [
+            "z",
+            "a",
+            "m",
+        ]
         assert engine.identify(shade(60)).verdict != "match"
         assert engine.classify(shade(60), by="images")[0].name == "twin"

@@ -47,8 +47,8 @@ def test_a_part_is_what_pillow_cuts_out(resize: str, box: Any, orientation: int)
     assert np.array_equal(levels(ps.Crop(png, box), resize=resize), levels(part, resize=resize))
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("size", [(2000, 1500), (1283, 955), (300, 200)])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+@pytest.mark.parametrize("size", [(1283, 955), (300, 200)])
 def test_a_part_of_a_jpeg_is_pillows_but_for_rounding(size: tuple[int, int], orientation: int) -> None:
     # Softened, as the finest detail of photographs is: it is the only one that a smaller decode sees differently.
     image = scene(*size).reduce(2).resize(size, Image.Resampling.BICUBIC)
@@ -175,7 +175,9 @@ def test_the_command_line_names_parts(
         named = "a.png[0.21,0.4,0.77,0.93]"
         rows = repr(hits).splitlines()[1:]
         assert printed("search", named, "-k", "2").splitlines()[1:] == rows
-        assert printed("search", "--query", f"{named} + a.png[0.21, 0.4, 0.77, 0.93]", "-k", "2").splitlines()[1:] == rows
+        assert (
+            printed("search", "--query", f"{named} + a.png[0.21, 0.4, 0.77, 0.93]", "-k", "2").splitlines()[1:] == rows
+        )
         assert printed("identify", named) == f"{named}: {found}\n"
         assert f"{engine.classify(ps.Crop('a.png', BOX))}\n" == printed("classify", named)
         assert "same" in printed("compare", named, named)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 By: TypeAlias = Literal["auto", "images", "texts"]
 
+
 @dataclass(frozen=True, slots=True)
 class Classifier:
     """Classes that were learned from a state of the catalog.

@@ -113,7 +113,7 @@ def add_expand(command: argparse.ArgumentParser, *, default: bool) -> None:
         "--expand",
         action=argparse.BooleanOptionalAction,
         default=default,
-        help=f"look words up by the model's phrases around them, such as \"a photo of ...\" ({'on' if default else 'off'})",
+        help=f'look words up by the model\'s phrases around them, as "a photo of ..." ({"on" if default else "off"})',
     )
     command.add_argument(
         "--template",
@@ -125,7 +125,7 @@ def add_expand(command: argparse.ArgumentParser, *, default: bool) -> None:
 
 def expansion(options: argparse.Namespace) -> bool | list[str]:
     """Returns whether words are looked up by phrases around them, or the templates of these."""
-    return options.template or options.expand
+    return list(options.template) if options.template else bool(options.expand)
 
 
 def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: bool = False) -> Engine:

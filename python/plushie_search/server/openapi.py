@@ -57,12 +57,8 @@ _OPTIONS: dict[str, Schema] = {"k": K, "where": {"type": "string"}, **_CROP}
 #: By the names of the handlers.
 CONTENTS = {
     "stats": Content("Stats"),
-    "search": Content(
-        "Found", json="Search", form="search", raw=("image/*",), query=_OPTIONS
-    ),
-    "identify": Content(
-        "Identified", json="Identify", form="identify", raw=("image/*",), query=_OPTIONS
-    ),
+    "search": Content("Found", json="Search", form="search", raw=("image/*",), query=_OPTIONS),
+    "identify": Content("Identified", json="Identify", form="identify", raw=("image/*",), query=_OPTIONS),
     "classify": Content("Classified", json="Classify", form="classify", raw=("image/*",), query=_CROP),
     "compare": Content("Compared", json="Compare", form="compare"),
     "duplicates": Content("Duplicates", query={**_LIMIT, "near": _SHARE}),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._core import ArgumentError, UnreadableTextWarning
+from .._core import ArgumentError, Crop, UnreadableTextWarning
 from ..engine import Engine
 from ..paths import expanded
 from .auth import Guard
@@ -52,7 +52,7 @@ class Encoding:
 
     name: str
     dim: int
-    images: Callable[[list[bytes]], np.ndarray]
+    images: Callable[[list[bytes | Crop]], np.ndarray]
     texts: Callable[[list[str]], np.ndarray]
 
 
