@@ -271,8 +271,8 @@ impl Engine {
         let min_score = search.min_score.filter(|_| !worded && fits.iter().all(Option::is_none));
         let least_score = search.min_score.unwrap_or(f32::NEG_INFINITY);
         let all = self.candidates(state, batch, search, least, min_score, allowed)?;
-        let list = |(row, ((mut candidates, fit), words)): (usize, ((Vec<Candidate>, _), &Option<Arc<Ranked>>))| {
-            let fit: &Option<Arc<Calibration>> = fit;
+        let mut lists = Vec::with_capacity(all.len());
+        for (row, ((mut candidates, fit), words)) in all.into_iter().zip(fits).zip(words).enumerate() {
             let near = candidates.len();
             let depth = search.after.as_ref().map_or(near, Cursor::depth);
             if let Some(words) = words {
@@ -284,15 +284,15 @@ impl Engine {
                 Some(words) => words.order(&candidates, depth, least_score, k),
                 None => (0..near).filter(|place| scores[*place] >= least_score).take(k).collect(),
             };
-            Listed {
+            lists.push(Listed {
                 start: 0,
                 candidates: order.iter().map(|place| candidates[*place]).collect(),
                 // There are none, or one for each candidate.
                 probabilities: order.iter().filter_map(|place| probabilities.get(*place).copied()).collect(),
                 depth,
-            }
-        };
-        Ok(all.into_iter().zip(fits).zip(words).enumerate().map(list).collect())
+            });
+        }
+        Ok(lists)
     }
 
     /// Returns the calibration of each query of a batch that has one: of one model's cosines with the best reference.

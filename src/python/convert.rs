@@ -18,9 +18,9 @@ use crate::ingest::in_memory;
 use crate::picture::{OrientationTexts, Picture, Samples, Source};
 use crate::vectors::Vectors;
 
-use super::crop::PyCrop;
 use super::error::argument;
 use super::json::to_optional_text;
+use super::picture::PyCrop;
 use super::{detached, patient};
 
 /// The most bytes of pictures that are converted before they are encoded.

@@ -423,7 +423,7 @@ impl PyEngine {
         expand: Option<&Bound<'_, PyAny>>,
         words: Option<&Bound<'_, PyAny>>,
         vectors: bool,
-    ) -> PyResult<(Vec<Vec<PyHit>>, Option<String>, f64, f64)> {
+    ) -> PyResult<FoundRow> {
         let k = usize::try_from(k).ok().filter(|k| *k > 0);
         let search = Search {
             k: k.ok_or_else(|| Error::argument("k must be at least 1"))?,
@@ -628,6 +628,9 @@ fn members(py: Python<'_>, encoders: &[NamedEncoder<'_>]) -> PyResult<Vec<Member
     };
     encoders.iter().map(member).collect()
 }
+
+/// (hits of each query, the cursor behind those of one, seconds of encoding, seconds of searching).
+type FoundRow = (Vec<Vec<PyHit>>, Option<String>, f64, f64);
 
 /// (whether anything changed, references, those of files, of originals in `media/`, of thumbnails).
 type ReencodedRow = (bool, usize, usize, usize, usize);

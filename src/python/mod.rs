@@ -2,7 +2,6 @@
 
 mod calibrate;
 mod convert;
-mod crop;
 mod encoder;
 mod engine;
 mod error;
@@ -12,6 +11,7 @@ mod hit;
 mod index;
 mod ingest;
 mod json;
+mod picture;
 mod plush;
 mod preprocess;
 mod query;
@@ -111,7 +111,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ingest::register(module)?;
     encoder::register(module)?;
     hit::register(module)?;
-    module.add_class::<crop::PyCrop>()?;
+    module.add_class::<picture::PyCrop>()?;
     query::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     module.add_function(wrap_pyfunction!(engine::held_models, module)?)?;

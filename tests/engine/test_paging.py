@@ -170,7 +170,7 @@ def test_cursors_that_do_not_fit_are_refused(engine: ps.Engine) -> None:
         with pytest.raises(ps.ArgumentError, match="is no cursor: give the cursor of a page of hits"):
             engine.search(query, after=bad)
     # A place behind all items, and an item that is not there: the score tells where it was.
-    far = cursor[:34] + "00" * 4 + "7f000000" + cursor[50:66] + "ff" * 8 + cursor[82:]
+    far = cursor[:34] + "00" * 4 + "7f000000" + cursor[50:66] + "ff" * 7 + "7f" + cursor[82:]
     assert list(engine.search(query, after=far)) == list(engine.search(query, after=cursor))
     with pytest.raises(ps.ArgumentError, match="is no cursor"):
         engine.search(query, after=cursor[:34] + "ff" * 8 + cursor[50:])
