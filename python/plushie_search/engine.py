@@ -1063,7 +1063,8 @@ class Engine:
         ``"same bytes"`` is one file under two items. ``"same picture"`` is one picture, encoded or resized otherwise:
         the vectors are near, and the thumbnails have about the same brightness and colors in all of their cells.
         ``"same item"`` are references of one item that show nearly the same, so that one of them tells nothing new.
-        ``"look-alike"`` are different items that are near each other, each pair by its two most similar references.
+        ``"look-alike"`` are different items, each pair by its two most similar references, that are as near to each
+        other as three of four references are to another one of their item; if no item has two, the nearest twentieth.
 
         Each reference is compared with its nearest neighbors. Among more than 20,000 references these are looked for in
         the nearest parts of the catalog, which may miss a few look-alikes. Nothing is changed: see :meth:`remove` and
