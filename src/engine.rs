@@ -383,7 +383,7 @@ fn check_members(members: &[Member]) -> Result<()> {
                 other.name
             )));
         }
-        if members.len() > 1 && !about.images {
+        if members.len() > 1 && about.texts && !about.images {
             return Err(Error::model(
                 name,
                 "has no image tower, so its texts would find no picture: leave it out, or take a model that encodes \

@@ -280,6 +280,28 @@ def test_changes_through_a_server(url: str, engine: ps.Engine) -> None:
                 wrong()
 
 
+def test_a_model_is_added_through_a_server(toy_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    from http_server import listening
+
+    from plushie_search import server
+
+    with ps.Engine(tmp_path / "c", model=toy_model) as engine:
+        engine.add("bear", images=picture((200, 30, 30)))
+        engine.add("dog", images=picture((30, 30, 200)))
+        with listening(server.create_app(engine)) as url, ps.RemoteEngine(url) as remote:
+            told: list[tuple[int, int | None]] = []
+            report = remote.add_model("plushie-mini", progress=lambda done, total, what: told.append((done, total)))
+            assert report == ps.ReencodeReport(("toy", "plushie-mini"), True, 2, 0, 2, 0)
+            assert told
+            assert remote.models == engine.models == ("toy", "plushie-mini")
+            query = picture((190, 40, 40))
+            both = {"toy": 0.5, "plushie-mini": 0.5}
+            assert shown(remote.search_image(query, models=both)) == shown(engine.search_image(query, models=both))
+            with pytest.raises(ps.ArgumentError, match="models list"):
+                remote.add_model("no-such-model")
+
+
 def test_a_large_picture_goes_as_a_file(url: str, engine: ps.Engine) -> None:
     noise = np.random.default_rng(3).integers(0, 255, (900, 900, 3), np.uint8)
     query = ps.Query(image=[noise], text="teddy")

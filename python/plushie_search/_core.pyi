@@ -598,6 +598,13 @@ class Engine:
         sources: dict[str, str],
         progress: _Progress | None,
     ) -> tuple[bool, int, int, int, int]: ...
+    def add_models(
+        self,
+        encoders: Sequence[tuple[str | None, Encoder]],
+        *,
+        sources: dict[str, str],
+        progress: _Progress | None,
+    ) -> tuple[bool, int, int, int, int]: ...
     def remember_sources(self, sources: dict[str, str]) -> None: ...
     def close(self) -> None: ...
 

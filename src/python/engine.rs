@@ -13,7 +13,8 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::encoder::{Encode, NoEncoder};
 use crate::engine::{
-    Cursor, Draft, Engine, EngineOptions, Held, Hit, Identify, Keep, Member, Prepared, Rows, Search, Small, held,
+    Cursor, Draft, Engine, EngineOptions, Held, Hit, Identify, Keep, Member, Prepared, Reencoded, Rows, Search, Small,
+    held,
 };
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
@@ -595,8 +596,22 @@ impl PyEngine {
         let members = members(py, &encoders)?;
         let done = ingest::watched(py, progress, |told| engine.reencode(&members, &sources, told))?;
         tell(py, &engine)?;
-        let Moved { references, files, media, thumbnails } = done.moved;
-        Ok((done.changed, references, files, media, thumbnails))
+        Ok(reencoded_row(done))
+    }
+
+    #[pyo3(signature = (encoders, *, sources, progress))]
+    fn add_models(
+        &self,
+        py: Python<'_>,
+        encoders: Vec<NamedEncoder<'_>>,
+        sources: BTreeMap<String, String>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<ReencodedRow> {
+        let engine = self.open()?;
+        let members = members(py, &encoders)?;
+        let done = ingest::watched(py, progress, |told| engine.add_models(members, &sources, told))?;
+        tell(py, &engine)?;
+        Ok(reencoded_row(done))
     }
 
     fn remember_sources(&self, py: Python<'_>, sources: BTreeMap<String, String>) -> PyResult<()> {
@@ -634,6 +649,11 @@ type FoundRow = (Vec<Vec<PyHit>>, Option<String>, f64, f64);
 
 /// (whether anything changed, references, those of files, of originals in `media/`, of thumbnails).
 type ReencodedRow = (bool, usize, usize, usize, usize);
+
+fn reencoded_row(done: Reencoded) -> ReencodedRow {
+    let Moved { references, files, media, thumbnails } = done.moved;
+    (done.changed, references, files, media, thumbnails)
+}
 
 /// A model that a catalog has vectors of: (name, fingerprint, dimension, source).
 type HeldRow = (String, String, usize, Option<String>);

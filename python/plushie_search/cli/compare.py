@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from ..query import shown_in
-from ..show.table import printable
 from .common import (
     DONE,
     PART,
@@ -53,12 +52,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(found.to_dict())
     else:
-        verdict = "same" if found.same else "different"
-        print(f"{verdict}: similarity {found.similarity:.3f}, threshold {found.threshold:g}")
-        if found.probability is not None:
-            print(f"probability {found.probability:.3f}")
-        for name, score in found.scores.items():
-            print(f"cosine {score:.3f} of {printable(name)}")
-        if found.reference is not None:
-            print(f"most like {printable(found.reference)}")
+        print(found)
     return DONE if found.same else SOME_FAILED

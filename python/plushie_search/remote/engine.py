@@ -17,7 +17,7 @@ from .. import _core
 from .._core import ArgumentError, CatalogError, Hit, UnknownItemError
 from ..identification import Identification
 from ..query import Query, hybrid, pictured
-from ..results import Batch, Item, Items, Reference, Results
+from ..results import Batch, Item, Items, ReencodeReport, Reference, Results
 from .answers import classification_of, duplicates_of, likeness_of, review_of
 from .coding import base64_of, coded, crop_of, error_of, file_of, hit_of, item_of, name_of, path_of, seconds_of
 
@@ -31,9 +31,13 @@ if TYPE_CHECKING:
     from ..answers.likeness import Likeness
     from ..answers.review import Review
     from ..query import By, SearchOptions, Text, Where
+    from ..searcher import Progress
 
 #: The statuses after which a request is sent again, and the most bytes of queries in one body.
 AGAIN, MOST = frozenset({429, 503}), 900_000
+
+#: How often the state of a job is asked for, in seconds.
+POLL = 0.2
 
 #: The options of searches that a server knows.
 OPTIONS = (
@@ -78,10 +82,14 @@ class RemoteEngine:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._client = httpx.Client(base_url=self._url, headers=headers, timeout=timeout)
         try:
-            stats = self.stats()
+            self._introduce()
         except BaseException:
             self.close()
             raise
+
+    def _introduce(self) -> None:
+        """Notes the names of the models."""
+        stats = self.stats()
         self._models = tuple(stats["models"])
         self._sees: str | None = stats["image_model"]
         self._reads: str | None = stats["text_model"]
@@ -455,6 +463,38 @@ class RemoteEngine:
         body = {"model": model, "input": inputs, "encoding_format": "base64"}
         rows = self._json("POST", "/v1/embeddings", absolute=True, json=body)["data"]
         return np.stack([np.frombuffer(base64.b64decode(row["embedding"]), "<f4") for row in rows])
+
+    # Keeping
+
+    def add_model(self, model: str, *, progress: Progress | None = None) -> ReencodeReport:
+        """Gives the catalog a further model, and waits until the server has encoded all references with it.
+
+        The catalog can be used meanwhile. If the wait is interrupted, such as by Ctrl-C, the server stops, too; the
+        next call goes on there. See ``Engine.add_model``.
+
+        Args:
+            model: A name that ``plushie-search models list`` shows on the server.
+            progress: Called with (references done, references in all or None, "").
+
+        Raises:
+            ArgumentError: The server knows no such model.
+            CatalogError: The model cannot be added, or the catalog cannot be changed.
+        """
+        job = self._json("POST", "/jobs/add-model", json={"model": model})["job"]
+        path = f"/jobs/{job['id']}"
+        try:
+            while job["state"] in ("queued", "running"):
+                if progress is not None:
+                    progress(job["done"], job["total"], "")
+                time.sleep(POLL)
+                job = self._json("GET", path)
+        except BaseException:
+            self._send("DELETE", path, missing=True)
+            raise
+        if job["state"] != "done":
+            raise CatalogError(f"server {self._url}: {job.get('detail') or 'the job was cancelled'}")
+        self._introduce()
+        return ReencodeReport(**{**job["report"], "models": tuple(job["report"]["models"])})
 
     # Requests
 

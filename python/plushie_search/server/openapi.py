@@ -73,6 +73,7 @@ CONTENTS = {
     "change_item": Content("Item", json="Change", headers=("If-Match",)),
     "remove_item": Content("Removed", headers=("If-Match",)),
     "add": Content("Started", 202, form="pictures", raw=("application/x-ndjson",)),
+    "add_model": Content("Started", 202, json="AddModel"),
     "evaluate": Content("Started", 202, json="Evaluate"),
     "events": Content("text/event-stream"),
     "get": Content("Job"),

@@ -306,7 +306,7 @@ SCHEMAS: dict[str, Schema] = {
         "type": "object",
         "properties": {
             "id": TEXT,
-            "kind": {"type": "string", "enum": ["add", "evaluate"]},
+            "kind": {"type": "string", "enum": ["add", "add-model", "evaluate"]},
             "catalog": TEXT,
             "state": {"type": "string", "enum": ["queued", "running", "done", "failed", "cancelled"]},
             "done": WHOLE,
@@ -319,6 +319,7 @@ SCHEMAS: dict[str, Schema] = {
         "required": ["id", "kind", "catalog", "state", "done", "total", "failures", "report"],
     },
     "Started": record({"job": ref("Job")}),
+    "AddModel": record({"model": TEXT}, examples=[{"model": "plushie-mini"}]),
     "Evaluate": record(
         {},
         {
