@@ -2,12 +2,14 @@
 
 mod add;
 mod calibration;
+mod cursor;
 mod gallery;
 mod held;
 mod identify;
 mod keep;
 mod kept;
 mod live;
+mod plan;
 mod reencode;
 mod search;
 mod vectors;
@@ -22,6 +24,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::add::{Added, Draft, Prepared, shown};
 pub use self::calibration::{Calibrated, TARGET};
+pub use self::cursor::Cursor;
 pub use self::gallery::{Gallery, Neighbors};
 pub use self::held::{Held, held};
 pub use self::identify::{Identified, Identify, Verdict};
@@ -37,6 +40,7 @@ use self::kept::Kept;
 use crate::encoder::{ALIKE, Cache, Counts, Encode, Probe};
 use crate::engine::live::{Live, State, check_units};
 use crate::error::{Error, Result, short};
+use crate::expand::Expand;
 use crate::store::{Access, Store, fork};
 use crate::vectors::Vectors;
 use crate::words;
@@ -173,9 +177,9 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`Engine::text_encoder`] and of the encoder.
-    pub fn encode_texts(&self, texts: &[&str], model: Option<&str>) -> Result<Vectors> {
+    pub fn encode_texts(&self, texts: &[&str], model: Option<&str>, expand: &Expand) -> Result<Vectors> {
         let texts: Vec<Cow<'_, str>> = texts.iter().map(|text| words::visible(text)).collect();
-        self.text_encoder(model)?.texts(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
+        expand.encode(self.text_encoder(model)?, &texts.iter().map(|text| &**text).collect::<Vec<_>>())
     }
 
     /// For each text, whether all of `models` that read texts know no word of it, or the first one that reads texts if

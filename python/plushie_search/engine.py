@@ -629,7 +629,7 @@ class Engine:
             image: A path, bytes, file object, PIL image, numpy array (HWC uint8, or float in 0..1); or a list of
                 them, which is computed as one batch and gives a list.
             options: Those of :class:`SearchOptions`, as every search takes them: ``k``, ``where``, ``min_score``,
-                ``models``, ``fusion``, ``aggregate``, ``temperature``, ``words``, ``vectors``.
+                ``models``, ``fusion``, ``aggregate``, ``temperature``, ``vectors`` and others.
 
         Raises:
             PictureError: The picture cannot be decoded.
@@ -784,7 +784,7 @@ class Engine:
         each query, which it may weigh with 0; by default they are those in ``rows``.
         """
         whole: SearchOptions = {**DEFAULTS, **options}
-        found, encoding, searching = self._core.search(rows, **whole)
+        found, cursor, encoding, searching = self._core.search(rows, **whole)
         seconds = {"encode": encoding, "search": searching}
         where, models = options.get("where"), options.get("models")
         notes = []
@@ -793,13 +793,16 @@ class Engine:
             notes = self._unread(words, models, found)
         names = [_names(models)] if models else asked
         if single and not notes and (found[0] or not where):
-            return Results(found[0], query=shown[0], model=names[0], seconds=seconds, thumbnails=self.thumbnail)
+            return Results(
+                found[0], query=shown[0], model=names[0], cursor=cursor, seconds=seconds, thumbnails=self.thumbnail
+            )
         keys = self._unknown_keys(where) if where and not all(found) else []
         results = [
             Results(
                 hits,
                 query=shown[number],
                 model=names[number if len(names) > 1 else 0],
+                cursor=cursor,
                 warnings=[*(notes[number] if notes else ()), *(keys if not hits else ())],
                 seconds=seconds,
                 thumbnails=self.thumbnail,
@@ -934,7 +937,7 @@ class Engine:
         by: Literal["auto", "images", "texts"] = "auto",
         where: Where | None = None,
         model: str | None = None,
-        templates: Sequence[str] | None = None,
+        expand: bool | Sequence[str] = True,
     ) -> Classification: ...
     @overload
     def classify(
@@ -945,7 +948,7 @@ class Engine:
         by: Literal["auto", "images", "texts"] = "auto",
         where: Where | None = None,
         model: str | None = None,
-        templates: Sequence[str] | None = None,
+        expand: bool | Sequence[str] = True,
     ) -> list[Classification]: ...
     def classify(
         self,
@@ -955,7 +958,7 @@ class Engine:
         by: Literal["auto", "images", "texts"] = "auto",
         where: Where | None = None,
         model: str | None = None,
-        templates: Sequence[str] | None = None,
+        expand: bool | Sequence[str] = True,
     ) -> Classification | list[Classification]:
         """Tells which class a picture is of, with probabilities that sum to 1 together with that of none of them.
 
@@ -971,8 +974,8 @@ class Engine:
             by: ``"images"`` goes by examples alone, ``"texts"`` by names alone, ``"auto"`` by both.
             where: Only examples of items that fit.
             model: The name of the model of the examples; the first that sees pictures by default.
-            templates: The phrases whose vectors are averaged, with ``{}`` in the place of the name; by default
-                ``"{}"``, ``"a photo of a {}"``, ``"a {} toy"``, and Chinese ones for names in Chinese.
+            expand: Whether a name is looked up by the mean of the vectors of phrases around it, or templates of these, as
+                in :class:`SearchOptions`; True by default.
 
         Raises:
             PictureError: A picture cannot be decoded.
@@ -982,11 +985,12 @@ class Engine:
         images, single = _core.each_image(listed(image))
         core = self._core
         _, version = core.position()
-        asked = (None if labels is None else tuple(labels), by, repr(where), model, templates and tuple(templates))
+        phrases = tuple(expand) if isinstance(expand, list) else expand
+        asked = (None if labels is None else tuple(labels), by, repr(where), model, phrases)
         state = (core, version, asked)
         known = self._learned
         if known is None or known[0] != state:
-            made = learn_classes(core, labels, by=by, where=where, model=model, templates=templates)
+            made = learn_classes(core, labels, by=by, where=where, model=model, expand=expand)
             known = self._learned = (state, made)
         answers = known[1].classify(core, images)
         return answers[0] if single else answers

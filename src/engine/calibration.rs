@@ -11,6 +11,7 @@ use crate::encoder::Encode;
 use crate::engine::Engine;
 use crate::engine::live::State;
 use crate::error::{Error, Result};
+use crate::expand::Expand;
 use crate::fusion::Candidate;
 use crate::index::{Part, Request};
 use crate::query::{Kind, Query};
@@ -289,7 +290,9 @@ impl Engine {
         let own = own(&rows, items.iter().flatten().copied().collect());
         let lookups = self.lookups(queries, &[(self.names[space].clone(), 1.0)])?;
         let mut neighbors = Vec::with_capacity(queries.len());
-        for batch in Query::encode(queries, &lookups, false, |id, _| Err(Error::UnknownItem(id.to_owned())))? {
+        for batch in
+            Query::encode(queries, &lookups, false, &Expand::Never, |id, _| Err(Error::UnknownItem(id.to_owned())))?
+        {
             let vectors = &batch.parts[0].vectors;
             let found = self.nearest(state, space, vectors)?;
             for ((number, vector), found) in batch.queries.iter().zip(vectors.rows()).zip(found) {

@@ -201,7 +201,7 @@ def _probabilities(
         return [None] * len(pictures)
     rows: list[_QueryRow] = [([(picture, 1.0)], [], [], []) for picture in pictures]
     options: SearchOptions = {**DEFAULTS, "k": LOOKED, "models": next(iter(weights))}
-    answers, _, _ = core.search(rows, **options)
+    answers, _, _, _ = core.search(rows, **options)
     found: list[float | None] = []
     for id, hits in zip(ids, answers, strict=True):
         if not hits or hits[0].probability is None:
