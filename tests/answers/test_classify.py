@@ -193,6 +193,21 @@ def test_one_example_of_each_class_is_enough() -> None:
     assert shares.sum() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("strength", [0.0, 1.0, 4.0])
+def test_without_examples_to_leave_out_names_count_by_how_well_they_fit(strength: float) -> None:
+    """The names of the right classes lie so many standard deviations above those of wrong ones."""
+    dice = np.random.default_rng(4)
+    count = 30
+    examples = Examples(unit(dice.normal(size=(count, DIM))), np.arange(count), np.arange(count), count)
+    text = dice.normal(size=(count, count)) * 0.07 + 0.2
+    wrong = text[~np.eye(count, dtype=bool)]
+    np.fill_diagonal(text, wrong.mean() + strength * wrong.std())
+    fit = learn(examples, text, np.empty((0, count)), None)
+    assert fit.weight == pytest.approx(1.5**2 / (1.5**2 + strength**2))
+    assert fit.known is None
+    assert learn(examples, None, np.empty((0, count)), None).weight == 1.0
+
+
 def test_a_class_shows_itself(engine: ps.Engine) -> None:
     one = engine.classify(view(0, 7))
     assert repr(one).splitlines()[0].split() == ["class", "confidence", "examples"]

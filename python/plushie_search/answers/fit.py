@@ -18,8 +18,14 @@ SAMPLE, TOGETHER = 1000, 256
 BESTS, WEIGHTS = (0.0, 0.5, 1.0), (0.0, 0.25, 0.5, 0.75, 1.0)
 
 #: How sharply scores, in standard deviations of those of wrong classes, become probabilities: those that are tried, and
-#: the one that is taken if no example can be left out.
-SHARPNESSES, USUAL = tuple(np.geomspace(0.1, 30, 24)), 2.5
+#: the one that is taken if no example can be left out; measured, as the two below, by `benches/classify.py`.
+SHARPNESSES, USUAL = tuple(np.geomspace(0.1, 30, 24)), 2.0
+
+#: How far a single example lifts the score of its class above those of wrong ones, in their standard deviations.
+STRENGTH = 1.5
+
+#: The standard deviation of scores of wrong classes if there is none to tell it.
+SPREAD = 0.1
 
 #: How much larger the loss of all examples together may be for a lower sharpness.
 SLACK = 0.5
@@ -148,8 +154,9 @@ def learn(examples: Examples, text: Array | None, given: Array, weight: float | 
     def of_share(share: float) -> Fit:
         image = _spread(_mixed(best, mean, share)[~right])
         read = names[~right] if np.isfinite(names[~right]).any() else given
-        start = 1.0 if text is None else _usual_weight(examples) if weight is None else weight
-        return Fit(share, image, _spread(read), start, USUAL, None)
+        spread = _spread(read)
+        start = 1.0 if text is None else _usual_weight(names[right], spread) if weight is None else weight
+        return Fit(share, image, spread, start, USUAL, None)
 
     def loss(fit: Fit) -> float:
         return _sharpness(fit.blended(best, mean, names)[tested], right[tested])[0]
@@ -178,11 +185,19 @@ def _left_out(examples: Examples, row: int) -> NDArray[np.int64]:
     return np.flatnonzero(same_item) if same_item.sum() < same_class.sum() else np.array([row])
 
 
-def _usual_weight(examples: Examples) -> float:
-    """Returns the share of examples that cannot be left out: n of n + 2, by the usual number of them."""
-    counts = examples.counts()
-    usual = float(np.median(counts[counts > 0])) if counts.any() else 0.0
-    return usual / (usual + 2)
+def _usual_weight(own: Array, spread: tuple[float, float]) -> float:
+    """Returns the share of examples that cannot be left out beside names whose strength they tell.
+
+    Independent scores of one spread are weighed by how far they lift the right class (Fisher's discriminant), by the
+    square of that here, since the strength of the examples is but a usual one.
+
+    Args:
+        own: The cosines of examples with the names of their own classes.
+        spread: Mean and standard deviation of those with other names.
+    """
+    read = own[np.isfinite(own)]
+    strength = max(0.0, float((read.mean() - spread[0]) / spread[1])) if len(read) else 0.0
+    return STRENGTH**2 / (STRENGTH**2 + strength**2)
 
 
 def _mixed(best: Array, mean: Array, share: float) -> Array:
@@ -195,7 +210,7 @@ def _spread(scores: Array) -> tuple[float, float]:
     """Returns the mean and the standard deviation of the scores that there are."""
     scores = scores[np.isfinite(scores)]
     if len(scores) < 2:
-        return 0.0, 0.05
+        return 0.0, SPREAD
     return float(scores.mean()), max(float(scores.std()), 1e-3)
 
 
