@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::engine::Engine;
 use crate::engine::calibration::Calibration;
 use crate::engine::live::State;
+use crate::engine::second::{self, Look};
 use crate::engine::worded::{Ranked, Words, depth};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
@@ -95,6 +96,8 @@ struct Found<'a> {
     probabilities: Vec<f64>,
     /// What the words of the query have found, if they count.
     words: Option<Arc<Ranked>>,
+    /// Whether the scores are those of a second look.
+    again: bool,
 }
 
 impl Engine {
@@ -107,6 +110,11 @@ impl Engine {
     /// Those of the encoders; [`Error::Model`] when no model can look up a query, [`Error::UnknownItem`] for an item of a
     /// query, [`Error::Argument`] when k is 0, the models or vectors do not fit, or the filter cannot be understood.
     pub fn search(&self, queries: &[Query], search: &Search) -> Result<Answers> {
+        self.search_by(queries, search, None)
+    }
+
+    /// Searches, and looks at the best items of each query a second time if it is said how: the query then has one part.
+    pub(super) fn search_by(&self, queries: &[Query], search: &Search, look: Option<&Look>) -> Result<Answers> {
         if search.k == 0 {
             return Err(Error::argument("k must be at least 1"));
         }
@@ -142,7 +150,8 @@ impl Engine {
             let words = ranked(number)?;
             let candidates = words.as_ref().map_or(Ok(Vec::new()), |words| self.by_words(words, search))?;
             let (models, probabilities) = Default::default();
-            found[number] = Some(Found { batch: &nothing, models, row: 0, candidates, probabilities, words });
+            found[number] =
+                Some(Found { batch: &nothing, models, row: 0, candidates, probabilities, words, again: false });
         }
         for batch in &batches {
             let models: Arc<[String]> = spaces(batch).map(|space| self.name(space).to_owned()).collect();
@@ -150,7 +159,10 @@ impl Engine {
             let items = batch.queries.iter().map(|number| read[*number].items().len()).max().unwrap_or_default();
             let k = search.k.saturating_add(items).saturating_add(search.exclude.len());
             let k = if search.mmr.is_some() { k.saturating_mul(POOL) } else { k };
-            let fits = self.fits(&state, &read, batch, search)?;
+            let fits = match look {
+                Some(_) => vec![None; batch.queries.len()],
+                None => self.fits(&state, &read, batch, search)?,
+            };
             let words = batch.queries.iter().map(|number| ranked(numbers[*number])).collect::<Result<Vec<_>>>()?;
             let worded = words.iter().any(Option::is_some);
             // The lead of the best item over the next one is part of its probability.
@@ -158,7 +170,12 @@ impl Engine {
             let least = if worded { depth(&state, batch, search, least) } else { least };
             let min_score = search.min_score.filter(|_| !worded && fits.iter().all(Option::is_none));
             let least_score = search.min_score.unwrap_or(f32::NEG_INFINITY);
-            let all = self.candidates(&state, batch, search, least, min_score, allowed.as_ref())?;
+            let least = if look.is_some() { least.max(second::DEPTH) } else { least };
+            let mut all = self.candidates(&state, batch, search, least, min_score, allowed.as_ref())?;
+            if let Some(look) = look {
+                let part = &batch.parts[0];
+                all = look.at(&state.index, part.space, &part.vectors, all, k);
+            }
             for (row, ((mut candidates, fit), words)) in all.into_iter().zip(fits).zip(words).enumerate() {
                 let near = candidates.len();
                 if let Some(words) = &words {
@@ -176,7 +193,8 @@ impl Engine {
                 }
                 let models = Arc::clone(&models);
                 let number = numbers[batch.queries[row]];
-                found[number] = Some(Found { batch, models, row, candidates, probabilities, words });
+                let again = look.is_some();
+                found[number] = Some(Found { batch, models, row, candidates, probabilities, words, again });
             }
         }
         let hits = self.hits(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)?;
@@ -405,8 +423,8 @@ fn hit(state: &State, found: &Found<'_>, candidate: &Candidate, entry: Arc<Entry
         }
     };
     let vector = |space: usize| state.index.vector(candidate, space).to_vec();
-    // Of one list, the best score of an item is its reference's cosine.
-    let scores = if parts.len() == 1 && search.is_cosine() {
+    // Of one list, the best score of an item is its reference's cosine, unless there was a second look.
+    let scores = if parts.len() == 1 && search.is_cosine() && !found.again {
         vec![candidate.score]
     } else {
         spaces(found.batch).map(cosine).collect()
