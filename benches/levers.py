@@ -65,7 +65,7 @@ class Pictures:
                 count = 0
                 for batch in batches():
                     ids = [str(count + place) for place in range(len(batch))]
-                    engine.add_images(batch, ids=ids, names=ids)
+                    engine.add_images(batch, ids=ids)
                     count += len(batch)
                 for name in encoders:
                     kept[name] = np.concatenate([engine.vectors(str(place), model=name) for place in range(count)])
@@ -217,22 +217,21 @@ def plushes(encoders: dict[str, _core.Encoder], count: int) -> None:
     for kept, names in ((pool.plain, "plain"), (pool.crops, "crops")):
         for model in encoders:
             kept[model] = np.concatenate([getattr(shot, names)[model] for shot in shots])
-    main, runs = next(iter(encoders)), []
+    asked = {
+        scene: Pictures(encoders, lambda scene=scene: identities.queries(numbers, SPLITS[scene])) for scene in SCENES
+    }
     for several in COUNTS:
         table = Table()
         rows, items = list(range(several * count)), numbers * several
-        for scene in SCENES:
-            seen = Pictures(encoders, lambda scene=scene: identities.queries(numbers, SPLITS[scene]))
+        for scene, seen in asked.items():
             levers(table, scene, pool, rows, items, seen.plain, seen.crops, numbers, None)
-            if scene == "everyday" and several > 1:
-                half = count // 2
-                kept = [row for row in rows if items[row] < half]
-                known = [item if item < half else -1 for item in numbers]
-                owners = [items[row] for row in kept]
-                runs.append(open_set(pool, kept, owners, seen.plain[main], known))
         print(f"{count} plushes, {several} per item")
         table.show()
-    told("everyday plushes", runs)
+    half = count // 2
+    kept = [row for row in rows if items[row] < half]
+    known = [item if item < half else -1 for item in numbers]
+    everyday = asked["everyday"].plain[next(iter(encoders))]
+    told("everyday plushes", [open_set(pool, kept, [items[row] for row in kept], everyday, known)])
 
 
 def main() -> None:
