@@ -864,7 +864,7 @@ class Engine:
         are put back on the scale of cosines, and ``hit.scores`` has the cosine with the reference that matches best.
 
         The first call in a catalog, and the first after a fifth of its references have changed, calibrates it: this
-        takes milliseconds for some hundred references, and less than the comparison of 2,000 pictures for more.
+        takes 0.3 seconds of a processor for 1,000 references, and 4 seconds for 60,000 and more.
 
         Args:
             image: A picture as in :meth:`search_image`; several photos of one thing as ``Query(image=[a, b])``, which
@@ -916,6 +916,8 @@ class Engine:
         Labeled queries tell what pictures are like that differ from the references; 100 are plenty. They count more
         than the references and are kept until the next call. Texts, and pictures with texts, are calibrated only by
         such queries: at least 10 for items of the catalog.
+
+        Whether the best items are looked at a second time is decided here, too; see :meth:`identify`.
 
         A search of a catalog of up to 1,000 references, and :meth:`identify`, calibrate pictures by themselves where it
         is due. Searches of a larger catalog have the probabilities of the last calibration, or None.
