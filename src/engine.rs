@@ -2,6 +2,7 @@
 
 mod add;
 mod calibration;
+mod cursor;
 mod gallery;
 mod held;
 mod identify;
@@ -9,6 +10,7 @@ mod keep;
 mod kept;
 mod labeled;
 mod live;
+mod plan;
 mod reencode;
 mod search;
 mod second;
@@ -24,6 +26,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::add::{Added, Draft, Prepared, shown};
 pub use self::calibration::{Calibrated, TARGET};
+pub use self::cursor::Cursor;
 pub use self::gallery::{Gallery, Neighbors};
 pub use self::held::{Held, held};
 pub use self::identify::{Identified, Identify, Verdict};
@@ -39,6 +42,7 @@ use self::kept::Kept;
 use crate::encoder::{ALIKE, Cache, Counts, Encode, Probe};
 use crate::engine::live::{Live, State, check_units};
 use crate::error::{Error, Result, short};
+use crate::expand::Expand;
 use crate::store::{Access, Store, fork};
 use crate::vectors::Vectors;
 use crate::words;
@@ -120,7 +124,7 @@ impl Engine {
         // An index has at least one space, be it for vectors that never come.
         let live = Live::new(if dims.is_empty() { &[1] } else { &dims })?;
         let calibrations = Calibrations::default();
-        let crops = has_crops(&store, *crops, &encoders)?;
+        let crops = has_crops(&store, *crops)?;
         let engine = Self { live, calibrations, encoders, names, workers, store, models, kept, crops };
         // A damaged vector is told by the searches: its item can still be removed.
         match engine.current() {
@@ -181,9 +185,9 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`Engine::text_encoder`] and of the encoder.
-    pub fn encode_texts(&self, texts: &[&str], model: Option<&str>) -> Result<Vectors> {
+    pub fn encode_texts(&self, texts: &[&str], model: Option<&str>, expand: &Expand) -> Result<Vectors> {
         let texts: Vec<Cow<'_, str>> = texts.iter().map(|text| words::visible(text)).collect();
-        self.text_encoder(model)?.texts(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
+        expand.encode(self.text_encoder(model)?, &texts.iter().map(|text| &**text).collect::<Vec<_>>())
     }
 
     /// For each text, whether all of `models` that read texts know no word of it, or the first one that reads texts if
@@ -374,16 +378,9 @@ impl Engine {
 const CROPS: &str = "crops";
 
 /// Returns whether the middles of references are encoded in this catalog, and stores what is asked for.
-fn has_crops(store: &Store, asked: Option<bool>, encoders: &[Arc<dyn Encode>]) -> Result<bool> {
+fn has_crops(store: &Store, asked: Option<bool>) -> Result<bool> {
     let stored = store.setting(CROPS)?.unwrap_or(false);
     let crops = asked.unwrap_or(stored);
-    let blind = encoders.iter().find(|encoder| encoder.about().images && encoder.preprocess().is_none());
-    if let Some(encoder) = blind.filter(|_| asked == Some(true)) {
-        return Err(Error::model(
-            &encoder.about().name,
-            "takes whole pictures, so that no part of one can be encoded: leave crops out",
-        ));
-    }
     if crops != stored && store.check_writable().is_ok() {
         store.set_setting(CROPS, Some(&crops))?;
     }
@@ -408,7 +405,7 @@ fn check_members(members: &[Member]) -> Result<()> {
                 other.name
             )));
         }
-        if members.len() > 1 && !about.images {
+        if members.len() > 1 && about.texts && !about.images {
             return Err(Error::model(
                 name,
                 "has no image tower, so its texts would find no picture: leave it out, or take a model that encodes \

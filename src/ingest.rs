@@ -507,6 +507,7 @@ pub fn in_memory(source: &Source) -> u64 {
         Source::Path(_) => 0,
         Source::Bytes { bytes, .. } => bytes.len() as u64,
         Source::Pixels { picture, .. } => picture.pixels().len() as u64,
+        Source::Part { of, .. } => in_memory(of),
     }
 }
 

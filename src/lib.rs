@@ -20,6 +20,7 @@ pub mod preprocess;
 pub mod model;
 pub mod tokenize;
 pub mod encoder;
+pub mod expand;
 pub mod words;
 pub mod filter;
 pub mod store;

@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use self::facts::Facts;
-pub use self::manifest::{Clean, ImageTower, Mask, PadSide, Padding, Pool, TextTower};
+pub use self::manifest::{Clean, ImageTower, Mask, PadSide, Padding, Pool, Prompts, TextTower};
 pub use self::quantization::{NetworkPrecision, Quantization};
 
 use self::fingerprint::{Identity, identify};
@@ -263,6 +263,11 @@ impl Model {
     /// Returns the scores that are typical of the model, if the manifest has them.
     pub fn calibration(&self) -> Option<&Typical> {
         self.manifest.calibration.as_ref()
+    }
+
+    /// Returns the templates of sentences around a text, if the manifest has some.
+    pub fn prompts(&self) -> Option<&Prompts> {
+        Some(&self.manifest.prompts).filter(|prompts| !prompts.is_empty())
     }
 
     /// Returns the record of the quantization, if the model is quantized.

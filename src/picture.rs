@@ -6,6 +6,7 @@
 
 mod budget;
 mod container;
+mod crop;
 mod foreign;
 mod jpeg;
 mod limits;
@@ -30,6 +31,7 @@ use crate::error::{Error, Result};
 use self::container::Format;
 use self::limits::check_size;
 
+pub use self::crop::Crop;
 pub use self::foreign::{Opened, Reader, set_foreign_reader};
 pub use self::limits::{MAX_FILE, MAX_PIXELS, MAX_SIDE};
 pub use self::orientation::OrientationTexts;
@@ -40,7 +42,7 @@ pub use self::transfer::extensions;
 const THUMBNAIL_QUALITY: i32 = 85;
 
 /// An upright RGB picture: rows from top to bottom, three bytes per pixel.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct Picture {
     width: u32,
     height: u32,
@@ -49,8 +51,10 @@ pub struct Picture {
     shrink: u32,
     /// Whether the decoder can reduce the size.
     shrinks: bool,
-    /// Whether the stored columns and rows were reversed.
-    flipped: [bool; 2],
+    /// Pixels of the full size on the left and above that do not belong to the picture.
+    lead: [u32; 2],
+    /// The full size of the picture that this is a part of, and the part.
+    of: Option<((u32, u32), Crop)>,
 }
 
 impl std::fmt::Debug for Picture {
@@ -79,7 +83,7 @@ impl Picture {
             let given = pixels.len();
             return Err(Error::argument(format!("{width}x{height} RGB pixels are {expected} bytes, not {given}")));
         }
-        Ok(Self { width, height, pixels, full: (width, height), shrink: 1, shrinks: false, flipped: [false; 2] })
+        Ok(Self { width, height, pixels, full: (width, height), shrink: 1, shrinks: false, lead: [0; 2], of: None })
     }
 
     /// Makes a picture from `channels` samples per pixel: 1 is gray, 3 are red, green and blue, and a fourth is alpha,
@@ -149,25 +153,15 @@ impl Picture {
         jpeg::encode(&shrink(self, fit(width), fit(height))?, quality)
     }
 
-    /// Returns whether decoding for at least `at_least` would give the same picture.
-    pub fn serves(&self, at_least: (u32, u32)) -> bool {
-        !self.shrinks || jpeg::shrink(self.full, Some(at_least)) == self.shrink
-    }
-
     /// Returns the left and upper margin in pixels, from 0 to below 1, that does not belong to the full picture. It is
-    /// not 0 only if the picture was decoded at a reduced scale and turned: the decoder rounds sides up at the end,
-    /// and turning moves the end to the front.
+    /// not 0 only if the picture was decoded at a reduced scale and turned or cropped: the decoder rounds sides up at the
+    /// end, turning moves the end to the front, and a part may begin within a pixel.
     pub fn margin(&self) -> [f64; 2] {
-        let excess = |side: u32, full: u32| f64::from(side) - f64::from(full) * self.scale();
-        let [left, above] = self.flipped;
-        [
-            if left { excess(self.width, self.full.0) } else { 0.0 },
-            if above { excess(self.height, self.full.1) } else { 0.0 },
-        ]
+        self.lead.map(|pixels| f64::from(pixels) * self.scale())
     }
 }
 
-/// A picture to decode: a file, bytes or pixels.
+/// A picture to decode: a file, bytes, pixels, or a part of one of these.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -201,6 +195,13 @@ pub enum Source {
         /// The picture.
         picture: Arc<Picture>,
     },
+    /// A part of a picture.
+    Part {
+        /// The whole picture.
+        of: Box<Source>,
+        /// The part.
+        crop: Crop,
+    },
 }
 
 impl Source {
@@ -212,6 +213,7 @@ impl Source {
         match self {
             Self::Bytes { bytes, .. } => Ok(Self::Bytes { name, bytes }),
             Self::Pixels { picture, .. } => Ok(Self::Pixels { name, picture }),
+            Self::Part { of, crop } => Ok(Self::Part { of: Box::new(of.named(name)?), crop }),
             Self::Path(path) => Err(Error::argument(format!(
                 "name {name:?}: the picture is the file {}, whose path is its name; give None in its place",
                 path.display()
@@ -224,6 +226,7 @@ impl Source {
         match self {
             Self::Path(path) => path.display().to_string(),
             Self::Bytes { name, .. } | Self::Pixels { name, .. } => name.clone(),
+            Self::Part { of, .. } => of.name(),
         }
     }
 
@@ -234,12 +237,13 @@ impl Source {
     pub fn read(&self) -> Result<Self> {
         Ok(match self {
             Self::Path(path) => Self::Bytes { name: self.name(), bytes: read_file(path)?.into() },
+            Self::Part { of, crop } => Self::Part { of: Box::new(of.read()?), crop: *crop },
             other => other.clone(),
         })
     }
 
     /// Returns the SHA-256 of the file's bytes. For pixels, returns the SHA-256 of width and height (little-endian, 4
-    /// bytes each) and the pixels.
+    /// bytes each) and the pixels; for a part, that of the whole picture's digest and the box (little-endian, 8 bytes each).
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
@@ -251,6 +255,11 @@ impl Source {
                 .chain_update(picture.width.to_le_bytes())
                 .chain_update(picture.height.to_le_bytes())
                 .chain_update(&picture.pixels)
+                .finalize()
+                .into(),
+            Self::Part { of, crop } => Sha256::new()
+                .chain_update(of.digest()?)
+                .chain_update(crop.edges().map(f64::to_le_bytes).concat())
                 .finalize()
                 .into(),
         })
@@ -274,6 +283,10 @@ impl Source {
             Self::Path(path) => decode(&read_file(path)?, at_least, memory),
             Self::Bytes { bytes, .. } => decode(bytes, at_least, memory),
             Self::Pixels { picture, .. } => return Ok(Picture::clone(picture)),
+            Self::Part { of, crop } => {
+                let whole = at_least.map(|at_least| crop.around(at_least));
+                return Ok(of.decode_into(whole, memory)?.cropped(*crop));
+            }
         };
         decoded.map_err(|reason| Error::picture(self.name(), reason))
     }
@@ -322,7 +335,8 @@ fn shrink(picture: &Picture, width: u32, height: u32) -> Result<Picture, String>
         full: (width, height),
         shrink: 1,
         shrinks: false,
-        flipped: [false; 2],
+        lead: [0; 2],
+        of: None,
     })
 }
 

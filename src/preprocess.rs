@@ -58,9 +58,6 @@ pub struct Preprocess {
     channels: Channels,
     #[serde(skip_serializing_if = "Center::is_default")]
     center: Center,
-    /// The share of each side that the middle has which is seen.
-    #[serde(skip_serializing)]
-    middle: f64,
 }
 
 /// The manifest's fields, before they are checked.
@@ -91,7 +88,7 @@ impl TryFrom<Fields> for Preprocess {
 
     fn try_from(fields: Fields) -> Result<Self> {
         let Fields { resize, size, resize_to, filter, mean, std, fill, channels, center } = fields;
-        Self { resize, size, resize_to, filter, mean, std, fill, channels, center, middle: 1.0 }.checked()
+        Self { resize, size, resize_to, filter, mean, std, fill, channels, center }.checked()
     }
 }
 
@@ -118,8 +115,7 @@ impl Preprocess {
     /// [`Error::Argument`] if a side is not from 1 to 4096, a number is not finite, or a `std` is 0.
     pub fn new(resize: Resize, size: [usize; 2], mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
         let (filter, fill, channels) = (Filter::default(), white(), Channels::default());
-        let center = Center::default();
-        Self { resize, size, resize_to: None, filter, mean, std, fill, channels, center, middle: 1.0 }.checked()
+        Self { resize, size, resize_to: None, filter, mean, std, fill, channels, center: Center::default() }.checked()
     }
 
     /// Sets the filter.
@@ -140,11 +136,6 @@ impl Preprocess {
     /// Sets the position of the center when an odd number of rows or columns is cropped.
     pub fn with_center(self, center: Center) -> Self {
         Self { center, ..self }
-    }
-
-    /// Sees the middle of pictures alone: `share` of each side, above 0 and at most 1.
-    pub fn with_middle(self, share: f64) -> Self {
-        Self { middle: share, ..self }
     }
 
     /// Scales the shorter side to `side` before the center crop, as with 256 and then 224.
@@ -191,8 +182,7 @@ impl Preprocess {
     /// Returns the least width and height at which a picture may be decoded for this model.
     pub fn at_least(&self) -> (u32, u32) {
         let [height, width] = self.size.map(|side| side.max(self.resize_to.unwrap_or(0)) as u32 * OVERSAMPLING);
-        let whole = |side: u32| (f64::from(side) / self.middle).ceil() as u32;
-        (whole(width), whole(height))
+        (width, height)
     }
 
     /// Returns the tensors of many pictures, one after another.
@@ -262,20 +252,12 @@ impl Preprocess {
 
     /// Returns whether `other` has the same pixels, apart from their normalization.
     fn has_same_pixels(&self, other: &Self) -> bool {
-        let seen = |by: &Self| (by.resize, by.size, by.resize_to, by.filter, by.center, by.middle);
+        let seen = |by: &Self| (by.resize, by.size, by.resize_to, by.filter, by.center);
         seen(self) == seen(other)
     }
 
-    /// Plans the resampling of a picture of this width and height: of its middle, if that alone is seen.
+    /// Plans the resampling of a picture of this width and height.
     fn placement(&self, full: (u32, u32)) -> Placement {
-        let part = |side: u32| ((f64::from(side) * self.middle).round() as u32).clamp(1, side.max(1));
-        let (width, height) = (part(full.0), part(full.1));
-        let Placement { from: [left, top, across, down], to } = self.fitted((width, height));
-        let (before, above) = (f64::from((full.0 - width) / 2), f64::from((full.1 - height) / 2));
-        Placement { from: [left + before, top + above, across, down], to }
-    }
-
-    fn fitted(&self, full: (u32, u32)) -> Placement {
         let [height, width] = self.size.map(|side| side as u64);
         let (w, h) = (u64::from(full.0), u64::from(full.1));
         let whole = [0.0, 0.0, w as f64, h as f64];
@@ -335,20 +317,6 @@ mod tests {
 
     fn preprocess(resize: Resize, size: [usize; 2]) -> Preprocess {
         Preprocess::new(resize, size, [0.0; 3], [1.0 / 255.0; 3]).unwrap()
-    }
-
-    #[test]
-    fn the_middle_is_resampled_from_a_larger_picture() {
-        let squashed = preprocess(Resize::Squash, [10, 20]);
-        let middle = squashed.clone().with_middle(0.5);
-        assert_eq!(middle.placement((40, 25)), Placement { from: [10.0, 6.0, 20.0, 13.0], to: [0, 0, 20, 10] });
-        assert_eq!(middle.at_least(), (80, 40));
-        assert_eq!(middle.placement((1, 1)).from, [0.0, 0.0, 1.0, 1.0]);
-        // Cropped to cover a square, of the middle.
-        let middle = preprocess(Resize::Crop, [10, 10]).with_middle(0.75);
-        assert_eq!(middle.placement((80, 40)).from, [25.0, 5.0, 30.0, 30.0]);
-        assert!(!squashed.has_same_pixels(&squashed.clone().with_middle(0.75)));
-        assert_eq!(squashed.clone().with_middle(1.0), squashed);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder::{Encode, query_images};
 use crate::error::{Error, Result};
+use crate::expand::Expand;
 use crate::picture::Source;
 use crate::vectors::Vectors;
 use crate::words;
@@ -36,7 +37,7 @@ pub enum Kind {
 }
 
 /// A vector of any length above 0.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Given {
     /// The name of its model.
     pub model: Option<String>,
@@ -87,6 +88,13 @@ impl Query {
         self.0.texts.iter().filter(|(_, weight)| *weight > 0.0).map(|(text, _)| text.as_str())
     }
 
+    /// Describes all of it but the content of its pictures.
+    pub(crate) fn described(&self) -> String {
+        let Parts { images, texts, items, vectors } = &self.0;
+        let images: Vec<f32> = images.iter().map(|(_, weight)| *weight).collect();
+        format!("{:?}", (images, texts, items, vectors))
+    }
+
     /// Returns its kind; None if it has items, vectors or negative weights.
     pub fn kind(&self) -> Option<Kind> {
         let Parts { images, texts, items, vectors } = &self.0;
@@ -123,7 +131,8 @@ impl Query {
     }
 
     /// Encodes each query to one unit vector per model: the weighted sum of the unit vectors of the parts that the model
-    /// looks up, scaled to length 1. If texts are `apart`, those have a vector of their own. A vector's share of the score
+    /// looks up, scaled to length 1. If texts are `apart`, those have a vector of their own. A text is looked up as `expand`
+    /// says. A vector's share of the score
     /// is the sum of the absolute weights of its parts, unless [`Lookup::weight`] sets that of a model; the shares of a
     /// query sum to 1. All pictures of all queries are encoded together, and so are all texts. `stored` returns the mean
     /// vector of an item in a space.
@@ -135,13 +144,16 @@ impl Query {
         queries: &[Self],
         lookups: &[Lookup<'_>],
         apart: bool,
+        expand: &Expand,
         stored: impl Fn(&str, usize) -> Result<Vec<f32>>,
     ) -> Result<Vec<Batch>> {
         let sources: Vec<Source> = queries.iter().flat_map(|q| q.0.images.iter().map(|(s, _)| s.clone())).collect();
         let words: Vec<&str> = queries.iter().flat_map(|q| q.0.texts.iter().map(|(t, _)| t.as_str())).collect();
         let none = |by: &Lookup<'_>| Vectors::new(by.encoder.about().dim);
-        let read =
-            |by: &Lookup<'_>| if by.texts && !words.is_empty() { by.encoder.texts(&words) } else { Ok(none(by)) };
+        let read = |by: &Lookup<'_>| match by.texts && !words.is_empty() {
+            true => expand.encode(by.encoder, &words),
+            false => Ok(none(by)),
+        };
         let encode = |by: &Lookup<'_>| Ok((none(by), read(by)?));
         let seeing: Vec<&dyn Encode> = lookups.iter().filter(|by| by.images).map(|by| by.encoder).collect();
         let images = query_images(&seeing, &sources)?;
@@ -254,6 +266,8 @@ impl Query {
                 for raw in given {
                     add(raw.weight, raw.unit(dim, 1.0, number)?.as_slice());
                 }
+                // Only the ratios of weights count, however small or large they are.
+                sum.iter_mut().for_each(|value| *value /= weight);
                 if sum.iter().map(|value| value * value).sum::<f32>() < 1e-12 {
                     return Err(Error::argument(format!(
                         "the parts of query {number} cancel each other out: nothing is left"

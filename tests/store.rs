@@ -885,7 +885,7 @@ fn a_switch_replaces_all_vectors_or_none() {
 }
 
 #[test]
-fn a_model_that_stays_keeps_its_probe_and_gets_another_number() {
+fn a_model_that_stays_keeps_its_number_and_its_probe_unless_it_comes_before_another() {
     let home = tempfile::tempdir().unwrap();
     let store = Store::open(home.path(), &Access::default()).unwrap();
     let (one, two) = (store.model("one", "a", 1).unwrap(), store.model("two", "b", 1).unwrap());
@@ -902,10 +902,46 @@ fn a_model_that_stays_keeps_its_probe_and_gets_another_number() {
     let moved = store.switch(&[new_model("two", "b", 1)], ("k", "1"), &mut staged).unwrap();
     assert_eq!(moved, Some(Moved { references: 1, ..Moved::default() }));
     let [held] = store.held().unwrap().try_into().unwrap();
-    assert!(held.row > two);
+    assert_eq!(held.row, two);
     assert_eq!(store.probe(held.row, &[None, None]).unwrap(), [Some(vec![0.25]), None], "not what was found now");
-    assert!(store.check_search(&[two]).is_err());
+    assert!(store.check_search(&[two]).is_ok() && store.check_search(&[one]).is_err());
     assert_eq!(store.models().unwrap(), [held]);
+
+    // A new one before it, which readers are to find first.
+    let models = [("c", 1), ("b", 1)];
+    let mut staged = Staged::open(home.path(), store.id().unwrap(), &models).unwrap();
+    stage(&mut staged, [row.1.row], 1, Origin::File, &[1.0, -1.0]);
+    store.switch(&[new_model("new", "c", 1), new_model("two", "b", 1)], ("k", "2"), &mut staged).unwrap();
+    let [new, last] = store.held().unwrap().try_into().unwrap();
+    assert_eq!((new.name.as_str(), last.name.as_str()), ("new", "two"));
+    assert!(two < new.row && new.row < last.row);
+    assert_eq!(store.probe(last.row, &[None, None]).unwrap(), [Some(vec![0.25]), None]);
+    assert!(store.check_search(&[two]).is_err());
+}
+
+#[test]
+fn models_are_left_out_whole_or_not_at_all() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), &Access::default()).unwrap();
+    let (one, two) = (store.model("one", "a", 1).unwrap(), store.model("two", "b", 1).unwrap());
+    let x = NewItem { id: "x", references: vec![pair(1, (one, two), &[1.0], &[-1.0])], ..NewItem::default() };
+    store.add(&x).unwrap();
+    let position = store.position().unwrap();
+    for others in [vec![new_model("new", "c", 1)], vec![new_model("two", "b", 1), new_model("one", "a", 1)]] {
+        assert!(!store.leave_out(&others, ("k", "1")).unwrap());
+    }
+    assert_eq!((store.held().unwrap().len(), store.setting::<i64>("k").unwrap()), (2, None));
+    // The names are exchanged, and exchanged again.
+    assert!(store.leave_out(&[new_model("two", "a", 1), new_model("one", "b", 1)], ("k", "1")).unwrap());
+    let names: Vec<_> = store.held().unwrap().into_iter().map(|held| (held.row, held.name)).collect();
+    assert_eq!(names, [(one, "two".to_owned()), (two, "one".to_owned())]);
+    assert!(store.leave_out(&[new_model("two", "b", 1)], ("k", "2")).unwrap());
+    assert_eq!(store.setting::<i64>("k").unwrap(), Some(2));
+    let rows: Vec<_> = replay(&store, two, 100).into_values().collect();
+    assert_eq!((rows.len(), store.verify().unwrap()), (1, vec![]));
+    // One that has it open has nothing to read again.
+    assert!(store.changes(&[two], position, 100).unwrap().references.is_empty());
+    assert!(message(store.check_search(&[one])).contains("was moved to other models"));
 }
 
 #[cfg(unix)] // elsewhere a locked file cannot be written by others

@@ -176,6 +176,8 @@ def test_another_process_reads_what_was_stored(world: World, tmp_path: Path) -> 
         made = engine.calibrate([(world.query(item), None) for item in range(400, 440)])
         assert (made.queries, made.impostors, made.kind, made.model) == (40, 160, "image", "pixels")
         assert made.source == "120 references and 40 labeled queries and scores that are typical of the model"
+        assert str(made).startswith(f"pictures by pixels: a match reaches {made.threshold:.3f}; 1.0% of other things")
+        assert str(made).endswith(f"the catalog's 60 items not to; made from {made.source}")
         assert engine.identify(world.query(0)).threshold == made.threshold != plain
         assert engine.stats()["calibration"][0]["threshold"] == made.threshold
     code = "import sys, plushie_search as ps; print(ps.Engine(sys.argv[1], model=[]).stats()['calibration'])"

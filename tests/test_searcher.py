@@ -148,6 +148,51 @@ def test_it_says_which_item_a_picture_shows(searcher: Any, engine: ps.Engine) ->
     assert searcher.identify([]) == []
 
 
+def halves() -> Image.Image:
+    """Red on the left, blue on the right."""
+    pixels = np.zeros((30, 40, 3), np.uint8)
+    pixels[:, :20], pixels[:, 20:] = (210, 20, 20), (20, 20, 210)
+    return Image.fromarray(pixels)
+
+
+def test_it_finds_by_parts_of_pictures(searcher: Any, engine: ps.Engine) -> None:
+    left, right = (ps.Crop(halves(), box) for box in ((0, 0, 0.5, 1), (0.5, 0, 1, 1)))
+    red = picture((210, 20, 20))
+    assert shown(searcher.search_image(left, k=3)) == shown(engine.search_image(red, k=3))
+    query = ps.Query(image=[(left, 0.7), halves(), (right, -0.2)], text="teddy")
+    assert shown(searcher.search(query, k=4)) == shown(engine.search(query, k=4))
+    assert shown(searcher.search_hybrid(right, "teddy")) == shown(engine.search_hybrid(right, "teddy"))
+    assert identified(searcher.identify(left)) == identified(engine.identify(red))
+    found = searcher.classify([left, halves(), right], by="images")
+    assert found == engine.classify([left, halves(), right], by="images")
+    assert searcher.compare(left, right) == engine.compare(left, right)
+    assert searcher.compare(left, red).similarity == pytest.approx(1, abs=1e-6)
+    assert np.array_equal(searcher.encode_images([left, halves()]), engine.encode_images([left, halves()]))
+
+
+def test_it_expands_texts(searcher: Any, engine: ps.Engine) -> None:
+    for expand in (True, ["{} with a scarf", "pink {}"]):
+        wanted = engine.search_text("teddy", k=4, expand=expand)
+        assert shown(searcher.search_text("teddy", k=4, expand=expand)) == shown(wanted)
+        assert shown(wanted) != shown(engine.search_text("teddy", k=4))
+    for classes in (True, False, ["the {}"]):
+        found = searcher.classify(halves(), ["teddy", "rabbit"], by="texts", expand=classes)
+        assert found == engine.classify(halves(), ["teddy", "rabbit"], by="texts", expand=classes)
+
+
+def test_it_has_pages_of_hits(searcher: Any, engine: ps.Engine) -> None:
+    for query in (ps.Query(image=halves()), ps.Query(text="teddy"), ps.Query(image=halves(), text="teddy")):
+        first = searcher.search(query, k=3)
+        rest = searcher.search(query, k=3, after=first.cursor)
+        assert [*shown(first), *shown(rest)] == shown(engine.search(query, k=9))
+        assert (first.cursor is None, rest.cursor) == (False, None)
+    assert searcher.search([query, query], k=3)[0].cursor is None
+    with pytest.raises(ps.ArgumentError, match="after goes on with one query, and there are 2"):
+        searcher.search([query, query], after=first.cursor)
+    with pytest.raises(ps.ArgumentError, match="cursor of another search"):
+        searcher.search_text("rabbit", after=first.cursor)
+
+
 def test_its_results_show_themselves(searcher: Any, engine: ps.Engine) -> None:
     results = searcher.search_text("teddy", k=2)
     assert results.thumbnail(results[0]) == engine.search_text("teddy", k=2).thumbnail(results[0])
@@ -191,6 +236,9 @@ def test_it_lists_duplicates_and_items_that_need_attention(searcher: Any, engine
         (lambda one: one.search_text("a", models="none"), ps.ArgumentError),
         (lambda one: one.search_image(b"no picture"), ps.PictureError),
         (lambda one: one.search(ps.Query(item="lion")), ps.UnknownItemError),
+        (lambda one: one.search_text("a", expand=["a photo"]), ps.ArgumentError),
+        (lambda one: one.search_text("a", after="x"), ps.ArgumentError),
+        (lambda one: one.search_image(ps.Crop(b"no picture", (0, 0, 1, 0.5))), ps.PictureError),
         (lambda one: one.identify(b"no picture"), ps.PictureError),
         (lambda one: one.identify(ps.Query(text="teddy")), ps.ArgumentError),
         (lambda one: one.identify(ps.Query(item="bear")), ps.ArgumentError),
@@ -232,12 +280,38 @@ def test_changes_through_a_server(url: str, engine: ps.Engine) -> None:
                 wrong()
 
 
+def test_a_model_is_added_through_a_server(toy_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    from http_server import listening
+
+    from plushie_search import server
+
+    with ps.Engine(tmp_path / "c", model=toy_model) as engine:
+        engine.add("bear", images=picture((200, 30, 30)))
+        engine.add("dog", images=picture((30, 30, 200)))
+        with listening(server.create_app(engine)) as url, ps.RemoteEngine(url) as remote:
+            told: list[tuple[int, int | None]] = []
+            report = remote.add_model("plushie-mini", progress=lambda done, total, what: told.append((done, total)))
+            assert report == ps.ReencodeReport(("toy", "plushie-mini"), True, 2, 0, 2, 0)
+            assert told
+            assert remote.models == engine.models == ("toy", "plushie-mini")
+            query = picture((190, 40, 40))
+            both = {"toy": 0.5, "plushie-mini": 0.5}
+            assert shown(remote.search_image(query, models=both)) == shown(engine.search_image(query, models=both))
+            with pytest.raises(ps.ArgumentError, match="models list"):
+                remote.add_model("no-such-model")
+
+
 def test_a_large_picture_goes_as_a_file(url: str, engine: ps.Engine) -> None:
     noise = np.random.default_rng(3).integers(0, 255, (900, 900, 3), np.uint8)
     query = ps.Query(image=[noise], text="teddy")
     with ps.RemoteEngine(url) as remote:
         assert shown(remote.search(query, k=3)) == shown(engine.search(query, k=3))
         assert shown(remote.search_image(noise, k=3)) == shown(engine.search_image(noise, k=3))
+        parts = ps.Query(image=[ps.Crop(noise, (0, 0, 0.3, 0.9)), noise])
+        assert shown(remote.search(parts, k=3)) == shown(engine.search(parts, k=3))
+        first = remote.search(parts, k=2)
+        assert shown(remote.search(parts, k=2, after=first.cursor)) == shown(engine.search(parts, k=4))[2:]
         assert identified(remote.identify(noise, k=3)) == identified(engine.identify(noise, k=3))
 
 

@@ -167,11 +167,21 @@ def test_a_picture_has_the_mean_vector_of_its_middles(toy_model: Path, tmp_path:
         assert engine.stats()["crops"] is False
 
 
-def test_crops_need_a_model_that_takes_parts(tmp_path: Path) -> None:
-    with pytest.raises(ps.ModelError, match="takes whole pictures, so that no part of one can be encoded"):
-        ps.Engine(tmp_path / "c", model=Pixels(np.eye(3, dtype=np.float32)), crops=True)
-    with ps.Engine(tmp_path / "c", model=Pixels(np.eye(3, dtype=np.float32))) as engine:
-        assert engine.stats()["crops"] is False
+def test_an_encoder_of_your_own_gets_the_middles(tmp_path: Path) -> None:
+    class Shade(Pixels):
+        """Encodes the mean color of a picture."""
+
+        def encode_images(self, images: Any) -> Vectors:
+            return np.stack([np.asarray(image).reshape(-1, 3).mean(0) for image in images]).astype(np.float32)
+
+    picture = np.zeros((40, 40, 3), np.uint8)
+    picture[:, :, 0] = 200
+    picture[10:30, 10:30] = (0, 0, 200)
+    shares = [20**2 / side**2 for side in (40, 30, 20)]
+    expected = unit(sum(unit(np.array([1 - share, 0, share])) for share in shares))
+    with ps.Engine(tmp_path / "c", model=Shade(np.eye(3, dtype=np.float32)), crops=True) as engine:
+        engine.add("one", images=picture)
+        assert np.abs(engine.vectors("one")[0] - expected).max() < 1e-5
 
 
 def test_a_picture_that_cannot_be_used_is_left_out_whole(toy_model: Path, tmp_path: Path) -> None:

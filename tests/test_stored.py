@@ -88,8 +88,9 @@ def test_without_models_items_are_looked_at_and_removed(catalog: Path, tmp_path:
         assert engine.search(ps.Query(item="bear")) == ps.Results([])
         with pytest.raises(ps.ModelError, match="open it with a model"):
             engine.search_image(PICTURE)
+        assert [hit.item for hit in engine.search_text("bear")] == ["bear"]  # by the item's own words
         with pytest.raises(ps.ModelError):
-            engine.search_text("bear")
+            engine.search_text("bear", words=False)
         engine.remove("bear")
         assert len(engine) == 0
     with ps.Engine(catalog, model=[]) as engine:

@@ -14,6 +14,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 from ._core import (  # noqa: E402
     ArgumentError,
     CatalogError,
+    Crop,
     Encoder,
     FileError,
     Hit,
@@ -62,6 +63,7 @@ __all__ = [
     "Classification",
     "Comparison",
     "Concern",
+    "Crop",
     "Duplicate",
     "Duplicates",
     "Encoder",

@@ -21,7 +21,36 @@ class _Pil(Protocol):
 class _Array(Protocol):
     def __array__(self) -> NDArray[Any]: ...
 
-_Image: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | _File | _Pil | NDArray[Any] | _Array
+_Image: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | _File | _Pil | NDArray[Any] | _Array | Crop
+)
+
+@final
+class Crop:
+    """A picture of a query of which one part counts: it is cut out before the model sees it.
+
+    It stands for a picture in searches, `identify`, `classify`, `compare` and `encode_images`. A reference is a whole
+    picture: `add` takes none.
+
+    >>> Crop("room.jpg", (0.25, 0.1, 0.75, 0.6))
+    Crop('room.jpg', (0.25, 0.1, 0.75, 0.6))
+
+    Args:
+        image: A picture of any other kind.
+        box: Left, top, right and bottom in shares of the upright picture, from 0 to 1. Edges are rounded to pixels; at
+            least one remains.
+
+    Raises:
+        ArgumentError: The box is empty, or a number is NaN or not from 0 to 1.
+    """
+
+    def __new__(cls, image: _Image, box: Sequence[float]) -> Crop: ...
+    @property
+    def image(self) -> Any: ...
+    @property
+    def box(self) -> tuple[float, float, float, float]: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __getnewargs__(self) -> tuple[Any, tuple[float, float, float, float]]: ...
 
 _Texts: TypeAlias = Sequence[str] | _Array
 
@@ -528,6 +557,7 @@ class Engine:
         queries: list[_QueryRow],
         *,
         k: int,
+        after: str | None,
         where: Mapping[str, Any] | None,
         min_score: float | None,
         exclude: str | SupportsIndex | Iterable[str | SupportsIndex] | None,
@@ -537,9 +567,10 @@ class Engine:
         rrf_k: float,
         aggregate: str,
         temperature: float,
+        expand: bool | Sequence[str] | None,
         words: bool | str | Sequence[str] | None,
         vectors: bool,
-    ) -> tuple[list[list[Hit]], float, float]: ...
+    ) -> tuple[list[list[Hit]], str | None, float, float]: ...
     def identify(
         self,
         queries: list[_QueryRow],
@@ -554,7 +585,9 @@ class Engine:
         self, queries: list[_QueryRow], labels: list[_Text | None], *, model: str | None
     ) -> _CalibratedRow: ...
     def encode_images(self, images: _Image | Sequence[_Image], *, model: str | None = None) -> NDArray[np.float32]: ...
-    def encode_texts(self, texts: str | _Texts, *, model: str | None = None) -> NDArray[np.float32]: ...
+    def encode_texts(
+        self, texts: str | _Texts, *, model: str | None = None, expand: bool | Sequence[str] | None = None
+    ) -> NDArray[np.float32]: ...
     def unreadable(self, texts: list[str], *, models: _By | None = None) -> list[bool]: ...
     def unknown_keys(self, where: Mapping[str, Any]) -> list[str]: ...
     def stats(self) -> dict[str, Any]: ...
@@ -562,6 +595,13 @@ class Engine:
     def verify(self) -> list[tuple[str | None, str | None, str]]: ...
     def compact(self) -> None: ...
     def reencode(
+        self,
+        encoders: Sequence[tuple[str | None, Encoder]],
+        *,
+        sources: dict[str, str],
+        progress: _Progress | None,
+    ) -> tuple[bool, int, int, int, int]: ...
+    def add_models(
         self,
         encoders: Sequence[tuple[str | None, Encoder]],
         *,

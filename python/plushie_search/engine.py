@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import tee, zip_longest
@@ -111,8 +111,7 @@ class Engine:
     Raises:
         CatalogError: The directory is not a catalog, was made with other models, or cannot be written.
         ModelError: A model or the ONNX Runtime library cannot be used, a model's license needs consent, it cannot be
-            downloaded, it is one of several and encodes no pictures, or ``crops=True`` is given with one that takes
-            whole pictures: an object, or a service that runs a whole model.
+            downloaded, or it is one of several and encodes no pictures.
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
         TypeError: A model is neither a name nor a path nor an encoder.
         ArgumentError: There is no model of that name, there are two, or both a model and ``dim`` are given, or
@@ -172,7 +171,7 @@ class Engine:
         # The directory in which this process works may be another one later, or in a child of it.
         self._again = functools.partial(_core.Engine, os.path.abspath(path), create=False, **how)
         # For a child of this process. Encoders open themselves again there.
-        self._connect: Callable[[], _core.Engine] | None = functools.partial(
+        self._connect: functools.partial[_core.Engine] | None = functools.partial(
             self._again, encoders, dim=dim, absent=absent
         )
         self._process = forks.process
@@ -636,7 +635,7 @@ class Engine:
             image: A path, bytes, file object, PIL image, numpy array (HWC uint8, or float in 0..1); or a list of
                 them, which is computed as one batch and gives a list.
             options: Those of :class:`SearchOptions`, as every search takes them: ``k``, ``where``, ``min_score``,
-                ``models``, ``fusion``, ``aggregate``, ``temperature``, ``words``, ``vectors``.
+                ``models``, ``fusion``, ``aggregate``, ``temperature``, ``vectors`` and others.
 
         Raises:
             PictureError: The picture cannot be decoded.
@@ -791,7 +790,7 @@ class Engine:
         each query, which it may weigh with 0; by default they are those in ``rows``.
         """
         whole: SearchOptions = {**DEFAULTS, **options}
-        found, encoding, searching = self._core.search(rows, **whole)
+        found, cursor, encoding, searching = self._core.search(rows, **whole)
         seconds = {"encode": encoding, "search": searching}
         where, models = options.get("where"), options.get("models")
         notes = []
@@ -800,13 +799,16 @@ class Engine:
             notes = self._unread(words, models, found)
         names = [_names(models)] if models else asked
         if single and not notes and (found[0] or not where):
-            return Results(found[0], query=shown[0], model=names[0], seconds=seconds, thumbnails=self.thumbnail)
+            return Results(
+                found[0], query=shown[0], model=names[0], cursor=cursor, seconds=seconds, thumbnails=self.thumbnail
+            )
         keys = self._unknown_keys(where) if where and not all(found) else []
         results = [
             Results(
                 hits,
                 query=shown[number],
                 model=names[number if len(names) > 1 else 0],
+                cursor=cursor,
                 warnings=[*(notes[number] if notes else ()), *(keys if not hits else ())],
                 seconds=seconds,
                 thumbnails=self.thumbnail,
@@ -950,7 +952,7 @@ class Engine:
         by: Literal["auto", "images", "texts"] = "auto",
         where: Where | None = None,
         model: str | None = None,
-        templates: Sequence[str] | None = None,
+        expand: bool | Sequence[str] = True,
     ) -> Classification: ...
     @overload
     def classify(
@@ -961,7 +963,7 @@ class Engine:
         by: Literal["auto", "images", "texts"] = "auto",
         where: Where | None = None,
         model: str | None = None,
-        templates: Sequence[str] | None = None,
+        expand: bool | Sequence[str] = True,
     ) -> list[Classification]: ...
     def classify(
         self,
@@ -971,7 +973,7 @@ class Engine:
         by: Literal["auto", "images", "texts"] = "auto",
         where: Where | None = None,
         model: str | None = None,
-        templates: Sequence[str] | None = None,
+        expand: bool | Sequence[str] = True,
     ) -> Classification | list[Classification]:
         """Tells which class a picture is of, with probabilities that sum to 1 together with that of none of them.
 
@@ -987,8 +989,8 @@ class Engine:
             by: ``"images"`` goes by examples alone, ``"texts"`` by names alone, ``"auto"`` by both.
             where: Only examples of items that fit.
             model: The name of the model of the examples; the first that sees pictures by default.
-            templates: The phrases whose vectors are averaged, with ``{}`` in the place of the name; by default
-                ``"{}"``, ``"a photo of a {}"``, ``"a {} toy"``, and Chinese ones for names in Chinese.
+            expand: Whether a name is looked up by the mean of the vectors of phrases around it, or templates of these, as
+                in :class:`SearchOptions`; True by default.
 
         Raises:
             PictureError: A picture cannot be decoded.
@@ -998,11 +1000,12 @@ class Engine:
         images, single = _core.each_image(listed(image))
         core = self._core
         _, version = core.position()
-        asked = (None if labels is None else tuple(labels), by, repr(where), model, templates and tuple(templates))
+        phrases = tuple(expand) if isinstance(expand, list) else expand
+        asked = (None if labels is None else tuple(labels), by, repr(where), model, phrases)
         state = (core, version, asked)
         known = self._learned
         if known is None or known[0] != state:
-            made = learn_classes(core, labels, by=by, where=where, model=model, templates=templates)
+            made = learn_classes(core, labels, by=by, where=where, model=model, expand=expand)
             known = self._learned = (state, made)
         answers = known[1].classify(core, images)
         return answers[0] if single else answers
@@ -1079,7 +1082,8 @@ class Engine:
         ``"same bytes"`` is one file under two items. ``"same picture"`` is one picture, encoded or resized otherwise:
         the vectors are near, and the thumbnails have about the same brightness and colors in all of their cells.
         ``"same item"`` are references of one item that show nearly the same, so that one of them tells nothing new.
-        ``"look-alike"`` are different items that are near each other, each pair by its two most similar references.
+        ``"look-alike"`` are different items, each pair by its two most similar references, that are as near to each
+        other as three of four references are to another one of their item; if no item has two, the nearest twentieth.
 
         Each reference is compared with its nearest neighbors. Among more than 20,000 references these are looked for in
         the nearest parts of the catalog, which may miss a few look-alikes. Nothing is changed: see :meth:`remove` and
@@ -1263,17 +1267,41 @@ class Engine:
         """
         self._core.compact()
 
+    def add_model(self, model: Models, *, progress: Progress | None = None) -> ReencodeReport:
+        """Gives the catalog a further model, which encodes the pictures of all references; its own models stay.
+
+        Works as :meth:`reencode`: of each reference the original is encoded, or else its thumbnail, vectors are staged,
+        Ctrl-C stops it, and running it again goes on. Meanwhile this engine, in other threads, and all others answer
+        and add as before; call it in a thread of its own, or by :class:`AsyncEngine`, to go on with other work. The
+        last step is one transaction.
+
+        This engine works with its own models and the new one afterwards. Others go on searching with those that they
+        have. To add pictures, they must open the catalog again, since a new one needs a vector of each model.
+        :meth:`reencode` leaves a model out again.
+
+        Args:
+            model: All that :class:`Engine` takes: a name, a directory or an encoder, or several of them.
+            progress: As in :meth:`reencode`.
+
+        Raises:
+            CatalogError: As :meth:`reencode`, or the catalog has vectors alone.
+            ModelError: A model cannot be used, or encodes no pictures.
+            ArgumentError: No model is given, or two have the same name.
+        """
+        return self._move(model, progress, stay=True)
+
     def reencode(self, model: Models, *, progress: Progress | None = None) -> ReencodeReport:
         """Moves the catalog to another model: encodes its pictures again, and replaces all vectors.
 
         The picture of a reference is its original, in ``media/`` or the file that it was added from, if the content is
         still the same; else its thumbnail of at most 256 pixels, whose vector is a little less exact. Vectors of models
-        that the catalog has already are kept.
+        that the catalog has already are kept: to leave a model out, name those that stay, and nothing is encoded.
 
         The new vectors are staged in the file ``reencode.vectors`` of the catalog: Ctrl-C stops it, and running it
         again goes on. Others may use the catalog meanwhile, and what they add is encoded, too. The last step is one
-        transaction. This engine works with the new model afterwards. All other engines that have the catalog open, here
-        or in other processes, raise CatalogError at their next search or add, and must open it again.
+        transaction. This engine works with the new model afterwards. Other engines that have the catalog open, here or
+        in other processes, go on searching with models that stay. With others they raise CatalogError at their next
+        search or add, and must open it again.
 
         ``ps.Engine(path, model=[])`` opens a catalog whose own model is gone.
 
@@ -1288,19 +1316,31 @@ class Engine:
             ModelError: A model cannot be used, or encodes no pictures.
             ArgumentError: No model is given, or two are the same.
         """
-        core, given = self._core, named(model)
+        return self._move(model, progress, stay=False)
+
+    def _move(self, model: Models, progress: Progress | None, *, stay: bool) -> ReencodeReport:
+        """Encodes the pictures again by other models, or by further ones if the catalog's own ``stay``."""
+        core, connect, given = self._core, self._connect, named(model)
+        if connect is None:
+            raise ArgumentError("this engine is closed: open the catalog again")
         threads = self._again.keywords["threads"]
         encoders = [(name, hub.as_encoder(one, threads=threads)) for name, one in given]
         sources = _sources(given, encoders)
         with shown(progress, "encoding") as told:
-            done = core.reencode(encoders, sources=sources, progress=told)
-        connect = functools.partial(self._again, encoders, dim=None, absent=[])
-        opened = connect()
+            move = core.add_models if stay else core.reencode
+            done = move(encoders, sources=sources, progress=told)
+        if stay:
+            new = {encoder.fingerprint for _, encoder in encoders}
+            encoders = [*(one for one in connect.args[-1] if one[1].fingerprint not in new), *encoders]
+        reconnect = functools.partial(self._again, encoders, dim=None, absent=[])
+        # Searches of other threads that have begun end with the models that they began with.
+        opened = reconnect()
         with forks.lock:
-            self._opened, self._connect, self._process = opened, connect, forks.process
-        core.close()
+            self._opened, self._connect, self._process = opened, reconnect, forks.process
+        self._learned = None
         self._introduce(sources)
-        report = ReencodeReport(self._models, *done)
+        others = opened.stats()["other_models"] if stay else []
+        report = ReencodeReport((*others, *self._models), *done)
         logger.info("moved %s: %s", self.path, report)
         return report
 

@@ -78,6 +78,13 @@ class Calibration:
     false_accept_rate: float
     false_reject_rate: float
 
+    def __str__(self) -> str:
+        kinds = {"image": "pictures", "text": "texts", "hybrid": "pictures with texts"}
+        wrong = f"{self.false_accept_rate:.1%} of other things are expected to reach it"
+        missed = f"{self.false_reject_rate:.1%} of the catalog's {self.items} items not to"
+        head = f"{kinds[self.kind]} by {self.model}: a match reaches {self.threshold:.3f}"
+        return f"{head}; {wrong}, and {missed}; made from {self.source}"
+
     @property
     def source(self) -> str:
         """The scores that it was made from, in words."""

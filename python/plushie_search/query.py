@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, TypedDict
 
-from ._core import ArgumentError, each_image
+from ._core import ArgumentError, Crop, each_image
 from .paths import expanded
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ class SearchOptions(TypedDict, total=False):
 
     Attributes:
         k: How many items, 5 by default; a catalog with fewer gives fewer.
+        after: The :attr:`Results.cursor` of a page of hits: then these are the ``k`` hits behind it, with ranks that go on.
+            It goes with the query and the options of that page; ``k`` and ``vectors`` may differ. Pages of a catalog that
+            does not change have every hit once. If it has changed, the page begins behind the last hit where that is
+            now. By default the hits are the best.
         where: Only items that fit: ``{"label": "bear", "price": {"$lt": 20}}``, with ``$eq $ne $lt $lte $gt $gte $in
             $nin $contains $not_contains $all $size $exists $and $or $not``; keys are ``id``, ``label``, ``text`` or
             those of the metadata. Of a list a comparison holds if it does for a member.
@@ -59,6 +63,11 @@ class SearchOptions(TypedDict, total=False):
             ``"mean"`` the mean of all; ``"softmax"`` the mean of all scores s with the weights exp(s / temperature).
         temperature: That of ``aggregate="softmax"``, above 0; 0.1 by default. A low one comes near ``"max"``, a high
             one near ``"mean"``.
+        expand: Whether a text is looked up by the mean of the vectors of phrases around it (prompt ensembling, Radford et
+            al. 2021): True for the model's own phrases, or usual ones if it names none, in English for Latin letters
+            and in Chinese for Chinese characters; or a list of templates with ``{}`` in the place of the text, such as
+            ``["{}", "a photo of {}"]``. Such searches have no probabilities; words are those of the text. False by
+            default.
         words: Whether the items' own words count beside their vectors: True, False, or the fields to look into, such as
             ``["label", "brand"]``, of ``id``, ``label``, ``text`` and keys of the metadata. By default those of ``id``,
             ``label`` and ``text`` count for queries of texts alone; True counts them for texts beside pictures, too.
@@ -68,6 +77,7 @@ class SearchOptions(TypedDict, total=False):
     """
 
     k: int
+    after: str | None
     where: Where | None
     min_score: float | None
     exclude: Text | Iterable[Text] | None
@@ -77,6 +87,7 @@ class SearchOptions(TypedDict, total=False):
     rrf_k: float
     aggregate: Literal["max", "mean", "softmax"]
     temperature: float
+    expand: bool | Sequence[str]
     words: bool | str | Sequence[str] | None
     vectors: bool
 
@@ -84,6 +95,7 @@ class SearchOptions(TypedDict, total=False):
 #: The options of a search to which none are given.
 DEFAULTS = SearchOptions(
     k=5,
+    after=None,
     where=None,
     min_score=None,
     exclude=None,
@@ -93,6 +105,7 @@ DEFAULTS = SearchOptions(
     rrf_k=60.0,
     aggregate="max",
     temperature=0.1,
+    expand=False,
     words=None,
     vectors=False,
 )
@@ -110,7 +123,7 @@ class Query:
     models.
 
     Attributes:
-        image: Pictures.
+        image: Pictures; ``Crop(picture, box)`` for one of which a part counts.
         text: Texts.
         item: Ids of items of the catalog, "more like this": an item is the mean of its references' vectors. It is not
             among the hits.
@@ -128,7 +141,8 @@ class Query:
         """Returns the query that one line of text means, such as ``"2*bunny + pic.jpg - hat"``.
 
         Between its parts stand `` + ``, or `` - `` before one that hits should not be like. A part is words, ``item:``
-        and the id of an item, or the path of a picture. ``2*`` before it is its weight, 1 by default. Words in double
+        and the id of an item, or the path of a picture, perhaps with the box of the part that counts behind it:
+        ``pic.jpg[0.1,0.2,0.8,0.9]`` (see :class:`Crop`). ``2*`` before it is its weight, 1 by default. Words in double
         quotes are taken as they are.
 
         >>> Query.parse('2*bunny + item:bear-1 - "hat - red"', files=False)
@@ -139,7 +153,8 @@ class Query:
             files: Whether a part that is the path of a file is the picture in it, and no words.
 
         Raises:
-            ArgumentError: Nothing stands beside a sign, a weight is 0, or there is no part that hits should be like.
+            ArgumentError: Nothing stands beside a sign, a weight is 0, a box makes no sense, or there is no part that
+                hits should be like.
         """
         parts: dict[str, list[tuple[Any, float]]] = {"image": [], "text": [], "item": []}
         for sign, term in _terms(line):
@@ -153,8 +168,10 @@ class Query:
             elif thing.startswith("item:"):
                 parts["item"].append((thing.removeprefix("item:").strip(), weight))
             else:
-                is_file = files and os.path.isfile(expanded(thing))
-                parts["image" if is_file else "text"].append((thing, weight))
+                picture = shown_in(thing) if files else thing
+                path = picture.image if isinstance(picture, Crop) else picture
+                is_file = files and os.path.isfile(expanded(path))
+                parts["image" if is_file else "text"].append((picture if is_file else thing, weight))
         if all(weight < 0 for part in parts.values() for _, weight in part):
             raise ArgumentError(f"the query {line!r} names only what hits should not be like: add what they should be")
         return cls(**{name: part or None for name, part in parts.items()})
@@ -180,6 +197,24 @@ def hybrid(image: ImageLike, text: str, image_weight: float) -> Query:
     )
 
 
+def shown_in(text: str) -> str | Crop:
+    """Returns the path of a picture, or the part of it that a box behind it names: ``pic.jpg[0.1,0.2,0.8,0.9]``.
+
+    A file whose name ends like a box is itself, and so is a text before whose brackets there is no file.
+
+    Raises:
+        ArgumentError: The box makes no sense.
+    """
+    found = _BOX.fullmatch(text)
+    if found is None or os.path.exists(expanded(text)) or not os.path.isfile(expanded(found[1])):
+        return text
+    try:
+        box = [float(edge) for edge in found[2].split(",")]
+    except ValueError:
+        raise ArgumentError(f"{text!r}: write the box as [left,top,right,bottom], four numbers from 0 to 1") from None
+    return Crop(found[1], box)
+
+
 def listed(value: Any) -> Any:
     """Returns a column of a table (a Series of pandas or polars) as a list, and anything else as it is."""
     to_list = getattr(value, "to_list", None)
@@ -197,6 +232,8 @@ def pictured(value: Any) -> tuple[list[Any], bool]:
     return [value] if single else images, single
 
 
+#: A path with a box behind it.
+_BOX = re.compile(r"(.+)\[([^\[\]]*)\]", re.DOTALL)
 #: A quoted text, whose signs are its own, or a sign between two spaces or at the beginning.
 _MARK = re.compile(r'"[^"]*"|(?:^|(?<=\s))[+-](?=\s)')
 _TERM = re.compile(r"(?:(\d+(?:\.\d+)?|\.\d+)\s*\*)?\s*(.*)", re.DOTALL)

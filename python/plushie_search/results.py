@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
-from ._core import Hit
+from ._core import Crop, Hit
 from .paths import written
 from .show import grid, page
 from .show.table import counted, printable, shortened, shorter_path, table
@@ -194,6 +194,8 @@ class Results(Sequence[Hit]):
     Attributes:
         query: The query as the caller gave it.
         model: The name of the model that found them; several names are joined by a plus.
+        cursor: The end of these hits, for the search's ``after``; None if no more follow, if ``mmr`` has chosen them, or in
+            the answer to several queries.
         warnings: The reasons why the hits may not be those that were meant: words that the model does not know, or a
             key of the filter that no item has.
         seconds: How long it took to `encode` the queries and to `search` for their vectors, all queries of a batch
@@ -213,7 +215,7 @@ class Results(Sequence[Hit]):
     2  cat   0.500         cat.jpg
     """
 
-    __slots__ = ("_hits", "_thumbnails", "model", "query", "seconds", "warnings")
+    __slots__ = ("_hits", "_thumbnails", "cursor", "model", "query", "seconds", "warnings")
 
     def __init__(
         self,
@@ -221,6 +223,7 @@ class Results(Sequence[Hit]):
         *,
         query: object = None,
         model: str | None = None,
+        cursor: str | None = None,
         warnings: Sequence[str] = (),
         seconds: Mapping[str, float] | None = None,
         thumbnails: Thumbnails | None = None,
@@ -228,6 +231,7 @@ class Results(Sequence[Hit]):
         self._hits = hits
         self.query = query
         self.model = model
+        self.cursor = cursor
         self.warnings = tuple(warnings)
         self.seconds = dict(seconds or {})
         self._thumbnails = thumbnails
@@ -381,6 +385,8 @@ def _parts(query: Any) -> tuple[list[tuple[Any, float]], list[tuple[str, float]]
 
 
 def _named(thing: Any) -> str:
+    if isinstance(thing, Crop):
+        return f"a part of {_named(thing.image)}"
     return repr(shortened(str(thing), 60)) if _is_path(thing) else f"<{type(thing).__name__}>"
 
 

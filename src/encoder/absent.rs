@@ -31,9 +31,17 @@ impl NoEncoder {
         if !(1..=Self::LONGEST).contains(&dim) {
             return Err(Error::argument(format!("dim {dim}: give 1 to {}", Self::LONGEST)));
         }
+        Self::of("vectors".into(), Self::fingerprint(dim), dim, threads)
+    }
+
+    /// Whether a fingerprint is that of a catalog of vectors alone.
+    pub fn is_no_model(fingerprint: &str, dim: usize) -> bool {
+        fingerprint == Self::fingerprint(dim)
+    }
+
+    fn fingerprint(dim: usize) -> String {
         let digest = Sha256::digest(format!("vectors {dim}"));
-        let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self::of("vectors".into(), fingerprint, dim, threads)
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Takes the place of a model that is not opened.

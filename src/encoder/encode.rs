@@ -11,6 +11,7 @@ use crate::calibrate::Typical;
 use crate::encoder::cache::Cache;
 use crate::encoder::probe::Probe;
 use crate::error::{Error, Result};
+use crate::model::Prompts;
 use crate::picture::Source;
 use crate::preprocess::{Preprocess, SharedDecode};
 use crate::tokenize;
@@ -109,6 +110,11 @@ pub trait Encode: Send + Sync {
 
     /// The scores that are typical of the model, if they were measured.
     fn typical(&self) -> Option<&Typical> {
+        None
+    }
+
+    /// The templates of sentences that the model names, by language.
+    fn prompts(&self) -> Option<&Prompts> {
         None
     }
 

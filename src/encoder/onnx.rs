@@ -21,7 +21,7 @@ use crate::encoder::text::TextEncoder;
 use crate::encoder::tower::{Pictures, Texts};
 use crate::encoder::transport::Transport;
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Model, Prompts};
 use crate::picture::Source;
 use crate::preprocess::{Preprocess, SharedDecode};
 use crate::tokenize;
@@ -343,6 +343,10 @@ impl Encode for Encoder {
 
     fn typical(&self) -> Option<&Typical> {
         self.model.calibration()
+    }
+
+    fn prompts(&self) -> Option<&Prompts> {
+        self.model.prompts()
     }
 
     fn outputs(&self) -> [Option<(&str, &str)>; 2] {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::encoder::encode::Encode;
 use crate::error::Result;
-use crate::picture::Source;
+use crate::picture::{Crop, Source};
 use crate::preprocess::{DecodePlan, SharedDecode};
 use crate::vectors::Vectors;
 
@@ -17,8 +17,9 @@ const KEPT: usize = 128 << 20;
 const LEAST: usize = 64;
 const MOST: usize = 1024;
 
-/// The parts of a picture that are encoded beside the whole, in its middle: their shares of each side.
-const MIDDLES: [f64; 2] = [0.75, 0.5];
+/// How much of each side is left out on the left and the right, above and below, of the parts that are encoded beside the
+/// whole picture: three quarters and a half of each side remain, in the middle.
+const MIDDLES: [f64; 2] = [0.125, 0.25];
 
 /// A picture as several models see it.
 #[derive(Debug)]
@@ -148,8 +149,11 @@ fn remembered(encoders: &[&dyn Encode], pictures: &[([u8; 32], Source)]) -> Resu
 /// Encodes each picture, and its middles, to the mean of their vectors.
 fn cropped(encoder: &dyn Encode, pictures: &[SharedDecode]) -> Result<Vec<Result<Vectors>>> {
     let mut rows = encoder.image_rows(pictures)?;
-    for share in MIDDLES {
-        let parts: Vec<SharedDecode> = pictures.iter().map(|picture| picture.middle(share)).collect();
+    for out in MIDDLES {
+        let crop = Crop::new([out, out, 1.0 - out, 1.0 - out])?;
+        let part =
+            |picture: &SharedDecode| SharedDecode::alone(Source::Part { of: Box::new(picture.source().clone()), crop });
+        let parts: Vec<SharedDecode> = pictures.iter().map(part).collect();
         for (row, part) in rows.iter_mut().zip(encoder.image_rows(&parts)?) {
             match (&mut *row, part) {
                 (Ok(vectors), Ok(part)) => vectors.extend(&part),

@@ -416,7 +416,13 @@ pub fn shown(path: &Path) -> String {
 /// The name of the reference that a picture becomes: of a file its absolute path, so that it is found from any
 /// directory.
 fn reference_name(source: &Source) -> Result<String> {
-    let Source::Path(path) = source else { return Ok(source.name()) };
+    let path = match source {
+        Source::Path(path) => path,
+        Source::Part { .. } => {
+            return Err(Error::picture(source.name(), "a part of it is no reference: save the part, and add that"));
+        }
+        _ => return Ok(source.name()),
+    };
     let absolute = std::path::absolute(path).map_err(Error::io(path))?;
     absolute.into_os_string().into_string().map_err(|_| {
         Error::picture(shown(path), "its path is not UTF-8, so that no reference can name it; rename it first")

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::calibrate::{shifted, strength};
 use crate::engine::{Engine, Hit, Search, Words};
 use crate::error::{Error, Result};
+use crate::expand::Expand;
 use crate::filter::Filter;
 use crate::fusion::{Aggregate, Fusion};
 use crate::query::{Kind, Query};
@@ -95,6 +96,7 @@ impl Engine {
         let threshold = fit.rates(*target_fpr, gallery).threshold;
         let search = Search {
             k: LOOK.max(*k),
+            after: None,
             filter: filter.clone(),
             min_score: None,
             models: vec![(self.names[space].clone(), 1.0)],
@@ -102,6 +104,7 @@ impl Engine {
             mmr: None,
             fusion: Fusion::Sum,
             aggregate: Aggregate::Max,
+            expand: Expand::Never,
             // What is calibrated are cosines.
             words: Words::Never,
             vectors: false,

@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::engine::calibration::{neighbors_of, own};
 use crate::engine::live::State;
 use crate::error::{Error, Result};
+use crate::expand::Expand;
 use crate::fusion::Candidate;
 use crate::query::Query;
 use crate::vectors::Vectors;
@@ -25,7 +26,8 @@ impl Engine {
             return Ok(labeled);
         }
         let lookups = self.lookups(queries, &[(self.names[space].clone(), 1.0)])?;
-        for batch in Query::encode(queries, &lookups, false, |id, _| Err(Error::UnknownItem(id.to_owned())))? {
+        let unknown = |id: &str, _| Err(Error::UnknownItem(id.to_owned()));
+        for batch in Query::encode(queries, &lookups, false, &Expand::Never, unknown)? {
             labeled.vectors.extend(&batch.parts[0].vectors);
             labeled.items.extend(batch.queries.iter().map(|number| items[*number]));
         }

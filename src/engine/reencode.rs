@@ -1,4 +1,4 @@
-//! Moves a catalog to other models: encodes its pictures again, and switches to their vectors at once.
+//! Moves a catalog to other models, or gives it further ones: encodes its pictures, and switches to their vectors at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -9,7 +9,7 @@ use std::thread;
 use rayon::prelude::*;
 
 use crate::cancel::{self, Cancel, Job};
-use crate::encoder::{Encode, each_image};
+use crate::encoder::{Encode, NoEncoder, each_image};
 use crate::engine::{Engine, Member, check_members};
 use crate::error::{Error, Result, short};
 use crate::picture::Source;
@@ -31,10 +31,10 @@ const NAMED: usize = 5;
 /// Called with the references that are done, all references, and the item that comes next; may stop the work.
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize, &str) -> ControlFlow<()>;
 
-/// The outcome of [`Engine::reencode`].
+/// The outcome of [`Engine::reencode`] and [`Engine::add_models`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reencoded {
-    /// Whether the catalog had other models before.
+    /// Whether the catalog had other models before, or had them in another order.
     pub changed: bool,
     /// References by the source of their vectors; only all of them are counted if nothing changed.
     pub moved: Moved,
@@ -62,8 +62,9 @@ impl Engine {
     /// has already are kept.
     ///
     /// The new vectors are staged in a file of the catalog, so that running it again after an interruption goes on there.
-    /// The last step is one transaction. Open the catalog again afterwards: this engine, too, refuses to search and to add
-    /// then. `sources` has the name or directory of the models by their fingerprints, where these are known.
+    /// The last step is one transaction. Open the catalog again afterwards: this engine, too, refuses to add then, and to
+    /// search by models that do not stay. `sources` has the name or directory of the models by their fingerprints, where
+    /// these are known.
     ///
     /// # Errors
     /// [`Error::Catalog`] if references have no picture any more, the catalog cannot be written or another call moves it,
@@ -94,19 +95,55 @@ impl Engine {
         let models: Vec<(String, usize)> = members.iter().map(of).collect();
         let named: Vec<(&str, usize)> = models.iter().map(|(fingerprint, dim)| (fingerprint.as_str(), *dim)).collect();
         let fingerprints: Vec<&str> = named.iter().map(|(fingerprint, _)| *fingerprint).collect();
+        let new: Vec<NewModel> = members.iter().map(new_model).collect();
+        if target.fresh().next().is_none() {
+            let (key, value) = self.sources(sources, &fingerprints)?;
+            if self.store.leave_out(&new, (key, &value))? {
+                return Ok(Reencoded { changed: true, moved: Moved { references, ..Moved::default() } });
+            }
+        }
         let mut staged = Staged::open(self.store.directory(), self.store.id()?, &named)?;
         staged.reserve(references)?;
         loop {
             self.stage(&self.target(members)?, &mut staged, progress)?;
             staged.trim()?;
             let (key, value) = self.sources(sources, &fingerprints)?;
-            let models: Vec<NewModel> = members.iter().map(new_model).collect();
             // References that others have added meanwhile are staged in the next round.
-            if let Some(moved) = self.store.switch(&models, (key, &value), &mut staged)? {
+            if let Some(moved) = self.store.switch(&new, (key, &value), &mut staged)? {
                 staged.remove();
                 return Ok(Reencoded { changed: true, moved });
             }
         }
+    }
+
+    /// Gives the catalog further models, beside those that it has, as [`reencode`](Self::reencode) does. The engine goes on
+    /// with its own models, and other engines with theirs; to add pictures, open the catalog with all of them.
+    ///
+    /// # Errors
+    /// As [`reencode`](Self::reencode), and [`Error::Catalog`] for a catalog of vectors alone.
+    pub fn add_models(
+        &self,
+        members: Vec<Member>,
+        sources: &BTreeMap<String, String>,
+        progress: Progress<'_>,
+    ) -> Result<Reencoded> {
+        if members.is_empty() {
+            return Err(Error::argument("no model is given: name the one that the catalog gets"));
+        }
+        let mut all = Vec::new();
+        for held in self.store.held()? {
+            if NoEncoder::is_no_model(&held.fingerprint, held.dim) {
+                let reason = "has vectors alone, beside which no model can encode new pictures: move it to a model by \
+                              reencode, or add everything to a new catalog";
+                return Err(Error::catalog(self.store.directory(), reason));
+            }
+            if !members.iter().any(|member| is_same(&held, member)) {
+                let encoder = NoEncoder::of(held.name.clone(), held.fingerprint, held.dim, None)?;
+                all.push(Member { name: held.name, encoder: Arc::new(encoder) });
+            }
+        }
+        all.extend(members);
+        self.reencode(&all, sources, progress)
     }
 
     fn target<'a>(&self, members: &'a [Member]) -> Result<Target<'a>> {
@@ -258,9 +295,9 @@ impl Target<'_> {
         self.members.iter().zip(&self.held).filter(|(_, held)| held.is_none()).map(|(member, _)| member)
     }
 
-    /// Whether the catalog has the vectors of these models, and of no others.
+    /// Whether the catalog has the vectors of these models in this order, and of no others.
     fn is_reached(&self, held: &[ModelRow]) -> bool {
-        held.len() == self.members.len() && self.held.iter().all(Option::is_some)
+        self.held.iter().map(Option::as_ref).eq(held.iter().map(Some))
     }
 
     /// References of a batch, which keep everything busy that encodes them.

@@ -8,14 +8,16 @@ use serde_json::Value;
 
 use crate::engine::Engine;
 use crate::engine::calibration::Calibration;
+use crate::engine::cursor::Cursor;
 use crate::engine::live::State;
 use crate::engine::second::{self, Look};
 use crate::engine::worded::{Ranked, Words, depth};
 use crate::error::{Error, Result};
+use crate::expand::Expand;
 use crate::filter::Filter;
 use crate::fusion::{self, Aggregate, Candidate, Fusion};
 use crate::index::{Part, Request};
-use crate::query::{self, Batch, Lookup, Query};
+use crate::query::{self, Batch, Kind, Query};
 use crate::selection::Rows;
 use crate::store::Entry;
 use crate::tokenize;
@@ -25,6 +27,8 @@ use crate::tokenize;
 pub struct Search {
     /// How many items, at least 1.
     pub k: usize,
+    /// The end of the page of hits that these are behind.
+    pub after: Option<Cursor>,
     /// Only items that fit this filter.
     pub filter: Option<Value>,
     /// Only hits with at least this score.
@@ -41,6 +45,8 @@ pub struct Search {
     pub fusion: Fusion,
     /// Combines the scores of an item's references.
     pub aggregate: Aggregate,
+    /// Whether texts are looked up by phrases around them. Their words are their own.
+    pub expand: Expand,
     /// Whether the words of items count beside their vectors.
     pub words: Words,
     /// Whether hits have the vectors of their references.
@@ -48,6 +54,69 @@ pub struct Search {
 }
 
 impl Search {
+    /// Checks the options that need nothing but each other, for so many queries.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if one makes no sense.
+    pub fn check(&self, queries: usize) -> Result<()> {
+        if self.k == 0 {
+            return Err(Error::argument("k must be at least 1"));
+        }
+        if self.after.is_some() && queries != 1 {
+            return Err(Error::argument(format!(
+                "after goes on with one query, and there are {queries}: search for each"
+            )));
+        }
+        let Some(mmr) = self.mmr else { return Ok(()) };
+        if self.after.is_some() {
+            return Err(Error::argument(
+                "mmr chooses the hits of a page together, so that none follows: leave out after",
+            ));
+        }
+        if !(0.0..=1.0).contains(&mmr) {
+            return Err(Error::argument(format!("mmr {mmr}: give a number from 0 to 1")));
+        }
+        if !matches!(self.fusion, Fusion::Sum | Fusion::Weighted) {
+            return Err(Error::argument(
+                "mmr compares scores with cosines: give fusion \"weighted\" or \"sum\" with it",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether scores of such queries are those that calibrations are about.
+    fn is_calibrated(&self, kind: Kind) -> bool {
+        self.is_cosine() && (kind == Kind::Image || self.expand == Expand::Never)
+    }
+
+    /// Returns how many candidates a page of hits of a query needs: its own items, and excluded ones, are taken out of what
+    /// was found, and one more tells whether another page follows.
+    fn needed(&self, query: &Query) -> usize {
+        let all = self.k.saturating_add(query.items().len()).saturating_add(self.exclude.len());
+        if self.mmr.is_some() { all.saturating_mul(POOL) } else { all.saturating_add(1) }
+    }
+
+    /// Returns the lists of candidates that begin with this page, of which each `needed` so many, or as many as there are.
+    /// `list` makes those that begin with the first page, and have so many.
+    fn paged(&self, needed: usize, list: impl Fn(usize) -> Result<Vec<Listed>>) -> Result<Vec<Listed>> {
+        let Some(after) = &self.after else { return list(needed) };
+        let mut asked = after.passed().saturating_add(needed);
+        loop {
+            let mut lists = list(asked)?;
+            let candidates = lists.first().map_or(&[][..], |list| &list.candidates);
+            let (start, all) = (after.start(candidates), candidates.len() < asked);
+            match start {
+                Some(start) if !all && candidates.len() - start < needed => asked = start.saturating_add(needed),
+                None if !all => asked = asked.saturating_mul(FURTHER),
+                _ => {
+                    let start = start.unwrap_or_else(|| after.start_without(candidates));
+                    lists.iter_mut().for_each(|list| list.skip(start));
+                    return Ok(lists);
+                }
+            }
+        }
+    }
+
     /// Whether the score of an item that one list is about is the cosine with its best reference.
     fn is_cosine(&self) -> bool {
         matches!(self.fusion, Fusion::Sum | Fusion::Weighted) && self.aggregate == Aggregate::Max
@@ -80,6 +149,8 @@ pub struct Hit {
 pub struct Answers {
     /// The hits of each query.
     pub hits: Vec<Vec<Hit>>,
+    /// For each query the end of its hits, if more follow.
+    pub cursors: Vec<Option<Cursor>>,
     /// The time in which the queries were encoded, all together.
     pub encoding: Duration,
     /// The time in which their vectors were looked up.
@@ -91,13 +162,32 @@ struct Found<'a> {
     batch: &'a Batch,
     models: Arc<[String]>,
     row: usize,
-    candidates: Vec<Candidate>,
-    /// The probability of each candidate, or none.
-    probabilities: Vec<f64>,
+    listed: Listed,
     /// What the words of the query have found, if they count.
     words: Option<Arc<Ranked>>,
     /// Whether the scores are those of a second look.
     again: bool,
+}
+
+/// Candidates of a query, best first.
+#[derive(Default)]
+struct Listed {
+    /// How many come before them, on the pages before.
+    start: usize,
+    candidates: Vec<Candidate>,
+    /// The probability of each candidate, or none.
+    probabilities: Vec<f64>,
+    /// The length of the lists that words and vectors were fused from.
+    depth: usize,
+}
+
+impl Listed {
+    /// Leaves the first candidates out.
+    fn skip(&mut self, count: usize) {
+        self.start = count;
+        self.candidates.drain(..count);
+        self.probabilities.drain(..count.min(self.probabilities.len()));
+    }
 }
 
 impl Engine {
@@ -115,11 +205,9 @@ impl Engine {
 
     /// Searches, and looks at the best items of each query a second time if it is said how: the query then has one part.
     pub(super) fn search_by(&self, queries: &[Query], search: &Search, look: Option<&Look>) -> Result<Answers> {
-        if search.k == 0 {
-            return Err(Error::argument("k must be at least 1"));
-        }
-        if let Some(mmr) = search.mmr {
-            check_mmr(mmr, search.fusion)?;
+        search.check(queries.len())?;
+        if let (Some(after), [query]) = (&search.after, queries) {
+            after.check(query, search)?;
         }
         let began = Instant::now();
         let fields = search.words.fields()?;
@@ -131,8 +219,9 @@ impl Engine {
             _ => numbers.iter().map(|number| queries[*number].clone()).collect(),
         };
         let lookups = self.lookups(&read, &search.models)?;
-        let batches =
-            Query::encode(&read, &lookups, search.fusion.is_apart(), |id, space| self.item_vector(id, space))?;
+        let batches = Query::encode(&read, &lookups, search.fusion.is_apart(), &search.expand, |id, space| {
+            self.item_vector(id, space)
+        })?;
         let encoded = Instant::now();
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let state = self.current()?;
@@ -148,60 +237,85 @@ impl Engine {
         for number in by_words {
             queries[number].wanted_texts().try_for_each(tokenize::check)?;
             let words = ranked(number)?;
-            let candidates = words.as_ref().map_or(Ok(Vec::new()), |words| self.by_words(words, search))?;
-            let (models, probabilities) = Default::default();
+            let list = |k| {
+                let candidates = words.as_ref().map_or(Ok(Vec::new()), |words| self.by_words(words, search, k))?;
+                Ok(vec![Listed { candidates, ..Listed::default() }])
+            };
+            let listed = search.paged(search.needed(&queries[number]), list)?.pop().unwrap_or_default();
             found[number] =
-                Some(Found { batch: &nothing, models, row: 0, candidates, probabilities, words, again: false });
+                Some(Found { batch: &nothing, models: Arc::default(), row: 0, listed, words, again: false });
         }
         for batch in &batches {
             let models: Arc<[String]> = spaces(batch).map(|space| self.name(space).to_owned()).collect();
-            // A query's own items, and excluded ones, are taken out of what was found.
-            let items = batch.queries.iter().map(|number| read[*number].items().len()).max().unwrap_or_default();
-            let k = search.k.saturating_add(items).saturating_add(search.exclude.len());
-            let k = if search.mmr.is_some() { k.saturating_mul(POOL) } else { k };
             let fits = match look {
                 Some(_) => vec![None; batch.queries.len()],
                 None => self.fits(&state, &read, batch, search)?,
             };
             let words = batch.queries.iter().map(|number| ranked(numbers[*number])).collect::<Result<Vec<_>>>()?;
-            let worded = words.iter().any(Option::is_some);
-            // The lead of the best item over the next one is part of its probability.
-            let least = if fits.iter().any(Option::is_some) { k.max(2) } else { k };
-            let least = if worded { depth(&state, batch, search, least) } else { least };
-            let min_score = search.min_score.filter(|_| !worded && fits.iter().all(Option::is_none));
-            let least_score = search.min_score.unwrap_or(f32::NEG_INFINITY);
-            let least = if look.is_some() { least.max(second::DEPTH) } else { least };
-            let mut all = self.candidates(&state, batch, search, least, min_score, allowed.as_ref())?;
-            if let Some(look) = look {
-                let part = &batch.parts[0];
-                all = look.at(&state.index, part.space, &part.vectors, all, k);
-            }
-            for (row, ((mut candidates, fit), words)) in all.into_iter().zip(fits).zip(words).enumerate() {
-                let near = candidates.len();
-                if let Some(words) = &words {
-                    candidates.extend(words.far(&state, (batch, row), &candidates, search, k));
-                }
-                let scores: Vec<f32> = candidates.iter().map(|candidate| candidate.score).collect();
-                let mut probabilities = fit.map(|known| known.fit.probabilities(&scores)).unwrap_or_default();
-                let order = match &words {
-                    Some(words) => words.order(&candidates, near, least_score, k),
-                    None => (0..near).filter(|place| scores[*place] >= least_score).take(k).collect(),
-                };
-                candidates = order.iter().map(|place| candidates[*place]).collect();
-                if !probabilities.is_empty() {
-                    probabilities = order.iter().map(|place| probabilities[*place]).collect();
-                }
-                let models = Arc::clone(&models);
-                let number = numbers[batch.queries[row]];
-                let again = look.is_some();
-                found[number] = Some(Found { batch, models, row, candidates, probabilities, words, again });
+            let needed = batch.queries.iter().map(|number| search.needed(&read[*number])).max().unwrap_or_default();
+            let list = |k| self.listed(&state, batch, search, look, &fits, &words, allowed.as_ref(), k);
+            for (row, (listed, words)) in search.paged(needed, list)?.into_iter().zip(&words).enumerate() {
+                let (models, words) = (Arc::clone(&models), words.clone());
+                found[numbers[batch.queries[row]]] =
+                    Some(Found { batch, models, row, listed, words, again: look.is_some() });
             }
         }
-        let hits = self.hits(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)?;
-        Ok(Answers { hits, encoding: encoded - began, searching: encoded.elapsed() })
+        let pages = self.pages(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)?;
+        let (hits, cursors) = pages.into_iter().unzip();
+        Ok(Answers { hits, cursors, encoding: encoded - began, searching: encoded.elapsed() })
     }
 
-    /// Returns the calibration of each query of a batch that has one: of one model's cosines with the best reference.
+    /// Returns the best `k` candidates of each query of a batch, in the order of its vectors and of its words if they count.
+    #[expect(clippy::too_many_arguments, reason = "what a search has found out step by step")]
+    fn listed(
+        &self,
+        state: &State,
+        batch: &Batch,
+        search: &Search,
+        look: Option<&Look>,
+        fits: &[Option<Arc<Calibration>>],
+        words: &[Option<Arc<Ranked>>],
+        allowed: Option<&Rows>,
+        k: usize,
+    ) -> Result<Vec<Listed>> {
+        let worded = words.iter().any(Option::is_some);
+        // The lead of the best item over the next one is part of its probability.
+        let least = if fits.iter().any(Option::is_some) { k.max(2) } else { k };
+        let least = if worded { depth(state, batch, search, least) } else { least };
+        let min_score = search.min_score.filter(|_| !worded && fits.iter().all(Option::is_none));
+        let least_score = search.min_score.unwrap_or(f32::NEG_INFINITY);
+        let least = if look.is_some() { least.max(second::DEPTH) } else { least };
+        let mut all = self.candidates(state, batch, search, least, min_score, allowed)?;
+        if let Some(look) = look {
+            let part = &batch.parts[0];
+            all = look.at(&state.index, part.space, &part.vectors, all, k);
+        }
+        let list = |(row, ((mut candidates, fit), words)): (usize, ((Vec<Candidate>, _), &Option<Arc<Ranked>>))| {
+            let fit: &Option<Arc<Calibration>> = fit;
+            let near = candidates.len();
+            let depth = search.after.as_ref().map_or(near, Cursor::depth);
+            if let Some(words) = words {
+                candidates.extend(words.far(state, (batch, row), &candidates, depth, search.aggregate, k));
+            }
+            let scores: Vec<f32> = candidates.iter().map(|candidate| candidate.score).collect();
+            let probabilities = fit.as_ref().map(|known| known.fit.probabilities(&scores)).unwrap_or_default();
+            let order = match words {
+                Some(words) => words.order(&candidates, depth, least_score, k),
+                None => (0..near).filter(|place| scores[*place] >= least_score).take(k).collect(),
+            };
+            Listed {
+                start: 0,
+                candidates: order.iter().map(|place| candidates[*place]).collect(),
+                // There are none, or one for each candidate.
+                probabilities: order.iter().filter_map(|place| probabilities.get(*place).copied()).collect(),
+                depth,
+            }
+        };
+        Ok(all.into_iter().zip(fits).zip(words).enumerate().map(list).collect())
+    }
+
+    /// Returns the calibration of each query of a batch that has one: of one model's cosines with the best reference. Those of
+    /// phrases around texts are not calibrated.
     fn fits(
         &self,
         state: &State,
@@ -210,7 +324,7 @@ impl Engine {
         search: &Search,
     ) -> Result<Vec<Option<Arc<Calibration>>>> {
         let of = |number: &usize| match (&batch.parts[..], queries[*number].kind()) {
-            ([part], Some(kind)) if search.is_cosine() => self.calibrated(state, part.space, kind, false),
+            ([part], Some(kind)) if search.is_calibrated(kind) => self.calibrated(state, part.space, kind, false),
             _ => Ok(None),
         };
         batch.queries.iter().map(of).collect()
@@ -247,17 +361,23 @@ impl Engine {
         })
     }
 
-    /// Shows candidates as hits; leaves out those that were removed since the scan.
-    fn hits(&self, state: &State, queries: &[Query], found: &[Found<'_>], search: &Search) -> Result<Vec<Vec<Hit>>> {
-        let rows: Vec<(i64, i64)> =
-            found.iter().flat_map(|found| &found.candidates).map(|found| (found.item, found.reference)).collect();
+    /// Shows candidates as a page of hits, with its end if more follow; leaves out those that were removed since the scan.
+    fn pages(
+        &self,
+        state: &State,
+        queries: &[Query],
+        found: &[Found<'_>],
+        search: &Search,
+    ) -> Result<Vec<(Vec<Hit>, Option<Cursor>)>> {
+        let candidates = found.iter().flat_map(|found| &found.listed.candidates);
+        let rows: Vec<(i64, i64)> = candidates.map(|one| (one.item, one.reference)).collect();
         let mut entries = state.entries(&self.store, &rows)?.into_iter();
         let excluded: Vec<Cow<'_, str>> = search.exclude.iter().map(|id| self.spelling(id)).collect::<Result<_>>()?;
-        let mut answers = Vec::with_capacity(found.len());
+        let mut pages = Vec::with_capacity(found.len());
         for (query, found) in queries.iter().zip(found) {
             let own: Vec<Cow<'_, str>> = query.items().map(|id| self.spelling(id)).collect::<Result<_>>()?;
-            let mut shown: Vec<(usize, &Candidate, Arc<Entry>)> = Vec::with_capacity(found.candidates.len());
-            for (place, candidate) in found.candidates.iter().enumerate() {
+            let mut shown: Vec<(usize, &Candidate, Arc<Entry>)> = Vec::with_capacity(found.listed.candidates.len());
+            for (place, candidate) in found.listed.candidates.iter().enumerate() {
                 let Some(entry) = entries.next().flatten() else { continue };
                 if !own.iter().chain(&excluded).any(|id| **id == entry.id) {
                     shown.push((place, candidate, entry));
@@ -272,14 +392,19 @@ impl Engine {
                 let order = fusion::diverse(&scores, &vectors, search.k, mmr);
                 shown = order.into_iter().map(|place| shown[place].clone()).collect();
             }
+            let more = shown.len() > search.k;
             shown.truncate(search.k);
+            let end = shown.last().filter(|_| more).map(|(place, candidate, _)| {
+                let seen = search.after.as_ref().map_or(0, Cursor::seen) + shown.len();
+                Cursor::new(query, search, seen, found.listed.start + place + 1, found.listed.depth, candidate)
+            });
             let show = |(place, candidate, entry)| {
-                let probability = found.probabilities.get(place).copied();
+                let probability = found.listed.probabilities.get(place).copied();
                 Hit { probability, ..hit(state, found, candidate, entry, search) }
             };
-            answers.push(shown.into_iter().map(show).collect());
+            pages.push((shown.into_iter().map(show).collect(), end));
         }
-        Ok(answers)
+        Ok(pages)
     }
 
     /// Returns the mean of an item's vectors in a space.
@@ -293,113 +418,15 @@ impl Engine {
         Ok(sum.into_iter().map(|sum| (sum / count) as f32).collect())
     }
 
-    fn name(&self, space: usize) -> &str {
+    pub(super) fn name(&self, space: usize) -> &str {
         &self.names[space]
     }
-
-    /// Models by their numbers, each with its weight.
-    fn weights(&self, models: &[(String, f32)]) -> Result<Vec<(usize, f32)>> {
-        let mut weights: Vec<(usize, f32)> = Vec::with_capacity(models.len());
-        for (name, weight) in models {
-            let space = self.space(name)?;
-            if !(weight.is_finite() && *weight > 0.0) {
-                return Err(Error::argument(format!("model {name:?} cannot count {weight}: give a number above 0")));
-            }
-            if weights.iter().any(|(known, _)| *known == space) {
-                return Err(Error::argument(format!("model {name:?} is named twice")));
-            }
-            weights.push((space, *weight));
-        }
-        Ok(weights)
-    }
-
-    /// Plans which model looks up what of the queries.
-    pub(super) fn lookups(&self, queries: &[Query], models: &[(String, f32)]) -> Result<Vec<Lookup<'_>>> {
-        let weights = self.weights(models)?;
-        let mut lookups: Vec<Lookup<'_>> = Vec::new();
-        let by = |space: usize, weight| Lookup {
-            encoder: &*self.encoders[space],
-            name: self.name(space),
-            space,
-            images: false,
-            texts: false,
-            items: false,
-            unnamed: false,
-            weight,
-        };
-        let images = queries.iter().any(Query::has_images);
-        let texts = queries.iter().any(Query::has_texts);
-        let (items, unnamed) =
-            (queries.iter().any(|query| query.items().len() > 0), queries.iter().any(Query::has_unnamed));
-        if weights.len() > 1 {
-            let several = |&(space, weight): &(usize, f32)| Lookup {
-                images: true,
-                texts: self.encoders[space].about().texts,
-                items: true,
-                ..by(space, Some(weight))
-            };
-            lookups = weights.iter().map(several).collect();
-            if texts && !lookups.iter().any(|by| by.texts) {
-                self.reading(Some(&models[0].0))?;
-            }
-            if unnamed {
-                return Err(Error::argument("a vector belongs to one model: name it, or give a vector of each model"));
-            }
-        } else {
-            let model = models.first().map(|(name, _)| name.as_str());
-            let mut place = |space: usize| {
-                lookups.iter().position(|by| by.space == space).unwrap_or_else(|| {
-                    lookups.push(by(space, None));
-                    lookups.len() - 1
-                })
-            };
-            let seeing = images.then(|| self.seeing(model)).transpose()?.map(&mut place);
-            let reading = texts.then(|| self.reading(model)).transpose()?.map(&mut place);
-            let first = (items || unnamed).then(|| place(weights.first().map_or(0, |(space, _)| *space)));
-            match weights.first() {
-                Some((space, _)) => _ = place(*space),
-                None => {
-                    queries.iter().flat_map(Query::named).try_for_each(|name| self.space(name).map(|s| _ = place(s)))?
-                }
-            }
-            seeing.into_iter().for_each(|place| lookups[place].images = true);
-            reading.into_iter().for_each(|place| lookups[place].texts = true);
-            first.into_iter().for_each(|place| (lookups[place].items, lookups[place].unnamed) = (items, unnamed));
-        }
-        self.check_vectors(queries, &lookups, &weights)?;
-        Ok(lookups)
-    }
-
-    /// Checks that the models which have vectors in the queries, and those that have weights, are the same.
-    fn check_vectors(&self, queries: &[Query], lookups: &[Lookup<'_>], weights: &[(usize, f32)]) -> Result<()> {
-        for name in queries.iter().flat_map(Query::named) {
-            let space = self.space(name)?;
-            if lookups.iter().all(|by| by.space != space) {
-                return Err(Error::argument(format!("model {name:?} has vectors, but no weight")));
-            }
-        }
-        for query in queries.iter().filter(|query| query.is_named_vectors()) {
-            let lacks = |(space, _): &&(usize, f32)| query.named().all(|name| name != self.name(*space));
-            if let Some((space, _)) = weights.iter().find(lacks) {
-                return Err(Error::argument(format!("model {:?} has a weight, but no vectors", self.name(*space))));
-            }
-        }
-        Ok(())
-    }
 }
 
+/// How many times as many candidates are looked at if the last hit of a page is not among them.
+const FURTHER: usize = 16;
 /// The candidates that are looked at for each hit, if hits are to differ from each other.
 const POOL: usize = 8;
-
-fn check_mmr(mmr: f32, fusion: Fusion) -> Result<()> {
-    if !(0.0..=1.0).contains(&mmr) {
-        return Err(Error::argument(format!("mmr {mmr}: give a number from 0 to 1")));
-    }
-    if !matches!(fusion, Fusion::Sum | Fusion::Weighted) {
-        return Err(Error::argument("mmr compares scores with cosines: give fusion \"weighted\" or \"sum\" with it"));
-    }
-    Ok(())
-}
 
 /// The numbers of the models that look up a batch, each once.
 fn spaces(batch: &Batch) -> impl Iterator<Item = usize> + '_ {

@@ -8,7 +8,7 @@ use crate::engine::search::Search;
 use crate::engine::{Engine, reads};
 use crate::error::{Error, Result};
 use crate::filter::Field;
-use crate::fusion::{self, Candidate, Fusion, Placed};
+use crate::fusion::{self, Aggregate, Candidate, Fusion, Placed};
 use crate::query::{Batch, Part, Query};
 use crate::selection::Rows;
 use crate::store::words::{Found, Worded};
@@ -139,13 +139,14 @@ impl Ranked {
     }
 
     /// Returns the items that may be among the best `k` although the list of the vectors, `near`, ends before them, best
-    /// first.
+    /// first. The list of the words counts up to rank `depth`.
     pub(super) fn far(
         &self,
         state: &State,
         (batch, row): (&Batch, usize),
         near: &[Candidate],
-        search: &Search,
+        depth: usize,
+        aggregate: Aggregate,
         k: usize,
     ) -> Vec<Candidate> {
         if near.len() == state.index.items() {
@@ -162,7 +163,7 @@ impl Ranked {
                 items.extend(far);
             }
         }
-        items.extend(self.best(near.len()).filter(|item| is_far(item) && self.tier(*item).is_none()));
+        items.extend(self.best(depth).filter(|item| is_far(item) && self.tier(*item).is_none()));
         let score = |candidate: &Candidate| {
             let parts = batch.parts.iter();
             let score =
@@ -170,13 +171,14 @@ impl Ranked {
             Candidate { score: parts.map(score).sum(), ..*candidate }
         };
         let scored = items.iter().flat_map(|item| self.references(*item)).map(score).collect();
-        fusion::group(scored, usize::MAX, f32::NEG_INFINITY, search.aggregate)
+        fusion::group(scored, usize::MAX, f32::NEG_INFINITY, aggregate)
     }
 
     /// Returns the places of the best `k` candidates, best first: those of which a field is the whole query, then those of
-    /// which one has the same words, each by their scores; and the others by reciprocal ranks in the list of the vectors,
-    /// the first `near` candidates, and in that of the words. None has a score below `min_score`.
-    pub(super) fn order(&self, found: &[Candidate], near: usize, min_score: f32, k: usize) -> Vec<usize> {
+    /// which one has the same words, each by their scores; and the others by reciprocal ranks in the list of the vectors
+    /// and in that of the words, each of `depth` items: the first candidates, and what the first page has looked at. None
+    /// has a score below `min_score`.
+    pub(super) fn order(&self, found: &[Candidate], depth: usize, min_score: f32, k: usize) -> Vec<usize> {
         let mut tiers: [Vec<usize>; 2] = Default::default();
         let (mut others, mut placed, mut unworded) = (Vec::new(), Vec::new(), 0);
         for (place, candidate) in found.iter().enumerate().filter(|(_, candidate)| candidate.score >= min_score) {
@@ -184,12 +186,13 @@ impl Ranked {
                 tiers[tier].push(place);
                 continue;
             }
-            let by_words = self.rank(candidate.item);
+            // Behind both lists an item has no words, on every page.
+            let by_words = self.rank(candidate.item).filter(|rank| place < depth || *rank <= depth);
             unworded += usize::from(by_words.is_none());
             // No more of these can be among the best.
             if by_words.is_some() || unworded <= k {
                 others.push(place);
-                placed.push(Placed { candidate: *candidate, by_vectors: place.min(near) + 1, by_words });
+                placed.push(Placed { candidate: *candidate, by_vectors: place.min(depth) + 1, by_words });
             }
         }
         let others = fusion::by_both(&placed).into_iter().map(|place| others[place]);
@@ -252,12 +255,11 @@ impl Engine {
         Ok(ranked)
     }
 
-    /// The best items by words alone: in the order of [`Ranked::order`], with the score 0.
-    pub(super) fn by_words(&self, ranked: &Ranked, search: &Search) -> Result<Vec<Candidate>> {
+    /// The best `k` items by words alone: in the order of [`Ranked::order`], with the score 0.
+    pub(super) fn by_words(&self, ranked: &Ranked, search: &Search, k: usize) -> Result<Vec<Candidate>> {
         if search.min_score.is_some_and(|least| least > 0.0) {
             return Ok(Vec::new());
         }
-        let k = search.k.saturating_add(search.exclude.len());
         let mut seen = HashSet::new();
         let all = ranked.found.whole.iter().chain([&ranked.found.words]).flatten().map(|worded| worded.item);
         let items: Vec<i64> = all.filter(|item| seen.insert(*item)).take(k).collect();

@@ -12,6 +12,9 @@ use crate::preprocess::Preprocess;
 /// The manifest format of this version.
 pub(super) const FORMAT: u64 = 1;
 
+/// Templates of sentences by language, a BCP 47 tag.
+pub type Prompts = BTreeMap<String, Vec<String>>;
+
 /// A manifest with every default filled in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,7 +36,7 @@ pub(super) struct Manifest {
     /// Sentences about a picture, with `{}` in the place of a name, by language: a name is compared with pictures by
     /// the mean of their vectors.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) prompts: BTreeMap<String, Vec<String>>,
+    pub(super) prompts: Prompts,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) precision: Option<NetworkPrecision>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

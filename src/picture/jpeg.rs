@@ -124,7 +124,7 @@ fn decode_once(
         1 => pixels = pixels.into_iter().flat_map(|grey| [grey; 3]).collect(),
         _ => {}
     }
-    Ok((Picture { width, height, pixels, full, shrink, shrinks, flipped: [false; 2] }, warning))
+    Ok((Picture { width, height, pixels, full, shrink, shrinks, lead: [0; 2], of: None }, warning))
 }
 
 /// Returns the largest of 8, 4, 2 and 1 that keeps the size; other scales have no SIMD code and are slower.

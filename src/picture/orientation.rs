@@ -187,8 +187,12 @@ impl Orientation {
         }
         let full = if self.swaps_sides() { (picture.full.1, picture.full.0) } else { picture.full };
         // A last column is now on the left, and a last row is above.
-        let flipped = [matches!(self.0, 2 | 3 | 6 | 7), matches!(self.0, 3 | 4 | 7 | 8)];
-        Picture { width: width as u32, height: height as u32, pixels, full, flipped, ..picture }
+        let excess = |side: isize, full: u32| side as u32 * picture.shrink - full;
+        let lead = [
+            if matches!(self.0, 2 | 3 | 6 | 7) { excess(width, full.0) } else { 0 },
+            if matches!(self.0, 3 | 4 | 7 | 8) { excess(height, full.1) } else { 0 },
+        ];
+        Picture { width: width as u32, height: height as u32, pixels, full, lead, ..picture }
     }
 }
 

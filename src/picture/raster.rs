@@ -83,7 +83,8 @@ pub(super) fn decode(format: Format, file: &[u8]) -> Result<Picture, String> {
         full: (width, height),
         shrink: 1,
         shrinks: false,
-        flipped: [false; 2],
+        lead: [0; 2],
+        of: None,
     })
 }
 

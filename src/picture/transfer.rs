@@ -57,9 +57,9 @@ impl Source {
         let bytes: Cow<'_, [u8]> = match self {
             Self::Bytes { bytes, .. } => Cow::Borrowed(bytes),
             Self::Path(path) => Cow::Owned(read_file(path)?),
-            Self::Pixels { name, picture } => {
-                let file = png(picture)
-                    .map_err(|error| Error::picture(name, format!("cannot be written as PNG ({error})")))?;
+            Self::Pixels { .. } | Self::Part { .. } => {
+                let file = png(&self.decode(None)?)
+                    .map_err(|error| Error::picture(self.name(), format!("cannot be written as PNG ({error})")))?;
                 return Ok(("png", Cow::Owned(file)));
             }
         };

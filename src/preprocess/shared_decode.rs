@@ -26,8 +26,6 @@ pub struct SharedDecode {
     source: Source,
     kept: Option<Arc<Kept>>,
     thumbnail: Option<Arc<Thumbnail>>,
-    /// The share of each side that the middle has which is seen.
-    middle: f64,
 }
 
 /// A small copy of a picture, made from the first decoded form that is large enough.
@@ -81,7 +79,7 @@ impl DecodePlan {
 impl SharedDecode {
     /// Makes a picture for a single model.
     pub fn alone(source: Source) -> Self {
-        Self { source, kept: None, thumbnail: None, middle: 1.0 }
+        Self { source, kept: None, thumbnail: None }
     }
 
     /// Makes a picture for all models of `plan`.
@@ -91,18 +89,12 @@ impl SharedDecode {
             return Self::alone(source);
         }
         let states = Mutex::new(vec![State::default(); plan.0.len()]);
-        let kept = Some(Arc::new(Kept { plan: plan.clone(), states }));
-        Self { source, kept, thumbnail: None, middle: 1.0 }
+        Self { source, kept: Some(Arc::new(Kept { plan: plan.clone(), states })), thumbnail: None }
     }
 
     /// Makes a thumbnail of `side` from what the first model decodes.
     pub fn with_thumbnail(self, side: u32) -> Self {
         Self { thumbnail: Some(Arc::new(Thumbnail { side, jpeg: OnceLock::new() })), ..self }
-    }
-
-    /// Returns the middle of the picture: `share` of each side, above 0 and at most 1. It is decoded by itself.
-    pub fn middle(&self, share: f64) -> Self {
-        Self { middle: share, ..Self::alone(self.source.clone()) }
     }
 
     /// Returns the thumbnail, if one is wanted; decodes the picture if no model has decoded it large enough. There is none
@@ -133,7 +125,6 @@ impl SharedDecode {
     /// Those of [`Preprocess::load`].
     pub fn load(&self, by: &Preprocess, out: &mut [f32]) -> Result<()> {
         let Some(kept) = &self.kept else {
-            let by = &by.clone().with_middle(self.middle);
             return by.decoded(&self.source, |picture| {
                 by.apply(picture, out)?;
                 self.draw(picture);

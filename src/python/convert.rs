@@ -18,6 +18,7 @@ use crate::ingest::in_memory;
 use crate::picture::{OrientationTexts, Picture, Samples, Source};
 use crate::vectors::Vectors;
 
+use super::crop::PyCrop;
 use super::error::argument;
 use super::json::to_optional_text;
 use super::{detached, patient};
@@ -25,7 +26,7 @@ use super::{detached, patient};
 /// The most bytes of pictures that are converted before they are encoded.
 pub(super) const CONVERTED: u64 = 64 << 20;
 
-const ACCEPTED: &str = "a picture is a path, the bytes of a file, an open binary file, a PIL image, or an array of \
+const ACCEPTED: &str = "a picture is a path, the bytes of a file, an open binary file, a PIL image, a Crop, or an array of \
                         shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4)";
 
 /// Converts one picture or many; returns whether it was one.
@@ -169,6 +170,9 @@ pub(super) fn source(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Source> {
             .any(|scheme| text.to_str().is_ok_and(|text| text.starts_with(scheme)))
     {
         return Err(argument(format!("{name}: addresses are not fetched; give the bytes or a path")));
+    }
+    if let Ok(part) = value.cast::<PyCrop>() {
+        return part.get().source(py, name);
     }
     if let Ok(path) = value.extract::<PathBuf>() {
         if path.as_os_str().is_empty() {

@@ -13,7 +13,8 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::encoder::{Encode, NoEncoder};
 use crate::engine::{
-    Draft, Engine, EngineOptions, Held, Hit, Identify, Keep, Member, Prepared, Rows, Search, Small, held,
+    Cursor, Draft, Engine, EngineOptions, Held, Hit, Identify, Keep, Member, Prepared, Reencoded, Rows, Search, Small,
+    held,
 };
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
@@ -403,14 +404,15 @@ impl PyEngine {
         detached(py, || engine.contains(&id))
     }
 
-    #[pyo3(signature = (queries, *, k, r#where, min_score, exclude, mmr, models, fusion, rrf_k, aggregate, temperature, words,
-        vectors))]
+    #[pyo3(signature = (queries, *, k, after, r#where, min_score, exclude, mmr, models, fusion, rrf_k, aggregate, temperature,
+        expand, words, vectors))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn search(
         &self,
         py: Python<'_>,
         queries: &Bound<'_, PyList>,
         k: i64,
+        after: Option<&str>,
         r#where: Option<&Bound<'_, PyAny>>,
         min_score: Option<f32>,
         exclude: Option<&Bound<'_, PyAny>>,
@@ -420,12 +422,14 @@ impl PyEngine {
         rrf_k: f32,
         aggregate: &str,
         temperature: f32,
+        expand: Option<&Bound<'_, PyAny>>,
         words: Option<&Bound<'_, PyAny>>,
         vectors: bool,
-    ) -> PyResult<(Vec<Vec<PyHit>>, f64, f64)> {
+    ) -> PyResult<(Vec<Vec<PyHit>>, Option<String>, f64, f64)> {
         let k = usize::try_from(k).ok().filter(|k| *k > 0);
         let search = Search {
             k: k.ok_or_else(|| Error::argument("k must be at least 1"))?,
+            after: after.map(Cursor::parse).transpose()?,
             filter: r#where.map(|object| json::to_value(object, "where")).transpose()?,
             min_score,
             exclude: exclude.map(|ids| query::ids(ids, "exclude")).transpose()?.unwrap_or_default(),
@@ -433,11 +437,14 @@ impl PyEngine {
             models: models.map(query::models).transpose()?.unwrap_or_default(),
             fusion: query::fusion(fusion, rrf_k)?,
             aggregate: query::aggregate(aggregate, temperature)?,
+            expand: query::expand(expand)?,
             words: query::words(words)?,
             vectors,
         };
         let engine = self.open()?;
         let count = queries.len();
+        search.check(count)?;
+        let before = search.after.map_or(0, |after| after.seen());
         let mut queries = queries.iter().enumerate().peekable();
         let mut answers = Vec::with_capacity(count);
         let (mut encoding, mut searching) = (Duration::ZERO, Duration::ZERO);
@@ -452,13 +459,19 @@ impl PyEngine {
                 group.push(Query::new(parts)?);
             }
             let found = patient(py, group.len(), || engine.search(&group, &search))?;
-            let hits =
-                |hits: Vec<Hit>| hits.into_iter().enumerate().map(|(place, hit)| PyHit::new(place, hit)).collect();
+            let hits = |hits: Vec<Hit>| (before..).zip(hits).map(|(place, hit)| PyHit::new(place, hit)).collect();
             answers.extend(found.hits.into_iter().map(hits));
             encoding += found.encoding;
             searching += found.searching;
             if queries.peek().is_none() {
-                return Ok((answers, encoding.as_secs_f64(), searching.as_secs_f64()));
+                // Scores of a batch may differ from those of a query alone in their last bits.
+                let cursor = found.cursors.into_iter().flatten().next().filter(|_| count == 1);
+                return Ok((
+                    answers,
+                    cursor.map(|cursor| cursor.text()),
+                    encoding.as_secs_f64(),
+                    searching.as_secs_f64(),
+                ));
             }
             py.check_signals()?;
         }
@@ -511,18 +524,20 @@ impl PyEngine {
         convert::array(py, convert::encoded(py, images, |sources| engine.image_encoder(model)?.images(sources))?)
     }
 
-    #[pyo3(signature = (texts, *, model=None))]
+    #[pyo3(signature = (texts, *, model=None, expand=None))]
     fn encode_texts<'py>(
         &self,
         py: Python<'py>,
         texts: &Bound<'py, PyAny>,
         model: Option<&str>,
+        expand: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let engine = self.open()?;
+        let expand = query::expand(expand)?;
         let (texts, _) = convert::texts(texts)?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let (vectors, unread) = patient(py, texts.len(), || {
-            let vectors = engine.encode_texts(&texts, model)?;
+            let vectors = engine.encode_texts(&texts, model, &expand)?;
             let models = [(engine.text_model(model)?.to_owned(), 1.0)];
             Ok((vectors, engine.unreadable(&texts, &models)?))
         })?;
@@ -582,8 +597,22 @@ impl PyEngine {
         let members = members(py, &encoders)?;
         let done = ingest::watched(py, progress, |told| engine.reencode(&members, &sources, told))?;
         tell(py, &engine)?;
-        let Moved { references, files, media, thumbnails } = done.moved;
-        Ok((done.changed, references, files, media, thumbnails))
+        Ok(reencoded_row(done))
+    }
+
+    #[pyo3(signature = (encoders, *, sources, progress))]
+    fn add_models(
+        &self,
+        py: Python<'_>,
+        encoders: Vec<NamedEncoder<'_>>,
+        sources: BTreeMap<String, String>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<ReencodedRow> {
+        let engine = self.open()?;
+        let members = members(py, &encoders)?;
+        let done = ingest::watched(py, progress, |told| engine.add_models(members, &sources, told))?;
+        tell(py, &engine)?;
+        Ok(reencoded_row(done))
     }
 
     fn remember_sources(&self, py: Python<'_>, sources: BTreeMap<String, String>) -> PyResult<()> {
@@ -618,6 +647,11 @@ fn members(py: Python<'_>, encoders: &[NamedEncoder<'_>]) -> PyResult<Vec<Member
 
 /// (whether anything changed, references, those of files, of originals in `media/`, of thumbnails).
 type ReencodedRow = (bool, usize, usize, usize, usize);
+
+fn reencoded_row(done: Reencoded) -> ReencodedRow {
+    let Moved { references, files, media, thumbnails } = done.moved;
+    (done.changed, references, files, media, thumbnails)
+}
 
 /// A model that a catalog has vectors of: (name, fingerprint, dimension, source).
 type HeldRow = (String, String, usize, Option<String>);

@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod convert;
+mod crop;
 mod encoder;
 mod engine;
 mod error;
@@ -110,6 +111,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ingest::register(module)?;
     encoder::register(module)?;
     hit::register(module)?;
+    module.add_class::<crop::PyCrop>()?;
     query::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     module.add_function(wrap_pyfunction!(engine::held_models, module)?)?;

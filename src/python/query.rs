@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
 
 use crate::engine::Words;
+use crate::expand::{Expand, Templates};
 use crate::fusion::{Aggregate, Fusion};
 use crate::query::{Given, Parts};
 
@@ -95,6 +96,20 @@ pub(super) fn words(words: Option<&Bound<'_, PyAny>>) -> PyResult<Words> {
     }
     let names = words.extract::<Vec<String>>();
     names.map(Words::In).map_err(|_| PyTypeError::new_err("words takes True, False, or a list of the names of fields"))
+}
+
+/// None, a truth value, or a list of templates.
+pub(super) fn expand(expand: Option<&Bound<'_, PyAny>>) -> PyResult<Expand> {
+    let Some(expand) = expand else { return Ok(Expand::Never) };
+    if let Ok(on) = expand.extract::<bool>() {
+        return Ok(if on { Expand::Auto } else { Expand::Never });
+    }
+    match expand.extract::<Vec<String>>() {
+        Ok(templates) => Ok(Expand::By(Templates::new(templates)?)),
+        Err(_) => {
+            Err(PyTypeError::new_err("expand takes True, False, or a list of templates such as [\"a photo of {}\"]"))
+        }
+    }
 }
 
 /// One picture or many as a list, and whether it was one.

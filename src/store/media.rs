@@ -219,7 +219,7 @@ fn is_needed(path: &Path, source: &Source) -> io::Result<bool> {
     let length = path.metadata()?.len();
     let whole = match source {
         Source::Bytes { bytes, .. } => length == bytes.len() as u64,
-        Source::Path(_) | Source::Pixels { .. } => length > 0,
+        Source::Path(_) | Source::Pixels { .. } | Source::Part { .. } => length > 0,
     };
     if whole && age(path)? > FRESH {
         File::options().write(true).open(path)?.set_modified(SystemTime::now())?;

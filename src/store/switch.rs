@@ -1,6 +1,6 @@
 //! Moves a catalog to other models: all of its vectors are replaced in one transaction.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::cancel;
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::store::log::Stored;
 use crate::store::probe::{Probes, bytes};
 use crate::store::read::select_held;
 use crate::store::staged::{Origin, Staged};
-use crate::store::{Reference, Store};
+use crate::store::{ModelRow, Reference, Store};
 
 /// References between two looks at Ctrl-C.
 const LOOK: usize = 1024;
@@ -25,6 +25,12 @@ pub struct NewModel {
     pub dim: usize,
     /// Its vectors of a fixed picture and text, if it runs on a server.
     pub probes: Probes,
+}
+
+impl NewModel {
+    fn is(&self, held: &ModelRow) -> bool {
+        self.fingerprint == held.fingerprint && self.dim == held.dim
+    }
 }
 
 /// The outcome of [`Store::switch`]: references by the source of their vectors.
@@ -99,7 +105,9 @@ impl Store {
     /// Puts `models` and their staged vectors in the place of those that the catalog has, and stores a setting, all in one
     /// transaction. `None` if references lack vectors, such as new ones: then nothing is changed.
     ///
-    /// The models get numbers that none has had: an engine that was opened before finds its own no more.
+    /// Models that stay keep their numbers, so that engines that were opened with them go on, unless they come in another
+    /// order than before. The others get numbers that none has had: an engine that was opened before finds its own no
+    /// more.
     ///
     /// # Errors
     /// [`Error::Interrupted`](crate::error::Error::Interrupted) or
@@ -114,13 +122,11 @@ impl Store {
                 return Ok(None);
             }
             let held = select_held(transaction)?;
-            let first: i64 =
-                transaction.query_row("SELECT IFNULL(MAX(model), 0) + 1 FROM models", [], |row| row.get(0))?;
-            let numbered: Vec<(i64, usize)> = (first..).zip(models.iter().map(|model| model.dim)).collect();
+            let numbered = numbered(transaction, models, &held)?;
             // Those of a model that the catalog has already tell whether a server still runs it.
             let mut probes = Vec::with_capacity(models.len());
             for model in models {
-                let same = held.iter().find(|held| held.fingerprint == model.fingerprint && held.dim == model.dim);
+                let same = held.iter().find(|held| model.is(held));
                 let found = model.probes.each_ref().map(|vector| vector.as_deref().map(bytes));
                 let known: Option<[Option<Vec<u8>>; 2]> = transaction
                     .query_row(
@@ -169,11 +175,7 @@ impl Store {
                     Origin::Stored => {}
                 }
             }
-            transaction.execute(
-                "INSERT INTO settings (key, value) VALUES (?, ?)
-                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                [setting.0, setting.1],
-            )?;
+            set(transaction, setting)?;
             Ok(Some(moved))
         })?;
         if moved.is_some() {
@@ -181,4 +183,59 @@ impl Store {
         }
         Ok(moved)
     }
+
+    /// Removes the vectors of all models but `models`, and stores a setting, in one transaction. Returns whether it has: it
+    /// changes nothing if the catalog lacks one of them, or has them in another order.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`](crate::error::Error::Catalog) if the catalog cannot be changed.
+    pub fn leave_out(&self, models: &[NewModel], setting: (&str, &str)) -> Result<bool> {
+        let done = self.write(|transaction| {
+            let held = select_held(transaction)?;
+            let numbered = numbered(transaction, models, &held)?;
+            if !numbered.iter().all(|(number, _)| held.iter().any(|held| held.row == *number)) {
+                return Ok(false);
+            }
+            let kept: Vec<String> = numbered.iter().map(|(number, _)| number.to_string()).collect();
+            let kept = kept.join(", ");
+            transaction
+                .execute(&format!("DELETE FROM vectors WHERE vector IS NOT NULL AND model NOT IN ({kept})"), [])?;
+            transaction.execute(&format!("DELETE FROM models WHERE model NOT IN ({kept})"), [])?;
+            // Two of them may exchange their names.
+            transaction.execute("UPDATE models SET name = '/' || model", [])?;
+            for ((number, _), model) in numbered.iter().zip(models) {
+                transaction.execute("UPDATE models SET name = ? WHERE model = ?", params![model.name, number])?;
+            }
+            set(transaction, setting)?;
+            Ok(true)
+        })?;
+        if done {
+            self.shrink();
+        }
+        Ok(done)
+    }
+}
+
+/// The number and the dimension of each model: its own as long as they grow, so that readers find the models in this
+/// order.
+fn numbered(connection: &Connection, models: &[NewModel], held: &[ModelRow]) -> rusqlite::Result<Vec<(i64, usize)>> {
+    let mut next: i64 = connection.query_row("SELECT IFNULL(MAX(model), 0) + 1 FROM models", [], |row| row.get(0))?;
+    let mut last = 0;
+    let number = |model: &NewModel| {
+        let own = held.iter().find(|held| model.is(held)).map(|held| held.row).filter(|own| *own > last);
+        last = own.unwrap_or_else(|| {
+            next += 1;
+            next - 1
+        });
+        (last, model.dim)
+    };
+    Ok(models.iter().map(number).collect())
+}
+
+fn set(connection: &Connection, (key, value): (&str, &str)) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        [key, value],
+    )?;
+    Ok(())
 }

@@ -215,8 +215,8 @@ def test_a_class_shows_itself(engine: ps.Engine) -> None:
         (None, {"where": {"label": "cat"}}, "only the label 'cat'"),
         (None, {"where": {"id": "plain"}}, "no labels"),
         (None, {"by": "magic"}, "by='magic'"),
-        (None, {"templates": ["a photo"]}, "templates"),
-        (None, {"templates": []}, "templates"),
+        (None, {"expand": ["a photo"]}, "template"),
+        (None, {"expand": []}, "templates"),
         (None, {"model": "none"}, "none"),
     ],
 )

@@ -130,6 +130,25 @@ def test_each_verdict_is_logged(engine: ps.Engine, tmp_path: Path) -> None:
     assert json.loads(log.read_text(encoding="utf-8").splitlines()[-1])["sequence"] > before
 
 
+def test_paths_in_the_log_are_found_from_everywhere(
+    engine: ps.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(flat(*RED)).save("red.png")
+    with ps.Engine("here", model=Colors("plain", 0.0)) as relative:
+        relative.compare("red.png", "red.png", audit="log")
+    [line] = map(json.loads, Path("log").read_text(encoding="utf-8").splitlines())
+    assert line["catalog"] == str(tmp_path / "here")
+    assert line["picture"]["path"] == line["other"]["path"] == str(tmp_path / "red.png")
+
+
+def test_a_verdict_prints_itself(engine: ps.Engine) -> None:
+    lines = str(engine.compare(flat(*RED), item="toy")).splitlines()
+    assert lines[0] == "same: similarity 1.000, threshold 0.9"
+    assert lines[-1] == "most like red"
+    assert str(engine.compare(flat(*RED), flat(*BLUE), models="plain")).startswith("different: similarity ")
+
+
 def test_lines_of_two_processes_do_not_mix(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     code = (
@@ -158,7 +177,11 @@ def test_lines_of_two_processes_do_not_mix(tmp_path: Path) -> None:
         ({"b": flat(*RED), "models": {}}, ps.ArgumentError, "weights above 0"),
         ({"b": flat(*RED), "models": {"plain": 0.0}}, ps.ArgumentError, "weights above 0"),
         ({"b": b"no picture"}, ps.PictureError, "image"),
-        ({"item": "toy", "audit": "/no/such/folder/log"}, OSError, "log"),
+        (
+            {"item": "toy", "audit": "/no/such/folder/log"},
+            OSError,
+            r"log of verdicts cannot be written .*: '/no/such/folder/log'",
+        ),
     ],
 )
 def test_bad_input_is_refused(engine: ps.Engine, arguments: Any, error: type[Exception], said: str) -> None:

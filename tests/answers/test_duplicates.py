@@ -127,14 +127,20 @@ def encoded_wide(picture: NDArray[np.uint8]) -> bytes:
 
 @pytest.fixture(scope="module")
 def vectors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ps.Engine, Vectors, list[int]]]:
-    """300 items of one to three references, without pictures."""
+    """300 items of one to three references, without pictures; each tenth has one that is like it."""
     dice = np.random.default_rng(5)
     items = [item for item in range(300) for _ in range(1 + item % 3)]
     centers = dice.normal(size=(300, DIM))
+    centers[1::10] = centers[::10] + dice.normal(size=(30, DIM)) * 0.2
     rows = unit(centers[items] + dice.normal(size=(len(items), DIM)) * 0.3)
     with ps.Engine(tmp_path_factory.mktemp("duplicates") / "c", dim=DIM) as engine:
         engine.add_vectors([f"i{item}" for item in items], rows, references=[str(row) for row in range(len(rows))])
         yield engine, rows, items
+
+
+def several(items: list[int]) -> list[int]:
+    """The rows of items that have two references or more."""
+    return [row for row, item in enumerate(items) if items.count(item) > 1]
 
 
 def test_look_alikes_are_those_of_brute_force(vectors: tuple[ps.Engine, Vectors, list[int]]) -> None:
@@ -146,8 +152,12 @@ def test_look_alikes_are_those_of_brute_force(vectors: tuple[ps.Engine, Vectors,
             if items[a] != items[b]:
                 pair = (items[a], items[b])
                 best[pair] = max(best.get(pair, -1.0), float(cosines[a, b]))
-    wanted = sorted(best.items(), key=lambda one: -one[1])[:50]
-    found = engine.duplicates(limit=50).of("look-alike")
+    # As near as three of four references are to their item.
+    own = [max(cosines[a, b] for b in range(len(rows)) if items[a] == items[b] and a != b) for a in several(items)]
+    least = np.quantile(own, 0.25)
+    wanted = [one for one in sorted(best.items(), key=lambda one: -one[1]) if one[1] >= least]
+    assert 5 < len(wanted) < len(best) / 10
+    found = engine.duplicates(limit=None).of("look-alike")
     assert [(one.first.item, one.second.item) for one in found] == [(f"i{a}", f"i{b}") for (a, b), _ in wanted]
     assert [one.similarity for one in found] == pytest.approx([score for _, score in wanted], abs=1e-5)
 
@@ -172,8 +182,20 @@ def test_a_filter_leaves_items_out(vectors: tuple[ps.Engine, Vectors, list[int]]
     where = {"id": {"$in": ["i1", "i2", "i5"]}}
     found = engine.duplicates(where=where, limit=None, near=-1.0)
     assert {one.first.item for one in found} | {one.second.item for one in found} == {"i1", "i2", "i5"}
-    assert found.counts["look-alike"] == 3
-    assert engine.duplicates(where={"id": "i1"}).counts["look-alike"] == 0
+    assert found.counts == {"same bytes": 0, "same picture": 0, "same item": 5, "look-alike": 0}
+    assert engine.duplicates(where={"id": "i0"}).counts["look-alike"] == 0
+
+
+def test_without_items_of_two_references_the_nearest_twentieth_are_look_alikes(tmp_path: Path) -> None:
+    rows = unit(np.random.default_rng(2).normal(size=(40, 4)))
+    with ps.Engine(tmp_path / "c", dim=4) as engine:
+        engine.add_vectors([str(row) for row in range(40)], rows, references=map(str, range(40)))
+        found = engine.duplicates(limit=None)
+    cosines = rows @ rows.T - 2 * np.eye(40)
+    least = np.quantile(cosines.max(axis=1), 0.95)
+    wanted = {(a, b) for a in range(40) for b in range(a + 1, 40) if cosines[a, b] >= least}
+    assert {tuple(map(int, pair)) for pair in pairs(found, "look-alike")} == wanted
+    assert wanted
 
 
 def test_equal_vectors_without_pictures_are_one_picture(tmp_path: Path) -> None:

@@ -45,13 +45,11 @@ def test_the_most_urgent_comes_first_with_its_reasons(engine: ps.Engine) -> None
     assert (mixed.reference, mixed.other) == ("mixed at 40", "twin")
     assert mixed.similarity == pytest.approx(np.cos(np.radians(5)), abs=1e-5)
     assert mixed.own == pytest.approx(np.cos(np.radians(40)), abs=1e-5)
-    assert mixed.reasons == (
-        "mixed at 40 looks like item twin (1.00) more than like the other references of its own item (0.77)",
-    )
+    assert mixed.reasons == ("mixed at 40 is nearer to twin (1.00) than to its own item (0.77)",)
     assert mixed.urgency > 0.5 > by_item["alone"].urgency
     assert by_item["alone"].reasons == ("it has one reference: add one from another side",)
     assert by_item["alone"].own is None
-    assert by_item["close"].reasons[0].endswith("nearly as much as like the other references of its own item (1.00)")
+    assert by_item["close"].reasons[0].endswith(" as to its own item (1.00)")
     urgencies = [one.urgency for one in found]
     assert urgencies == sorted(urgencies, reverse=True)
 
@@ -90,7 +88,7 @@ def test_small_catalogs_have_defined_answers(tmp_path: Path) -> None:
         assert only.reasons == ("it has one reference: add one from another side",)
         engine.add_vectors(["b", "c"], [at(0), at(0)], references=["x", "y"])
         assert {one.item for one in engine.review()} == {"a", "b", "c"}
-        assert all(one.reasons[0].startswith(("vector looks", "x looks", "y looks")) for one in engine.review())
+        assert all(one.reasons[0].startswith(("vector is near", "x is near", "y is near")) for one in engine.review())
 
 
 @pytest.mark.parametrize("options", [{"margin": -1.0}, {"margin": float("nan")}, {"limit": 0}, {"model": "none"}])

@@ -59,6 +59,24 @@ def test_several_models(catalog: list[str], second: Path, capsys: pytest.Capture
         assert engine.models == ("toy", "second")
 
 
+def test_a_further_model_is_added_and_left_out_again(
+    catalog: list[str], second: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reencode", catalog[0], "--add", str(second)]) == 0
+    assert capsys.readouterr().out == "8 references moved to toy and second: 8 from files\n"
+    with ps.Engine(catalog[0]) as engine:
+        assert engine.models == ("toy", "second")
+    assert main(["reencode", catalog[0], "--add", str(second), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["models"], said["changed"]) == (["toy", "second"], False)
+    assert main(["reencode", *catalog]) == 0
+    assert capsys.readouterr().out == "8 references moved to toy: the vectors were there already\n"
+    with pytest.raises(SystemExit) as wrong:
+        main(["reencode", *catalog, "--add", str(second)])
+    assert wrong.value.code == 2
+    assert "--add: not allowed with argument --model" in capsys.readouterr().err
+
+
 def test_failures_are_told(
     catalog: list[str], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +98,6 @@ def test_ctrl_c_says_that_it_can_go_on(
 
     monkeypatch.setattr("plushie_search.cli.reencode.ProgressBar.__call__", pressed)
     assert main(["reencode", catalog[0], "--model", str(second)]) == 130
-    assert "interrupted, and nothing is moved yet: run it again to continue there" in capsys.readouterr().err
+    assert "interrupted, and nothing is changed yet: run it again to continue there" in capsys.readouterr().err
     with ps.Engine(catalog[0]) as engine:
         assert engine.models == ("toy",)

@@ -40,6 +40,13 @@ def test_pictures_are_classified(client: Any, engine: ps.Engine) -> None:
     data = {"by": "images", "labels": json.dumps(["B", "D"])}
     found = told("Classified", client.post("/api/v1/classify", files={"image": RED}, data=data))
     assert {one["name"] for one in found["results"]["classes"]} == {"B", "D"}
+    part = ps.Crop(RED, (0, 0, 0.5, 1))
+    cut = {"image": [coded, coded], "crop": [[0, 0, 0.5, 1], None], "by": "images"}
+    found = told("Classified", client.post("/api/v1/classify", json=cut))
+    assert found["results"] == [one.to_dict() for one in engine.classify([part, RED], by="images")]
+    data = {"by": "texts", "labels": json.dumps(["bear", "rabbit"]), "expand": json.dumps(["pink {}"])}
+    found = told("Classified", client.post("/api/v1/classify", files={"image": RED}, data=data))
+    assert found["results"] == engine.classify(RED, ["bear", "rabbit"], by="texts", expand=["pink {}"]).to_dict()
 
 
 def test_pictures_are_compared(client: Any, engine: ps.Engine) -> None:
@@ -50,6 +57,10 @@ def test_pictures_are_compared(client: Any, engine: ps.Engine) -> None:
     data = {"item": "bear", "threshold": "0.5"}
     found = told("Compared", client.post("/api/v1/compare", files={"image": first}, data=data))
     assert (found["item"], found["same"], found["threshold"], found["reference"]) == ("bear", True, 0.5, "bear.png")
+    cut = engine.compare(ps.Crop(first, (0, 0, 0.5, 1)), second).to_dict()
+    data = {"crop": "[[0, 0, 0.5, 1], null]"}
+    answer = client.post("/api/v1/compare", files=[("image", first), ("image", second)], data=data)
+    assert told("Compared", answer)["scores"] == cut["scores"]
     coded = [base64.b64encode(one).decode() for one in (first, second)]
     assert told("Compared", client.post("/api/v1/compare", json={"image": coded}))["scores"] == wanted["scores"]
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 import plushie_search as ps
 from plushie_search import server
+from plushie_search.server import jobs
 
 NEW = png((10, 220, 220))
 
@@ -311,6 +312,28 @@ def test_an_evaluation_is_a_job(client: Any, engine: ps.Engine) -> None:
     events = client.get(f"/api/v1/jobs/{failed['id']}/events").text
     assert "event: error\n" in events
     assert client.post("/api/v1/jobs/evaluate", json={"texts": "a"}).status_code == 422
+
+
+def test_a_model_is_added_by_a_job(client: Any, engine: ps.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(model: Any) -> Any:
+        return client.post("/api/v1/jobs/add-model", json={"model": model})
+
+    old = engine.vectors("bear").tobytes()
+    state = ended(client, start("plushie-mini").json()["job"])
+    assert (state["kind"], state["state"], state["done"], state["total"]) == ("add-model", "done", 5, 5)
+    expected = {"models": ["toy", "plushie-mini"], "changed": True, "references": 5, "files": 0, "media": 5}
+    assert state["report"] == {**expected, "thumbnails": 0}
+    assert client.get("/api/v1/stats").json()["models"] == ["toy", "plushie-mini"]
+    answer = client.post("/api/v1/search", json={"text": "bear", "models": "plushie-mini", "k": 1})
+    assert list(answer.json()["results"][0]["scores"]) == ["plushie-mini"]
+    assert engine.vectors("bear", model="toy").tobytes() == old
+    assert ended(client, start("plushie-mini").json()["job"])["report"]["changed"] is False
+    for wrong in ("/etc/passwd", "no-such-model", 5, None):
+        assert start(wrong).status_code == 422
+    # Whatever it was doing, a job that is to stop ends so.
+    monkeypatch.setattr(jobs.Job, "cancelled", property(lambda job: job.state["state"] == "running"))
+    evaluating = client.post("/api/v1/jobs/evaluate", json={"texts": [["teddy", "bear"]]}).json()["job"]
+    assert ended(client, evaluating)["state"] == "cancelled"
 
 
 def test_a_job_is_cancelled(client: Any, engine: ps.Engine) -> None:

@@ -353,3 +353,17 @@ def test_the_theme_is_kept(shared: Served, visit: Any) -> None:
     page.reload()
     page.get_by_role("button", name="Colors: dark").wait_for()
     assert page.evaluate(ground) == dark
+
+
+def test_more_results_follow_below(shared: Served, visit: Any) -> None:
+    page = visit(shared.url)
+    page.get_by_role("tab", name="Words").click()
+    page.get_by_label("Describe it in words").fill("a red fox")
+    page.keyboard.press("Enter")
+    wanted = [hit.item for hit in shared.engine.search_text("a red fox", k=10)]
+    assert names(page) == wanted[:5]
+    page.get_by_role("button", name="Show more").click()
+    page.locator(".card").nth(len(wanted) - 1).wait_for()
+    assert names(page) == wanted
+    assert page.locator(".results-head h2").inner_text() == f"{len(wanted)} results"
+    assert page.evaluate("document.activeElement.dataset.open") == wanted[5]

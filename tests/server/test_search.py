@@ -79,6 +79,56 @@ def test_options_are_those_of_the_engine(client: Any, engine: ps.Engine) -> None
     assert {hit[1] for hit in wanted} == {"toys/cat", "gray"}
 
 
+def test_a_part_of_a_picture_counts(client: Any, engine: ps.Engine) -> None:
+    box = [0.1, 0.25, 0.6, 1]
+    two = png((20, 200, 30))
+    wanted = of_engine(engine.search(ps.Query(image=[ps.Crop(RED, box), two]), k=3))
+    coded = [base64.b64encode(one).decode() for one in (RED, two)]
+    answer = client.post("/api/v1/search", json={"image": coded, "crop": [box, None], "k": 3}).json()
+    assert shown(answer["results"]) == wanted
+    assert answer["query"] == {"crop": [box, None], "image": 2, "k": 3}
+    files = [("image", ("a.png", RED)), ("image", ("b.png", two))]
+    forms = [{"crop": json.dumps([box, None])}, {"query": json.dumps({"crop": [box, None]})}]
+    for data in forms:
+        answer = client.post("/api/v1/search", files=files, data={**data, "k": "3"})
+        assert shown(answer.json()["results"]) == wanted
+    alone = of_engine(engine.search_image(ps.Crop(RED, box), k=3))
+    raw = client.post("/api/v1/search?k=3&crop=0.1,0.25,0.6,1", content=RED, headers={"Content-Type": "image/png"})
+    body = client.post("/api/v1/search", json={"query": {"image": coded[0], "crop": box}, "k": 3})
+    seed = client.post("/api/search/image", files={"image": RED}, data={"crop": "0.1,0.25,0.6,1", "k": "3"})
+    for answer in (raw, body, seed):
+        assert shown(answer.json()["results"]) == alone
+    found = client.post("/api/v1/identify?crop=[0.1,0.25,0.6,1]", content=RED, headers={"Content-Type": "image/png"})
+    assert shown(found.json()["results"]) == of_engine(engine.identify(ps.Crop(RED, box)).hits)
+
+
+def test_pages_of_hits_go_on_by_a_cursor(client: Any, engine: ps.Engine) -> None:
+    wanted = of_engine(engine.search_text("rabbit", k=9))
+    body: dict[str, Any] = {"text": "rabbit", "k": 3}
+    pages = [client.post("/api/v1/search", json=body).json()]
+    pages.append(client.post("/api/v1/search", json={**body, "cursor": pages[0]["cursor"]}).json())
+    form = {"text": "rabbit", "k": "9", "cursor": pages[0]["cursor"]}
+    pages.append(client.post("/api/v1/search", files={"image": b""}, data=form).json())
+    assert shown(pages[0]["results"] + pages[1]["results"]) == wanted
+    assert pages[2]["results"] == pages[1]["results"]
+    assert (pages[1]["cursor"], pages[2]["cursor"]) == (None, None)
+    assert client.post("/api/v1/search", json={"queries": ["a", "b"], "k": 1}).json()["cursor"] is None
+    other = client.post("/api/v1/search", json={**body, "text": "bear", "cursor": pages[0]["cursor"]})
+    assert (other.status_code, other.json()["code"]) == (422, "argument")
+
+
+def test_texts_are_expanded(client: Any, engine: ps.Engine) -> None:
+    for expand, texts in ((True, ["true"]), (["pink {}", "a {}"], ['["pink {}", "a {}"]'])):
+        wanted = of_engine(engine.search_text("rabbit", k=3, expand=expand))
+        assert (
+            shown(client.post("/api/v1/search", json={"text": "rabbit", "k": 3, "expand": expand}).json()["results"])
+            == wanted
+        )
+        for text in texts:
+            data = {"text": "rabbit", "k": "3", "expand": text}
+            assert shown(client.post("/api/v1/search", files={"image": b""}, data=data).json()["results"]) == wanted
+
+
 def test_similarity_is_a_cosine_within_0_and_1(client: Any) -> None:
     hits = client.post("/api/v1/search", json={"text": "red scarf", "k": 9}).json()["results"]
     assert [hit["similarity"] for hit in hits] == [min(1, max(0, hit["score"])) for hit in hits]
@@ -104,6 +154,15 @@ def test_notices_tell_what_was_changed_or_not_understood(client: Any) -> None:
         ({"text": 5}, "give a text"),
         ({"text": "x" * 10_001}, "10000 at most"),
         ({"text": "bear", "k": 0}, "give 1 or more"),
+        ({"text": "bear", "cursor": "00"}, "is no cursor"),
+        ({"text": "bear", "expand": "phrases"}, "expand: give true, false, or a list"),
+        ({"text": "bear", "expand": ["a photo"]}, "must have {} once"),
+        ({"text": "bear", "expand": [3]}, "give a text"),
+        ({"text": "bear", "crop": [0, 0, 1, 1]}, "1 boxes for 0 pictures"),
+        ({"image": base64.b64encode(RED).decode(), "crop": [0, 0, 2, 1]}, "no part of a picture"),
+        ({"image": base64.b64encode(RED).decode(), "crop": [0, 0, 1]}, "a box is a list"),
+        ({"image": base64.b64encode(RED).decode(), "crop": [None, None]}, "2 boxes for 1 pictures"),
+        ({"image": base64.b64encode(RED).decode(), "crop": "a,b"}, "is no JSON"),
         ({"text": "bear", "k": True}, "whole number"),
         ({"text": "bear", "k": 2.5}, "whole number"),
         ({"text": "bear", "where": {"a": {"$foo": 1}}}, "unknown operator"),

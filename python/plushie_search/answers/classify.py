@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
     from ..query import Where
 
 By: TypeAlias = Literal["auto", "images", "texts"]
-
-#: The phrases around a name whose vectors are averaged, of names without Chinese characters and with them.
-TEMPLATES = ("{}", "a photo of a {}", "a {} toy")
-CHINESE = ("{}", "一张{}的照片", "{}玩具")
-
-#: A Chinese character.
-HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +72,7 @@ def learn_classes(
     by: By,
     where: Where | None,
     model: str | None,
-    templates: Sequence[str] | None,
+    expand: bool | Sequence[str],
 ) -> Classifier:
     """Learns the classes that ``Engine.classify`` asks for; see there.
 
@@ -103,7 +95,7 @@ def learn_classes(
     phrases = np.empty((0, 0), np.float32)
     if by_names:
         readable = ~np.array(core.unreadable(list(names), models=text_model))
-        phrases = _phrases(core, names, readable, templates, text_model)
+        phrases = _phrases(core, names, readable, expand, text_model)
     text_model = text_model if readable.any() else None
     lacking = [name for name, seen, read in zip(names, has_examples, readable, strict=True) if not (seen or read)]
     if by == "texts" and not readable.all():
@@ -177,27 +169,19 @@ def _phrases(
     core: _core.Engine,
     names: Sequence[str],
     readable: NDArray[np.bool_],
-    templates: Sequence[str] | None,
+    expand: bool | Sequence[str],
     model: str | None,
 ) -> NDArray[np.float32]:
-    """Returns the mean of the unit vectors of each name's phrases, at length 1: float32 of shape (names, dim).
+    """Returns the unit vector of each name, of its phrases as ``expand`` says: float32 of shape (names, dim).
 
     A name that cannot be read has zeros. If none can, the shape is (0, 0).
     """
-    if templates is not None and (not templates or any("{}" not in one for one in templates)):
-        raise ArgumentError(
-            'templates: give one or more texts with {} in the place of the name, such as "a photo of {}"'
-        )
     if not readable.any():
         return np.empty((0, 0), np.float32)
     read = [name for name, known in zip(names, readable, strict=True) if known]
-    sets = [templates or (CHINESE if HAN.search(name) else TEMPLATES) for name in read]
-    texts = [one.replace("{}", name) for name, ones in zip(read, sets, strict=True) for one in ones]
-    vectors = core.encode_texts(texts, model=model)
-    ends = np.cumsum([len(ones) for ones in sets])
-    means = np.stack([part.mean(axis=0) for part in np.split(vectors, ends[:-1])])
+    vectors = core.encode_texts(read, model=model, expand=expand)
     found = np.zeros((len(names), vectors.shape[1]), np.float32)
-    found[readable] = means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-12)
+    found[readable] = vectors
     return found
 
 

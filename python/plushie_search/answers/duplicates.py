@@ -27,6 +27,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 #: The nearest other items that each reference is compared with.
 NEIGHBORS = 8
 
+#: The share of references that may be less near to their own item than two look-alikes are to each other.
+FARTHER = 0.25
+
 #: The least cosine of two encodings of one picture, and that from which vectors alone tell it.
 ALIKE, EQUAL = 0.95, 0.99999
 
@@ -38,7 +41,7 @@ class Duplicate:
     Attributes:
         kind: ``"same bytes"``: one file under two items. ``"same picture"``: encoded or resized otherwise.
             ``"same item"``: two references of one item that show nearly the same. ``"look-alike"``: two items that are
-            near each other.
+            as near to each other as references of one item usually are.
         first, second: The references.
         similarity: Their cosine, at most 1.
     """
@@ -180,7 +183,7 @@ def _classes(gallery: Gallery, neighbors: Neighbors, thumbnails: Thumbnails, nea
     # Items that share a picture are listed with that.
     shared = _keys(np.sort(items[np.concatenate([bytes_pairs[0], pictures[0]])], axis=1), count)
     best = _best(_keys(by_item, count), others[1])
-    best = best[~np.isin(_keys(by_item[best], count), shared)]
+    best = best[~np.isin(_keys(by_item[best], count), shared) & (others[1][best] >= neighbors.within(FARTHER))]
     return {
         "same bytes": bytes_pairs,
         "same picture": pictures,

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ..query import Where
 
 
+#: The share of other items that are less near than the references of one item, if no item has two.
+USUAL = 0.95
+
+
 @dataclass(frozen=True, slots=True)
 class Spot:
     """One reference of an item.
@@ -72,6 +76,19 @@ class Neighbors:
     own_scores: NDArray[np.float32]
     other_rows: NDArray[np.int64]
     other_scores: NDArray[np.float32]
+
+    def within(self, share: float) -> float:
+        """Returns the cosine that all but this share of the references reach with another one of their item.
+
+        If no item has two references, it is the cosine that the nearest twentieth reach with another item; 1 if there
+        is none.
+        """
+        own, others = self.own_scores.astype(np.float64), self.other_scores[:, 0].astype(np.float64)
+        known = own[np.isfinite(own)]
+        if len(known):
+            return float(np.quantile(known, share))
+        known = others[np.isfinite(others)]
+        return float(np.quantile(known, USUAL)) if len(known) else 1.0
 
 
 def read_gallery(core: _core.Engine, *, where: Where | None, model: str | None) -> Gallery:

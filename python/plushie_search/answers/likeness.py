@@ -15,6 +15,7 @@ from .. import _core
 from .._core import ArgumentError
 from ..paths import expanded
 from ..query import DEFAULTS, listed
+from ..show.table import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +53,15 @@ class Likeness:
     def to_dict(self) -> dict[str, Any]:
         """Returns the attributes as a dict, ready for JSON."""
         return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'same' if self.same else 'different'}: similarity {self.similarity:.3f}, threshold {self.threshold:g}",
+            *([] if self.probability is None else [f"probability {self.probability:.3f}"]),
+            *(f"cosine {score:.3f} of {printable(name)}" for name, score in self.scores.items()),
+            *([] if self.reference is None else [f"most like {printable(self.reference)}"]),
+        ]
+        return "\n".join(lines)
 
 
 def compare(
@@ -98,7 +108,13 @@ def keep(path: str | os.PathLike[str], records: Sequence[Mapping[str, Any]]) -> 
     """
     lines = "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in records).encode("utf-8", "replace")
     path = expanded(path)
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+    except OSError as error:
+        reason = (
+            f"the log of verdicts cannot be written ({error.strerror}): give a file in a folder that may be written"
+        )
+        raise type(error)(error.errno, reason, path) from None
     try:
         written = os.write(file, lines) if lines else 0
     finally:
@@ -185,7 +201,7 @@ def _probabilities(
         return [None] * len(pictures)
     rows: list[_QueryRow] = [([(picture, 1.0)], [], [], []) for picture in pictures]
     options: SearchOptions = {**DEFAULTS, "k": LOOKED, "models": next(iter(weights))}
-    answers, _, _ = core.search(rows, **options)
+    answers, _, _, _ = core.search(rows, **options)
     found: list[float | None] = []
     for id, hits in zip(ids, answers, strict=True):
         if not hits or hits[0].probability is None:
@@ -227,7 +243,7 @@ def _records(
     return [
         {
             "time": now,
-            "catalog": core.path,
+            "catalog": os.path.abspath(core.path),
             "sequence": sequence,
             "models": fingerprints,
             "picture": _described(picture),
@@ -244,5 +260,5 @@ def _records(
 
 def _described(picture: Any) -> dict[str, Any]:
     """Returns the digest of a picture, and its path if it has one."""
-    path = os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else None
+    path = os.path.abspath(expanded(picture)) if isinstance(picture, (str, os.PathLike)) else None
     return {"path": path, "digest": _core.picture_digest(picture)}

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from .. import _core
     from ..query import Where
 
-#: The share of neighbors that are less near than the usual cosine within an item, if no item has two references.
-USUAL = 0.95
-
 #: The least spread of margins.
 SPREAD = 0.01
 
@@ -117,11 +114,7 @@ def _concerns(gallery: Gallery, neighbors: Neighbors, margin: float) -> list[Con
         return []
     own, others = neighbors.own_scores.astype(np.float64), neighbors.other_scores[:, 0].astype(np.float64)
     alone, foreign = np.isinf(own), np.isfinite(others)
-    if not alone.all():
-        usual = float(np.median(own[~alone]))
-    else:
-        usual = float(np.quantile(others[foreign], USUAL)) if foreign.any() else 1.0
-    margins = np.where(alone, usual, own) - others  # inf if there is no other item
+    margins = np.where(alone, neighbors.within(0.5), own) - others  # inf if there is no other item
     real = margins[foreign]
     spread = max(SPREAD, float(np.median(np.abs(real - np.median(real))))) if len(real) else SPREAD
     found = []
@@ -153,14 +146,14 @@ def _reasons(
     reasons = []
     if least < margin:
         other = gallery.ids[int(gallery.items[int(neighbors.other_rows[row, 0])])]
-        likeness = f"{_file(gallery.names[row])} looks like item {other} ({neighbors.other_scores[row, 0]:.2f})"
-        own = f"the other references of its own item ({neighbors.own_scores[row]:.2f})"
+        name, score = _file(gallery.names[row]), f"{neighbors.other_scores[row, 0]:.2f}"
+        own = f"its own item ({neighbors.own_scores[row]:.2f})"
         if single:
-            reasons.append(likeness)
+            reasons.append(f"{name} is near to {other} ({score})")
         elif least < 0:
-            reasons.append(f"{likeness} more than like {own}")
+            reasons.append(f"{name} is nearer to {other} ({score}) than to {own}")
         else:
-            reasons.append(f"{likeness} nearly as much as like {own}")
+            reasons.append(f"{name} is nearly as near to {other} ({score}) as to {own}")
     if single:
         reasons.append("it has one reference: add one from another side")
     return tuple(reasons)

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import argparse
 
+from ..query import shown_in
 from ..show.table import printable
-from .common import DONE, Commands, add_catalog, add_json, add_where, open_catalog, print_json
+from .common import (
+    DONE,
+    PART,
+    Commands,
+    add_catalog,
+    add_expand,
+    add_json,
+    add_where,
+    expansion,
+    open_catalog,
+    print_json,
+)
 
 
 def add_command(commands: Commands) -> None:
@@ -13,7 +25,7 @@ def add_command(commands: Commands) -> None:
     classify = commands.add("classify", run, "tell which class pictures are of, by the catalog's labels or by names")
     add_catalog(classify)
     add_json(classify)
-    classify.add_argument("image", metavar="IMAGE", nargs="+", help="the pictures")
+    classify.add_argument("image", metavar="IMAGE", nargs="+", help=f"the pictures; {PART}")
     classify.add_argument(
         "--label", action="append", metavar="NAME", help="a class, given for each of two or more; all labels by default"
     )
@@ -23,9 +35,7 @@ def add_command(commands: Commands) -> None:
         default="auto",
         help="go by examples, by names, or by both (%(default)s)",
     )
-    classify.add_argument(
-        "--template", action="append", metavar="TEXT", help='a phrase with {} for the name, such as "a photo of {}"'
-    )
+    add_expand(classify, default=True)
     add_where(classify, "only examples of items that fit this filter")
 
 
@@ -33,7 +43,11 @@ def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
     with open_catalog(options) as engine:
         answers = engine.classify(
-            options.image, options.label, by=options.by, where=options.where, templates=options.template
+            [shown_in(image) for image in options.image],
+            options.label,
+            by=options.by,
+            where=options.where,
+            expand=expansion(options),
         )
     if options.json:
         rows = [{"image": image, **one.to_dict()} for image, one in zip(options.image, answers, strict=True)]

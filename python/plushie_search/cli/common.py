@@ -28,6 +28,7 @@ MODEL = (
     "each sees every picture that is added, the first looks up pictures, and the first that reads texts those"
 )
 METADATA = '{"price": 12.5}'
+PART = "with [left,top,right,bottom] behind it, in shares from 0 to 1, that part of it counts"
 WEIGHT = "how much a --model counts, given once for each: then all of them look up what they can"
 
 
@@ -104,6 +105,27 @@ def add_where(command: argparse.ArgumentParser, help: str) -> None:
 def add_weight(command: argparse.ArgumentParser) -> None:
     """Adds the option for the models' weights."""
     command.add_argument("--weight", type=float, action="append", metavar="W", help=WEIGHT)
+
+
+def add_expand(command: argparse.ArgumentParser, *, default: bool) -> None:
+    """Adds the options for phrases around texts."""
+    command.add_argument(
+        "--expand",
+        action=argparse.BooleanOptionalAction,
+        default=default,
+        help=f'look words up by the model\'s phrases around them, such as "a photo of ..." ({"on" if default else "off"})',
+    )
+    command.add_argument(
+        "--template",
+        action="append",
+        metavar="TEXT",
+        help='a phrase of your own with {} in the place of the words, such as "a photo of {}"; may be repeated',
+    )
+
+
+def expansion(options: argparse.Namespace) -> bool | list[str]:
+    """Returns whether words are looked up by phrases around them, or the templates of these."""
+    return options.template or options.expand
 
 
 def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: bool = False) -> Engine:

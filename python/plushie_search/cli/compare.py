@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from ..show.table import printable
-from .common import DONE, SOME_FAILED, Commands, add_catalog, add_json, add_weight, open_catalog, print_json, weights
+from ..query import shown_in
+from .common import (
+    DONE,
+    PART,
+    SOME_FAILED,
+    Commands,
+    add_catalog,
+    add_json,
+    add_weight,
+    open_catalog,
+    print_json,
+    weights,
+)
 
 
 def add_command(commands: Commands) -> None:
@@ -13,7 +24,7 @@ def add_command(commands: Commands) -> None:
     compare = commands.add("compare", run, "tell how like a picture is to another one, or to an item")
     add_catalog(compare)
     add_json(compare)
-    compare.add_argument("image", metavar="IMAGE", help="the picture")
+    compare.add_argument("image", metavar="IMAGE", help=f"the picture; {PART}")
     compare.add_argument("other", metavar="OTHER", nargs="?", help="the picture to compare it with")
     compare.add_argument("--item", metavar="ID", help="the item to compare it with, in place of OTHER")
     add_weight(compare)
@@ -31,8 +42,8 @@ def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
     with open_catalog(options) as engine:
         found = engine.compare(
-            options.image,
-            options.other,
+            shown_in(options.image),
+            None if options.other is None else shown_in(options.other),
             item=options.item,
             threshold=options.threshold,
             models=weights(options, engine),
@@ -41,12 +52,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(found.to_dict())
     else:
-        verdict = "same" if found.same else "different"
-        print(f"{verdict}: similarity {found.similarity:.3f}, threshold {found.threshold:g}")
-        if found.probability is not None:
-            print(f"probability {found.probability:.3f}")
-        for name, score in found.scores.items():
-            print(f"cosine {score:.3f} of {printable(name)}")
-        if found.reference is not None:
-            print(f"most like {printable(found.reference)}")
+        print(found)
     return DONE if found.same else SOME_FAILED

@@ -6,11 +6,12 @@ import argparse
 from typing import Any
 
 from .._core import FileError, PictureError
-from ..query import Query
+from ..query import Query, shown_in
 from ..show.table import printable
 from .common import (
     DONE,
     ERROR,
+    PART,
     SOME_FAILED,
     Commands,
     add_catalog,
@@ -28,7 +29,7 @@ def add_command(commands: Commands) -> None:
     identify = commands.add("identify", run, "say which item each photo shows, or that it shows none")
     add_catalog(identify)
     add_json(identify)
-    identify.add_argument("photos", metavar="PHOTO", nargs="+", help="a photo of one thing")
+    identify.add_argument("photos", metavar="PHOTO", nargs="+", help=f"a photo of one thing; {PART}")
     identify.add_argument("--together", action="store_true", help="the photos are several views of one thing")
     identify.add_argument(
         "--target-fpr",
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     with open_catalog(options) as engine:
         for photos in groups:
             try:
-                found = engine.identify(Query(image=list(photos)), **how)
+                found = engine.identify(Query(image=[shown_in(photo) for photo in photos]), **how)
             except (FileError, PictureError) as error:
                 failed += 1
                 say(str(error))

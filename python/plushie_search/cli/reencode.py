@@ -15,12 +15,19 @@ from .options import add_options, open_models
 
 def add_command(commands: Commands) -> None:
     """Adds the command."""
-    reencode = commands.add("reencode", run, "move a catalog to another model, which encodes its pictures again")
+    reencode = commands.add("reencode", run, "move a catalog to another model, or add one, which encodes its pictures")
     reencode.add_argument("catalog", metavar="CATALOG", help="the catalog's directory")
-    reencode.add_argument(
+    models = reencode.add_mutually_exclusive_group()
+    models.add_argument(
         "--model",
         action="append",
         help=f"the name or directory of the model that it is moved to ({DEFAULT_MODEL}); may be given several times",
+    )
+    models.add_argument(
+        "--add",
+        action="append",
+        metavar="MODEL",
+        help="the name or directory of a further model, beside those that it has; may be given several times",
     )
     add_json(reencode)
     add_options(reencode, several=True)
@@ -29,12 +36,13 @@ def add_command(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
     with Engine(options.catalog, model=[], threads=options.threads) as engine:
-        encoders = open_models(options, options.model or [DEFAULT_MODEL])
+        encoders = open_models(options, options.add or options.model or [DEFAULT_MODEL])
+        move = engine.add_model if options.add else engine.reencode
         try:
             with closing(ProgressBar("encoding")) as progress:
-                report = engine.reencode(encoders, progress=progress)
+                report = move(encoders, progress=progress)
         except KeyboardInterrupt:
-            say("interrupted, and nothing is moved yet: run it again to continue there")
+            say("interrupted, and nothing is changed yet: run it again to continue there")
             return INTERRUPTED
     if options.json:
         print_json(report.to_dict())

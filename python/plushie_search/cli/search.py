@@ -12,16 +12,19 @@ from typing import Any
 
 from .._core import UnreadableTextWarning
 from ..paths import expanded
-from ..query import Query
+from ..query import Query, shown_in
 from ..results import Results
 from .common import (
     DONE,
+    PART,
     Commands,
     add_catalog,
+    add_expand,
     add_json,
     add_k,
     add_weight,
     add_where,
+    expansion,
     open_catalog,
     print_json,
     say,
@@ -34,7 +37,7 @@ def add_command(commands: Commands) -> None:
     search = commands.add("search", run, "find items by a picture, a text, or both")
     add_catalog(search)
     add_json(search)
-    search.add_argument("image", metavar="IMAGE", nargs="?", help="the picture to look for")
+    search.add_argument("image", metavar="IMAGE", nargs="?", help=f"the picture to look for; {PART}")
     search.add_argument("--text", help="what to look for in words, or how it differs from IMAGE")
     search.add_argument(
         "--query",
@@ -69,6 +72,7 @@ def add_command(commands: Commands) -> None:
         default="max",
         help="how the scores of an item's pictures become its score (%(default)s)",
     )
+    add_expand(search, default=False)
     search.add_argument(
         "--words",
         action=argparse.BooleanOptionalAction,
@@ -94,8 +98,9 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--{given[0]} is a search of its own: leave out IMAGE, --text and others")
     if options.image is None and options.text is None and not given:
         raise ValueError("search needs an IMAGE, a --text, or both, an --item, or a --query")
-    if options.image is not None and not os.path.exists(expanded(options.image)):
-        raise FileNotFoundError(f"there is no picture {options.image!r}; give words by --text")
+    image = None if options.image is None else shown_in(options.image)
+    if isinstance(image, str) and not os.path.exists(expanded(image)):
+        raise FileNotFoundError(f"there is no picture {image!r}; give words by --text")
     how: dict[str, Any] = {
         "k": options.k,
         "where": options.where,
@@ -105,6 +110,7 @@ def run(options: argparse.Namespace) -> int:
         "fusion": options.fusion,
         "rrf_k": options.rrf_k,
         "aggregate": options.aggregate,
+        "expand": expansion(options),
         "words": options.words_in or options.words,
     }
     with open_catalog(options) as engine, warnings.catch_warnings():
@@ -115,12 +121,12 @@ def run(options: argparse.Namespace) -> int:
             results = engine.search(Query(item=options.item), **how)
         elif options.query is not None:
             results = engine.search(Query.parse(options.query), **how)
-        elif options.text is None:
-            results = engine.search_image(options.image, **how)
-        elif options.image is None:
+        elif image is None:
             results = engine.search_text(options.text, **how)
+        elif options.text is None:
+            results = engine.search_image(image, **how)
         else:
-            results = engine.search_hybrid(options.image, options.text, image_weight=options.image_weight, **how)
+            results = engine.search_hybrid(image, options.text, image_weight=options.image_weight, **how)
     if options.open or options.html is not None:
         _write_page(results, options.html, show=options.open)
     if options.json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 
 from .. import _core
-from .._core import ArgumentError, CatalogError, Hit, PictureError, UnknownItemError
+from .._core import ArgumentError, CatalogError, Crop, Hit, PictureError, UnknownItemError
 from ..paths import expanded
 from ..query import Query
 from ..results import Item, Reference
@@ -83,6 +83,7 @@ def coded(query: Query) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if images:
         found["image"] = [[base64_of(image), weight] for image, weight in images]
+        found |= crop_of([image for image, _ in images])
     if texts:
         found["text"] = [list(pair) for pair in texts]
     if items:
@@ -97,12 +98,20 @@ def coded(query: Query) -> dict[str, Any]:
     return found
 
 
+def crop_of(images: Sequence[Any]) -> dict[str, Any]:
+    """Returns the boxes of the parts that count, by their key; nothing if all pictures are whole."""
+    boxes = [list(image.box) if isinstance(image, Crop) else None for image in images]
+    return {"crop": boxes} if any(boxes) else {}
+
+
 def base64_of(image: Any) -> str:
     return base64.b64encode(file_of(image)).decode()
 
 
 def file_of(image: Any) -> bytes:
-    """Returns a picture as a file."""
+    """Returns a picture as a file; of a part the whole picture."""
+    if isinstance(image, Crop):
+        image = image.image
     if isinstance(image, (bytes, bytearray, memoryview)):
         return bytes(image)
     if isinstance(image, (str, os.PathLike)):
@@ -115,4 +124,5 @@ def file_of(image: Any) -> bytes:
 
 
 def name_of(image: Any) -> str:
+    image = image.image if isinstance(image, Crop) else image
     return os.path.basename(os.fspath(image)) if isinstance(image, (str, os.PathLike)) else "picture"

@@ -17,9 +17,9 @@ from .. import _core
 from .._core import ArgumentError, CatalogError, Hit, UnknownItemError
 from ..identification import Identification
 from ..query import Query, hybrid, pictured
-from ..results import Batch, Item, Items, Reference, Results
+from ..results import Batch, Item, Items, ReencodeReport, Reference, Results
 from .answers import classification_of, duplicates_of, likeness_of, review_of
-from .coding import base64_of, coded, error_of, file_of, hit_of, item_of, name_of, path_of, seconds_of
+from .coding import base64_of, coded, crop_of, error_of, file_of, hit_of, item_of, name_of, path_of, seconds_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -31,13 +31,18 @@ if TYPE_CHECKING:
     from ..answers.likeness import Likeness
     from ..answers.review import Review
     from ..query import By, SearchOptions, Text, Where
+    from ..searcher import Progress
 
 #: The statuses after which a request is sent again, and the most bytes of queries in one body.
 AGAIN, MOST = frozenset({429, 503}), 900_000
 
+#: How often the state of a job is asked for, in seconds.
+POLL = 0.2
+
 #: The options of searches that a server knows.
 OPTIONS = (
     "k",
+    "after",
     "where",
     "min_score",
     "exclude",
@@ -47,6 +52,7 @@ OPTIONS = (
     "rrf_k",
     "aggregate",
     "temperature",
+    "expand",
     "words",
 )
 
@@ -76,10 +82,14 @@ class RemoteEngine:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._client = httpx.Client(base_url=self._url, headers=headers, timeout=timeout)
         try:
-            stats = self.stats()
+            self._introduce()
         except BaseException:
             self.close()
             raise
+
+    def _introduce(self) -> None:
+        """Notes the names of the models."""
+        stats = self.stats()
         self._models = tuple(stats["models"])
         self._sees: str | None = stats["image_model"]
         self._reads: str | None = stats["text_model"]
@@ -324,10 +334,14 @@ class RemoteEngine:
         }
         if unknown := next((key for key in given if key not in OPTIONS), None):
             raise ArgumentError(f"a search on a server has no option {unknown}: search with an Engine")
+        if (after := given.pop("after", None)) is not None:
+            if len(queries) != 1:
+                raise ArgumentError(f"after goes on with one query, and there are {len(queries)}: search for each")
+            given["cursor"] = after
         if (exclude := given.get("exclude")) is not None:
             several = exclude if isinstance(exclude, (list, tuple, set, frozenset)) else [exclude]
             given["exclude"] = [str(id) for id in several]
-        answers: list[tuple[list[Hit], list[str]]] = []
+        answers: list[tuple[list[Hit], str | None, list[str]]] = []
         waiting: list[Any] = []
         size = 0
         for query in queries:
@@ -344,8 +358,15 @@ class RemoteEngine:
         if waiting:
             answers += self._ask(waiting, given)
         results = [
-            Results(hits, query=one, model=self._asked(options), warnings=notices, thumbnails=self.thumbnail)
-            for (hits, notices), one in zip(answers, shown, strict=True)
+            Results(
+                hits,
+                query=one,
+                model=self._asked(options),
+                cursor=cursor if len(queries) == 1 else None,
+                warnings=notices,
+                thumbnails=self.thumbnail,
+            )
+            for (hits, cursor, notices), one in zip(answers, shown, strict=True)
         ]
         return results[0] if single else Batch(results)
 
@@ -353,13 +374,13 @@ class RemoteEngine:
         models = options.get("models") or self._models[0]
         return " + ".join(models) if isinstance(models, Mapping) else models
 
-    def _ask(self, queries: list[Any], options: Mapping[str, Any]) -> list[tuple[list[Hit], list[str]]]:
-        answer = self._json("POST", "/search", json={"queries": queries, **options})
-        return [([hit_of(hit) for hit in hits], answer["notices"]) for hits in answer["results"]]
+    def _ask(self, queries: list[Any], options: Mapping[str, Any]) -> list[tuple[list[Hit], str | None, list[str]]]:
+        # The answer to one query has a cursor.
+        asked = {"query": queries[0]} if len(queries) == 1 else {"queries": queries}
+        return _answers(self._json("POST", "/search", json={**asked, **options}), single=len(queries) == 1)
 
-    def _ask_form(self, query: Query, options: Mapping[str, Any]) -> list[tuple[list[Hit], list[str]]]:
-        answer = self._json("POST", "/search", **_form(query, options))
-        return [([hit_of(hit) for hit in answer["results"]], answer["notices"])]
+    def _ask_form(self, query: Query, options: Mapping[str, Any]) -> list[tuple[list[Hit], str | None, list[str]]]:
+        return _answers(self._json("POST", "/search", **_form(query, options)), single=True)
 
     # Answers
 
@@ -370,15 +391,18 @@ class RemoteEngine:
         *,
         by: Literal["auto", "images", "texts"] = "auto",
         where: Where | None = None,
+        expand: bool | Sequence[str] = True,
     ) -> Any:
         """Tells which class a picture is of; a list of pictures gives a list. See ``Engine.classify``."""
         images, single = _core.each_image(image)
-        given = {"labels": None if labels is None else list(labels), "by": by, "where": where}
+        given = {"labels": None if labels is None else list(labels), "by": by, "where": where, "expand": expand}
         data = {key: one if isinstance(one, str) else json.dumps(one) for key, one in given.items() if one is not None}
         answers = []
         for start in range(0, len(images), 64):
-            files = [("image", (name_of(one), file_of(one))) for one in images[start : start + 64]]
-            found = self._json("POST", "/classify", files=files, data=data)["results"]
+            some = images[start : start + 64]
+            files = [("image", (name_of(one), file_of(one))) for one in some]
+            crop = {key: json.dumps(boxes) for key, boxes in crop_of(some).items()}
+            found = self._json("POST", "/classify", files=files, data={**data, **crop})["results"]
             answers += [classification_of(one) for one in (found if isinstance(found, list) else [found])]
         return answers[0] if single else answers
 
@@ -394,8 +418,10 @@ class RemoteEngine:
         """Tells how like a picture is to another one, or to an item's best reference. See ``Engine.compare``."""
         if (b is None) == (item is None):
             raise ArgumentError("compare takes a second picture or an item: give one of them")
-        files = [("image", (name_of(one), file_of(one))) for one in ([a] if b is None else [a, b])]
-        data = {"threshold": f"{threshold:.9f}"}
+        pictures = [a] if b is None else [a, b]
+        files = [("image", (name_of(one), file_of(one))) for one in pictures]
+        crop = {key: json.dumps(boxes) for key, boxes in crop_of(pictures).items()}
+        data = {"threshold": f"{threshold:.9f}", **crop}
         if item is not None:
             data["item"] = str(item)
         if models is not None:
@@ -426,7 +452,8 @@ class RemoteEngine:
 
     def encode_images(self, images: Sequence[ImageLike], *, model: str | None = None) -> NDArray[np.float32]:
         """Returns the unit vectors of pictures: float32 (n, dim)."""
-        return self._encode([{"image": base64_of(image)} for image in images], model or self._sees)
+        inputs = [{"image": base64_of(image), **crop_of([image])} for image in images]
+        return self._encode(inputs, model or self._sees)
 
     def encode_texts(self, texts: TextsLike, *, model: str | None = None) -> NDArray[np.float32]:
         """Returns the unit vectors of texts: float32 (n, dim)."""
@@ -436,6 +463,38 @@ class RemoteEngine:
         body = {"model": model, "input": inputs, "encoding_format": "base64"}
         rows = self._json("POST", "/v1/embeddings", absolute=True, json=body)["data"]
         return np.stack([np.frombuffer(base64.b64decode(row["embedding"]), "<f4") for row in rows])
+
+    # Keeping
+
+    def add_model(self, model: str, *, progress: Progress | None = None) -> ReencodeReport:
+        """Gives the catalog a further model, and waits until the server has encoded all references with it.
+
+        The catalog can be used meanwhile. If the wait is interrupted, such as by Ctrl-C, the server stops, too; the
+        next call goes on there. See ``Engine.add_model``.
+
+        Args:
+            model: A name that ``plushie-search models list`` shows on the server.
+            progress: Called with (references done, references in all or None, "").
+
+        Raises:
+            ArgumentError: The server knows no such model.
+            CatalogError: The model cannot be added, or the catalog cannot be changed.
+        """
+        job = self._json("POST", "/jobs/add-model", json={"model": model})["job"]
+        path = f"/jobs/{job['id']}"
+        try:
+            while job["state"] in ("queued", "running"):
+                if progress is not None:
+                    progress(job["done"], job["total"], "")
+                time.sleep(POLL)
+                job = self._json("GET", path)
+        except BaseException:
+            self._send("DELETE", path, missing=True)
+            raise
+        if job["state"] != "done":
+            raise CatalogError(f"server {self._url}: {job.get('detail') or 'the job was cancelled'}")
+        self._introduce()
+        return ReencodeReport(**{**job["report"], "models": tuple(job["report"]["models"])})
 
     # Requests
 
@@ -491,5 +550,12 @@ def _form(query: Query, options: Mapping[str, Any]) -> dict[str, Any]:
         raise ArgumentError("large pictures with different weights: make the pictures smaller, below 600 kB together")
     rest = coded(Query(text=query.text, item=query.item, vector=query.vector))
     rest["weights"] = {"image": sum(weight for _, weight in images)}
+    rest |= crop_of([image for image, _ in images])
     files = [("image", (f"{number}", file_of(image))) for number, (image, _) in enumerate(images)]
     return {"files": files, "data": {"query": json.dumps({**rest, **options})}}
+
+
+def _answers(answer: Mapping[str, Any], *, single: bool) -> list[tuple[list[Hit], str | None, list[str]]]:
+    """Returns the hits of each query, the cursor behind them, and notices."""
+    lists = [answer["results"]] if single else answer["results"]
+    return [([hit_of(hit) for hit in hits], answer["cursor"], answer["notices"]) for hits in lists]

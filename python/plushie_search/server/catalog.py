@@ -44,17 +44,22 @@ class Catalog:
         self._items: OrderedDict[str, str] = OrderedDict()
         self._items_lock = threading.Lock()
         self._sample: tuple[float, list[dict[str, Any]], list[str]] | None = None
-        weights = settings.search.fusion_weights.model_dump()
-        self._weights = {model: weights.get(model, 1.0) for model in engine.models}
+        self.name_engines()
+
+    def name_engines(self) -> None:
+        """Gives the engine's models the names by which clients choose them; again after it has got another one."""
+        engine = self.engine
+        weights = self.settings.search.fusion_weights.model_dump()
         #: What the engines' names of the page and of the seed mean.
-        self.engines: dict[str, Any] = {model: model for model in engine.models}
+        engines: dict[str, Any] = {model: model for model in engine.models}
         if engine.text_model is not None:
-            self.engines.setdefault("clip", engine.text_model)
+            engines.setdefault("clip", engine.text_model)
         if len(engine.models) > 1:
             second = next((model for model in engine.models if model != engine.text_model), None)
             if second is not None:
-                self.engines.setdefault("resnet", second)
-            self.engines[BOTH] = self._weights
+                engines.setdefault("resnet", second)
+            engines[BOTH] = {model: weights.get(model, 1.0) for model in engine.models}
+        self.engines = engines
 
     def models(self, given: Any) -> Any:
         """Returns the models of a search by a name that a client knows, or by weights.

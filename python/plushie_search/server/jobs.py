@@ -101,6 +101,9 @@ class Jobs:
                 state["report"] = work(job)
             state["state"] = "cancelled" if job.cancelled else "done"
         except Exception as error:
+            if job.cancelled:
+                state["state"] = "cancelled"
+                return
             problem = problem_of(error, f"job {state['id']}")
             state.update(state="failed", error={"code": problem.code}, detail=problem.detail)
         finally:

@@ -49,16 +49,17 @@ _LIMIT: dict[str, Schema] = {
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _MEDIA: dict[str, Schema] = {"item": {"type": "string"}, "e": {"type": "string"}, "s": {"type": "string"}}
 
+_CROP: dict[str, Schema] = {
+    "crop": {"type": "string", "description": "the part of the picture that counts: left,top,right,bottom"}
+}
+_OPTIONS: dict[str, Schema] = {"k": K, "where": {"type": "string"}, **_CROP}
+
 #: By the names of the handlers.
 CONTENTS = {
     "stats": Content("Stats"),
-    "search": Content(
-        "Found", json="Search", form="search", raw=("image/*",), query={"k": K, "where": {"type": "string"}}
-    ),
-    "identify": Content(
-        "Identified", json="Identify", form="identify", raw=("image/*",), query={"k": K, "where": {"type": "string"}}
-    ),
-    "classify": Content("Classified", json="Classify", form="classify", raw=("image/*",)),
+    "search": Content("Found", json="Search", form="search", raw=("image/*",), query=_OPTIONS),
+    "identify": Content("Identified", json="Identify", form="identify", raw=("image/*",), query=_OPTIONS),
+    "classify": Content("Classified", json="Classify", form="classify", raw=("image/*",), query=_CROP),
     "compare": Content("Compared", json="Compare", form="compare"),
     "duplicates": Content("Duplicates", query={**_LIMIT, "near": _SHARE}),
     "review": Content("Review", query={**_LIMIT, "margin": _SHARE}),
@@ -72,6 +73,7 @@ CONTENTS = {
     "change_item": Content("Item", json="Change", headers=("If-Match",)),
     "remove_item": Content("Removed", headers=("If-Match",)),
     "add": Content("Started", 202, form="pictures", raw=("application/x-ndjson",)),
+    "add_model": Content("Started", 202, json="AddModel"),
     "evaluate": Content("Started", 202, json="Evaluate"),
     "events": Content("text/event-stream"),
     "get": Content("Job"),

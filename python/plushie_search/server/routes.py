@@ -35,6 +35,7 @@ OF_CATALOGS = (
     Route("PATCH", "/items/{id:path}", items.change_item, "write", "write", "json"),
     Route("DELETE", "/items/{id:path}", items.remove_item, "write", "write"),
     Route("POST", "/jobs/add", jobs.add, "write", "read", "pictures"),
+    Route("POST", "/jobs/add-model", jobs.add_model, "write", "read", "json"),
     Route("POST", "/jobs/evaluate", jobs.evaluate, "read", "read", "json"),
     Route("GET", "/jobs/{job}/events", jobs.events, lane=None),
     Route("GET", "/jobs/{job}", jobs.get),

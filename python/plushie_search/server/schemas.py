@@ -50,6 +50,14 @@ def one_or_many(of: Schema) -> Schema:
 
 WORDS: Schema = {"type": "string", "minLength": 1, "maxLength": 10_000, "pattern": r"\S"}
 PICTURE: Schema = {"type": "string", "contentEncoding": "base64", "description": "a picture file in base64"}
+#: A share, 0 and 1 included.
+PART: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+BOX: Schema = array(PART, minItems=4, maxItems=4)
+CROP: Schema = {
+    "anyOf": [BOX, array({"anyOf": [BOX, {"type": "null"}]}, maxItems=64)],
+    "description": "the part that counts of the only picture, in shares of the upright one: left, top, right, bottom; "
+    "or a list with a box or null for each picture",
+}
 MODELS: Schema = {
     "anyOf": [TEXT, {"type": "object", "additionalProperties": NUMBER}],
     "description": "an engine's name of /api/v1/stats, or weights by name",
@@ -57,17 +65,24 @@ MODELS: Schema = {
 WHERE: Schema = {"type": "object", "description": "a filter of items", "examples": [{"label": "bear"}]}
 K: Schema = {"type": "integer", "minimum": 1, "maximum": 10**9, "description": "items in the answer"}
 
+EXPAND: Schema = {
+    "anyOf": [FLAG, array({"type": "string", "pattern": r"\{\}"}, minItems=1, maxItems=32)],
+    "description": "whether texts are looked up by phrases around them, or templates with {} in the place of the text",
+}
+
 VECTOR: Schema = array(NUMBER, minItems=1, maxItems=65_536)
 QUERY_PARTS: dict[str, Schema] = {
     "text": one_or_many(WORDS),
     "line": {**WORDS, "description": "parts with weights in one line: 2*bunny + item:bear-1 - hat"},
     "image": one_or_many(PICTURE),
+    "crop": CROP,
     "item": one_or_many(WORDS),
     "vector": {"anyOf": [VECTOR, {"type": "object", "additionalProperties": VECTOR, "minProperties": 1}]},
     "weights": record({}, {"text": NUMBER, "image": NUMBER, "item": NUMBER}),
 }
 OPTIONS: dict[str, Schema] = {
     "k": K,
+    "cursor": {**TEXT, "description": "that of an answer to the same search, for the hits behind it"},
     "where": WHERE,
     "min_score": NUMBER,
     "models": MODELS,
@@ -77,6 +92,7 @@ OPTIONS: dict[str, Schema] = {
     "rrf_k": {"type": "number", "minimum": 0},
     "aggregate": {"type": "string", "enum": ["max", "mean", "softmax"]},
     "temperature": {"type": "number", "exclusiveMinimum": 0},
+    "expand": EXPAND,
     "words": {
         "anyOf": [FLAG, array(TEXT, minItems=1, maxItems=32)],
         "description": "whether items' own words count, or the fields to look into: id, label, text, metadata's keys",
@@ -93,8 +109,6 @@ IDENTIFYING: dict[str, Schema] = {
 
 REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST}
 
-#: A share, 0 and 1 included.
-PART: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 CLASSIFICATION: Schema = record(
     {
         "classes": array(record({"name": TEXT, "confidence": PART, "examples": WHOLE})),
@@ -178,6 +192,7 @@ SCHEMAS: dict[str, Schema] = {
             "took_ms": NUMBER,
             "query": FREE,
             "notices": array(TEXT),
+            "cursor": {**maybe(TEXT), "description": "the end of the results, if more follow those of one query"},
             "results": {"anyOf": [array(ref("Hit")), array(array(ref("Hit")))]},
         }
     ),
@@ -208,14 +223,16 @@ SCHEMAS: dict[str, Schema] = {
         {"image": {"anyOf": [PICTURE, array(PICTURE, minItems=1, maxItems=64)]}},
         {
             "labels": array(TEXT, maxItems=1000),
+            "crop": CROP,
             "by": {"type": "string", "enum": ["auto", "images", "texts"]},
             "where": WHERE,
+            "expand": EXPAND,
         },
     ),
     "Classified": record({"success": {"const": True}, "results": {"anyOf": [CLASSIFICATION, array(CLASSIFICATION)]}}),
     "Compare": record(
         {"image": {"anyOf": [PICTURE, array(PICTURE, minItems=1, maxItems=2)]}},
-        {"item": TEXT, "threshold": PART, "models": MODELS},
+        {"crop": CROP, "item": TEXT, "threshold": PART, "models": MODELS},
     ),
     "Compared": record(
         {
@@ -289,7 +306,7 @@ SCHEMAS: dict[str, Schema] = {
         "type": "object",
         "properties": {
             "id": TEXT,
-            "kind": {"type": "string", "enum": ["add", "evaluate"]},
+            "kind": {"type": "string", "enum": ["add", "add-model", "evaluate"]},
             "catalog": TEXT,
             "state": {"type": "string", "enum": ["queued", "running", "done", "failed", "cancelled"]},
             "done": WHOLE,
@@ -302,6 +319,7 @@ SCHEMAS: dict[str, Schema] = {
         "required": ["id", "kind", "catalog", "state", "done", "total", "failures", "report"],
     },
     "Started": record({"job": ref("Job")}),
+    "AddModel": record({"model": TEXT}, examples=[{"model": "plushie-mini"}]),
     "Evaluate": record(
         {},
         {
@@ -351,7 +369,7 @@ SCHEMAS: dict[str, Schema] = {
                 "anyOf": [
                     WORDS,
                     array(
-                        {"anyOf": [WORDS, record({"text": WORDS}), record({"image": PICTURE})]},
+                        {"anyOf": [WORDS, record({"text": WORDS}), record({"image": PICTURE}, {"crop": CROP})]},
                         minItems=1,
                         maxItems=256,
                     ),
@@ -384,15 +402,20 @@ SCHEMAS: dict[str, Schema] = {
 FORMS: dict[str, Schema] = {
     "search": record(
         {"image": array(FILE)},
-        {"query": TEXT, "text": TEXT, "item": TEXT, **dict.fromkeys(OPTIONS, TEXT), "k": WHOLE},
+        {"query": TEXT, "text": TEXT, "crop": TEXT, "item": TEXT, **dict.fromkeys(OPTIONS, TEXT), "k": WHOLE},
     ),
     "identify": record(
-        {"image": array(FILE)}, {"query": TEXT, "text": TEXT, **dict.fromkeys(IDENTIFYING, TEXT), "k": WHOLE}
+        {"image": array(FILE)},
+        {"query": TEXT, "text": TEXT, "crop": TEXT, **dict.fromkeys(IDENTIFYING, TEXT), "k": WHOLE},
     ),
-    "seed_image": record({"image": FILE}, {"k": WHOLE, "engine": TEXT, "where": TEXT}),
-    "seed_hybrid": record({}, {"image": FILE, "text": TEXT, "k": WHOLE, "image_weight": NUMBER, "engine": TEXT}),
+    "seed_image": record({"image": FILE}, {"crop": TEXT, "k": WHOLE, "engine": TEXT, "where": TEXT}),
+    "seed_hybrid": record(
+        {}, {"image": FILE, "crop": TEXT, "text": TEXT, "k": WHOLE, "image_weight": NUMBER, "engine": TEXT}
+    ),
     "item": record({"id": TEXT, "image": array(FILE)}, {"label": TEXT, "text": TEXT, "metadata": TEXT}),
     "pictures": record({"image": array(FILE)}),
-    "classify": record({"image": array(FILE)}, {"labels": TEXT, "by": TEXT, "where": TEXT}),
-    "compare": record({"image": array(FILE)}, {"item": TEXT, "threshold": TEXT, "models": TEXT}),
+    "classify": record(
+        {"image": array(FILE)}, {"crop": TEXT, "labels": TEXT, "by": TEXT, "where": TEXT, "expand": TEXT}
+    ),
+    "compare": record({"image": array(FILE)}, {"crop": TEXT, "item": TEXT, "threshold": TEXT, "models": TEXT}),
 }

@@ -6,12 +6,13 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+from ..._core import Crop
 from ..call import Call
 from ..catalog import base_name
 from ..coding import check_keys, parse_json
 from ..errors import Problem, bad
 from ..service import Service
-from .searching import base64_picture
+from .searching import base64_picture, cropped, expansion
 
 #: The most pictures in a request, names of classes, and pairs or items in an answer.
 MAX_PICTURES, MAX_LABELS, MAX_LIMIT = 64, 1000, 1000
@@ -25,7 +26,7 @@ MAX_REFERENCES = 20_000
 
 def classify(service: Service, call: Call) -> dict[str, Any]:
     """Tells which class each picture is of."""
-    given, pictures, single = _read(call, ("labels", "by", "where"))
+    given, pictures, single = _read(call, ("labels", "by", "where", "expand"))
     labels = given.get("labels")
     if labels is not None and not (
         isinstance(labels, list) and len(labels) <= MAX_LABELS and all(isinstance(one, str) for one in labels)
@@ -34,8 +35,8 @@ def classify(service: Service, call: Call) -> dict[str, Any]:
     by = given.get("by", "auto")
     if by not in ("auto", "images", "texts"):
         raise bad("by: choose auto, images or texts")
-    where = _where(given.get("where"))
-    found = call.catalog.engine.classify(pictures, labels, by=by, where=where)
+    where, expand = _where(given.get("where")), expansion(given.get("expand", True))
+    found = call.catalog.engine.classify(pictures, labels, by=by, where=where, expand=expand)
     results = [one.to_dict() for one in found]
     return {"success": True, "results": results[0] if single else results}
 
@@ -93,9 +94,10 @@ def review(service: Service, call: Call) -> dict[str, Any]:
     return {"total": found.total, "items": items}
 
 
-def _read(call: Call, options: tuple[str, ...]) -> tuple[dict[str, Any], list[bytes], bool]:
+def _read(call: Call, options: tuple[str, ...]) -> tuple[dict[str, Any], list[bytes | Crop], bool]:
     """Returns the options, the pictures, and whether there is one alone."""
     given: dict[str, Any]
+    options = (*options, "crop")
     if call.is_picture:
         given, pictures, single = dict(call.query), [call.body], True
         check_keys(given, options, "the address")
@@ -114,7 +116,7 @@ def _read(call: Call, options: tuple[str, ...]) -> tuple[dict[str, Any], list[by
         pictures = [base64_picture(one, f"image.{place}") for place, one in enumerate(several[: MAX_PICTURES + 1])]
     if not 1 <= len(pictures) <= MAX_PICTURES:
         raise bad(f"{len(pictures)} pictures: send 1 to {MAX_PICTURES}, in the field image")
-    return given, pictures, single
+    return given, cropped(pictures, given.pop("crop", None), "crop"), single
 
 
 def _decoded(value: str, key: str) -> Any:

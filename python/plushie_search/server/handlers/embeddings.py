@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ..._core import Crop
 from ..call import Call
 from ..coding import check_keys
 from ..errors import bad
 from ..service import Service
-from .searching import MAX_TEXT, base64_picture
+from .searching import MAX_TEXT, base64_picture, cropped
 
 #: The most inputs of a request.
 MAX_INPUTS = 256
@@ -35,13 +36,14 @@ def embeddings(service: Service, call: Call) -> dict[str, Any]:
     encoder = service.encoder(call.catalog, given.get("model"))
     if given.get("dimensions") not in (None, encoder.dim):
         raise bad(f"dimensions: this model has vectors of {encoder.dim} numbers")
-    pictures: dict[int, bytes] = {}
+    pictures: dict[int, bytes | Crop] = {}
     texts: dict[int, str] = {}
     for number, one in enumerate(inputs):
         if isinstance(one, dict):
-            check_keys(one, ("text", "image"), f"input.{number}")
+            check_keys(one, ("text", "image", "crop"), f"input.{number}")
         if isinstance(one, dict) and "image" in one:
-            pictures[number] = base64_picture(one["image"], f"input.{number}.image")
+            picture = base64_picture(one["image"], f"input.{number}.image")
+            pictures[number] = cropped([picture], one.get("crop"), f"input.{number}.crop")[0]
         elif given.get("modality") == "image":
             pictures[number] = base64_picture(one, f"input.{number}")
         else:

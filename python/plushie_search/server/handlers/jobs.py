@@ -1,12 +1,13 @@
-"""The routes of jobs: add many pictures, evaluate, and follow how far they are."""
+"""The routes of jobs: add many pictures or a model, evaluate, and follow how far they are."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from ... import hub
 from ...rows import ItemDraft, count_images
 from ..call import JSON, Answer, Call, unsupported
 from ..catalog import base_name, check_writable
@@ -105,14 +106,38 @@ def evaluate(service: Service, call: Call) -> Answer:
         raise bad("missing: choose error or skip")
 
     def work(job: Job) -> dict[str, Any]:
-        def progress(done: int, total: int | None, what: str) -> None:
-            if job.cancelled:
-                raise Problem(499, "cancelled", "the job was cancelled")
-            job.progress(done, total, what)
-
-        return engine.evaluate(**given, progress=progress).to_dict()
+        return engine.evaluate(**given, progress=stopping(job)).to_dict()
 
     return Answer(dump({"job": service.jobs.start("evaluate", call.catalog.name, None, work)}), 202)
+
+
+def add_model(service: Service, call: Call) -> Answer:
+    """Starts a job that gives the catalog a further model, while the others go on answering."""
+    check_writable(call.catalog)
+    given, catalog = call.json(), call.catalog
+    check_keys(given, ("model",), "the body")
+    name = given.get("model")
+    if not isinstance(name, str) or name not in hub.models():
+        raise bad("model: give a name that `plushie-search models list` on the server shows")
+
+    def work(job: Job) -> dict[str, Any]:
+        report = catalog.engine.add_model(name, progress=stopping(job))
+        catalog.name_engines()
+        job.state["done"] = job.state["total"] = report.references
+        return report.to_dict()
+
+    return Answer(dump({"job": service.jobs.start("add-model", catalog.name, None, work)}), 202)
+
+
+def stopping(job: Job) -> Callable[[int, int | None, str], None]:
+    """Returns a function that notes how far a job is, and stops it if it was cancelled."""
+
+    def progress(done: int, total: int | None, what: str) -> None:
+        if job.cancelled:
+            raise Problem(499, "cancelled", "the job was cancelled")
+        job.progress(done, total, what)
+
+    return progress
 
 
 def get(service: Service, call: Call) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..._core import Crop
 from ...query import Query, hybrid
 from ...results import Results
 from ..call import Call
@@ -19,6 +20,7 @@ from ..service import Service
 #: The keys of a search and of a query.
 OPTIONS = (
     "k",
+    "cursor",
     "where",
     "min_score",
     "exclude",
@@ -28,9 +30,10 @@ OPTIONS = (
     "rrf_k",
     "aggregate",
     "temperature",
+    "expand",
     "words",
 )
-PARTS = ("text", "line", "image", "item", "vector", "weights")
+PARTS = ("text", "line", "image", "crop", "item", "vector", "weights")
 
 #: The kinds of parts that have weights.
 KINDS = ("text", "image", "item", "vector")
@@ -58,6 +61,7 @@ def search(service: Service, call: Call) -> dict[str, Any]:
         "took_ms": round((time.perf_counter() - began) * 1000, 3),
         "query": {**(echo[0] if single else {"queries": echo}), "k": options["k"]},
         "notices": notices,
+        "cursor": answers[0].cursor if single else None,
         "results": lists[0] if single else lists,
     }
 
@@ -65,7 +69,7 @@ def search(service: Service, call: Call) -> dict[str, Any]:
 def seed_image(service: Service, call: Call) -> dict[str, Any]:
     """Answers the picture of a form, in the form of ``/api/search/image``."""
     given = _fields(call)
-    return _seed(call, Query(image=_picture(call)), given)
+    return _seed(call, Query(image=_picture(call, given)), given)
 
 
 def seed_text(service: Service, call: Call) -> dict[str, Any]:
@@ -81,11 +85,11 @@ def seed_hybrid(service: Service, call: Call) -> dict[str, Any]:
     text, weight = given.pop("text", ""), number(given.pop("image_weight", 0.6), "image_weight")
     if not 0 <= weight <= 1:
         raise bad(f"image_weight {weight:g}: give a number from 0 to 1")
-    pictures = call.form().pictures()
-    if pictures and text.strip():
-        return _seed(call, hybrid(_picture(call), _text(text, "text"), weight), given, description=text)
-    if pictures:
-        return _seed(call, Query(image=_picture(call)), given, notice="there is no text: searched by the picture alone")
+    picture = _picture(call, given) if call.form().pictures() else None
+    if picture is not None and text.strip():
+        return _seed(call, hybrid(picture, _text(text, "text"), weight), given, description=text)
+    if picture is not None:
+        return _seed(call, Query(image=picture), given, notice="there is no text: searched by the picture alone")
     if text.strip():
         notice = "there is no picture: searched by the text alone"
         return _seed(call, Query(text=_text(text, "text")), given, description=text, notice=notice)
@@ -114,12 +118,12 @@ def _fields(call: Call) -> dict[str, Any]:
     return fields
 
 
-def _picture(call: Call) -> bytes:
-    """Returns the only picture of a form."""
+def _picture(call: Call, given: dict[str, Any]) -> bytes | Crop:
+    """Returns the only picture of a form, and takes its box out of the fields."""
     pictures = call.form().pictures()
     if len(pictures) != 1:
         raise bad(f"{len(pictures)} pictures in the field image: send one")
-    return pictures[0].data
+    return cropped([pictures[0].data], given.pop("crop", None), "crop")[0]
 
 
 def _hits(call: Call, results: Results) -> list[dict[str, Any]]:
@@ -137,12 +141,13 @@ def read(call: Call, options: tuple[str, ...]) -> tuple[dict[str, Any], list[Que
     """
     if call.is_picture:
         given = dict(call.query)
+        images = cropped([call.body], given.pop("crop", None), "crop")
         check_keys(given, options, "the address")
-        return given, [Query(image=call.body)], True, [{"image": 1}]
+        return given, [Query(image=images)], True, [{"image": 1}]
     if call.is_form:
         given = _fields(call)
         one = parse_object(given.pop("query"), "the field query") if "query" in given else {}
-        for key in ("text", "line", "item"):
+        for key in ("text", "line", "item", "crop"):
             if key in given:
                 one[key] = given.pop(key)
         check_keys(given, options, "the form")
@@ -181,6 +186,8 @@ def _query(given: Any, where: str, pictures: list[bytes]) -> tuple[Query, dict[s
     of = {key: number(weight, f"{where}.weights.{key}") for key, weight in weights.items()}
     images: list[tuple[Any, float]] = [(picture, 1.0) for picture in pictures]
     images += _pairs(given.get("image"), f"{where}.image", base64_picture)
+    parts = cropped([picture for picture, _ in images], given.get("crop"), f"{where}.crop")
+    images = [(part, weight) for part, (_, weight) in zip(parts, images, strict=True)]
     texts = _pairs(given.get("text"), f"{where}.text", _text)
     items = _pairs(given.get("item"), f"{where}.item", _text)
     if "line" in given:
@@ -195,12 +202,42 @@ def _query(given: Any, where: str, pictures: list[bytes]) -> tuple[Query, dict[s
         item=_weighed(items, of.get("item")),
         vector=None if vector is None else _vector(vector, f"{where}.vector"),
     )
-    echo = {key: given[key] for key in ("text", "line", "item", "weights") if given.get(key)}
+    echo = {key: given[key] for key in ("text", "line", "crop", "item", "weights") if given.get(key)}
     if images:
         echo["image"] = len(images)
     if vector is not None:
         echo["vector"] = True
     return query, echo
+
+
+def cropped(pictures: list[bytes], boxes: Any, name: str) -> list[bytes | Crop]:
+    """Returns pictures, as the parts that their boxes name.
+
+    Args:
+        pictures: The pictures.
+        boxes: A box ``[left, top, right, bottom]`` for the only picture, a list with one or null for each, or None for
+            whole pictures. A text is JSON, or four numbers with commas.
+        name: The name of the boxes in errors.
+
+    Raises:
+        Problem: There are more or fewer boxes, or one is none.
+        ArgumentError: A box is empty or goes beyond the picture.
+    """
+    if isinstance(boxes, str) and boxes:
+        boxes = parse_json(boxes if "[" in boxes else f"[{boxes}]", name)
+    if boxes is None or boxes == "":
+        return list(pictures)
+    several = boxes if isinstance(boxes, list) and not any(map(_is_number, boxes)) else [boxes]
+    if len(several) != len(pictures):
+        raise bad(f"{name}: {len(several)} boxes for {len(pictures)} pictures: give one for each, or null")
+    for box in several:
+        if box is not None and not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+            raise bad(f"{name}: a box is a list [left, top, right, bottom] of numbers from 0 to 1")
+    return [whole if box is None else Crop(whole, box) for whole, box in zip(pictures, several, strict=True)]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _pairs(value: Any, name: str, read: Callable[[Any, str], Any]) -> list[tuple[Any, float]]:
@@ -226,6 +263,8 @@ def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[st
     check_keys(given, OPTIONS, "the search")
     options, notices = which(call, given)
     options["models"] = call.catalog.models(_decoded(given.get("models"), "models"))
+    if given.get("cursor") not in (None, ""):
+        options["after"] = _text(given["cursor"], "cursor")
     exclude = given.get("exclude")
     if exclude not in (None, "", []):
         options["exclude"] = [_text(id, "exclude") for id in (exclude if isinstance(exclude, list) else [exclude])]
@@ -237,6 +276,8 @@ def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[st
             if given[key] not in known:
                 raise bad(f"{key}: choose {', '.join(known)}")
             options[key] = given[key]
+    if given.get("expand") not in (None, ""):
+        options["expand"] = expansion(given["expand"])
     if given.get("words") not in (None, ""):
         options["words"] = _words(given["words"])
     return options, notices
@@ -263,6 +304,23 @@ def which(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]
             raise bad('where: give an object such as {"label": "bear"}')
         options["where"] = where
     return options, notices
+
+
+def expansion(value: Any) -> bool | list[str]:
+    """Returns whether texts are looked up by phrases around them, or the templates of these.
+
+    A text is true, false, or a list in JSON.
+
+    Raises:
+        Problem: It is none of these.
+    """
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.lower()) if "[" not in value else parse_json(value, "expand")
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_PIECES:
+        raise bad(f'expand: give true, false, or a list of 1 to {MAX_PIECES} templates such as ["a photo of {{}}"]')
+    return [_text(template, "expand") for template in value]
 
 
 def _words(value: Any) -> bool | list[str]:

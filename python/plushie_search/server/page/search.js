@@ -39,6 +39,7 @@ const session = {
   optionsOpen: false,
   asked: null,
   answer: null,
+  sent: null,
   verdict: null,
 };
 
@@ -156,6 +157,7 @@ export function searchView(app) {
     results.setAttribute("aria-busy", "true");
     try {
       session.answer = await ask(form, signal);
+      session.sent = form;
       show();
       identify(signal);
       remember(entry());
@@ -165,6 +167,24 @@ export function searchView(app) {
       failed(error);
     } finally {
       if (!signal.aborted) results.removeAttribute("aria-busy");
+    }
+  }
+
+  /** Adds the next page of hits to the answer and returns it; null if it cannot be had. */
+  async function more() {
+    const {answer, sent} = session;
+    if (controller.signal.aborted) controller = new AbortController();
+    const {signal} = controller;
+    sent.set("cursor", answer.cursor);
+    try {
+      const {results: found, cursor} = await request("search", {method: "POST", body: sent, signal});
+      answer.results.push(...found);
+      answer.cursor = cursor;
+      announce(t("results.count", {n: answer.results.length}));
+      return found;
+    } catch (error) {
+      if (!signal.aborted) toast(problemText(error), {kind: "error"});
+      return null;
     }
   }
 
@@ -206,6 +226,7 @@ export function searchView(app) {
         pictures: asked(),
         similar,
         reload: run,
+        more,
         clearFilters,
         took: took === undefined ? null : t("took", {ms: number(Math.max(1, Math.round(took)))}),
         filtered: filtered(),
