@@ -5,11 +5,13 @@
 
 mod fit;
 mod logistic;
+mod metric;
 mod tail;
 mod typical;
 
-pub use self::fit::{Fit, Neighbors, Rates};
+pub use self::fit::{Fit, Neighbors, Rates, SAME, strength};
 pub use self::logistic::{Example, Logistic, shifted};
+pub use self::metric::{Alike, Group, Metric};
 pub use self::tail::Tail;
 pub use self::typical::Typical;
 

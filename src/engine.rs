@@ -8,10 +8,12 @@ mod held;
 mod identify;
 mod keep;
 mod kept;
+mod labeled;
 mod live;
 mod plan;
 mod reencode;
 mod search;
+mod second;
 mod vectors;
 mod worded;
 
@@ -63,6 +65,8 @@ pub struct Engine {
     live: Live,
     calibrations: Calibrations,
     kept: Kept,
+    /// Whether the middles of references are encoded, too.
+    crops: bool,
 }
 
 /// A model of an engine, and its name there.
@@ -82,6 +86,9 @@ pub struct EngineOptions {
     pub access: Access,
     /// Copies of added pictures that are kept.
     pub keep: Keep,
+    /// Whether the vector of a picture that is added is the mean of those of the whole and of its middle, as
+    /// [`each_image`](crate::encoder::each_image) makes it; as before by default, and not in a new catalog.
+    pub crops: Option<bool>,
 }
 
 impl Engine {
@@ -96,7 +103,7 @@ impl Engine {
     /// [`Error::Argument`] if two models have one name or one fingerprint, or `threads` makes no sense;
     /// [`Error::Model`] if one of several encodes no pictures, or was opened before this process forked.
     pub fn open(directory: &Path, members: Vec<Member>, options: &EngineOptions) -> Result<Self> {
-        let EngineOptions { threads, access, keep } = options;
+        let EngineOptions { threads, access, keep, crops } = options;
         check_members(&members)?;
         let workers = match (threads, members.first()) {
             (None, Some(first)) => Arc::clone(first.encoder.workers()),
@@ -117,7 +124,8 @@ impl Engine {
         // An index has at least one space, be it for vectors that never come.
         let live = Live::new(if dims.is_empty() { &[1] } else { &dims })?;
         let calibrations = Calibrations::default();
-        let engine = Self { live, calibrations, encoders, names, workers, store, models, kept };
+        let crops = has_crops(&store, *crops)?;
+        let engine = Self { live, calibrations, encoders, names, workers, store, models, kept, crops };
         // A damaged vector is told by the searches: its item can still be removed.
         match engine.current() {
             Ok(_) | Err(Error::Damaged { .. }) => {}
@@ -354,6 +362,7 @@ impl Engine {
             "threads": self.workers().current_num_threads(),
             "device": first.map(|about| &about.device),
             "precision": first.and_then(|about| about.precision.as_ref()),
+            "crops": self.crops,
             "calibration": self.calibration_stats(&state)?,
             "cache": {"images": counts(Cache::image_counts), "texts": counts(Cache::text_counts)},
             "models": self.names.iter().zip(&self.encoders).map(model).collect::<Vec<_>>(),
@@ -363,6 +372,19 @@ impl Engine {
         };
         Ok(stats)
     }
+}
+
+/// The setting that says whether the middles of references are encoded, too.
+const CROPS: &str = "crops";
+
+/// Returns whether the middles of references are encoded in this catalog, and stores what is asked for.
+fn has_crops(store: &Store, asked: Option<bool>) -> Result<bool> {
+    let stored = store.setting(CROPS)?.unwrap_or(false);
+    let crops = asked.unwrap_or(stored);
+    if crops != stored && store.check_writable().is_ok() {
+        store.set_setting(CROPS, Some(&crops))?;
+    }
+    Ok(crops)
 }
 
 /// Refuses models that cannot be those of one engine.

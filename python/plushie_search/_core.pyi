@@ -76,7 +76,9 @@ _QueryRow: TypeAlias = tuple[
 _IdentifiedRow: TypeAlias = tuple[
     Literal["match", "ambiguous", "unknown"], float | None, float | None, float, list[str], list[Hit]
 ]
-_CalibratedRow: TypeAlias = tuple[str, Literal["image", "text", "hybrid"], int, int, int, int, float, float, float]
+_CalibratedRow: TypeAlias = tuple[
+    str, Literal["image", "text", "hybrid"], int, int, int, int, bool, float, float, float
+]
 _GalleryRow: TypeAlias = tuple[
     list[str], list[str | None], NDArray[np.int64], list[str], list[str], NDArray[np.float32]
 ]
@@ -483,6 +485,7 @@ class Engine:
         busy_timeout: float,
         thumbnails: bool | None,
         media: bool | None,
+        crops: bool | None,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...

@@ -103,6 +103,10 @@ class Engine:
             ``"auto"``, which stops at 2 GB with a warning. See :meth:`thumbnail`.
         media: Whether the original of each picture that is added is kept in ``media/``; by default that of bytes,
             arrays, PIL images and file objects is, and that of paths is not. See :meth:`original`.
+        crops: Whether the vector of each picture that is added is the mean of three: of the whole, and of its middle
+            with three quarters and with a half of each side. That finds more things that are large in one photo and
+            small in the other; to add a picture takes three times as long, and to search no longer. The catalog
+            remembers it; False for a new one by default. Pictures that were added before stay as they are.
 
     Raises:
         CatalogError: The directory is not a catalog, was made with other models, or cannot be written.
@@ -128,6 +132,7 @@ class Engine:
         busy_timeout: float = 30.0,
         thumbnails: Literal["auto"] | bool = "auto",
         media: bool | None = None,
+        crops: bool | None = None,
     ) -> None:
         if model is not None and dim is not None:
             raise ArgumentError("a catalog has a model, or vectors alone of dimension dim: give one of them")
@@ -155,6 +160,7 @@ class Engine:
             "busy_timeout": busy_timeout,
             "thumbnails": small,
             "media": media,
+            "crops": crops,
         }
         try:
             self._opened = _core.Engine(path, encoders, dim=dim, absent=absent, create=create, **how)
@@ -847,13 +853,20 @@ class Engine:
     ) -> Identification | list[Identification]:
         """Says which item a picture shows, that it may be one of several, or that it shows none of the catalog.
 
-        The verdict is ``"unknown"`` if the best cosine is below the threshold, which grows with the number of items: it
-        is the one that strangers reach with the probability ``target_fpr``. It is ``"ambiguous"`` if several items are
-        plausible: of pictures of the catalog's items, 95 % have their item among them. Both are promises for pictures
-        like the references; see :meth:`calibrate` for others.
+        The verdict is ``"unknown"`` if the best score and half of its lead over the next are below the threshold, which
+        grows with the number of items: it is the one that strangers reach with the probability ``target_fpr``. It is
+        ``"ambiguous"`` if several items are plausible: of pictures of the catalog's items, 95 % have their item among
+        them. Both are promises for pictures like the references; see :meth:`calibrate` for others.
+
+        Where items have several references, the 50 best items by their cosines may be looked at a second time. Then an
+        item's score is the mean of two cosines, with its best reference and with the mean of all its references, after
+        the 32 directions along which references of one item differ most were weighed down (within-class covariance
+        normalization, Hatch, Kajarekar and Stolcke 2006). This is done if it finds the right item for more of the
+        references, by at least 1 %, that are left out one after another; ``Calibration.second_look`` tells. Such scores
+        are put back on the scale of cosines, and ``hit.scores`` has the cosine with the reference that matches best.
 
         The first call in a catalog, and the first after a fifth of its references have changed, calibrates it: this
-        takes milliseconds for some hundred references, and less than the comparison of 2,000 pictures for more.
+        takes 0.3 seconds of a processor for 1,000 references, and 4 seconds for 60,000 and more.
 
         Args:
             image: A picture as in :meth:`search_image`; several photos of one thing as ``Query(image=[a, b])``, which
@@ -905,6 +918,8 @@ class Engine:
         Labeled queries tell what pictures are like that differ from the references; 100 are plenty. They count more
         than the references and are kept until the next call. Texts, and pictures with texts, are calibrated only by
         such queries: at least 10 for items of the catalog.
+
+        Whether the best items are looked at a second time is decided here, too; see :meth:`identify`.
 
         A search of a catalog of up to 1,000 references, and :meth:`identify`, calibrate pictures by themselves where it
         is due. Searches of a larger catalog have the probabilities of the last calibration, or None.

@@ -18,7 +18,7 @@ class Identification:
         item: The id of the likeliest item; None if the verdict is ``"unknown"``.
         probability: The probability, from 0 to 1, that the first hit shows the same item; None if there is no hit.
         margin: The score of the first hit less that of the second; None if there are not two.
-        threshold: The score that a match reaches.
+        threshold: A match reaches it by its score and half of its margin, which is 0 if there is none.
         plausible: The ids of the items that it may be, the likeliest first; empty if the verdict is ``"unknown"``.
         hits: The best items, with probabilities for the prior that was given.
     """
@@ -60,7 +60,8 @@ class Calibration:
         impostors: References and labeled queries that were looked up without their item.
         queries: Labeled queries among both.
         items: Items of the catalog.
-        threshold: The score that a match reaches, for ``target_fpr=0.01``.
+        second_look: Whether :meth:`Engine.identify` looks at the best items a second time; see there.
+        threshold: The score and half of its margin that a match reaches, for ``target_fpr=0.01``.
         false_accept_rate: The share of pictures of other things that is expected to reach it.
         false_reject_rate: The share of pictures of the catalog's items that is expected not to reach it with the right
             item.
@@ -72,6 +73,7 @@ class Calibration:
     impostors: int
     queries: int
     items: int
+    second_look: bool
     threshold: float
     false_accept_rate: float
     false_reject_rate: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from .identification import Identification
 from .query import By, Where
 from .results import Item, Results
 
@@ -56,6 +57,11 @@ class Searcher(Protocol):
         self, image: list[ImageLike], /, *, k: int, where: Where | None = None, models: By | None = None
     ) -> list[Results]:
         """Finds items by each of several pictures."""
+
+    def identify(
+        self, image: list[ImageLike], /, *, k: int, where: Where | None = None, model: str | None = None
+    ) -> list[Identification]:
+        """Says which item each of several pictures shows, or that it shows none."""
 
     def search_text(
         self, text: list[str], /, *, k: int, where: Where | None = None, models: By | None = None

@@ -18,7 +18,9 @@ const COVERED: f64 = 0.95;
 /// The share of the best item's probability from which on another one is plausible, at most.
 const PLAUSIBLE: f64 = 0.5;
 /// From this score on the same picture is stored under another item: that is no stranger.
-const SAME: f32 = 0.9999;
+pub const SAME: f32 = 0.9999;
+/// How much the lead of the best score over the next counts beside it, where a threshold is set.
+const LEAD: f64 = 0.5;
 /// The least labeled queries of which a calibration is made without references.
 const LEAST: usize = 10;
 
@@ -42,7 +44,7 @@ pub struct Fit {
     gallery: usize,
     /// The least share of the best item's probability that a plausible item has.
     plausible: f64,
-    /// Percentiles of the scores with which the right item comes first, -1 where another one does.
+    /// Percentiles of the strengths with which the right item comes first, -1 where another one does.
     accepted: Vec<f32>,
     /// Queries and references with the score of their own item.
     pub genuine: usize,
@@ -53,12 +55,23 @@ pub struct Fit {
 /// The errors that are expected at a threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rates {
-    /// The score that a match reaches.
+    /// The [`strength`] that a match reaches.
     pub threshold: f64,
     /// The share of strangers that reach it.
     pub false_accept_rate: f64,
     /// The share of queries for items of the catalog that do not reach it with the right item.
     pub false_reject_rate: f64,
+}
+
+/// Returns how strongly the best scores, in their order, speak for the first item: its score and half of its lead over the
+/// next. A stranger that looks like one item looks like others, too: with the lead, fewer queries of the catalog's items
+/// are missed for as many strangers.
+pub fn strength(scores: &[f32]) -> Option<f64> {
+    scores.first().map(|best| strong(f64::from(*best), scores.get(1).map(|next| f64::from(*best) - f64::from(*next))))
+}
+
+fn strong(score: f64, lead: Option<f64>) -> f64 {
+    score + LEAD * lead.unwrap_or_default()
 }
 
 /// An answer with the scores of its item and of the best other one.
@@ -155,16 +168,22 @@ impl Fit {
                 }))
                 .collect();
         let logistic = Logistic::fit(&examples, 1.0);
+        let of_stranger = |(first, second, weight): (f64, Option<f64>, f64)| {
+            (strong(first, second.map(|second| first - second)), weight)
+        };
         let usual = typical.map_or((0.0, 0.0), |typical| (typical.scale(), 5.0));
         let accepted = sorted(
             (genuine.iter())
-                .map(|one| (if one.example.right { one.example.score } else { -1.0 }, one.example.weight))
+                .map(|one| {
+                    let Example { score, margin, right, weight } = one.example;
+                    (if right { strong(score, margin) } else { -1.0 }, weight)
+                })
                 .collect(),
         );
         Some(Self {
             plausible: plausible(&logistic, &cautious),
             logistic,
-            tail: Tail::fit(impostors.into_iter().map(|(first, _, weight)| (first, weight)).collect(), usual),
+            tail: Tail::fit(impostors.into_iter().map(of_stranger).collect(), usual),
             gallery,
             accepted: (1..=100).map(|step| quantile(&accepted, f64::from(step) / 100.0) as f32).collect(),
             genuine: known(&references) + known(queries),
@@ -172,7 +191,7 @@ impl Fit {
         })
     }
 
-    /// Returns the score that a stranger reaches with probability `target` among `gallery` items: 1 − (1 − FMR)^N grows
+    /// Returns the strength that a stranger reaches with probability `target` among `gallery` items: 1 − (1 − FMR)^N grows
     /// with N, and the score with it.
     pub fn rates(&self, target: f64, gallery: usize) -> Rates {
         let times = self.gallery as f64 / gallery.max(1) as f64;

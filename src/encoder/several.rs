@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::encoder::encode::Encode;
 use crate::error::Result;
-use crate::picture::Source;
+use crate::picture::{Crop, Source};
 use crate::preprocess::{DecodePlan, SharedDecode};
 use crate::vectors::Vectors;
 
@@ -16,6 +16,10 @@ const KEPT: usize = 128 << 20;
 /// The least and the most pictures of a search that are in memory together.
 const LEAST: usize = 64;
 const MOST: usize = 1024;
+
+/// How much of each side is left out on the left and the right, above and below, of the parts that are encoded beside the
+/// whole picture: three quarters and a half of each side remain, in the middle.
+const MIDDLES: [f64; 2] = [0.125, 0.25];
 
 /// A picture as several models see it.
 #[derive(Debug)]
@@ -30,9 +34,17 @@ pub struct Seen {
 /// would decode it at the same scale, and gets the vectors that each would give it alone. It gets a thumbnail, too, if the
 /// longer `side` of that is given.
 ///
+/// With `crops` its vector is the mean of those of the whole and of its middle at three quarters and at a half of each
+/// side, so that a thing is found which fills another part of the query.
+///
 /// # Errors
 /// As [`Encode::image_rows`].
-pub fn each_image(encoders: &[&dyn Encode], sources: &[Source], side: Option<u32>) -> Result<Vec<Result<Seen>>> {
+pub fn each_image(
+    encoders: &[&dyn Encode],
+    sources: &[Source],
+    side: Option<u32>,
+    crops: bool,
+) -> Result<Vec<Result<Seen>>> {
     let plan = DecodePlan::new(encoders.iter().filter_map(|encoder| encoder.preprocess()));
     let together = KEPT.checked_div(plan.bytes()).unwrap_or(sources.len()).max(1);
     let mut rows: Vec<Result<Seen>> = Vec::with_capacity(sources.len());
@@ -47,7 +59,8 @@ pub fn each_image(encoders: &[&dyn Encode], sources: &[Source], side: Option<u32
             // A picture that one encoder cannot use is of no use to the others.
             let usable: Vec<usize> = (0..some.len()).filter(|&i| some[i].is_ok()).collect();
             let left: Vec<SharedDecode> = usable.iter().map(|&i| pictures[i].clone()).collect();
-            for (i, vector) in usable.into_iter().zip(encoder.image_rows(&left)?) {
+            let rows = if crops { cropped(*encoder, &left)? } else { encoder.image_rows(&left)? };
+            for (i, vector) in usable.into_iter().zip(rows) {
                 match (&mut some[i], vector) {
                     (Ok(vectors), Ok(vector)) => vectors.push(vector),
                     (row, Err(error)) => *row = Err(error),
@@ -133,7 +146,30 @@ fn remembered(encoders: &[&dyn Encode], pictures: &[([u8; 32], Source)]) -> Resu
     Ok(keys.iter().map(row).collect())
 }
 
+/// Encodes each picture, and its middles, to the mean of their vectors.
+fn cropped(encoder: &dyn Encode, pictures: &[SharedDecode]) -> Result<Vec<Result<Vectors>>> {
+    let mut rows = encoder.image_rows(pictures)?;
+    for out in MIDDLES {
+        let crop = Crop::new([out, out, 1.0 - out, 1.0 - out])?;
+        let part =
+            |picture: &SharedDecode| SharedDecode::alone(Source::Part { of: Box::new(picture.source().clone()), crop });
+        let parts: Vec<SharedDecode> = pictures.iter().map(part).collect();
+        for (row, part) in rows.iter_mut().zip(encoder.image_rows(&parts)?) {
+            match (&mut *row, part) {
+                (Ok(vectors), Ok(part)) => vectors.extend(&part),
+                (Ok(_), Err(error)) => *row = Err(error),
+                (Err(_), _) => {}
+            }
+        }
+    }
+    let mean = |row: Result<Vectors>| {
+        let (vectors, dim) = (row?, encoder.about().dim);
+        Vectors::normalize(dim, (0..dim).map(|at| vectors.rows().map(|vector| vector[at]).sum()).collect())
+    };
+    Ok(rows.into_iter().map(mean).collect())
+}
+
 fn encoded(encoders: &[&dyn Encode], sources: &[Source]) -> Result<Vec<Vec<Arc<Vectors>>>> {
-    let rows = each_image(encoders, sources, None)?.into_iter();
+    let rows = each_image(encoders, sources, None, false)?.into_iter();
     rows.map(|row| Ok(row?.vectors.into_iter().map(Arc::new).collect())).collect()
 }

@@ -285,7 +285,7 @@ impl Engine {
         }
         let encoders: Vec<&dyn Encode> = self.encoders.iter().map(|encoder| &**encoder).collect();
         let mut reasons: HashMap<(usize, usize), String> = HashMap::new();
-        let seen = each_image(&encoders, &fresh, self.kept.side())?;
+        let seen = each_image(&encoders, &fresh, self.kept.side(), self.crops)?;
         for (((draft, place, origin), seen), source) in places.into_iter().zip(seen).zip(fresh) {
             let picture = &mut encoded[draft][place];
             match seen {

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use crate::calibrate::{Fit, Neighbors, Typical};
 use crate::encoder::Encode;
 use crate::engine::Engine;
+use crate::engine::labeled::Labeled;
 use crate::engine::live::State;
+use crate::engine::second::Look;
 use crate::error::{Error, Result};
-use crate::expand::Expand;
 use crate::fusion::Candidate;
 use crate::index::{Part, Request};
 use crate::query::{Kind, Query};
@@ -39,10 +40,23 @@ const TOGETHER: usize = 64;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Calibration {
     pub(super) fit: Fit,
+    /// How pictures are identified, if a second look tells them better.
+    pub(super) second: Option<Second>,
+    /// Whether that was tried with these references: a search has no need to.
+    tried: bool,
     /// The sequence number that the catalog had.
     sequence: i64,
     /// How many references it had.
     references: usize,
+    /// The scores of labeled queries.
+    queries: Vec<Neighbors>,
+}
+
+/// A second look and the calibration of its scores.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Second {
+    pub(super) look: Look,
+    fit: Fit,
     /// The scores of labeled queries.
     queries: Vec<Neighbors>,
 }
@@ -80,8 +94,10 @@ pub struct Calibrated {
     pub queries: usize,
     /// Items of the catalog now.
     pub items: usize,
-    /// The score that a match reaches, so that 1 % of strangers do.
+    /// The [`strength`](crate::calibrate::strength) that a match reaches, so that 1 % of strangers do.
     pub threshold: f64,
+    /// Whether pictures are identified by a second look at the best items.
+    pub second_look: bool,
     /// The share of strangers that is expected to reach it.
     pub false_accept_rate: f64,
     /// The share of queries for items of the catalog that is expected not to reach it with the right item.
@@ -89,6 +105,11 @@ pub struct Calibrated {
 }
 
 impl Calibration {
+    /// The calibration of the scores by which queries are identified.
+    pub(super) fn identifies(&self) -> &Fit {
+        self.second.as_ref().map_or(&self.fit, |second| &second.fit)
+    }
+
     fn is_fresh(&self, engine: &Engine, state: &State) -> bool {
         let rows = self.sequence.abs_diff(state.sequence) as f64 / engine.models.len().max(1) as f64;
         rows <= STALE * self.references as f64
@@ -110,9 +131,9 @@ impl Engine {
             false => self.one_kind(&asked, model)?,
         };
         let state = self.current()?;
-        let labeled = self.labeled(&state, &asked, &labels, space)?;
+        let labeled = self.labeled(&asked, &labels, space)?;
         let _work = self.calibrations.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = Arc::new(self.calibration(&state, space, kind, labeled)?);
+        let made = Arc::new(self.calibration(&state, space, kind, &labeled)?);
         self.store_calibration(space, kind, &made)?;
         let mut known = self.calibrations.known.write().unwrap_or_else(PoisonError::into_inner);
         known.by.insert((space, kind), Arc::clone(&made));
@@ -168,7 +189,8 @@ impl Engine {
             self.look(state)?;
         }
         let known = if looked { known } else { get().0 };
-        let is_fresh = known.as_ref().is_some_and(|known| known.is_fresh(self, state));
+        let suits = |known: &Calibration| known.is_fresh(self, state) && (known.tried || !waits);
+        let is_fresh = known.as_ref().is_some_and(|known| suits(known));
         if kind != Kind::Image || is_fresh || !(waits || state.index.len() <= SMALL) {
             return Ok(known);
         }
@@ -181,12 +203,11 @@ impl Engine {
             return Ok(known);
         }
         if let (Some(known), _) = get()
-            && known.is_fresh(self, state)
+            && suits(&known)
         {
             return Ok(Some(known));
         }
-        let queries = known.map_or_else(Vec::new, |known| known.queries.clone());
-        let made = Arc::new(self.calibration(state, space, kind, queries)?);
+        let made = Arc::new(self.recalibrated(state, space, known.as_deref(), waits)?);
         if state.index.len() > SMALL && self.store.check_writable().is_ok() {
             self.store_calibration(space, kind, &made)?;
         }
@@ -232,29 +253,100 @@ impl Engine {
     }
 
     /// Makes a calibration: of pictures from the references, too.
-    fn calibration(&self, state: &State, space: usize, kind: Kind, queries: Vec<Neighbors>) -> Result<Calibration> {
-        let items = state.index.items();
-        let fit = match kind {
-            Kind::Image => {
-                let default = Typical::default();
-                let typical = self.encoders[space].typical().unwrap_or(&default);
-                Fit::new(&self.left_out(state, space)?, &queries, Some(typical), items.saturating_sub(1))
-            }
-            Kind::Text | Kind::Hybrid => Fit::new(&[], &queries, None, items.saturating_sub(1)),
+    fn calibration(&self, state: &State, space: usize, kind: Kind, labeled: &Labeled) -> Result<Calibration> {
+        let queries = self.neighbors_of_labeled(state, space, labeled)?;
+        if kind != Kind::Image {
+            return self.assembled(state, space, kind, &[], queries, None);
+        }
+        let (chosen, left_out) = self.left_out(state, space)?;
+        let found = self.second_look(state, space, &chosen, None)?;
+        let second = found.map(|(look, found)| {
+            let again = look.labeled(self, state, space, &labeled.vectors, &labeled.items)?;
+            self.second(state, space, look, &found, again)
+        });
+        let second = second.transpose()?;
+        self.assembled(state, space, kind, &left_out, queries, second)
+    }
+
+    /// Makes a calibration of pictures anew after the references have changed; that of a second look, too, if it is
+    /// `wanted`. The labeled queries of the one before count on, and with them the second look that has scored them.
+    fn recalibrated(
+        &self,
+        state: &State,
+        space: usize,
+        before: Option<&Calibration>,
+        wanted: bool,
+    ) -> Result<Calibration> {
+        let before = before.filter(|before| !before.queries.is_empty());
+        if wanted && before.is_none() {
+            let none = Labeled { vectors: Vectors::new(state.index.dims()[space]), items: Vec::new() };
+            return self.calibration(state, space, Kind::Image, &none);
+        }
+        let (chosen, left_out) = self.left_out(state, space)?;
+        let second = match before.and_then(|before| before.second.as_ref()) {
+            Some(second) if wanted => self
+                .second_look(state, space, &chosen, Some(&second.look))?
+                .map(|(look, found)| self.second(state, space, look, &found, second.queries.clone()))
+                .transpose()?,
+            second => second.cloned(),
         };
+        let queries = before.map_or_else(Vec::new, |before| before.queries.clone());
+        let made = self.assembled(state, space, Kind::Image, &left_out, queries, second)?;
+        Ok(Calibration { tried: wanted, ..made })
+    }
+
+    /// Makes a calibration of the cosines of left out references and labeled queries.
+    fn assembled(
+        &self,
+        state: &State,
+        space: usize,
+        kind: Kind,
+        left_out: &[Neighbors],
+        queries: Vec<Neighbors>,
+        second: Option<Second>,
+    ) -> Result<Calibration> {
         let lacks = || {
             Error::argument(format!(
                 "{} labeled queries are too few to calibrate texts: give 10 or more for items of the catalog, which has \
-                 {items}",
-                queries.len()
+                 {}",
+                queries.len(),
+                state.index.items()
             ))
         };
-        let fit = fit.ok_or_else(lacks)?;
-        Ok(Calibration { fit, sequence: state.sequence, references: state.index.len(), queries })
+        let fit = self.fit(state, space, kind, left_out, &queries).ok_or_else(lacks)?;
+        let (sequence, references) = (state.sequence, state.index.len());
+        Ok(Calibration { fit, second, tried: true, sequence, references, queries })
     }
 
-    /// Looks up references as if each were not stored: a sample that is evenly spread.
-    fn left_out(&self, state: &State, space: usize) -> Result<Vec<Neighbors>> {
+    /// Calibrates what a second look finds of left out references and of labeled queries.
+    fn second(
+        &self,
+        state: &State,
+        space: usize,
+        look: Look,
+        found: &[Neighbors],
+        queries: Vec<Neighbors>,
+    ) -> Result<Second> {
+        let lacks = || Error::argument("a second look found nothing of the references: calibrate again");
+        let fit = self.fit(state, space, Kind::Image, found, &queries).ok_or_else(lacks)?;
+        Ok(Second { look, fit, queries })
+    }
+
+    fn fit(
+        &self,
+        state: &State,
+        space: usize,
+        kind: Kind,
+        left_out: &[Neighbors],
+        queries: &[Neighbors],
+    ) -> Option<Fit> {
+        let default = Typical::default();
+        let typical = (kind == Kind::Image).then(|| self.encoders[space].typical().unwrap_or(&default));
+        Fit::new(left_out, queries, typical, state.index.items().saturating_sub(1))
+    }
+
+    /// Looks up references as if each were not stored: a sample that is evenly spread, which is returned, too.
+    fn left_out(&self, state: &State, space: usize) -> Result<(Vec<Candidate>, Vec<Neighbors>)> {
         let rows: Vec<Candidate> = state.index.rows().collect();
         let sample = sample_size(rows.len());
         let chosen: Vec<Candidate> = (0..sample).map(|place| rows[place * rows.len() / sample]).collect();
@@ -270,42 +362,11 @@ impl Engine {
                 neighbors.push(neighbors_of(others, Some(row.item), &found));
             }
         }
-        Ok(neighbors)
-    }
-
-    /// Looks up labeled queries.
-    fn labeled(
-        &self,
-        state: &State,
-        queries: &[Query],
-        labels: &[Option<String>],
-        space: usize,
-    ) -> Result<Vec<Neighbors>> {
-        if queries.is_empty() {
-            return Ok(Vec::new());
-        }
-        let items = labels.iter().map(|id| id.as_ref().map(|id| Ok(self.get(id)?.row)).transpose());
-        let items: Vec<Option<i64>> = items.collect::<Result<_>>()?;
-        let rows: Vec<Candidate> = state.index.rows().collect();
-        let own = own(&rows, items.iter().flatten().copied().collect());
-        let lookups = self.lookups(queries, &[(self.names[space].clone(), 1.0)])?;
-        let mut neighbors = Vec::with_capacity(queries.len());
-        for batch in
-            Query::encode(queries, &lookups, false, &Expand::Never, |id, _| Err(Error::UnknownItem(id.to_owned())))?
-        {
-            let vectors = &batch.parts[0].vectors;
-            let found = self.nearest(state, space, vectors)?;
-            for ((number, vector), found) in batch.queries.iter().zip(vectors.rows()).zip(found) {
-                let references = items[*number].and_then(|item| own.get(&item)).into_iter().flatten();
-                let best = references.map(|row| state.index.rescore(row, space, vector)).reduce(f32::max);
-                neighbors.push(neighbors_of(best, items[*number], &found));
-            }
-        }
-        Ok(neighbors)
+        Ok((chosen, neighbors))
     }
 
     /// The three best items of each vector, of which two at least are others than its own.
-    fn nearest(&self, state: &State, space: usize, vectors: &Vectors) -> Result<Vec<Vec<Candidate>>> {
+    pub(super) fn nearest(&self, state: &State, space: usize, vectors: &Vectors) -> Result<Vec<Vec<Candidate>>> {
         let weights = vec![1.0; vectors.len()];
         let parts = [Part { space, vectors, weights: &weights, bounded: false }];
         state.index.search(&Request { pool: Some(self.workers()), ..Request::new(&parts, 3) })
@@ -313,12 +374,13 @@ impl Engine {
 
     fn report(&self, state: &State, space: usize, kind: Kind, made: &Calibration) -> Calibrated {
         let items = state.index.items();
-        let rates = made.fit.rates(TARGET, items);
+        let rates = made.identifies().rates(TARGET, items);
         Calibrated {
             model: self.names[space].clone(),
             kind,
             genuine: made.fit.genuine,
             impostors: made.fit.impostors,
+            second_look: made.second.is_some(),
             queries: made.queries.len(),
             items,
             threshold: rates.threshold,
@@ -345,6 +407,7 @@ impl Engine {
                 "impostors": report.impostors,
                 "queries": report.queries,
                 "items": report.items,
+                "second_look": report.second_look,
                 "threshold": report.threshold,
                 "false_accept_rate": report.false_accept_rate,
                 "false_reject_rate": report.false_reject_rate,
@@ -360,7 +423,7 @@ fn sample_size(references: usize) -> usize {
 }
 
 /// Groups the rows of some items by item.
-fn own(rows: &[Candidate], items: HashSet<i64>) -> HashMap<i64, Vec<Candidate>> {
+pub(super) fn own(rows: &[Candidate], items: HashSet<i64>) -> HashMap<i64, Vec<Candidate>> {
     let mut own: HashMap<i64, Vec<Candidate>> = HashMap::new();
     for row in rows.iter().filter(|row| items.contains(&row.item)) {
         own.entry(row.item).or_default().push(*row);
@@ -368,7 +431,7 @@ fn own(rows: &[Candidate], items: HashSet<i64>) -> HashMap<i64, Vec<Candidate>> 
     own
 }
 
-fn neighbors_of(own: Option<f32>, item: Option<i64>, found: &[Candidate]) -> Neighbors {
+pub(super) fn neighbors_of(own: Option<f32>, item: Option<i64>, found: &[Candidate]) -> Neighbors {
     let mut others = found.iter().filter(|one| Some(one.item) != item).map(|one| one.score);
     Neighbors { own, first: others.next(), second: others.next() }
 }

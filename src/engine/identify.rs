@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::calibrate::shifted;
+use crate::calibrate::{shifted, strength};
 use crate::engine::{Engine, Hit, Search, Words};
 use crate::error::{Error, Result};
 use crate::expand::Expand;
@@ -48,7 +48,7 @@ pub struct Identified {
     pub probability: Option<f64>,
     /// The score of the first hit less that of the second; None if there are not two.
     pub margin: Option<f64>,
-    /// The score that a match reaches.
+    /// The [`strength`] that a match reaches.
     pub threshold: f64,
     /// The ids of the plausible items, the likeliest first; none if the verdict is [`Verdict::Unknown`].
     pub plausible: Vec<String>,
@@ -57,8 +57,11 @@ pub struct Identified {
 }
 
 impl Engine {
-    /// Says for each query which item it shows. The verdict is "unknown" if the best score is below that which strangers
-    /// reach with the target's probability among as many items; "ambiguous" if several items are plausible.
+    /// Says for each query which item it shows. The verdict is "unknown" if the best scores are weaker than those that
+    /// strangers reach with the target's probability among as many items; "ambiguous" if several items are plausible.
+    ///
+    /// Pictures are looked at a second time if that finds more of the references that are left out one after another: then
+    /// the scores of hits are those of the second look.
     ///
     /// # Errors
     /// [`Error::Argument`] when an option makes no sense, or queries are of a kind that is not calibrated; those of
@@ -89,7 +92,8 @@ impl Engine {
             Some(filter) => self.store.select(filter)?.len(),
             None => state.index.items(),
         };
-        let threshold = calibration.fit.rates(*target_fpr, gallery).threshold;
+        let fit = calibration.identifies();
+        let threshold = fit.rates(*target_fpr, gallery).threshold;
         let search = Search {
             k: LOOK.max(*k),
             after: None,
@@ -107,9 +111,9 @@ impl Engine {
         };
         let answer = |mut hits: Vec<Hit>| {
             let scores: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
-            let probabilities = calibration.fit.probabilities(&scores);
-            let plausible = match scores.first() {
-                Some(best) if f64::from(*best) >= threshold => calibration.fit.plausible(&probabilities),
+            let probabilities = fit.probabilities(&scores);
+            let plausible = match strength(&scores) {
+                Some(strength) if strength >= threshold => fit.plausible(&probabilities),
                 _ => 0,
             };
             let verdict = match plausible {
@@ -131,6 +135,7 @@ impl Engine {
                 hits,
             }
         };
-        Ok(self.search(queries, &search)?.hits.into_iter().map(answer).collect())
+        let look = calibration.second.as_ref().map(|second| &second.look);
+        Ok(self.search_by(queries, &search, look)?.hits.into_iter().map(answer).collect())
     }
 }

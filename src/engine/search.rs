@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::engine::calibration::Calibration;
 use crate::engine::cursor::Cursor;
 use crate::engine::live::State;
+use crate::engine::second::{self, Look};
 use crate::engine::worded::{Ranked, Words, depth};
 use crate::error::{Error, Result};
 use crate::expand::Expand;
@@ -164,6 +165,8 @@ struct Found<'a> {
     listed: Listed,
     /// What the words of the query have found, if they count.
     words: Option<Arc<Ranked>>,
+    /// Whether the scores are those of a second look.
+    again: bool,
 }
 
 /// Candidates of a query, best first.
@@ -197,6 +200,11 @@ impl Engine {
     /// Those of the encoders; [`Error::Model`] when no model can look up a query, [`Error::UnknownItem`] for an item of a
     /// query, [`Error::Argument`] when k is 0, the models or vectors do not fit, or the filter cannot be understood.
     pub fn search(&self, queries: &[Query], search: &Search) -> Result<Answers> {
+        self.search_by(queries, search, None)
+    }
+
+    /// Searches, and looks at the best items of each query a second time if it is said how: the query then has one part.
+    pub(super) fn search_by(&self, queries: &[Query], search: &Search, look: Option<&Look>) -> Result<Answers> {
         search.check(queries.len())?;
         if let (Some(after), [query]) = (&search.after, queries) {
             after.check(query, search)?;
@@ -234,17 +242,22 @@ impl Engine {
                 Ok(vec![Listed { candidates, ..Listed::default() }])
             };
             let listed = search.paged(search.needed(&queries[number]), list)?.pop().unwrap_or_default();
-            found[number] = Some(Found { batch: &nothing, models: Arc::default(), row: 0, listed, words });
+            found[number] =
+                Some(Found { batch: &nothing, models: Arc::default(), row: 0, listed, words, again: false });
         }
         for batch in &batches {
             let models: Arc<[String]> = spaces(batch).map(|space| self.name(space).to_owned()).collect();
-            let fits = self.fits(&state, &read, batch, search)?;
+            let fits = match look {
+                Some(_) => vec![None; batch.queries.len()],
+                None => self.fits(&state, &read, batch, search)?,
+            };
             let words = batch.queries.iter().map(|number| ranked(numbers[*number])).collect::<Result<Vec<_>>>()?;
             let needed = batch.queries.iter().map(|number| search.needed(&read[*number])).max().unwrap_or_default();
-            let list = |k| self.listed(&state, batch, search, &fits, &words, allowed.as_ref(), k);
+            let list = |k| self.listed(&state, batch, search, look, &fits, &words, allowed.as_ref(), k);
             for (row, (listed, words)) in search.paged(needed, list)?.into_iter().zip(&words).enumerate() {
                 let (models, words) = (Arc::clone(&models), words.clone());
-                found[numbers[batch.queries[row]]] = Some(Found { batch, models, row, listed, words });
+                found[numbers[batch.queries[row]]] =
+                    Some(Found { batch, models, row, listed, words, again: look.is_some() });
             }
         }
         let pages = self.pages(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)?;
@@ -259,6 +272,7 @@ impl Engine {
         state: &State,
         batch: &Batch,
         search: &Search,
+        look: Option<&Look>,
         fits: &[Option<Arc<Calibration>>],
         words: &[Option<Arc<Ranked>>],
         allowed: Option<&Rows>,
@@ -270,7 +284,12 @@ impl Engine {
         let least = if worded { depth(state, batch, search, least) } else { least };
         let min_score = search.min_score.filter(|_| !worded && fits.iter().all(Option::is_none));
         let least_score = search.min_score.unwrap_or(f32::NEG_INFINITY);
-        let all = self.candidates(state, batch, search, least, min_score, allowed)?;
+        let least = if look.is_some() { least.max(second::DEPTH) } else { least };
+        let mut all = self.candidates(state, batch, search, least, min_score, allowed)?;
+        if let Some(look) = look {
+            let part = &batch.parts[0];
+            all = look.at(&state.index, part.space, &part.vectors, all, k);
+        }
         let mut lists = Vec::with_capacity(all.len());
         for (row, ((mut candidates, fit), words)) in all.into_iter().zip(fits).zip(words).enumerate() {
             let near = candidates.len();
@@ -431,8 +450,8 @@ fn hit(state: &State, found: &Found<'_>, candidate: &Candidate, entry: Arc<Entry
         }
     };
     let vector = |space: usize| state.index.vector(candidate, space).to_vec();
-    // Of one list, the best score of an item is its reference's cosine.
-    let scores = if parts.len() == 1 && search.is_cosine() {
+    // Of one list, the best score of an item is its reference's cosine, unless there was a second look.
+    let scores = if parts.len() == 1 && search.is_cosine() && !found.again {
         vec![candidate.score]
     } else {
         spaces(found.batch).map(cosine).collect()

@@ -12,8 +12,8 @@ use super::query;
 /// (verdict, probability, margin, threshold, ids of the plausible items, hits).
 pub(super) type IdentifiedRow = (&'static str, Option<f64>, Option<f64>, f64, Vec<String>, Vec<PyHit>);
 
-/// (model, kind, genuine, impostors, queries, items, threshold, false accept rate, false reject rate).
-pub(super) type CalibratedRow = (String, &'static str, usize, usize, usize, usize, f64, f64, f64);
+/// (model, kind, genuine, impostors, queries, items, second look, threshold, false accept rate, false reject rate).
+pub(super) type CalibratedRow = (String, &'static str, usize, usize, usize, usize, bool, f64, f64, f64);
 
 pub(super) fn identified(one: Identified) -> IdentifiedRow {
     let verdict = match one.verdict {
@@ -32,9 +32,18 @@ pub(super) fn calibrated(one: Calibrated) -> CalibratedRow {
         Kind::Hybrid => "hybrid",
     };
     let Calibrated {
-        model, genuine, impostors, queries, items, threshold, false_accept_rate, false_reject_rate, ..
+        model,
+        genuine,
+        impostors,
+        queries,
+        items,
+        second_look,
+        threshold,
+        false_accept_rate,
+        false_reject_rate,
+        ..
     } = one;
-    (model, kind, genuine, impostors, queries, items, threshold, false_accept_rate, false_reject_rate)
+    (model, kind, genuine, impostors, queries, items, second_look, threshold, false_accept_rate, false_reject_rate)
 }
 
 /// Converts a list of queries.

@@ -67,7 +67,7 @@ impl Drop for PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media))]
+    #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -81,6 +81,7 @@ impl PyEngine {
         busy_timeout: f64,
         thumbnails: Option<bool>,
         media: Option<bool>,
+        crops: Option<bool>,
     ) -> PyResult<Self> {
         let mut members = members(py, &encoders)?;
         if let Some(dim) = dim {
@@ -97,7 +98,7 @@ impl PyEngine {
             Some(true) => Small::All,
             Some(false) => Small::None,
         };
-        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media } };
+        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops };
         let engine = waiting(py, || Engine::open(&path, members, &options))?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
     }

@@ -131,7 +131,12 @@ def expansion(options: argparse.Namespace) -> bool | list[str]:
 def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: bool = False) -> Engine:
     """Opens the catalog with its models; to change it if ``changes``."""
     only = not changes and not _is_writable(options.catalog)
-    how: dict[str, Any] = {"threads": options.threads, "create": create, "read_only": only}
+    how: dict[str, Any] = {
+        "threads": options.threads,
+        "create": create,
+        "read_only": only,
+        "crops": getattr(options, "crops", None),
+    }
     if not options.computes and not options.model:
         return Engine(options.catalog, model=[], **how)
     models = catalog_models(options)

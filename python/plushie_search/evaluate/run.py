@@ -149,6 +149,10 @@ def evaluate(
     done = 0
     failed: list[tuple[str, str]] = []
     found: list[UnknownQuery] = []
+    # Verdicts are of pictures alone, by one model.
+    verdicts = _Verdicts(engine, where, models) if unknown_queries and not (words or left_out) else None
+    if isinstance(models, Mapping) and len(models) > 1:
+        verdicts = None
 
     def told(batch: Sequence[Any], name: str) -> None:
         nonlocal done
@@ -160,6 +164,8 @@ def evaluate(
         told(questions, questions[0].name)
         answers = list(_answers(engine.search_image, questions, judge.depth, how, failed))
         judge.add([question for question, _ in answers], [hits for _, hits in answers], "picture")
+        if verdicts is not None:
+            verdicts.add_known([question for question, _ in answers])
     unread: list[str] = []
     for questions in _batches(words):
         told(questions, questions[0].name)
@@ -177,9 +183,12 @@ def evaluate(
         judge.add(questions, lists, "reference")
     for questions in _batches(unknown_queries):
         told(questions, questions[0].name)
-        for question, hits in _answers(engine.search_image, questions, 1, how, failed):
+        asked_for = list(_answers(engine.search_image, questions, 1, how, failed))
+        for question, hits in asked_for:
             best = hits[0] if hits else (None, -1.0, None, None)
             found.append(UnknownQuery(question.name, *best))
+        if verdicts is not None:
+            verdicts.add_unknown([question for question, _ in asked_for])
     if progress is not None:
         progress(total, total, "")
 
@@ -199,6 +208,7 @@ def evaluate(
         engine,
         judge,
         found,
+        verdicts,
         failed,
         skipped,
         model=models or "",
@@ -220,6 +230,7 @@ def _evaluation(
     engine: Searcher,
     judge: _Judge,
     unknown: list[UnknownQuery],
+    verdicts: _Verdicts | None,
     failed: list[tuple[str, str]],
     skipped: list[str],
     *,
@@ -242,7 +253,9 @@ def _evaluation(
             seed=seed,
         )
         figures |= {"AUROC": open_set.auroc, "false accepts": open_set.false_accept_rate}
-    certain, rates = _certainty(engine, judge.outcomes, unknown, model, rounds, seed)
+    certain, rates = None if verdicts is None else verdicts.certainty(model), {}
+    if certain is not None and verdicts is not None:
+        rates = verdicts.rates(rounds, seed)
     figures |= rates
     return Evaluation(
         catalog=engine.path,
@@ -269,27 +282,62 @@ def _evaluation(
     )
 
 
-def _certainty(
-    engine: Searcher, outcomes: Sequence[Outcome], unknown: Sequence[UnknownQuery], model: str, rounds: int, seed: int
-) -> tuple[Certainty | None, dict[str, metrics.Interval]]:
-    """Returns how far probabilities can be trusted, with FPIR and FNIR; nothing if a query has no probability."""
-    of_model = (row for row in engine.stats().get("calibration", ()) if (row["model"], row["kind"]) == (model, "image"))
-    calibration = next(of_model, None)
-    likely = [(one.probability, one.rank == 1) for one in outcomes]
-    strange = [one.probability for one in unknown]
-    known = [(probability, right) for probability, right in likely if probability is not None]
-    strangers = [probability for probability in strange if probability is not None]
-    if calibration is None or not strange or len(known) < len(likely) or len(strangers) < len(strange):
-        return None, {}
-    bar, items = calibration["threshold"], calibration["items"]
-    missed = [not (one.rank == 1 and one.score is not None and one.score >= bar) for one in outcomes]
-    groups = [outcome.items for outcome in outcomes]
-    rates = {
-        "FPIR": metrics.mean([one.score >= bar for one in unknown], rounds=rounds, seed=seed),
-        "FNIR": metrics.mean(missed, groups=groups, rounds=rounds, seed=seed),
-    }
-    accepted = rates["FPIR"].value
-    return certainty(known, strangers, threshold=bar, target=TARGET, accepted=accepted, items=items), rates
+class _Verdicts:
+    """The verdicts of :meth:`plushie_search.Engine.identify` on the queries of an evaluation."""
+
+    def __init__(self, engine: Searcher, where: Mapping[str, Any] | None, models: By | None) -> None:
+        self._engine = engine
+        self._how: dict[str, Any] = {
+            "where": where,
+            "model": models if models is None or isinstance(models, str) else next(iter(models)),
+        }
+        #: The probability of the first hit, whether that is right, and whether it is taken for a match.
+        self._known: list[tuple[float, bool, bool]] = []
+        self._groups: list[tuple[str, ...]] = []
+        self._unknown: list[tuple[float, bool]] = []
+
+    def add_known(self, questions: Sequence[_Question]) -> None:
+        """Asks for pictures of items of the catalog."""
+        for question, (probability, item, accepted) in zip(questions, self._asked(questions), strict=True):
+            self._known.append((probability, item in question.items, accepted))
+            self._groups.append(tuple(sorted(question.items)))
+
+    def add_unknown(self, questions: Sequence[_Question]) -> None:
+        """Asks for pictures of other things."""
+        self._unknown += [(probability, accepted) for probability, _, accepted in self._asked(questions)]
+
+    def _asked(self, questions: Sequence[_Question]) -> list[tuple[float, str | None, bool]]:
+        found = self._engine.identify([question.subject for question in questions], k=1, **self._how)
+        return [
+            (one.probability or 0.0, one.hits[0].item if one.hits else None, one.verdict != "unknown") for one in found
+        ]
+
+    def rates(self, rounds: int, seed: int) -> dict[str, metrics.Interval]:
+        """Returns FPIR and FNIR."""
+        missed = [not (right and accepted) for _, right, accepted in self._known]
+        return {
+            "FPIR": metrics.mean([accepted for _, accepted in self._unknown], rounds=rounds, seed=seed),
+            "FNIR": metrics.mean(missed, groups=self._groups, rounds=rounds, seed=seed),
+        }
+
+    def certainty(self, model: str) -> Certainty | None:
+        """Returns how far probabilities can be trusted; None if there are no known or no unknown queries."""
+        of_model = (
+            row
+            for row in self._engine.stats().get("calibration", ())
+            if (row["model"], row["kind"]) == (model, "image")
+        )
+        calibration = next(of_model, None)
+        if calibration is None or not self._known or not self._unknown:
+            return None
+        return certainty(
+            [(probability, right) for probability, right, _ in self._known],
+            [probability for probability, _ in self._unknown],
+            threshold=calibration["threshold"],
+            target=TARGET,
+            accepted=float(np.mean([accepted for _, accepted in self._unknown])),
+            items=calibration["items"],
+        )
 
 
 def _with_reference(engine: Searcher, outcome: Outcome) -> Outcome:

@@ -214,7 +214,7 @@ SCHEMAS: dict[str, Schema] = {
             "item": {**maybe(TEXT), "description": "the likeliest item; null if the verdict is unknown"},
             "probability": {**maybe(NUMBER), "description": "that the first of the results is the item"},
             "margin": {**maybe(NUMBER), "description": "the score of the first result less that of the second"},
-            "threshold": {**NUMBER, "description": "the score that a match reaches"},
+            "threshold": {**NUMBER, "description": "a match reaches it by its score and half of its margin"},
             "plausible": array(TEXT, description="the items that it may be, the likeliest first"),
             "results": array(ref("Hit")),
         }
