@@ -119,6 +119,9 @@ class Table:
         for lever, columns in self.rows.items():
             cells = []
             for column, values in columns.items():
+                if column == "ms":
+                    cells.append(f"{np.median(values):.2f}")
+                    continue
                 gains = np.array(values) - base[column]
                 error = f" ± {gains.std(ddof=1) / np.sqrt(len(gains)):.3f}" if len(gains) > 1 else ""
                 cells.append(f"{np.mean(values):.3f} ({gains.mean():+.3f}{error})")
@@ -181,11 +184,11 @@ def photos(encoders: dict[str, _core.Encoder], root: Path, draws: int, weights: 
     def batches(paths: list[Path]) -> Callable[[], Iterator[list[Any]]]:
         return lambda: (paths[start : start + 256] for start in range(0, len(paths), 256))
 
-    products = sorted({path.parent.relative_to(root / "val").as_posix() for path in listed("val")})
+    products = sorted({path.parent.relative_to(root / "train").as_posix() for path in listed("train")})
     number = {product: place for place, product in enumerate(products)}
-    train = [path for path in listed("train") if path.parent.relative_to(root / "train").as_posix() in number]
+    train = listed("train")
     owner = np.array([number[path.parent.relative_to(root / "train").as_posix()] for path in train])
-    asked = listed("val")
+    asked = [path for path in listed("val") if path.parent.relative_to(root / "val").as_posix() in number]
     truth = [number[path.parent.relative_to(root / "val").as_posix()] for path in asked]
     pool, seen = Pictures(encoders, batches(train)), Pictures(encoders, batches(asked))
     table, runs = Table(), []

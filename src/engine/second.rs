@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::calibrate::{Group, Metric, Neighbors, SAME};
+use crate::calibrate::{Group, Metric, Neighbors, SAME, strength};
 use crate::engine::Engine;
 use crate::engine::live::State;
 use crate::error::Result;
@@ -20,9 +20,11 @@ const MOST: usize = 64;
 /// The most items that a metric is learned from, and references of each.
 const LEARNED: usize = 500;
 const EACH: usize = 4;
-/// The least left out references that tell whether a second look finds more, and by how many standard errors it must.
+/// The least left out references that tell whether a second look finds more, by how many standard errors it must, and by
+/// what share it must tell items of the catalog from strangers better.
 const LEAST: usize = 30;
 const SURE: f64 = 1.96;
+const GAIN: f64 = 0.1;
 /// The parts of the items: references of each are looked up by what the other parts teach.
 const PARTS: i64 = 5;
 /// The most references that are left out.
@@ -254,8 +256,9 @@ fn part_of(item: i64) -> usize {
     item.rem_euclid(PARTS) as usize
 }
 
-/// Whether right items lead wrong ones by more of the leads' standard deviations after a second look: the mean difference
-/// of all references must be 1.96 standard errors or more.
+/// Whether right items lead wrong ones by more of the leads' standard deviations after a second look, and are told from
+/// strangers better: the mean difference of all leads must be 1.96 standard errors or more, and the separation must grow by
+/// a tenth. Where cosines tell items apart well, that leaves things as they are.
 fn tells_more(by_cosine: &[Neighbors], by_look: &[Neighbors]) -> bool {
     let leads = |all: &[Neighbors]| -> Vec<f64> {
         let leads = all.iter().filter_map(|one| Some(f64::from(one.own?) - f64::from(one.first?)));
@@ -265,7 +268,19 @@ fn tells_more(by_cosine: &[Neighbors], by_look: &[Neighbors]) -> bool {
     };
     let gains: Vec<f64> = leads(by_look).iter().zip(leads(by_cosine)).map(|(again, first)| again - first).collect();
     let (mean, deviation) = moments(&gains);
-    gains.len() >= LEAST && mean > SURE * deviation / (gains.len() as f64).sqrt()
+    let is_sure = gains.len() >= LEAST && mean > SURE * deviation / (gains.len() as f64).sqrt();
+    let (first, again) = (separation(by_cosine), separation(by_look));
+    is_sure && again - first > GAIN * first.abs()
+}
+
+/// How far the strengths of right items are from those of wrong ones, whose own item is hidden, in standard deviations.
+fn separation(all: &[Neighbors]) -> f64 {
+    let of = |scores: fn(&Neighbors) -> Option<[f32; 2]>| {
+        moments(&all.iter().filter_map(|one| strength(&scores(one)?)).collect::<Vec<f64>>())
+    };
+    let known = of(|one| Some([one.own?, one.first?]));
+    let strange = of(|one| Some([one.first?, one.second?]));
+    (known.0 - strange.0) / ((known.1.powi(2) + strange.1.powi(2)) / 2.0).sqrt().max(f64::MIN_POSITIVE)
 }
 
 fn moments(values: &[f64]) -> (f64, f64) {
@@ -285,17 +300,42 @@ fn neighbors(found: &[Candidate], item: Option<i64>) -> Neighbors {
 mod tests {
     use super::*;
 
+    /// Leads of right items over the first of two others, which strangers are like.
     fn led(leads: impl Iterator<Item = f32>) -> Vec<Neighbors> {
-        leads.map(|lead| Neighbors { own: Some(0.5 + lead), first: Some(0.5), second: None }).collect()
+        let of = |(place, lead)| {
+            let first = 0.5 + (place % 7) as f32 / 100.0;
+            Neighbors { own: Some(first + lead), first: Some(first), second: Some(first - 0.01) }
+        };
+        (0_u16..).zip(leads).map(of).collect()
     }
 
     #[test]
     fn leads_count_in_their_own_standard_deviations() {
         let first = || (0..100_u8).map(|place| f32::from(place % 10) / 100.0 - 0.02);
-        // The same leads on another scale tell no more, steadier ones do.
-        assert!(!tells_more(&led(first()), &led(first().map(|lead| 3.0 * lead))));
-        assert!(tells_more(&led(first()), &led(first().map(|lead| 0.5 * lead + 0.02))));
-        assert!(!tells_more(&led(first().take(29)), &led(first().take(29).map(|lead| 0.5 * lead + 0.02))));
+        // The same leads on another scale tell no more, steadier and larger ones do.
+        assert!(!tells_more(&led(first()), &led(first().map(|lead| 1.01 * lead))));
+        assert!(tells_more(&led(first()), &led(first().map(|lead| 0.5 * lead + 0.04))));
+        assert!(!tells_more(&led(first().take(29)), &led(first().take(29).map(|lead| 0.5 * lead + 0.04))));
         assert!(!tells_more(&[], &[]));
     }
+
+    #[test]
+    fn strangers_must_be_told_better_too() {
+        let first = || (0..100_u8).map(|place| f32::from(place % 10) / 100.0 - 0.02);
+        let mut again = led(first().map(|lead| 0.5 * lead + 0.04));
+        again.iter_mut().for_each(|one| one.second = Some(0.0));
+        assert!(!tells_more(&led(first()), &again));
+    }
+
+    #[test]
+    fn a_separation_is_that_of_numpy() {
+        // k = own + (own - first) / 2; s = first + (first - second) / 2
+        // (k.mean() - s.mean()) / np.sqrt((k.var() + s.var()) / 2)
+        let all = [(0.9, 0.5, 0.4), (0.7, 0.6, 0.6), (0.4, 0.5, 0.3)];
+        let all =
+            all.map(|(own, first, second)| Neighbors { own: Some(own), first: Some(first), second: Some(second) });
+        assert!((separation(&all) - SEPARATION).abs() < 1e-5, "{}", separation(&all));
+    }
+
+    const SEPARATION: f64 = 0.690268;
 }
