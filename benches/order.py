@@ -9,6 +9,8 @@ neighbors of `--asked` references are compared with those among all references.
 from __future__ import annotations
 
 import argparse
+import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -35,9 +37,10 @@ def vectors(count: int, dim: int) -> tuple[list[str], NDArray[np.float32]]:
 def timed(name: str, work: Callable[[], Any]) -> Any:
     began, computed = time.perf_counter(), time.process_time()
     found = work()
-    print(
-        f"{name}: {time.perf_counter() - began:.1f} s, {time.process_time() - computed:.1f} s of processors", flush=True
-    )
+    took, computing = time.perf_counter() - began, time.process_time() - computed
+    # In kilobytes, but for macOS.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    print(f"{name}: {took:.1f} s, {computing:.1f} s of processors, {peak:.2f} GB at most so far", flush=True)
     return found
 
 
