@@ -229,7 +229,7 @@ mod tests {
             vector[axis] = 0.6;
             vector[15] = 0.8;
             let mapped = metric.map(&vector);
-            let expected = (mean / (variance + mean)).sqrt() * 0.6 / 0.8;
+            let expected = f32::sqrt(mean / (variance + mean)) * 0.6 / 0.8;
             assert!((mapped[axis] / mapped[15] - expected).abs() < 1e-3, "{axis}: {mapped:?}");
             assert!((dot(&mapped, &mapped) - 1.0).abs() < 1e-5);
         }
