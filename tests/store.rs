@@ -908,6 +908,7 @@ fn a_model_that_stays_keeps_its_number_and_its_probe_unless_it_comes_before_anot
     assert_eq!(store.models().unwrap(), [held]);
 
     // A new one before it, which readers are to find first.
+    drop(staged);
     let models = [("c", 1), ("b", 1)];
     let mut staged = Staged::open(home.path(), store.id().unwrap(), &models).unwrap();
     stage(&mut staged, [row.1.row], 1, Origin::File, &[1.0, -1.0]);
