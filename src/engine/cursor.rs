@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(CURSOR.start_without(&equal), 2);
         let by_words = candidates(&[(1, 0.1), (2, 0.5), (4, 0.1), (5, 0.0)]);
         assert_eq!(CURSOR.start_without(&by_words), 2);
-        assert_eq!(CURSOR.start_without(&by_words[..1]), 1);
+        assert_eq!(CURSOR.start_without(&by_words[..2]), 2);
         assert_eq!(CURSOR.start_without(&[]), 0);
     }
 }
