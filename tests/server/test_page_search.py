@@ -305,7 +305,6 @@ def test_the_model_is_chosen(serve: Any, visit: Any, toys: Any, toy_model: Path,
 
 
 def test_two_hundred_hits_are_shown_at_once(shared: Served, visit: Any) -> None:
-    hits = shared.engine.search_text("toy", k=24)
     page = visit(shared.url)
 
     def many(route: Any) -> None:
@@ -320,21 +319,6 @@ def test_two_hundred_hits_are_shown_at_once(shared: Served, visit: Any) -> None:
     assert page.locator(".card").count() == 200
     # Cards beyond the window cost nothing until they are scrolled to.
     assert page.locator(".card").last.evaluate("(card) => getComputedStyle(card).contentVisibility") == "auto"
-    frames = page.evaluate(
-        """async () => {
-          const gaps = [];
-          let last = performance.now();
-          for (let y = 0; y < document.body.scrollHeight; y += 400) {
-            scrollTo(0, y);
-            await new Promise(requestAnimationFrame);
-            gaps.push(performance.now() - last);
-            last = performance.now();
-          }
-          return gaps.sort((a, b) => a - b);
-        }"""
-    )
-    assert frames[len(frames) // 2] < 100
-    assert len(hits) == 24
 
 
 def test_an_unknown_picture_of_an_address_is_explained(shared: Served, visit: Any) -> None:
