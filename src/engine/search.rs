@@ -369,15 +369,21 @@ impl Engine {
         found: &[Found<'_>],
         search: &Search,
     ) -> Result<Vec<(Vec<Hit>, Option<Cursor>)>> {
-        let candidates = found.iter().flat_map(|found| &found.listed.candidates);
+        // The last candidate only tells that more hits follow: an item that is damaged must not spoil the page before it.
+        let read = |(query, found): (&Query, &Found<'_>)| match search.mmr {
+            Some(_) => found.listed.candidates.len(),
+            None => found.listed.candidates.len().min(search.needed(query) - 1),
+        };
+        let counts: Vec<usize> = queries.iter().zip(found).map(read).collect();
+        let candidates = found.iter().zip(&counts).flat_map(|(found, count)| &found.listed.candidates[..*count]);
         let rows: Vec<(i64, i64)> = candidates.map(|one| (one.item, one.reference)).collect();
         let mut entries = state.entries(&self.store, &rows)?.into_iter();
         let excluded: Vec<Cow<'_, str>> = search.exclude.iter().map(|id| self.spelling(id)).collect::<Result<_>>()?;
         let mut pages = Vec::with_capacity(found.len());
-        for (query, found) in queries.iter().zip(found) {
+        for ((query, found), count) in queries.iter().zip(found).zip(counts) {
             let own: Vec<Cow<'_, str>> = query.items().map(|id| self.spelling(id)).collect::<Result<_>>()?;
-            let mut shown: Vec<(usize, &Candidate, Arc<Entry>)> = Vec::with_capacity(found.listed.candidates.len());
-            for (place, candidate) in found.listed.candidates.iter().enumerate() {
+            let mut shown: Vec<(usize, &Candidate, Arc<Entry>)> = Vec::with_capacity(count);
+            for (place, candidate) in found.listed.candidates[..count].iter().enumerate() {
                 let Some(entry) = entries.next().flatten() else { continue };
                 if !own.iter().chain(&excluded).any(|id| **id == entry.id) {
                     shown.push((place, candidate, entry));
@@ -392,7 +398,7 @@ impl Engine {
                 let order = fusion::diverse(&scores, &vectors, search.k, mmr);
                 shown = order.into_iter().map(|place| shown[place].clone()).collect();
             }
-            let more = shown.len() > search.k;
+            let more = shown.len() > search.k || found.listed.candidates.len() > count;
             shown.truncate(search.k);
             let end = shown.last().filter(|_| more).map(|(place, candidate, _)| {
                 let seen = search.after.as_ref().map_or(0, Cursor::seen) + shown.len();
