@@ -35,7 +35,7 @@ CHINESE = {
     "clothing": "西装外套 女式衬衫 连衣裙 帽子 连帽衫 长袖衫 外套 裤子 马球衫 衬衫 鞋子 短裤 半身裙 T恤 上衣 汗衫",
     "varied": "救护车 苹果 公共汽车 汽车 纸板 玻璃 金属 摩托车 橙子 纸 塑料 扑克牌 垃圾 卡车",
 }
-#: Labels of photos that nobody could tell, or that are in several classes.
+#: Labels that are left out: they name no visible thing, or belong to several classes.
 UNCLEAR = {"Not sure", "Other", "Skip", "Body"}
 
 

@@ -1,4 +1,4 @@
-"""What finds the right item more often from the same photos: each lever alone and together, and what it costs.
+"""Measures each lever of identification, alone and together: how often the right item is first, and the time it takes.
 
     python benches/levers.py [--model plushie-mini] [--items 300]
     python benches/levers.py --photos DIR [--draws 20] [--second-model NAME] [--weight 0.7]

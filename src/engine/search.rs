@@ -163,7 +163,7 @@ struct Found<'a> {
     models: Arc<[String]>,
     row: usize,
     listed: Listed,
-    /// What the words of the query have found, if they count.
+    /// The items that the words of the query find, if words count.
     words: Option<Arc<Ranked>>,
     /// Whether the scores are those of a second look.
     again: bool,

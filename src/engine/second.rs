@@ -130,7 +130,7 @@ impl Look {
 /// Stands for an item before its references are known.
 const NOTHING: Candidate = Candidate { item: 0, reference: 0, score: -1.0, segment: 0, row: 0 };
 
-/// What is found of references that are left out, one after another: by their cosines, and by a second look.
+/// The neighbors of references that are left out, one after another: by their cosines, and by a second look.
 struct Both {
     by_cosine: Vec<Neighbors>,
     by_look: Vec<Neighbors>,

@@ -10,32 +10,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import toy
+from mean import Mean
 from numpy.typing import NDArray
 from PIL import Image
 
 import plushie_search as ps
-
-
-class Mean:
-    """A model that says how many pictures it has seen, and does something on the way."""
-
-    name, dim, fingerprint, batch = "mean", 3, "mean 1", 8
-
-    def __init__(self, meanwhile: Callable[[int], object] = lambda seen: None) -> None:
-        self.seen = 0
-        self._meanwhile = meanwhile
-
-    def encode_images(self, images: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        self.seen += len(images)
-        self._meanwhile(self.seen)
-        return np.stack([1 + image.mean((0, 1)) for image in images])
 
 
 def picture(seed: int) -> NDArray[np.uint8]:

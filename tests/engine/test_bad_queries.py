@@ -34,7 +34,7 @@ def test_a_query_of_negative_parts_alone_finds_what_is_least_like_them(engine: p
     text, image = engine.encode_texts(["red"])[0], engine.encode_images([shade(40)])[0]
     hits = engine.search(ps.Query(text=[("red", -1)]), k=10, fusion=fusion)
     assert [hit.item for hit in hits] == opposite(engine, text)
-    # What is not wanted is no word to look for, and has no probability.
+    # A query of negative texts alone has no words to look up, and no probability.
     assert all(hit.matched == () and hit.probability is None for hit in hits)
     hits = engine.search(ps.Query(image=[(shade(40), -0.5)]), k=10, fusion=fusion)
     assert [hit.item for hit in hits] == opposite(engine, image)

@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 import pytest
 import toy
+from mean import Mean
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -36,21 +37,6 @@ def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape = ("batch", 3, 16, 16)
     onnx.save(toy.image_tower(shape=shape, weights=WEIGHTS), folder / "image.onnx")
     return folder
-
-
-class Mean:
-    """A model that says how many pictures it has seen, and fails or does something else on the way."""
-
-    name, dim, fingerprint, batch = "mean", 3, "mean 1", 8
-
-    def __init__(self, meanwhile: Callable[[int], object] = lambda seen: None) -> None:
-        self.seen = 0
-        self._meanwhile = meanwhile
-
-    def encode_images(self, images: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        self.seen += len(images)
-        self._meanwhile(self.seen)
-        return np.stack([1 + image.mean((0, 1)) for image in images])
 
 
 def picture(seed: int, side: int = 40) -> NDArray[np.uint8]:

@@ -23,7 +23,7 @@ EYE = {"file": "image.onnx", "preprocess": {**toy.PREPROCESS, "resize": "crop"}}
 
 
 def cut(image: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
-    """What Pillow cuts out of the upright picture."""
+    """Cuts the box out of the upright picture with Pillow."""
     upright = ImageOps.exif_transpose(image)
     left, top, right, bottom = box
     width, height = upright.size
