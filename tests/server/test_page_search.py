@@ -315,10 +315,11 @@ def test_two_hundred_hits_are_shown_at_once(shared: Served, visit: Any) -> None:
 
     page.route("**/search", many)
     page.goto(f"{shared.url}#/text?q=toy&k=200")
-    page.locator(".card").nth(199).wait_for()
-    assert page.locator(".card").count() == 200
+    cards = page.locator(".grid:not(.waiting) .card")
+    cards.nth(199).wait_for()
+    assert cards.count() == 200
     # Cards beyond the window cost nothing until they are scrolled to.
-    assert page.locator(".card").last.evaluate("(card) => getComputedStyle(card).contentVisibility") == "auto"
+    assert cards.last.evaluate("(card) => getComputedStyle(card).contentVisibility") == "auto"
 
 
 def test_an_unknown_picture_of_an_address_is_explained(shared: Served, visit: Any) -> None:

@@ -133,13 +133,11 @@ export function openDialog(title, {kind = "narrow", onclose = null} = {}) {
   const dialog = h(`dialog.${kind}`, {"aria-labelledby": heading.id});
   const close = () => dialog.close();
   dialog.append(h("div.dialog-head", {}, heading, iconButton("close", t("close"), close)), body);
-  const before = document.activeElement;
   let pressed = null;
   dialog.addEventListener("pointerdown", (event) => (pressed = event.target));
   dialog.addEventListener("click", (event) => event.target === dialog && pressed === dialog && close());
   dialog.addEventListener("close", () => {
     dialog.remove();
-    if (before?.isConnected) before.focus();
     onclose?.();
   });
   document.body.append(dialog);
