@@ -464,6 +464,6 @@ fn hit(state: &State, found: &Found<'_>, candidate: &Candidate, entry: Arc<Entry
     };
     let vectors = if search.vectors { spaces(found.batch).map(vector).collect() } else { Vec::new() };
     let models = Arc::clone(&found.models);
-    let matched = found.words.as_ref().map_or_else(Vec::new, |words| words.matched(candidate.item));
+    let matched = found.words.as_ref().map_or_else(Vec::new, |words| words.matched(candidate.item, &entry));
     Hit { entry, score: candidate.score, models, scores, probability: None, vectors, matched }
 }

@@ -11,7 +11,8 @@ use crate::filter::Field;
 use crate::fusion::{self, Aggregate, Candidate, Fusion, Placed};
 use crate::query::{Batch, Part, Query};
 use crate::selection::Rows;
-use crate::store::words::{Found, Worded};
+use crate::store::Entry;
+use crate::store::words::{Found, has_matched};
 use crate::words::Phrase;
 
 /// The least number of items that each of the two lists contributes.
@@ -25,7 +26,7 @@ const LISTS: usize = 4096;
 const SHARE: f64 = 0.7;
 /// The fields whose words count by default.
 const FIELDS: [&str; 3] = ["id", "label", "text"];
-/// The most fields, one bit each.
+/// The most fields.
 const MOST: usize = 32;
 
 /// Whether the words of items count beside their vectors.
@@ -44,9 +45,10 @@ pub enum Words {
 }
 
 /// The fields that a search looks into.
+#[derive(Clone)]
 pub(super) struct Fields {
     names: Arc<[String]>,
-    fields: Vec<Field>,
+    fields: Arc<[Field]>,
     /// Whether they count for texts that stand beside other parts of a query.
     beside: bool,
 }
@@ -81,7 +83,9 @@ impl Fields {
 
 /// The items that the words of a query find, with their ranks.
 pub(super) struct Ranked {
-    names: Arc<[String]>,
+    fields: Fields,
+    /// The whole query in both of its forms, if it is one text.
+    whole: Option<[String; 2]>,
     found: Found,
     /// The rank of each of the first items of `found.words`, from 1: how many items are at least as good. What many have alike
     /// brings none of them forward.
@@ -93,7 +97,7 @@ pub(super) struct Ranked {
 }
 
 impl Ranked {
-    fn new(names: Arc<[String]>, found: Found, references: Arc<[Candidate]>) -> Self {
+    fn new(fields: &Fields, whole: Option<[String; 2]>, found: Found, references: Arc<[Candidate]>) -> Self {
         let least = found.words.first().map_or(0.0, |best| SHARE * best.score);
         let ranked = found.words.partition_point(|worded| worded.score >= least);
         let mut ranks = Vec::with_capacity(ranked);
@@ -102,14 +106,16 @@ impl Ranked {
         }
         let mut places: Vec<(i64, usize)> = found.words.iter().map(|worded| worded.item).zip(0..).collect();
         places.sort_unstable();
-        Self { names, found, ranks, places, references }
+        Self { fields: fields.clone(), whole, found, ranks, places, references }
     }
 
     /// The same among these items.
     pub(super) fn among(&self, allowed: &Rows) -> Self {
-        let of = |list: &Vec<Worded>| list.iter().filter(|worded| allowed.contains(worded.item)).copied().collect();
-        let found = Found { whole: self.found.whole.each_ref().map(of), words: of(&self.found.words) };
-        Self::new(Arc::clone(&self.names), found, Arc::clone(&self.references))
+        let of = |list: &Vec<i64>| list.iter().filter(|item| allowed.contains(**item)).copied().collect();
+        let words = self.found.words.iter().filter(|worded| allowed.contains(worded.item)).copied().collect();
+        let spellings = self.found.spellings.clone();
+        let found = Found { whole: self.found.whole.each_ref().map(of), words, spellings };
+        Self::new(&self.fields, self.whole.clone(), found, Arc::clone(&self.references))
     }
 
     fn place(&self, item: i64) -> Option<usize> {
@@ -128,7 +134,7 @@ impl Ranked {
 
     /// The number of the list of whole fields that has an item, if one has.
     fn tier(&self, item: i64) -> Option<usize> {
-        self.found.whole.iter().position(|tier| tier.binary_search_by_key(&item, |worded| worded.item).is_ok())
+        self.found.whole.iter().position(|tier| tier.binary_search(&item).is_ok())
     }
 
     /// The references of an item.
@@ -157,7 +163,7 @@ impl Ranked {
         let is_far = |item: &i64| known.binary_search(item).is_err();
         let mut items: Vec<i64> = Vec::new();
         for tier in &self.found.whole {
-            let far: Vec<i64> = tier.iter().map(|worded| worded.item).filter(is_far).collect();
+            let far: Vec<i64> = tier.iter().copied().filter(is_far).collect();
             // What is near has better scores.
             if tier.len() - far.len() < k {
                 items.extend(far);
@@ -199,15 +205,15 @@ impl Ranked {
         tiers.into_iter().flatten().chain(others).take(k).collect()
     }
 
-    /// The names of an item's fields that have words of the query.
-    pub(super) fn matched(&self, item: i64) -> Vec<String> {
-        let of_whole = |list: &Vec<Worded>| {
-            list.binary_search_by_key(&item, |worded| worded.item).map_or(0, |place| list[place].fields)
-        };
-        let whole = self.found.whole.iter().map(of_whole).fold(0, |all, bits| all | bits);
-        let bits = whole | self.place(item).map_or(0, |place| self.found.words[place].fields);
-        let has = |(number, _): &(usize, &String)| bits >> number & 1 == 1;
-        self.names.iter().enumerate().filter(has).map(|(_, name)| name.clone()).collect()
+    /// The names of the fields of an item in the row `item` that have words of the query.
+    pub(super) fn matched(&self, item: i64, entry: &Entry) -> Vec<String> {
+        let whole = self.whole.as_ref().filter(|_| self.tier(item).is_some());
+        if whole.is_none() && self.place(item).is_none() {
+            return Vec::new();
+        }
+        let fields = self.fields.names.iter().zip(&*self.fields.fields);
+        let has = |(_, field): &(&String, &Field)| has_matched(entry, field, &self.found.spellings, whole);
+        fields.filter(has).map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -238,11 +244,16 @@ impl Engine {
         if let Some(ranked) = known().lists.get(&key) {
             return Ok(Arc::clone(ranked));
         }
-        let found = self.store.find_words(&Phrase::new(texts), &fields.fields, state.index.items())?;
-        let rows: Rows = found.whole.iter().chain([&found.words]).flatten().map(|worded| worded.item).collect();
-        let mut references: Vec<Candidate> = state.index.rows().filter(|one| rows.contains(one.item)).collect();
+        let phrase = Phrase::new(texts);
+        let found = self.store.find_words(&phrase, &fields.fields, state.index.items())?;
+        let items = || found.words.iter().map(|worded| worded.item);
+        let rows: Rows = found.whole.iter().flatten().copied().chain(items()).collect();
+        let mut references: Vec<Candidate> = match rows.is_empty() {
+            true => Vec::new(),
+            false => state.index.rows().filter(|one| rows.contains(one.item)).collect(),
+        };
         references.sort_unstable_by_key(|one| (one.item, one.reference));
-        let ranked = Arc::new(Ranked::new(Arc::clone(&fields.names), found, references.into()));
+        let ranked = Arc::new(Ranked::new(fields, phrase.whole, found, references.into()));
         let mut known = known();
         let whole = ranked.found.whole.iter().map(Vec::len).sum::<usize>();
         let items = ranked.places.len() + whole + ranked.references.len();
@@ -261,7 +272,8 @@ impl Engine {
             return Ok(Vec::new());
         }
         let mut seen = HashSet::new();
-        let all = ranked.found.whole.iter().chain([&ranked.found.words]).flatten().map(|worded| worded.item);
+        let words = ranked.found.words.iter().map(|worded| worded.item);
+        let all = ranked.found.whole.iter().flatten().copied().chain(words);
         let items: Vec<i64> = all.filter(|item| seen.insert(*item)).take(k).collect();
         let references = self.store.first_references(&items)?;
         let candidate = |(item, reference): (i64, Option<i64>)| {
@@ -284,24 +296,47 @@ pub(super) fn depth(state: &State, batch: &Batch, search: &Search, k: usize) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::words::Worded;
 
-    fn worded(rows: &[(i64, f64, u32)]) -> Vec<Worded> {
-        rows.iter().map(|&(item, score, fields)| Worded { item, score, fields }).collect()
+    fn fields(words: Words) -> Fields {
+        words.fields().unwrap().unwrap()
     }
 
     #[test]
     fn equal_items_share_the_worst_of_their_ranks() {
-        let names: Arc<[String]> = vec!["id".to_owned(), "text".to_owned()].into();
-        let words = worded(&[(7, 3.0, 1), (2, 2.5, 2), (9, 2.5, 3), (4, 1.0, 1)]);
-        let ranked = Ranked::new(names, Found { whole: [worded(&[(5, 0.0, 2)]), Vec::new()], words }, [].into());
+        let words = [(7, 3.0), (2, 2.5), (9, 2.5), (4, 1.0)].map(|(item, score)| Worded { item, score });
+        let found = Found { whole: [vec![5], Vec::new()], words: words.into(), ..Found::default() };
+        let ranked = Ranked::new(&fields(Words::Auto), None, found, [].into());
         let ranks = |ranked: &Ranked| [7, 2, 9, 4, 5].map(|item| ranked.rank(item));
         assert_eq!(ranks(&ranked), [Some(1), Some(3), Some(3), None, None]);
         assert_eq!([1, 2, 3, 4].map(|rank| ranked.best(rank).count()), [1, 1, 3, 3]);
-        let matched = [7, 2, 9, 5, 1, 4].map(|item| ranked.matched(item).join("+"));
-        assert_eq!(matched, ["id", "text", "id+text", "text", "", "id"]);
         let few = ranked.among(&[2, 4].into_iter().collect());
         assert_eq!(ranks(&few), [None, Some(1), None, None, None]);
         assert!(few.found.whole[0].is_empty());
+    }
+
+    #[test]
+    fn hits_name_the_fields_that_have_words() {
+        let entry = |text: &str| Entry {
+            id: "Red-1".into(),
+            label: Some("bear".into()),
+            text: Some(text.into()),
+            metadata: r#"{"size": {"name": ["big bear"]}}"#.into(),
+            reference: String::new(),
+            digest: [0; 32],
+        };
+        let found = || Found {
+            whole: [vec![5], Vec::new()],
+            words: vec![Worded { item: 7, score: 1.0 }],
+            spellings: ["bear".to_owned()].into(),
+        };
+        let ranked = Ranked::new(&fields(Words::Auto), Some(["red-1".into(), "red 1".into()]), found(), [].into());
+        assert_eq!(ranked.matched(7, &entry("a brown bear")).join("+"), "label+text");
+        assert_eq!(ranked.matched(5, &entry("RED 1")).join("+"), "id+label+text");
+        assert_eq!(ranked.matched(6, &entry("bear")), [""; 0]);
+        let names = ["size.name", "size", "size.other", "id"].map(str::to_owned);
+        let ranked = Ranked::new(&fields(Words::In(names.into())), None, found(), [].into());
+        assert_eq!(ranked.matched(7, &entry("")).join("+"), "size.name+size");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The index of the items' own words: a table of SQLite's FTS5 beside the items, changed in the same transactions.
 //!
 //! It holds terms and no texts, in three columns for id, label and text, one for the texts and numbers of the metadata,
-//! and one, `whole`, for marks of whole fields, by which equal ones are found.
+//! and one, `whole`, for marks of whole fields, by which equal ones are found. A table of all terms beside it tells soon
+//! which of a query's it has, and which are like them; terms of items that are gone stay in it until it is made anew.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
@@ -13,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Result;
 use crate::filter::Field;
-use crate::store::Store;
+use crate::store::{Entry, Store};
 use crate::words::{Asked, Phrase, folded, is_mistyped, plain, terms};
 
 /// The fields that have marks; they begin with different letters.
@@ -45,30 +46,37 @@ macro_rules! index_items {
     };
 }
 
+/// The statement that adds the terms of items to the table of all terms.
+macro_rules! add_terms {
+    ($tail:literal) => {
+        concat!(
+            "INSERT OR IGNORE INTO vocabulary
+             SELECT value FROM items, json_each(every_term(items.id, label, text, metadata)) ",
+            $tail
+        )
+    };
+}
+
 /// Makes the tables and fills them from the items.
 pub(super) const CREATE: &str = concat!(
     "CREATE VIRTUAL TABLE words USING fts5(
         id, label, text, metadata, whole, content='', contentless_delete=1, detail=column, tokenize='ascii'
     );
-    CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, 'row');",
-    index_items!("ORDER BY item;")
+    CREATE TABLE vocabulary (term TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;",
+    index_items!("ORDER BY item;"),
+    add_terms!("ORDER BY item;")
 );
 
 /// Lets statements of this connection compute terms and marks. No table may use them: the schema is not trusted.
 pub(super) fn define(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
     connection.create_scalar_function("terms", 1, flags, |row| Ok(text(row, 0).map(|text| terms(text).join(" "))))?;
-    connection.create_scalar_function("terms_of", 1, flags, |row| {
-        let mut found = String::new();
-        if let Some(Ok(metadata)) = text(row, 0).map(serde_json::from_str::<Value>) {
-            each_text(&metadata, &mut |text| {
-                if found.len() + text.len() <= METADATA {
-                    found.push_str(text);
-                    found.push('\n');
-                }
-            });
-        }
-        Ok(terms(&found).join(" "))
+    connection.create_scalar_function("terms_of", 1, flags, |row| Ok(metadata_terms(text(row, 0)).join(" ")))?;
+    // As a JSON array, each once.
+    connection.create_scalar_function("every_term", 4, flags, |row| {
+        let fields = (0..COLUMNS.len()).filter_map(|place| text(row, place)).flat_map(terms);
+        let every: BTreeSet<String> = fields.chain(metadata_terms(text(row, COLUMNS.len()))).collect();
+        Ok(Value::from_iter(every).to_string())
     })?;
     connection.create_scalar_function("marks", 3, flags, |row| {
         let marks = COLUMNS.iter().enumerate().filter_map(|(place, column)| {
@@ -87,6 +95,20 @@ fn text<'a>(row: &'a Context<'_>, column: usize) -> Option<&'a str> {
         value @ ValueRef::Text(_) => value.as_str().ok(),
         _ => None,
     }
+}
+
+/// The terms of the texts and numbers in the metadata of an item.
+fn metadata_terms(metadata: Option<&str>) -> Vec<String> {
+    let mut found = String::new();
+    if let Some(Ok(metadata)) = metadata.map(serde_json::from_str::<Value>) {
+        each_text(&metadata, &mut |text| {
+            if found.len() + text.len() <= METADATA {
+                found.push_str(text);
+                found.push('\n');
+            }
+        });
+    }
+    terms(&found)
 }
 
 /// The term that stands for a whole field.
@@ -108,7 +130,8 @@ fn each_text(value: &Value, told: &mut impl FnMut(&str)) {
 /// Indexes the words of items that were made or changed.
 pub(super) fn index_words(connection: &Connection, items: &BTreeSet<i64>) -> rusqlite::Result<()> {
     let mut index = connection.prepare_cached(index_items!("WHERE item = ?"))?;
-    items.iter().try_for_each(|item| index.execute([item]).map(drop))
+    let mut add = connection.prepare_cached(add_terms!("WHERE item = ?"))?;
+    items.iter().try_for_each(|item| index.execute([item]).and_then(|_| add.execute([item])).map(drop))
 }
 
 /// Forgets the words of an item that is removed.
@@ -120,6 +143,8 @@ pub(super) fn forget_words(connection: &Connection, item: i64) -> rusqlite::Resu
 pub(super) fn rebuild_words(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("INSERT INTO words (words) VALUES ('delete-all')", [])?;
     connection.execute(index_items!("ORDER BY item"), [])?;
+    connection.execute("DELETE FROM vocabulary", [])?;
+    connection.execute(add_terms!("ORDER BY item"), [])?;
     connection.execute("INSERT INTO words (words) VALUES ('optimize')", []).map(drop)
 }
 
@@ -138,6 +163,10 @@ pub(super) fn check_words(connection: &Connection, mut told: impl FnMut(Option<S
         return Ok(());
     }
     let mut find = connection.prepare("SELECT 1 FROM words WHERE rowid = ? AND words MATCH ?")?;
+    let mut lacks = connection.prepare(
+        "SELECT 1 FROM items, json_each(every_term(items.id, label, text, metadata))
+         WHERE item = ? AND value NOT IN (SELECT term FROM vocabulary)",
+    )?;
     let mut items = connection.prepare("SELECT item, id, label, text FROM items ORDER BY item")?;
     let mut rows = items.query([])?;
     let mut count = 0_i64;
@@ -149,7 +178,9 @@ pub(super) fn check_words(connection: &Connection, mut told: impl FnMut(Option<S
                 marks.push(format!("\"{}\"", mark(FOLDED, column, &folded(text))));
             }
         }
-        if !find.exists(params![row.get::<_, i64>(0)?, format!("whole : ({})", marks.join(" AND "))])? {
+        let item: i64 = row.get(0)?;
+        let wanted = format!("whole : ({})", marks.join(" AND "));
+        if !find.exists(params![item, wanted])? || lacks.exists([item])? {
             told(Some(String::from_utf8_lossy(row.get_ref(1)?.as_bytes().unwrap_or_default()).into_owned()));
         }
     }
@@ -167,22 +198,22 @@ pub struct Worded {
     pub item: i64,
     /// The weights of its words together: BM25 with each word counted once, whatever the length of its field.
     pub score: f64,
-    /// A bit for each field that was asked for: whether it has one of the words.
-    pub fields: u32,
 }
 
 /// The items that a phrase finds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
-    /// Those with a field that is the whole query, and those with one that has the same words; rows ascend.
-    pub whole: [Vec<Worded>; 2],
+    /// Rows of those with a field that is the whole query, and of those with one that has the same words; they ascend.
+    pub whole: [Vec<i64>; 2],
     /// Those with a word of it, the best first; equal ones by their rows.
     pub words: Vec<Worded>,
+    /// The terms that they have of it.
+    pub spellings: HashSet<String>,
 }
 
 impl Store {
-    /// Finds the items that have words of a phrase in some fields, at most 32 of them: `id`, `label`, `text` and keys of
-    /// the metadata. There are about `items` items.
+    /// Finds the items that have words of a phrase in some fields: `id`, `label`, `text` and keys of the metadata. There
+    /// are about `items` items.
     ///
     /// A term that no item has stands for the words that begin with it, or else for those of which it may be a mistyped form
     /// with the right first two letters. A term of more than 100,000 items is left out. A catalog of an older format that is
@@ -196,28 +227,29 @@ impl Store {
             if !has_words(connection)? {
                 return Ok(found);
             }
-            if let Some([folded, plain]) = &phrase.whole {
+            if let Some([folded, plain]) = &phrase.whole
+                && are_known(connection, &terms(folded))?
+            {
                 found.whole[0] = whole(connection, fields, &[(FOLDED, folded)])?;
-                let exact: BTreeSet<i64> = found.whole[0].iter().map(|worded| worded.item).collect();
-                let mut alike = whole(connection, fields, &[(FOLDED, plain), (PLAIN, plain)])?;
-                alike.retain(|worded| !exact.contains(&worded.item));
-                found.whole[1] = alike;
+                found.whole[1] = whole(connection, fields, &[(FOLDED, plain), (PLAIN, plain)])?;
+                let [exact, alike] = &mut found.whole;
+                alike.retain(|item| exact.binary_search(item).is_err());
             }
-            let mut scores: HashMap<i64, Worded> = HashMap::new();
+            let mut scores: Vec<Worded> = Vec::new();
             for asked in &phrase.terms {
-                let rows = spelled(connection, asked, fields)?;
-                if rows.len() > COMMON {
+                let (rows, spellings) = spelled(connection, asked, fields)?;
+                if rows.is_empty() || rows.len() > COMMON {
                     continue;
                 }
                 let (all, having) = (items.max(rows.len()) as f64, rows.len() as f64);
-                let weight = (1.0 + (all - having + 0.5) / (having + 0.5)).ln();
-                for (item, bits) in rows {
-                    let worded = scores.entry(item).or_insert(Worded { item, score: 0.0, fields: 0 });
-                    worded.score += weight;
-                    worded.fields |= bits;
-                }
+                let score = (1.0 + (all - having + 0.5) / (having + 0.5)).ln();
+                scores.extend(rows.into_iter().map(|item| Worded { item, score }));
+                found.spellings.extend(spellings);
             }
-            found.words = scores.into_values().collect();
+            // Stable, so that equal items have equal sums.
+            scores.sort_by_key(|worded| worded.item);
+            let sum = |of: &[Worded]| Worded { item: of[0].item, score: of.iter().map(|worded| worded.score).sum() };
+            found.words = scores.chunk_by(|a, b| a.item == b.item).map(sum).collect();
             found.words.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
             Ok(found)
         })
@@ -241,21 +273,41 @@ fn has_words(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'words'")?.exists([])
 }
 
-/// The items that have a term in one of the fields, or else a word for which it may stand, with a bit for each field.
-fn spelled(connection: &Connection, asked: &Asked, fields: &[Field]) -> rusqlite::Result<HashMap<i64, u32>> {
+/// Whether items have a term, or have had it.
+fn is_known(connection: &Connection, term: &str) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM vocabulary WHERE term = ?")?.exists([term])
+}
+
+/// Whether items have each of the terms, or have had it.
+fn are_known(connection: &Connection, terms: &[String]) -> rusqlite::Result<bool> {
+    for term in terms {
+        if !is_known(connection, term)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The items that have a term in one of the fields, or else words for which it may stand; and these words.
+fn spelled(connection: &Connection, asked: &Asked, fields: &[Field]) -> rusqlite::Result<(Vec<i64>, Vec<String>)> {
     let Asked { term, begins, mistyped } = asked;
-    let mut rows = having(connection, std::slice::from_ref(term), fields)?;
+    let mut words = Vec::new();
+    if is_known(connection, term)? {
+        words.push(term.clone());
+    }
+    let mut rows = having(connection, &words, fields)?;
     if rows.is_empty() && *begins {
-        rows = having(connection, &beginning(connection, term, SPELLINGS as i64)?, fields)?;
+        words = beginning(connection, term, SPELLINGS as i64)?;
+        rows = having(connection, &words, fields)?;
     }
     if rows.is_empty() && *mistyped {
         let right: String = term.chars().take(RIGHT).collect();
-        let mut others = beginning(connection, &right, COMPARED)?;
-        others.retain(|other| is_mistyped(term, other));
-        others.truncate(SPELLINGS);
-        rows = having(connection, &others, fields)?;
+        words = beginning(connection, &right, COMPARED)?;
+        words.retain(|other| is_mistyped(term, other));
+        words.truncate(SPELLINGS);
+        rows = having(connection, &words, fields)?;
     }
-    Ok(rows)
+    Ok((rows, words))
 }
 
 /// The terms of all items that begin so, in their order.
@@ -266,46 +318,73 @@ fn beginning(connection: &Connection, start: &str, limit: i64) -> rusqlite::Resu
         .collect()
 }
 
-/// The items that have one of the terms in one of the fields, with a bit for each field.
-fn having(connection: &Connection, spellings: &[String], fields: &[Field]) -> rusqlite::Result<HashMap<i64, u32>> {
-    let mut rows = HashMap::new();
-    if spellings.is_empty() {
-        return Ok(rows);
+/// The items that have one of the words in one of the fields; they ascend.
+fn having(connection: &Connection, words: &[String], fields: &[Field]) -> rusqlite::Result<Vec<i64>> {
+    if words.is_empty() {
+        return Ok(Vec::new());
     }
     // Terms are letters and digits alone, so that nothing in them is a sign of FTS5.
-    let any = spellings.iter().map(|term| format!("\"{term}\"")).collect::<Vec<_>>().join(" OR ");
-    for (number, field) in fields.iter().enumerate() {
-        let mut add = |item: i64| *rows.entry(item).or_insert(0) |= 1 << number;
-        match field {
-            Field::Column(name) => matching(connection, name, &any)?.into_iter().for_each(add),
-            Field::Metadata(path) => {
-                let mut read = connection.prepare_cached("SELECT metadata FROM items WHERE item = ?")?;
-                for item in matching(connection, "metadata", &any)? {
-                    let mut has = false;
-                    let metadata: Option<String> = read.query_row([item], |row| row.get(0)).ok();
-                    if let Some(Ok(metadata)) = metadata.as_deref().map(serde_json::from_str::<Value>) {
-                        each_at(&metadata, path, &mut |value| {
-                            each_text(value, &mut |text| {
-                                has |= terms(text).iter().any(|term| spellings.contains(term))
-                            });
-                        });
-                    }
-                    if has {
-                        add(item);
-                    }
-                }
+    let any = words.iter().map(|term| format!("\"{term}\"")).collect::<Vec<_>>().join(" OR ");
+    let columns = columns(fields);
+    let mut rows = match columns.is_empty() {
+        true => Vec::new(),
+        false => matching(connection, &columns.join(" "), &any)?,
+    };
+    if columns.len() < fields.len() {
+        let words: HashSet<String> = words.iter().cloned().collect();
+        let mut read = connection.prepare_cached("SELECT metadata FROM items WHERE item = ?")?;
+        for item in matching(connection, "metadata", &any)? {
+            let metadata: Option<String> = read.query_row([item], |row| row.get(0)).ok();
+            if metadata.is_some_and(|metadata| fields.iter().any(|field| has_words_at(&metadata, field, &words))) {
+                rows.push(item);
             }
         }
+        rows.sort_unstable();
+        rows.dedup();
     }
     Ok(rows)
 }
 
-/// The items, at most one more than are common, that fit an expression of FTS5 in a column.
-fn matching(connection: &Connection, column: &str, expression: &str) -> rusqlite::Result<Vec<i64>> {
+/// The fields that have columns.
+fn columns(fields: &[Field]) -> Vec<&str> {
+    let name = |field| match field {
+        &Field::Column(name) => Some(name),
+        Field::Metadata(_) => None,
+    };
+    fields.iter().filter_map(name).collect()
+}
+
+/// The items, at most one more than are common, that fit an expression of FTS5 in columns; they ascend.
+fn matching(connection: &Connection, columns: &str, expression: &str) -> rusqlite::Result<Vec<i64>> {
     connection
         .prepare_cached("SELECT rowid FROM words WHERE words MATCH ? LIMIT ?")?
-        .query_map(params![format!("{column} : ({expression})"), COMMON as i64 + 1], |row| row.get(0))?
+        .query_map(params![format!("{{{columns}}} : ({expression})"), COMMON as i64 + 1], |row| row.get(0))?
         .collect()
+}
+
+/// Whether metadata have one of the words at the path of a field.
+fn has_words_at(metadata: &str, field: &Field, words: &HashSet<String>) -> bool {
+    let (Field::Metadata(path), Ok(metadata)) = (field, serde_json::from_str::<Value>(metadata)) else { return false };
+    let mut has = false;
+    each_at(&metadata, path, &mut |value| each_text(value, &mut |text| has |= has_word(text, words)));
+    has
+}
+
+/// Whether a text has one of the words.
+fn has_word(text: &str, words: &HashSet<String>) -> bool {
+    terms(text).iter().any(|term| words.contains(term))
+}
+
+/// Whether a field of an item has one of the words, or is or has as its words the `whole` text.
+pub(crate) fn has_matched(entry: &Entry, field: &Field, words: &HashSet<String>, whole: Option<&[String; 2]>) -> bool {
+    let Field::Column(name) = field else { return has_words_at(&entry.metadata, field, words) };
+    let text = match *name {
+        "id" => Some(&entry.id),
+        "label" => entry.label.as_ref(),
+        _ => entry.text.as_ref(),
+    };
+    let is_whole = |text: &str| whole.is_some_and(|[is, has]| folded(text) == *is || plain(text) == *has);
+    text.is_some_and(|text| has_word(text, words) || is_whole(text))
 }
 
 /// Calls `told` with each value at a path of keys, which goes through lists.
@@ -320,17 +399,9 @@ fn each_at(value: &Value, path: &[String], told: &mut impl FnMut(&Value)) {
     }
 }
 
-/// The items of which a field has one of these marks.
-fn whole(connection: &Connection, fields: &[Field], wanted: &[(char, &String)]) -> rusqlite::Result<Vec<Worded>> {
-    let mut rows: HashMap<i64, u32> = HashMap::new();
-    for (number, field) in fields.iter().enumerate() {
-        let Field::Column(name) = field else { continue };
-        let marks = wanted.iter().map(|(kind, text)| format!("\"{}\"", mark(*kind, name, text)));
-        for item in matching(connection, "whole", &marks.collect::<Vec<_>>().join(" OR "))? {
-            *rows.entry(item).or_insert(0) |= 1 << number;
-        }
-    }
-    let mut found: Vec<Worded> = rows.into_iter().map(|(item, fields)| Worded { item, score: 0.0, fields }).collect();
-    found.sort_unstable_by_key(|worded| worded.item);
-    Ok(found)
+/// The items of which a field has one of these marks; they ascend.
+fn whole(connection: &Connection, fields: &[Field], wanted: &[(char, &String)]) -> rusqlite::Result<Vec<i64>> {
+    let of = |name| wanted.iter().map(move |(kind, text)| format!("\"{}\"", mark(*kind, name, text)));
+    let marks: Vec<String> = columns(fields).into_iter().flat_map(of).collect();
+    if marks.is_empty() { Ok(Vec::new()) } else { matching(connection, "whole", &marks.join(" OR ")) }
 }
