@@ -23,7 +23,10 @@ const REMEMBERED: usize = 1 << 19;
 const LISTS: usize = 4096;
 /// Items that have less of a query's words than this share of what the best has, by weight, are ranked by their vectors
 /// alone: ranks tell little apart, so that an item with half of the words would pass the one that has them all.
-const SHARE: f64 = 0.7;
+const OF_BEST: f64 = 0.9;
+/// So are those that have less than this share of all of its words: the word that no item has was the one that mattered.
+/// Both shares are measured by `benches/words.py`.
+const OF_ALL: f64 = 0.5;
 /// The fields whose words count by default.
 const FIELDS: [&str; 3] = ["id", "label", "text"];
 /// The most fields.
@@ -87,9 +90,9 @@ pub(super) struct Ranked {
     /// The whole query in both of its forms, if it is one text.
     whole: Option<[String; 2]>,
     found: Found,
-    /// The rank of each of the first items of `found.words`, from 1: how many items are at least as good. What many have alike
-    /// brings none of them forward.
-    ranks: Vec<usize>,
+    /// How many of the first items of `found.words` have enough of the query's words. That is the rank of each of them:
+    /// what many have alike brings none of them far forward.
+    enough: usize,
     /// The items of `found.words` in the order of their rows, with their places there.
     places: Vec<(i64, usize)>,
     /// The references of all items that are found, in the order of the items' rows.
@@ -98,23 +101,19 @@ pub(super) struct Ranked {
 
 impl Ranked {
     fn new(fields: &Fields, whole: Option<[String; 2]>, found: Found, references: Arc<[Candidate]>) -> Self {
-        let least = found.words.first().map_or(0.0, |best| SHARE * best.score);
-        let ranked = found.words.partition_point(|worded| worded.score >= least);
-        let mut ranks = Vec::with_capacity(ranked);
-        for chunk in found.words[..ranked].chunk_by(|a, b| a.score == b.score) {
-            ranks.resize(ranks.len() + chunk.len(), ranks.len() + chunk.len());
-        }
+        let least = found.words.first().map_or(0.0, |best| OF_BEST * best.score).max(OF_ALL * found.asked);
+        let enough = found.words.partition_point(|worded| worded.score >= least);
         let mut places: Vec<(i64, usize)> = found.words.iter().map(|worded| worded.item).zip(0..).collect();
         places.sort_unstable();
-        Self { fields: fields.clone(), whole, found, ranks, places, references }
+        Self { fields: fields.clone(), whole, found, enough, places, references }
     }
 
     /// The same among these items.
     pub(super) fn among(&self, allowed: &Rows) -> Self {
         let of = |list: &Vec<i64>| list.iter().filter(|item| allowed.contains(**item)).copied().collect();
         let words = self.found.words.iter().filter(|worded| allowed.contains(worded.item)).copied().collect();
-        let spellings = self.found.spellings.clone();
-        let found = Found { whole: self.found.whole.each_ref().map(of), words, spellings };
+        let (spellings, asked) = (self.found.spellings.clone(), self.found.asked);
+        let found = Found { whole: self.found.whole.each_ref().map(of), words, spellings, asked };
         Self::new(&self.fields, self.whole.clone(), found, Arc::clone(&self.references))
     }
 
@@ -124,12 +123,13 @@ impl Ranked {
 
     /// The rank of an item by its words, if it has enough of them.
     fn rank(&self, item: i64) -> Option<usize> {
-        self.place(item).and_then(|place| self.ranks.get(place).copied())
+        self.place(item).filter(|place| *place < self.enough).map(|_| self.enough)
     }
 
-    /// The items up to a rank, best first.
+    /// The items that have enough words if their rank is no more than `rank`, best first.
     fn best(&self, rank: usize) -> impl Iterator<Item = i64> {
-        self.found.words.iter().zip(&self.ranks).take_while(move |(_, of)| **of <= rank).map(|(worded, _)| worded.item)
+        let count = if self.enough <= rank { self.enough } else { 0 };
+        self.found.words[..count].iter().map(|worded| worded.item)
     }
 
     /// The number of the list of whole fields that has an item, if one has.
@@ -303,16 +303,18 @@ mod tests {
     }
 
     #[test]
-    fn equal_items_share_the_worst_of_their_ranks() {
-        let words = [(7, 3.0), (2, 2.5), (9, 2.5), (4, 1.0)].map(|(item, score)| Worded { item, score });
+    fn items_with_enough_words_share_a_rank() {
+        let words = [(7, 3.0), (2, 2.8), (9, 2.7), (4, 2.6)].map(|(item, score)| Worded { item, score });
         let found = Found { whole: [vec![5], Vec::new()], words: words.into(), ..Found::default() };
         let ranked = Ranked::new(&fields(Words::Auto), None, found, [].into());
         let ranks = |ranked: &Ranked| [7, 2, 9, 4, 5].map(|item| ranked.rank(item));
-        assert_eq!(ranks(&ranked), [Some(1), Some(3), Some(3), None, None]);
-        assert_eq!([1, 2, 3, 4].map(|rank| ranked.best(rank).count()), [1, 1, 3, 3]);
+        assert_eq!(ranks(&ranked), [Some(3), Some(3), Some(3), None, None]);
+        assert_eq!([2, 3, 4].map(|rank| ranked.best(rank).count()), [0, 3, 3]);
         let few = ranked.among(&[2, 4].into_iter().collect());
-        assert_eq!(ranks(&few), [None, Some(1), None, None, None]);
+        assert_eq!(ranks(&few), [None, Some(2), None, Some(2), None]);
         assert!(few.found.whole[0].is_empty());
+        let less = Found { asked: 5.7, ..few.found };
+        assert_eq!(ranks(&Ranked::new(&fields(Words::Auto), None, less, [].into())), [None; 5]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! and one, `whole`, for marks of whole fields, by which equal ones are found. A table of all terms beside it tells soon
 //! which of a query's it has, and which are like them; terms of items that are gone stay in it until it is made anew.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
@@ -209,6 +209,8 @@ pub struct Found {
     pub words: Vec<Worded>,
     /// The terms that they have of it.
     pub spellings: HashSet<String>,
+    /// The weights of all of its words, also of those that no item has.
+    pub asked: f64,
 }
 
 impl Store {
@@ -216,7 +218,8 @@ impl Store {
     /// are about `items` items.
     ///
     /// A term that no item has stands for the words that begin with it, or else for those of which it may be a mistyped form
-    /// with the right first two letters. A term of more than 100,000 items is left out. A catalog of an older format that is
+    /// with the right first two letters. A pair of characters weighs no more than the rarer one: most pairs that are rarer
+    /// lie across two words. A term of more than 100,000 items is left out. A catalog of an older format that is
     /// only read has no index of words, which finds nothing.
     ///
     /// # Errors
@@ -236,15 +239,31 @@ impl Store {
                 alike.retain(|item| exact.binary_search(item).is_err());
             }
             let mut scores: Vec<Worded> = Vec::new();
+            let mut characters: HashMap<char, f64> = HashMap::new();
             for asked in &phrase.terms {
                 let (rows, spellings) = spelled(connection, asked, fields)?;
-                if rows.is_empty() || rows.len() > COMMON {
+                if rows.len() > COMMON {
                     continue;
                 }
-                let (all, having) = (items.max(rows.len()) as f64, rows.len() as f64);
-                let score = (1.0 + (all - having + 0.5) / (having + 0.5)).ln();
-                scores.extend(rows.into_iter().map(|item| Worded { item, score }));
-                found.spellings.extend(spellings);
+                let mut score = weight(rows.len(), items);
+                if let Some(pair) = asked.pair() {
+                    let mut most = 0.0_f64;
+                    for character in pair {
+                        let known = characters.get(&character).copied();
+                        let of_character = match known {
+                            Some(known) => known,
+                            None => weight(having(connection, &[character.to_string()], fields)?.len(), items),
+                        };
+                        characters.insert(character, of_character);
+                        most = most.max(of_character);
+                    }
+                    score = score.min(most);
+                }
+                found.asked += score;
+                if !rows.is_empty() {
+                    scores.extend(rows.into_iter().map(|item| Worded { item, score }));
+                    found.spellings.extend(spellings);
+                }
             }
             // Stable, so that equal items have equal sums.
             scores.sort_by_key(|worded| worded.item);
@@ -271,6 +290,12 @@ impl Store {
 /// Whether there is an index of words, which a catalog of an older format lacks while it is only read.
 fn has_words(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'words'")?.exists([])
+}
+
+/// The weight of a term that so many of about `items` items have, as in BM25.
+fn weight(having: usize, items: usize) -> f64 {
+    let (all, having) = (items.max(having) as f64, having as f64);
+    (1.0 + (all - having + 0.5) / (having + 0.5)).ln()
 }
 
 /// Whether items have a term, or have had it.

@@ -36,6 +36,17 @@ pub struct Asked {
     pub mistyped: bool,
 }
 
+impl Asked {
+    /// The characters, if it is a pair of neighbors of a run of Chinese, Japanese or Korean ones.
+    pub fn pair(&self) -> Option<[char; 2]> {
+        let mut characters = self.term.chars();
+        match (characters.next(), characters.next(), characters.next()) {
+            (Some(a), Some(b), None) if kind(a) == Kind::Dense && kind(b) == Kind::Dense => Some([a, b]),
+            _ => None,
+        }
+    }
+}
+
 /// The texts of a query as an index of words is asked for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phrase {
@@ -261,6 +272,8 @@ mod tests {
         assert_eq!(words("红兔 熊"), ["红兔", "熊"]);
         assert_eq!(words("of the"), [""; 0]);
         assert_eq!(words("\"AND\" OR NEAR(x*)"), ["near", "x"]);
+        let pairs: Vec<_> = Phrase::new(&["粉色 ab 兔"]).terms.iter().map(Asked::pair).collect();
+        assert_eq!(pairs, [Some(['粉', '色']), None, None]);
         let asked = Phrase::new(&["bunny ab12345 ox"]).terms;
         let kinds: Vec<(bool, bool)> = asked.iter().map(|asked| (asked.begins, asked.mistyped)).collect();
         assert_eq!(kinds, [(true, true), (true, false), (false, false)]);
