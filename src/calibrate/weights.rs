@@ -129,3 +129,66 @@ fn worth(leads: &[f64]) -> f64 {
     let deviation = (leads.iter().map(|lead| (lead - mean).powi(2)).sum::<f64>() / count).sqrt().max(1e-6);
     leads.iter().map(|lead| 1.0 / (1.0 + (-lead / (EDGE * deviation)).exp())).sum::<f64>() / count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Queries of 100 items of which each model alone finds two of three, and both together all.
+    fn questions() -> Vec<Question> {
+        let one = |item: i64| {
+            let cosines = match item % 3 {
+                0 => [0.9, 0.4],
+                1 => [0.4, 0.9],
+                _ => [0.8, 0.8],
+            };
+            Question { item, own: cosines.into(), others: vec![0.5, 0.3, 0.3, 0.5, 0.5, 0.45] }
+        };
+        (0..100).map(one).collect()
+    }
+
+    #[test]
+    fn two_models_that_err_apart_are_better_together() {
+        let Choice { weights, gain } = choose(&questions(), 2, 0).unwrap().unwrap();
+        assert!(weights.iter().all(|weight| (0.3..0.7).contains(weight)), "{weights:?}");
+        assert_eq!(gain.value, 0.33);
+        assert!(0.2 < gain.low && gain.low < 0.33 && gain.high < 0.5, "{gain:?}");
+        assert_eq!(choose(&questions(), 2, 0).unwrap().unwrap().gain, gain);
+    }
+
+    #[test]
+    fn a_model_of_noise_gains_nothing() {
+        // The second model's cosines say nothing of the item.
+        let noise = |i: i64| ((i * 7919 + 13) % 101) as f32 / 101.0;
+        let one = |item: i64| Question {
+            item,
+            own: vec![0.5 + noise(item) / 4.0, noise(item + 31)],
+            others: vec![0.55, noise(item + 57), 0.5, noise(item + 71)],
+        };
+        let Choice { weights, gain } = choose(&(0..200).map(one).collect::<Vec<_>>(), 2, 0).unwrap().unwrap();
+        assert!(weights[0] > 0.7 && gain.low <= 0.0, "{weights:?} {gain:?}");
+    }
+
+    #[test]
+    fn few_queries_or_one_item_choose_nothing() {
+        assert_eq!(choose(&questions()[..29], 2, 0).unwrap(), None);
+        let same: Vec<Question> = questions().into_iter().map(|one| Question { item: 7, ..one }).collect();
+        assert_eq!(choose(&same, 2, 0).unwrap(), None);
+    }
+
+    #[test]
+    fn weights_are_of_cosines_of_the_same_spread() {
+        let two = grid(&[0.1, 0.3]);
+        assert_eq!(two.len(), 21);
+        assert_eq!((&two[0][..], &two[20][..]), (&[0.0, 1.0][..], &[1.0, 0.0][..]));
+        // Half and half: 5 : 5/3.
+        assert_eq!(two[10], [0.75, 0.25]);
+        for models in 1..12 {
+            let all = grid(&vec![0.2; models]);
+            assert!(all.len() <= COMBINATIONS.max(models));
+            assert!(all.iter().all(|weights| (weights.iter().sum::<f32>() - 1.0).abs() < 0.01));
+            // Each model alone is one of them.
+            assert_eq!(all.iter().filter(|weights| weights.contains(&1.0)).count(), models);
+        }
+    }
+}

@@ -221,6 +221,7 @@ impl Engine {
     /// Returns the models that look up such queries: these, of which several look up pictures alone, or those that do so by
     /// default.
     pub(super) fn ensemble(&self, state: &State, kind: Kind, models: &[(String, f32)]) -> Result<Ensemble> {
+        let weights = self.weights(models)?;
         let name = match models {
             [] if kind == Kind::Image => match self.usual(state)? {
                 Some(ensemble) => return Ok(ensemble),
@@ -235,7 +236,7 @@ impl Engine {
             }
             several => {
                 several.iter().try_for_each(|(name, _)| self.seeing(Some(name)).map(drop))?;
-                return Ok(Ensemble::new(&self.weights(several)?));
+                return Ok(Ensemble::new(&weights));
             }
         };
         let space = match kind {
@@ -324,8 +325,16 @@ impl Engine {
             Some(Ensemble::new(&models.collect::<Option<Vec<_>>>()?))
         };
         let mut known = self.calibrations.known.write().unwrap_or_else(PoisonError::into_inner);
-        for (models, kind, found) in stored.calibrations {
+        for (models, kind, mut found) in stored.calibrations {
             let Some(ensemble) = own(&models) else { continue };
+            if let Some(second) = &mut found.second {
+                // Another engine may have had the models in another order.
+                let place = |space: usize| {
+                    models.iter().position(|(model, _)| *model == self.encoders[space].about().fingerprint)
+                };
+                let Some(look) = second.look.ordered(ensemble.spaces().map(place)) else { continue };
+                second.look = look;
+            }
             if known.get(&ensemble, kind).is_none_or(|held| held.sequence <= found.sequence) {
                 known.put(&ensemble, kind, Arc::new(found));
             }

@@ -38,7 +38,7 @@ const TOGETHER: usize = 64;
 pub(super) struct Look(Vec<Scale>);
 
 /// How one model compares a picture with an item. Scores are put back on the scale of cosines: those of right and those of
-/// wrong items have the means that the cosines with their best references have.
+/// the best wrong items have the means that the cosines with their best references have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Scale {
     metric: Metric,
@@ -117,6 +117,24 @@ impl Look {
             candidates
         };
         candidates.into_iter().enumerate().map(again).collect()
+    }
+
+    /// Changes the scores so that those of right items, and those of the best wrong ones, have the means of the cosines.
+    fn put_on_scale(&mut self, by_look: &[Neighbors], by_cosine: &[Neighbors]) {
+        let means = |all: &[Neighbors]| {
+            let others = all.iter().filter_map(|one| one.first.filter(|score| *score < SAME));
+            [mean(all.iter().filter_map(|one| one.own)), mean(others)]
+        };
+        let (offset, factor) = onto(means(by_look), means(by_cosine));
+        for scale in &mut self.0 {
+            scale.offset = offset + factor * scale.offset;
+            scale.factor *= factor;
+        }
+    }
+
+    /// Returns the same with the models in another order, each by its place here; None if one has no place.
+    pub(super) fn ordered(&self, places: impl Iterator<Item = Option<usize>>) -> Option<Self> {
+        places.map(|place| self.0.get(place?).cloned()).collect::<Option<_>>().map(Self)
     }
 
     fn metrics(&self) -> Vec<&Metric> {
@@ -218,8 +236,9 @@ impl Engine {
             let (offset, factor) = scale(&found, model);
             Scale { metric: metric.clone(), offset, factor }
         };
-        let look = Look(taught.iter().enumerate().map(scale).collect());
+        let mut look = Look(taught.iter().enumerate().map(scale).collect());
         let by_cosine: Vec<Neighbors> = found.iter().map(LeftOut::by_cosine).collect();
+        look.put_on_scale(&by_look(&look, &found), &by_cosine);
         let by_look = by_look(&look, &found);
         Ok(tells_more(&by_cosine, &by_look).then_some((look, by_look)))
     }
@@ -266,23 +285,28 @@ impl Engine {
     }
 }
 
-/// Returns offset and factor with which the scores of a second look by one model have the means of the cosines: those of
-/// right items, and those of the best wrong ones.
+/// Returns offset and factor with which the scores of a second look by one model have the means of its cosines: those of
+/// right items, and those of the wrong ones.
 fn scale(found: &[LeftOut], model: usize) -> (f32, f32) {
-    let mean = |of: &dyn Fn(&LeftOut) -> Option<f32>| {
-        let (sum, count) = found.iter().filter_map(of).fold((0.0, 0.0), |(sum, count), one| (sum + one, count + 1.0));
-        sum / count
+    let own = |of: fn(&Seen) -> &Vec<f32>| mean(found.iter().filter_map(|one| Some(of(one.own.as_ref()?)[model])));
+    let others = |of: fn(&Seen) -> &Vec<f32>| {
+        let all = found.iter().flat_map(|one| &one.others).filter(|other| other.cosine < SAME);
+        mean(all.map(|other| of(other)[model]))
     };
-    let best = |one: &LeftOut, of: &dyn Fn(&Seen) -> f32| {
-        one.others.iter().filter(|other| other.cosine < SAME).map(of).reduce(f32::max)
-    };
-    let genuine = mean(&|one| Some(one.own.as_ref()?.cosines[model]));
-    let genuine_again = mean(&|one| Some(one.own.as_ref()?.again[model]));
-    let other = mean(&|one| best(one, &|seen| seen.cosines[model]));
-    let other_again = mean(&|one| best(one, &|seen| seen.again[model]));
-    let factor = (genuine - other) / (genuine_again - other_again);
+    let [cosines, again]: [fn(&Seen) -> &Vec<f32>; 2] = [|seen| &seen.cosines, |seen| &seen.again];
+    onto([own(again), others(again)], [own(cosines), others(cosines)])
+}
+
+/// Returns offset and factor that take the two values of `from` to those of `to`; the second alone if they say nothing else.
+fn onto(from: [f32; 2], to: [f32; 2]) -> (f32, f32) {
+    let factor = (to[0] - to[1]) / (from[0] - from[1]);
     let factor = if factor.is_finite() && factor > 0.0 { factor } else { 1.0 };
-    (other - factor * other_again, factor)
+    (to[1] - factor * from[1], factor)
+}
+
+fn mean(values: impl Iterator<Item = f32>) -> f32 {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    sum / count
 }
 
 /// The metric of all items, and for each part of them that of the others.

@@ -37,6 +37,12 @@ impl Learned {
     }
 }
 
+/// The right item of a query, and its reference that does not count: the query itself.
+struct Right {
+    item: i64,
+    hidden: Option<i64>,
+}
+
 /// Weights of models that were learned from a catalog.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weighed {
@@ -110,42 +116,42 @@ impl Engine {
         for some in chosen.chunks(TOGETHER) {
             let vectors = spaces.iter().map(|space| Ensemble::one(*space).vectors(&state.index, some));
             let vectors: Vec<Vectors> = vectors.map(|one| one.map(|mut one| one.remove(0))).collect::<Result<_>>()?;
-            let own = some.iter().map(|row| Some((row.item, Some(row.reference)))).collect::<Vec<_>>();
-            questions.extend(self.questions(state, spaces, &vectors, &own)?);
+            let right = |row: &Candidate| Some(Right { item: row.item, hidden: Some(row.reference) });
+            questions.extend(self.questions(state, spaces, &vectors, &some.iter().map(right).collect::<Vec<_>>())?);
         }
         Ok(questions)
     }
 
     /// Compares labeled queries for items of the catalog with the references.
     fn labeled_questions(&self, state: &State, labeled: &Labeled) -> Result<Vec<Question>> {
-        let own: Vec<Option<(i64, Option<i64>)>> =
-            labeled.items.iter().map(|item| item.map(|item| (item, None))).collect();
-        match own.is_empty() {
+        let right = |item: &Option<i64>| item.map(|item| Right { item, hidden: None });
+        let right: Vec<Option<Right>> = labeled.items.iter().map(right).collect();
+        match right.is_empty() {
             true => Ok(Vec::new()),
-            false => self.questions(state, &labeled.spaces, &labeled.vectors, &own),
+            false => self.questions(state, &labeled.spaces, &labeled.vectors, &right),
         }
     }
 
     /// Compares queries with the references of the right item and of those that are nearest by any of the models. Of each
-    /// query the right item is known, if it is in the catalog, and its reference that does not count. Those with nothing to
-    /// compare are left out, and those whose picture is stored under another item.
+    /// query the right item is known, if it is in the catalog. Those with nothing to compare are left out, and those whose
+    /// picture is stored under another item.
     fn questions(
         &self,
         state: &State,
         spaces: &[usize],
         vectors: &[Vectors],
-        own: &[Option<(i64, Option<i64>)>],
+        right: &[Option<Right>],
     ) -> Result<Vec<Question>> {
         let index: &Snapshot = &state.index;
-        let mut near: Vec<Vec<Candidate>> = vec![Vec::new(); own.len()];
+        let mut near: Vec<Vec<Candidate>> = vec![Vec::new(); right.len()];
         for (space, vectors) in spaces.iter().zip(vectors) {
             let found = self.nearest(state, &Ensemble::one(*space), std::slice::from_ref(vectors), DEPTH + 1)?;
             near.iter_mut().zip(found).for_each(|(near, found)| near.extend(found));
         }
-        let right = own.iter().flatten().map(|(item, _)| Candidate { item: *item, ..NOTHING }).collect::<Vec<_>>();
-        let items = Items::of(index, near.iter().flatten().chain(&right));
-        let question = |(number, (near, own)): (usize, (Vec<Candidate>, &Option<(i64, Option<i64>)>))| {
-            let (item, hidden) = (*own)?;
+        let own: Vec<Candidate> = right.iter().flatten().map(|one| Candidate { item: one.item, ..NOTHING }).collect();
+        let items = Items::of(index, near.iter().flatten().chain(&own));
+        let question = |number: usize| {
+            let Right { item, hidden } = right[number].as_ref()?;
             let cosines = |rows: &[&Candidate]| -> Vec<f32> {
                 let of = |row: &&Candidate| {
                     let each = spaces.iter().zip(vectors);
@@ -154,16 +160,16 @@ impl Engine {
                 rows.iter().flat_map(of).collect()
             };
             let own: Vec<&Candidate> =
-                items.rows.get(&item)?.iter().filter(|row| Some(row.reference) != hidden).collect();
-            let mut others: Vec<i64> = near.iter().map(|one| one.item).filter(|other| *other != item).collect();
+                items.rows.get(item)?.iter().filter(|row| Some(row.reference) != *hidden).collect();
+            let mut others: Vec<i64> = near[number].iter().map(|one| one.item).filter(|other| other != item).collect();
             others.sort_unstable();
             others.dedup();
             let others: Vec<&Candidate> = others.iter().flat_map(|other| &items.rows[other]).collect();
-            let question = Question { item, own: cosines(&own), others: cosines(&others) };
+            let question = Question { item: *item, own: cosines(&own), others: cosines(&others) };
             let is_stored = question.others.chunks(spaces.len()).any(|row| row.iter().all(|cosine| *cosine >= SAME));
             (!own.is_empty() && !others.is_empty() && !is_stored).then_some(question)
         };
-        Ok(near.into_iter().zip(own).enumerate().filter_map(question).collect())
+        Ok((0..right.len()).filter_map(question).collect())
     }
 
     /// Tells of learned weights by the names of their models.
