@@ -1,4 +1,4 @@
-//! Turns scores into probabilities, thresholds and sets of plausible items. All functions are pure.
+//! Turns scores into probabilities, thresholds, sets of plausible items and weights of models. All functions are pure.
 //!
 //! A [`Fit`] is made from the scores of queries whose answers are known: how near each is to its own item, and how near
 //! to the nearest other items. A [`Typical`] model's scores stand in for those that a small catalog lacks.
@@ -8,12 +8,14 @@ mod logistic;
 mod metric;
 mod tail;
 mod typical;
+mod weights;
 
 pub use self::fit::{Fit, Neighbors, Rates, SAME, strength};
 pub use self::logistic::{Example, Logistic, shifted};
 pub use self::metric::{Alike, Group, Metric};
 pub use self::tail::Tail;
 pub use self::typical::Typical;
+pub use self::weights::{Choice, LEAST, Question, choose};
 
 /// Returns how like a hit is to its query, from 0 to 1: its probability, or else its cosine if that is above 0. The
 /// cosine is the score, or of several models the best one: their fused score may be no cosine.

@@ -3,6 +3,7 @@
 mod add;
 mod calibration;
 mod cursor;
+mod ensemble;
 mod gallery;
 mod held;
 mod identify;
@@ -15,6 +16,7 @@ mod reencode;
 mod search;
 mod second;
 mod vectors;
+mod weights;
 mod worded;
 
 use std::borrow::Cow;
@@ -25,7 +27,7 @@ use rayon::ThreadPool;
 use serde_json::{Map, Value, json};
 
 pub use self::add::{Added, Draft, Prepared, shown};
-pub use self::calibration::{Calibrated, TARGET};
+pub use self::calibration::{Calibrated, Scope, TARGET, few_digits};
 pub use self::cursor::Cursor;
 pub use self::gallery::{Gallery, Neighbors};
 pub use self::held::{Held, held};
@@ -35,6 +37,7 @@ pub use self::kept::{Keep, Small};
 pub use self::reencode::{Progress, Reencoded};
 pub use self::search::{Answers, Hit, Search};
 pub use self::vectors::Rows;
+pub use self::weights::Weighed;
 pub use self::worded::Words;
 
 use self::calibration::Calibrations;
@@ -324,6 +327,7 @@ impl Engine {
         let stored = self.store.stats()?;
         let state = self.current()?;
         let (indexed, index_bytes) = (state.index.len(), state.index.bytes());
+        let (calibrations, learned) = self.calibration_stats(&state)?;
         let others = self.store.held()?.into_iter().filter(|held| !self.models.contains(&held.row));
         let model = |(name, encoder): (&String, &Arc<dyn Encode>)| {
             let about = encoder.about();
@@ -363,7 +367,8 @@ impl Engine {
             "device": first.map(|about| &about.device),
             "precision": first.and_then(|about| about.precision.as_ref()),
             "crops": self.crops,
-            "calibration": self.calibration_stats(&state)?,
+            "calibration": calibrations,
+            "learned_weights": learned,
             "cache": {"images": counts(Cache::image_counts), "texts": counts(Cache::text_counts)},
             "models": self.names.iter().zip(&self.encoders).map(model).collect::<Vec<_>>(),
             "other_models": others.map(|model| model.name).collect::<Vec<_>>(),

@@ -238,7 +238,7 @@ def test_bad_input_is_refused(engine: ps.Engine, world: World) -> None:
         ({"prior": 1.0}, "prior 1: give a share above 0 and below 1"),
         ({"target_fpr": float("nan")}, "target_fpr NaN: give a share"),
         ({"k": 0}, "k must be at least 1"),
-        ({"model": "nothing"}, "has no model"),
+        ({"models": "nothing"}, "has no model"),
         ({"where": {"$no": 1}}, r"\$no"),
     ):
         with pytest.raises(ps.ArgumentError, match=said):

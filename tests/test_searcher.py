@@ -242,7 +242,7 @@ def test_it_lists_duplicates_and_items_that_need_attention(searcher: Any, engine
         (lambda one: one.identify(b"no picture"), ps.PictureError),
         (lambda one: one.identify(ps.Query(text="teddy")), ps.ArgumentError),
         (lambda one: one.identify(ps.Query(item="bear")), ps.ArgumentError),
-        (lambda one: one.identify(picture((1, 2, 3)), model="none"), ps.ArgumentError),
+        (lambda one: one.identify(picture((1, 2, 3)), models="none"), ps.ArgumentError),
         (lambda one: one.identify(picture((1, 2, 3)), target_fpr=1.5), ps.ArgumentError),
         (lambda one: one.identify(picture((1, 2, 3)), prior=0.0), ps.ArgumentError),
         (lambda one: one.vectors("lion"), ps.UnknownItemError),

@@ -43,7 +43,7 @@ from .evaluate.result import Evaluation  # noqa: E402
 from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
-from .identification import Calibration, Identification  # noqa: E402
+from .identification import Calibration, Identification, LearnedWeights  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
 from .results import Item, Problem, ReencodeReport, Reference, Report, Results, Verification  # noqa: E402
 from .rows import ItemDraft  # noqa: E402
@@ -77,6 +77,7 @@ __all__ = [
     "InternalError",
     "Item",
     "ItemDraft",
+    "LearnedWeights",
     "Likeness",
     "ModelError",
     "PictureError",

@@ -76,8 +76,11 @@ _QueryRow: TypeAlias = tuple[
 _IdentifiedRow: TypeAlias = tuple[
     Literal["match", "ambiguous", "unknown"], float | None, float | None, float, list[str], list[Hit]
 ]
+_WeighedRow: TypeAlias = tuple[list[tuple[str, float]], tuple[float, float, float], bool]
 _CalibratedRow: TypeAlias = tuple[
-    str, Literal["image", "text", "hybrid"], int, int, int, int, bool, float, float, float
+    tuple[str, Literal["image", "text", "hybrid"], int, int, int, int, bool, float, float, float],
+    list[tuple[str, float]],
+    _WeighedRow | None,
 ]
 _GalleryRow: TypeAlias = tuple[
     list[str], list[str | None], NDArray[np.int64], list[str], list[str], NDArray[np.float32]
@@ -393,8 +396,9 @@ class Hit:
         scores: For each model that looked up the query the cosine between query and reference.
         probability: The probability, from 0 to 1, that the item is the right one, if that is as likely in the catalog
             as not. None if such queries are not calibrated: texts without ``calibrate``, items and vectors, several
-            models together, other options of ``fusion`` and ``aggregate``, and catalogs of more than 1,000 references
-            that have not been calibrated. Words of the item do not count in it.
+            models together but by weights that were calibrated and ``fusion="sum"``, other options of ``fusion`` and
+            ``aggregate``, and catalogs of more than 1,000 references that have not been calibrated. Words of the item
+            do not count in it.
         similarity: From 0 to 1: the probability if there is one, else the cosine, of several models the best one, or 0
             if that is below 0. It is no key of `to_dict`.
         matched: The fields of the item that have words of the query: `id`, `label`, `text`, or keys of the metadata if
@@ -579,10 +583,10 @@ class Engine:
         prior: float,
         k: int,
         where: Mapping[str, Any] | None,
-        model: str | None,
+        models: _By | None,
     ) -> list[_IdentifiedRow]: ...
     def calibrate(
-        self, queries: list[_QueryRow], labels: list[_Text | None], *, model: str | None
+        self, queries: list[_QueryRow], labels: list[_Text | None], *, models: _By | Sequence[str] | None
     ) -> _CalibratedRow: ...
     def encode_images(self, images: _Image | Sequence[_Image], *, model: str | None = None) -> NDArray[np.float32]: ...
     def encode_texts(

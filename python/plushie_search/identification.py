@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .metrics import Interval
 from .results import Results
 from .show.table import counted, printable
 
@@ -50,11 +51,32 @@ class Identification:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnedWeights:
+    """How much each of several models counts, as :meth:`Engine.calibrate` has learned it.
+
+    Attributes:
+        weights: The weight of each model's cosines, which sum to 1; models that are left out count nothing.
+        gain: By how much the share of queries whose item comes first is larger than by the first model alone, with its
+            95 % bootstrap interval.
+        used: Whether pictures are looked up by these weights by default: the interval lies above 0.
+    """
+
+    weights: dict[str, float]
+    gain: Interval
+    used: bool
+
+    def __str__(self) -> str:
+        shares = " + ".join(f"{weight:.3f} {name}" for name, weight in self.weights.items())
+        more = f"{self.gain.value:+.3f} ({self.gain.low:+.3f} to {self.gain.high:+.3f}) of the items first"
+        return f"{shares}: {more}, {'used by default' if self.used else 'so the first model stays alone'}"
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """The outcome of :meth:`Engine.calibrate`: what probabilities are made from, and the errors that are expected.
 
     Attributes:
-        model: The name of the model.
+        model: The name of the model, or of several that look pictures up together.
         kind: The kind of queries: ``"image"``, ``"text"``, or ``"hybrid"`` for pictures with texts.
         genuine: References and labeled queries that were compared with other references of their item.
         impostors: References and labeled queries that were looked up without their item.
@@ -65,6 +87,8 @@ class Calibration:
         false_accept_rate: The share of pictures of other things that is expected to reach it.
         false_reject_rate: The share of pictures of the catalog's items that is expected not to reach it with the right
             item.
+        weights: The weight of each model's cosines, by its name.
+        learned: The weights that this call has learned, used or not; None if it learned none.
     """
 
     model: str
@@ -77,6 +101,8 @@ class Calibration:
     threshold: float
     false_accept_rate: float
     false_reject_rate: float
+    weights: dict[str, float]
+    learned: LearnedWeights | None = None
 
     def __str__(self) -> str:
         kinds = {"image": "pictures", "text": "texts", "hybrid": "pictures with texts"}

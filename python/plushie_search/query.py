@@ -42,7 +42,9 @@ class SearchOptions(TypedDict, total=False):
         min_score: Only hits with at least this score.
         models: The name of the model to search with, of those in :attr:`Engine.models`; or several, each with a weight:
             ``{"dinov2-small": 0.6, "ViT-B-32::openai": 0.4}``. By default pictures are looked up by the first model
-            that sees pictures, texts by the first that reads texts, and items and vectors by the first.
+            that sees pictures, or by the weights of several that :meth:`Engine.calibrate` has learned, if these find
+            more: then the score is the weighted mean of the cosines. Texts are looked up by the first model that reads
+            texts, and items and vectors by the first.
         exclude: The id of an item that is not among the hits, or several.
         mmr: Makes hits differ from each other (maximal marginal relevance, Carbonell and Goldstein 1998): a number
             from 0 to 1, how much a hit's score counts beside how little it is like the hits before it. The hits are

@@ -357,6 +357,11 @@ class Batch(list[Results]):
         return "".join(results._repr_html_() for results in self)
 
 
+def asked(hits: Sequence[Hit], default: str | None) -> str | None:
+    """Returns the names of the models that looked up a query: its hits tell them, if there are some."""
+    return (hits and " + ".join(hits[0].scores)) or default
+
+
 def _for(query: Any) -> str:
     """Returns the heading's words for a query: short texts and paths in full, anything else by its kind."""
     if query is None:

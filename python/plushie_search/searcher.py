@@ -59,7 +59,7 @@ class Searcher(Protocol):
         """Finds items by each of several pictures."""
 
     def identify(
-        self, image: list[ImageLike], /, *, k: int, where: Where | None = None, model: str | None = None
+        self, image: list[ImageLike], /, *, k: int, where: Where | None = None, models: By | None = None
     ) -> list[Identification]:
         """Says which item each of several pictures shows, or that it shows none."""
 

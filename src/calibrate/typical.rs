@@ -50,6 +50,25 @@ impl Default for Typical {
 }
 
 impl Typical {
+    /// Those of weighted means of the cosines of several models, each with its weight, as if these rose and fell together.
+    pub fn together(models: &[(Self, f64)]) -> Self {
+        if let [(one, _)] = models {
+            return one.clone();
+        }
+        let all: f64 = models.iter().map(|(_, weight)| weight).sum();
+        let mean = |of: &dyn Fn(&Self) -> f64| models.iter().map(|(one, weight)| weight / all * of(one)).sum();
+        let quantile = |one: &Self, place: usize| {
+            let mut genuine = one.genuine.clone();
+            genuine.sort_unstable_by(f64::total_cmp);
+            genuine[place * genuine.len() / GENUINE.len()]
+        };
+        Self {
+            genuine: (0..GENUINE.len()).map(|place| mean(&|one| quantile(one, place))).collect(),
+            start: mean(&|one| one.start),
+            scale: mean(&|one| one.scale),
+        }
+    }
+
     /// Cosines of pictures with another picture of the same item.
     pub(super) fn genuine(&self) -> &[f64] {
         &self.genuine
@@ -89,6 +108,19 @@ mod tests {
             let leads: f64 = strangers.iter().map(|(first, second)| first - second).sum();
             assert!((leads / 101.0 - 0.04).abs() < 0.002);
         }
+    }
+
+    #[test]
+    fn several_models_have_the_weighted_means() {
+        let one = Typical { genuine: vec![0.9, 0.5], start: 0.5, scale: 0.04 };
+        let other = Typical { genuine: vec![0.7], start: 0.3, scale: 0.02 };
+        let both = Typical::together(&[(one.clone(), 3.0), (other, 1.0)]);
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{both:?}");
+        near(both.genuine[0], 0.75 * 0.5 + 0.25 * 0.7);
+        near(both.genuine[19], 0.75 * 0.9 + 0.25 * 0.7);
+        near(both.start, 0.45);
+        near(both.scale, 0.035);
+        assert_eq!(Typical::together(&[(one.clone(), 0.3)]), one);
     }
 
     #[test]

@@ -1,28 +1,27 @@
 //! Calibrates an open catalog on its own references and on labeled queries, and keeps the outcome.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::calibrate::{Fit, Neighbors, Typical};
-use crate::encoder::Encode;
 use crate::engine::Engine;
+use crate::engine::ensemble::Ensemble;
 use crate::engine::labeled::Labeled;
 use crate::engine::live::State;
 use crate::engine::second::Look;
+use crate::engine::weights::{Learned, Weighed};
 use crate::error::{Error, Result};
 use crate::fusion::Candidate;
-use crate::index::{Part, Request};
 use crate::query::{Kind, Query};
 use crate::store::Version;
-use crate::vectors::Vectors;
 
 /// The share of strangers that are taken for an item of the catalog, by default.
 pub const TARGET: f64 = 0.01;
 
-/// The setting with the calibrations by the fingerprint of their model and the kind of queries.
+/// The setting with the calibrations and the learned weights, by the fingerprints of their models.
 const SETTING: &str = "calibration";
 /// The most references that are left out, one after another; fewer of a catalog of more than 100,000.
 const SAMPLE: usize = 2000;
@@ -35,8 +34,12 @@ const SMALL: usize = 1000;
 const STALE: f64 = 0.2;
 /// References that are looked up together: other searches get their turn in between.
 const TOGETHER: usize = 64;
+/// The items that a query is compared with: two at least are others than its own.
+pub(super) const NEAREST: usize = 3;
+/// The most calibrations of several models together that are kept: callers choose the weights.
+const MOST: usize = 8;
 
-/// The calibration of one model and kind of queries.
+/// The calibration of one kind of queries, by one model or by several together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Calibration {
     pub(super) fit: Fit,
@@ -61,8 +64,25 @@ pub(super) struct Second {
     queries: Vec<Neighbors>,
 }
 
-/// By fingerprint and kind.
-type Table = BTreeMap<String, BTreeMap<Kind, Calibration>>;
+/// Models by their fingerprints, with their weights.
+pub(super) type Fingerprints = Vec<(String, f32)>;
+
+/// What is stored in the catalog.
+#[derive(Default, Serialize, Deserialize)]
+struct Stored {
+    calibrations: Vec<(Fingerprints, Kind, Calibration)>,
+    learned: Option<(Fingerprints, Learned)>,
+}
+
+/// What a calibration is made for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scope {
+    /// These models, of which several get weights that are learned; by default all that see pictures if there are
+    /// references enough, or else the model that looks such queries up by default.
+    Learn(Vec<String>),
+    /// One model, or several with these weights.
+    Given(Vec<(String, f32)>),
+}
 
 /// The calibrations of an engine.
 #[derive(Default)]
@@ -74,16 +94,41 @@ pub(super) struct Calibrations {
 
 #[derive(Default)]
 struct Known {
-    by: HashMap<(usize, Kind), Arc<Calibration>>,
+    by: Vec<(Ensemble, Kind, Arc<Calibration>)>,
+    /// The weights that were learned last, and whose they are.
+    learned: Option<(Ensemble, Learned)>,
     /// The state of the catalog at the last look for those that others have stored.
     looked: Option<Version>,
+}
+
+impl Known {
+    fn get(&self, ensemble: &Ensemble, kind: Kind) -> Option<&Arc<Calibration>> {
+        self.by.iter().find(|(one, of, _)| one.is(ensemble) && *of == kind).map(|(.., made)| made)
+    }
+
+    fn put(&mut self, ensemble: &Ensemble, kind: Kind, made: Arc<Calibration>) {
+        self.by.retain(|(one, of, _)| !(one.is(ensemble) && *of == kind));
+        self.by.push((ensemble.clone(), kind, made));
+        forget(&mut self.by, |(ensemble, ..)| ensemble.is_several());
+    }
+}
+
+/// Removes the oldest calibrations of several models, if there are too many.
+fn forget<T>(all: &mut Vec<T>, is_several: impl Fn(&T) -> bool) {
+    let several = all.iter().filter(|one| is_several(one)).count();
+    let mut excess = several.saturating_sub(MOST);
+    all.retain(|one| {
+        let goes = excess > 0 && is_several(one);
+        excess -= usize::from(goes);
+        !goes
+    });
 }
 
 /// What a calibration was made from, and the errors that are expected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calibrated {
-    /// The name of the model.
-    pub model: String,
+    /// The names of the models, with their weights.
+    pub models: Vec<(String, f32)>,
     /// The kind of queries.
     pub kind: Kind,
     /// References and queries with the score of their own item.
@@ -102,6 +147,8 @@ pub struct Calibrated {
     pub false_accept_rate: f64,
     /// The share of queries for items of the catalog that is expected not to reach it with the right item.
     pub false_reject_rate: f64,
+    /// The weights that this call has learned.
+    pub learned: Option<Weighed>,
 }
 
 impl Calibration {
@@ -121,42 +168,82 @@ impl Engine {
     /// texts on these alone. The label of a query is the id of its item, or None if that is not in the catalog. Stores the
     /// outcome with the catalog, unless that was opened to be read only.
     ///
+    /// If weights of several models are learned, pictures are looked up by these from now on, or by the first model as
+    /// before if the weights find no more; that is what is calibrated.
+    ///
     /// # Errors
     /// [`Error::UnknownItem`] for a label; [`Error::Argument`] when the queries are of several kinds or models, are of
-    /// texts and too few, or have items, vectors or negative weights; those of the encoders and of the store.
-    pub fn calibrate(&self, queries: &[(Query, Option<String>)], model: Option<&str>) -> Result<Calibrated> {
+    /// texts and too few, or have items, vectors or negative weights, or when weights cannot be learned; those of the
+    /// encoders and of the store.
+    pub fn calibrate(&self, queries: &[(Query, Option<String>)], scope: &Scope) -> Result<Calibrated> {
         let (asked, labels): (Vec<Query>, Vec<Option<String>>) = queries.iter().cloned().unzip();
-        let (space, kind) = match asked.is_empty() {
-            true => (self.seeing(model)?, Kind::Image),
-            false => self.one_kind(&asked, model)?,
-        };
+        let kind = if asked.is_empty() { Kind::Image } else { one_kind(&asked)? };
         let state = self.current()?;
-        let labeled = self.labeled(&asked, &labels, space)?;
+        let (spaces, chosen) = match scope {
+            Scope::Learn(names) if names.len() > 1 || (names.is_empty() && self.may_learn(kind)) => {
+                (self.to_weigh(names, kind)?, None)
+            }
+            Scope::Learn(names) => {
+                let models: Vec<(String, f32)> = names.iter().map(|name| (name.clone(), 1.0)).collect();
+                let ensemble = self.ensemble(&state, kind, &models)?;
+                (ensemble.spaces().collect(), Some(ensemble))
+            }
+            Scope::Given(models) => {
+                let ensemble = self.ensemble(&state, kind, models)?;
+                (ensemble.spaces().collect(), Some(ensemble))
+            }
+        };
+        let labeled = self.labeled(&asked, &labels, spaces)?;
         let _work = self.calibrations.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = Arc::new(self.calibration(&state, space, kind, &labeled)?);
-        self.store_calibration(space, kind, &made)?;
+        let (ensemble, learned) = match chosen {
+            Some(ensemble) => (ensemble, None),
+            None => {
+                let learned = self.learn(&state, &labeled, *scope == Scope::Learn(Vec::new()))?;
+                let usual = match &learned {
+                    Some((ensemble, learned)) if learned.is_used() => ensemble.clone(),
+                    Some(_) => Ensemble::one(self.seeing(None)?),
+                    None => self.ensemble(&state, kind, &[])?,
+                };
+                (usual, learned)
+            }
+        };
+        let made = Arc::new(self.calibration(&state, &ensemble, kind, &labeled)?);
+        self.store_calibration(&ensemble, kind, &made, learned.as_ref())?;
         let mut known = self.calibrations.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.by.insert((space, kind), Arc::clone(&made));
-        Ok(self.report(&state, space, kind, &made))
+        known.put(&ensemble, kind, Arc::clone(&made));
+        let weighed = learned.as_ref().map(|(ensemble, learned)| self.weighed(ensemble, learned));
+        if learned.is_some() {
+            known.learned = learned;
+        }
+        Ok(Calibrated { learned: weighed, ..self.report(&state, &ensemble, kind, &made) })
     }
 
-    /// Returns the model and the kind of queries that are all alike.
-    pub(super) fn one_kind(&self, queries: &[Query], model: Option<&str>) -> Result<(usize, Kind)> {
-        let mut kinds: Vec<Option<Kind>> = queries.iter().map(Query::kind).collect();
-        kinds.dedup();
-        let &[Some(kind)] = &kinds[..] else {
-            return Err(Error::argument(match kinds.contains(&None) {
-                true => "a query with items, vectors or negative weights cannot be calibrated: give pictures or texts",
-                false => {
-                    "queries of several kinds are calibrated apart: give pictures alone, texts alone, or both in each"
-                }
-            }));
+    /// Returns the models that look up such queries: these, of which several look up pictures alone, or those that do so by
+    /// default.
+    pub(super) fn ensemble(&self, state: &State, kind: Kind, models: &[(String, f32)]) -> Result<Ensemble> {
+        let weights = self.weights(models)?;
+        let name = match models {
+            [] if kind == Kind::Image => match self.usual(state)? {
+                Some(ensemble) => return Ok(ensemble),
+                None => None,
+            },
+            [] => None,
+            [(name, _)] => Some(name.as_str()),
+            [(first, _), ..] if kind != Kind::Image => {
+                return Err(Error::argument(format!(
+                    "several models are calibrated for pictures alone: for texts, name one, such as {first:?}"
+                )));
+            }
+            several => {
+                several.iter().try_for_each(|(name, _)| self.seeing(Some(name)).map(drop))?;
+                return Ok(Ensemble::new(&weights));
+            }
         };
         let space = match kind {
-            Kind::Image => self.seeing(model)?,
-            Kind::Text => self.reading(model)?,
+            Kind::Image => self.seeing(name)?,
+            Kind::Text => self.reading(name)?,
             Kind::Hybrid => {
-                let (seeing, reading) = (self.seeing(model)?, self.reading(model)?);
+                let (seeing, reading) = (self.seeing(name)?, self.reading(name)?);
                 if seeing != reading {
                     return Err(Error::argument(
                         "pictures and texts that two models look up cannot be calibrated: name one model for both",
@@ -165,33 +252,42 @@ impl Engine {
                 seeing
             }
         };
-        Ok((space, kind))
+        Ok(Ensemble::one(space))
+    }
+
+    /// Returns the models that look up pictures by default, if their weights were learned: None if the first one does.
+    pub(super) fn usual(&self, state: &State) -> Result<Option<Ensemble>> {
+        if self.encoders.len() < 2 {
+            return Ok(None);
+        }
+        self.look(state)?;
+        let known = self.calibrations.known.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(known.learned.as_ref().filter(|(_, learned)| learned.is_used()).map(|(ensemble, _)| ensemble.clone()))
     }
 
     /// Returns the calibration of a kind of queries in a state of the catalog, if there is one.
     ///
     /// One for pictures is made if there is none, or more than a fifth of the references have changed since then: at once
-    /// if the caller `waits` for it or the catalog is small, else not, and an older one is returned if there is one.
+    /// if the caller `waits` for it or the catalog is small, else not, and an older one is returned if there is one. The
+    /// first one for several models is made only if the caller waits.
     pub(super) fn calibrated(
         &self,
         state: &State,
-        space: usize,
+        ensemble: &Ensemble,
         kind: Kind,
         waits: bool,
     ) -> Result<Option<Arc<Calibration>>> {
         let calibrations = &self.calibrations;
+        self.look(state)?;
         let get = || {
             let known = calibrations.known.read().unwrap_or_else(PoisonError::into_inner);
-            (known.by.get(&(space, kind)).cloned(), known.looked == state.version)
+            known.get(ensemble, kind).cloned()
         };
-        let (known, looked) = get();
-        if !looked {
-            self.look(state)?;
-        }
-        let known = if looked { known } else { get().0 };
+        let known = get();
         let suits = |known: &Calibration| known.is_fresh(self, state) && (known.tried || !waits);
         let is_fresh = known.as_ref().is_some_and(|known| suits(known));
-        if kind != Kind::Image || is_fresh || !(waits || state.index.len() <= SMALL) {
+        let is_due = state.index.len() <= SMALL && (known.is_some() || !ensemble.is_several());
+        if kind != Kind::Image || is_fresh || !(waits || is_due) {
             return Ok(known);
         }
         let work = match waits {
@@ -202,70 +298,106 @@ impl Engine {
         if work.is_none() {
             return Ok(known);
         }
-        if let (Some(known), _) = get()
+        if let Some(known) = get()
             && suits(&known)
         {
             return Ok(Some(known));
         }
-        let made = Arc::new(self.recalibrated(state, space, known.as_deref(), waits)?);
+        let made = Arc::new(self.recalibrated(state, ensemble, known.as_deref(), waits)?);
         if state.index.len() > SMALL && self.store.check_writable().is_ok() {
-            self.store_calibration(space, kind, &made)?;
+            self.store_calibration(ensemble, kind, &made, None)?;
         }
         let mut known = calibrations.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.by.insert((space, kind), Arc::clone(&made));
+        known.put(ensemble, kind, Arc::clone(&made));
         Ok(Some(made))
     }
 
-    /// Looks for calibrations that this process or another one has stored.
+    /// Looks for calibrations that this process or another one has stored since the last look.
     fn look(&self, state: &State) -> Result<()> {
+        if self.calibrations.known.read().unwrap_or_else(PoisonError::into_inner).looked == state.version {
+            return Ok(());
+        }
         let stored = self.stored_calibrations()?;
+        let own = |models: &Fingerprints| -> Option<Ensemble> {
+            let place =
+                |fingerprint: &str| self.encoders.iter().position(|encoder| encoder.about().fingerprint == fingerprint);
+            let models = models.iter().map(|(fingerprint, weight)| Some((place(fingerprint)?, *weight)));
+            Some(Ensemble::new(&models.collect::<Option<Vec<_>>>()?))
+        };
         let mut known = self.calibrations.known.write().unwrap_or_else(PoisonError::into_inner);
-        for (fingerprint, kinds) in stored {
-            let own = |encoder: &Arc<dyn Encode>| encoder.about().fingerprint == fingerprint;
-            let Some(space) = self.encoders.iter().position(own) else { continue };
-            for (kind, found) in kinds {
-                let newer = |held: &Arc<Calibration>| held.sequence <= found.sequence;
-                if known.by.get(&(space, kind)).is_none_or(newer) {
-                    known.by.insert((space, kind), Arc::new(found));
-                }
+        for (models, kind, mut found) in stored.calibrations {
+            let Some(ensemble) = own(&models) else { continue };
+            if let Some(second) = &mut found.second {
+                // Another engine may have had the models in another order.
+                let place = |space: usize| {
+                    models.iter().position(|(model, _)| *model == self.encoders[space].about().fingerprint)
+                };
+                let Some(look) = second.look.ordered(ensemble.spaces().map(place)) else { continue };
+                second.look = look;
             }
+            if known.get(&ensemble, kind).is_none_or(|held| held.sequence <= found.sequence) {
+                known.put(&ensemble, kind, Arc::new(found));
+            }
+        }
+        if let Some((models, found)) = stored.learned
+            && let Some(ensemble) = own(&models)
+            && known.learned.as_ref().is_none_or(|(_, held)| held.sequence <= found.sequence)
+        {
+            known.learned = Some((ensemble, found));
         }
         known.looked = state.version;
         Ok(())
     }
 
-    /// Reads the stored calibrations; those of another version of this package count as none.
-    fn stored_calibrations(&self) -> Result<Table> {
+    /// Reads what is stored; that of another version of this package counts as nothing.
+    fn stored_calibrations(&self) -> Result<Stored> {
         let stored: Option<Value> = self.store.setting(SETTING)?;
         Ok(stored.and_then(|stored| serde_json::from_value(stored).ok()).unwrap_or_default())
     }
 
-    fn store_calibration(&self, space: usize, kind: Kind, made: &Calibration) -> Result<()> {
+    /// Stores a calibration, and weights if they were learned.
+    fn store_calibration(
+        &self,
+        ensemble: &Ensemble,
+        kind: Kind,
+        made: &Calibration,
+        learned: Option<&(Ensemble, Learned)>,
+    ) -> Result<()> {
         if self.store.check_writable().is_err() {
             return Ok(());
         }
-        let mut table = self.stored_calibrations()?;
+        let Stored { mut calibrations, learned: before } = self.stored_calibrations()?;
         let held: HashSet<String> = self.store.held()?.into_iter().map(|model| model.fingerprint).collect();
-        let fingerprint = self.encoders[space].about().fingerprint.clone();
-        table.retain(|model, _| held.contains(model) || *model == fingerprint);
-        table.entry(fingerprint).or_default().insert(kind, made.clone());
-        self.store.set_setting(SETTING, Some(&table))
+        let fingerprints = |ensemble: &Ensemble| -> Fingerprints {
+            let of = |(space, weight): &(usize, f32)| (self.encoders[*space].about().fingerprint.clone(), *weight);
+            ensemble.models().iter().map(of).collect()
+        };
+        let models = fingerprints(ensemble);
+        calibrations.retain(|(other, of, _)| {
+            let is_held = other.iter().all(|(model, _)| held.contains(model));
+            (is_held || *other == models) && !(*other == models && *of == kind)
+        });
+        calibrations.push((models, kind, made.clone()));
+        forget(&mut calibrations, |(models, ..)| models.len() > 1);
+        let learned = learned.map(|(ensemble, learned)| (fingerprints(ensemble), learned.clone())).or(before);
+        self.store.set_setting(SETTING, Some(&Stored { calibrations, learned }))
     }
 
     /// Makes a calibration: of pictures from the references, too.
-    fn calibration(&self, state: &State, space: usize, kind: Kind, labeled: &Labeled) -> Result<Calibration> {
-        let queries = self.neighbors_of_labeled(state, space, labeled)?;
+    fn calibration(&self, state: &State, ensemble: &Ensemble, kind: Kind, labeled: &Labeled) -> Result<Calibration> {
+        let vectors = labeled.of(ensemble);
+        let queries = self.neighbors_of_labeled(state, ensemble, &vectors, &labeled.items)?;
         if kind != Kind::Image {
-            return self.assembled(state, space, kind, &[], queries, None);
+            return self.assembled(state, ensemble, kind, &[], queries, None);
         }
-        let (chosen, left_out) = self.left_out(state, space)?;
-        let found = self.second_look(state, space, &chosen, None)?;
+        let (chosen, left_out) = self.left_out(state, ensemble)?;
+        let found = self.second_look(state, ensemble, &chosen, None)?;
         let second = found.map(|(look, found)| {
-            let again = look.labeled(self, state, space, &labeled.vectors, &labeled.items)?;
-            self.second(state, space, look, &found, again)
+            let again = look.labeled(self, state, ensemble, &vectors, &labeled.items)?;
+            self.second(state, ensemble, look, &found, again)
         });
         let second = second.transpose()?;
-        self.assembled(state, space, kind, &left_out, queries, second)
+        self.assembled(state, ensemble, kind, &left_out, queries, second)
     }
 
     /// Makes a calibration of pictures anew after the references have changed; that of a second look, too, if it is
@@ -273,25 +405,24 @@ impl Engine {
     fn recalibrated(
         &self,
         state: &State,
-        space: usize,
+        ensemble: &Ensemble,
         before: Option<&Calibration>,
         wanted: bool,
     ) -> Result<Calibration> {
         let before = before.filter(|before| !before.queries.is_empty());
         if wanted && before.is_none() {
-            let none = Labeled { vectors: Vectors::new(state.index.dims()[space]), items: Vec::new() };
-            return self.calibration(state, space, Kind::Image, &none);
+            return self.calibration(state, ensemble, Kind::Image, &Labeled::none(self, ensemble.spaces()));
         }
-        let (chosen, left_out) = self.left_out(state, space)?;
+        let (chosen, left_out) = self.left_out(state, ensemble)?;
         let second = match before.and_then(|before| before.second.as_ref()) {
             Some(second) if wanted => self
-                .second_look(state, space, &chosen, Some(&second.look))?
-                .map(|(look, found)| self.second(state, space, look, &found, second.queries.clone()))
+                .second_look(state, ensemble, &chosen, Some(&second.look))?
+                .map(|(look, found)| self.second(state, ensemble, look, &found, second.queries.clone()))
                 .transpose()?,
             second => second.cloned(),
         };
         let queries = before.map_or_else(Vec::new, |before| before.queries.clone());
-        let made = self.assembled(state, space, Kind::Image, &left_out, queries, second)?;
+        let made = self.assembled(state, ensemble, Kind::Image, &left_out, queries, second)?;
         Ok(Calibration { tried: wanted, ..made })
     }
 
@@ -299,7 +430,7 @@ impl Engine {
     fn assembled(
         &self,
         state: &State,
-        space: usize,
+        ensemble: &Ensemble,
         kind: Kind,
         left_out: &[Neighbors],
         queries: Vec<Neighbors>,
@@ -313,7 +444,7 @@ impl Engine {
                 state.index.items()
             ))
         };
-        let fit = self.fit(state, space, kind, left_out, &queries).ok_or_else(lacks)?;
+        let fit = self.fit(state, ensemble, kind, left_out, &queries).ok_or_else(lacks)?;
         let (sequence, references) = (state.sequence, state.index.len());
         Ok(Calibration { fit, second, tried: true, sequence, references, queries })
     }
@@ -322,61 +453,57 @@ impl Engine {
     fn second(
         &self,
         state: &State,
-        space: usize,
+        ensemble: &Ensemble,
         look: Look,
         found: &[Neighbors],
         queries: Vec<Neighbors>,
     ) -> Result<Second> {
         let lacks = || Error::argument("a second look found nothing of the references: calibrate again");
-        let fit = self.fit(state, space, Kind::Image, found, &queries).ok_or_else(lacks)?;
+        let fit = self.fit(state, ensemble, Kind::Image, found, &queries).ok_or_else(lacks)?;
         Ok(Second { look, fit, queries })
     }
 
     fn fit(
         &self,
         state: &State,
-        space: usize,
+        ensemble: &Ensemble,
         kind: Kind,
         left_out: &[Neighbors],
         queries: &[Neighbors],
     ) -> Option<Fit> {
-        let default = Typical::default();
-        let typical = (kind == Kind::Image).then(|| self.encoders[space].typical().unwrap_or(&default));
-        Fit::new(left_out, queries, typical, state.index.items().saturating_sub(1))
+        let typical = (kind == Kind::Image).then(|| {
+            let of = |(space, weight): &(usize, f32)| {
+                (self.encoders[*space].typical().cloned().unwrap_or_default(), f64::from(*weight))
+            };
+            Typical::together(&ensemble.models().iter().map(of).collect::<Vec<_>>())
+        });
+        Fit::new(left_out, queries, typical.as_ref(), state.index.items().saturating_sub(1))
     }
 
     /// Looks up references as if each were not stored: a sample that is evenly spread, which is returned, too.
-    fn left_out(&self, state: &State, space: usize) -> Result<(Vec<Candidate>, Vec<Neighbors>)> {
+    fn left_out(&self, state: &State, ensemble: &Ensemble) -> Result<(Vec<Candidate>, Vec<Neighbors>)> {
         let rows: Vec<Candidate> = state.index.rows().collect();
         let sample = sample_size(rows.len());
         let chosen: Vec<Candidate> = (0..sample).map(|place| rows[place * rows.len() / sample]).collect();
         let own = own(&rows, chosen.iter().map(|row| row.item).collect());
         let mut neighbors = Vec::with_capacity(chosen.len());
         for some in chosen.chunks(TOGETHER) {
-            let vectors = some.iter().flat_map(|row| state.index.vector(row, space).iter().copied()).collect();
-            let vectors = Vectors::normalize(state.index.dims()[space], vectors)?;
-            let found = self.nearest(state, space, &vectors)?;
-            for ((row, vector), found) in some.iter().zip(vectors.rows()).zip(found) {
+            let vectors = ensemble.vectors(&state.index, some)?;
+            let found = self.nearest(state, ensemble, &vectors, NEAREST)?;
+            for (number, (row, found)) in some.iter().zip(found).enumerate() {
                 let others = own[&row.item].iter().filter(|other| other.reference != row.reference);
-                let others = others.map(|other| state.index.rescore(other, space, vector)).reduce(f32::max);
-                neighbors.push(neighbors_of(others, Some(row.item), &found));
+                let others = others.map(|other| ensemble.score(&state.index, other, &vectors, number));
+                neighbors.push(neighbors_of(others.reduce(f32::max), Some(row.item), &found));
             }
         }
         Ok((chosen, neighbors))
     }
 
-    /// The three best items of each vector, of which two at least are others than its own.
-    pub(super) fn nearest(&self, state: &State, space: usize, vectors: &Vectors) -> Result<Vec<Vec<Candidate>>> {
-        let weights = vec![1.0; vectors.len()];
-        let parts = [Part { space, vectors, weights: &weights, bounded: false }];
-        state.index.search(&Request { pool: Some(self.workers()), ..Request::new(&parts, 3) })
-    }
-
-    fn report(&self, state: &State, space: usize, kind: Kind, made: &Calibration) -> Calibrated {
+    fn report(&self, state: &State, ensemble: &Ensemble, kind: Kind, made: &Calibration) -> Calibrated {
         let items = state.index.items();
         let rates = made.identifies().rates(TARGET, items);
         Calibrated {
-            model: self.names[space].clone(),
+            models: self.named(ensemble),
             kind,
             genuine: made.fit.genuine,
             impostors: made.fit.impostors,
@@ -386,22 +513,23 @@ impl Engine {
             threshold: rates.threshold,
             false_accept_rate: rates.false_accept_rate,
             false_reject_rate: rates.false_reject_rate,
+            learned: None,
         }
     }
 
-    /// Returns the calibrations that have been made or stored.
-    pub(super) fn calibration_stats(&self, state: &State) -> Result<Vec<Value>> {
+    /// Returns the calibrations that have been made or stored, and the weights that were learned last.
+    pub(super) fn calibration_stats(&self, state: &State) -> Result<(Vec<Value>, Option<Value>)> {
         if !self.models.is_empty() {
             self.look(state)?;
         }
         let known = self.calibrations.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut reports: Vec<Calibrated> =
-            known.by.iter().map(|((space, kind), made)| self.report(state, *space, *kind, made)).collect();
-        drop(known);
-        reports.sort_by_key(|report| (self.names.iter().position(|name| *name == report.model), report.kind));
-        let row = |report: Calibrated| {
+        let mut all: Vec<&(Ensemble, Kind, Arc<Calibration>)> = known.by.iter().collect();
+        all.sort_by_key(|(ensemble, kind, _)| (ensemble.spaces().collect::<Vec<_>>(), *kind));
+        let row = |(ensemble, kind, made): &(Ensemble, Kind, Arc<Calibration>)| {
+            let report = self.report(state, ensemble, *kind, made);
             json!({
-                "model": report.model,
+                "model": report.model(),
+                "weights": weights(&report.models),
                 "kind": report.kind,
                 "genuine": report.genuine,
                 "impostors": report.impostors,
@@ -413,12 +541,47 @@ impl Engine {
                 "false_reject_rate": report.false_reject_rate,
             })
         };
-        Ok(reports.into_iter().map(row).collect())
+        let learned = known.learned.as_ref().map(|(ensemble, learned)| {
+            let Weighed { models, gain, is_used } = self.weighed(ensemble, learned);
+            let gain = json!({"value": gain.value, "low": gain.low, "high": gain.high});
+            json!({"weights": weights(&models), "gain": gain, "used": is_used})
+        });
+        Ok((all.into_iter().map(row).collect(), learned))
+    }
+}
+
+impl Calibrated {
+    /// The names of the models.
+    pub fn model(&self) -> String {
+        self.models.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" + ")
+    }
+}
+
+/// The weights of models by their names.
+fn weights(models: &[(String, f32)]) -> Map<String, Value> {
+    models.iter().map(|(name, weight)| (name.clone(), json!(few_digits(*weight)))).collect()
+}
+
+/// A weight without the digits that its conversion from 32 bits adds.
+pub fn few_digits(weight: f32) -> f64 {
+    (f64::from(weight) * 1e6).round() / 1e6
+}
+
+/// Returns the kind of queries that are all alike.
+pub(super) fn one_kind(queries: &[Query]) -> Result<Kind> {
+    let mut kinds: Vec<Option<Kind>> = queries.iter().map(Query::kind).collect();
+    kinds.dedup();
+    match kinds[..] {
+        [Some(kind)] => Ok(kind),
+        _ => Err(Error::argument(match kinds.contains(&None) {
+            true => "a query with items, vectors or negative weights cannot be calibrated: give pictures or texts",
+            false => "queries of several kinds are calibrated apart: give pictures alone, texts alone, or both in each",
+        })),
     }
 }
 
 /// Returns how many references of a catalog are left out, one after another.
-fn sample_size(references: usize) -> usize {
+pub(super) fn sample_size(references: usize) -> usize {
     references.min(SAMPLE).min((PAIRS / references.max(1)).max(LEAST))
 }
 

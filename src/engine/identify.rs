@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::calibrate::{shifted, strength};
+use crate::engine::calibration::one_kind;
 use crate::engine::{Engine, Hit, Search, Words};
 use crate::error::{Error, Result};
 use crate::expand::Expand;
@@ -24,8 +25,9 @@ pub struct Identify {
     pub k: usize,
     /// Only items that fit this filter.
     pub filter: Option<Value>,
-    /// The model; by default the first that is able to look the queries up.
-    pub model: Option<String>,
+    /// The models, with their weights; by default those whose weights were learned, or the first that is able to look the
+    /// queries up. The score of several is the weighted mean of their cosines.
+    pub models: Vec<(String, f32)>,
 }
 
 /// What is said of a query.
@@ -67,7 +69,7 @@ impl Engine {
     /// [`Error::Argument`] when an option makes no sense, or queries are of a kind that is not calibrated; those of
     /// [`Engine::search`].
     pub fn identify(&self, queries: &[Query], options: &Identify) -> Result<Vec<Identified>> {
-        let Identify { target_fpr, prior, k, filter, model } = options;
+        let Identify { target_fpr, prior, k, filter, models } = options;
         for (name, share) in [("target_fpr", target_fpr), ("prior", prior)] {
             if !(*share > 0.0 && *share < 1.0) {
                 return Err(Error::argument(format!("{name} {share}: give a share above 0 and below 1")));
@@ -79,9 +81,10 @@ impl Engine {
         if queries.is_empty() {
             return Ok(Vec::new());
         }
-        let (space, kind) = self.one_kind(queries, model.as_deref())?;
+        let kind = one_kind(queries)?;
         let state = self.current()?;
-        let Some(calibration) = self.calibrated(&state, space, kind, true)? else {
+        let ensemble = self.ensemble(&state, kind, models)?;
+        let Some(calibration) = self.calibrated(&state, &ensemble, kind, true)? else {
             let what = if kind == Kind::Text { "texts" } else { "pictures with texts" };
             return Err(Error::argument(format!(
                 "{what} are not calibrated in this catalog: call calibrate() with labeled ones first, or give pictures"
@@ -99,7 +102,7 @@ impl Engine {
             after: None,
             filter: filter.clone(),
             min_score: None,
-            models: vec![(self.names[space].clone(), 1.0)],
+            models: self.named(&ensemble),
             exclude: Vec::new(),
             mmr: None,
             fusion: Fusion::Sum,
@@ -135,7 +138,7 @@ impl Engine {
                 hits,
             }
         };
-        let look = calibration.second.as_ref().map(|second| &second.look);
+        let look = calibration.second.as_ref().map(|second| (&ensemble, &second.look));
         Ok(self.search_by(queries, &search, look)?.hits.into_iter().map(answer).collect())
     }
 }

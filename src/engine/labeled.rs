@@ -2,7 +2,8 @@
 
 use crate::calibrate::Neighbors;
 use crate::engine::Engine;
-use crate::engine::calibration::{neighbors_of, own};
+use crate::engine::calibration::{NEAREST, neighbors_of, own};
+use crate::engine::ensemble::Ensemble;
 use crate::engine::live::State;
 use crate::error::{Error, Result};
 use crate::expand::Expand;
@@ -10,49 +11,67 @@ use crate::fusion::Candidate;
 use crate::query::Query;
 use crate::vectors::Vectors;
 
-/// Labeled queries of one model: their vectors and the rows of their items.
+/// Labeled queries: their vectors for each of several models, and the rows of their items.
 pub(super) struct Labeled {
-    pub(super) vectors: Vectors,
+    pub(super) spaces: Vec<usize>,
+    pub(super) vectors: Vec<Vectors>,
     pub(super) items: Vec<Option<i64>>,
 }
 
+impl Labeled {
+    /// No queries of these models.
+    pub(super) fn none(engine: &Engine, spaces: impl Iterator<Item = usize>) -> Self {
+        let spaces: Vec<usize> = spaces.collect();
+        let none = |space: &usize| Vectors::new(engine.encoders[*space].about().dim);
+        Self { vectors: spaces.iter().map(none).collect(), spaces, items: Vec::new() }
+    }
+
+    /// The vectors for each model of an ensemble of these models.
+    pub(super) fn of(&self, ensemble: &Ensemble) -> Vec<Vectors> {
+        let of = |space| self.spaces.iter().zip(&self.vectors).find(|(known, _)| **known == space);
+        ensemble.spaces().filter_map(of).map(|(_, vectors)| vectors.clone()).collect()
+    }
+}
+
 impl Engine {
-    /// Encodes labeled queries and finds their items.
-    pub(super) fn labeled(&self, queries: &[Query], labels: &[Option<String>], space: usize) -> Result<Labeled> {
+    /// Encodes labeled queries by these models and finds their items. Several models look up pictures alone.
+    pub(super) fn labeled(&self, queries: &[Query], labels: &[Option<String>], spaces: Vec<usize>) -> Result<Labeled> {
         let items = labels.iter().map(|id| id.as_ref().map(|id| Ok(self.get(id)?.row)).transpose());
         let items: Vec<Option<i64>> = items.collect::<Result<_>>()?;
-        let mut labeled = Labeled { vectors: Vectors::new(self.encoders[space].about().dim), items: Vec::new() };
+        let mut labeled = Labeled::none(self, spaces.into_iter());
         if queries.is_empty() {
             return Ok(labeled);
         }
-        let lookups = self.lookups(queries, &[(self.names[space].clone(), 1.0)])?;
+        let models: Vec<(String, f32)> =
+            labeled.spaces.iter().map(|space| (self.name(*space).to_owned(), 1.0)).collect();
+        let lookups = self.lookups(queries, &models)?;
         let unknown = |id: &str, _| Err(Error::UnknownItem(id.to_owned()));
         for batch in Query::encode(queries, &lookups, false, &Expand::Never, unknown)? {
-            labeled.vectors.extend(&batch.parts[0].vectors);
+            labeled.vectors.iter_mut().zip(&batch.parts).for_each(|(vectors, part)| vectors.extend(&part.vectors));
             labeled.items.extend(batch.queries.iter().map(|number| items[*number]));
         }
         Ok(labeled)
     }
 
-    /// Looks up labeled queries.
+    /// Looks up labeled queries by the vectors of the models of an ensemble.
     pub(super) fn neighbors_of_labeled(
         &self,
         state: &State,
-        space: usize,
-        labeled: &Labeled,
+        ensemble: &Ensemble,
+        vectors: &[Vectors],
+        items: &[Option<i64>],
     ) -> Result<Vec<Neighbors>> {
-        let Labeled { vectors, items } = labeled;
         if items.is_empty() {
             return Ok(Vec::new());
         }
         let rows: Vec<Candidate> = state.index.rows().collect();
         let own = own(&rows, items.iter().flatten().copied().collect());
-        let found = self.nearest(state, space, vectors)?;
-        let one = |((vector, item), found): ((&[f32], &Option<i64>), Vec<Candidate>)| {
+        let found = self.nearest(state, ensemble, vectors, NEAREST)?;
+        let one = |(number, (item, found)): (usize, (&Option<i64>, Vec<Candidate>))| {
             let references = item.and_then(|item| own.get(&item)).into_iter().flatten();
-            let best = references.map(|row| state.index.rescore(row, space, vector)).reduce(f32::max);
+            let best = references.map(|row| ensemble.score(&state.index, row, vectors, number)).reduce(f32::max);
             neighbors_of(best, *item, &found)
         };
-        Ok(vectors.rows().zip(items).zip(found).map(one).collect())
+        Ok(items.iter().zip(found).enumerate().map(one).collect())
     }
 }

@@ -6,7 +6,7 @@ use crate::query::{Lookup, Query};
 
 impl Engine {
     /// Models by their numbers, each with its weight.
-    fn weights(&self, models: &[(String, f32)]) -> Result<Vec<(usize, f32)>> {
+    pub(super) fn weights(&self, models: &[(String, f32)]) -> Result<Vec<(usize, f32)>> {
         let mut weights: Vec<(usize, f32)> = Vec::with_capacity(models.len());
         for (name, weight) in models {
             let space = self.space(name)?;

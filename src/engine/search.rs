@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::engine::Engine;
 use crate::engine::calibration::Calibration;
 use crate::engine::cursor::Cursor;
+use crate::engine::ensemble::Ensemble;
 use crate::engine::live::State;
 use crate::engine::second::{self, Look};
 use crate::engine::worded::{Ranked, Words, depth};
@@ -21,6 +22,7 @@ use crate::query::{self, Batch, Kind, Query};
 use crate::selection::Rows;
 use crate::store::Entry;
 use crate::tokenize;
+use crate::vectors::Vectors;
 
 /// Options of a search.
 #[derive(Debug, Clone)]
@@ -38,8 +40,9 @@ pub struct Search {
     /// How much a hit's score counts beside how little it is like the hits before it, from 0 to 1; nothing else counts
     /// than the score if there is none (maximal marginal relevance, Carbonell and Goldstein, SIGIR 1998).
     pub mmr: Option<f32>,
-    /// Models to search with, and their weights. If empty, pictures use the first model with an image tower, texts the
-    /// first with a text tower, items and vectors the first model.
+    /// Models to search with, and their weights. If empty, queries of pictures use the models whose weights were learned
+    /// and find more than one model, with the weighted sum of their cosines in place of any other; or else pictures use
+    /// the first model with an image tower, texts the first with a text tower, items and vectors the first model.
     pub models: Vec<(String, f32)>,
     /// Combines the scores of several models, and those of pictures and texts.
     pub fusion: Fusion,
@@ -84,9 +87,11 @@ impl Search {
         Ok(())
     }
 
-    /// Whether scores of such queries are those that calibrations are about.
-    fn is_calibrated(&self, kind: Kind) -> bool {
-        self.is_cosine() && (kind == Kind::Image || self.expand == Expand::Never)
+    /// Whether scores of such queries are those that calibrations are about: of one model, or of several that look up
+    /// pictures alone.
+    fn is_calibrated(&self, kind: Kind, models: usize) -> bool {
+        let alone = models == 1 && (kind == Kind::Image || self.expand == Expand::Never);
+        self.is_cosine() && (alone || (self.fusion == Fusion::Sum && kind == Kind::Image))
     }
 
     /// Returns how many candidates a page of hits of a query needs: its own items, and excluded ones, are taken out of what
@@ -200,11 +205,45 @@ impl Engine {
     /// Those of the encoders; [`Error::Model`] when no model can look up a query, [`Error::UnknownItem`] for an item of a
     /// query, [`Error::Argument`] when k is 0, the models or vectors do not fit, or the filter cannot be understood.
     pub fn search(&self, queries: &[Query], search: &Search) -> Result<Answers> {
-        self.search_by(queries, search, None)
+        let Some(together) = self.together(search)? else { return self.search_by(queries, search, None) };
+        let is_picture = |number: &usize| queries[*number].kind() == Some(Kind::Image);
+        let (pictures, others): (Vec<usize>, Vec<usize>) = (0..queries.len()).partition(is_picture);
+        if others.is_empty() || pictures.is_empty() {
+            return self.search_by(queries, if others.is_empty() { &together } else { search }, None);
+        }
+        search.check(queries.len())?;
+        let mut all = Answers { hits: vec![Vec::new(); queries.len()], ..Answers::default() };
+        all.cursors.resize(queries.len(), None);
+        for (numbers, search) in [(pictures, &together), (others, search)] {
+            let some: Vec<Query> = numbers.iter().map(|number| queries[*number].clone()).collect();
+            let found = self.search_by(&some, search, None)?;
+            for (number, (hits, cursor)) in numbers.into_iter().zip(found.hits.into_iter().zip(found.cursors)) {
+                (all.hits[number], all.cursors[number]) = (hits, cursor);
+            }
+            all.encoding += found.encoding;
+            all.searching += found.searching;
+        }
+        Ok(all)
     }
 
-    /// Searches, and looks at the best items of each query a second time if it is said how: the query then has one part.
-    pub(super) fn search_by(&self, queries: &[Query], search: &Search, look: Option<&Look>) -> Result<Answers> {
+    /// Returns how pictures are searched for if weights of several models were learned and the search names no model.
+    fn together(&self, search: &Search) -> Result<Option<Search>> {
+        if !search.models.is_empty() || !matches!(search.fusion, Fusion::Sum | Fusion::Weighted) || self.names.len() < 2
+        {
+            return Ok(None);
+        }
+        let ensemble = self.usual(&*self.current()?)?;
+        Ok(ensemble.map(|ensemble| Search { models: self.named(&ensemble), fusion: Fusion::Sum, ..search.clone() }))
+    }
+
+    /// Searches, and looks at the best items of each query a second time if it is said how, and by which models: the query
+    /// then has one part for each.
+    pub(super) fn search_by(
+        &self,
+        queries: &[Query],
+        search: &Search,
+        look: Option<(&Ensemble, &Look)>,
+    ) -> Result<Answers> {
         search.check(queries.len())?;
         if let (Some(after), [query]) = (&search.after, queries) {
             after.check(query, search)?;
@@ -272,7 +311,7 @@ impl Engine {
         state: &State,
         batch: &Batch,
         search: &Search,
-        look: Option<&Look>,
+        look: Option<(&Ensemble, &Look)>,
         fits: &[Option<Arc<Calibration>>],
         words: &[Option<Arc<Ranked>>],
         allowed: Option<&Rows>,
@@ -286,9 +325,9 @@ impl Engine {
         let least_score = search.min_score.unwrap_or(f32::NEG_INFINITY);
         let least = if look.is_some() { least.max(second::DEPTH) } else { least };
         let mut all = self.candidates(state, batch, search, least, min_score, allowed)?;
-        if let Some(look) = look {
-            let part = &batch.parts[0];
-            all = look.at(&state.index, part.space, &part.vectors, all, k);
+        if let Some((ensemble, look)) = look {
+            let vectors: Vec<Vectors> = batch.parts.iter().map(|part| part.vectors.clone()).collect();
+            all = look.at(&state.index, ensemble, &vectors, all, k);
         }
         let mut lists = Vec::with_capacity(all.len());
         for (row, ((mut candidates, fit), words)) in all.into_iter().zip(fits).zip(words).enumerate() {
@@ -314,8 +353,8 @@ impl Engine {
         Ok(lists)
     }
 
-    /// Returns the calibration of each query of a batch that has one: of one model's cosines with the best reference.
-    /// Those of phrases around texts are not calibrated.
+    /// Returns the calibration of each query of a batch that has one: of cosines with the best reference, or their weighted
+    /// means. Those of phrases around texts are not calibrated.
     fn fits(
         &self,
         state: &State,
@@ -323,11 +362,15 @@ impl Engine {
         batch: &Batch,
         search: &Search,
     ) -> Result<Vec<Option<Arc<Calibration>>>> {
-        let of = |number: &usize| match (&batch.parts[..], queries[*number].kind()) {
-            ([part], Some(kind)) if search.is_calibrated(kind) => self.calibrated(state, part.space, kind, false),
+        let of = |(row, number): (usize, &usize)| match queries[*number].kind() {
+            Some(kind) if search.is_calibrated(kind, batch.parts.len()) => {
+                let weights: Vec<(usize, f32)> =
+                    batch.parts.iter().map(|part| (part.space, part.weights[row])).collect();
+                self.calibrated(state, &Ensemble::new(&weights), kind, false)
+            }
             _ => Ok(None),
         };
-        batch.queries.iter().map(of).collect()
+        batch.queries.iter().enumerate().map(of).collect()
     }
 
     /// The best `k` candidates for each query of a batch.

@@ -5,12 +5,13 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::calibrate::{Group, Metric, Neighbors, SAME, strength};
+use crate::calibrate::{Alike, Group, Metric, Neighbors, SAME, strength};
 use crate::engine::Engine;
+use crate::engine::ensemble::Ensemble;
 use crate::engine::live::State;
 use crate::error::Result;
 use crate::fusion::Candidate;
-use crate::index::{Part, Request, Snapshot};
+use crate::index::Snapshot;
 use crate::vectors::Vectors;
 
 /// Items that are looked at a second time.
@@ -32,25 +33,28 @@ const SAMPLE: usize = 1000;
 /// References that are looked up together.
 const TOGETHER: usize = 64;
 
-/// How items are looked at a second time. Scores are put back on the scale of cosines: those of right and those of wrong
-/// items have the means that the cosines with their best references have.
+/// How items are looked at a second time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Look {
+pub(super) struct Look(Vec<Scale>);
+
+/// How one model compares a picture with an item. Scores are put back on the scale of cosines: those of right and those of
+/// the best wrong items have the means that the cosines with their best references have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Scale {
     metric: Metric,
     offset: f32,
     factor: f32,
 }
 
-/// The references of some items, with their mapped vectors.
-struct Items<'a> {
+/// The references of some items.
+pub(super) struct Items<'a> {
     index: &'a Snapshot,
-    space: usize,
-    rows: HashMap<i64, Vec<Candidate>>,
+    pub(super) rows: HashMap<i64, Vec<Candidate>>,
 }
 
 impl<'a> Items<'a> {
     /// Finds the references of the items of these candidates.
-    fn of<'b>(index: &'a Snapshot, space: usize, candidates: impl Iterator<Item = &'b Candidate>) -> Self {
+    pub(super) fn of<'b>(index: &'a Snapshot, candidates: impl Iterator<Item = &'b Candidate>) -> Self {
         let items: HashSet<i64> = candidates.map(|one| one.item).collect();
         let mut rows: HashMap<i64, Vec<Candidate>> = HashMap::with_capacity(items.len());
         for row in index.rows().filter(|row| items.contains(&row.item)) {
@@ -59,50 +63,89 @@ impl<'a> Items<'a> {
         for rows in rows.values_mut().filter(|rows| rows.len() > MOST) {
             *rows = (0..MOST).map(|place| rows[place * rows.len() / MOST]).collect();
         }
-        Self { index, space, rows }
+        Self { index, rows }
     }
 
-    fn vectors(&self, rows: &[Candidate]) -> impl Iterator<Item = &'a [f32]> {
-        let (index, space) = (self.index, self.space);
-        rows.iter().map(move |row| index.vector(row, space)).collect::<Vec<_>>().into_iter()
+    /// The mapped vectors of some references, for each model.
+    fn group(&self, ensemble: &Ensemble, metrics: &[&Metric], rows: &[Candidate]) -> Vec<Group> {
+        let of = |(space, metric): (usize, &&Metric)| {
+            metric.group(rows.iter().map(|row| self.index.vector(row, space)).collect::<Vec<_>>().into_iter())
+        };
+        ensemble.spaces().zip(metrics).map(of).collect()
     }
 
-    fn groups(&self, metric: &Metric) -> HashMap<i64, Group> {
-        self.rows.iter().map(|(item, rows)| (*item, metric.group(self.vectors(rows)))).collect()
+    fn groups(&self, ensemble: &Ensemble, metrics: &[&Metric]) -> HashMap<i64, Vec<Group>> {
+        self.rows.iter().map(|(item, rows)| (*item, self.group(ensemble, metrics, rows))).collect()
     }
 }
 
+/// The vectors of query `number` as the metrics map them, for each model.
+fn mapped(metrics: &[&Metric], vectors: &[Vectors], number: usize) -> Vec<Vec<f32>> {
+    metrics.iter().zip(vectors).map(|(metric, vectors)| metric.map(vectors.row(number))).collect()
+}
+
+/// How alike an item and a query are, for each model.
+fn compared(groups: &[Group], mapped: &[Vec<f32>]) -> Vec<Alike> {
+    groups.iter().zip(mapped).map(|(group, mapped)| group.compare(mapped)).collect()
+}
+
 impl Look {
-    /// Scores candidates anew for the query of each row of `vectors`; returns the best `k` of each, best first.
+    /// Scores candidates anew for the query of each row of the `vectors` of each model; returns the best `k` of each, best
+    /// first, with the references that the model of the highest weight finds nearest.
     pub(super) fn at(
         &self,
         index: &Snapshot,
-        space: usize,
-        vectors: &Vectors,
+        ensemble: &Ensemble,
+        vectors: &[Vectors],
         candidates: Vec<Vec<Candidate>>,
         k: usize,
     ) -> Vec<Vec<Candidate>> {
-        let items = Items::of(index, space, candidates.iter().flatten());
-        let groups = items.groups(&self.metric);
-        let again = |(query, mut candidates): (&[f32], Vec<Candidate>)| {
-            let mapped = self.metric.map(query);
+        let items = Items::of(index, candidates.iter().flatten());
+        let metrics = self.metrics();
+        let groups = items.groups(ensemble, &metrics);
+        let again = |(number, mut candidates): (usize, Vec<Candidate>)| {
+            let mapped = mapped(&metrics, vectors, number);
             // An item that is no longer there has no references.
             candidates.retain(|one| groups.contains_key(&one.item));
             for one in &mut candidates {
-                let alike = groups[&one.item].compare(&mapped);
-                let score = self.scaled(alike.score, one.score);
-                *one = Candidate { score, ..items.rows[&one.item][alike.nearest] };
+                let alike = compared(&groups[&one.item], &mapped);
+                let score = self.scaled(ensemble, alike.iter().map(|alike| alike.score), one.score);
+                *one = Candidate { score, ..items.rows[&one.item][alike[ensemble.heaviest()].nearest] };
             }
             candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
             candidates.truncate(k);
             candidates
         };
-        vectors.rows().zip(candidates).map(again).collect()
+        candidates.into_iter().enumerate().map(again).collect()
     }
 
-    /// Returns the score of an item on the scale of cosines. A picture that is stored keeps its cosine.
-    fn scaled(&self, score: f32, cosine: f32) -> f32 {
-        let score = (self.offset + self.factor * score).min(1.0);
+    /// Changes the scores so that those of right items, and those of the best wrong ones, have the means of the cosines.
+    fn put_on_scale(&mut self, by_look: &[Neighbors], by_cosine: &[Neighbors]) {
+        let means = |all: &[Neighbors]| {
+            let others = all.iter().filter_map(|one| one.first.filter(|score| *score < SAME));
+            [mean(all.iter().filter_map(|one| one.own)), mean(others)]
+        };
+        let (offset, factor) = onto(means(by_look), means(by_cosine));
+        for scale in &mut self.0 {
+            scale.offset = offset + factor * scale.offset;
+            scale.factor *= factor;
+        }
+    }
+
+    /// Returns the same with the models in another order, each by its place here; None if one has no place.
+    pub(super) fn ordered(&self, places: impl Iterator<Item = Option<usize>>) -> Option<Self> {
+        places.map(|place| self.0.get(place?).cloned()).collect::<Option<_>>().map(Self)
+    }
+
+    fn metrics(&self) -> Vec<&Metric> {
+        self.0.iter().map(|scale| &scale.metric).collect()
+    }
+
+    /// Returns the score of an item on the scale of cosines, of one score of each model. A picture that is stored keeps its
+    /// cosine.
+    fn scaled(&self, ensemble: &Ensemble, scores: impl Iterator<Item = f32>, cosine: f32) -> f32 {
+        let scaled = self.0.iter().zip(scores).map(|(scale, score)| scale.offset + scale.factor * score);
+        let score = ensemble.mean(scaled).min(1.0);
         if cosine >= SAME { score.max(cosine) } else { score }
     }
 
@@ -111,29 +154,58 @@ impl Look {
         &self,
         engine: &Engine,
         state: &State,
-        space: usize,
-        vectors: &Vectors,
+        ensemble: &Ensemble,
+        vectors: &[Vectors],
         items: &[Option<i64>],
     ) -> Result<Vec<Neighbors>> {
         let owns = items.iter().map(|item| item.map(|item| Candidate { item, ..NOTHING }));
-        let found = engine.deep(state, space, vectors)?;
+        let found = engine.nearest(state, ensemble, vectors, DEPTH + 1)?;
         // The own item is compared, too, if it is not among the best ones.
         let with_own = found.into_iter().zip(owns).map(|(mut found, own)| {
             found.extend(own.filter(|own| found.iter().all(|one| one.item != own.item)));
             found
         });
-        let found = self.at(&state.index, space, vectors, with_own.collect(), DEPTH + 1);
+        let found = self.at(&state.index, ensemble, vectors, with_own.collect(), DEPTH + 1);
         Ok(found.iter().zip(items).map(|(found, item)| neighbors(found, *item)).collect())
     }
 }
 
 /// Stands for an item before its references are known.
-const NOTHING: Candidate = Candidate { item: 0, reference: 0, score: -1.0, segment: 0, row: 0 };
+pub(super) const NOTHING: Candidate = Candidate { item: 0, reference: 0, score: -1.0, segment: 0, row: 0 };
 
-/// The neighbors of references that are left out, one after another: by their cosines, and by a second look.
-struct Both {
-    by_cosine: Vec<Neighbors>,
-    by_look: Vec<Neighbors>,
+/// An item that a left out reference is compared with.
+struct Seen {
+    /// The score of its best reference.
+    cosine: f32,
+    /// The cosine of that, for each model.
+    cosines: Vec<f32>,
+    /// The score of a second look by each model, before it is scaled.
+    again: Vec<f32>,
+}
+
+/// A left out reference, and the items that it is compared with: its own by its other references, if it has others.
+struct LeftOut {
+    own: Option<Seen>,
+    /// The best ones by their cosines first.
+    others: Vec<Seen>,
+}
+
+impl LeftOut {
+    fn by_cosine(&self) -> Neighbors {
+        let mut others = self.others.iter().map(|one| one.cosine);
+        Neighbors { own: self.own.as_ref().map(|own| own.cosine), first: others.next(), second: others.next() }
+    }
+
+    fn by_look(&self, look: &Look, ensemble: &Ensemble) -> Neighbors {
+        let score = |one: &Seen| match one.cosine >= SAME {
+            // The same picture under another item keeps its cosine: what is made of these leaves it out.
+            true => one.cosine,
+            false => look.scaled(ensemble, one.again.iter().copied(), one.cosine),
+        };
+        let mut others: Vec<f32> = self.others.iter().map(score).collect();
+        others.sort_by(|a, b| b.total_cmp(a));
+        Neighbors { own: self.own.as_ref().map(score), first: others.first().copied(), second: others.get(1).copied() }
+    }
 }
 
 impl Engine {
@@ -143,91 +215,98 @@ impl Engine {
     pub(super) fn second_look(
         &self,
         state: &State,
-        space: usize,
+        ensemble: &Ensemble,
         chosen: &[Candidate],
         earlier: Option<&Look>,
     ) -> Result<Option<(Look, Vec<Neighbors>)>> {
         let step = chosen.len().div_ceil(SAMPLE).max(1);
         let chosen: Vec<Candidate> = chosen.iter().step_by(step).copied().collect();
-        if let Some(look) = earlier {
-            let found = self.left_out_again(state, space, &chosen, |_| &look.metric)?.by_look;
-            return Ok(Some((look.clone(), found.iter().map(|one| look.rescaled(one)).collect())));
-        }
-        let Some((all, parts)) = taught(state, space) else { return Ok(None) };
-        let Both { by_cosine, by_look } = self.left_out_again(state, space, &chosen, |part| &parts[part])?;
-        if !tells_more(&by_cosine, &by_look) {
-            return Ok(None);
-        }
-        let mean = |all: &[Neighbors], of: fn(&Neighbors) -> Option<f32>| {
-            let (sum, count) = all.iter().filter_map(of).fold((0.0, 0.0), |(sum, count), one| (sum + one, count + 1.0));
-            sum / count
+        let by_look = |look: &Look, found: &[LeftOut]| -> Vec<Neighbors> {
+            found.iter().map(|one| one.by_look(look, ensemble)).collect()
         };
-        let [genuine, genuine_again] = [&by_cosine, &by_look].map(|all| mean(all, |one| one.own));
-        let [other, other_again] = [&by_cosine, &by_look].map(|all| mean(all, |one| one.first));
-        let factor = (genuine - other) / (genuine_again - other_again);
-        let factor = if factor.is_finite() && factor > 0.0 { factor } else { 1.0 };
-        let look = Look { metric: all, offset: other - factor * other_again, factor };
-        let found = by_look.iter().map(|one| look.rescaled(one)).collect();
-        Ok(Some((look, found)))
+        if let Some(look) = earlier {
+            let found = self.left_out_again(state, ensemble, &chosen, |_| look.metrics())?;
+            return Ok(Some((look.clone(), by_look(look, &found))));
+        }
+        let taught: Option<Vec<_>> = ensemble.spaces().map(|space| taught(state, space)).collect();
+        let Some(taught) = taught else { return Ok(None) };
+        let of_part = |part: usize| taught.iter().map(|(_, parts)| &parts[part]).collect();
+        let found = self.left_out_again(state, ensemble, &chosen, of_part)?;
+        let scale = |(model, (metric, _)): (usize, &(Metric, Vec<Metric>))| {
+            let (offset, factor) = scale(&found, model);
+            Scale { metric: metric.clone(), offset, factor }
+        };
+        let mut look = Look(taught.iter().enumerate().map(scale).collect());
+        let by_cosine: Vec<Neighbors> = found.iter().map(LeftOut::by_cosine).collect();
+        look.put_on_scale(&by_look(&look, &found), &by_cosine);
+        let by_look = by_look(&look, &found);
+        Ok(tells_more(&by_cosine, &by_look).then_some((look, by_look)))
     }
 
-    /// Looks references up as if each were not stored. The metric is that for the part of its item.
+    /// Looks references up as if each were not stored. The metrics of the models are those for the part of its item.
     fn left_out_again<'a>(
         &self,
         state: &State,
-        space: usize,
+        ensemble: &Ensemble,
         chosen: &[Candidate],
-        metric: impl Fn(usize) -> &'a Metric,
-    ) -> Result<Both> {
-        let (mut by_cosine, mut by_look) = (Vec::new(), Vec::new());
+        metrics: impl Fn(usize) -> Vec<&'a Metric>,
+    ) -> Result<Vec<LeftOut>> {
+        let index = &state.index;
+        let mut all = Vec::with_capacity(chosen.len());
         for part in 0..PARTS as usize {
             let of_part: Vec<Candidate> = chosen.iter().filter(|row| part_of(row.item) == part).copied().collect();
+            let metrics = metrics(part);
             for some in of_part.chunks(TOGETHER) {
-                let vectors = some.iter().flat_map(|row| state.index.vector(row, space).iter().copied()).collect();
-                let vectors = Vectors::normalize(state.index.dims()[space], vectors)?;
-                let found = self.deep(state, space, &vectors)?;
-                let items = Items::of(&state.index, space, found.iter().flatten().chain(some));
-                let metric = metric(part);
-                let groups = items.groups(metric);
-                for ((row, vector), found) in some.iter().zip(vectors.rows()).zip(found) {
-                    let mapped = metric.map(vector);
-                    let others: Vec<Candidate> = items.rows[&row.item]
-                        .iter()
+                let vectors = ensemble.vectors(index, some)?;
+                let found = self.nearest(state, ensemble, &vectors, DEPTH + 1)?;
+                let items = Items::of(index, found.iter().flatten().chain(some));
+                let groups = items.groups(ensemble, &metrics);
+                for (number, (row, found)) in some.iter().zip(found).enumerate() {
+                    let mapped = mapped(&metrics, &vectors, number);
+                    let seen = |best: &Candidate, groups: &[Group]| {
+                        let cosines: Vec<f32> = (ensemble.spaces().zip(&vectors))
+                            .map(|(space, vectors)| index.rescore(best, space, vectors.row(number)))
+                            .collect();
+                        let again = compared(groups, &mapped).iter().map(|alike| alike.score).collect();
+                        Seen { cosine: ensemble.mean(cosines.iter().copied()), cosines, again }
+                    };
+                    let rest: Vec<Candidate> = (items.rows[&row.item].iter())
                         .filter(|other| other.reference != row.reference)
-                        .copied()
+                        .map(|other| Candidate { score: ensemble.score(index, other, &vectors, number), ..*other })
                         .collect();
-                    let own = others.iter().map(|other| state.index.rescore(other, space, vector)).reduce(f32::max);
-                    let own_again =
-                        (!others.is_empty()).then(|| metric.group(items.vectors(&others)).compare(&mapped).score);
-                    let again = |one: &Candidate| Candidate { score: groups[&one.item].compare(&mapped).score, ..*one };
-                    let mut seen: Vec<Candidate> = found.iter().map(again).collect();
-                    // The same picture under another item keeps its cosine: what is made of these leaves it out.
-                    seen.iter_mut()
-                        .zip(&found)
-                        .filter(|(_, one)| one.score >= SAME)
-                        .for_each(|(one, same)| *one = *same);
-                    seen.sort_by(|a, b| b.score.total_cmp(&a.score));
-                    by_cosine.push(Neighbors { own, ..neighbors(&found, Some(row.item)) });
-                    by_look.push(Neighbors { own: own_again, ..neighbors(&seen, Some(row.item)) });
+                    let nearest = rest.iter().max_by(|a, b| a.score.total_cmp(&b.score));
+                    let own = nearest.map(|best| seen(best, &items.group(ensemble, &metrics, &rest)));
+                    let others = found.iter().filter(|one| one.item != row.item);
+                    all.push(LeftOut { own, others: others.map(|one| seen(one, &groups[&one.item])).collect() });
                 }
             }
         }
-        Ok(Both { by_cosine, by_look })
-    }
-
-    /// The items that a second look is at, and one for each that does not count.
-    fn deep(&self, state: &State, space: usize, vectors: &Vectors) -> Result<Vec<Vec<Candidate>>> {
-        let weights = vec![1.0; vectors.len()];
-        let parts = [Part { space, vectors, weights: &weights, bounded: false }];
-        state.index.search(&Request { pool: Some(self.workers()), ..Request::new(&parts, DEPTH + 1) })
+        Ok(all)
     }
 }
 
-impl Look {
-    fn rescaled(&self, one: &Neighbors) -> Neighbors {
-        let scaled = |score: f32| if score >= SAME { score } else { self.scaled(score, score) };
-        Neighbors { own: one.own.map(scaled), first: one.first.map(scaled), second: one.second.map(scaled) }
-    }
+/// Returns offset and factor with which the scores of a second look by one model have the means of its cosines: those of
+/// right items, and those of the wrong ones.
+fn scale(found: &[LeftOut], model: usize) -> (f32, f32) {
+    let own = |of: fn(&Seen) -> &Vec<f32>| mean(found.iter().filter_map(|one| Some(of(one.own.as_ref()?)[model])));
+    let others = |of: fn(&Seen) -> &Vec<f32>| {
+        let all = found.iter().flat_map(|one| &one.others).filter(|other| other.cosine < SAME);
+        mean(all.map(|other| of(other)[model]))
+    };
+    let [cosines, again]: [fn(&Seen) -> &Vec<f32>; 2] = [|seen| &seen.cosines, |seen| &seen.again];
+    onto([own(again), others(again)], [own(cosines), others(cosines)])
+}
+
+/// Returns offset and factor that take the two values of `from` to those of `to`; the second alone if they say nothing else.
+fn onto(from: [f32; 2], to: [f32; 2]) -> (f32, f32) {
+    let factor = (to[0] - to[1]) / (from[0] - from[1]);
+    let factor = if factor.is_finite() && factor > 0.0 { factor } else { 1.0 };
+    (to[1] - factor * from[1], factor)
+}
+
+fn mean(values: impl Iterator<Item = f32>) -> f32 {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    sum / count
 }
 
 /// The metric of all items, and for each part of them that of the others.

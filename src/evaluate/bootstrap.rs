@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// The most rounds.
@@ -28,7 +30,7 @@ impl Default for Bootstrap {
 
 /// A value with its confidence interval. The interval has no width if all outcomes are equal: with n queries that are
 /// all right, the true rate may still be as low as 1 - 3/n.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The value itself.
     pub value: f64,

@@ -1,9 +1,10 @@
 //! Converts calibrations and the answers of `identify`.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyMapping, PyString};
 
-use crate::engine::{Calibrated, Identified, Verdict};
+use crate::engine::{Calibrated, Identified, Scope, Verdict, Weighed, few_digits};
 use crate::query::{Kind, Query};
 
 use super::hit::PyHit;
@@ -12,8 +13,14 @@ use super::query;
 /// (verdict, probability, margin, threshold, ids of the plausible items, hits).
 pub(super) type IdentifiedRow = (&'static str, Option<f64>, Option<f64>, f64, Vec<String>, Vec<PyHit>);
 
+/// (weights by model, (value, low, high) of the gain, whether they are used).
+type WeighedRow = (Vec<(String, f64)>, (f64, f64, f64), bool);
+
 /// (model, kind, genuine, impostors, queries, items, second look, threshold, false accept rate, false reject rate).
-pub(super) type CalibratedRow = (String, &'static str, usize, usize, usize, usize, bool, f64, f64, f64);
+type FiguresRow = (String, &'static str, usize, usize, usize, usize, bool, f64, f64, f64);
+
+/// (figures, weights by model, learned weights).
+pub(super) type CalibratedRow = (FiguresRow, Vec<(String, f64)>, Option<WeighedRow>);
 
 pub(super) fn identified(one: Identified) -> IdentifiedRow {
     let verdict = match one.verdict {
@@ -31,19 +38,37 @@ pub(super) fn calibrated(one: Calibrated) -> CalibratedRow {
         Kind::Text => "text",
         Kind::Hybrid => "hybrid",
     };
-    let Calibrated {
+    let model = one.model();
+    let weights = |models: Vec<(String, f32)>| -> Vec<(String, f64)> {
+        models.into_iter().map(|(name, weight)| (name, few_digits(weight))).collect()
+    };
+    let learned = one
+        .learned
+        .map(|Weighed { models, gain, is_used }| (weights(models), (gain.value, gain.low, gain.high), is_used));
+    let figures = (
         model,
-        genuine,
-        impostors,
-        queries,
-        items,
-        second_look,
-        threshold,
-        false_accept_rate,
-        false_reject_rate,
-        ..
-    } = one;
-    (model, kind, genuine, impostors, queries, items, second_look, threshold, false_accept_rate, false_reject_rate)
+        kind,
+        one.genuine,
+        one.impostors,
+        one.queries,
+        one.items,
+        one.second_look,
+        one.threshold,
+        one.false_accept_rate,
+        one.false_reject_rate,
+    );
+    (figures, weights(one.models), learned)
+}
+
+/// None, a name, a list of names, or weights by name.
+pub(super) fn scope(models: Option<&Bound<'_, PyAny>>) -> PyResult<Scope> {
+    let Some(models) = models else { return Ok(Scope::Learn(Vec::new())) };
+    if models.is_instance_of::<PyString>() || models.cast::<PyMapping>().is_ok() {
+        return Ok(Scope::Given(query::models(models)?));
+    }
+    models.extract().map(Scope::Learn).map_err(|_| {
+        PyTypeError::new_err("models takes a name, a list of names, or a dict with a weight for each name")
+    })
 }
 
 /// Converts a list of queries.

@@ -477,7 +477,7 @@ impl PyEngine {
         }
     }
 
-    #[pyo3(signature = (queries, *, target_fpr, prior, k, r#where, model))]
+    #[pyo3(signature = (queries, *, target_fpr, prior, k, r#where, models))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn identify(
         &self,
@@ -487,30 +487,32 @@ impl PyEngine {
         prior: f64,
         k: i64,
         r#where: Option<&Bound<'_, PyAny>>,
-        model: Option<String>,
+        models: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Vec<IdentifiedRow>> {
         let k = usize::try_from(k).unwrap_or_default();
         let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
-        let options = Identify { target_fpr, prior, k, filter, model };
+        let models = models.map(query::models).transpose()?.unwrap_or_default();
+        let options = Identify { target_fpr, prior, k, filter, models };
         let engine = self.open()?;
         let queries = calibrate::queries(queries)?;
         let found = patient(py, queries.len(), || engine.identify(&queries, &options))?;
         Ok(found.into_iter().map(calibrate::identified).collect())
     }
 
-    #[pyo3(signature = (queries, labels, *, model))]
+    #[pyo3(signature = (queries, labels, *, models))]
     fn calibrate(
         &self,
         py: Python<'_>,
         queries: &Bound<'_, PyList>,
         labels: Vec<Option<Bound<'_, PyAny>>>,
-        model: Option<&str>,
+        models: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<CalibratedRow> {
         let engine = self.open()?;
         let label = |label: Option<Bound<'_, PyAny>>| label.map(|id| json::to_text(&id, "item")).transpose();
         let labels = labels.into_iter().map(label).collect::<PyResult<Vec<_>>>()?;
         let queries: Vec<_> = calibrate::queries(queries)?.into_iter().zip(labels).collect();
-        Ok(calibrate::calibrated(patient(py, queries.len(), || engine.calibrate(&queries, model))?))
+        let scope = calibrate::scope(models)?;
+        Ok(calibrate::calibrated(patient(py, queries.len(), || engine.calibrate(&queries, &scope))?))
     }
 
     #[pyo3(signature = (images, *, model=None))]

@@ -42,7 +42,7 @@ def test_several_pictures_are_one_thing(client: Any, engine: ps.Engine) -> None:
     fields = {"prior": "0.2", "where": '{"label": "B"}', "k": "5"}
     assert told(client.post("/api/v1/identify", files=files, data=fields)) == wanted
     images = [base64.b64encode(one).decode() for one in (RED, BLUE)]
-    body = {"query": {"image": images}, "prior": 0.2, "where": {"label": "B"}, "k": 5, "model": "toy"}
+    body = {"query": {"image": images}, "prior": 0.2, "where": {"label": "B"}, "k": 5, "models": "toy"}
     assert told(client.post("/api/v1/identify", json=body)) == wanted
 
 
@@ -61,7 +61,7 @@ def test_a_catalog_of_no_item_knows_nothing(opened: Any, toy_model: Any, tmp_pat
         ({}, "is empty"),
         ({"text": "bear", "min_score": 0.5}, "unknown key 'min_score'"),
         ({"queries": [{"text": "bear"}]}, "send one request for each thing"),
-        ({"text": "bear", "model": "lion"}, "no engine 'lion'"),
+        ({"text": "bear", "models": "lion"}, "no engine 'lion'"),
         ({"text": "bear", "target_fpr": "a"}, "target_fpr 'a': give a number"),
     ],
 )

@@ -17,10 +17,12 @@ from .common import (
     add_catalog,
     add_json,
     add_k,
+    add_weight,
     add_where,
     open_catalog,
     print_json,
     say,
+    weights,
 )
 
 
@@ -47,6 +49,7 @@ def add_command(commands: Commands) -> None:
     )
     add_k(identify, 5, "how many items --json tells")
     add_where(identify, "only items that fit this filter")
+    add_weight(identify)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -60,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
     groups = [options.photos] if options.together else [[photo] for photo in options.photos]
     rows, failed = [], 0
     with open_catalog(options) as engine:
+        how["models"] = weights(options, engine)
         for photos in groups:
             try:
                 found = engine.identify(Query(image=[shown_in(photo) for photo in photos]), **how)

@@ -149,10 +149,8 @@ def evaluate(
     done = 0
     failed: list[tuple[str, str]] = []
     found: list[UnknownQuery] = []
-    # Verdicts are of pictures alone, by one model.
+    # Verdicts are of pictures alone.
     verdicts = _Verdicts(engine, where, models) if unknown_queries and not (words or left_out) else None
-    if isinstance(models, Mapping) and len(models) > 1:
-        verdicts = None
 
     def told(batch: Sequence[Any], name: str) -> None:
         nonlocal done
@@ -203,6 +201,9 @@ def evaluate(
     if not judge.outcomes:
         reason = f": {failed[0][1]}" if failed else f": {skipped[0]} is for no item of it" if skipped else ""
         raise ArgumentError(f"there is no query to evaluate {engine.path} with{reason}")
+    learned = engine.stats().get("learned_weights") if pictures or unknown_queries else None
+    if models is None and learned and learned["used"] and not words:
+        models = learned["weights"]
     models = _asked(engine, models, image=bool(pictures or left_out or unknown_queries), text=bool(words))
     return _evaluation(
         engine,
@@ -253,7 +254,7 @@ def _evaluation(
             seed=seed,
         )
         figures |= {"AUROC": open_set.auroc, "false accepts": open_set.false_accept_rate}
-    certain, rates = None if verdicts is None else verdicts.certainty(model), {}
+    certain, rates = None if verdicts is None else verdicts.certainty(), {}
     if certain is not None and verdicts is not None:
         rates = verdicts.rates(rounds, seed)
     figures |= rates
@@ -287,10 +288,9 @@ class _Verdicts:
 
     def __init__(self, engine: Searcher, where: Mapping[str, Any] | None, models: By | None) -> None:
         self._engine = engine
-        self._how: dict[str, Any] = {
-            "where": where,
-            "model": models if models is None or isinstance(models, str) else next(iter(models)),
-        }
+        self._how: dict[str, Any] = {"where": where, "models": models}
+        #: The threshold of these verdicts.
+        self._threshold: float | None = None
         #: The probability of the first hit, whether that is right, and whether it is taken for a match.
         self._known: list[tuple[float, bool, bool]] = []
         self._groups: list[tuple[str, ...]] = []
@@ -308,6 +308,7 @@ class _Verdicts:
 
     def _asked(self, questions: Sequence[_Question]) -> list[tuple[float, str | None, bool]]:
         found = self._engine.identify([question.subject for question in questions], k=1, **self._how)
+        self._threshold = found[0].threshold if found else self._threshold
         return [
             (one.probability or 0.0, one.hits[0].item if one.hits else None, one.verdict != "unknown") for one in found
         ]
@@ -320,23 +321,17 @@ class _Verdicts:
             "FNIR": metrics.mean(missed, groups=self._groups, rounds=rounds, seed=seed),
         }
 
-    def certainty(self, model: str) -> Certainty | None:
+    def certainty(self) -> Certainty | None:
         """Returns how far probabilities can be trusted; None if there are no known or no unknown queries."""
-        of_model = (
-            row
-            for row in self._engine.stats().get("calibration", ())
-            if (row["model"], row["kind"]) == (model, "image")
-        )
-        calibration = next(of_model, None)
-        if calibration is None or not self._known or not self._unknown:
+        if self._threshold is None or not self._known or not self._unknown:
             return None
         return certainty(
             [(probability, right) for probability, right, _ in self._known],
             [probability for probability, _ in self._unknown],
-            threshold=calibration["threshold"],
+            threshold=self._threshold,
             target=TARGET,
             accepted=float(np.mean([accepted for _, accepted in self._unknown])),
-            items=calibration["items"],
+            items=self._engine.stats()["items"],
         )
 
 

@@ -17,7 +17,7 @@ from .. import _core
 from .._core import ArgumentError, CatalogError, Hit, UnknownItemError
 from ..identification import Identification
 from ..query import Query, hybrid, pictured
-from ..results import Batch, Item, Items, ReencodeReport, Reference, Results
+from ..results import Batch, Item, Items, ReencodeReport, Reference, Results, asked
 from .answers import classification_of, duplicates_of, likeness_of, review_of
 from .coding import base64_of, coded, crop_of, error_of, file_of, hit_of, item_of, name_of, path_of, seconds_of
 
@@ -308,13 +308,13 @@ class RemoteEngine:
         prior: float = 0.5,
         k: int = 5,
         where: Where | None = None,
-        model: str | None = None,
+        models: By | None = None,
     ) -> Any:
         """Says which item a picture shows, or that it shows none; a list gives a list. See ``Engine.identify``."""
-        asked, single = pictured(image)
-        given = {"target_fpr": target_fpr, "prior": prior, "k": k, "where": where, "model": model}
+        pictures, single = pictured(image)
+        given = {"target_fpr": target_fpr, "prior": prior, "k": k, "where": where, "models": models}
         options = {key: value for key, value in given.items() if value is not None}
-        found = [self._identify(one, options) for one in asked]
+        found = [self._identify(one, options) for one in pictures]
         return found[0] if single else found
 
     def _identify(self, image: ImageLike | Query, options: Mapping[str, Any]) -> Identification:
@@ -323,7 +323,7 @@ class RemoteEngine:
         how = _form(query, options) if len(json.dumps(one)) > MOST else {"json": {"query": one, **options}}
         answer = self._json("POST", "/identify", **how)
         hits = [hit_of(hit) for hit in answer["results"]]
-        model = next(iter(hits[0].scores), None) if hits else options.get("model")
+        model = asked(hits, self._asked(options))
         results = Results(hits, query=image, model=model, warnings=answer["notices"], thumbnails=self.thumbnail)
         figures = {name: answer[name] for name in ("verdict", "item", "probability", "margin", "threshold")}
         return Identification(plausible=tuple(answer["plausible"]), hits=results, **figures)
@@ -361,7 +361,7 @@ class RemoteEngine:
             Results(
                 hits,
                 query=one,
-                model=self._asked(options),
+                model=asked(hits, self._asked(options)),
                 cursor=cursor if len(queries) == 1 else None,
                 warnings=notices,
                 thumbnails=self.thumbnail,
@@ -370,14 +370,14 @@ class RemoteEngine:
         ]
         return results[0] if single else Batch(results)
 
-    def _asked(self, options: SearchOptions) -> str | None:
+    def _asked(self, options: Mapping[str, Any]) -> str | None:
         models = options.get("models") or self._models[0]
         return " + ".join(models) if isinstance(models, Mapping) else models
 
     def _ask(self, queries: list[Any], options: Mapping[str, Any]) -> list[tuple[list[Hit], str | None, list[str]]]:
         # The answer to one query has a cursor.
-        asked = {"query": queries[0]} if len(queries) == 1 else {"queries": queries}
-        return _answers(self._json("POST", "/search", json={**asked, **options}), single=len(queries) == 1)
+        body = {"query": queries[0]} if len(queries) == 1 else {"queries": queries}
+        return _answers(self._json("POST", "/search", json={**body, **options}), single=len(queries) == 1)
 
     def _ask_form(self, query: Query, options: Mapping[str, Any]) -> list[tuple[list[Hit], str | None, list[str]]]:
         return _answers(self._json("POST", "/search", **_form(query, options)), single=True)

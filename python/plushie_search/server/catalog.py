@@ -182,6 +182,7 @@ class Catalog:
             "dimension": stats.get("dimension"),
             "threads": stats.get("threads"),
             "calibration": stats.get("calibration", []),
+            "learned_weights": stats.get("learned_weights"),
         }
 
 

@@ -102,7 +102,7 @@ SHARE: Schema = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
 IDENTIFYING: dict[str, Schema] = {
     "k": K,
     "where": WHERE,
-    "model": TEXT,
+    "models": MODELS,
     "target_fpr": {**SHARE, "description": "the share of pictures of other things that may be taken for an item"},
     "prior": {**SHARE, "description": "the share of pictures whose item is in the catalog"},
 }
@@ -355,6 +355,7 @@ SCHEMAS: dict[str, Schema] = {
             "dimension": maybe(WHOLE),
             "threads": maybe(WHOLE),
             "calibration": array(FREE, description="what is known of the scores of each model and kind of queries"),
+            "learned_weights": {**maybe(FREE), "description": "the weights of several models, and what they gain"},
         },
         "required": ["name", "catalogs", "models", "items", "references", "writable", "version", "max_k", "engines"],
     },

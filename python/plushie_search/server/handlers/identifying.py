@@ -8,9 +8,9 @@ from typing import Any
 from ..call import Call
 from ..errors import bad
 from ..service import Service
-from .searching import number, read, which
+from .searching import decoded, number, read, which
 
-OPTIONS = ("k", "where", "model", "target_fpr", "prior")
+OPTIONS = ("k", "where", "models", "target_fpr", "prior")
 
 
 def identify(service: Service, call: Call) -> dict[str, Any]:
@@ -21,10 +21,8 @@ def identify(service: Service, call: Call) -> dict[str, Any]:
         raise bad("queries: send one request for each thing, with all pictures of it")
     options, notices = which(call, given)
     options |= {key: number(given[key], key) for key in ("target_fpr", "prior") if given.get(key) not in (None, "")}
-    model = call.catalog.models(given.get("model"))
-    if model is not None and not isinstance(model, str):
-        raise bad("model: name one model")
-    found = call.catalog.engine.identify(queries[0], model=model, **options)
+    models = call.catalog.models(decoded(given.get("models"), "models"))
+    found = call.catalog.engine.identify(queries[0], models=models, **options)
     answer = found.to_dict()
     hits = [call.catalog.hit(hit, call.prefix) for hit in found.hits]
     del answer["hits"]

@@ -262,7 +262,7 @@ def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[st
     """
     check_keys(given, OPTIONS, "the search")
     options, notices = which(call, given)
-    options["models"] = call.catalog.models(_decoded(given.get("models"), "models"))
+    options["models"] = call.catalog.models(decoded(given.get("models"), "models"))
     if given.get("cursor") not in (None, ""):
         options["after"] = _text(given["cursor"], "cursor")
     exclude = given.get("exclude")
@@ -298,7 +298,7 @@ def which(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]
         notices.append(f"k {k} is more than {limits.max_k}: {limits.max_k} hits at most are returned")
         k = limits.max_k
     options: dict[str, Any] = {"k": k}
-    where = _decoded(given.get("where"), "where", always=True)
+    where = decoded(given.get("where"), "where", always=True)
     if where:
         if not isinstance(where, dict):
             raise bad('where: give an object such as {"label": "bear"}')
@@ -334,7 +334,7 @@ def _words(value: Any) -> bool | list[str]:
     return [_text(name, "words").strip() for name in value]
 
 
-def _decoded(value: Any, name: str, *, always: bool = False) -> Any:
+def decoded(value: Any, name: str, *, always: bool = False) -> Any:
     """Returns the value that a text of JSON holds, and any other as it is."""
     if isinstance(value, str) and value and (always or value.lstrip().startswith("{")):
         return parse_json(value, name)
