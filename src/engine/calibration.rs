@@ -111,7 +111,7 @@ impl Calibration {
     }
 
     fn is_fresh(&self, engine: &Engine, state: &State) -> bool {
-        let rows = self.sequence.abs_diff(state.sequence) as f64 / engine.models.len().max(1) as f64;
+        let rows = self.sequence.abs_diff(state.position.sequence()) as f64 / engine.models.len().max(1) as f64;
         rows <= STALE * self.references as f64
     }
 }
@@ -314,7 +314,7 @@ impl Engine {
             ))
         };
         let fit = self.fit(state, space, kind, left_out, &queries).ok_or_else(lacks)?;
-        let (sequence, references) = (state.sequence, state.index.len());
+        let (sequence, references) = (state.position.sequence(), state.index.len());
         Ok(Calibration { fit, second, tried: true, sequence, references, queries })
     }
 
@@ -368,7 +368,7 @@ impl Engine {
     /// The three best items of each vector, of which two at least are others than its own.
     pub(super) fn nearest(&self, state: &State, space: usize, vectors: &Vectors) -> Result<Vec<Vec<Candidate>>> {
         let weights = vec![1.0; vectors.len()];
-        let parts = [Part { space, vectors, weights: &weights, bounded: false }];
+        let parts = [Part { space, vectors, weights: &weights, bounded: false, texts: false }];
         state.index.search(&Request { pool: Some(self.workers()), ..Request::new(&parts, 3) })
     }
 

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::expand::Expand;
 use crate::filter::Filter;
 use crate::fusion::{self, Aggregate, Candidate, Fusion};
-use crate::index::{Part, Request};
+use crate::index::{Effort, Part, Request};
 use crate::query::{self, Batch, Kind, Query};
 use crate::selection::Rows;
 use crate::store::Entry;
@@ -49,6 +49,8 @@ pub struct Search {
     pub expand: Expand,
     /// Whether the words of items count beside their vectors.
     pub words: Words,
+    /// How much of an approximate index is looked at.
+    pub effort: Effort,
     /// Whether hits have the vectors of their references.
     pub vectors: bool,
 }
@@ -67,6 +69,7 @@ impl Search {
                 "after goes on with one query, and there are {queries}: search for each"
             )));
         }
+        self.effort.check()?;
         let Some(mmr) = self.mmr else { return Ok(()) };
         if self.after.is_some() {
             return Err(Error::argument(
@@ -225,6 +228,7 @@ impl Engine {
         let encoded = Instant::now();
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let state = self.current()?;
+        self.indexing.look(&state);
         let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
         let ranked = |number: usize| -> Result<Option<Arc<Ranked>>> {
             let texts = fields.as_ref().map(|fields| (fields, fields.texts(&queries[number])));
@@ -348,6 +352,7 @@ impl Engine {
                 vectors: &part.vectors,
                 weights: &part.weights,
                 bounded: !part.says && batch.parts.iter().any(|other| other.says),
+                texts: part.says,
             })
             .collect();
         state.index.search(&Request {
@@ -357,6 +362,7 @@ impl Engine {
             min_score,
             fusion: search.fusion,
             aggregate: search.aggregate,
+            effort: search.effort,
             pool: Some(self.workers()),
         })
     }

@@ -218,7 +218,7 @@ impl Engine {
     /// The items that a second look is at, and one for each that does not count.
     fn deep(&self, state: &State, space: usize, vectors: &Vectors) -> Result<Vec<Vec<Candidate>>> {
         let weights = vec![1.0; vectors.len()];
-        let parts = [Part { space, vectors, weights: &weights, bounded: false }];
+        let parts = [Part { space, vectors, weights: &weights, bounded: false, texts: false }];
         state.index.search(&Request { pool: Some(self.workers()), ..Request::new(&parts, DEPTH + 1) })
     }
 }
