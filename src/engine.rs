@@ -7,6 +7,7 @@ mod ensemble;
 mod gallery;
 mod held;
 mod identify;
+mod indexing;
 mod keep;
 mod kept;
 mod labeled;
@@ -32,6 +33,7 @@ pub use self::cursor::Cursor;
 pub use self::gallery::{Gallery, Neighbors};
 pub use self::held::{Held, held};
 pub use self::identify::{Identified, Identify, Verdict};
+pub use self::indexing::{IndexOptions, RECALL};
 pub use self::keep::digest;
 pub use self::kept::{Keep, Small};
 pub use self::reencode::{Progress, Reencoded};
@@ -41,6 +43,7 @@ pub use self::weights::Weighed;
 pub use self::worded::Words;
 
 use self::calibration::Calibrations;
+use self::indexing::Indexing;
 use self::kept::Kept;
 use crate::encoder::{ALIKE, Cache, Counts, Encode, Probe};
 use crate::engine::live::{Live, State, check_units};
@@ -62,10 +65,11 @@ pub struct Engine {
     names: Vec<String>,
     /// The threads of the engine's own work.
     workers: Arc<ThreadPool>,
-    store: Store,
+    store: Arc<Store>,
     /// The models' numbers in the store.
     models: Vec<i64>,
-    live: Live,
+    live: Arc<Live>,
+    indexing: Indexing,
     calibrations: Calibrations,
     kept: Kept,
     /// Whether the middles of references are encoded, too.
@@ -81,7 +85,7 @@ pub struct Member {
 }
 
 /// Options of an engine, beside its models.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct EngineOptions {
     /// The number of threads that the engine's work runs on; by default those of the first model.
     pub threads: Option<usize>,
@@ -92,6 +96,8 @@ pub struct EngineOptions {
     /// Whether the vector of a picture that is added is the mean of those of the whole and of its middle, as
     /// [`each_image`](crate::encoder::each_image) makes it; as before by default, and not in a new catalog.
     pub crops: Option<bool>,
+    /// Which index it has.
+    pub index: IndexOptions,
 }
 
 impl Engine {
@@ -106,7 +112,7 @@ impl Engine {
     /// [`Error::Argument`] if two models have one name or one fingerprint, or `threads` makes no sense;
     /// [`Error::Model`] if one of several encodes no pictures, or was opened before this process forked.
     pub fn open(directory: &Path, members: Vec<Member>, options: &EngineOptions) -> Result<Self> {
-        let EngineOptions { threads, access, keep, crops } = options;
+        let EngineOptions { threads, access, keep, crops, index } = options;
         check_members(&members)?;
         let workers = match (threads, members.first()) {
             (None, Some(first)) => Arc::clone(first.encoder.workers()),
@@ -114,7 +120,7 @@ impl Engine {
         };
         let (names, encoders): (Vec<String>, Vec<Arc<dyn Encode>>) =
             members.into_iter().map(|member| (member.name, member.encoder)).unzip();
-        let store = Store::open(directory, access)?;
+        let store = Arc::new(Store::open(directory, access)?);
         let number = |(name, encoder): (&String, &Arc<dyn Encode>)| {
             store.model(name, &encoder.about().fingerprint, encoder.about().dim)
         };
@@ -125,10 +131,11 @@ impl Engine {
         let dims: Vec<usize> = encoders.iter().map(|encoder| encoder.about().dim).collect();
         let kept = Kept::new(store.directory(), access, keep);
         // An index has at least one space, be it for vectors that never come.
-        let live = Live::new(if dims.is_empty() { &[1] } else { &dims })?;
+        let live = Arc::new(Live::new(if dims.is_empty() { &[1] } else { &dims })?);
         let calibrations = Calibrations::default();
         let crops = has_crops(&store, *crops)?;
-        let engine = Self { live, calibrations, encoders, names, workers, store, models, kept, crops };
+        let indexing = Indexing::new(&live, &store, &models, &encoders, index, &workers)?;
+        let engine = Self { live, indexing, calibrations, encoders, names, workers, store, models, kept, crops };
         // A damaged vector is told by the searches: its item can still be removed.
         match engine.current() {
             Ok(_) | Err(Error::Damaged { .. }) => {}
@@ -360,7 +367,8 @@ impl Engine {
             "fingerprint": first.map(|about| &about.fingerprint),
             "dimension": first.map(|about| about.dim),
             "languages": first.map(|about| &about.languages),
-            "index": "exact",
+            "index": Self::index_name(&state),
+            "approximate": self.index_stats(&state),
             "index_bytes": index_bytes,
             "indexed": indexed,
             "threads": self.workers().current_num_threads(),

@@ -3,10 +3,20 @@
 //! A reference has one vector in each *space*, which is what one model sees in it; a search asks one space, or fuses what
 //! several say. The vectors lie in segments of bounded size: a single query runs on all threads, one segment each, and a
 //! change touches few segments. Searches read a [`Snapshot`], which stays as it is while a [`Ledger`] prepares the next.
+//! [`build`] makes an approximate segment of what a snapshot has; what is added later goes to exact ones again.
 
+mod approximate;
+mod build;
+mod cells;
+mod coded;
+mod effort;
 mod exact;
+mod factory;
 mod faiss;
+mod file;
 mod ledger;
+mod mapping;
+mod matrix;
 mod near;
 mod scan;
 mod segment;
@@ -14,6 +24,10 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use self::approximate::Sealed;
+pub use self::build::{Plan, build};
+pub use self::effort::{Effort, Setting, Tuned};
+pub use self::factory::Factory;
 pub use self::ledger::Ledger;
 pub use self::near::{EXACT, Near, nearest};
 pub use self::snapshot::{Part, Request, Snapshot};

@@ -37,7 +37,7 @@ use serde_json::Value;
 use self::connections::Connections;
 pub use self::fields::{check_fields, check_name};
 use self::fork::Connected;
-pub use self::log::{Changes, Position};
+pub use self::log::{Changes, Mark, Position};
 pub use self::maintain::Problem;
 use self::patience::Patience;
 pub use self::probe::Probes;

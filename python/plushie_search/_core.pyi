@@ -490,6 +490,8 @@ class Engine:
         thumbnails: bool | None,
         media: bool | None,
         crops: bool | None,
+        index: str,
+        recall: float,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...
@@ -573,6 +575,9 @@ class Engine:
         temperature: float,
         expand: bool | Sequence[str] | None,
         words: bool | str | Sequence[str] | None,
+        nprobe: int | None,
+        ef_search: int | None,
+        k_factor: float | None,
         vectors: bool,
     ) -> tuple[list[list[Hit]], str | None, float, float]: ...
     def identify(
@@ -598,6 +603,7 @@ class Engine:
     def backup(self, directory: str) -> None: ...
     def verify(self) -> list[tuple[str | None, str | None, str]]: ...
     def compact(self) -> None: ...
+    def optimize(self) -> None: ...
     def reencode(
         self,
         encoders: Sequence[tuple[str | None, Encoder]],

@@ -97,6 +97,7 @@ class AsyncEngine:
     backup = _awaited(Engine.backup)
     verify = _awaited(Engine.verify)
     compact = _awaited(Engine.compact)
+    optimize = _awaited(Engine.optimize)
     add_model = _awaited(Engine.add_model)
     reencode = _awaited(Engine.reencode)
     stats = _awaited(Engine.stats)

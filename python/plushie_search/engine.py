@@ -108,6 +108,14 @@ class Engine:
             with three quarters and with a half of each side. That finds more things that are large in one photo and
             small in the other; to add a picture takes three times as long, and to search no longer. The catalog
             remembers it; False for a new one by default. Pictures that were added before stay as they are.
+        index: How references are found. ``"auto"``, the default, compares every reference with a query up to about
+            100,000 of them, and beyond has an approximate index, which is built in the background once the engine is
+            searched and kept in ``index/`` beside the catalog. ``"exact"`` compares every one always. Or a factory
+            string of faiss, ``[transform,]IVFn[_HNSWm],code`` or ``HNSWm[,code]``, such as ``"IVF1024,PQ64x4fs"``,
+            ``"IVF1024,SQ8"``, ``"OPQ64,IVF1024,PQ64x4fs"`` or ``"HNSW32"``: used once there are enough references to
+            learn it from. See :meth:`optimize`.
+        recall: The share of the exact best 10 items that searches find in an approximate index, above 0 and at most 1:
+            how much of it they look at is measured so. 0.98 by default.
 
     Raises:
         CatalogError: The directory is not a catalog, was made with other models, or cannot be written.
@@ -115,8 +123,9 @@ class Engine:
             downloaded, or it is one of several and encodes no pictures.
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
         TypeError: A model is neither a name nor a path nor an encoder.
-        ArgumentError: There is no model of that name, there are two, or both a model and ``dim`` are given, or
-            ``thumbnails`` is none of the three.
+        ArgumentError: There is no model of that name, there are two, or both a model and ``dim`` are given,
+            ``thumbnails`` is none of the three, ``recall`` is out of its bounds, or ``index`` is a string that faiss
+            refuses, or whose index it cannot filter.
     """
 
     __slots__ = ("_again", "_connect", "_learned", "_models", "_opened", "_process", "_reads", "_sees")
@@ -134,6 +143,8 @@ class Engine:
         thumbnails: Literal["auto"] | bool = "auto",
         media: bool | None = None,
         crops: bool | None = None,
+        index: str = "auto",
+        recall: float = 0.98,
     ) -> None:
         if model is not None and dim is not None:
             raise ArgumentError("a catalog has a model, or vectors alone of dimension dim: give one of them")
@@ -162,6 +173,8 @@ class Engine:
             "thumbnails": small,
             "media": media,
             "crops": crops,
+            "index": index,
+            "recall": recall,
         }
         try:
             self._opened = _core.Engine(path, encoders, dim=dim, absent=absent, create=create, **how)
@@ -1301,6 +1314,25 @@ class Engine:
         """
         self._core.compact()
 
+    def optimize(self) -> None:
+        """Builds the approximate index anew, measures how much searches must look at, and returns when that is done.
+
+        An index is inverted lists (IVF) with product quantization of 4 bits for every two numbers (fast scan, André et
+        al. 2015), unless the engine was opened with ``index``; what it finds is compared by full vectors. Two hundred
+        references, which need not find their own items, stand for queries by pictures. For queries by texts stand the
+        catalog's labels and texts, if there are 50 and the model reads, or else references less their mean. The least
+        that finds ``recall`` of the exact best 10 items is kept; :meth:`stats` has it, with the measured recall.
+
+        The engine does the same by itself, in the background, once so many references have come or gone that a quarter
+        of the index is missing. Additions are found and removals gone at once, before and after. Searches by several
+        models, with ``fusion`` or ``aggregate`` other than the default, or by a picture with words compare every
+        reference, whatever the index. Up to about 100,000 references nothing is built unless ``index`` names one.
+
+        Raises:
+            ArgumentError: The catalog has fewer references than the index named by ``index`` is learned from.
+        """
+        self._core.optimize()
+
     def add_model(self, model: Models, *, progress: Progress | None = None) -> ReencodeReport:
         """Gives the catalog a further model, which encodes the pictures of all references; its own models stay.
 
@@ -1388,7 +1420,10 @@ class Engine:
         how many had to be encoded (``misses``), since the encoders were opened. ``calibration`` lists the attributes of
         the :class:`Calibration` of each model, or of several with their weights, and kind of queries, as dicts, and
         ``learned_weights`` those of the :class:`LearnedWeights` that were learned last, or None. ``other_models`` are
-        names of models that the catalog has and this engine was opened without.
+        names of models that the catalog has and this engine was opened without. ``index`` is ``"exact"``, or the factory
+        string of the approximate index, and ``approximate`` lists for each model what was measured for it: ``pictures``
+        and ``texts`` with ``looked`` (the lists that are probed, or the references that a graph keeps in view),
+        ``k_factor`` and ``recall``. ``index_bytes`` is memory of its own, without pages of files.
         """
         return self._core.stats()
 

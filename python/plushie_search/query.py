@@ -75,6 +75,13 @@ class SearchOptions(TypedDict, total=False):
             ``label`` and ``text`` count for queries of texts alone; True counts them for texts beside pictures, too.
             Items of which a field is the whole query come first; the others are ordered by reciprocal ranks (1 / (60 +
             rank)) by their vectors and by their words. A hit's score stays that of its vectors.
+        nprobe: How many lists of an approximate index are probed, 1 or more (faiss's ``nprobe``); by default as many as
+            were measured to find what :class:`Engine` was asked for with ``recall``. Where every reference is compared
+            (see :meth:`Engine.optimize`), and in an index without lists, it changes nothing.
+        ef_search: How many references a search along a graph (``index="HNSW32"``) keeps in view, 1 or more (faiss's
+            ``efSearch``); by default as measured.
+        k_factor: How many references an approximate index finds for each one that is wanted, 1 or more; these are
+            compared by their full vectors. By default as measured.
         vectors: Whether hits have the vectors of their references; False by default.
     """
 
@@ -91,6 +98,9 @@ class SearchOptions(TypedDict, total=False):
     temperature: float
     expand: bool | Sequence[str]
     words: bool | str | Sequence[str] | None
+    nprobe: int | None
+    ef_search: int | None
+    k_factor: float | None
     vectors: bool
 
 
@@ -109,6 +119,9 @@ DEFAULTS = SearchOptions(
     temperature=0.1,
     expand=False,
     words=None,
+    nprobe=None,
+    ef_search=None,
+    k_factor=None,
     vectors=False,
 )
 

@@ -158,7 +158,7 @@ impl Calibration {
     }
 
     fn is_fresh(&self, engine: &Engine, state: &State) -> bool {
-        let rows = self.sequence.abs_diff(state.sequence) as f64 / engine.models.len().max(1) as f64;
+        let rows = self.sequence.abs_diff(state.position.sequence()) as f64 / engine.models.len().max(1) as f64;
         rows <= STALE * self.references as f64
     }
 }
@@ -445,7 +445,7 @@ impl Engine {
             ))
         };
         let fit = self.fit(state, ensemble, kind, left_out, &queries).ok_or_else(lacks)?;
-        let (sequence, references) = (state.sequence, state.index.len());
+        let (sequence, references) = (state.position.sequence(), state.index.len());
         Ok(Calibration { fit, second, tried: true, sequence, references, queries })
     }
 

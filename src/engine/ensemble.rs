@@ -87,7 +87,7 @@ impl Engine {
         k: usize,
     ) -> Result<Vec<Vec<Candidate>>> {
         let weights: Vec<Vec<f32>> = ensemble.0.iter().map(|(_, weight)| vec![*weight; vectors[0].len()]).collect();
-        let part = |((space, vectors), weights)| Part { space, vectors, weights, bounded: false };
+        let part = |((space, vectors), weights)| Part { space, vectors, weights, bounded: false, texts: false };
         let parts: Vec<Part<'_>> =
             ensemble.spaces().zip(vectors).zip(weights.iter().map(Vec::as_slice)).map(part).collect();
         state.index.search(&Request { pool: Some(self.workers()), ..Request::new(&parts, k) })

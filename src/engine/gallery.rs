@@ -101,7 +101,7 @@ impl Engine {
     /// Those of the store.
     pub fn position(&self) -> Result<(i64, Option<Version>)> {
         let state = self.current()?;
-        Ok((state.sequence, state.version))
+        Ok((state.position.sequence(), state.version))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::expand::Expand;
 use crate::filter::Filter;
 use crate::fusion::{Aggregate, Fusion};
+use crate::index::Effort;
 use crate::query::{Kind, Query};
 
 /// The most items that are looked at to tell which are plausible, unless more hits are wanted.
@@ -110,6 +111,7 @@ impl Engine {
             expand: Expand::Never,
             // What is calibrated are cosines.
             words: Words::Never,
+            effort: Effort::default(),
             vectors: false,
         };
         let answer = |mut hits: Vec<Hit>| {

@@ -159,9 +159,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Returns messages about the thumbnails since the last call, one for each kind of event.
+    /// Returns messages about the thumbnails and the index since the last call, one for each kind of event.
     pub fn notices(&self) -> Vec<String> {
-        self.kept.thumbnails.as_ref().map(Thumbnails::notices).unwrap_or_default()
+        let mut notices = self.kept.thumbnails.as_ref().map(Thumbnails::notices).unwrap_or_default();
+        notices.extend(self.indexing.notices());
+        notices
     }
 
     fn reference(&self, id: &str, reference: Option<&str>) -> Result<Reference> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::engine::worded::Remembered;
 use crate::error::Result;
-use crate::index::{Ledger, Snapshot};
+use crate::index::{Ledger, Sealed, Snapshot};
 use crate::store::{Changes, Entry, Position, Store, Version};
 
 #[cfg(test)]
@@ -36,8 +36,8 @@ pub(super) struct State {
     pub(super) index: Snapshot,
     /// None before the first look.
     pub(super) version: Option<Version>,
-    /// The sequence number in the store's log up to which it reaches.
-    pub(super) sequence: i64,
+    /// The place in the store's log up to which it reaches.
+    pub(super) position: Position,
     entries: Mutex<Entries>,
     pub(super) words: Mutex<Remembered>,
 }
@@ -66,7 +66,7 @@ impl Live {
     /// Those of [`Ledger::new`].
     pub(super) fn new(dims: &[usize]) -> Result<Self> {
         let (ledger, index) = Ledger::new(dims)?;
-        let state = State { index, version: None, sequence: 0, entries: Mutex::default(), words: Mutex::default() };
+        let state = State::new(index, None, Position::default());
         let writer = Writer { ledger, dims: dims.into(), position: Position::default(), ahead: None };
         Ok(Self { state: RwLock::new(Arc::new(state)), writer: Mutex::new(writer) })
     }
@@ -94,7 +94,7 @@ impl Live {
             if let Some(unused) = Arc::get_mut(&mut state) {
                 writer.apply(&mut unused.index, &changes)?;
                 unused.version = Some(version);
-                unused.sequence = writer.position.sequence();
+                unused.position = writer.position;
                 unused.entries = Mutex::default();
                 unused.words = Mutex::default();
                 return Ok(Arc::clone(&state));
@@ -116,11 +116,55 @@ impl Live {
                 }
             }
         }
-        let sequence = writer.position.sequence();
-        let (entries, words) = Default::default();
-        let state = Arc::new(State { index, version: Some(version), sequence, entries, words });
+        let state = Arc::new(State::new(index, Some(version), writer.position));
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&state);
         Ok(state)
+    }
+
+    /// Begins with the rows of an approximate segment, which the log had at a place.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::of`].
+    pub(super) fn begin(&self, sealed: &Arc<Sealed>, position: Position) -> Result<()> {
+        let (ledger, index) = Ledger::of(sealed)?;
+        let mut writer = lock(&self.writer);
+        (writer.ledger, writer.position, writer.ahead) = (ledger, position, None);
+        self.replace(State::new(index, None, position));
+        Ok(())
+    }
+
+    /// Forgets everything, to be read again.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::new`].
+    pub(super) fn forget(&self) -> Result<()> {
+        let mut writer = lock(&self.writer);
+        let (ledger, index) = Ledger::new(&writer.dims)?;
+        (writer.ledger, writer.position, writer.ahead) = (ledger, Position::default(), None);
+        self.replace(State::new(index, None, Position::default()));
+        Ok(())
+    }
+
+    /// Puts an approximate segment in the place of the rows of `state`, of which it was made. What has changed since then
+    /// stays changed, and searches that go on keep their state.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::follow`].
+    pub(super) fn adopt(&self, sealed: &Arc<Sealed>, state: &State) -> Result<()> {
+        let (mut ledger, mut index) = Ledger::of(sealed)?;
+        let mut writer = lock(&self.writer);
+        let now = self.state();
+        ledger.follow(&mut index, &state.index, writer.ahead.as_ref().unwrap_or(&now.index))?;
+        writer.ledger = ledger;
+        match &mut writer.ahead {
+            Some(ahead) => *ahead = index,
+            None => self.replace(State::new(index, now.version, now.position)),
+        }
+        Ok(())
+    }
+
+    fn replace(&self, state: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
 
     /// The state that searches begin with, if it is of this version.
@@ -155,6 +199,10 @@ impl Writer {
 }
 
 impl State {
+    fn new(index: Snapshot, version: Option<Version>, position: Position) -> Self {
+        Self { index, version, position, entries: Mutex::default(), words: Mutex::default() }
+    }
+
     /// Returns the entries to show for `(item, reference)` rows; `None` for rows that were removed meanwhile.
     ///
     /// # Errors

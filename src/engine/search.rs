@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::expand::Expand;
 use crate::filter::Filter;
 use crate::fusion::{self, Aggregate, Candidate, Fusion};
-use crate::index::{Part, Request};
+use crate::index::{Effort, Part, Request};
 use crate::query::{self, Batch, Kind, Query};
 use crate::selection::Rows;
 use crate::store::Entry;
@@ -52,6 +52,8 @@ pub struct Search {
     pub expand: Expand,
     /// Whether the words of items count beside their vectors.
     pub words: Words,
+    /// How much of an approximate index is looked at.
+    pub effort: Effort,
     /// Whether hits have the vectors of their references.
     pub vectors: bool,
 }
@@ -70,6 +72,7 @@ impl Search {
                 "after goes on with one query, and there are {queries}: search for each"
             )));
         }
+        self.effort.check()?;
         let Some(mmr) = self.mmr else { return Ok(()) };
         if self.after.is_some() {
             return Err(Error::argument(
@@ -264,6 +267,7 @@ impl Engine {
         let encoded = Instant::now();
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let state = self.current()?;
+        self.indexing.look(&state);
         let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
         let ranked = |number: usize| -> Result<Option<Arc<Ranked>>> {
             let texts = fields.as_ref().map(|fields| (fields, fields.texts(&queries[number])));
@@ -391,6 +395,7 @@ impl Engine {
                 vectors: &part.vectors,
                 weights: &part.weights,
                 bounded: !part.says && batch.parts.iter().any(|other| other.says),
+                texts: part.says,
             })
             .collect();
         state.index.search(&Request {
@@ -400,6 +405,7 @@ impl Engine {
             min_score,
             fusion: search.fusion,
             aggregate: search.aggregate,
+            effort: search.effort,
             pool: Some(self.workers()),
         })
     }

@@ -104,7 +104,7 @@ impl Engine {
             };
         };
         let weights: Vec<(usize, f32)> = spaces.iter().copied().zip(choice.weights).collect();
-        Ok(Some((Ensemble::new(&weights), Learned { gain: choice.gain, sequence: state.sequence })))
+        Ok(Some((Ensemble::new(&weights), Learned { gain: choice.gain, sequence: state.position.sequence() })))
     }
 
     /// Compares references with the others, of their own items and of those that are nearest by any of the models.

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use faiss::Idx;
-
 use crate::error::Result;
-use crate::index::faiss::{Best, Flat};
-use crate::index::segment::{Probe, Segment};
+use crate::index::approximate::Sealed;
+use crate::index::effort::Effort;
+use crate::index::faiss::{Best, Flat, add_products};
+use crate::index::segment::{Probe, Segment, Selected};
+
+/// Of selected rows up to one in so many, each is compared alone: faiss looks at the bits of all.
+const FEW: usize = 8;
 
 /// References whose vectors are compared one by one.
 #[derive(Debug)]
@@ -17,22 +20,34 @@ pub(super) struct Exact {
     flats: Vec<Flat>,
     references: Vec<i64>,
     items: Vec<i64>,
+    /// Whether the items grow with the rows.
+    sorted: bool,
 }
 
 impl Exact {
     /// An empty segment for vectors of `dims[i]` numbers in space `i`.
     pub(super) fn new(dims: &[usize]) -> Result<Self> {
         let flats = dims.iter().map(|dim| Flat::new(*dim)).collect::<Result<_>>()?;
-        Ok(Self { flats, references: Vec::new(), items: Vec::new() })
+        Ok(Self { flats, references: Vec::new(), items: Vec::new(), sorted: true })
+    }
+
+    /// A segment of references with their items and, for each space, their vectors, or none in a space that is left out.
+    pub(super) fn of(dims: &[usize], references: Vec<i64>, items: Vec<i64>, vectors: &[Vec<f32>]) -> Result<Self> {
+        let mut segment = Self::new(dims)?;
+        segment.flats.iter_mut().zip(vectors).try_for_each(|(flat, vectors)| flat.add(vectors))?;
+        let sorted = items.is_sorted();
+        Ok(Self { references, items, sorted, ..segment })
     }
 
     fn of_rows(&self, rows: &[u32], spaces: &[usize]) -> Result<Self> {
         let flat = |(space, flat): (usize, &Flat)| flat.copied(if spaces.contains(&space) { rows } else { &[] });
-        let pick = |of: &[i64]| rows.iter().map(|row| of[*row as usize]).collect();
+        let pick = |of: &[i64]| -> Vec<i64> { rows.iter().map(|row| of[*row as usize]).collect() };
+        let items = pick(&self.items);
         Ok(Self {
             flats: self.flats.iter().enumerate().map(flat).collect::<Result<_>>()?,
             references: pick(&self.references),
-            items: pick(&self.items),
+            sorted: items.is_sorted(),
+            items,
         })
     }
 }
@@ -46,7 +61,28 @@ impl Segment for Exact {
         &self.items
     }
 
+    fn live(&self) -> Option<Selected<'_>> {
+        None
+    }
+
+    fn is_sorted(&self) -> bool {
+        self.sorted
+    }
+
+    fn grows(&self) -> bool {
+        true
+    }
+
+    fn few(&self, _: &[Probe<'_>]) -> usize {
+        self.items.len() / FEW
+    }
+
+    fn compared(&self) -> usize {
+        self.items.len()
+    }
+
     fn add(&mut self, references: &[i64], items: &[i64], vectors: &[&[f32]]) -> Result<()> {
+        self.sorted &= items.is_sorted() && self.items.last() <= items.first();
         self.flats.iter_mut().zip(vectors).try_for_each(|(flat, vectors)| flat.add(vectors))?;
         self.references.extend(references);
         self.items.extend(items);
@@ -70,6 +106,7 @@ impl Segment for Exact {
             gaps.push(row as usize);
         }
         self.flats.iter_mut().try_for_each(|flat| flat.swap_remove(&gaps))?;
+        self.sorted = self.items.is_sorted();
         Ok(moved.into_iter().collect())
     }
 
@@ -88,8 +125,10 @@ impl Segment for Exact {
         probes: &[Probe<'_>],
         queries: Range<usize>,
         width: usize,
-        selected: Option<&[u8]>,
+        selected: Option<Selected<'_>>,
+        _: &Effort,
     ) -> Result<Best> {
+        let selected = selected.map(|selected| selected.bits);
         if let [probe] = probes {
             return self.flats[probe.space].search(probe.part(queries), width, selected);
         }
@@ -100,42 +139,31 @@ impl Segment for Exact {
     }
 
     fn add_scores(&self, probe: &Probe<'_>, queries: Range<usize>, scores: &mut [f32]) {
-        self.flats[probe.space].add_products(probe.part(queries), scores);
+        add_products(self.flats[probe.space].data(), probe.dim, probe.part(queries), scores);
     }
 
     fn vector(&self, space: usize, row: usize) -> &[f32] {
         self.flats[space].row(row)
     }
 
-    fn rescore(&self, space: usize, row: usize, query: &[f32]) -> f32 {
-        self.vector(space, row).iter().zip(query).map(|(a, b)| a * b).sum()
-    }
-
     fn bytes(&self) -> usize {
         let vectors: usize = self.flats.iter().map(|flat| size_of_val(flat.data())).sum();
         vectors + size_of_val(&self.references[..]) + size_of_val(&self.items[..])
+    }
+
+    fn sealed(&self) -> Option<&Arc<Sealed>> {
+        None
     }
 }
 
 /// The best `width` of `rows` scores for each query, of all or of those whose bit is set in `selected`; equal scores by
 /// row.
 fn best(scores: &[f32], rows: usize, width: usize, selected: Option<&[u8]>) -> Best {
-    let mut best = Best { scores: Vec::new(), rows: Vec::new() };
-    let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    let mut pairs: Vec<(u32, f32)> = Vec::with_capacity(rows);
+    let mut best = Best::default();
     for scores in scores.chunks_exact(rows) {
-        pairs.clear();
-        pairs.extend((0..).zip(scores.iter().copied()));
-        if let Some(bits) = selected {
-            pairs.retain(|(row, _)| bits[*row as usize / 8] & (1 << (row % 8)) != 0);
-        }
-        if pairs.len() > width {
-            pairs.select_nth_unstable_by(width, order);
-            pairs.truncate(width);
-        }
-        pairs.sort_unstable_by(order);
-        best.scores.extend(pairs.iter().map(|(_, score)| *score));
-        best.rows.extend(pairs.iter().map(|(row, _)| Idx::new(u64::from(*row))));
+        let is_selected = |row: u32| selected.is_none_or(|bits| bits[row as usize / 8] & (1 << (row % 8)) != 0);
+        let pairs = (0..).zip(scores.iter().copied());
+        best.push(pairs.filter(|(row, _)| is_selected(*row)).collect(), width);
     }
     best
 }

@@ -1,11 +1,11 @@
 //! A flat faiss index with what its C API and the faiss crate leave out: removal in place, search among selected rows
 //! by several threads at once, and no threads of its own.
-//!
-//! The only unsafe code of the index stands here.
 #![allow(unsafe_code)]
 
+use std::cmp::Ordering;
 use std::ffi::{c_char, c_int, c_void};
 use std::fmt::Display;
+use std::iter;
 use std::ptr;
 use std::sync::Once;
 
@@ -52,6 +52,7 @@ pub(super) struct Flat {
 }
 
 /// The best rows for each query, best first: `width` scores and rows for each, where fewer rows exist padded with -1.
+#[derive(Default)]
 pub(super) struct Best {
     pub(super) scores: Vec<f32>,
     pub(super) rows: Vec<Idx>,
@@ -150,53 +151,6 @@ impl Flat {
         Ok(copy)
     }
 
-    /// Adds each query's inner product with each row to `scores`, which has a number for each row, query after query.
-    pub(super) fn add_products(&self, queries: &[f32], scores: &mut [f32]) {
-        let (data, rows, count) = (self.data(), self.len(), queries.len() / self.dim);
-        assert!(scores.len() == count * rows && queries.len() == count * self.dim && data.len() == rows * self.dim);
-        if rows == 0 {
-            return;
-        }
-        if count < BLAS_QUERIES as usize {
-            let mut products = vec![0.0; rows];
-            for (query, scores) in queries.chunks_exact(self.dim).zip(scores.chunks_exact_mut(rows)) {
-                // SAFETY: faiss reads `dim` numbers of the query and of each row, and writes one for each row.
-                unsafe {
-                    faiss_sys::faiss_fvec_inner_products_ny(
-                        products.as_mut_ptr(),
-                        query.as_ptr(),
-                        data.as_ptr(),
-                        self.dim,
-                        rows,
-                    );
-                }
-                scores.iter_mut().zip(&products).for_each(|(score, product)| *score += product);
-            }
-            return;
-        }
-        let (rows, count, dim) = (rows as c_int, count as c_int, self.dim as c_int);
-        let (transposed, plain) = (b'T' as c_char, b'N' as c_char);
-        // SAFETY: by columns, the rows are a matrix of dim × rows, the queries one of dim × count and the scores one of
-        // rows × count, whose lengths were checked above; a segment has few enough rows for these numbers.
-        unsafe {
-            sgemm_(
-                &transposed,
-                &plain,
-                &rows,
-                &count,
-                &dim,
-                &1.0,
-                data.as_ptr(),
-                &dim,
-                queries.as_ptr(),
-                &dim,
-                &1.0,
-                scores.as_mut_ptr(),
-                &rows,
-            );
-        }
-    }
-
     /// Removes row `rows[i]` for each i in order, each time moving the last row into its place. faiss itself would move
     /// all rows behind the first gap.
     pub(super) fn swap_remove(&mut self, rows: &[usize]) -> Result<()> {
@@ -218,8 +172,92 @@ impl Flat {
     }
 }
 
+impl Best {
+    /// Appends the best `width` of a query's rows, best first, equal ones by row.
+    pub(super) fn push(&mut self, mut pairs: Vec<(u32, f32)>, width: usize) {
+        keep_best(&mut pairs, width);
+        pairs.sort_unstable_by(by_score);
+        let missing = width - pairs.len();
+        self.scores.extend(pairs.iter().map(|(_, score)| *score).chain(iter::repeat_n(0.0, missing)));
+        let rows = pairs.iter().map(|(row, _)| Idx::new(u64::from(*row)));
+        self.rows.extend(rows.chain(iter::repeat_n(Idx::none(), missing)));
+    }
+}
+
+/// Leaves the best `width` rows, in any order.
+pub(super) fn keep_best(pairs: &mut Vec<(u32, f32)>, width: usize) {
+    if pairs.len() > width {
+        pairs.select_nth_unstable_by(width, by_score);
+        pairs.truncate(width);
+    }
+}
+
+fn by_score(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+}
+
+/// Adds each query's inner product with each row of `data` to `scores`, which has a number for each row, query after query.
+pub(super) fn add_products(data: &[f32], dim: usize, queries: &[f32], scores: &mut [f32]) {
+    let (rows, count) = (data.len() / dim, queries.len() / dim);
+    assert!(scores.len() == count * rows && queries.len() == count * dim && data.len() == rows * dim);
+    if rows == 0 {
+        return;
+    }
+    if count < BLAS_QUERIES as usize {
+        let mut products = vec![0.0; rows];
+        for (query, scores) in queries.chunks_exact(dim).zip(scores.chunks_exact_mut(rows)) {
+            inner_products(query, data, &mut products);
+            scores.iter_mut().zip(&products).for_each(|(score, product)| *score += product);
+        }
+        return;
+    }
+    let (rows, count, dim) = (rows as c_int, count as c_int, dim as c_int);
+    let (transposed, plain) = (b'T' as c_char, b'N' as c_char);
+    // SAFETY: by columns, the rows are a matrix of dim × rows, the queries one of dim × count and the scores one of
+    // rows × count, whose lengths were checked above; a segment has few enough rows for these numbers.
+    unsafe {
+        sgemm_(
+            &transposed,
+            &plain,
+            &rows,
+            &count,
+            &dim,
+            &1.0,
+            data.as_ptr(),
+            &dim,
+            queries.as_ptr(),
+            &dim,
+            &1.0,
+            scores.as_mut_ptr(),
+            &rows,
+        );
+    }
+}
+
+/// The inner products of a query with each row of `data`, in `products`.
+fn inner_products(query: &[f32], data: &[f32], products: &mut [f32]) {
+    assert!(data.len() == query.len() * products.len());
+    // SAFETY: faiss reads `dim` numbers of the query and of each row, and writes one for each row.
+    unsafe {
+        faiss_sys::faiss_fvec_inner_products_ny(
+            products.as_mut_ptr(),
+            query.as_ptr(),
+            data.as_ptr(),
+            query.len(),
+            products.len(),
+        );
+    }
+}
+
+/// The inner product of two vectors, summed as in a search.
+pub(super) fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+    let mut product = [0.0];
+    inner_products(a, b, &mut product);
+    product[0]
+}
+
 /// Once per process: where faiss changes its method, and no threads inside BLAS.
-fn set_up() {
+pub(super) fn set_up() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // SAFETY: the first sets a number inside faiss. A BLAS other than OpenBLAS lacks the looked-up function, which
@@ -234,8 +272,13 @@ fn set_up() {
     });
 }
 
-/// Runs `work` without OpenMP's threads, which would compete with ours: the setting belongs to the calling thread.
-fn single_threaded<T>(work: impl FnOnce() -> T) -> T {
+/// Runs `work` without OpenMP's threads, which would compete with ours.
+pub(super) fn single_threaded<T>(work: impl FnOnce() -> T) -> T {
+    with_threads(1, work)
+}
+
+/// Runs `work` with so many of OpenMP's threads: the setting belongs to the calling thread.
+pub(super) fn with_threads<T>(threads: usize, work: impl FnOnce() -> T) -> T {
     struct Restore(c_int);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -245,13 +288,13 @@ fn single_threaded<T>(work: impl FnOnce() -> T) -> T {
     }
     // SAFETY: reads and sets a number for this thread.
     let _restore = unsafe {
-        let threads = omp_get_max_threads();
-        omp_set_num_threads(1);
-        Restore(threads)
+        let before = omp_get_max_threads();
+        omp_set_num_threads(threads as c_int);
+        Restore(before)
     };
     work()
 }
 
-fn faiss_error(error: impl Display) -> Error {
+pub(super) fn faiss_error(error: impl Display) -> Error {
     Error::internal(format!("faiss: {error}"))
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::index::approximate::{Approximate, Sealed};
 use crate::index::exact::Exact;
+use crate::index::matrix::Matrix;
 use crate::index::segment::Segment;
 use crate::index::snapshot::Snapshot;
 
@@ -36,6 +38,58 @@ impl Ledger {
         }
         Exact::new(dims)?;
         Ok((Self { segment_rows, places: HashMap::new(), counts: HashMap::new() }, Snapshot::new(dims)))
+    }
+
+    /// Begins with the rows of an approximate segment.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::new`].
+    pub fn of(sealed: &Arc<Sealed>) -> Result<(Self, Snapshot)> {
+        let dims: Vec<usize> = sealed.vectors.iter().map(Matrix::dim).collect();
+        let (mut ledger, mut snapshot) = Self::new(&dims)?;
+        snapshot.segments.push(Arc::new(Approximate::new(Arc::clone(sealed))));
+        ledger.places = sealed.references.iter().copied().zip((0..).map(|row| (0, row))).collect();
+        for item in &sealed.items {
+            *ledger.counts.entry(*item).or_default() += 1;
+        }
+        ledger.count(&mut snapshot);
+        Ok((ledger, snapshot))
+    }
+
+    /// Makes the changes here that have led from snapshot `before` to `after`.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::add`].
+    pub fn follow(&mut self, snapshot: &mut Snapshot, before: &Snapshot, after: &Snapshot) -> Result<()> {
+        let changed = |all: &Snapshot, other: &Snapshot| -> Vec<(usize, Arc<dyn Segment>)> {
+            let same = |number: usize, held: &Arc<dyn Segment>| {
+                other.segments.get(number).is_some_and(|other| Arc::ptr_eq(held, other))
+            };
+            let all = all.segments.iter().enumerate().filter(|(number, held)| !same(*number, held));
+            all.map(|(number, held)| (number, Arc::clone(held))).collect()
+        };
+        let spaces = 0..snapshot.dims.len();
+        let (old, new) = (changed(before, after), changed(after, before));
+        let rows = |(place, (_, held)): (usize, &(usize, Arc<dyn Segment>))| -> Vec<(i64, (usize, usize))> {
+            live_rows(held.as_ref()).map(|row| (held.references()[row], (place, row))).collect()
+        };
+        let mut gone: HashMap<i64, (usize, usize)> = old.iter().enumerate().flat_map(rows).collect();
+        let (mut references, mut items) = (Vec::new(), Vec::new());
+        let mut vectors: Vec<Vec<f32>> = vec![Vec::new(); spaces.len()];
+        for (reference, (place, row)) in new.iter().enumerate().flat_map(rows) {
+            let held = &new[place].1;
+            let is_same = |(place, other): (usize, usize)| {
+                let old = &old[place].1;
+                spaces.clone().all(|space| old.vector(space, other) == held.vector(space, row))
+            };
+            if !gone.remove(&reference).is_some_and(is_same) {
+                references.push(reference);
+                items.push(held.items()[row]);
+                spaces.clone().for_each(|space| vectors[space].extend_from_slice(held.vector(space, row)));
+            }
+        }
+        self.remove(snapshot, &gone.into_keys().collect::<Vec<_>>())?;
+        self.add(snapshot, &references, &items, &vectors)
     }
 
     /// Adds references, each with its item and its vectors (`vectors` has for each space one after another); a reference
@@ -105,7 +159,7 @@ impl Ledger {
     }
 
     fn segment_with_room(&self, snapshot: &mut Snapshot) -> Result<usize> {
-        let room = |segment: &Arc<dyn Segment>| segment.items().len() < self.segment_rows;
+        let room = |segment: &Arc<dyn Segment>| segment.grows() && segment.items().len() < self.segment_rows;
         if let Some(number) = snapshot.segments.iter().position(room) {
             return Ok(number);
         }
@@ -125,6 +179,12 @@ impl Ledger {
         snapshot.references = self.places.len();
         snapshot.items = self.counts.len();
     }
+}
+
+/// The rows of a segment that were not removed.
+pub(super) fn live_rows(segment: &dyn Segment) -> impl Iterator<Item = usize> + '_ {
+    let live = segment.live();
+    (0..segment.items().len()).filter(move |row| live.is_none_or(|live| live.has(*row)))
 }
 
 fn check(dims: &[usize], references: &[i64], items: &[i64], vectors: &[&[f32]]) -> Result<()> {

@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::fusion::{self, Aggregate, Candidate, List, Moments};
-use crate::index::faiss::Best;
-use crate::index::segment::{Probe, Segment};
+use crate::index::effort::Effort;
+use crate::index::faiss::{Best, inner_product};
+use crate::index::segment::{Probe, Segment, Selected};
 use crate::index::snapshot::{Part, Request, Snapshot};
 use crate::selection::Rows;
 
@@ -21,6 +22,8 @@ const SUM_BLOCK: usize = 64;
 const SCORES: usize = 8 << 20;
 /// From this many queries on, the vectors that a filter allows are copied together and searched as one matrix.
 const GATHER_QUERIES: usize = 8;
+/// Of allowed items up to one for so many rows, each is looked up in a segment: else each row is.
+const LOOKED_UP: usize = 16;
 
 /// `work` on each of `things`, here or shared among the pool's threads.
 fn each<'a, T: Sync, R: Send>(
@@ -37,7 +40,7 @@ struct Place<'a> {
     segment: &'a dyn Segment,
     /// How many rows may be found.
     len: usize,
-    select: Select,
+    select: Select<'a>,
 }
 
 /// The rows of a segment that are scored.
@@ -45,16 +48,20 @@ struct Place<'a> {
 enum Seen {
     /// All, also those that may not be found.
     All,
-    /// Those that may be found.
+    /// Those that may be found, or all.
     Allowed,
-    /// A copy of those.
+    /// Those that may be found, one by one if they are few.
+    Few,
+    /// A copy of those that may be found, unless an approximate segment finds them sooner.
     Gathered,
 }
 
-enum Select {
+enum Select<'a> {
     All,
     /// One bit for each row.
-    Bits(Vec<u8>),
+    Bits(Cow<'a, [u8]>),
+    /// Their numbers.
+    Few(Vec<u32>),
     /// A copy of the rows, and their numbers in the segment.
     Gathered(Box<dyn Segment>, Vec<u32>),
 }
@@ -67,26 +74,29 @@ impl<'a> Place<'a> {
         allowed: Option<&Rows>,
         seen: Seen,
     ) -> Result<Option<Self>> {
-        let number = number as u32;
-        let all = segment.items().len();
+        let (number, live) = (number as u32, segment.live());
+        let all = live.map_or(segment.items().len(), |live| live.len);
         if all == 0 {
             return Ok(None);
         }
+        let every = || live.map_or(Select::All, |live| Select::Bits(Cow::Borrowed(live.bits)));
         let Some(allowed) = allowed else {
-            return Ok(Some(Self { number, segment, len: all, select: Select::All }));
+            return Ok(Some(Self { number, segment, len: all, select: every() }));
         };
-        let rows = segment.items().iter().enumerate().filter(|&(_, &item)| allowed.contains(item));
-        let rows: Vec<u32> = rows.map(|(row, _)| row as u32).collect();
+        let rows = rows_of(segment, allowed);
         let len = rows.len();
+        let is_few = len <= segment.few(probes);
         let select = if len == all {
-            Select::All
-        } else if seen == Seen::Gathered {
+            every()
+        } else if seen == Seen::Few && is_few {
+            Select::Few(rows)
+        } else if seen == Seen::Gathered && (is_few || segment.grows()) {
             let spaces: Vec<usize> = probes.iter().map(|probe| probe.space).collect();
             Select::Gathered(segment.gather(&rows, &spaces)?, rows)
         } else {
-            let mut bits = vec![0; all.div_ceil(8)];
+            let mut bits = vec![0; segment.items().len().div_ceil(8)];
             rows.iter().for_each(|row| bits[*row as usize / 8] |= 1 << (row % 8));
-            Select::Bits(bits)
+            Select::Bits(Cow::Owned(bits))
         };
         Ok((len > 0 || seen == Seen::All).then_some(Self { number, segment, len, select }))
     }
@@ -101,8 +111,20 @@ impl<'a> Place<'a> {
     }
 
     /// The best `width` rows for each of the queries.
-    fn search(&self, probes: &[Probe<'_>], queries: Range<usize>, width: usize) -> Result<Best> {
-        self.seen().candidates(probes, queries, width, self.bits())
+    fn search(&self, probes: &[Probe<'_>], queries: Range<usize>, width: usize, effort: &Effort) -> Result<Best> {
+        let Select::Few(rows) = &self.select else {
+            let selected = self.bits().map(|bits| Selected { bits, len: self.len });
+            return self.seen().candidates(probes, queries, width, selected, effort);
+        };
+        let mut best = Best::default();
+        for query in queries {
+            let product = |probe: &Probe<'_>, row: u32| {
+                inner_product(probe.part(query..query + 1), self.segment.vector(probe.space, row as usize))
+            };
+            let score = |row: &u32| (*row, probes.iter().map(|probe| product(probe, *row)).sum());
+            best.push(rows.iter().map(score).collect(), width);
+        }
+        Ok(best)
     }
 
     /// The candidate in a row of the segment that is looked into.
@@ -130,6 +152,34 @@ impl<'a> Place<'a> {
         let allowed = move |row: &usize| bits.is_none_or(|bits| bits[row / 8] & (1 << (row % 8)) != 0);
         (0..self.seen().items().len()).filter(allowed)
     }
+
+    /// The rows that are there, as runs.
+    fn live(&self) -> Vec<Range<usize>> {
+        let all = 0..self.segment.items().len();
+        let Some(live) = self.segment.live() else { return vec![all] };
+        let rows: Vec<usize> = all.filter(|row| live.has(*row)).collect();
+        rows.chunk_by(|a, b| a + 1 == *b).map(|run| run[0]..run[run.len() - 1] + 1).collect()
+    }
+}
+
+/// The rows of a segment whose items are allowed.
+fn rows_of(segment: &dyn Segment, allowed: &Rows) -> Vec<u32> {
+    let items = segment.items();
+    let live = segment.live();
+    let is_live = |row: &usize| live.is_none_or(|live| live.has(*row));
+    let (Some(first), Some(last)) = (items.first(), items.last()) else { return Vec::new() };
+    if !segment.is_sorted() || allowed.len() > items.len() / LOOKED_UP {
+        let rows = items.iter().enumerate().filter(|&(row, &item)| allowed.contains(item) && is_live(&row));
+        return rows.map(|(row, _)| row as u32).collect();
+    }
+    let (mut rows, mut next) = (Vec::new(), 0);
+    for item in allowed.between(*first, *last) {
+        next += items[next..].partition_point(|other| *other < item);
+        let end = next + items[next..].iter().take_while(|other| **other == item).count();
+        rows.extend((next..end).filter(is_live).map(|row| row as u32));
+        next = end;
+    }
+    rows
 }
 
 /// A search that is prepared for all its queries.
@@ -160,14 +210,17 @@ impl Search<'_> {
             })
             .collect();
         let probes = request.parts.iter().zip(&queries);
-        let probes: Vec<Probe<'_>> =
-            probes.map(|(part, queries)| Probe { space: part.space, dim: part.vectors.dim(), queries }).collect();
+        let probes: Vec<Probe<'_>> = probes
+            .map(|(part, queries)| Probe { space: part.space, dim: part.vectors.dim(), queries, texts: part.texts })
+            .collect();
         let segments: Vec<(usize, &dyn Segment)> =
             snapshot.segments.iter().map(|segment| segment.as_ref()).enumerate().collect();
         let seen = if !by_sum {
             Seen::All
         } else if count >= GATHER_QUERIES {
             Seen::Gathered
+        } else if request.aggregate == Aggregate::Max {
+            Seen::Few
         } else {
             Seen::Allowed
         };
@@ -215,7 +268,9 @@ impl Search<'_> {
         if !self.is_certain() {
             return self.all(queries);
         }
-        let search = |place: &Place<'_>| place.search(self.probes, queries.clone(), self.width.min(place.len));
+        let search = |place: &Place<'_>| {
+            place.search(self.probes, queries.clone(), self.width.min(place.len), &self.request.effort)
+        };
         let bests = each(self.small, &self.places, search)?;
         let numbers: Vec<usize> = queries.clone().collect();
         each(self.small, &numbers, |&number| self.settle(number, number - queries.start, &bests))
@@ -237,7 +292,8 @@ impl Search<'_> {
             for ((place, width), list) in self.places.iter().zip(&mut widths).zip(&mut lists) {
                 if *width < place.len && !certain(list) {
                     *width = width.saturating_mul(4).min(place.len);
-                    *list = place.found(&place.search(self.probes, number..number + 1, *width)?, 0, *width).collect();
+                    let best = place.search(self.probes, number..number + 1, *width, &self.request.effort)?;
+                    *list = place.found(&best, 0, *width).collect();
                     settled = false;
                 }
             }
@@ -259,6 +315,8 @@ impl Search<'_> {
         };
         let of_places = |probes: &&[Probe<'_>]| each(self.small, &self.places, |place| Ok(score(probes, place)));
         let scores: Vec<Vec<Vec<f32>>> = lists.iter().map(of_places).collect::<Result<_>>()?;
+        let live: Vec<Vec<Range<usize>>> =
+            if by_sum { Vec::new() } else { self.places.iter().map(Place::live).collect() };
         let of = |number: usize| {
             let row = number - queries.start;
             let mut candidates = Vec::new();
@@ -275,10 +333,10 @@ impl Search<'_> {
             }
             if !by_sum {
                 let list = |(number_of, part): (usize, &Part<'_>)| {
-                    let all = scores[number_of].iter();
-                    let moments = Moments::of(all.map(|scores| {
-                        let rows = scores.len() / queries.len();
-                        &scores[row * rows..(row + 1) * rows]
+                    let all = scores[number_of].iter().zip(&live);
+                    let moments = Moments::of(all.flat_map(|(scores, live)| {
+                        let first = row * (scores.len() / queries.len());
+                        live.iter().map(move |run| &scores[first + run.start..first + run.end])
                     }));
                     let weight = part.weights[number];
                     List { scores: &fused[number_of], weight, moments, bounded: part.bounded }

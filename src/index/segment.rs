@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::index::approximate::Sealed;
+use crate::index::effort::Effort;
 use crate::index::faiss::Best;
 
 /// The queries of a search in one space.
@@ -14,11 +16,27 @@ pub(super) struct Probe<'a> {
     pub(super) dim: usize,
     /// One after another.
     pub(super) queries: &'a [f32],
+    /// Whether they are of texts alone.
+    pub(super) texts: bool,
 }
 
 impl<'a> Probe<'a> {
     pub(super) fn part(&self, queries: Range<usize>) -> &'a [f32] {
         &self.queries[queries.start * self.dim..queries.end * self.dim]
+    }
+}
+
+/// Some rows of a segment: one bit for each row, and how many are set.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Selected<'a> {
+    pub(super) bits: &'a [u8],
+    pub(super) len: usize,
+}
+
+impl Selected<'_> {
+    /// Whether a row is among them.
+    pub(super) fn has(&self, row: usize) -> bool {
+        self.bits[row / 8] & (1 << (row % 8)) != 0
     }
 }
 
@@ -30,30 +48,46 @@ pub(super) trait Segment: Debug + Send + Sync {
     /// The item of each row.
     fn items(&self) -> &[i64];
 
+    /// The rows that are still there, if others were removed in place.
+    fn live(&self) -> Option<Selected<'_>>;
+
+    /// Whether the items grow with the rows.
+    fn is_sorted(&self) -> bool;
+
+    /// Whether references can be added.
+    fn grows(&self) -> bool;
+
+    /// Up to how many selected rows are found sooner by comparing each of them.
+    fn few(&self, probes: &[Probe<'_>]) -> usize;
+
+    /// How many rows a query is compared with, about.
+    fn compared(&self) -> usize;
+
     /// Appends references with their items and, for each space, their vectors.
     fn add(&mut self, references: &[i64], items: &[i64], vectors: &[&[f32]]) -> Result<()>;
 
     /// Finishes a segment that grows no more.
     fn seal(&mut self);
 
-    /// Removes references one after another, each given with its present row; the last row moves into each gap. Returns
+    /// Removes references one after another, each given with its present row; another row may move into a gap. Returns
     /// the references that have moved, with their new rows.
     fn remove(&mut self, references: &[(i64, u32)]) -> Result<Vec<(i64, u32)>>;
 
-    /// Copies all of it.
+    /// Copies all of it that can change.
     fn duplicate(&self) -> Result<Arc<dyn Segment>>;
 
     /// Copies some rows, whose numbers grow, with their vectors in some spaces.
     fn gather(&self, rows: &[u32], spaces: &[usize]) -> Result<Box<dyn Segment>>;
 
     /// Finds the best `width` rows for each query by the sum of its inner products in the probed spaces; among all rows,
-    /// or those whose bit is set in `selected`.
+    /// or those that are selected.
     fn candidates(
         &self,
         probes: &[Probe<'_>],
         queries: Range<usize>,
         width: usize,
-        selected: Option<&[u8]>,
+        selected: Option<Selected<'_>>,
+        effort: &Effort,
     ) -> Result<Best>;
 
     /// Adds each query's inner product with each row to `scores`, query after query.
@@ -63,8 +97,13 @@ pub(super) trait Segment: Debug + Send + Sync {
     fn vector(&self, space: usize, row: usize) -> &[f32];
 
     /// The exact inner product of a row's vector in a space with a query.
-    fn rescore(&self, space: usize, row: usize, query: &[f32]) -> f32;
+    fn rescore(&self, space: usize, row: usize, query: &[f32]) -> f32 {
+        self.vector(space, row).iter().zip(query).map(|(a, b)| a * b).sum()
+    }
 
     /// Bytes of memory that its vectors and row numbers take.
     fn bytes(&self) -> usize;
+
+    /// What it was made from, if it is approximate.
+    fn sealed(&self) -> Option<&Arc<Sealed>>;
 }

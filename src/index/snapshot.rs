@@ -6,6 +6,8 @@ use rayon::ThreadPool;
 
 use crate::error::{Error, Result};
 use crate::fusion::{Aggregate, Candidate, Fusion};
+use crate::index::approximate::Sealed;
+use crate::index::effort::Effort;
 use crate::index::scan::Search;
 use crate::index::segment::Segment;
 use crate::selection::Rows;
@@ -25,6 +27,8 @@ pub struct Part<'a> {
     pub weights: &'a [f32],
     /// Whether they are pictures that words of another part go with.
     pub bounded: bool,
+    /// Whether they are texts alone.
+    pub texts: bool,
 }
 
 /// A search for the best items of each query of a batch.
@@ -42,6 +46,8 @@ pub struct Request<'a> {
     pub fusion: Fusion,
     /// Combines the scores of an item's references.
     pub aggregate: Aggregate,
+    /// How much of approximate segments is looked at.
+    pub effort: Effort,
     /// The threads that share the work if it is much; by default those of the rayon pool that the caller is in.
     pub pool: Option<&'a ThreadPool>,
 }
@@ -49,7 +55,8 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// The best `k` items by the weighted sum of cosines, each by its best reference.
     pub fn new(parts: &'a [Part<'a>], k: usize) -> Self {
-        Self { parts, k, allowed: None, min_score: None, fusion: Fusion::Sum, aggregate: Aggregate::Max, pool: None }
+        let (fusion, aggregate) = (Fusion::Sum, Aggregate::Max);
+        Self { parts, k, allowed: None, min_score: None, fusion, aggregate, effort: Effort::default(), pool: None }
     }
 
     /// Whether a score is a sum of cosines, of which one is no more than its cosine.
@@ -100,7 +107,7 @@ impl Snapshot {
     /// Returns for each query the best items, best first, each with its best reference; equal scores go by smaller row.
     ///
     /// The sum of cosines with the best reference of each item looks only at as many references as make the answer
-    /// certain; any other fusion or aggregate scores every allowed reference. Means and spreads of scores are those of
+    /// certain, among those that approximate segments find; any other fusion or aggregate scores every allowed reference. Means and spreads of scores are those of
     /// all references, whether allowed or not.
     ///
     /// A query alone and the same query in a batch are summed in another order, so that their scores may differ in the
@@ -128,17 +135,40 @@ impl Snapshot {
         {
             return Err(Error::argument(format!("rrf_k {offset}: give a finite number, 0 or more")));
         }
+        request.effort.check()?;
         request.parts.iter().try_for_each(|part| self.check(part))?;
         let dims: usize = request.parts.iter().map(|part| part.vectors.dim()).sum();
-        let small = count.saturating_mul(self.len()).saturating_mul(dims) <= SMALL;
+        let small = count.saturating_mul(self.compared(request)).saturating_mul(dims) <= SMALL;
         Search::run(self, request, count, small)
+    }
+
+    /// How many rows a query of a request is compared with, about.
+    fn compared(&self, request: &Request<'_>) -> usize {
+        if !request.is_sum() || request.parts.len() > 1 || request.aggregate != Aggregate::Max {
+            return self.len();
+        }
+        let all = self.segments.iter().map(|segment| segment.compared()).sum();
+        let each = self.len().div_ceil(self.items().max(1));
+        request.allowed.map_or(all, |rows| rows.len().saturating_mul(each).min(all))
+    }
+
+    /// What its approximate segments were made from.
+    pub fn sealed(&self) -> impl Iterator<Item = &Arc<Sealed>> {
+        self.segments.iter().filter_map(|segment| segment.sealed())
+    }
+
+    /// How many references are compared one by one.
+    pub fn exact(&self) -> usize {
+        self.segments.iter().filter(|segment| segment.grows()).map(|segment| segment.items().len()).sum()
     }
 
     /// Returns a candidate of score 0 for each reference, in the order of the segments.
     pub fn rows(&self) -> impl Iterator<Item = Candidate> + '_ {
         (0_u32..).zip(&self.segments).flat_map(|(segment, held)| {
             let rows = held.items().iter().zip(held.references());
-            (0_u32..).zip(rows).map(move |(row, (&item, &reference))| Candidate {
+            let live = held.live();
+            let is_live = move |row: &u32| live.is_none_or(|live| live.has(*row as usize));
+            (0_u32..).zip(rows).filter(move |(row, _)| is_live(row)).map(move |(row, (&item, &reference))| Candidate {
                 item,
                 reference,
                 score: 0.0,

@@ -32,7 +32,7 @@ impl Index {
         min_score: Option<f32>,
     ) -> Result<Vec<Vec<Found>>> {
         self.sum(
-            &[Part { space, vectors: queries, weights: &vec![1.0; queries.len()], bounded: false }],
+            &[Part { space, vectors: queries, weights: &vec![1.0; queries.len()], bounded: false, texts: false }],
             k,
             allowed,
             min_score,
@@ -148,7 +148,8 @@ fn search_and_check(
         [(space, _)] => (index.alone(*space, &queries[0], k, allowed, min_score).unwrap(), vec![1.0]),
         _ => {
             let all: Vec<Vec<f32>> = weights.iter().map(|(_, weight)| vec![*weight; seeds.len()]).collect();
-            let part = |((&(space, _), vectors), weights)| Part { space, vectors, weights, bounded: false };
+            let part =
+                |((&(space, _), vectors), weights)| Part { space, vectors, weights, bounded: false, texts: false };
             let parts: Vec<Part<'_>> =
                 weights.iter().zip(&queries).zip(all.iter().map(Vec::as_slice)).map(part).collect();
             (index.sum(&parts, k, allowed, min_score).unwrap(), weights.iter().map(|(_, w)| *w).collect())
@@ -300,7 +301,7 @@ fn bad_input_changes_nothing() {
     assert!(index.alone(0, &query, 0, None, None).is_err());
     assert!(index.alone(0, &Vectors::new(3), 1, None, None).is_err());
     assert!(Index::new(&[0]).is_err() && Index::new(&[]).is_err());
-    let part = |space, weights| Part { space, vectors: &query, weights, bounded: false };
+    let part = |space, weights| Part { space, vectors: &query, weights, bounded: false, texts: false };
     let refused = |parts: &[Part<'_>]| index.sum(parts, 1, None, None).unwrap_err().to_string();
     assert!(refused(&[]).contains("a vector and a weight for each query"));
     assert!(refused(&[part(0, &[1.0]), part(0, &[])]).contains("a vector and a weight for each query"));
@@ -349,7 +350,13 @@ fn every_fusion_and_aggregate_answers_like_a_scan() {
         let asked = [Vectors::normalize(5, of(0)).unwrap(), Vectors::normalize(3, of(1)).unwrap()];
         let all = weights.map(|weight| vec![weight; seeds.len()]);
         let parts: Vec<Part<'_>> = (0..2)
-            .map(|space| Part { space, vectors: &asked[space], weights: &all[space], bounded: space == 0 })
+            .map(|space| Part {
+                space,
+                vectors: &asked[space],
+                weights: &all[space],
+                bounded: space == 0,
+                texts: false,
+            })
             .collect();
         for allowed in [None, Some(items.iter().copied().filter(|item| item % 3 > 0).collect::<Rows>())] {
             for fusion in FUSIONS {
@@ -462,7 +469,7 @@ fn a_copy_of_a_snapshot_stays_as_it_is() {
     index.remove(&[0, 5]).unwrap();
     index.add(&[20], &[20], &[[1.0, 0.0]]).unwrap();
     let query = Vectors::normalize(2, vec![1.0, 0.0]).unwrap();
-    let parts = [Part { space: 0, vectors: &query, weights: &[1.0], bounded: false }];
+    let parts = [Part { space: 0, vectors: &query, weights: &[1.0], bounded: false, texts: false }];
     let items = |snapshot: &Snapshot| -> Vec<i64> {
         let found = snapshot.search(&Request::new(&parts, 20)).unwrap().remove(0);
         found.iter().map(|found| found.item).collect()

@@ -13,8 +13,8 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::encoder::{Encode, NoEncoder};
 use crate::engine::{
-    Cursor, Draft, Engine, EngineOptions, Held, Hit, Identify, Keep, Member, Prepared, Reencoded, Rows, Search, Small,
-    held,
+    Cursor, Draft, Engine, EngineOptions, Held, Hit, Identify, IndexOptions, Keep, Member, Prepared, Reencoded, Rows,
+    Search, Small, held,
 };
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
@@ -67,7 +67,8 @@ impl Drop for PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops))]
+    #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops,
+        index, recall))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -82,6 +83,8 @@ impl PyEngine {
         thumbnails: Option<bool>,
         media: Option<bool>,
         crops: Option<bool>,
+        index: String,
+        recall: f32,
     ) -> PyResult<Self> {
         let mut members = members(py, &encoders)?;
         if let Some(dim) = dim {
@@ -98,8 +101,10 @@ impl PyEngine {
             Some(true) => Small::All,
             Some(false) => Small::None,
         };
-        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops };
+        let index = IndexOptions { index, recall };
+        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops, index };
         let engine = waiting(py, || Engine::open(&path, members, &options))?;
+        tell(py, &engine)?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
     }
 
@@ -405,7 +410,7 @@ impl PyEngine {
     }
 
     #[pyo3(signature = (queries, *, k, after, r#where, min_score, exclude, mmr, models, fusion, rrf_k, aggregate, temperature,
-        expand, words, vectors))]
+        expand, words, nprobe, ef_search, k_factor, vectors))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn search(
         &self,
@@ -424,6 +429,9 @@ impl PyEngine {
         temperature: f32,
         expand: Option<&Bound<'_, PyAny>>,
         words: Option<&Bound<'_, PyAny>>,
+        nprobe: Option<i64>,
+        ef_search: Option<i64>,
+        k_factor: Option<f32>,
         vectors: bool,
     ) -> PyResult<FoundRow> {
         let k = usize::try_from(k).ok().filter(|k| *k > 0);
@@ -439,6 +447,7 @@ impl PyEngine {
             aggregate: query::aggregate(aggregate, temperature)?,
             expand: query::expand(expand)?,
             words: query::words(words)?,
+            effort: query::effort(nprobe, ef_search, k_factor),
             vectors,
         };
         let engine = self.open()?;
@@ -587,6 +596,12 @@ impl PyEngine {
         tell(py, &engine)
     }
 
+    fn optimize(&self, py: Python<'_>) -> PyResult<()> {
+        let engine = self.open()?;
+        waiting(py, || engine.optimize())?;
+        tell(py, &engine)
+    }
+
     #[pyo3(signature = (encoders, *, sources, progress))]
     fn reencode(
         &self,
@@ -681,7 +696,7 @@ fn seconds(busy_timeout: f64) -> PyResult<Duration> {
         .map_err(|_| argument(format!("busy_timeout {busy_timeout}: give seconds, 0 or more")))
 }
 
-/// Warns of what has happened to the thumbnails, at the line that called `plushie_search.Engine`.
+/// Warns of what has happened to the thumbnails and the index, at the line that called `plushie_search.Engine`.
 fn tell(py: Python<'_>, engine: &Engine) -> PyResult<()> {
     for notice in engine.notices() {
         let notice = CString::new(notice.replace('\0', " "))?;

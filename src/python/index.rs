@@ -72,7 +72,7 @@ impl PyIndex {
             let queries = Vectors::normalize(dim, data)?;
             let allowed: Option<Rows> = allowed.map(Rows::from_iter);
             let weights = vec![1.0; queries.len()];
-            let parts = [Part { space: 0, vectors: &queries, weights: &weights, bounded: false }];
+            let parts = [Part { space: 0, vectors: &queries, weights: &weights, bounded: false, texts: false }];
             let index = self.read();
             let request = Request { allowed: allowed.as_ref(), min_score, ..Request::new(&parts, k) };
             Ok((k.min(index.snapshot().items()), index.search(&request)?))

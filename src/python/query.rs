@@ -8,6 +8,7 @@ use pyo3::types::{PyMapping, PyString};
 use crate::engine::Words;
 use crate::expand::{Expand, Templates};
 use crate::fusion::{Aggregate, Fusion};
+use crate::index::Effort;
 use crate::query::{Given, Parts};
 
 use super::convert;
@@ -83,6 +84,13 @@ pub(super) fn aggregate(name: &str, temperature: f32) -> PyResult<Aggregate> {
         "softmax" => Ok(Aggregate::Softmax { temperature }),
         _ => Err(argument(format!("aggregate {name:?}: give \"max\", \"mean\" or \"softmax\""))),
     }
+}
+
+/// Numbers of a search in an approximate index.
+pub(super) fn effort(nprobe: Option<i64>, ef_search: Option<i64>, k_factor: Option<f32>) -> Effort {
+    // What is below 0 is refused as 0 is.
+    let count = |given: Option<i64>| given.map(|count| usize::try_from(count).unwrap_or_default());
+    Effort { nprobe: count(nprobe), ef_search: count(ef_search), k_factor }
 }
 
 /// None, a truth value, the name of a field, or a list of names.

@@ -4,7 +4,8 @@
 //! all reads everything again.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::store::checksum::checksum;
@@ -12,13 +13,25 @@ use crate::store::read::select_models;
 use crate::store::{Fault, Store};
 
 /// A place in the log, up to which a reader has seen everything. By default its beginning.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The sequence number of the last row that was read.
     sequence: i64,
     /// The sequence number up to which removals had been deleted when the reader began.
     compacted: i64,
 }
+
+/// A vector in the log, by which a reader tells whether the log is still the one that it has read: that of a backup which
+/// took its place has others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    sequence: i64,
+    reference: i64,
+    checksum: i64,
+}
+
+/// How many vectors a reader remembers.
+const MARKS: i64 = 16;
 
 /// A part of the log of some models' vectors: apply the additions, then the removals.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -59,6 +72,45 @@ impl Store {
             let mut statement = connection.prepare_cached("SELECT IFNULL(MAX(sequence), 0) FROM vectors")?;
             let last: i64 = statement.query_row([], |row| row.get(0))?;
             Ok(Position { sequence: last.max(compacted), compacted })
+        })
+    }
+
+    /// Returns the last vectors of the log up to a place.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn marks(&self, position: Position) -> Result<Vec<Mark>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT sequence, reference, checksum FROM vectors WHERE vector IS NOT NULL AND sequence <= ?
+                 ORDER BY sequence DESC LIMIT ?",
+            )?;
+            let mark =
+                |row: &Row<'_>| Ok(Mark { sequence: row.get(0)?, reference: row.get(1)?, checksum: row.get(2)? });
+            let marks = statement.query_map([position.sequence, MARKS], mark)?;
+            Ok(marks.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Whether the log is still one in which `marks` were found: those of its vectors that are left are as they were, and
+    /// there is one.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn has_marks(&self, marks: &[Mark]) -> Result<bool> {
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT reference, checksum FROM vectors WHERE sequence = ? AND vector IS NOT NULL")?;
+            let mut found = 0;
+            for mark in marks {
+                let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+                match statement.query_row([mark.sequence], row).optional()? {
+                    Some(row) if row == (mark.reference, mark.checksum) => found += 1,
+                    Some(_) => return Ok(false),
+                    None => {}
+                }
+            }
+            Ok(found > 0)
         })
     }
 

@@ -164,6 +164,21 @@ impl Store {
         })
     }
 
+    /// Returns labels and texts of items, each once, `limit` of them at most.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn phrases(&self, limit: usize) -> Result<Vec<String>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT DISTINCT phrase FROM (SELECT label AS phrase FROM items UNION ALL SELECT text FROM items)
+                 WHERE phrase IS NOT NULL LIMIT ?",
+            )?;
+            let phrases = statement.query_map([limit as i64], |row| row.get(0))?;
+            Ok(phrases.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     /// How many items there are.
     ///
     /// # Errors

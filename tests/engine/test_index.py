@@ -1,111 +1,278 @@
-"""The exact index from Python: against numpy, and what it refuses."""
+"""Approximate indexes of an engine, beside exact search."""
 
-import threading
+from __future__ import annotations
+
+import functools
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from plushie_search import Index
+import plushie_search as ps
 
-
-def unit(array: np.ndarray) -> np.ndarray:
-    return array / np.linalg.norm(array, axis=-1, keepdims=True)
-
-
-@pytest.fixture
-def vectors() -> np.ndarray:
-    return np.random.default_rng(1).standard_normal((500, 24), dtype=np.float32)
+DIM = 32
+QUERIES = 30
 
 
-@pytest.fixture
-def index(vectors: np.ndarray) -> Index:
-    index = Index(24)
-    index.add(np.arange(500), vectors, items=np.arange(500) // 2)
-    return index
+def near_centers(count: int, seed: int) -> NDArray[np.float32]:
+    random = np.random.default_rng(seed)
+    centers = np.random.default_rng(7).standard_normal((40, DIM))
+    rows = centers[random.integers(40, size=count)] + 0.7 * random.standard_normal((count, DIM))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def best(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The scores and items by numpy: each item owns two vectors that follow each other."""
-    scores = (unit(vectors) @ unit(query)).reshape(-1, 2).max(axis=1)
-    order = np.argsort(-scores)[:k]
-    return scores[order], order
+def fill(path: Path, count: int = 3000, seed: int = 0) -> NDArray[np.float32]:
+    """Stores items of two references each, and returns these."""
+    rows = near_centers(count, seed)
+    with ps.Engine(path, dim=DIM, index="exact") as engine:
+        names = [f"item-{row // 2}" for row in range(count)]
+        engine.add_vectors(names, rows, labels=[f"label {row // 2 % 100}" for row in range(count)])
+    return rows
 
 
-def test_it_finds_the_same_as_numpy(index: Index, vectors: np.ndarray) -> None:
-    queries = np.random.default_rng(2).standard_normal((40, 24))  # float64 and not of length 1: converted
-    scores, items, references = index.search(queries, k=7)
-    assert (scores.dtype, items.dtype, references.dtype) == (np.float32, np.int64, np.int64)
-    for i, query in enumerate(queries):
-        expected_scores, expected_items = best(vectors, query, 7)
-        np.testing.assert_allclose(scores[i], expected_scores, atol=1e-6)
-        np.testing.assert_array_equal(items[i], expected_items)
-        np.testing.assert_allclose(unit(vectors[references[i]]) @ unit(query), scores[i], atol=1e-6)
-    np.testing.assert_array_equal(items, references // 2)
-    alone = [index.search(query[None], k=7)[1][0] for query in queries]
-    np.testing.assert_array_equal(alone, items)
+def best(rows: NDArray[np.float32], query: NDArray[np.float32], k: int = 10) -> list[str]:
+    """The items of the references that numpy finds nearest."""
+    items = dict.fromkeys(f"item-{row // 2}" for row in np.argsort(-(rows @ query)))
+    return list(items)[:k]
 
 
-def test_only_allowed_items_count_and_gaps_are_marked(index: Index, vectors: np.ndarray) -> None:
-    scores, items, references = index.search(vectors[6:7], k=5, allowed=[3, 4], min_score=0.99)
-    assert items.tolist() == [[3, -1, -1, -1, -1]]
-    assert references.tolist() == [[6, -1, -1, -1, -1]]
-    assert scores[0, 0] == pytest.approx(1, abs=1e-6)
-    assert np.isneginf(scores[0, 1:]).all()
-    assert index.search(vectors[:2], k=5, allowed=[])[1].tolist() == [[-1] * 5] * 2
+def recall(engine: ps.Engine, rows: NDArray[np.float32]) -> float:
+    queries = near_centers(QUERIES, 99)
+    found = [[hit.item for hit in engine.search_vector(query, k=10)] for query in queries]
+    right = [len({*best(rows, query)} & {*items}) for query, items in zip(queries, found, strict=True)]
+    return sum(right) / (10 * QUERIES)
 
 
-def test_removed_vectors_are_gone_and_added_ones_replace(index: Index, vectors: np.ndarray) -> None:
-    assert index.remove([6, 6, 999]) == 1
-    assert index.search(vectors[6:7], k=1)[2][0, 0] != 6
-    index.add([7], vectors[6:7], items=[1000])
-    assert index.search(vectors[6:7], k=1)[1].tolist() == [[1000]]
-    assert (len(index), index.dim, repr(index)) == (499, 24, "Index(dim=24, references=499, items=250)")
-    assert index.remove(np.arange(500)) == 499
-    assert index.search(vectors[:3])[0].shape == (3, 0)
+@pytest.mark.parametrize("index", ["IVF32,PQ16x4fs", "IVF32,SQ8", "OPQ16,IVF32,PQ16x4fs", "HNSW16"])
+def test_a_named_index_finds_what_numpy_finds(tmp_path: Path, index: str) -> None:
+    rows = fill(tmp_path / "c")
+    with ps.Engine(tmp_path / "c", dim=DIM, index=index) as engine:
+        assert engine.stats()["index"] == "exact"
+        engine.optimize()
+        stats = engine.stats()
+        assert (stats["index"], stats["indexed"]) == (index, 3000)
+        (built,) = stats["approximate"]
+        assert built["pictures"]["recall"] >= 0.98
+        assert built["texts"]["recall"] >= 0.98
+        assert recall(engine, rows) > 0.95
+        # All of a list of queries find what one finds.
+        queries = near_centers(QUERIES, 99)
+        together = engine.search([ps.Query(vector=query) for query in queries], k=10)
+        alone = [engine.search_vector(query, k=10) for query in queries]
+        for many, one in zip(together, alone, strict=True):
+            assert [hit.item for hit in many] == [hit.item for hit in one]
+
+
+def test_changes_are_found_at_once(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c")
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+        engine.optimize()
+        new = near_centers(1, 5)[0]
+        engine.add_vectors(["new"], new[None])
+        assert engine.search_vector(new, k=1)[0].item == "new"
+        nearest = best(rows, rows[10], 3)
+        assert engine.search_vector(rows[10], k=1)[0].item == nearest[0] == "item-5"
+        engine.remove("item-5")
+        assert engine.search_vector(rows[10], k=2)[0].item == nearest[1]
+        engine.remove("new")
+        assert "new" not in {hit.item for hit in engine.search_vector(new, k=50)}
+        assert engine.stats()["index"] == "IVF32,SQ8"
+        assert engine.stats()["indexed"] == 2998
+
+
+@pytest.mark.parametrize("labels", [50, 10, 1])
+def test_filters_find_what_numpy_finds(tmp_path: Path, labels: int) -> None:
+    rows = fill(tmp_path / "c")
+    where = {"label": {"$in": [f"label {number}" for number in range(labels)]}}
+    fits = np.array([row // 2 % 100 < labels for row in range(len(rows))])
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,PQ16x4fs") as engine:
+        engine.optimize()
+        right = 0
+        for query in near_centers(QUERIES, 99):
+            hits = engine.search_vector(query, k=10, where=where)
+            assert len(hits) == 10
+            wanted = dict.fromkeys(f"item-{row // 2}" for row in np.argsort(-(rows @ query)) if fits[row])
+            assert {hit.item for hit in hits} <= wanted.keys()
+            right += len({*list(wanted)[:10]} & {hit.item for hit in hits})
+        assert right > 0.95 * 10 * QUERIES
+
+
+def test_an_index_is_kept_and_follows_the_catalog(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c")
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+        engine.optimize()
+        before = [hit.item for hit in engine.search_vector(rows[0], k=10)]
+    assert (tmp_path / "c" / "index" / "approximate").exists()
+    new = near_centers(1, 5)[0]
+    with ps.Engine(tmp_path / "c", dim=DIM, index="exact") as engine:
+        engine.add_vectors(["new"], new[None])
+        engine.remove("item-5")
+    for read_only in (True, False):
+        with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8", read_only=read_only) as engine:
+            assert engine.stats()["index"] == "IVF32,SQ8"
+            assert engine.search_vector(new, k=1)[0].item == "new"
+            hits = [hit.item for hit in engine.search_vector(rows[0], k=10)]
+            assert hits[0] == before[0] == "item-0"
+            assert "item-5" not in {hit.item for hit in engine.search_vector(rows[10], k=100)}
+            assert engine.stats()["indexed"] == 2999
+    with ps.Engine(tmp_path / "c", dim=DIM, index="exact") as engine:
+        assert engine.stats()["index"] == "exact"
+    with ps.Engine(tmp_path / "c", dim=DIM) as engine:
+        assert engine.stats()["index"] == "IVF32,SQ8"
+
+
+def test_a_damaged_file_is_told_and_ignored(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c")
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+        engine.optimize()
+    file = tmp_path / "c" / "index" / "approximate"
+    whole = file.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], whole[:9000] + bytes([whole[9000] ^ 1]) + whole[9001:]):
+        file.write_bytes(damaged)
+        with pytest.warns(UserWarning, match=r"approximate.*built anew"):
+            engine = ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8")
+        with engine:
+            assert engine.stats()["index"] == "exact"
+            assert engine.search_vector(rows[4], k=1)[0].item == "item-2"
+
+
+def test_the_file_of_another_catalog_is_told_and_ignored(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c")
+    fill(tmp_path / "d", seed=3)
+    with ps.Engine(tmp_path / "d", dim=DIM, index="IVF32,SQ8") as engine:
+        engine.optimize()
+    (tmp_path / "d" / "index").rename(tmp_path / "c" / "index")
+    with pytest.warns(UserWarning, match="of another catalog"):
+        engine = ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8")
+    with engine:
+        assert engine.search_vector(rows[4], k=1)[0].item == "item-2"
+
+
+def test_a_catalog_put_back_to_an_older_state_has_no_later_index(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c")
+    with ps.Engine(tmp_path / "c", dim=DIM) as engine:
+        engine.backup(tmp_path / "older")
+        engine.add_vectors([f"more-{row}" for row in range(500)], near_centers(500, 8))
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+        engine.optimize()
+    with ps.Engine(tmp_path / "older", dim=DIM) as engine:
+        engine.add_vectors([f"other-{row}" for row in range(500)], near_centers(500, 9))
+    (tmp_path / "c" / "index").rename(tmp_path / "older" / "index")
+    with pytest.warns(UserWarning, match="another state"):
+        engine = ps.Engine(tmp_path / "older", dim=DIM, index="IVF32,SQ8")
+    with engine:
+        assert engine.search_vector(rows[4], k=1)[0].item == "item-2"
+        assert not [hit for hit in engine.search_vector(rows[4], k=3500) if hit.item.startswith("more")]
+
+
+def test_an_index_is_built_in_the_background(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c")
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+        until = time.monotonic() + 60
+        while engine.stats()["index"] == "exact" and time.monotonic() < until:
+            assert engine.search_vector(rows[4], k=1)[0].item == "item-2"
+            time.sleep(0.05)
+        assert engine.stats()["index"] == "IVF32,SQ8"
+        assert recall(engine, rows) > 0.95
+
+
+def test_a_small_catalog_needs_none(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c", 200)
+    with ps.Engine(tmp_path / "c", dim=DIM) as engine:
+        engine.optimize()
+        assert engine.stats()["index"] == "exact"
+        assert engine.stats()["approximate"] == []
+        assert recall(engine, rows) == 1.0
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+        with pytest.raises(ps.ArgumentError, match="at least 1248 references, and the catalog has 200"):
+            engine.optimize()
+        assert recall(engine, rows) == 1.0
+
+
+def test_how_much_is_looked_at_can_be_said(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c")
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,PQ16x4fs") as engine:
+        engine.optimize()
+        query = near_centers(1, 99)[0]
+        hits = engine.search_vector(query, k=10, nprobe=32, k_factor=100)
+        assert [hit.item for hit in hits] == best(rows, query)
+        few = engine.search_vector(query, k=10, nprobe=1, k_factor=1)
+        assert len(few) == 10
 
 
 @pytest.mark.parametrize(
-    ("references", "rows", "message"),
+    ("options", "words"),
+    [({"nprobe": 0}, "nprobe 0"), ({"ef_search": -3}, "ef_search 0"), ({"k_factor": 0.5}, "k_factor 0.5")],
+)
+def test_numbers_must_make_sense(tmp_path: Path, options: dict[str, float], words: str) -> None:
+    rows = fill(tmp_path / "c", 10)
+    with ps.Engine(tmp_path / "c", dim=DIM) as engine, pytest.raises(ps.ArgumentError, match=words):
+        engine.search_vector(rows[0], **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("index", "reason"),
     [
-        ([1, 2], np.ones((2, 12)), "vectors of 12 numbers in an index of 24"),
-        ([1], np.ones((2, 24)), "1 references, 1 items and 48 numbers"),
-        ([1, 1], np.ones((2, 24)), "reference 1 is given twice"),
-        ([1, 2], np.zeros((2, 24)), "vector 0 is all zeros"),
-        ([1, 2], np.full((2, 24), np.nan), "vector 0 has NaN"),
+        ("IDMap2,Flat", "numbers its rows by itself"),
+        ("NSG32", "cannot filter"),
+        ("PQ16x4fs", "only in lists"),
+        ("IVF32,Flat,RFlat", "k_factor"),
+        ("IVF32,PQ7x4fs", "faiss refuses it"),
+        ("nonsense", "is not a code"),
     ],
 )
-def test_bad_vectors_are_refused(index: Index, references: list[int], rows: np.ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        index.add(references, rows)
-    assert len(index) == 500
+def test_an_index_that_cannot_be_used_is_refused(tmp_path: Path, index: str, reason: str) -> None:
+    with pytest.raises(ps.ArgumentError, match=reason):
+        ps.Engine(tmp_path / "c", dim=DIM, index=index)
+    for recall in (0.0, 1.1, float("nan")):
+        with pytest.raises(ps.ArgumentError, match="recall"):
+            ps.Engine(tmp_path / "c", dim=DIM, recall=recall)
 
 
-def test_bad_queries_are_refused(index: Index) -> None:
-    with pytest.raises(ValueError, match="k must be at least 1"):
-        index.search(np.ones((1, 24)), k=0)
-    with pytest.raises(ValueError, match="queries of 3 numbers cannot be compared with vectors of 24"):
-        index.search(np.ones((1, 3)))
-    with pytest.raises(ValueError, match="0 numbers cannot be indexed"):
-        Index(0)
-
-
-def test_threads_may_search_and_change_it_at_once(index: Index, vectors: np.ndarray) -> None:
-    failures: list[BaseException] = []
-
-    def work(number: int) -> None:
-        try:
-            for step in range(50):
-                extra = 1000 + 100 * number + step
-                index.add([extra], vectors[:1] + number + 1)
-                assert index.search(vectors[10:12], k=1)[2].tolist() == [[10], [11]]
-                assert index.remove([extra]) == 1
-        except BaseException as failure:
-            failures.append(failure)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert len(index) == 500
+def test_random_changes_agree_with_a_dictionary(tmp_path: Path) -> None:
+    """Adds, updates, removes, searches, filters, opens again and optimizes, beside a scan of a dictionary by numpy."""
+    random = np.random.default_rng(3)
+    rows = fill(tmp_path / "c", 2000)
+    known: dict[str, tuple[NDArray[np.float32], str]] = {
+        f"item-{number}": (rows[2 * number : 2 * number + 2], f"label {number % 100}") for number in range(1000)
+    }
+    open_again = functools.partial(ps.Engine, tmp_path / "c", dim=DIM, index="IVF16,PQ16x4fs")
+    engine = open_again()
+    right = wanted = 0
+    for step in range(2000):
+        action = random.integers(100)
+        some = list(known)[random.integers(len(known))]
+        if action < 15:
+            vectors = near_centers(int(random.integers(1, 4)), 1000 + step)
+            label = f"label {random.integers(100)}"
+            engine.add_vectors([f"new-{step}"] * len(vectors), vectors, labels=[label] * len(vectors))
+            known[f"new-{step}"] = (vectors, label)
+        elif action < 25:
+            label = f"label {random.integers(100)}"
+            engine.update(some, label=label)
+            known[some] = (known[some][0], label)
+        elif action < 35 and len(known) > 900:
+            engine.remove(some)
+            del known[some]
+        elif action == 35:
+            engine.close()
+            engine = open_again()
+        elif action == 36:
+            engine.optimize()
+        else:
+            labels = [None, 50, 5, 1][random.integers(4)]
+            names = [f"label {number}" for number in range(labels or 0)]
+            fits = [item for item, (_, label) in known.items() if labels is None or label in names]
+            query = near_centers(1, 5000 + step)[0]
+            hits = engine.search_vector(query, k=10, where={"label": {"$in": names}} if labels else None)
+            scores = {item: float((known[item][0] @ query).max()) for item in fits}
+            assert len(hits) == min(10, len(fits)), step
+            for hit in hits:
+                assert hit.score == pytest.approx(scores[hit.item], abs=1e-5)
+            bar = sorted(scores.values(), reverse=True)[: len(hits)]
+            wanted += len(hits)
+            right += sum(hit.score >= bar[-1] - 1e-5 for hit in hits)
+    engine.close()
+    assert right > 0.95 * wanted

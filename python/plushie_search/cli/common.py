@@ -136,6 +136,8 @@ def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: 
         "create": create,
         "read_only": only,
         "crops": getattr(options, "crops", None),
+        "index": getattr(options, "index", "auto"),
+        "recall": getattr(options, "recall", 0.98),
     }
     if not options.computes and not options.model:
         return Engine(options.catalog, model=[], **how)

@@ -25,6 +25,7 @@ from . import (
     health,
     identify,
     models,
+    optimize,
     plush,
     plushbench,
     reencode,
@@ -44,7 +45,7 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 COMMANDS = (
     *(add, search, identify, show, count, update, remove, thumbnail, stats),
     *(classify, compare, duplicates, review, confirm),
-    *(backup, verify, compact, reencode),
+    *(backup, verify, compact, optimize, reencode),
     *(serve, health, config),
     *(evaluate, models, plushbench, demo, plush, completion),
 )

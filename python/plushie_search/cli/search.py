@@ -84,6 +84,14 @@ def add_command(commands: Commands) -> None:
         metavar="FIELD",
         help="look for words in this field: id, label, text or a key of the metadata; may be given several times",
     )
+    search.add_argument("--nprobe", type=int, metavar="N", help="lists of an approximate index that are probed")
+    search.add_argument("--ef-search", type=int, metavar="N", help="references that a graph keeps in view")
+    search.add_argument(
+        "--k-factor",
+        type=float,
+        metavar="F",
+        help="references that an approximate index finds for each one that is wanted; without these three, as measured",
+    )
     add_where(search, "only items that fit this filter")
     search.add_argument("--html", metavar="FILE", help="write a page with the hits as pictures")
     search.add_argument("--open", action="store_true", help="show that page in the browser; without --html a new file")
@@ -112,6 +120,9 @@ def run(options: argparse.Namespace) -> int:
         "aggregate": options.aggregate,
         "expand": expansion(options),
         "words": options.words_in or options.words,
+        "nprobe": options.nprobe,
+        "ef_search": options.ef_search,
+        "k_factor": options.k_factor,
     }
     with open_catalog(options) as engine, warnings.catch_warnings():
         # The results tell it, too, with the hits.

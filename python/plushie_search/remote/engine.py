@@ -54,6 +54,9 @@ OPTIONS = (
     "temperature",
     "expand",
     "words",
+    "nprobe",
+    "ef_search",
+    "k_factor",
 )
 
 

@@ -97,6 +97,13 @@ OPTIONS: dict[str, Schema] = {
         "anyOf": [FLAG, array(TEXT, minItems=1, maxItems=32)],
         "description": "whether items' own words count, or the fields to look into: id, label, text, metadata's keys",
     },
+    "nprobe": {"type": "integer", "minimum": 1, "description": "how many lists of an approximate index are probed"},
+    "ef_search": {"type": "integer", "minimum": 1, "description": "how many references a graph keeps in view"},
+    "k_factor": {
+        "type": "number",
+        "minimum": 1,
+        "description": "how many references an approximate index finds for each one that is wanted",
+    },
 }
 SHARE: Schema = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
 IDENTIFYING: dict[str, Schema] = {

@@ -32,6 +32,9 @@ OPTIONS = (
     "temperature",
     "expand",
     "words",
+    "nprobe",
+    "ef_search",
+    "k_factor",
 )
 PARTS = ("text", "line", "image", "crop", "item", "vector", "weights")
 
@@ -268,9 +271,12 @@ def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[st
     exclude = given.get("exclude")
     if exclude not in (None, "", []):
         options["exclude"] = [_text(id, "exclude") for id in (exclude if isinstance(exclude, list) else [exclude])]
-    for key in ("min_score", "mmr", "rrf_k", "temperature"):
+    for key in ("min_score", "mmr", "rrf_k", "temperature", "k_factor"):
         if given.get(key) not in (None, ""):
             options[key] = number(given[key], key)
+    for key in ("nprobe", "ef_search"):
+        if given.get(key) not in (None, ""):
+            options[key] = _whole(given[key], key)
     for key, known in (("fusion", ("weighted", "sum", "rrf", "dbsf")), ("aggregate", ("max", "mean", "softmax"))):
         if given.get(key) not in (None, ""):
             if given[key] not in known:

@@ -1,0 +1,398 @@
+//! The index of an engine: exact while that is fast, and approximate beyond. It is built aside, while searches go on, and
+//! kept in a file beside the catalog.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rayon::ThreadPool;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::cancel::{self, Cancel, Job};
+use crate::encoder::Encode;
+use crate::engine::Engine;
+use crate::engine::live::{Live, State};
+use crate::error::{Error, Result};
+use crate::expand::Expand;
+use crate::index::{Factory, Plan, Sealed, Setting, Snapshot, Tuned, build};
+use crate::store::{Mark, Position, Store};
+use crate::vectors::Vectors;
+use crate::workers::workers;
+
+/// Up to about so many references every one is compared: one search takes 10 ms for 256 numbers each.
+const EXACT: usize = 100_000;
+/// An index is built anew when more than one in so many references has come or gone.
+const CHANGED: usize = 4;
+/// Fewer of them cost nothing.
+const FEW: usize = 10_000;
+/// How long an engine is searched before an index is built in the background: a program that asks once has ended by then.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Texts that stand for searches by texts, at most and at least.
+const MOST_TEXTS: usize = 200;
+const LEAST_TEXTS: usize = 50;
+/// The share of the exact best 10 items that searches find by default.
+pub const RECALL: f32 = 0.98;
+/// The setting that tells what was built last.
+const BUILT: &str = "index";
+
+/// Which index an engine has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexOptions {
+    /// `"auto"`: exact up to about 100,000 references, and approximate beyond; `"exact"`; or a factory string of faiss.
+    pub index: String,
+    /// The share of the exact best 10 items that searches are to find in an approximate index: above 0, and at most 1.
+    pub recall: f32,
+}
+
+impl Default for IndexOptions {
+    fn default() -> Self {
+        Self { index: "auto".to_owned(), recall: RECALL }
+    }
+}
+
+/// When an approximate index is made, and how.
+#[derive(Debug, Clone)]
+struct Policy {
+    /// None if every reference is always compared.
+    plan: Option<Plan>,
+    /// The factory string, or how it is chosen.
+    name: String,
+    /// The fewest references.
+    least: usize,
+}
+
+impl Policy {
+    fn new(options: &IndexOptions, dims: &[usize]) -> Result<Self> {
+        let IndexOptions { index, recall } = options;
+        if !(*recall > 0.0 && *recall <= 1.0) {
+            return Err(Error::argument(format!("recall {recall}: give a number above 0 and at most 1")));
+        }
+        let (plan, least) = match index.as_str() {
+            "exact" | "Flat" => (None, 0),
+            "auto" => (Some(Plan { factories: None, recall: *recall }), EXACT),
+            text => {
+                let factories = dims.iter().map(|dim| Factory::parse(text, *dim)).collect::<Result<Vec<_>>>()?;
+                let least = factories.iter().map(Factory::least_rows).max().unwrap_or_default();
+                (Some(Plan { factories: Some(factories), recall: *recall }), least)
+            }
+        };
+        Ok(Self { plan, name: index.clone(), least })
+    }
+
+    /// Whether an index is missing, or old.
+    fn is_due(&self, index: &Snapshot) -> bool {
+        let sealed: usize = index.sealed().map(|sealed| sealed.len()).sum();
+        let changed = index.exact() + (sealed + index.exact() - index.len());
+        let is_old = changed > FEW.min(self.least) && changed > sealed / CHANGED;
+        self.plan.is_some() && index.len() >= self.least && is_old
+    }
+
+    /// Whether an index of that name is what it wants.
+    fn takes(&self, name: &str) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.factories.is_none() || self.name == name)
+    }
+}
+
+/// What the file says of its index.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct About {
+    catalog: [u8; 16],
+    /// Number and fingerprint of each model.
+    models: Vec<(i64, String)>,
+    /// The policy that made it.
+    name: String,
+    recall: f32,
+    position: Position,
+    marks: Vec<Mark>,
+}
+
+/// Builds the index of an engine.
+pub(super) struct Indexing {
+    work: Arc<Work>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a build needs, which may outlast a call.
+struct Work {
+    live: Arc<Live>,
+    store: Arc<Store>,
+    models: Vec<i64>,
+    encoders: Vec<Arc<dyn Encode>>,
+    policy: Policy,
+    /// One build at a time.
+    turn: Mutex<()>,
+    background: Mutex<Background>,
+    called: Condvar,
+    cancel: Cancel,
+}
+
+#[derive(Default)]
+struct Background {
+    is_running: bool,
+    is_ended: bool,
+    /// How many references there were when a build failed: it is tried again when they have grown.
+    failed: Option<usize>,
+    notices: Vec<String>,
+}
+
+impl Indexing {
+    /// Makes ready, and begins with the index in the catalog's file if it is there and can be used.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for options that make no sense; those of the store.
+    pub(super) fn new(
+        live: &Arc<Live>,
+        store: &Arc<Store>,
+        models: &[i64],
+        encoders: &[Arc<dyn Encode>],
+        options: &IndexOptions,
+        pool: &ThreadPool,
+    ) -> Result<Self> {
+        let dims: Vec<usize> = encoders.iter().map(|encoder| encoder.about().dim).collect();
+        let policy = Policy::new(options, &dims)?;
+        let work = Arc::new(Work {
+            live: Arc::clone(live),
+            store: Arc::clone(store),
+            models: models.into(),
+            encoders: encoders.into(),
+            policy,
+            turn: Mutex::default(),
+            background: Mutex::default(),
+            called: Condvar::new(),
+            cancel: Cancel::default(),
+        });
+        if !models.is_empty() && work.policy.plan.is_some() {
+            pool.install(|| work.begin())?;
+        }
+        Ok(Self { work, thread: Mutex::default() })
+    }
+
+    /// Builds an index in the background if one is due.
+    pub(super) fn look(&self, state: &State) {
+        if !self.work.policy.is_due(&state.index) {
+            return;
+        }
+        let mut background = lock(&self.work.background);
+        let failed = background.failed.is_some_and(|count| state.index.len() < count + count / CHANGED);
+        if background.is_running || background.is_ended || failed {
+            return;
+        }
+        let work = Arc::clone(&self.work);
+        let begun = thread::Builder::new().name("plushie-index".to_owned()).spawn(move || work.in_background());
+        match begun {
+            Ok(thread) => {
+                background.is_running = true;
+                // One that was there before has ended.
+                *lock(&self.thread) = Some(thread);
+            }
+            Err(_) => background.failed = Some(state.index.len()),
+        }
+    }
+
+    /// Returns messages since the last call.
+    pub(super) fn notices(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.work.background).notices)
+    }
+}
+
+impl Drop for Indexing {
+    fn drop(&mut self) {
+        lock(&self.work.background).is_ended = true;
+        self.work.cancel.cancel();
+        self.work.called.notify_all();
+        if let Some(thread) = lock(&self.thread).take() {
+            // It has told of what went wrong.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Work {
+    fn path(&self) -> PathBuf {
+        self.store.directory().join("index").join("approximate")
+    }
+
+    fn about(&self, position: Position) -> Result<About> {
+        let fingerprint = |encoder: &Arc<dyn Encode>| encoder.about().fingerprint.clone();
+        Ok(About {
+            catalog: self.store.id()?,
+            models: self.models.iter().copied().zip(self.encoders.iter().map(fingerprint)).collect(),
+            name: self.policy.name.clone(),
+            recall: self.policy.plan.as_ref().map_or(1.0, |plan| plan.recall),
+            position,
+            marks: self.store.marks(position)?,
+        })
+    }
+
+    /// Begins with the index in the file.
+    fn begin(&self) -> Result<()> {
+        let path = self.path();
+        if !path.exists() {
+            return Ok(());
+        }
+        let (sealed, about) = match Sealed::open(&path) {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.tell(format!("{error}: it is ignored, and the index is built anew"));
+                return Ok(());
+            }
+        };
+        let Ok(about) = serde_json::from_value::<About>(about) else { return Ok(()) };
+        let own = self.about(about.position)?;
+        // That of other models, or of another policy, is of no use here.
+        if about.models != own.models || !self.policy.takes(&about.name) || about.recall < own.recall {
+            return Ok(());
+        }
+        if about.catalog != own.catalog || !self.store.has_marks(&about.marks)? {
+            self.tell(format!(
+                "{}: it is of another catalog, or of another state of this one: it is ignored, and the index is built \
+                 anew",
+                path.display()
+            ));
+            return Ok(());
+        }
+        self.live.begin(&Arc::new(sealed), about.position)?;
+        // The log may have lost removals, or the catalog references that the file still has.
+        let counted = self.live.current(&self.store, &self.models).map(|state| state.index.len());
+        match counted {
+            Ok(references) if references as u64 != self.store.stats()?.references => self.live.forget(),
+            // A damaged vector is told by the searches.
+            Ok(_) | Err(Error::Damaged { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn tell(&self, notice: String) {
+        lock(&self.background).notices.push(notice);
+    }
+
+    fn in_background(&self) {
+        let (background, _) = self
+            .called
+            .wait_timeout_while(lock(&self.background), PAUSE, |background| !background.is_ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_ended = background.is_ended;
+        drop(background);
+        let built = if is_ended { Ok(()) } else { self.build_aside() };
+        let mut background = lock(&self.background);
+        background.is_running = false;
+        match built {
+            Ok(()) | Err(Error::Interrupted) => background.failed = None,
+            Err(error) => {
+                background.failed = Some(self.live.state().index.len());
+                background.notices.push(format!("the index could not be built, so that all is compared: {error}"));
+            }
+        }
+    }
+
+    /// Builds by half of the threads, so that searches have the others.
+    fn build_aside(&self) -> Result<()> {
+        let half = thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2));
+        let pool = workers(Some(half))?;
+        thread::scope(|scope| Job::begin(scope, &self.cancel, || self.build(&pool))?.join(|| false))
+    }
+
+    /// Builds the index of the present state, and puts it in its place.
+    fn build(&self, pool: &ThreadPool) -> Result<()> {
+        let Some(plan) = &self.policy.plan else { return Ok(()) };
+        let _turn = lock(&self.turn);
+        let state = self.live.current(&self.store, &self.models)?;
+        let sealed = build(&state.index, plan, &self.texts(), pool)?;
+        let sealed = match self.store.check_writable() {
+            Ok(()) => self.keep(sealed, &state, pool),
+            Err(_) => Arc::new(sealed),
+        };
+        self.live.adopt(&sealed, &state)
+    }
+
+    /// Keeps a built index in the file, and returns the one that lies there; the built one if that fails.
+    fn keep(&self, sealed: Sealed, state: &State, pool: &ThreadPool) -> Arc<Sealed> {
+        let path = self.path();
+        let kept = || -> Result<Sealed> {
+            let about = serde_json::to_value(self.about(state.position)?).map_err(Error::internal)?;
+            pool.install(|| sealed.save(&path, &about))?;
+            self.store.set_setting(BUILT, Some(&described(&sealed)))?;
+            Ok(pool.install(|| Sealed::open(&path))?.0)
+        };
+        match kept() {
+            Ok(kept) => Arc::new(kept),
+            Err(error) => {
+                self.tell(format!("the index stays in memory alone: {error}"));
+                Arc::new(sealed)
+            }
+        }
+    }
+
+    /// For each model vectors of labels and texts of the catalog, if it reads texts and there are enough.
+    fn texts(&self) -> Vec<Option<Vectors>> {
+        let phrases = self.store.phrases(MOST_TEXTS).unwrap_or_default();
+        let texts: Vec<&str> = phrases.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
+        let encoded = |encoder: &Arc<dyn Encode>| {
+            let reads = encoder.about().texts && texts.len() >= LEAST_TEXTS;
+            // Without them, other vectors stand for texts.
+            reads.then(|| Expand::Never.encode(&**encoder, &texts).ok()).flatten()
+        };
+        self.encoders.iter().map(encoded).collect()
+    }
+}
+
+impl Engine {
+    /// Builds the approximate index anew and measures how much searches must look at, and returns when that is done. What
+    /// was added since stays among the references that are compared one by one until the next time. Where all are compared,
+    /// for the catalog is small or the engine was opened so, it does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there are fewer references than a factory string needs; [`Error::Interrupted`]; those of
+    /// the store.
+    pub fn optimize(&self) -> Result<()> {
+        let state = self.current()?;
+        let policy = &self.indexing.work.policy;
+        let is_small = policy.plan.as_ref().is_none_or(|plan| plan.factories.is_none()) && state.index.len() < EXACT;
+        if policy.plan.is_none() || is_small || self.models.is_empty() {
+            return Ok(());
+        }
+        drop(state);
+        let cancel = Cancel::default();
+        thread::scope(|scope| {
+            let job = Job::begin(scope, &cancel, || self.indexing.work.build(self.workers()))?;
+            job.join(|| cancel::poll().is_err())
+        })
+    }
+
+    /// The name of the index: `"exact"`, or the factory strings of its models.
+    pub(super) fn index_name(state: &State) -> String {
+        let names: Vec<&str> = state.index.sealed().flat_map(|sealed| sealed.factories()).collect();
+        if names.is_empty() { "exact".to_owned() } else { names.join(" + ") }
+    }
+
+    /// What was chosen and measured for each model.
+    pub(super) fn index_stats(&self, state: &State) -> Value {
+        let described = state.index.sealed().next().map(|sealed| described(sealed));
+        let Some(Value::Array(mut models)) = described else { return json!([]) };
+        for (model, name) in models.iter_mut().zip(&self.names) {
+            model["model"] = json!(name);
+        }
+        Value::Array(models)
+    }
+}
+
+/// What was chosen and measured for each space.
+fn described(sealed: &Sealed) -> Value {
+    let setting =
+        |setting: &Setting| json!({"looked": setting.looked, "k_factor": setting.k_factor, "recall": setting.recall});
+    let space = |(factory, tuned): (&str, &Tuned)| {
+        json!({
+            "index": factory,
+            "references": sealed.len(),
+            "pictures": setting(&tuned.pictures),
+            "texts": setting(&tuned.texts),
+        })
+    };
+    sealed.factories().zip(sealed.tuned()).map(space).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,305 @@
+//! Approximate segments: an index of codes finds the rows that are compared by their full vectors.
+//!
+//! The rows never change and stand in the order of the codes, so that a bit for each says which of them are left. Adding
+//! goes to other segments.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use faiss::Idx;
+use rayon::prelude::*;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::fusion::Candidate;
+use crate::index::coded::Coded;
+use crate::index::effort::{Effort, Setting, Tuned};
+use crate::index::exact::Exact;
+use crate::index::factory::{Factory, Kind};
+use crate::index::faiss::{Best, add_products, inner_product, keep_best};
+use crate::index::matrix::Matrix;
+use crate::index::segment::{Probe, Segment, Selected};
+
+#[cfg(test)]
+mod tests;
+
+/// Queries that one thread searches after another.
+const TOGETHER: usize = 8;
+/// Queries that are compared with all rows as one matrix.
+const BLOCK: usize = 64;
+/// Rows that are compared one by one at a time.
+const STEP: usize = 16_384;
+/// The rows in the lists that are probed, for each row that is wanted.
+const SPREAD: usize = 4;
+/// How many times as much is looked at where too few rows were found.
+const FURTHER: usize = 4;
+
+/// References with their vectors and codes, made once.
+#[derive(Debug)]
+pub struct Sealed {
+    pub(super) references: Vec<i64>,
+    pub(super) items: Vec<i64>,
+    /// For each space the vectors, one after another.
+    pub(super) vectors: Vec<Matrix>,
+    /// For each space the codes.
+    pub(super) coded: Vec<Coded>,
+    /// For each space how much to look at.
+    pub(super) tuned: Vec<Tuned>,
+}
+
+impl Sealed {
+    /// How many rows it has.
+    pub fn len(&self) -> usize {
+        self.references.len()
+    }
+
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.references.is_empty()
+    }
+
+    /// How much searches look at in each space.
+    pub fn tuned(&self) -> &[Tuned] {
+        &self.tuned
+    }
+
+    /// The factory string of the codes in each space.
+    pub fn factories(&self) -> impl Iterator<Item = &str> {
+        self.coded.iter().map(|coded| coded.factory().as_str())
+    }
+
+    /// Bytes of memory that are its own, without pages of its file.
+    fn bytes(&self) -> usize {
+        let vectors: usize = self.vectors.iter().map(Matrix::owned_bytes).sum();
+        let codes: usize = self.coded.iter().map(Coded::bytes).sum();
+        vectors + codes + size_of_val(&self.references[..]) + size_of_val(&self.items[..])
+    }
+}
+
+/// The rows of a [`Sealed`] that were not removed.
+#[derive(Debug, Clone)]
+pub(super) struct Approximate {
+    pub(super) sealed: Arc<Sealed>,
+    /// One bit for each row.
+    live: Vec<u8>,
+    count: usize,
+    sorted: bool,
+}
+
+impl Approximate {
+    /// All rows.
+    pub(super) fn new(sealed: Arc<Sealed>) -> Self {
+        let count = sealed.len();
+        let mut live = vec![0xff; count.div_ceil(8)];
+        if let Some(last) = live.last_mut().filter(|_| !count.is_multiple_of(8)) {
+            *last = (1 << (count % 8)) - 1;
+        }
+        let sorted = sealed.items.is_sorted();
+        Self { sealed, live, count, sorted }
+    }
+
+    /// The best `width` rows for each query, each compared by its full vector; of all rows, or those that are selected.
+    fn scan(&self, probes: &[Probe<'_>], queries: Range<usize>, width: usize, selected: Option<Selected<'_>>) -> Best {
+        let (rows, count) = (self.sealed.len(), queries.len());
+        let mut found: Vec<Vec<(u32, f32)>> = vec![Vec::new(); count];
+        for start in (0..rows).step_by(STEP) {
+            let part = start..rows.min(start + STEP);
+            let is_selected = |row: &usize| selected.is_none_or(|selected| selected.has(*row));
+            if !part.clone().any(|row| is_selected(&row)) {
+                continue;
+            }
+            let mut scores = vec![0.0; count * part.len()];
+            for probe in probes {
+                let data = &self.sealed.vectors[probe.space][part.start * probe.dim..part.end * probe.dim];
+                add_products(data, probe.dim, probe.part(queries.clone()), &mut scores);
+            }
+            for (found, scores) in found.iter_mut().zip(scores.chunks_exact(part.len())) {
+                let pairs = part.clone().zip(scores).filter(|(row, _)| is_selected(row));
+                found.extend(pairs.map(|(row, score)| (row as u32, *score)));
+                keep_best(found, width);
+            }
+        }
+        let mut all = Best::default();
+        found.into_iter().for_each(|pairs| all.push(pairs, width));
+        all
+    }
+
+    /// The exact best `width` rows for each of `count` queries, shared among the threads of this pool.
+    pub(super) fn exact(&self, probe: &Probe<'_>, count: usize, width: usize) -> Result<Vec<Vec<Candidate>>> {
+        let starts: Vec<usize> = (0..count).step_by(BLOCK).collect();
+        let cancel = Cancel::current();
+        let found = starts.par_iter().map(|start| {
+            cancel.check()?;
+            let queries = *start..count.min(start + BLOCK);
+            let best = self.scan(&[*probe], queries, width, None);
+            let candidate = |(row, score): (&Idx, &f32)| {
+                let row = row.get()? as usize;
+                let (item, reference) = (self.sealed.items[row], self.sealed.references[row]);
+                Some(Candidate { item, reference, score: *score, segment: 0, row: row as u32 })
+            };
+            let lists = best.rows.chunks(width).zip(best.scores.chunks(width));
+            Ok(lists.map(|(rows, scores)| rows.iter().zip(scores).filter_map(candidate).collect()).collect())
+        });
+        Ok(found.collect::<Result<Vec<Vec<_>>>>()?.into_iter().flatten().collect())
+    }
+
+    /// The best `width` rows for one query.
+    fn look(
+        &self,
+        probe: &Probe<'_>,
+        query: usize,
+        width: usize,
+        selected: Option<Selected<'_>>,
+        effort: &Effort,
+    ) -> Result<Vec<(u32, f32)>> {
+        let (space, rows) = (probe.space, self.sealed.len());
+        let coded = &self.sealed.coded[space];
+        let factory = coded.factory();
+        let len = selected.map_or(rows, |selected| selected.len);
+        let setting = self.sealed.tuned[space].of(probe.texts);
+        let fetched = (width as f32 * effort.k_factor.unwrap_or(setting.k_factor)).ceil() as usize;
+        let (mut looked, most) = match factory.kind {
+            Kind::Codes => (1, 1),
+            Kind::Graph => {
+                let looked = || (setting.looked.saturating_mul(rows) / len.max(1)).max(fetched);
+                (effort.ef_search.unwrap_or_else(looked), rows)
+            }
+            Kind::Lists => {
+                (effort.nprobe.unwrap_or_else(|| self.probed(setting, factory, fetched, len)), factory.lists)
+            }
+        };
+        looked = looked.min(most);
+        let data = probe.part(query..query + 1);
+        let bits = selected.map(|selected| selected.bits);
+        loop {
+            if fetched >= len || SPREAD * fetched >= rows {
+                break;
+            }
+            let found = coded.search(data, fetched, bits, looked)?;
+            let found = found.rows.iter().filter_map(|row| row.get());
+            let score = |row: u64| (row as u32, inner_product(data, self.vector(space, row as usize)));
+            let pairs: Vec<(u32, f32)> = found.map(score).collect();
+            if pairs.len() >= width.min(len) {
+                return Ok(pairs);
+            }
+            if looked >= most {
+                break;
+            }
+            looked = looked.saturating_mul(FURTHER).min(most);
+        }
+        let found = self.scan(&[*probe], query..query + 1, width, selected);
+        Ok(found.rows.iter().zip(found.scores).filter_map(|(row, score)| Some((row.get()? as u32, score))).collect())
+    }
+
+    /// How many lists are probed for so many rows to fetch, of which `len` may be found: so that no fewer of these are
+    /// compared than without a filter.
+    fn probed(&self, setting: &Setting, factory: &Factory, fetched: usize, len: usize) -> usize {
+        let rows = self.sealed.len();
+        let each = (rows / factory.lists).max(1);
+        setting.looked.max((SPREAD * fetched).div_ceil(each)).saturating_mul(rows).div_ceil(len.max(1))
+    }
+}
+
+impl Segment for Approximate {
+    fn references(&self) -> &[i64] {
+        &self.sealed.references
+    }
+
+    fn items(&self) -> &[i64] {
+        &self.sealed.items
+    }
+
+    fn live(&self) -> Option<Selected<'_>> {
+        (self.count < self.sealed.len()).then_some(Selected { bits: &self.live, len: self.count })
+    }
+
+    fn is_sorted(&self) -> bool {
+        self.sorted
+    }
+
+    fn grows(&self) -> bool {
+        false
+    }
+
+    fn few(&self, probes: &[Probe<'_>]) -> usize {
+        let [probe] = probes else { return 0 };
+        let (rows, few) = (self.sealed.len() as f64, self.sealed.tuned[probe.space].few as f64);
+        // Where one in n is selected, n times as much is looked at.
+        (rows * few).sqrt() as usize
+    }
+
+    fn compared(&self) -> usize {
+        self.sealed.tuned.iter().map(|tuned| tuned.few).max().unwrap_or_default()
+    }
+
+    fn add(&mut self, _: &[i64], _: &[i64], _: &[&[f32]]) -> Result<()> {
+        Err(Error::internal("an approximate segment does not grow"))
+    }
+
+    fn seal(&mut self) {}
+
+    fn remove(&mut self, references: &[(i64, u32)]) -> Result<Vec<(i64, u32)>> {
+        for (_, row) in references {
+            let (byte, bit) = (*row as usize / 8, 1 << (row % 8));
+            self.count -= usize::from(self.live[byte] & bit != 0);
+            self.live[byte] &= !bit;
+        }
+        Ok(Vec::new())
+    }
+
+    fn duplicate(&self) -> Result<Arc<dyn Segment>> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn gather(&self, rows: &[u32], spaces: &[usize]) -> Result<Box<dyn Segment>> {
+        let pick = |of: &[i64]| -> Vec<i64> { rows.iter().map(|row| of[*row as usize]).collect() };
+        let gathered = |space: usize| -> Vec<f32> {
+            match spaces.contains(&space) {
+                true => rows.iter().flat_map(|row| self.vector(space, *row as usize)).copied().collect(),
+                false => Vec::new(),
+            }
+        };
+        let dims: Vec<usize> = self.sealed.vectors.iter().map(Matrix::dim).collect();
+        let vectors: Vec<Vec<f32>> = (0..dims.len()).map(gathered).collect();
+        Ok(Box::new(Exact::of(&dims, pick(&self.sealed.references), pick(&self.sealed.items), &vectors)?))
+    }
+
+    fn candidates(
+        &self,
+        probes: &[Probe<'_>],
+        queries: Range<usize>,
+        width: usize,
+        selected: Option<Selected<'_>>,
+        effort: &Effort,
+    ) -> Result<Best> {
+        let [probe] = probes else { return Ok(self.scan(probes, queries, width, selected)) };
+        let numbers: Vec<usize> = queries.collect();
+        let look = |number: &usize| self.look(probe, *number, width, selected, effort);
+        // On a thread of a pool, others may help.
+        let found: Vec<Vec<(u32, f32)>> = match rayon::current_thread_index() {
+            Some(_) if numbers.len() > TOGETHER => {
+                numbers.par_iter().with_min_len(TOGETHER).map(look).collect::<Result<_>>()?
+            }
+            _ => numbers.iter().map(look).collect::<Result<_>>()?,
+        };
+        let mut all = Best::default();
+        found.into_iter().for_each(|pairs| all.push(pairs, width));
+        Ok(all)
+    }
+
+    fn add_scores(&self, probe: &Probe<'_>, queries: Range<usize>, scores: &mut [f32]) {
+        add_products(&self.sealed.vectors[probe.space], probe.dim, probe.part(queries), scores);
+    }
+
+    fn vector(&self, space: usize, row: usize) -> &[f32] {
+        self.sealed.vectors[space].row(row)
+    }
+
+    fn bytes(&self) -> usize {
+        self.sealed.bytes() + self.live.len()
+    }
+
+    fn sealed(&self) -> Option<&Arc<Sealed>> {
+        Some(&self.sealed)
+    }
+}

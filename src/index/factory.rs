@@ -1,0 +1,260 @@
+//! Factory strings of faiss: which of them a catalog can use, and why not the others.
+
+use std::fmt::{self, Display, Formatter};
+
+use faiss::{MetricType, index_factory};
+
+use crate::error::{Error, Result};
+use crate::index::faiss::set_up;
+
+/// The most lists of an index, and neighbors of a row in a graph: more would take all memory for nothing.
+const MOST_LISTS: usize = 1 << 20;
+const MOST_NEIGHBORS: usize = 512;
+/// The rows for each center that faiss learns one from: with fewer it warns.
+const EACH: usize = 39;
+/// Fewer rows are compared one by one in less than a tenth of a millisecond.
+const LEAST: usize = 600;
+
+/// How an index is searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Every code is compared.
+    Codes,
+    /// The codes in the lists whose centers are nearest: as many lists as `nprobe` says.
+    Lists,
+    /// Along a graph, keeping as many rows in view as `ef_search` says.
+    Graph,
+}
+
+/// A factory string that makes an index which can be filtered, and from whose answers removed rows can be kept.
+///
+/// ```
+/// use plushie_search::index::Factory;
+///
+/// assert_eq!(Factory::parse("IVF1024,PQ32x4fs", 64)?.least_rows(), 39 * 1024);
+/// assert!(Factory::parse("NSG32", 64).is_err());
+/// # Ok::<(), plushie_search::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Factory {
+    text: String,
+    pub(super) kind: Kind,
+    /// How many lists it has; 1 without lists.
+    pub(super) lists: usize,
+    /// Whether its lists are learned from the vectors as they are.
+    pub(super) is_plain: bool,
+    least: usize,
+}
+
+impl Factory {
+    /// Reads a factory string for vectors of `dim` numbers.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when faiss refuses it, or when its index could not be filtered.
+    pub fn parse(text: &str, dim: usize) -> Result<Self> {
+        let refuse = |reason: &str| Error::argument(format!("index {text:?}: {reason}"));
+        if let Some(reason) = useless(text) {
+            return Err(refuse(reason));
+        }
+        let mut pieces: Vec<&str> = text.split(',').collect();
+        let transforms = pieces.iter().take_while(|piece| is_transform(piece)).count();
+        pieces.drain(..transforms);
+        let (mut kind, mut lists) = (Kind::Codes, 1);
+        match pieces.first().map(|piece| (lists_of(piece), neighbors_of(piece))) {
+            Some((Some(count), _)) => {
+                if !(1..=MOST_LISTS).contains(&count) {
+                    return Err(refuse(&format!("{count} lists: give 1 to {MOST_LISTS}")));
+                }
+                (kind, lists) = (Kind::Lists, count);
+                pieces.remove(0);
+            }
+            Some((_, Some(count))) => {
+                if !(1..=MOST_NEIGHBORS).contains(&count) {
+                    return Err(refuse(&format!("{count} neighbors: give 1 to {MOST_NEIGHBORS}")));
+                }
+                kind = Kind::Graph;
+                pieces.remove(0);
+                if pieces.is_empty() {
+                    pieces.push("Flat");
+                }
+            }
+            _ => {}
+        }
+        let code = match pieces[..] {
+            [code] => code,
+            [] => return Err(refuse("it says no code: add one, such as Flat or SQ8")),
+            _ => return Err(refuse("it has more parts than transforms, lists or a graph, and a code")),
+        };
+        let centers = centers_of(code, kind).map_err(|reason| refuse(&reason))?;
+        set_up();
+        let size = u32::try_from(dim).map_err(|_| refuse("vectors are too long"))?;
+        index_factory(size, text, MetricType::InnerProduct).map_err(|error| refuse(&reason_of(&error.to_string())))?;
+        let learned = if kind == Kind::Lists { lists.max(centers) } else { centers };
+        let is_plain = kind == Kind::Lists && transforms == 0;
+        Ok(Self { text: text.to_owned(), kind, lists, is_plain, least: (EACH * learned).max(LEAST) })
+    }
+
+    /// The string itself.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The fewest rows that its index can be learned from: 39 for each center, as faiss asks, and 600.
+    pub fn least_rows(&self) -> usize {
+        self.least
+    }
+}
+
+impl Display for Factory {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Why an index that faiss makes is of no use here.
+fn useless(text: &str) -> Option<&'static str> {
+    let has = |part: &str| text.contains(part);
+    if has("IDMap") {
+        return Some("the catalog numbers its rows by itself: leave out the IDMap");
+    }
+    if has("RFlat") || has("Refine") {
+        return Some(
+            "faiss cannot filter it. Each search compares the best rows by their full vectors anyway, as many as \
+             k_factor says: leave that part out",
+        );
+    }
+    if text.contains('(') {
+        return Some("an index in parentheses is not supported: give a graph over lists as IVFn_HNSWm");
+    }
+    if has("NSG") {
+        return Some("faiss cannot filter it, so that nothing could be removed: take HNSW instead");
+    }
+    if has("LSH") {
+        return Some("faiss cannot filter it, so that nothing could be removed: take SQ4 or PQ codes instead");
+    }
+    None
+}
+
+fn is_transform(piece: &str) -> bool {
+    ["OPQ", "PCAR", "PCA", "RR"].iter().any(|name| {
+        let rest = piece.strip_prefix(name).unwrap_or_default();
+        !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_')
+    })
+}
+
+/// The number of lists of `IVF1024`, `IVF1k` or `IVF4096_HNSW32`.
+fn lists_of(piece: &str) -> Option<usize> {
+    let count = piece.strip_prefix("IVF")?;
+    let count = match count.split_once('_') {
+        None => count,
+        Some((count, graph)) => neighbors_of(graph).map(|_| count)?,
+    };
+    let (digits, unit) = match count.strip_suffix('k') {
+        Some(digits) => (digits, 1 << 10),
+        None => count.strip_suffix('M').map_or((count, 1), |digits| (digits, 1 << 20)),
+    };
+    number(digits)?.checked_mul(unit)
+}
+
+/// The number of neighbors of `HNSW32`.
+fn neighbors_of(piece: &str) -> Option<usize> {
+    number(piece.strip_prefix("HNSW")?)
+}
+
+fn number(digits: &str) -> Option<usize> {
+    Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+}
+
+/// How many centers a code is learned from, or why it cannot be taken.
+fn centers_of(code: &str, kind: Kind) -> Result<usize, String> {
+    if matches!(code, "Flat" | "SQ4" | "SQ6" | "SQ8" | "SQfp16" | "SQbf16") {
+        return Ok(1);
+    }
+    if code == "RaBitQ" && kind == Kind::Lists {
+        return Ok(1);
+    }
+    if let Some(rest) = code.strip_prefix("PQ") {
+        let fast = rest.strip_suffix("x4fs").or_else(|| rest.strip_suffix("x4fsr"));
+        if kind == Kind::Codes || (kind == Kind::Graph && fast.is_some()) {
+            return Err(format!("faiss filters {code} only in lists: write IVF before it, such as IVF1024,{code}"));
+        }
+        if fast.and_then(number).is_some() {
+            return Ok(16);
+        }
+        let (count, bits) = rest.split_once('x').unwrap_or((rest, "8"));
+        if let (Some(_), Some(bits @ 1..=8)) = (number(count), number(bits)) {
+            return Ok(1 << bits);
+        }
+    }
+    Err(format!(
+        "{code:?} is not a code that can be filtered: give Flat, SQ4, SQ6, SQ8, SQfp16 or SQbf16, or in lists PQm, \
+         PQmx4fs or RaBitQ"
+    ))
+}
+
+/// The last part of an error of faiss, behind the place in its source.
+fn reason_of(error: &str) -> String {
+    let reason = error.rsplit_once("failed: ").map_or(error, |(_, reason)| reason);
+    format!("faiss refuses it: {}", reason.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_says_how_it_is_searched_and_learned() {
+        let cases = [
+            ("Flat", Kind::Codes, 1, 600),
+            ("SQ8", Kind::Codes, 1, 600),
+            ("IVF1024,Flat", Kind::Lists, 1024, 39 * 1024),
+            ("IVF1k,SQ8", Kind::Lists, 1024, 39 * 1024),
+            ("IVF64,PQ32x4fs", Kind::Lists, 64, 39 * 64),
+            ("IVF64,PQ32x4fsr", Kind::Lists, 64, 39 * 64),
+            ("IVF64,PQ16", Kind::Lists, 64, 39 * 256),
+            ("IVF64_HNSW16,SQ8", Kind::Lists, 64, 39 * 64),
+            ("OPQ16_64,IVF64,PQ16x4fs", Kind::Lists, 64, 39 * 64),
+            ("PCA32,IVF64,SQ8", Kind::Lists, 64, 39 * 64),
+            ("IVF64,RaBitQ", Kind::Lists, 64, 39 * 64),
+            ("HNSW32", Kind::Graph, 1, 600),
+            ("HNSW32,SQ8", Kind::Graph, 1, 600),
+            ("HNSW32,PQ16", Kind::Graph, 1, 39 * 256),
+        ];
+        for (text, kind, lists, least) in cases {
+            let factory = Factory::parse(text, 64).unwrap();
+            assert_eq!((factory.kind, factory.lists, factory.least_rows()), (kind, lists, least), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_the_reason() {
+        let cases = [
+            ("IDMap2,Flat", "numbers its rows"),
+            ("PQ32x4fs", "only in lists"),
+            ("PQ16", "only in lists"),
+            ("HNSW32,PQ16x4fs", "only in lists"),
+            ("RaBitQ", "not a code"),
+            ("NSG32", "cannot filter"),
+            ("IVF64,Flat,RFlat", "k_factor"),
+            ("IVF64,PQ16x4fs,Refine(SQfp16)", "k_factor"),
+            ("IVF64(HNSW32),Flat", "parentheses"),
+            ("IVF64,RaBitQfs", "not a code"),
+            ("IVF64,FlatPanorama8", "not a code"),
+            ("RSQfp16", "not a code"),
+            ("LSH", "cannot filter"),
+            ("IVF64", "no code"),
+            ("IVF64,Flat,SQ8", "more parts"),
+            ("IVF0,Flat", "0 lists"),
+            ("IVF99999999,Flat", "lists: give 1"),
+            ("HNSW9999", "neighbors: give 1"),
+            ("IVF64,PQ7x4fs", "faiss refuses it"),
+            ("PQ16x16", "not a code"),
+            ("", "not a code"),
+            ("IVF64,\0", "not a code"),
+        ];
+        for (text, reason) in cases {
+            let error = Factory::parse(text, 64).unwrap_err().to_string();
+            assert!(error.starts_with("index ") && error.contains(reason), "{text}: {error}");
+        }
+    }
+}
