@@ -18,6 +18,7 @@ mod ledger;
 mod mapping;
 mod matrix;
 mod near;
+mod rounded;
 mod scan;
 mod segment;
 mod snapshot;

@@ -1,4 +1,4 @@
-//! Exact segments: every vector as it is, in a flat faiss index for each space.
+//! Exact segments: every vector as it is, in a flat faiss index for each space, and rounded.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::index::approximate::Sealed;
 use crate::index::effort::Effort;
-use crate::index::faiss::{Best, Flat, add_products};
+use crate::index::faiss::{BLAS_QUERIES, Best, Flat, add_products, use_huge_pages};
+use crate::index::rounded::Rounded;
 use crate::index::segment::{Probe, Segment, Selected};
 
 /// Of selected rows up to one in so many, each is compared alone: faiss looks at the bits of all.
@@ -17,34 +18,64 @@ const FEW: usize = 8;
 #[derive(Debug)]
 pub(super) struct Exact {
     /// The vectors in each space, in the same order.
-    flats: Vec<Flat>,
+    spaces: Vec<Space>,
     references: Vec<i64>,
     items: Vec<i64>,
     /// Whether the items grow with the rows.
     sorted: bool,
 }
 
+/// The vectors in one space.
+#[derive(Debug)]
+struct Space {
+    flat: Flat,
+    rounded: Rounded,
+}
+
+impl Space {
+    fn new(dim: usize) -> Result<Self> {
+        Ok(Self { flat: Flat::new(dim)?, rounded: Rounded::new(dim) })
+    }
+
+    fn add(&mut self, vectors: &[f32]) -> Result<()> {
+        self.rounded.add(vectors);
+        self.flat.add(vectors)
+    }
+
+    fn copied(&self, rows: &[u32]) -> Result<Self> {
+        Ok(Self { flat: self.flat.copied(rows)?, rounded: self.rounded.copied(rows) })
+    }
+
+    /// Matrices are multiplied sooner than rounded rows are compared.
+    fn search(&self, queries: &[f32], dim: usize, width: usize, selected: Option<&[u8]>) -> Result<Best> {
+        match queries.len() / dim < BLAS_QUERIES as usize {
+            true => Ok(self.rounded.search(&self.flat, queries, width, selected)),
+            false => self.flat.search(queries, width, selected),
+        }
+    }
+}
+
 impl Exact {
     /// An empty segment for vectors of `dims[i]` numbers in space `i`.
     pub(super) fn new(dims: &[usize]) -> Result<Self> {
-        let flats = dims.iter().map(|dim| Flat::new(*dim)).collect::<Result<_>>()?;
-        Ok(Self { flats, references: Vec::new(), items: Vec::new(), sorted: true })
+        let spaces = dims.iter().map(|dim| Space::new(*dim)).collect::<Result<_>>()?;
+        Ok(Self { spaces, references: Vec::new(), items: Vec::new(), sorted: true })
     }
 
     /// A segment of references with their items and, for each space, their vectors, or none in a space that is left out.
     pub(super) fn of(dims: &[usize], references: Vec<i64>, items: Vec<i64>, vectors: &[Vec<f32>]) -> Result<Self> {
         let mut segment = Self::new(dims)?;
-        segment.flats.iter_mut().zip(vectors).try_for_each(|(flat, vectors)| flat.add(vectors))?;
+        segment.spaces.iter_mut().zip(vectors).try_for_each(|(space, vectors)| space.add(vectors))?;
         let sorted = items.is_sorted();
         Ok(Self { references, items, sorted, ..segment })
     }
 
     fn of_rows(&self, rows: &[u32], spaces: &[usize]) -> Result<Self> {
-        let flat = |(space, flat): (usize, &Flat)| flat.copied(if spaces.contains(&space) { rows } else { &[] });
+        let copied = |(number, space): (usize, &Space)| space.copied(if spaces.contains(&number) { rows } else { &[] });
         let pick = |of: &[i64]| -> Vec<i64> { rows.iter().map(|row| of[*row as usize]).collect() };
         let items = pick(&self.items);
         Ok(Self {
-            flats: self.flats.iter().enumerate().map(flat).collect::<Result<_>>()?,
+            spaces: self.spaces.iter().enumerate().map(copied).collect::<Result<_>>()?,
             references: pick(&self.references),
             sorted: items.is_sorted(),
             items,
@@ -83,14 +114,17 @@ impl Segment for Exact {
 
     fn add(&mut self, references: &[i64], items: &[i64], vectors: &[&[f32]]) -> Result<()> {
         self.sorted &= items.is_sorted() && self.items.last() <= items.first();
-        self.flats.iter_mut().zip(vectors).try_for_each(|(flat, vectors)| flat.add(vectors))?;
+        self.spaces.iter_mut().zip(vectors).try_for_each(|(space, vectors)| space.add(vectors))?;
         self.references.extend(references);
         self.items.extend(items);
         Ok(())
     }
 
     fn seal(&mut self) {
-        self.flats.iter().for_each(Flat::use_huge_pages);
+        for Space { flat, rounded } in &self.spaces {
+            use_huge_pages(flat.data());
+            use_huge_pages(rounded.data());
+        }
     }
 
     fn remove(&mut self, references: &[(i64, u32)]) -> Result<Vec<(i64, u32)>> {
@@ -105,14 +139,17 @@ impl Segment for Exact {
             }
             gaps.push(row as usize);
         }
-        self.flats.iter_mut().try_for_each(|flat| flat.swap_remove(&gaps))?;
+        for space in &mut self.spaces {
+            space.flat.swap_remove(&gaps)?;
+            space.rounded.swap_remove(&gaps);
+        }
         self.sorted = self.items.is_sorted();
         Ok(moved.into_iter().collect())
     }
 
     fn duplicate(&self) -> Result<Arc<dyn Segment>> {
         let rows: Vec<u32> = (0..self.items.len() as u32).collect();
-        let spaces: Vec<usize> = (0..self.flats.len()).collect();
+        let spaces: Vec<usize> = (0..self.spaces.len()).collect();
         Ok(Arc::new(self.of_rows(&rows, &spaces)?))
     }
 
@@ -130,7 +167,7 @@ impl Segment for Exact {
     ) -> Result<Best> {
         let selected = selected.map(|selected| selected.bits);
         if let [probe] = probes {
-            return self.flats[probe.space].search(probe.part(queries), width, selected);
+            return self.spaces[probe.space].search(probe.part(queries), probe.dim, width, selected);
         }
         let rows = self.items.len();
         let mut scores = vec![0.0; queries.len() * rows];
@@ -139,15 +176,16 @@ impl Segment for Exact {
     }
 
     fn add_scores(&self, probe: &Probe<'_>, queries: Range<usize>, scores: &mut [f32]) {
-        add_products(self.flats[probe.space].data(), probe.dim, probe.part(queries), scores);
+        add_products(self.spaces[probe.space].flat.data(), probe.dim, probe.part(queries), scores);
     }
 
     fn vector(&self, space: usize, row: usize) -> &[f32] {
-        self.flats[space].row(row)
+        self.spaces[space].flat.row(row)
     }
 
     fn bytes(&self) -> usize {
-        let vectors: usize = self.flats.iter().map(|flat| size_of_val(flat.data())).sum();
+        let bytes = |space: &Space| size_of_val(space.flat.data()) + space.rounded.bytes();
+        let vectors: usize = self.spaces.iter().map(bytes).sum();
         vectors + size_of_val(&self.references[..]) + size_of_val(&self.items[..])
     }
 

@@ -16,7 +16,7 @@ use faiss::{ConcurrentIndex, FlatIndex, Idx, Index};
 use crate::error::{Error, Result};
 
 /// From this many queries on, faiss multiplies matrices instead of scanning the rows once for each query.
-const BLAS_QUERIES: c_int = 4;
+pub(super) const BLAS_QUERIES: c_int = 4;
 
 unsafe extern "C" {
     /// Part of libgomp, which faiss links.
@@ -73,25 +73,6 @@ impl Flat {
     /// Appends rows.
     pub(super) fn add(&mut self, vectors: &[f32]) -> Result<()> {
         self.index.add(vectors).map_err(faiss_error)
-    }
-
-    /// Asks the system to lay the rows on huge pages, where a scan is a third faster; for an index that grows no more.
-    pub(super) fn use_huge_pages(&self) {
-        #[cfg(target_os = "linux")]
-        {
-            const PAGE: usize = 4096;
-            const HUGE_PAGE: c_int = 14;
-            const COLLAPSE: c_int = 25;
-            let data = self.data();
-            let start = data.as_ptr().addr().next_multiple_of(PAGE);
-            let length = (data.as_ptr_range().end.addr() / PAGE * PAGE).saturating_sub(start);
-            // SAFETY: both change how the pages within our rows are mapped, and never what is in them. A system that
-            // has no huge pages says so, and all stays as it was.
-            unsafe {
-                madvise(ptr::without_provenance_mut(start), length, HUGE_PAGE);
-                madvise(ptr::without_provenance_mut(start), length, COLLAPSE);
-            }
-        }
     }
 
     /// All rows, one after another.
@@ -169,6 +150,24 @@ impl Flat {
         }
         let tail = IdSelector::range(Idx::new(after as u64), Idx::new(before as u64)).map_err(faiss_error)?;
         self.index.remove_ids(&tail).map_err(faiss_error).map(|_| ())
+    }
+}
+
+/// Asks the system to lay rows on huge pages, where a scan is a third faster; for rows that grow no more.
+pub(super) fn use_huge_pages<T>(rows: &[T]) {
+    #[cfg(target_os = "linux")]
+    {
+        const PAGE: usize = 4096;
+        const HUGE_PAGE: c_int = 14;
+        const COLLAPSE: c_int = 25;
+        let start = rows.as_ptr().addr().next_multiple_of(PAGE);
+        let length = (rows.as_ptr_range().end.addr() / PAGE * PAGE).saturating_sub(start);
+        // SAFETY: both change how the pages within our rows are mapped, and never what is in them. A system that has no
+        // huge pages says so, and all stays as it was.
+        unsafe {
+            madvise(ptr::without_provenance_mut(start), length, HUGE_PAGE);
+            madvise(ptr::without_provenance_mut(start), length, COLLAPSE);
+        }
     }
 }
 
