@@ -1,8 +1,8 @@
 """Measures how often the right item is first by one model, by another, and by both together with several weights.
 
-    python benches/together.py --photos DIR --second-model NAME [--model plushie-mini] [--references 3] [--draws 20]
+    python benches/together.py --photos DIR --second-model NAME [--model plushie-mini] [--draws 20]
 
-DIR/train/<item>/... are references, so many of each product at random in each draw, and DIR/val/<item>/... queries.
+DIR/train/<item>/... are references, three of each product in the draws of levers.py, and DIR/val/<item>/... queries.
 Prints the share of queries whose item is first, and the difference to a search by the first model with its standard
 error over the draws: of searches by cosines, and of `identify` with its second look, without and with the middles of
 references (Engine(crops=True)). The learned weights are those of `Engine.calibrate()`, from the references alone, used
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from identify import PICTURES, pixel
-from levers import Named, Pictures
+from levers import COUNTS, Named, Pictures
 
 import plushie_search as ps
 from plushie_search.hub import as_encoder
@@ -50,7 +50,6 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--model", default="plushie-mini")
     parser.add_argument("--second-model", required=True, help="by its name or directory")
-    parser.add_argument("--references", type=int, default=3)
     parser.add_argument("--draws", type=int, default=20)
     options = parser.parse_args()
     threads = len(os.sched_getaffinity(0))
@@ -68,11 +67,12 @@ def main() -> None:
     learned: dict[str, list[Any]] = {}
     for draw in range(options.draws):
         dice = np.random.default_rng(draw)
-        chosen = [
-            row
-            for place in range(len(products))
-            for row in dice.permutation(np.flatnonzero(owner == place))[: options.references]
-        ]
+        for count in COUNTS:  # the last one counts
+            chosen = [
+                row
+                for place in range(len(products))
+                for row in dice.permutation(np.flatnonzero(owner == place))[:count]
+            ]
         for kind, stored in (("", pool.plain), (" with crops", pool.crops)):
             fakes = {name: Named(name, seen.plain[name]) for name in MODELS}
             with tempfile.TemporaryDirectory() as folder, ps.Engine(folder, model=fakes) as engine:
@@ -87,7 +87,7 @@ def main() -> None:
                         rows.setdefault((way, column + kind), []).append(float(right))
     columns = list(dict.fromkeys(column for _, column in rows))
     base = np.array(rows["first alone", "search"])
-    print(f"{len(asked)} photos of {len(products)} products, {options.references} references, {options.draws} draws\n")
+    print(f"{len(asked)} photos of {len(products)} products, {COUNTS[-1]} references, {options.draws} draws\n")
     print("| | " + " | ".join(columns) + " |\n|" + " --- |" * (len(columns) + 1))
     for way in (*FIXED, LEARNED):
         cells = []

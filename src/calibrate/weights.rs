@@ -159,14 +159,17 @@ mod tests {
     #[test]
     fn a_model_of_noise_gains_nothing() {
         // The second model's cosines say nothing of the item.
-        let noise = |i: i64| ((i * 7919 + 13) % 101) as f32 / 101.0;
+        let noise = |i: i64| {
+            let mixed = i.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / 16_777_216.0
+        };
         let one = |item: i64| Question {
             item,
-            own: vec![0.5 + noise(item) / 4.0, noise(item + 31)],
-            others: vec![0.55, noise(item + 57), 0.5, noise(item + 71)],
+            own: vec![0.5 + noise(item) / 4.0, noise(item + 1000)],
+            others: vec![0.55, noise(item + 2000), 0.5, noise(item + 3000)],
         };
         let Choice { weights, gain } = choose(&(0..200).map(one).collect::<Vec<_>>(), 2, 0).unwrap().unwrap();
-        assert!(weights[0] > 0.7 && gain.low <= 0.0, "{weights:?} {gain:?}");
+        assert!(weights[0] > 0.9 && gain.low <= 0.0, "{weights:?} {gain:?}");
     }
 
     #[test]

@@ -55,3 +55,19 @@ def test_a_share_beyond_its_limits_is_refused(
     with pytest.raises(SystemExit):
         main(["identify", *catalog, "a.png", "--target-fpr", share])
     assert "--target-fpr" in capsys.readouterr().err
+
+
+def test_what_scores_mean_is_learned_and_stored(
+    catalog: list[str], toy_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", *catalog]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith("pictures by toy: a match reaches 0.")
+    assert main(["calibrate", *catalog, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    with plushie_search.Engine(catalog[0], model=toy_model) as engine:
+        [row] = engine.stats()["calibration"]
+    assert told == {**row, "learned": None}
+    assert f"{row['threshold']:.3f}" in line
+    assert main(["calibrate", *catalog, "--weight", "1", "--weight", "2"]) == 2
+    assert "--weight stands once for each --model" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from .._core import __version__
 from . import (
     add,
     backup,
+    calibrate,
     classify,
     compact,
     compare,
@@ -43,7 +44,7 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 
 #: The commands in the order in which --help lists them.
 COMMANDS = (
-    *(add, search, identify, show, count, update, remove, thumbnail, stats),
+    *(add, search, identify, calibrate, show, count, update, remove, thumbnail, stats),
     *(classify, compare, duplicates, review, confirm),
     *(backup, verify, compact, optimize, reencode),
     *(serve, health, config),
