@@ -15,6 +15,7 @@ mod plan;
 mod reencode;
 mod search;
 mod second;
+mod selected;
 mod vectors;
 mod worded;
 

@@ -6,7 +6,6 @@ use crate::calibrate::{shifted, strength};
 use crate::engine::{Engine, Hit, Search, Words};
 use crate::error::{Error, Result};
 use crate::expand::Expand;
-use crate::filter::Filter;
 use crate::fusion::{Aggregate, Fusion};
 use crate::index::Effort;
 use crate::query::{Kind, Query};
@@ -88,9 +87,8 @@ impl Engine {
                 "{what} are not calibrated in this catalog: call calibrate() with labeled ones first, or give pictures"
             )));
         };
-        let allowed = filter.as_ref().map(Filter::parse).transpose()?;
-        let gallery = match &allowed {
-            Some(filter) => self.store.select(filter)?.len(),
+        let gallery = match filter {
+            Some(filter) => state.select(&self.store, filter)?.items().len(),
             None => state.index.items(),
         };
         let fit = calibration.identifies();
