@@ -16,6 +16,7 @@ mod plan;
 mod reencode;
 mod search;
 mod second;
+mod selected;
 mod vectors;
 mod weights;
 mod worded;

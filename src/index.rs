@@ -5,6 +5,7 @@
 //! change touches few segments. Searches read a [`Snapshot`], which stays as it is while a [`Ledger`] prepares the next.
 //! [`build`] makes an approximate segment of what a snapshot has; what is added later goes to exact ones again.
 
+mod allowed;
 mod approximate;
 mod build;
 mod cells;
@@ -25,6 +26,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use self::allowed::Allowed;
 pub use self::approximate::Sealed;
 pub use self::build::{Plan, build};
 pub use self::effort::{Effort, Setting, Tuned};

@@ -7,7 +7,6 @@ use crate::engine::calibration::one_kind;
 use crate::engine::{Engine, Hit, Search, Words};
 use crate::error::{Error, Result};
 use crate::expand::Expand;
-use crate::filter::Filter;
 use crate::fusion::{Aggregate, Fusion};
 use crate::index::Effort;
 use crate::query::{Kind, Query};
@@ -91,9 +90,8 @@ impl Engine {
                 "{what} are not calibrated in this catalog: call calibrate() with labeled ones first, or give pictures"
             )));
         };
-        let allowed = filter.as_ref().map(Filter::parse).transpose()?;
-        let gallery = match &allowed {
-            Some(filter) => self.store.select(filter)?.len(),
+        let gallery = match filter {
+            Some(filter) => state.select(&self.store, filter)?.items().len(),
             None => state.index.items(),
         };
         let fit = calibration.identifies();

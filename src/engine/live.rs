@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::engine::selected::Filters;
 use crate::engine::worded::Remembered;
 use crate::error::Result;
 use crate::index::{Ledger, Sealed, Snapshot};
@@ -39,6 +40,7 @@ pub(super) struct State {
     /// The place in the store's log up to which it reaches.
     pub(super) position: Position,
     entries: Mutex<Entries>,
+    pub(super) filters: Mutex<Filters>,
     pub(super) words: Mutex<Remembered>,
 }
 
@@ -96,6 +98,7 @@ impl Live {
                 unused.version = Some(version);
                 unused.position = writer.position;
                 unused.entries = Mutex::default();
+                unused.filters = Mutex::default();
                 unused.words = Mutex::default();
                 return Ok(Arc::clone(&state));
             }
@@ -200,7 +203,8 @@ impl Writer {
 
 impl State {
     fn new(index: Snapshot, version: Option<Version>, position: Position) -> Self {
-        Self { index, version, position, entries: Mutex::default(), words: Mutex::default() }
+        let (entries, filters, words) = Default::default();
+        Self { index, version, position, entries, filters, words }
     }
 
     /// Returns the entries to show for `(item, reference)` rows; `None` for rows that were removed meanwhile.
@@ -257,6 +261,6 @@ pub(super) fn check_units(store: &Store, references: &[i64], vectors: &[f32]) ->
     Ok(())
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,11 +15,9 @@ use crate::engine::second::{self, Look};
 use crate::engine::worded::{Ranked, Words, depth};
 use crate::error::{Error, Result};
 use crate::expand::Expand;
-use crate::filter::Filter;
 use crate::fusion::{self, Aggregate, Candidate, Fusion};
-use crate::index::{Effort, Part, Request};
+use crate::index::{Allowed, Effort, Part, Request};
 use crate::query::{self, Batch, Kind, Query};
-use crate::selection::Rows;
 use crate::store::Entry;
 use crate::tokenize;
 use crate::vectors::Vectors;
@@ -265,15 +263,16 @@ impl Engine {
             self.item_vector(id, space)
         })?;
         let encoded = Instant::now();
-        let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let state = self.current()?;
         self.indexing.look(&state);
-        let allowed = filter.map(|filter| self.store.select(&filter)).transpose()?;
+        let allowed = search.filter.as_ref().map(|filter| state.select(&self.store, filter)).transpose()?;
         let ranked = |number: usize| -> Result<Option<Arc<Ranked>>> {
             let texts = fields.as_ref().map(|fields| (fields, fields.texts(&queries[number])));
             let Some((fields, texts)) = texts.filter(|(_, texts)| !texts.is_empty()) else { return Ok(None) };
             let ranked = self.ranked(&state, &texts, fields)?;
-            Ok(Some(allowed.as_ref().map_or_else(|| Arc::clone(&ranked), |rows| Arc::new(ranked.among(rows)))))
+            Ok(Some(
+                allowed.as_ref().map_or_else(|| Arc::clone(&ranked), |allowed| Arc::new(ranked.among(allowed.items()))),
+            ))
         };
         let nothing = Batch::default();
         let mut found: Vec<Option<Found<'_>>> = queries.iter().map(|_| None).collect();
@@ -296,7 +295,7 @@ impl Engine {
             };
             let words = batch.queries.iter().map(|number| ranked(numbers[*number])).collect::<Result<Vec<_>>>()?;
             let needed = batch.queries.iter().map(|number| search.needed(&read[*number])).max().unwrap_or_default();
-            let list = |k| self.listed(&state, batch, search, look, &fits, &words, allowed.as_ref(), k);
+            let list = |k| self.listed(&state, batch, search, look, &fits, &words, allowed.as_deref(), k);
             for (row, (listed, words)) in search.paged(needed, list)?.into_iter().zip(&words).enumerate() {
                 let (models, words) = (Arc::clone(&models), words.clone());
                 found[numbers[batch.queries[row]]] =
@@ -318,7 +317,7 @@ impl Engine {
         look: Option<(&Ensemble, &Look)>,
         fits: &[Option<Arc<Calibration>>],
         words: &[Option<Arc<Ranked>>],
-        allowed: Option<&Rows>,
+        allowed: Option<&Allowed>,
         k: usize,
     ) -> Result<Vec<Listed>> {
         let worded = words.iter().any(Option::is_some);
@@ -385,7 +384,7 @@ impl Engine {
         search: &Search,
         k: usize,
         min_score: Option<f32>,
-        allowed: Option<&Rows>,
+        allowed: Option<&Allowed>,
     ) -> Result<Vec<Vec<Candidate>>> {
         let parts: Vec<Part<'_>> = batch
             .parts

@@ -47,12 +47,15 @@ impl Coded {
         threads: usize,
     ) -> Result<Self> {
         let mut index = index_factory(dim as u32, factory.as_str(), MetricType::InnerProduct).map_err(faiss_error)?;
-        with_threads(threads, || {
+        // Codes alone are learned in many small steps, after each of which threads would wait for each other.
+        with_threads(if centers.is_some() { 1 } else { threads }, || {
             if let Some(centers) = centers {
                 add_centers(&index, dim, centers)?;
             }
             let learned = learned(rows, dim, (LEARNED * factory.lists).max(LEAST_LEARNED));
-            index.train(&learned).map_err(faiss_error)?;
+            index.train(&learned).map_err(faiss_error)
+        })?;
+        with_threads(threads, || {
             for rows in rows.chunks(STEP * dim) {
                 Cancel::current().check()?;
                 index.add(rows).map_err(faiss_error)?;

@@ -248,7 +248,7 @@ mod tests {
             ("IVF99999999,Flat", "lists: give 1"),
             ("HNSW9999", "neighbors: give 1"),
             ("IVF64,PQ7x4fs", "faiss refuses it"),
-            ("PQ16x16", "not a code"),
+            ("IVF64,PQ16x16", "not a code"),
             ("", "not a code"),
             ("IVF64,\0", "not a code"),
         ];

@@ -8,11 +8,11 @@ use rayon::prelude::*;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::fusion::{self, Aggregate, Candidate, List, Moments};
+use crate::index::allowed::Allowed;
 use crate::index::effort::Effort;
 use crate::index::faiss::{Best, inner_product};
 use crate::index::segment::{Probe, Segment, Selected};
 use crate::index::snapshot::{Part, Request, Snapshot};
-use crate::selection::Rows;
 
 /// Queries that are searched as one matrix.
 const BLOCK: usize = 256;
@@ -22,8 +22,6 @@ const SUM_BLOCK: usize = 64;
 const SCORES: usize = 8 << 20;
 /// From this many queries on, the vectors that a filter allows are copied together and searched as one matrix.
 const GATHER_QUERIES: usize = 8;
-/// Of allowed items up to one for so many rows, each is looked up in a segment: else each row is.
-const LOOKED_UP: usize = 16;
 
 /// `work` on each of `things`, here or shared among the pool's threads.
 fn each<'a, T: Sync, R: Send>(
@@ -61,9 +59,9 @@ enum Select<'a> {
     /// One bit for each row.
     Bits(Cow<'a, [u8]>),
     /// Their numbers.
-    Few(Vec<u32>),
+    Few(Cow<'a, [u32]>),
     /// A copy of the rows, and their numbers in the segment.
-    Gathered(Box<dyn Segment>, Vec<u32>),
+    Gathered(Box<dyn Segment>, Cow<'a, [u32]>),
 }
 
 impl<'a> Place<'a> {
@@ -71,34 +69,33 @@ impl<'a> Place<'a> {
         number: usize,
         segment: &'a dyn Segment,
         probes: &[Probe<'_>],
-        allowed: Option<&Rows>,
+        allowed: Option<&'a Allowed>,
         seen: Seen,
     ) -> Result<Option<Self>> {
-        let (number, live) = (number as u32, segment.live());
+        let live = segment.live();
         let all = live.map_or(segment.items().len(), |live| live.len);
         if all == 0 {
             return Ok(None);
         }
         let every = || live.map_or(Select::All, |live| Select::Bits(Cow::Borrowed(live.bits)));
         let Some(allowed) = allowed else {
-            return Ok(Some(Self { number, segment, len: all, select: every() }));
+            return Ok(Some(Self { number: number as u32, segment, len: all, select: every() }));
         };
-        let rows = rows_of(segment, allowed);
-        let len = rows.len();
+        let chosen = allowed.rows(number, segment);
+        let len = chosen.len();
         let is_few = len <= segment.few(probes);
         let select = if len == all {
             every()
         } else if seen == Seen::Few && is_few {
-            Select::Few(rows)
+            Select::Few(chosen.rows())
         } else if seen == Seen::Gathered && (is_few || segment.grows()) {
             let spaces: Vec<usize> = probes.iter().map(|probe| probe.space).collect();
+            let rows = chosen.rows();
             Select::Gathered(segment.gather(&rows, &spaces)?, rows)
         } else {
-            let mut bits = vec![0; segment.items().len().div_ceil(8)];
-            rows.iter().for_each(|row| bits[*row as usize / 8] |= 1 << (row % 8));
-            Select::Bits(Cow::Owned(bits))
+            Select::Bits(chosen.bits(segment.items().len()))
         };
-        Ok((len > 0 || seen == Seen::All).then_some(Self { number, segment, len, select }))
+        Ok((len > 0 || seen == Seen::All).then_some(Self { number: number as u32, segment, len, select }))
     }
 
     /// The segment to look into.
@@ -160,26 +157,6 @@ impl<'a> Place<'a> {
         let rows: Vec<usize> = all.filter(|row| live.has(*row)).collect();
         rows.chunk_by(|a, b| a + 1 == *b).map(|run| run[0]..run[run.len() - 1] + 1).collect()
     }
-}
-
-/// The rows of a segment whose items are allowed.
-fn rows_of(segment: &dyn Segment, allowed: &Rows) -> Vec<u32> {
-    let items = segment.items();
-    let live = segment.live();
-    let is_live = |row: &usize| live.is_none_or(|live| live.has(*row));
-    let (Some(first), Some(last)) = (items.first(), items.last()) else { return Vec::new() };
-    if !segment.is_sorted() || allowed.len() > items.len() / LOOKED_UP {
-        let rows = items.iter().enumerate().filter(|&(row, &item)| allowed.contains(item) && is_live(&row));
-        return rows.map(|(row, _)| row as u32).collect();
-    }
-    let (mut rows, mut next) = (Vec::new(), 0);
-    for item in allowed.between(*first, *last) {
-        next += items[next..].partition_point(|other| *other < item);
-        let end = next + items[next..].iter().take_while(|other| **other == item).count();
-        rows.extend((next..end).filter(is_live).map(|row| row as u32));
-        next = end;
-    }
-    rows
 }
 
 /// A search that is prepared for all its queries.

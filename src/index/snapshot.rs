@@ -6,6 +6,7 @@ use rayon::ThreadPool;
 
 use crate::error::{Error, Result};
 use crate::fusion::{Aggregate, Candidate, Fusion};
+use crate::index::allowed::Allowed;
 use crate::index::approximate::Sealed;
 use crate::index::effort::Effort;
 use crate::index::scan::Search;
@@ -39,7 +40,7 @@ pub struct Request<'a> {
     /// How many items, at least 1.
     pub k: usize,
     /// Only these items.
-    pub allowed: Option<&'a Rows>,
+    pub allowed: Option<&'a Allowed>,
     /// Only items with at least this score.
     pub min_score: Option<f32>,
     /// Combines the scores of the parts.
@@ -149,7 +150,12 @@ impl Snapshot {
         }
         let all = self.segments.iter().map(|segment| segment.compared()).sum();
         let each = self.len().div_ceil(self.items().max(1));
-        request.allowed.map_or(all, |rows| rows.len().saturating_mul(each).min(all))
+        request.allowed.map_or(all, |allowed| allowed.items().len().saturating_mul(each).min(all))
+    }
+
+    /// Lets searches of this snapshot find these items alone.
+    pub fn allow(&self, items: Rows) -> Allowed {
+        Allowed::new(items, self.segments.len())
     }
 
     /// What its approximate segments were made from.

@@ -47,7 +47,8 @@ impl Index {
         allowed: Option<&Rows>,
         min_score: Option<f32>,
     ) -> Result<Vec<Vec<Found>>> {
-        let found = self.search(&Request { allowed, min_score, ..Request::new(parts, k) })?;
+        let allowed = allowed.map(|rows| self.snapshot.allow(rows.clone()));
+        let found = self.search(&Request { allowed: allowed.as_ref(), min_score, ..Request::new(parts, k) })?;
         let of = |found: Candidate| Found { item: found.item, reference: found.reference, score: found.score };
         Ok(found.into_iter().map(|found| found.into_iter().map(of).collect()).collect())
     }
@@ -361,7 +362,8 @@ fn every_fusion_and_aggregate_answers_like_a_scan() {
         for allowed in [None, Some(items.iter().copied().filter(|item| item % 3 > 0).collect::<Rows>())] {
             for fusion in FUSIONS {
                 for aggregate in [Aggregate::Max, Aggregate::Mean, Aggregate::Softmax { temperature: 0.2 }] {
-                    let request = Request { allowed: allowed.as_ref(), fusion, aggregate, ..Request::new(&parts, 6) };
+                    let found = allowed.as_ref().map(|rows| index.snapshot.allow(rows.clone()));
+                    let request = Request { allowed: found.as_ref(), fusion, aggregate, ..Request::new(&parts, 6) };
                     let answers = index.search(&request).unwrap();
                     for (number, found) in answers.iter().enumerate() {
                         let is_allowed =

@@ -74,6 +74,7 @@ impl PyIndex {
             let weights = vec![1.0; queries.len()];
             let parts = [Part { space: 0, vectors: &queries, weights: &weights, bounded: false, texts: false }];
             let index = self.read();
+            let allowed = allowed.map(|items| index.snapshot().allow(items));
             let request = Request { allowed: allowed.as_ref(), min_score, ..Request::new(&parts, k) };
             Ok((k.min(index.snapshot().items()), index.search(&request)?))
         })?;
