@@ -331,6 +331,7 @@ mod tests {
             whole: [vec![5], Vec::new()],
             words: vec![Worded { item: 7, score: 1.0 }],
             spellings: ["bear".to_owned()].into(),
+            asked: 1.0,
         };
         let ranked = Ranked::new(&fields(Words::Auto), Some(["red-1".into(), "red 1".into()]), found(), [].into());
         assert_eq!(ranked.matched(7, &entry("a brown bear")).join("+"), "label+text");

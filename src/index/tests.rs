@@ -479,7 +479,8 @@ fn a_copy_of_a_snapshot_stays_as_it_is() {
     assert_eq!(items(&copy), references);
     assert_eq!(items(index.snapshot()), [20, 1, 2, 3, 4, 6, 7, 8, 9]);
     assert_eq!((copy.len(), copy.items(), index.snapshot().len()), (10, 10, 9));
-    assert_eq!(copy.bytes(), 10 * (2 * 4 + 2 * 8));
+    // Two numbers of 4 bytes, the same in 1 byte with three lengths, and two row numbers.
+    assert_eq!(copy.bytes(), 10 * (2 * 4 + 2 + 3 * 4 + 2 * 8));
     for temperature in [0.0, -1.0, f32::NAN] {
         let request = Request { aggregate: Aggregate::Softmax { temperature }, ..Request::new(&parts, 1) };
         let error = index.search(&request).unwrap_err().to_string();
