@@ -12,8 +12,7 @@ reference: of photos with the standard error over the draws. Levers:
     second look    `identify`, as it decides by leaving references out (Engine.identify)
     crops          references of which the middle is encoded, too (Engine(crops=True))
     second model   a search by both models, the first of which has the weight (--second-model)
-
-The row in brackets is no part of the package: the middles of queries are encoded, too.
+    query_crops    queries of which the middle is encoded, too (search_image(query_crops=True))
 
 At last, with a half of the items in the catalog and the others as strangers, the share of queries that are missed at
 the threshold which 5 % of the strangers reach: by the score, and by the score with half of its lead over the next.
@@ -148,9 +147,9 @@ def levers(
             (prefix or "search", queries, False, None),
             (f"{prefix} + second look".lstrip(" +"), queries, True, None),
             (f"{prefix} + second model".lstrip(" +"), queries, False, weights),
-            (f"({prefix} + second look + middles of queries)", middles, True, None),
+            ("crops + second look + query_crops", middles, True, None),
         ):
-            if (lever.endswith("second model") and weights is None) or (lever.startswith("(") and not crops):
+            if (lever.endswith("second model") and weights is None) or (lever.endswith("query_crops") and not crops):
                 continue
             used = vectors if models else {main: vectors[main]}
             catalog = Catalog(used, items, asked if models else {main: asked[main]})

@@ -5,8 +5,8 @@
 DIR/train/<item>/... are references, three of each product in the draws of levers.py, and DIR/val/<item>/... queries.
 Prints the share of queries whose item is first, and the difference to a search by the first model with its standard
 error over the draws: of searches by cosines, and of `identify` with its second look, without and with the middles of
-references (Engine(crops=True)). The learned weights are those of `Engine.calibrate()`, from the references alone, used
-or not; how often it uses them is printed below. Queries are encoded once, whole.
+references (Engine(crops=True)), and of queries (query_crops=True). The learned weights are those of
+`Engine.calibrate()`, from the references alone, used or not; how often it uses them is printed below.
 """
 
 from __future__ import annotations
@@ -73,8 +73,12 @@ def main() -> None:
                 for place in range(len(products))
                 for row in dice.permutation(np.flatnonzero(owner == place))[:count]
             ]
-        for kind, stored in (("", pool.plain), (" with crops", pool.crops)):
-            fakes = {name: Named(name, seen.plain[name]) for name in MODELS}
+        for kind, stored, shown in (
+            ("", pool.plain, seen.plain),
+            (" with crops", pool.crops, seen.plain),
+            (" with crops and query_crops", pool.crops, seen.crops),
+        ):
+            fakes = {name: Named(name, shown[name]) for name in MODELS}
             with tempfile.TemporaryDirectory() as folder, ps.Engine(folder, model=fakes) as engine:
                 engine.add_vectors([str(owner[row]) for row in chosen], {name: stored[name][chosen] for name in MODELS})
                 made = engine.calibrate().learned

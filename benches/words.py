@@ -4,7 +4,8 @@
 
 ``FOLDER`` is the GroceryStoreDataset: 81 products, known by their studio pictures, are items named as there, such as
 "Golden-Delicious"; each name is a query, as written and in lower case with spaces. The plushes and texts are those of
-PlushBench: each plush has its caption in the language of the queries as its text. A text that denies something asks for plushes without it.
+PlushBench: each plush has its caption as its text, in the language of the queries. A text that denies something asks
+for plushes without it.
 """
 
 from __future__ import annotations

@@ -35,6 +35,14 @@ def png(color: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> bytes:
     return file.getvalue()
 
 
+def framed(color: tuple[int, int, int], frame: tuple[int, int, int]) -> bytes:
+    """Returns a picture of one color in a broad frame of another."""
+    file, picture = io.BytesIO(), Image.new("RGB", (40, 40), frame)
+    picture.paste(color, (10, 10, 30, 30))
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
 @contextlib.contextmanager
 def fastapi_client(source: Any, settings: Any = None) -> Iterator[Any]:
     """Asks the application."""

@@ -167,6 +167,29 @@ def test_a_picture_has_the_mean_vector_of_its_middles(toy_model: Path, tmp_path:
         assert engine.stats()["crops"] is False
 
 
+def test_the_middles_of_a_query_count_if_they_are_asked_for(toy_model: Path, tmp_path: Path) -> None:
+    dice = np.random.default_rng(4)
+    picture = (dice.integers(0, 255, (6, 8, 3)).repeat(16, 0).repeat(16, 1)).astype(np.uint8)
+    encoder = as_encoder(str(toy_model), threads=1)
+    whole = encoder.encode_images([picture])[0]
+    mean = unit(
+        sum(encoder.encode_images([part])[0] for part in (picture, picture[12:84, 16:112], picture[24:72, 32:96]))
+    )
+    expected = float(mean @ whole)
+    assert expected < 0.999
+    with ps.Engine(tmp_path / "c", model=encoder) as engine:
+        engine.add("one", images=picture)
+        # Each is remembered by itself.
+        for _ in range(2):
+            assert engine.search_image(picture)[0].score == pytest.approx(1, abs=1e-5)
+            assert engine.search_image(picture, query_crops=True)[0].score == pytest.approx(expected, abs=1e-3)
+        assert engine.identify(picture, query_crops=True).hits[0].score == pytest.approx(expected, abs=1e-3)
+        both = engine.search_hybrid(picture, "red", query_crops=True, fusion="sum", image_weight=1 - 1e-6)
+        assert both[0].score == pytest.approx(expected, abs=2e-3)
+        # It changes nothing for texts.
+        assert engine.search_text("red", query_crops=True)[0].score == engine.search_text("red")[0].score
+
+
 def test_an_encoder_of_your_own_gets_the_middles(tmp_path: Path) -> None:
     class Shade(Pixels):
         """Encodes the mean color of a picture."""

@@ -573,6 +573,7 @@ class Engine:
         rrf_k: float,
         aggregate: str,
         temperature: float,
+        query_crops: bool,
         expand: bool | Sequence[str] | None,
         words: bool | str | Sequence[str] | None,
         nprobe: int | None,
@@ -589,6 +590,7 @@ class Engine:
         k: int,
         where: Mapping[str, Any] | None,
         models: _By | None,
+        query_crops: bool,
     ) -> list[_IdentifiedRow]: ...
     def calibrate(
         self, queries: list[_QueryRow], labels: list[_Text | None], *, models: _By | Sequence[str] | None

@@ -848,6 +848,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         models: By | None = None,
+        query_crops: bool = False,
     ) -> Identification: ...
     @overload
     def identify(
@@ -859,6 +860,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         models: By | None = None,
+        query_crops: bool = False,
     ) -> list[Identification]: ...
     def identify(
         self,
@@ -869,6 +871,7 @@ class Engine:
         k: int = 5,
         where: Where | None = None,
         models: By | None = None,
+        query_crops: bool = False,
     ) -> Identification | list[Identification]:
         """Says which item a picture shows, that it may be one of several, or that it shows none of the catalog.
 
@@ -901,6 +904,7 @@ class Engine:
             models: The name of a model, or several with a weight for each: ``{"plushie-mini": 0.6, "dinov2": 0.4}``. By
                 default the weights that :meth:`calibrate` has learned, if these find more than the first model
                 alone, or else the first that sees pictures. Texts, and pictures with texts, are looked up by one model.
+            query_crops: As in :class:`SearchOptions`.
 
         Raises:
             PictureError: The picture cannot be decoded.
@@ -911,7 +915,13 @@ class Engine:
         """
         shown, single = pictured(image)
         found = self._core.identify(
-            [_picture_row(one) for one in shown], target_fpr=target_fpr, prior=prior, k=k, where=where, models=models
+            [_picture_row(one) for one in shown],
+            target_fpr=target_fpr,
+            prior=prior,
+            k=k,
+            where=where,
+            models=models,
+            query_crops=query_crops,
         )
         answers = [
             Identification(
@@ -1420,10 +1430,10 @@ class Engine:
         how many had to be encoded (``misses``), since the encoders were opened. ``calibration`` lists the attributes of
         the :class:`Calibration` of each model, or of several with their weights, and kind of queries, as dicts, and
         ``learned_weights`` those of the :class:`LearnedWeights` that were learned last, or None. ``other_models`` are
-        names of models that the catalog has and this engine was opened without. ``index`` is ``"exact"``, or the factory
-        string of the approximate index, and ``approximate`` lists for each model what was measured for it: ``pictures``
-        and ``texts`` with ``looked`` (the lists that are probed, or the references that a graph keeps in view),
-        ``k_factor`` and ``recall``. ``index_bytes`` is memory of its own, without pages of files.
+        names of models that the catalog has and this engine was opened without. ``index`` is ``"exact"``, or the
+        factory string of the approximate index, and ``approximate`` lists for each model what was measured for it:
+        ``pictures`` and ``texts`` with ``looked`` (the lists that are probed, or the references that a graph keeps in
+        view), ``k_factor`` and ``recall``. ``index_bytes`` is memory of its own, without pages of files.
         """
         return self._core.stats()
 

@@ -83,14 +83,15 @@ pub fn each_image(
     Ok(rows)
 }
 
-/// Encodes the pictures of a search with each of `encoders`, as [`each_image`] does. A picture whose content was searched
-/// for before gets the vectors that are remembered of it, and is not decoded.
+/// Encodes the pictures of a search with each of `encoders`, as [`each_image`] does, each to the mean of its own vector and
+/// those of its middles if `crops` says so. A picture whose content was searched for so before gets the vectors that are
+/// remembered of it, and is not decoded.
 ///
 /// # Errors
 /// That of the first picture that cannot be used, and those of [`Encode::image_rows`].
-pub fn query_images(encoders: &[&dyn Encode], sources: &[Source]) -> Result<Vec<Vec<Arc<Vectors>>>> {
+pub fn query_images(encoders: &[&dyn Encode], sources: &[Source], crops: bool) -> Result<Vec<Vec<Arc<Vectors>>>> {
     let Some(first) = encoders.first().filter(|_| encoders.iter().all(|encoder| encoder.cache().has_images())) else {
-        return encoded(encoders, sources);
+        return encoded(encoders, sources, crops);
     };
     encoders.iter().try_for_each(|encoder| encoder.check_process())?;
     let busy = encoders.iter().map(|encoder| encoder.preferred_batch()).max().unwrap_or(1);
@@ -114,7 +115,7 @@ pub fn query_images(encoders: &[&dyn Encode], sources: &[Source]) -> Result<Vec<
                 }
             }
         }
-        rows.extend(remembered(encoders, &good)?);
+        rows.extend(remembered(encoders, &good, crops)?);
         if let Some(error) = failed {
             return Err(error);
         }
@@ -123,18 +124,24 @@ pub fn query_images(encoders: &[&dyn Encode], sources: &[Source]) -> Result<Vec<
 }
 
 /// Looks pictures up by their digests, and encodes those that an encoder does not remember.
-fn remembered(encoders: &[&dyn Encode], pictures: &[([u8; 32], Source)]) -> Result<Vec<Vec<Arc<Vectors>>>> {
-    let keys: Vec<[u8; 32]> = pictures.iter().map(|(key, _)| *key).collect();
+fn remembered(
+    encoders: &[&dyn Encode],
+    pictures: &[([u8; 32], Source)],
+    crops: bool,
+) -> Result<Vec<Vec<Arc<Vectors>>>> {
+    // The opposite digest stands for the picture with its middles.
+    let key = |digest: &[u8; 32]| if crops { digest.map(|byte| !byte) } else { *digest };
+    let keys: Vec<[u8; 32]> = pictures.iter().map(|(digest, _)| key(digest)).collect();
     let known: Vec<_> = encoders.iter().map(|encoder| encoder.cache().images(&keys)).collect();
     let mut places: HashMap<[u8; 32], usize> = HashMap::new();
     let mut missing: Vec<([u8; 32], Source)> = Vec::new();
-    for (key, source) in pictures {
+    for (key, (_, source)) in keys.iter().zip(pictures) {
         if known.iter().any(|rows| !rows.contains_key(key)) && !places.contains_key(key) {
             places.insert(*key, missing.len());
             missing.push((*key, source.clone()));
         }
     }
-    let fresh = encoded(encoders, &missing.iter().map(|(_, source)| source.clone()).collect::<Vec<_>>())?;
+    let fresh = encoded(encoders, &missing.iter().map(|(_, source)| source.clone()).collect::<Vec<_>>(), crops)?;
     for (number, encoder) in encoders.iter().enumerate() {
         let rows = missing.iter().zip(&fresh).map(|((key, _), rows)| (*key, Arc::clone(&rows[number])));
         encoder.cache().keep_images(&rows.collect::<Vec<_>>());
@@ -169,7 +176,7 @@ fn cropped(encoder: &dyn Encode, pictures: &[SharedDecode]) -> Result<Vec<Result
     Ok(rows.into_iter().map(mean).collect())
 }
 
-fn encoded(encoders: &[&dyn Encode], sources: &[Source]) -> Result<Vec<Vec<Arc<Vectors>>>> {
-    let rows = each_image(encoders, sources, None, false)?.into_iter();
+fn encoded(encoders: &[&dyn Encode], sources: &[Source], crops: bool) -> Result<Vec<Vec<Arc<Vectors>>>> {
+    let rows = each_image(encoders, sources, None, crops)?.into_iter();
     rows.map(|row| Ok(row?.vectors.into_iter().map(Arc::new).collect())).collect()
 }

@@ -28,6 +28,8 @@ pub struct Identify {
     /// The models, with their weights; by default those whose weights were learned, or the first that is able to look the
     /// queries up. The score of several is the weighted mean of their cosines.
     pub models: Vec<(String, f32)>,
+    /// Whether the vector of a picture is the mean of those of the whole and of its middles.
+    pub query_crops: bool,
 }
 
 /// What is said of a query.
@@ -69,7 +71,7 @@ impl Engine {
     /// [`Error::Argument`] when an option makes no sense, or queries are of a kind that is not calibrated; those of
     /// [`Engine::search`].
     pub fn identify(&self, queries: &[Query], options: &Identify) -> Result<Vec<Identified>> {
-        let Identify { target_fpr, prior, k, filter, models } = options;
+        let Identify { target_fpr, prior, k, filter, models, query_crops } = options;
         for (name, share) in [("target_fpr", target_fpr), ("prior", prior)] {
             if !(*share > 0.0 && *share < 1.0) {
                 return Err(Error::argument(format!("{name} {share}: give a share above 0 and below 1")));
@@ -106,6 +108,7 @@ impl Engine {
             mmr: None,
             fusion: Fusion::Sum,
             aggregate: Aggregate::Max,
+            query_crops: *query_crops,
             expand: Expand::Never,
             // What is calibrated are cosines.
             words: Words::Never,

@@ -46,7 +46,7 @@ impl Engine {
             labeled.spaces.iter().map(|space| (self.name(*space).to_owned(), 1.0)).collect();
         let lookups = self.lookups(queries, &models)?;
         let unknown = |id: &str, _| Err(Error::UnknownItem(id.to_owned()));
-        for batch in Query::encode(queries, &lookups, false, &Expand::Never, unknown)? {
+        for batch in Query::encode(queries, &lookups, false, false, &Expand::Never, unknown)? {
             labeled.vectors.iter_mut().zip(&batch.parts).for_each(|(vectors, part)| vectors.extend(&part.vectors));
             labeled.items.extend(batch.queries.iter().map(|number| items[*number]));
         }

@@ -46,6 +46,8 @@ pub struct Search {
     pub fusion: Fusion,
     /// Combines the scores of an item's references.
     pub aggregate: Aggregate,
+    /// Whether the vector of a picture is the mean of those of the whole and of its middles.
+    pub query_crops: bool,
     /// Whether texts are looked up by phrases around them. Their words are their own.
     pub expand: Expand,
     /// Whether the words of items count beside their vectors.
@@ -259,9 +261,9 @@ impl Engine {
             _ => numbers.iter().map(|number| queries[*number].clone()).collect(),
         };
         let lookups = self.lookups(&read, &search.models)?;
-        let batches = Query::encode(&read, &lookups, search.fusion.is_apart(), &search.expand, |id, space| {
-            self.item_vector(id, space)
-        })?;
+        let stored = |id: &str, space| self.item_vector(id, space);
+        let apart = search.fusion.is_apart();
+        let batches = Query::encode(&read, &lookups, apart, search.query_crops, &search.expand, stored)?;
         let encoded = Instant::now();
         let state = self.current()?;
         self.indexing.look(&state);

@@ -410,7 +410,7 @@ impl PyEngine {
     }
 
     #[pyo3(signature = (queries, *, k, after, r#where, min_score, exclude, mmr, models, fusion, rrf_k, aggregate, temperature,
-        expand, words, nprobe, ef_search, k_factor, vectors))]
+        query_crops, expand, words, nprobe, ef_search, k_factor, vectors))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn search(
         &self,
@@ -427,6 +427,7 @@ impl PyEngine {
         rrf_k: f32,
         aggregate: &str,
         temperature: f32,
+        query_crops: bool,
         expand: Option<&Bound<'_, PyAny>>,
         words: Option<&Bound<'_, PyAny>>,
         nprobe: Option<i64>,
@@ -445,6 +446,7 @@ impl PyEngine {
             models: models.map(query::models).transpose()?.unwrap_or_default(),
             fusion: query::fusion(fusion, rrf_k)?,
             aggregate: query::aggregate(aggregate, temperature)?,
+            query_crops,
             expand: query::expand(expand)?,
             words: query::words(words)?,
             effort: query::effort(nprobe, ef_search, k_factor),
@@ -486,7 +488,7 @@ impl PyEngine {
         }
     }
 
-    #[pyo3(signature = (queries, *, target_fpr, prior, k, r#where, models))]
+    #[pyo3(signature = (queries, *, target_fpr, prior, k, r#where, models, query_crops))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn identify(
         &self,
@@ -497,11 +499,12 @@ impl PyEngine {
         k: i64,
         r#where: Option<&Bound<'_, PyAny>>,
         models: Option<&Bound<'_, PyAny>>,
+        query_crops: bool,
     ) -> PyResult<Vec<IdentifiedRow>> {
         let k = usize::try_from(k).unwrap_or_default();
         let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
         let models = models.map(query::models).transpose()?.unwrap_or_default();
-        let options = Identify { target_fpr, prior, k, filter, models };
+        let options = Identify { target_fpr, prior, k, filter, models, query_crops };
         let engine = self.open()?;
         let queries = calibrate::queries(queries)?;
         let found = patient(py, queries.len(), || engine.identify(&queries, &options))?;

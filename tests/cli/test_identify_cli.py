@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from http_server import framed
 
 import plushie_search
 from plushie_search.cli import main
@@ -34,6 +35,25 @@ def test_as_json_it_equals_the_api(
     assert json.loads(capsys.readouterr().out) == each
     assert main(["identify", *catalog, *named, "--together", *how]) == 0
     assert json.loads(capsys.readouterr().out) == [together]
+
+
+def test_the_middles_of_photos_count_if_they_are_asked_for(
+    catalog: list[str], tmp_path: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "framed.png"
+    photo.write_bytes(framed((201, 31, 29), (20, 20, 240)))
+    for command in ("identify", "search"):
+        scores = []
+        for crops in (True, False):
+            with plushie_search.Engine(catalog[0], model=toy_model) as engine:
+                ask = engine.identify if command == "identify" else engine.search_image
+                found = ask(photo, query_crops=crops)
+                scores.append([hit.score for hit in getattr(found, "hits", found)])
+            assert main([command, *catalog, str(photo), "--json", *(["--query-crops"] if crops else [])]) == 0
+            told = json.loads(capsys.readouterr().out)
+            hits = told[0]["hits"] if command == "identify" else told
+            assert [hit["score"] for hit in hits] == pytest.approx(scores[-1], abs=1e-6)
+        assert scores[0] != pytest.approx(scores[1], abs=1e-3)
 
 
 def test_a_photo_that_cannot_be_read_is_told_and_the_others_are_identified(

@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 import pytest
-from http_server import png
+from http_server import framed, png
 
 import plushie_search as ps
 
@@ -44,6 +44,31 @@ def test_several_pictures_are_one_thing(client: Any, engine: ps.Engine) -> None:
     images = [base64.b64encode(one).decode() for one in (RED, BLUE)]
     body = {"query": {"image": images}, "prior": 0.2, "where": {"label": "B"}, "k": 5, "models": "toy"}
     assert told(client.post("/api/v1/identify", json=body)) == wanted
+
+
+def test_the_middles_of_pictures_count_if_they_are_asked_for(client: Any, engine: ps.Engine) -> None:
+    picture = framed((201, 31, 29), (20, 20, 240))
+    for path, ask in (("identify", engine.identify), ("search", engine.search_image)):
+        scores = []
+        for crops in (True, False):
+            found = ask(picture, query_crops=crops)
+            wanted = [hit.score for hit in getattr(found, "hits", found)]
+            image = base64.b64encode(picture).decode()
+            body = {"query": {"image": [image]}, "query_crops": crops, "k": 5}
+            answers = [
+                client.post(f"/api/v1/{path}", json=body),
+                client.post(
+                    f"/api/v1/{path}?k=5&query_crops={str(crops).lower()}",
+                    content=picture,
+                    headers={"Content-Type": "image/png"},
+                ),
+            ]
+            for answer in answers:
+                assert [hit["score"] for hit in answer.json()["results"]] == pytest.approx(wanted, abs=1e-6)
+            scores.append(wanted)
+        assert scores[0] != pytest.approx(scores[1], abs=1e-3)
+    answer = client.post("/api/v1/identify?query_crops=3", content=picture, headers={"Content-Type": "image/png"})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "query_crops: give true or false")
 
 
 def test_a_catalog_of_no_item_knows_nothing(opened: Any, toy_model: Any, tmp_path: Any) -> None:

@@ -107,6 +107,15 @@ def add_weight(command: argparse.ArgumentParser) -> None:
     command.add_argument("--weight", type=float, action="append", metavar="W", help=WEIGHT)
 
 
+def add_query_crops(command: argparse.ArgumentParser) -> None:
+    """Adds the option for the middles of query pictures."""
+    command.add_argument(
+        "--query-crops",
+        action="store_true",
+        help="encode the middles of each photo, too, above all for a catalog with --crops: three times the time",
+    )
+
+
 def add_expand(command: argparse.ArgumentParser, *, default: bool) -> None:
     """Adds the options for phrases around texts."""
     command.add_argument(

@@ -17,6 +17,7 @@ from .common import (
     add_catalog,
     add_json,
     add_k,
+    add_query_crops,
     add_weight,
     add_where,
     open_catalog,
@@ -48,6 +49,7 @@ def add_command(commands: Commands) -> None:
         help="the share of photos whose item is in the catalog; it shifts probabilities (%(default)s)",
     )
     add_k(identify, 5, "how many items --json tells")
+    add_query_crops(identify)
     add_where(identify, "only items that fit this filter")
     add_weight(identify)
 
@@ -59,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
         "prior": options.prior,
         "k": options.k,
         "where": options.where,
+        "query_crops": options.query_crops,
     }
     groups = [options.photos] if options.together else [[photo] for photo in options.photos]
     rows, failed = [], 0

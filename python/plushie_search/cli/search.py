@@ -22,6 +22,7 @@ from .common import (
     add_expand,
     add_json,
     add_k,
+    add_query_crops,
     add_weight,
     add_where,
     expansion,
@@ -72,6 +73,7 @@ def add_command(commands: Commands) -> None:
         default="max",
         help="how the scores of an item's pictures become its score (%(default)s)",
     )
+    add_query_crops(search)
     add_expand(search, default=False)
     search.add_argument(
         "--words",
@@ -118,6 +120,7 @@ def run(options: argparse.Namespace) -> int:
         "fusion": options.fusion,
         "rrf_k": options.rrf_k,
         "aggregate": options.aggregate,
+        "query_crops": options.query_crops,
         "expand": expansion(options),
         "words": options.words_in or options.words,
         "nprobe": options.nprobe,

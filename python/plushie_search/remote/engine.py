@@ -52,6 +52,7 @@ OPTIONS = (
     "rrf_k",
     "aggregate",
     "temperature",
+    "query_crops",
     "expand",
     "words",
     "nprobe",
@@ -312,10 +313,12 @@ class RemoteEngine:
         k: int = 5,
         where: Where | None = None,
         models: By | None = None,
+        query_crops: bool = False,
     ) -> Any:
         """Says which item a picture shows, or that it shows none; a list gives a list. See ``Engine.identify``."""
         pictures, single = pictured(image)
         given = {"target_fpr": target_fpr, "prior": prior, "k": k, "where": where, "models": models}
+        given["query_crops"] = query_crops or None
         options = {key: value for key, value in given.items() if value is not None}
         found = [self._identify(one, options) for one in pictures]
         return found[0] if single else found

@@ -80,6 +80,7 @@ QUERY_PARTS: dict[str, Schema] = {
     "vector": {"anyOf": [VECTOR, {"type": "object", "additionalProperties": VECTOR, "minProperties": 1}]},
     "weights": record({}, {"text": NUMBER, "image": NUMBER, "item": NUMBER}),
 }
+CROPS: Schema = {**FLAG, "description": "whether the middles of pictures count beside the whole; false by default"}
 OPTIONS: dict[str, Schema] = {
     "k": K,
     "cursor": {**TEXT, "description": "that of an answer to the same search, for the hits behind it"},
@@ -92,6 +93,7 @@ OPTIONS: dict[str, Schema] = {
     "rrf_k": {"type": "number", "minimum": 0},
     "aggregate": {"type": "string", "enum": ["max", "mean", "softmax"]},
     "temperature": {"type": "number", "exclusiveMinimum": 0},
+    "query_crops": CROPS,
     "expand": EXPAND,
     "words": {
         "anyOf": [FLAG, array(TEXT, minItems=1, maxItems=32)],
@@ -112,6 +114,7 @@ IDENTIFYING: dict[str, Schema] = {
     "models": MODELS,
     "target_fpr": {**SHARE, "description": "the share of pictures of other things that may be taken for an item"},
     "prior": {**SHARE, "description": "the share of pictures whose item is in the catalog"},
+    "query_crops": CROPS,
 }
 
 REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST}

@@ -8,9 +8,9 @@ from typing import Any
 from ..call import Call
 from ..errors import bad
 from ..service import Service
-from .searching import decoded, number, read, which
+from .searching import decoded, flag, number, read, which
 
-OPTIONS = ("k", "where", "models", "target_fpr", "prior")
+OPTIONS = ("k", "where", "models", "target_fpr", "prior", "query_crops")
 
 
 def identify(service: Service, call: Call) -> dict[str, Any]:
@@ -21,6 +21,8 @@ def identify(service: Service, call: Call) -> dict[str, Any]:
         raise bad("queries: send one request for each thing, with all pictures of it")
     options, notices = which(call, given)
     options |= {key: number(given[key], key) for key in ("target_fpr", "prior") if given.get(key) not in (None, "")}
+    if given.get("query_crops") not in (None, ""):
+        options["query_crops"] = flag(given["query_crops"], "query_crops")
     models = call.catalog.models(decoded(given.get("models"), "models"))
     found = call.catalog.engine.identify(queries[0], models=models, **options)
     answer = found.to_dict()

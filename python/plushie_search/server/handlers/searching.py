@@ -30,6 +30,7 @@ OPTIONS = (
     "rrf_k",
     "aggregate",
     "temperature",
+    "query_crops",
     "expand",
     "words",
     "nprobe",
@@ -282,6 +283,8 @@ def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[st
             if given[key] not in known:
                 raise bad(f"{key}: choose {', '.join(known)}")
             options[key] = given[key]
+    if given.get("query_crops") not in (None, ""):
+        options["query_crops"] = flag(given["query_crops"], "query_crops")
     if given.get("expand") not in (None, ""):
         options["expand"] = expansion(given["expand"])
     if given.get("words") not in (None, ""):
@@ -327,6 +330,19 @@ def expansion(value: Any) -> bool | list[str]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_PIECES:
         raise bad(f'expand: give true, false, or a list of 1 to {MAX_PIECES} templates such as ["a photo of {{}}"]')
     return [_text(template, "expand") for template in value]
+
+
+def flag(value: Any, name: str) -> bool:
+    """Returns a truth value; a text is true or false.
+
+    Raises:
+        Problem: It is neither.
+    """
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.lower())
+    if not isinstance(value, bool):
+        raise bad(f"{name}: give true or false")
+    return value
 
 
 def _words(value: Any) -> bool | list[str]:
