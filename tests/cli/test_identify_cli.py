@@ -91,3 +91,9 @@ def test_what_scores_mean_is_learned_and_stored(
     assert f"{row['threshold']:.3f}" in line
     assert main(["calibrate", *catalog, "--weight", "1", "--weight", "2"]) == 2
     assert "--weight stands once for each --model" in capsys.readouterr().err
+
+
+def test_an_option_has_no_abbreviations(catalog: list[str], photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["search", *catalog, "--image", str(photos / "red" / "1.png")])
+    assert "unrecognized arguments: --image" in capsys.readouterr().err

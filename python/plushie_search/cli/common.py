@@ -68,7 +68,10 @@ class Commands:
 
     def add(self, name: str, run: Run, help: str) -> Command:
         """Adds a command, which ``run`` does."""
-        command: Command = self._group.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        # An abbreviation is another option's name in the next version.
+        command: Command = self._group.add_parser(
+            name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False
+        )
         command.set_defaults(run=run)
         return command
 
