@@ -36,7 +36,7 @@ def add_command(commands: Commands) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", parser_class=Command)
 
     def action(name: str, work: Callable[[argparse.Namespace], tuple[Any, str]], help: str) -> argparse.ArgumentParser:
-        sub = actions.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        sub = actions.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False)
         sub.set_defaults(work=work)
         add_json(sub)
         return sub
