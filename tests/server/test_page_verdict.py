@@ -39,6 +39,9 @@ def test_the_item_of_a_picture_is_named_with_its_probability(shared: Served, vis
     box.wait_for()
     share = int(found.probability * 100)
     assert box.inner_text() == f"This is {item} · probability {share}%"
+    # It is said once.
+    assert page.locator(".results-head .best").count() == 1
+    assert not page.locator(".results-head .best").is_visible()
     # It comes after the results, and is read out by itself.
     assert box.locator("xpath=..").get_attribute("aria-live") == "polite"
     assert page.locator(".card").first.get_by_role("meter", name="Likelihood").get_attribute("aria-valuenow") == str(
@@ -73,6 +76,7 @@ def test_an_unknown_thing_is_added_from_its_verdict(own: Served, visit: Any, str
     box = page.locator(".verdict.unknown")
     box.wait_for()
     assert box.inner_text().startswith("This is not in the catalog.")
+    assert not page.get_by_role("button", name="Add yours as a new item").is_visible()
     box.get_by_role("button", name="Add it").click()
     page.get_by_role("dialog").get_by_label("Name").fill("newcomer")
     page.unroute("**/identify")
