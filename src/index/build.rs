@@ -73,7 +73,8 @@ pub fn build(snapshot: &Snapshot, plan: &Plan, texts: &[Option<Vectors>], pool: 
                 rows.len()
             )));
         }
-        let data: Vec<f32> = rows.iter().flat_map(|row| snapshot.vector(row, space)).copied().collect();
+        let mut data = Vec::with_capacity(rows.len() * dim);
+        rows.iter().for_each(|row| data.extend_from_slice(snapshot.vector(row, space)));
         let matrix = Matrix::new(*dim, data);
         let centers =
             factory.is_plain.then(|| centers(&spread(&matrix, LEARNED * factory.lists)?, factory.lists, pool));
