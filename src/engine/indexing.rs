@@ -140,6 +140,16 @@ struct Background {
     notices: Vec<String>,
 }
 
+/// The locked file that keeps other processes from building.
+struct Alone(File);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // A process that was forked meanwhile has the file, too, and closing it here would not end the lock.
+        drop(self.0.unlock());
+    }
+}
+
 impl Indexing {
     /// Makes ready, and begins with the index in the catalog's file if it is there and can be used.
     ///
@@ -312,13 +322,13 @@ impl Work {
     }
 
     /// Returns the locked file that keeps other processes from building, or none if one of them builds.
-    fn alone(&self) -> Result<Option<File>> {
+    fn alone(&self) -> Result<Option<Alone>> {
         let path = self.path().with_extension("lock");
         let folder = path.parent().unwrap_or(&path);
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let file = File::create(&path).map_err(Error::io(&path))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
+            Ok(()) => Ok(Some(Alone(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(Error::io(&path)(error)),
         }
