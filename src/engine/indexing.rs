@@ -1,10 +1,11 @@
 //! The index of an engine: exact while that is fast, and approximate beyond. It is built aside, while searches go on, and
 //! kept in a file beside the catalog.
 
+use std::fs::{self, File, TryLockError};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
@@ -123,6 +124,8 @@ struct Work {
     policy: Policy,
     /// One build at a time.
     turn: Mutex<()>,
+    /// When the file was written that was looked at last.
+    seen: Mutex<Option<SystemTime>>,
     background: Mutex<Background>,
     called: Condvar,
     cancel: Cancel,
@@ -135,6 +138,16 @@ struct Background {
     /// How many references there were when a build failed: it is tried again when they have grown.
     failed: Option<usize>,
     notices: Vec<String>,
+}
+
+/// The locked file that keeps other processes from building.
+struct Alone(File);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // A process that was forked meanwhile has the file, too, and closing it here would not end the lock.
+        drop(self.0.unlock());
+    }
 }
 
 impl Indexing {
@@ -159,6 +172,7 @@ impl Indexing {
             encoders: encoders.into(),
             policy,
             turn: Mutex::default(),
+            seen: Mutex::default(),
             background: Mutex::default(),
             called: Condvar::new(),
             cancel: Cancel::default(),
@@ -226,10 +240,11 @@ impl Work {
         })
     }
 
-    /// Begins with the index in the file.
+    /// Begins with the index in the file, unless it was looked at before.
     fn begin(&self) -> Result<()> {
         let path = self.path();
-        if !path.exists() {
+        let written = fs::metadata(&path).and_then(|found| found.modified()).ok();
+        if written.is_none() || std::mem::replace(&mut *lock(&self.seen), written) == written {
             return Ok(());
         }
         let (sealed, about) = match Sealed::open(&path) {
@@ -287,11 +302,36 @@ impl Work {
         }
     }
 
-    /// Builds by half of the threads, so that searches have the others.
+    /// Builds by half of the threads, so that searches have the others. Of several processes one builds; the others take
+    /// what it has built.
     fn build_aside(&self) -> Result<()> {
+        let _alone = match self.store.check_writable() {
+            Ok(()) => match self.alone()? {
+                Some(file) => Some(file),
+                None => return Ok(()),
+            },
+            Err(_) => None,
+        };
+        self.begin()?;
+        if !self.policy.is_due(&self.live.current(&self.store, &self.models)?.index) {
+            return Ok(());
+        }
         let half = thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2));
         let pool = workers(Some(half))?;
         thread::scope(|scope| Job::begin(scope, &self.cancel, || self.build(&pool))?.join(|| false))
+    }
+
+    /// Returns the locked file that keeps other processes from building, or none if one of them builds.
+    fn alone(&self) -> Result<Option<Alone>> {
+        let path = self.path().with_extension("lock");
+        let folder = path.parent().unwrap_or(&path);
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        let file = File::create(&path).map_err(Error::io(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Alone(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(Error::io(&path)(error)),
+        }
     }
 
     /// Builds the index of the present state, and puts it in its place.
@@ -313,6 +353,7 @@ impl Work {
         let kept = || -> Result<Sealed> {
             let about = serde_json::to_value(self.about(state.position)?).map_err(Error::internal)?;
             pool.install(|| sealed.save(&path, &about))?;
+            *lock(&self.seen) = fs::metadata(&path).and_then(|found| found.modified()).ok();
             self.store.set_setting(BUILT, Some(&described(&sealed)))?;
             Ok(pool.install(|| Sealed::open(&path))?.0)
         };

@@ -31,6 +31,8 @@ const BLOCK: usize = 64;
 const STEP: usize = 16_384;
 /// The rows in the lists that are probed, for each row that is wanted.
 const SPREAD: usize = 4;
+/// References of an item before and behind a found one that are compared, too.
+const BESIDE: usize = 4;
 /// How many times as much is looked at where too few rows were found.
 const FURTHER: usize = 4;
 
@@ -176,11 +178,10 @@ impl Approximate {
                 break;
             }
             let found = coded.search(data, fetched, bits, looked)?;
-            let found = found.rows.iter().filter_map(|row| row.get());
-            let score = |row: u64| (row as u32, inner_product(data, self.vector(space, row as usize)));
-            let pairs: Vec<(u32, f32)> = found.map(score).collect();
-            if pairs.len() >= width.min(len) {
-                return Ok(pairs);
+            let found: Vec<usize> = found.rows.iter().filter_map(|row| Some(row.get()? as usize)).collect();
+            if found.len() >= width.min(len) {
+                let score = |row: usize| (row as u32, inner_product(data, self.vector(space, row)));
+                return Ok(self.with_others(found, selected).into_iter().map(score).collect());
             }
             if looked >= most {
                 break;
@@ -189,6 +190,22 @@ impl Approximate {
         }
         let found = self.scan(&[*probe], query..query + 1, width, selected);
         Ok(found.rows.iter().zip(found.scores).filter_map(|(row, score)| Some((row.get()? as u32, score))).collect())
+    }
+
+    /// Adds to rows those of the same items that lie beside them, so that an item is not scored by another reference than
+    /// its best one.
+    fn with_others(&self, mut found: Vec<usize>, selected: Option<Selected<'_>>) -> Vec<usize> {
+        let items = &self.sealed.items;
+        for place in 0..found.len() {
+            let row = found[place];
+            let is_own = |other: &usize| items[*other] == items[row];
+            let before = (0..row).rev().take(BESIDE).take_while(is_own);
+            let after = (row + 1..items.len()).take(BESIDE).take_while(is_own);
+            found.extend(before.chain(after).filter(|other| selected.is_none_or(|selected| selected.has(*other))));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// How many lists are probed for so many rows to fetch, of which `len` may be found: so that no fewer of these are

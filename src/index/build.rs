@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::fusion::{Aggregate, Candidate, group};
 use crate::index::approximate::{Approximate, Sealed};
 use crate::index::cells::centers;
-use crate::index::coded::Coded;
+use crate::index::coded::{Coded, learned_rows};
 use crate::index::effort::{Effort, Setting, Tuned};
 use crate::index::factory::{Factory, Kind};
 use crate::index::faiss::inner_product;
@@ -26,7 +26,7 @@ const GRAPH: usize = 4096;
 const PAIRED: usize = 16;
 /// Rows for each list that its center is learned from.
 const LEARNED: usize = 32;
-/// Rows that are looked up to measure recall, and the items that count of each answer.
+/// Rows that are looked up to measure recall, which nothing is learned from: they would find too much. And the items that count of each answer.
 const SAMPLE: usize = 200;
 const TOP: usize = 10;
 /// How many times as many rows are ranked as items count.
@@ -73,7 +73,8 @@ pub fn build(snapshot: &Snapshot, plan: &Plan, texts: &[Option<Vectors>], pool: 
                 rows.len()
             )));
         }
-        let data: Vec<f32> = rows.iter().flat_map(|row| snapshot.vector(row, space)).copied().collect();
+        let mut data = Vec::with_capacity(rows.len() * dim);
+        rows.iter().for_each(|row| data.extend_from_slice(snapshot.vector(row, space)));
         let matrix = Matrix::new(*dim, data);
         let centers =
             factory.is_plain.then(|| centers(&spread(&matrix, LEARNED * factory.lists)?, factory.lists, pool));
@@ -115,6 +116,12 @@ fn spread(matrix: &Matrix, count: usize) -> Result<Vectors> {
     Vectors::normalize(matrix.dim(), rows.collect())
 }
 
+/// Whether a row is among `count` of `all` that are evenly spread.
+fn is_spread(row: usize, count: usize, all: usize) -> bool {
+    let place = (row * count).div_ceil(all);
+    place < count && place * all / count == row
+}
+
 /// Measures searches in one space.
 struct Measure<'a> {
     snapshot: Snapshot,
@@ -148,12 +155,20 @@ impl<'a> Measure<'a> {
         Ok(Tuned { pictures, texts, few: self.few(&pictures)? })
     }
 
-    /// Rows, evenly spread, with their items.
+    /// Rows that nothing was learned from, evenly spread, with their items.
     fn rows(&self) -> Result<(Vectors, Vec<Option<i64>>)> {
-        let all = self.sealed.len();
+        let (all, matrix) = (self.sealed.len(), &self.sealed.vectors[self.space]);
+        let factory = self.sealed.coded[self.space].factory();
+        let learned = [all.min(LEARNED * factory.lists), learned_rows(factory, all)];
+        let is_free = |row: &usize| learned.iter().all(|count| !is_spread(*row, *count, all));
         let count = all.min(SAMPLE);
-        let items = (0..count).map(|place| Some(self.sealed.items[place * all / count])).collect();
-        Ok((spread(&self.sealed.vectors[self.space], count)?, items))
+        let free = |place: usize| {
+            let first = place * all / count;
+            (first..all).chain(0..first).find(is_free).unwrap_or(first)
+        };
+        let rows: Vec<usize> = (0..count).map(free).collect();
+        let data = rows.iter().flat_map(|row| matrix.row(*row)).copied().collect();
+        Ok((Vectors::normalize(matrix.dim(), data)?, rows.iter().map(|row| Some(self.sealed.items[*row])).collect()))
     }
 
     /// The same less the mean of more of them: such vectors point as far from the rows as those of texts from pictures.
@@ -212,8 +227,9 @@ impl<'a> Measure<'a> {
             Kind::Graph => (TOP, self.sealed.len()),
         };
         let widest = FACTORS[FACTORS.len() - 1];
-        // What the codes may lose comes on top of what the lists do.
-        let goal = recall + (1.0 - recall) / 2.0;
+        // What the codes may lose comes on top of what the lists do. The last hundredth takes most of the lists: little is
+        // asked beyond what is wanted.
+        let goal = recall + (1.0 - recall) / 10.0;
         let mut looked = first;
         let mut last = self.recall(sample, texts, looked, widest)?;
         while last < goal && looked < most {

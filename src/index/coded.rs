@@ -52,7 +52,7 @@ impl Coded {
             if let Some(centers) = centers {
                 add_centers(&index, dim, centers)?;
             }
-            let learned = learned(rows, dim, (LEARNED * factory.lists).max(LEAST_LEARNED));
+            let learned = spread(rows, dim, learned_rows(factory, rows.len() / dim));
             index.train(&learned).map_err(faiss_error)
         })?;
         with_threads(threads, || {
@@ -240,10 +240,14 @@ fn add_centers(index: &IndexImpl, dim: usize, centers: &[f32]) -> Result<()> {
     }
 }
 
-/// At most `count` rows, evenly spread.
-fn learned(rows: &[f32], dim: usize, count: usize) -> Vec<f32> {
+/// From how many of `all` rows an index is learned, evenly spread: a tenth is left to measure it.
+pub(super) fn learned_rows(factory: &Factory, all: usize) -> usize {
+    (LEARNED * factory.lists).max(LEAST_LEARNED).min(all - all / 10)
+}
+
+/// Some rows, evenly spread.
+fn spread(rows: &[f32], dim: usize, count: usize) -> Vec<f32> {
     let all = rows.len() / dim;
-    let count = count.min(all);
     let row = |place: usize| place * all / count * dim;
     (0..count).flat_map(|place| &rows[row(place)..row(place) + dim]).copied().collect()
 }

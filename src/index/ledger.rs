@@ -69,7 +69,18 @@ impl Ledger {
             all.map(|(number, held)| (number, Arc::clone(held))).collect()
         };
         let spaces = 0..snapshot.dims.len();
-        let (old, new) = (changed(before, after), changed(after, before));
+        let (mut old, mut new) = (changed(before, after), changed(after, before));
+        // Of the same codes, rows can only have gone.
+        let mut lost = Vec::new();
+        old.retain(|(_, old)| {
+            let Some(sealed) = old.sealed() else { return true };
+            let is_same = |held: &dyn Segment| held.sealed().is_some_and(|other| Arc::ptr_eq(sealed, other));
+            let Some(place) = new.iter().position(|(_, held)| is_same(held.as_ref())) else { return true };
+            let (_, held) = new.swap_remove(place);
+            let is_gone = |row: &usize| held.live().is_some_and(|live| !live.has(*row));
+            lost.extend(live_rows(old.as_ref()).filter(is_gone).map(|row| old.references()[row]));
+            false
+        });
         let rows = |(place, (_, held)): (usize, &(usize, Arc<dyn Segment>))| -> Vec<(i64, (usize, usize))> {
             live_rows(held.as_ref()).map(|row| (held.references()[row], (place, row))).collect()
         };
@@ -88,7 +99,8 @@ impl Ledger {
                 spaces.clone().for_each(|space| vectors[space].extend_from_slice(held.vector(space, row)));
             }
         }
-        self.remove(snapshot, &gone.into_keys().collect::<Vec<_>>())?;
+        lost.extend(gone.into_keys());
+        self.remove(snapshot, &lost)?;
         self.add(snapshot, &references, &items, &vectors)
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import plushie_search as ps
+from plushie_search.cli.main import main
 
 DIM = 32
 QUERIES = 30
@@ -276,3 +278,12 @@ def test_random_changes_agree_with_a_dictionary(tmp_path: Path) -> None:
             right += sum(hit.score >= bar[-1] - 1e-5 for hit in hits)
     engine.close()
     assert right > 0.95 * wanted
+
+
+def test_the_command_tells_what_it_has_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path / "c")
+    assert main(["optimize", str(tmp_path / "c"), "--index", "IVF32,SQ8"]) == 0
+    told = capsys.readouterr().out
+    assert re.fullmatch(r"IVF32,SQ8 over 3,000 references of vectors; recall: pictures [.0-9]+, texts [.0-9]+\n", told)
+    assert main(["optimize", str(tmp_path / "c"), "--index", "NSG32"]) == 2
+    assert "cannot filter" in capsys.readouterr().err

@@ -307,3 +307,12 @@ def test_embeddings_are_the_engines(client: Any, engine: ps.Engine) -> None:
 @pytest.mark.parametrize("given", [{"input": []}, {"input": [1, 2]}, {"input": "a", "dimensions": 3}, {"inputs": "a"}])
 def test_embeddings_refuse(client: Any, given: dict[str, Any]) -> None:
     assert client.post("/v1/embeddings", json={"model": "toy", **given}).status_code == 422
+
+
+def test_how_much_of_an_index_is_looked_at_can_be_said(client: Any, engine: ps.Engine) -> None:
+    query = {"item": engine.items()[0].id, "k": 2, "nprobe": 4, "ef_search": 20, "k_factor": 2.5}
+    answer = client.post("/api/v1/search", json=query)
+    assert shown(answer.json()["results"]) == of_engine(engine.search(ps.Query(item=query["item"]), k=2))
+    refused = client.post("/api/v1/search", json={**query, "nprobe": 0})
+    assert refused.status_code == 400
+    assert "nprobe 0" in refused.text

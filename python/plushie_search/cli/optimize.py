@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..paths import expanded
+from ..stored import stored_models
 from .common import DONE, Commands, add_catalog, add_json, open_catalog, print_json
 
 
@@ -29,6 +31,9 @@ def add_command(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
+    if not options.model:
+        # A catalog of vectors alone has no model to be opened with.
+        options.computes = stored_models(expanded(options.catalog)).dim is None
     with open_catalog(options, changes=True) as engine:
         engine.optimize()
         stats = engine.stats()
