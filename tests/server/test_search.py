@@ -314,5 +314,5 @@ def test_how_much_of_an_index_is_looked_at_can_be_said(client: Any, engine: ps.E
     answer = client.post("/api/v1/search", json=query)
     assert shown(answer.json()["results"]) == of_engine(engine.search(ps.Query(item=query["item"]), k=2))
     refused = client.post("/api/v1/search", json={**query, "nprobe": 0})
-    assert refused.status_code == 400
+    assert refused.status_code == 422
     assert "nprobe 0" in refused.text
