@@ -66,6 +66,7 @@ def test_several_plausible_items_are_all_named(shared: Served, visit: Any, toys:
     box = page.locator(".verdict.ambiguous")
     box.wait_for()
     assert box.inner_text() == f"This is one of: {first}, {second}"
+    assert page.get_by_role("button", name="Add yours as a new item").is_visible()
     page.get_by_label("Language").select_option("zh-CN")
     page.locator(".verdict.ambiguous", has_text="这是其中之一").wait_for()
 
