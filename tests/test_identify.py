@@ -7,39 +7,19 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pixels import Pixels, Vectors, pixel
 
 import plushie_search as ps
 from plushie_search import _core, metrics
 from plushie_search.hub import as_encoder
 
 DIM = 48
-Vectors = NDArray[np.float32]
-
-
-class Pixels:
-    """An encoder of pictures of one pixel, whose color is the number of a vector; and of texts that are numbers."""
-
-    name, fingerprint = "pixels", "pixels"
-
-    def __init__(self, vectors: Vectors) -> None:
-        self.vectors, self.dim = vectors, vectors.shape[1]
-
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Vectors:
-        return self.vectors[[int.from_bytes(bytes(image[0, 0]), "big") for image in images]]
-
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        return self.vectors[[int(text) for text in texts]]
-
-
-def pixel(number: int) -> NDArray[np.uint8]:
-    return np.frombuffer(number.to_bytes(3, "big"), np.uint8).reshape(1, 1, 3)
 
 
 class World:

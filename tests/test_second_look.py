@@ -8,28 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pixels import Pixels, Vectors, pixel
 
 import plushie_search as ps
 from plushie_search.hub import as_encoder
 
 DIM, ITEMS, REFERENCES = 48, 120, 3
-Vectors = NDArray[np.float32]
-
-
-class Pixels:
-    """An encoder of pictures of one pixel, whose color is the number of a vector."""
-
-    name, fingerprint = "pixels", "pixels"
-
-    def __init__(self, vectors: Vectors) -> None:
-        self.vectors, self.dim = vectors, vectors.shape[1]
-
-    def encode_images(self, images: Any) -> Vectors:
-        return self.vectors[[int.from_bytes(bytes(image[0, 0]), "big") for image in images]]
-
-
-def pixel(number: int) -> NDArray[np.uint8]:
-    return np.frombuffer(number.to_bytes(3, "big"), np.uint8).reshape(1, 1, 3)
 
 
 def unit(rows: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +13,13 @@ import pytest
 import toy
 from numpy.typing import NDArray
 from PIL import Image
+from pixels import Pixels, Vectors, pixel
 
 import plushie_search as ps
 from plushie_search.cli import main
 
 ITEMS, REFERENCES, STRANGERS = 100, 3, 200
 DIMS = {"eye": 40, "nose": 24}
-Vectors = NDArray[np.float32]
-
-
-class Pixels:
-    """An encoder of pictures of one pixel, whose color is the number of a vector; and of texts that are numbers."""
-
-    def __init__(self, name: str, vectors: Vectors) -> None:
-        self.name = self.fingerprint = name
-        self.vectors, self.dim = vectors, vectors.shape[1]
-
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Vectors:
-        return self.vectors[[int.from_bytes(bytes(image[0, 0]), "big") for image in images]]
-
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        return self.vectors[[int(text) for text in texts]]
-
-
-def pixel(number: int) -> NDArray[np.uint8]:
-    return np.frombuffer(number.to_bytes(3, "big"), np.uint8).reshape(1, 1, 3)
 
 
 def unit(rows: Any) -> Any:
@@ -59,7 +40,7 @@ class World:
             self.views[name] = unit(views + common).astype(np.float32)
 
     def encoders(self, *names: str) -> list[Pixels]:
-        return [Pixels(name, self.views[name].reshape(-1, DIMS[name])) for name in names or DIMS]
+        return [Pixels(self.views[name].reshape(-1, DIMS[name]), name) for name in names or DIMS]
 
     def fill(self, engine: ps.Engine, items: int = ITEMS, references: int = REFERENCES) -> None:
         ids = [f"item-{item}" for item in range(items) for _ in range(references)]
@@ -248,7 +229,7 @@ def test_weights_are_stored_and_go_with_their_models(engine: ps.Engine, world: W
 
 def test_a_model_that_adds_nothing_stays_out(world: World, tmp_path: Path) -> None:
     noise = unit(np.random.default_rng(4).normal(size=world.views["nose"].shape)).astype(np.float32)
-    encoders = [world.encoders("eye")[0], Pixels("nose", noise.reshape(-1, DIMS["nose"]))]
+    encoders = [world.encoders("eye")[0], Pixels(noise.reshape(-1, DIMS["nose"]), "nose")]
     with ps.Engine(tmp_path / "c", model=encoders) as engine:
         ids = [f"item-{item}" for item in range(ITEMS) for _ in range(REFERENCES)]
         engine.add_vectors(
@@ -304,7 +285,7 @@ def test_a_second_look_is_the_weighted_mean_of_those_of_the_models(tmp_path: Pat
         seen, asked = unit(references @ metric), unit(views[name][:, REFERENCES] @ metric)
         return (np.einsum("qd,ird->qir", asked, seen).max(2) + asked @ unit(seen.sum(1)).T) / 2
 
-    encoders = [Pixels(name, views[name][:, REFERENCES]) for name in DIMS]
+    encoders = [Pixels(views[name][:, REFERENCES], name) for name in DIMS]
     with ps.Engine(tmp_path / "c", model=encoders) as engine:
         ids = [f"item-{item}" for item in range(ITEMS) for _ in range(REFERENCES)]
         engine.add_vectors(ids, {name: views[name][:, :REFERENCES].reshape(-1, dim) for name, dim in DIMS.items()})
@@ -352,7 +333,7 @@ def test_bad_input_is_refused(engine: ps.Engine, world: World, tmp_path: Path) -
         engine.identify(ps.Query(text="3"), models=WEIGHTS)
     with (
         ps.Engine(
-            tmp_path / "third", model=[*world.encoders(), Pixels("ear", world.views["eye"].reshape(-1, 40))]
+            tmp_path / "third", model=[*world.encoders(), Pixels(world.views["eye"].reshape(-1, 40), "ear")]
         ) as more,
         pytest.raises(ps.ArgumentError, match='compared with the first model alone: name "eye", too'),
     ):

@@ -980,7 +980,7 @@ class Engine:
                 reads them.
 
         Returns:
-            What it was made from, the errors that are expected, and the weights that were learned.
+            The counts of references and queries it was made from, the expected error rates, and the learned weights.
 
         Raises:
             UnknownItemError: A label is no item of the catalog.

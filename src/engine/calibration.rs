@@ -67,14 +67,14 @@ pub(super) struct Second {
 /// Models by their fingerprints, with their weights.
 pub(super) type Fingerprints = Vec<(String, f32)>;
 
-/// What is stored in the catalog.
+/// The calibrations and learned weights that the catalog stores.
 #[derive(Default, Serialize, Deserialize)]
 struct Stored {
     calibrations: Vec<(Fingerprints, Kind, Calibration)>,
     learned: Option<(Fingerprints, Learned)>,
 }
 
-/// What a calibration is made for.
+/// The models that a calibration is made for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scope {
     /// These models, of which several get weights that are learned; by default all that see pictures if there are

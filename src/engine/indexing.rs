@@ -96,7 +96,7 @@ impl Policy {
     }
 }
 
-/// What the file says of its index.
+/// The header of the file: the catalog and the settings of its index.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct About {
     catalog: [u8; 16],
@@ -115,7 +115,7 @@ pub(super) struct Indexing {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What a build needs, which may outlast a call.
+/// The inputs of a build, which may outlast a call.
 struct Work {
     live: Arc<Live>,
     store: Arc<Store>,
@@ -408,7 +408,7 @@ impl Engine {
         if names.is_empty() { "exact".to_owned() } else { names.join(" + ") }
     }
 
-    /// What was chosen and measured for each model.
+    /// Returns the chosen index, and the measured settings and recall of each model.
     pub(super) fn index_stats(&self, state: &State) -> Value {
         let described = state.index.sealed().next().map(|sealed| described(sealed));
         let Some(Value::Array(mut models)) = described else { return json!([]) };
@@ -419,7 +419,7 @@ impl Engine {
     }
 }
 
-/// What was chosen and measured for each space.
+/// Describes the measured settings and recall of each space.
 fn described(sealed: &Sealed) -> Value {
     let setting =
         |setting: &Setting| json!({"looked": setting.looked, "k_factor": setting.k_factor, "recall": setting.recall});

@@ -23,7 +23,7 @@ const DEPTH: usize = 20;
 /// References that are looked up together: other searches get their turn in between.
 const TOGETHER: usize = 64;
 
-/// What learned weights gain, and the sequence number that the catalog had.
+/// The gain of learned weights, and the sequence number that the catalog had.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Learned {
     gain: Interval,

@@ -30,7 +30,7 @@ pub(super) struct Coded {
     index: IndexImpl,
     /// Its length as bytes.
     bytes: usize,
-    /// What the graph's `efSearch` is set to, which faiss knows for the whole index only.
+    /// The graph's `efSearch`, which faiss knows for the whole index only.
     ef_search: RwLock<usize>,
 }
 
@@ -201,9 +201,9 @@ impl Coded {
 }
 
 thread_local! {
-    /// What is written on this thread: faiss hands its callbacks nothing of their own.
+    /// The bytes written on this thread: faiss hands its callbacks no state of their own.
     static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    /// What is left to be read on this thread.
+    /// The bytes left to be read on this thread.
     static REST: RefCell<(*const u8, usize)> = const { RefCell::new((ptr::null(), 0)) };
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// What a search says of it; nothing by default, which means what was measured for the index. Exact segments look at all.
+/// The settings of one search; by default those that were measured for the index. Exact segments ignore them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Effort {
     /// The lists that are probed (faiss's `nprobe`), in an index that has lists.
