@@ -7,6 +7,7 @@
 
 mod allowed;
 mod approximate;
+mod budget;
 mod build;
 mod cells;
 mod coded;
@@ -19,6 +20,7 @@ mod ledger;
 mod mapping;
 mod matrix;
 mod near;
+mod part;
 mod rounded;
 mod scan;
 mod segment;
@@ -31,8 +33,11 @@ pub use self::approximate::Sealed;
 pub use self::build::{Plan, build};
 pub use self::effort::{Effort, Setting, Tuned};
 pub use self::factory::Factory;
+pub use self::file::IndexFile;
 pub use self::ledger::Ledger;
+pub use self::matrix::damages;
 pub use self::near::{EXACT, Near, nearest};
+pub use self::part::Extended;
 pub use self::snapshot::{Part, Request, Snapshot};
 
 use crate::error::Result;

@@ -24,6 +24,7 @@ mod settings;
 pub mod staged;
 mod switch;
 pub mod thumbnails;
+mod values;
 pub mod words;
 mod write;
 

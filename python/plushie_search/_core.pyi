@@ -492,6 +492,7 @@ class Engine:
         crops: bool | None,
         index: str,
         recall: float,
+        memory: float | None,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...

@@ -13,8 +13,8 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::encoder::{Encode, NoEncoder};
 use crate::engine::{
-    Cursor, Draft, Engine, EngineOptions, Held, Hit, Identify, IndexOptions, Keep, Member, Prepared, Reencoded, Rows,
-    Search, Small, held,
+    Cursor, Draft, Engine, EngineOptions, Held, Hit, Identify, IndexOptions, Keep, Member, Memory, Prepared, Reencoded,
+    Rows, Search, Small, held,
 };
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
@@ -68,7 +68,7 @@ impl Drop for PyEngine {
 impl PyEngine {
     #[new]
     #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops,
-        index, recall))]
+        index, recall, memory))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -85,6 +85,7 @@ impl PyEngine {
         crops: Option<bool>,
         index: String,
         recall: f32,
+        memory: Option<f64>,
     ) -> PyResult<Self> {
         let mut members = members(py, &encoders)?;
         if let Some(dim) = dim {
@@ -101,7 +102,7 @@ impl PyEngine {
             Some(true) => Small::All,
             Some(false) => Small::None,
         };
-        let index = IndexOptions { index, recall };
+        let index = IndexOptions { index, recall, memory: memory.map(Memory::parse).transpose()? };
         let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops, index };
         let engine = waiting(py, || Engine::open(&path, members, &options))?;
         tell(py, &engine)?;
@@ -477,6 +478,7 @@ impl PyEngine {
             if queries.peek().is_none() {
                 // Scores of a batch may differ from those of a query alone in their last bits.
                 let cursor = found.cursors.into_iter().flatten().next().filter(|_| count == 1);
+                tell(py, &engine)?;
                 return Ok((
                     answers,
                     cursor.map(|cursor| cursor.text()),
@@ -580,6 +582,7 @@ impl PyEngine {
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let engine = self.open()?;
         let stats = detached(py, || engine.stats())?;
+        tell(py, &engine)?;
         json::from_object(py, &stats)
     }
 
