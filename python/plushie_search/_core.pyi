@@ -74,7 +74,7 @@ _QueryRow: TypeAlias = tuple[
     list[tuple[tuple[str | None, ArrayLike], float]],
 ]
 _IdentifiedRow: TypeAlias = tuple[
-    Literal["match", "ambiguous", "unknown"], float | None, float | None, float, list[str], list[Hit]
+    Literal["match", "ambiguous", "unknown"], float | None, float | None, float | None, float, list[str], list[Hit]
 ]
 _WeighedRow: TypeAlias = tuple[list[tuple[str, float]], tuple[float, float, float], bool]
 _CalibratedRow: TypeAlias = tuple[

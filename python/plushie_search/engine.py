@@ -875,10 +875,12 @@ class Engine:
     ) -> Identification | list[Identification]:
         """Says which item a picture shows, that it may be one of several, or that it shows none of the catalog.
 
-        The verdict is ``"unknown"`` if the best score and half of its lead over the next are below the threshold, which
-        grows with the number of items: it is the one that strangers reach with the probability ``target_fpr``. It is
-        ``"ambiguous"`` if several items are plausible: of pictures of the catalog's items, 95 % have their item among
-        them. Both are promises for pictures like the references; see :meth:`calibrate` for others.
+        The verdict is ``"unknown"`` if the strength of the scores is below the threshold, which grows with the number
+        of items: it is the one that strangers reach with the probability ``target_fpr``. The strength is the best score
+        and half of its lead over the next, less 0.7 of the mean score of the ten items behind the first one of the
+        catalog, whatever ``where`` is. The verdict is ``"ambiguous"`` if several items are plausible: of pictures of
+        the catalog's items, 95 % have their item among them. Both are promises for pictures like the references; see
+        :meth:`calibrate` for others.
 
         Where items have several references, the 50 best items by their cosines may be looked at a second time. Then an
         item's score is the mean of two cosines, with its best reference and with the mean of all its references, after
@@ -929,6 +931,7 @@ class Engine:
                 plausible[0] if plausible else None,
                 probability,
                 margin,
+                strength,
                 threshold,
                 tuple(plausible),
                 Results(
@@ -938,7 +941,9 @@ class Engine:
                     thumbnails=self.thumbnail,
                 ),
             )
-            for query, (verdict, probability, margin, threshold, plausible, hits) in zip(shown, found, strict=True)
+            for query, (verdict, probability, margin, strength, threshold, plausible, hits) in zip(
+                shown, found, strict=True
+            )
         ]
         return answers[0] if single else answers
 
