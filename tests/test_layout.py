@@ -124,6 +124,7 @@ ROOMS = [
     "stored",
     "answers",
     "engine",
+    "keeping",
     "async_engine",
     "remote",
     "compare",

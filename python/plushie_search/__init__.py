@@ -44,8 +44,19 @@ from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
 from .identification import Calibration, Identification, LearnedWeights  # noqa: E402
+from .keeping import restore, salvage  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
-from .results import Item, Problem, ReencodeReport, Reference, Report, Results, Verification  # noqa: E402
+from .results import (  # noqa: E402
+    Item,
+    Problem,
+    ReencodeReport,
+    Reference,
+    Report,
+    Restored,
+    Results,
+    Salvaged,
+    Verification,
+)
 from .rows import ItemDraft  # noqa: E402
 
 if TYPE_CHECKING:
@@ -89,8 +100,10 @@ __all__ = [
     "Reference",
     "RemoteEngine",
     "Report",
+    "Restored",
     "Results",
     "Review",
+    "Salvaged",
     "SearchOptions",
     "Service",
     "Spot",
@@ -105,6 +118,8 @@ __all__ = [
     "open_encoder",
     "pull_model",
     "quantize_model",
+    "restore",
+    "salvage",
 ]
 
 

@@ -66,6 +66,7 @@ _NewItem: TypeAlias = tuple[
 ]
 _Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int, int]
 _ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str]]]
+_Found: TypeAlias = tuple[str | None, str | None, str]
 _By: TypeAlias = str | Mapping[str, float]
 _QueryRow: TypeAlias = tuple[
     list[tuple[_Image, float]],
@@ -492,6 +493,7 @@ class Engine:
         crops: bool | None,
         index: str,
         recall: float,
+        index_device: str | None = None,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...
@@ -603,7 +605,7 @@ class Engine:
     def unknown_keys(self, where: Mapping[str, Any]) -> list[str]: ...
     def stats(self) -> dict[str, Any]: ...
     def backup(self, directory: str) -> None: ...
-    def verify(self) -> list[tuple[str | None, str | None, str]]: ...
+    def verify(self, *, repair: bool = False) -> list[list[_Found]]: ...
     def compact(self) -> None: ...
     def optimize(self) -> None: ...
     def reencode(
@@ -630,6 +632,12 @@ def held_models(
 
     Each model has its name, fingerprint, dimension, and source if that is known.
     """
+
+def restore(backup: str, path: str, *, overwrite: bool) -> tuple[int, str | None]:
+    """Restores a catalog: the number of its items, and the directory of the one that was there."""
+
+def salvage(path: str, out: str) -> tuple[int, int, list[_Found]]:
+    """Saves what can be read of a damaged catalog: the numbers of items and references, and what is lost."""
 
 def before_fork() -> None:
     """Waits for running transactions and closes every connection to a catalog, before this process forks."""

@@ -116,16 +116,22 @@ class Engine:
             learn it from. See :meth:`optimize`.
         recall: The share of the exact best 10 items that searches find in an approximate index, above 0 and at most 1:
             how much of it they look at is measured so. 0.98 by default.
+        index_device: The device that compares vectors: ``"cpu"``, the default, or one that :func:`open_encoder` takes
+            as ``device``, such as ``"cuda"`` or ``"cuda:0,1"``. It keeps a copy of all vectors, in 16 bits on NVIDIA
+            GPUs, once there are 10,000, and compares every one, so that ``index`` is of no use beside it; the best are
+            compared in 32 bits on the processor, so that hits and scores are the same. ``"auto"`` takes the first
+            NVIDIA GPU, or else the processor with a warning; ``"onnx:cpu"`` is the processor by ONNX Runtime, as in
+            tests: it gains nothing.
 
     Raises:
         CatalogError: The directory is not a catalog, was made with other models, or cannot be written.
-        ModelError: A model or the ONNX Runtime library cannot be used, a model's license needs consent, it cannot be
-            downloaded, or it is one of several and encodes no pictures.
+        ModelError: A model, the ONNX Runtime library or the device cannot be used, a model's license needs consent, it
+            cannot be downloaded, or it is one of several and encodes no pictures.
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
         TypeError: A model is neither a name nor a path nor an encoder.
         ArgumentError: There is no model of that name, there are two, or both a model and ``dim`` are given,
             ``thumbnails`` is none of the three, ``recall`` is out of its bounds, or ``index`` is a string that faiss
-            refuses, or whose index it cannot filter.
+            refuses, whose index it cannot filter, or that is given with a device.
     """
 
     __slots__ = ("_again", "_connect", "_learned", "_models", "_opened", "_process", "_reads", "_sees")
@@ -145,6 +151,7 @@ class Engine:
         crops: bool | None = None,
         index: str = "auto",
         recall: float = 0.98,
+        index_device: str = "cpu",
     ) -> None:
         if model is not None and dim is not None:
             raise ArgumentError("a catalog has a model, or vectors alone of dimension dim: give one of them")
@@ -154,6 +161,8 @@ class Engine:
         path = expanded(path)
         absent: list[tuple[str, str, int]] = []
         try:
+            # Before the models: one of the processor would open another library.
+            device = hub.load_device(index_device)
             if model is None and dim is None:
                 stored = stored_models(path, read_only=read_only, busy_timeout=busy_timeout)
                 model, dim = stored.models or hub.DEFAULT_MODEL, stored.dim
@@ -175,6 +184,7 @@ class Engine:
             "crops": crops,
             "index": index,
             "recall": recall,
+            "index_device": device,
         }
         try:
             self._opened = _core.Engine(path, encoders, dim=dim, absent=absent, create=create, **how)
@@ -1308,16 +1318,25 @@ class Engine:
         """
         self._core.backup(expanded(path))
 
-    def verify(self) -> Verification:
+    def verify(self, *, repair: bool = False) -> Verification:
         """Reads the whole catalog, and lists its damage.
 
-        SQLite's own check of the file is made, each vector is compared with its length and its checksum, and each
-        reference with its item and its models.
+        SQLite's own check of the file is made; each vector is compared with its checksum, and must be finite and of
+        length 1; each reference must have an item and a vector of each model; counts, the items' words, the
+        approximate index, thumbnails and the originals in ``media/`` must be as they were written. Files that
+        references were added from are read, too, to tell which have moved or changed.
+
+        Args:
+            repair: Whether to make anew what can be: counts, the index of words, vectors whose pictures are there
+                (this engine must have all models of the catalog), and originals in ``media/`` whose files have the same
+                content. Damaged files of the index, of thumbnails and originals are moved aside, as
+                ``NAME.damaged``; nothing is deleted. False by default.
 
         Raises:
-            CatalogError: The catalog cannot be read at all.
+            CatalogError: The catalog cannot be read at all, or may only be read and is to be repaired.
         """
-        return Verification(tuple(Problem(*found) for found in self._core.verify()))
+        found = self._core.verify(repair=repair)
+        return Verification(*(tuple(Problem(*one) for one in some) for some in found))
 
     def compact(self) -> None:
         """Gives unused space back, and deletes the marks that removed references leave for other open engines.
@@ -1439,6 +1458,8 @@ class Engine:
         factory string of the approximate index, and ``approximate`` lists for each model what was measured for it:
         ``pictures`` and ``texts`` with ``looked`` (the lists that are probed, or the references that a graph keeps in
         view), ``k_factor`` and ``recall``. ``index_bytes`` is memory of its own, without pages of files.
+        ``index_device`` has ``device``, the ``references`` on it and the ``bytes`` that they take there; None on the
+        processor.
         """
         return self._core.stats()
 

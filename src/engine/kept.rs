@@ -37,7 +37,7 @@ pub enum Small {
 #[derive(Debug)]
 pub(super) struct Kept {
     thumbnails: Option<Thumbnails>,
-    media: Media,
+    pub(super) media: Media,
     /// Whether originals are kept that are files, and those that are not.
     originals: [bool; 2],
 }
@@ -188,7 +188,7 @@ impl Engine {
 }
 
 /// Returns the digest of a picture that was added as pixels and kept as a file.
-fn pixel_digest(source: &Source) -> Option<[u8; 32]> {
+pub(super) fn pixel_digest(source: &Source) -> Option<[u8; 32]> {
     let picture = source.decode(None).ok()?.into();
     Source::Pixels { name: source.name(), picture }.digest().ok()
 }

@@ -1,18 +1,20 @@
 //! Items, columns and problems of a catalog as Python sees them.
 
 use std::iter::repeat;
+use std::path::PathBuf;
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
-use crate::engine::{Gallery, Neighbors, digest};
+use crate::engine::{self, Gallery, Neighbors, digest};
 use crate::index::Near;
 use crate::store::{Item, Problem};
 
 use super::convert;
 use super::error::argument;
 use super::json;
+use super::waiting;
 
 /// Of an item, reference and what is wrong.
 pub(super) type Found = (Option<String>, Option<String>, String);
@@ -27,6 +29,26 @@ pub(super) fn item_row<'py>(py: Python<'py>, item: &Item) -> PyResult<Bound<'py,
 
 pub(super) fn found(problem: Problem) -> Found {
     (problem.item, problem.reference, problem.problem)
+}
+
+/// Restores a catalog: the number of its items, and the directory of the one that was there.
+#[pyfunction]
+#[pyo3(signature = (backup, path, *, overwrite))]
+pub(super) fn restore(
+    py: Python<'_>,
+    backup: PathBuf,
+    path: PathBuf,
+    overwrite: bool,
+) -> PyResult<(usize, Option<PathBuf>)> {
+    let restored = waiting(py, || engine::restore(&backup, &path, overwrite))?;
+    Ok((restored.items, restored.moved))
+}
+
+/// Saves what can be read of a damaged catalog: the numbers of items and references, and what is lost.
+#[pyfunction]
+pub(super) fn salvage(py: Python<'_>, path: PathBuf, out: PathBuf) -> PyResult<(usize, usize, Vec<Found>)> {
+    let saved = waiting(py, || engine::salvage(&path, &out))?;
+    Ok((saved.items, saved.references, saved.lost.into_iter().map(found).collect()))
 }
 
 /// Ids, which errors call by their places.

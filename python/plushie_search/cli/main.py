@@ -31,7 +31,9 @@ from . import (
     plushbench,
     reencode,
     remove,
+    restore,
     review,
+    salvage,
     search,
     serve,
     show,
@@ -46,7 +48,7 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 COMMANDS = (
     *(add, search, identify, calibrate, show, count, update, remove, thumbnail, stats),
     *(classify, compare, duplicates, review, confirm),
-    *(backup, verify, compact, optimize, reencode),
+    *(backup, restore, verify, salvage, compact, optimize, reencode),
     *(serve, health, config),
     *(evaluate, models, plushbench, demo, plush, completion),
 )
