@@ -69,16 +69,21 @@ def test_each_format_gives_its_rows(engine: ps.Engine, tmp_path: Path, name: str
 
 def test_labels_tell_what_rows_are(engine: ps.Engine, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", vectors(4))
-    told = ["bear", 7, None, {"id": "lion", "text": "a lion", "price": 3, "metadata": {"size": 2}}]
+    told = [
+        {"label": "bear", "price": 9},
+        7,
+        None,
+        {"id": "lion", "text": "a lion", "price": 3, "metadata": {"size": 2}},
+    ]
     (tmp_path / "labels.json").write_text(json.dumps(told))
     (tmp_path / "ids.json").write_text(json.dumps(["w", "w", "y", "z"]))
     with pytest.raises(ps.ArgumentError, match=r"row 0 has no id, and others have: give each row one; nothing was"):
         engine.import_vectors(tmp_path / "a.npy", labels=tmp_path / "labels.json")
     engine.import_vectors(tmp_path / "a.npy", labels=tmp_path / "labels.json", ids=tmp_path / "ids.json")
     items = {item.id: (item.label, item.text, item.metadata, len(item.references)) for item in engine}
-    # Of one item the last label counts, and the file of ids counts more than the labels.
+    # Of one item the last label and metadata count, and the file of ids counts more than the labels.
     assert items == {
-        "w": ("7", None, {}, 2),
+        "w": ("7", None, {"price": 9}, 2),
         "y": (None, None, {}, 1),
         "z": (None, "a lion", {"price": 3, "size": 2}, 1),
     }

@@ -123,9 +123,10 @@ def _metadata(own: Sequence[Any] | None, rest: Mapping[str, Sequence[Any]], coun
         {name: value for name, value in zip(names, row, strict=True) if value is not None}
         for row in zip(*rest.values(), strict=True)
     )
+    # A row without any keeps what its item has.
     if own is None:
-        return list(rows)
-    return [{**row, **(one or {})} for row, one in zip(rows, own, strict=True)]
+        return [row or None for row in rows]
+    return [{**row, **(one or {})} if row or one is not None else None for row, one in zip(rows, own, strict=True)]
 
 
 def _pairs(one: Cells, other: Cells) -> Iterator[tuple[str, Any, Any]]:
