@@ -40,6 +40,7 @@ from .encoders.service import Service  # noqa: E402
 from .engine import Added, Engine  # noqa: E402
 from .evaluate.comparison import Comparison  # noqa: E402
 from .evaluate.result import Evaluation  # noqa: E402
+from .exchange.export import Exported  # noqa: E402
 from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
@@ -81,6 +82,7 @@ __all__ = [
     "EncoderLike",
     "Engine",
     "Evaluation",
+    "Exported",
     "FileError",
     "Hit",
     "Identification",

@@ -235,7 +235,8 @@ impl PyEngine {
         waiting(py, || engine.remove_reference(&id, reference))
     }
 
-    #[pyo3(signature = (ids, vectors, *, references=None, digests=None, labels=None, metadata=None, texts=None))]
+    #[pyo3(signature = (ids, vectors, *, references=None, digests=None, labels=None, metadata=None, texts=None,
+        by_digest=false))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn add_vectors<'py>(
         &self,
@@ -247,9 +248,11 @@ impl PyEngine {
         labels: Option<&Bound<'py, PyAny>>,
         metadata: Option<&Bound<'py, PyAny>>,
         texts: Option<&Bound<'py, PyAny>>,
+        by_digest: bool,
     ) -> PyResult<(usize, usize, usize)> {
         let engine = self.open()?;
         let mut rows = Rows {
+            by_digest,
             ids: store::ids(&ids)?,
             vectors: Vec::new(),
             references: store::column(references, "references", json::to_optional_text)?,
@@ -277,6 +280,19 @@ impl PyEngine {
             engine.add_vectors(&rows)
         })?;
         Ok((added.references, added.duplicates, added.replaced))
+    }
+
+    /// Keeps the originals of references: files, each with its digest.
+    fn keep_files(&self, py: Python<'_>, files: Vec<(PathBuf, Bound<'_, PyAny>)>) -> PyResult<()> {
+        let engine = self.open()?;
+        let files = store::files(files)?;
+        waiting(py, || engine.keep_files(&files))
+    }
+
+    /// Calls `told` with all items as they are now, `limit` at a time.
+    fn walk(&self, py: Python<'_>, limit: usize, told: &Bound<'_, PyAny>) -> PyResult<()> {
+        let engine = self.open()?;
+        store::walk(py, &engine, limit, told)
     }
 
     fn get<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
