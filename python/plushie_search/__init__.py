@@ -44,6 +44,7 @@ from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
 from .identification import Calibration, Identification, LearnedWeights  # noqa: E402
+from .meshes import Shape, measure, render  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
 from .results import Item, Problem, ReencodeReport, Reference, Report, Results, Verification  # noqa: E402
 from .rows import ItemDraft  # noqa: E402
@@ -93,6 +94,7 @@ __all__ = [
     "Review",
     "SearchOptions",
     "Service",
+    "Shape",
     "Spot",
     "UnknownItemError",
     "UnreadableTextWarning",
@@ -101,10 +103,12 @@ __all__ = [
     "check_model",
     "compare_models",
     "convert_to_fp16",
+    "measure",
     "models",
     "open_encoder",
     "pull_model",
     "quantize_model",
+    "render",
 ]
 
 

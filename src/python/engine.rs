@@ -68,7 +68,7 @@ impl Drop for PyEngine {
 impl PyEngine {
     #[new]
     #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops,
-        index, recall))]
+        views, index, recall))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -83,6 +83,7 @@ impl PyEngine {
         thumbnails: Option<bool>,
         media: Option<bool>,
         crops: Option<bool>,
+        views: Option<usize>,
         index: String,
         recall: f32,
     ) -> PyResult<Self> {
@@ -102,7 +103,7 @@ impl PyEngine {
             Some(false) => Small::None,
         };
         let index = IndexOptions { index, recall };
-        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops, index };
+        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops, views, index };
         let engine = waiting(py, || Engine::open(&path, members, &options))?;
         tell(py, &engine)?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
@@ -535,7 +536,7 @@ impl PyEngine {
         model: Option<&str>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let engine = self.open()?;
-        convert::array(py, convert::encoded(py, images, |sources| engine.image_encoder(model)?.images(sources))?)
+        convert::array(py, convert::encoded(py, images, |sources| engine.encode_images(sources, model))?)
     }
 
     #[pyo3(signature = (texts, *, model=None, expand=None))]

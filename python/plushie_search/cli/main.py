@@ -31,6 +31,7 @@ from . import (
     plushbench,
     reencode,
     remove,
+    render,
     review,
     search,
     serve,
@@ -48,7 +49,7 @@ COMMANDS = (
     *(classify, compare, duplicates, review, confirm),
     *(backup, verify, compact, optimize, reencode),
     *(serve, health, config),
-    *(evaluate, models, plushbench, demo, plush, completion),
+    *(evaluate, models, plushbench, demo, plush, render, completion),
 )
 
 
