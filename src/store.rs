@@ -226,6 +226,8 @@ pub struct Entry {
     pub reference: String,
     /// SHA-256 of the reference's content.
     pub digest: [u8; 32],
+    /// Which view of the content: 0 for a picture.
+    pub view: i64,
 }
 
 /// A model whose vectors the catalog holds.

@@ -110,6 +110,7 @@ ROOMS = [
     "_formats",
     "log",
     "paths",
+    "meshes",
     "metrics",
     "show",
     "query",

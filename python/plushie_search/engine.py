@@ -114,6 +114,9 @@ class Engine:
             with three quarters and with a half of each side. That finds more things that are large in one photo and
             small in the other; to add a picture takes three times as long, and to search no longer. The catalog
             remembers it; False for a new one by default. Pictures that were added before stay as they are.
+        views: The views of a mesh (an STL, OBJ, PLY, GLB or 3MF file), 1 to 100: each is a reference of a mesh that is
+            added, and a mesh that is looked up is the mean of them. See :func:`render`. The catalog remembers it; 20
+            for a new one by default. Meshes that were added before stay as they are.
         index: How references are found. ``"auto"``, the default, compares every reference with a query up to about
             100,000 of them, and beyond has an approximate index, which is built in the background once the engine is
             searched and kept in ``index/`` beside the catalog. ``"exact"`` compares every one always. Or a factory
@@ -136,8 +139,8 @@ class Engine:
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
         TypeError: A model is neither a name nor a path nor an encoder.
         ArgumentError: There is no model of that name, there are two, or both a model and ``dim`` are given,
-            ``thumbnails`` is none of the three, ``recall`` is out of its bounds, or ``index`` is a string that faiss
-            refuses, whose index it cannot filter, or that is given with a device.
+            ``thumbnails`` is none of the three, ``views`` or ``recall`` is out of its bounds, or ``index`` is a string
+            that faiss refuses, whose index it cannot filter, or that is given with a device.
     """
 
     __slots__ = ("_again", "_connect", "_learned", "_models", "_opened", "_process", "_reads", "_sees")
@@ -155,6 +158,7 @@ class Engine:
         thumbnails: Literal["auto"] | bool = "auto",
         media: bool | None = None,
         crops: bool | None = None,
+        views: int | None = None,
         index: str = "auto",
         recall: float = 0.98,
         index_device: str = "cpu",
@@ -188,6 +192,7 @@ class Engine:
             "thumbnails": small,
             "media": media,
             "crops": crops,
+            "views": views,
             "index": index,
             "recall": recall,
             "index_device": device,
@@ -1662,7 +1667,7 @@ def _names(models: By | None) -> str | None:
 
 def _reference(reference: str | Reference | None) -> str | None:
     """The name or digest by which the core knows a reference."""
-    return reference.digest if isinstance(reference, Reference) else reference
+    return reference.key if isinstance(reference, Reference) else reference
 
 
 def _beginning(text: str) -> str:
@@ -1671,4 +1676,4 @@ def _beginning(text: str) -> str:
 
 def _item(row: tuple[Any, ...]) -> Item:
     id, label, text, metadata, references = row
-    return Item(id, label, text, metadata, tuple(Reference(name, digest) for name, digest in references))
+    return Item(id, label, text, metadata, tuple(Reference(*reference) for reference in references))

@@ -1,6 +1,7 @@
 //! Labeled queries, by which a catalog is calibrated beside its own references.
 
 use crate::calibrate::Neighbors;
+use crate::encoder::Looks;
 use crate::engine::Engine;
 use crate::engine::calibration::{NEAREST, by_item, neighbors_of};
 use crate::engine::ensemble::Ensemble;
@@ -46,7 +47,8 @@ impl Engine {
             labeled.spaces.iter().map(|space| (self.name(*space).to_owned(), 1.0)).collect();
         let lookups = self.lookups(queries, &models)?;
         let unknown = |id: &str, _| Err(Error::UnknownItem(id.to_owned()));
-        for batch in Query::encode(queries, &lookups, false, false, &Expand::Never, unknown)? {
+        let looks = Looks { crops: false, ..self.looks };
+        for batch in Query::encode(queries, &lookups, false, looks, &Expand::Never, unknown)? {
             labeled.vectors.iter_mut().zip(&batch.parts).for_each(|(vectors, part)| vectors.extend(&part.vectors));
             labeled.items.extend(batch.queries.iter().map(|number| items[*number]));
         }

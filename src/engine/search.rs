@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::calibrate::{BEHIND, behind};
+use crate::encoder::Looks;
 use crate::engine::Engine;
 use crate::engine::calibration::Calibration;
 use crate::engine::cursor::Cursor;
@@ -271,7 +272,8 @@ impl Engine {
         let lookups = self.lookups(&read, &search.models)?;
         let stored = |id: &str, space| self.item_vector(id, space);
         let apart = search.fusion.is_apart();
-        let batches = Query::encode(&read, &lookups, apart, search.query_crops, &search.expand, stored)?;
+        let looks = Looks { crops: search.query_crops, ..self.looks };
+        let batches = Query::encode(&read, &lookups, apart, looks, &search.expand, stored)?;
         let encoded = Instant::now();
         let state = self.current()?;
         self.indexing.look(&state);

@@ -68,7 +68,7 @@ impl Drop for PyEngine {
 impl PyEngine {
     #[new]
     #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops,
-        index, recall, index_device))]
+        views, index, recall, index_device))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -83,6 +83,7 @@ impl PyEngine {
         thumbnails: Option<bool>,
         media: Option<bool>,
         crops: Option<bool>,
+        views: Option<usize>,
         index: String,
         recall: f32,
         index_device: Option<&str>,
@@ -104,7 +105,7 @@ impl PyEngine {
         };
         let device = index_device.map(str::parse).transpose()?;
         let index = IndexOptions { index, recall, device };
-        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops, index };
+        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops, views, index };
         let engine = waiting(py, || Engine::open(&path, members, &options))?;
         tell(py, &engine)?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
@@ -553,7 +554,7 @@ impl PyEngine {
         model: Option<&str>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let engine = self.open()?;
-        convert::array(py, convert::encoded(py, images, |sources| engine.image_encoder(model)?.images(sources))?)
+        convert::array(py, convert::encoded(py, images, |sources| engine.encode_images(sources, model))?)
     }
 
     #[pyo3(signature = (texts, *, model=None, expand=None))]

@@ -34,6 +34,7 @@ from . import (
     plushbench,
     reencode,
     remove,
+    render,
     restore,
     review,
     salvage,
@@ -54,7 +55,7 @@ COMMANDS = (
     *(import_, export),
     *(backup, restore, verify, salvage, compact, optimize, reencode),
     *(serve, health, config),
-    *(evaluate, bench, models, plushbench, demo, plush, completion),
+    *(evaluate, bench, models, plushbench, demo, plush, render, completion),
 )
 
 

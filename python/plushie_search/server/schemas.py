@@ -117,7 +117,8 @@ IDENTIFYING: dict[str, Schema] = {
     "query_crops": CROPS,
 }
 
-REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST}
+VIEW = {**maybe(TEXT), "description": "of a mesh the side that is shown, view:azimuth,elevation in degrees"}
+REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST, "view": VIEW}
 
 CLASSIFICATION: Schema = record(
     {
@@ -132,11 +133,15 @@ SPOT: Schema = record(
         "label": maybe(TEXT),
         "reference": TEXT,
         "digest": DIGEST,
+        "view": VIEW,
         "thumbnail": ADDRESS,
         "picture": ADDRESS,
     }
 )
-KINDS = ("same bytes", "same picture", "same item", "look-alike")
+KINDS = (
+    *("same bytes", "same picture", "same geometry", "scaled", "mirrored", "re-meshed"),
+    *("same item", "look-alike"),
+)
 
 #: The schemas by name.
 SCHEMAS: dict[str, Schema] = {
@@ -267,6 +272,7 @@ SCHEMAS: dict[str, Schema] = {
                         "first": SPOT,
                         "second": SPOT,
                         "similarity": NUMBER,
+                        "scale": {**maybe(NUMBER), "description": "how many times as large the second mesh is"},
                     }
                 )
             ),
