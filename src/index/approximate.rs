@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::fusion::Candidate;
 use crate::index::budget::ledger_bytes;
 use crate::index::coded::Coded;
+use crate::index::device::Resident;
 use crate::index::effort::{Effort, Setting, Tuned};
 use crate::index::exact::Exact;
 use crate::index::factory::{Factory, Kind};
@@ -48,6 +49,8 @@ pub struct Sealed {
     pub(super) coded: Vec<Coded>,
     /// For each space how much to look at.
     pub(super) tuned: Vec<Tuned>,
+    /// The rows on a device that searches them in the place of codes.
+    pub(super) resident: Option<Resident>,
 }
 
 impl Sealed {
@@ -81,6 +84,11 @@ impl Sealed {
         self.bytes() + ledger_bytes(self.len())
     }
 
+    /// Its rows on a device, if one searches them.
+    pub fn resident(&self) -> Option<&Resident> {
+        self.resident.as_ref()
+    }
+
     /// Bytes of memory that are its own, without pages of its file.
     fn bytes(&self) -> usize {
         let vectors: usize = self.vectors.iter().map(Matrix::owned_bytes).sum();
@@ -112,7 +120,13 @@ impl Approximate {
     }
 
     /// The best `width` rows for each query, each compared by its full vector; of all rows, or those that are selected.
-    fn scan(&self, probes: &[Probe<'_>], queries: Range<usize>, width: usize, selected: Option<Selected<'_>>) -> Best {
+    pub(super) fn scan(
+        &self,
+        probes: &[Probe<'_>],
+        queries: Range<usize>,
+        width: usize,
+        selected: Option<Selected<'_>>,
+    ) -> Best {
         let (rows, count) = (self.sealed.len(), queries.len());
         let mut found: Vec<Vec<(u32, f32)>> = vec![Vec::new(); count];
         for start in (0..rows).step_by(STEP) {

@@ -243,8 +243,23 @@ impl Sealed {
             vectors,
             coded,
             tuned: header.spaces.iter().map(|space| space.tuned).collect(),
+            resident: None,
         };
         Ok((sealed, header.about))
+    }
+
+    /// Reads a whole file, its vectors too.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), also for a damaged vector.
+    pub fn check(path: &Path) -> Result<()> {
+        let (sealed, _) = Self::open(path)?;
+        sealed.vectors.iter().for_each(Matrix::check);
+        if sealed.is_damaged() {
+            let reason = "it is not a whole index file (a damaged vector)";
+            return Err(Error::io(path)(io::Error::new(io::ErrorKind::InvalidData, reason)));
+        }
+        Ok(())
     }
 }
 

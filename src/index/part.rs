@@ -56,7 +56,7 @@ impl Extended {
         }
         let references = rows.iter().map(|row| row.reference).collect();
         let items = rows.iter().map(|row| row.item).collect();
-        let part = Arc::new(Sealed { references, items, vectors, coded, tuned: base.tuned.clone() });
+        let part = Arc::new(Sealed { references, items, vectors, coded, tuned: base.tuned.clone(), resident: None });
         Ok(Some(Self { kept, part }))
     }
 

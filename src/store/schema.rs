@@ -159,6 +159,12 @@ fn define_checksum(connection: &Connection) -> rusqlite::Result<()> {
     })
 }
 
+/// Lets statements of this connection fill the indexes of words and metadata.
+pub(super) fn define(connection: &Connection) -> rusqlite::Result<()> {
+    words::define(connection)?;
+    values::define(connection)
+}
+
 /// Returns the statements that made the tables, the indexes and everything else, without comments and spaces.
 pub(super) fn schema(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let rows = "SELECT type, name, IFNULL(sql, '') FROM sqlite_schema ORDER BY name";
@@ -183,8 +189,7 @@ pub(super) fn check_tables(directory: &Path, found: &[String], format: i64) -> R
     let expected = || -> rusqlite::Result<Vec<String>> {
         let ours = Connection::open_in_memory()?;
         define_checksum(&ours)?;
-        words::define(&ours)?;
-        values::define(&ours)?;
+        define(&ours)?;
         step(&ours, 0, format as usize)?;
         schema(&ours)
     };
