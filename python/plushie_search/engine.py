@@ -144,8 +144,8 @@ class Engine:
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
         TypeError: A model is neither a name nor a path nor an encoder.
         ArgumentError: There is no model of that name, there are two, or both a model and ``dim`` are given,
-            ``thumbnails`` is none of the three, ``views``, ``recall`` or ``memory`` is out of its bounds, or ``index`` is
-            a string that faiss refuses, whose index it cannot filter, or that is given with a device.
+            ``thumbnails`` is none of the three, ``views``, ``recall`` or ``memory`` is out of its bounds, or ``index``
+            is a string that faiss refuses, whose index it cannot filter, or that is given with a device.
     """
 
     __slots__ = ("_again", "_connect", "_learned", "_models", "_opened", "_process", "_reads", "_sees")
