@@ -493,7 +493,7 @@ class Engine:
         crops: bool | None,
         index: str,
         recall: float,
-        index_device: str | None = None,
+        index_device: str | None,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...
