@@ -20,6 +20,7 @@ mod ledger;
 mod mapping;
 mod matrix;
 mod near;
+mod plain;
 mod rounded;
 mod scan;
 mod segment;
@@ -35,6 +36,7 @@ pub use self::effort::{Effort, Setting, Tuned};
 pub use self::factory::Factory;
 pub use self::ledger::Ledger;
 pub use self::near::{EXACT, Near, nearest};
+pub use self::plain::{Metric, Plain};
 pub use self::snapshot::{Part, Request, Snapshot};
 
 use crate::error::Result;

@@ -27,6 +27,7 @@ mod settings;
 pub mod staged;
 mod switch;
 pub mod thumbnails;
+mod walk;
 pub mod words;
 mod write;
 
@@ -46,6 +47,7 @@ use self::patience::Patience;
 pub use self::probe::Probes;
 pub use self::rows::{AddedRows, NewRow};
 pub use self::switch::{Moved, NewModel};
+pub use self::walk::Walked;
 use crate::error::{Error, Result};
 
 /// An open catalog directory.
@@ -224,6 +226,8 @@ pub struct Entry {
     pub reference: String,
     /// SHA-256 of the reference's content.
     pub digest: [u8; 32],
+    /// Which view of the content: 0 for a picture.
+    pub view: i64,
 }
 
 /// A model whose vectors the catalog holds.

@@ -40,11 +40,13 @@ from .encoders.service import Service  # noqa: E402
 from .engine import Added, Engine  # noqa: E402
 from .evaluate.comparison import Comparison  # noqa: E402
 from .evaluate.result import Evaluation  # noqa: E402
+from .exchange.export import Exported  # noqa: E402
 from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
 from .identification import Calibration, Identification, LearnedWeights  # noqa: E402
 from .keeping import restore, salvage  # noqa: E402
+from .meshes import Shape, measure, render  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
 from .results import (  # noqa: E402
     Item,
@@ -81,6 +83,7 @@ __all__ = [
     "EncoderLike",
     "Engine",
     "Evaluation",
+    "Exported",
     "FileError",
     "Hit",
     "Identification",
@@ -106,6 +109,7 @@ __all__ = [
     "Salvaged",
     "SearchOptions",
     "Service",
+    "Shape",
     "Spot",
     "UnknownItemError",
     "UnreadableTextWarning",
@@ -114,10 +118,12 @@ __all__ = [
     "check_model",
     "compare_models",
     "convert_to_fp16",
+    "measure",
     "models",
     "open_encoder",
     "pull_model",
     "quantize_model",
+    "render",
     "restore",
     "salvage",
 ]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Thumbnails: TypeAlias = Callable[[str, str], bytes | None]
-"""Called with an item and the digest of its reference, and returns a small JPEG file."""
+"""Called with an item and the key of its reference, and returns a small JPEG file."""
 
 
 #: The columns of a table of hits.
@@ -33,18 +33,33 @@ COLUMNS = (
     "matched",
     "reference",
     "digest",
+    "view",
     "label",
     "text",
     "metadata",
 )
 
 
+def reference_key(digest: str, view: str | None) -> str:
+    """Returns the text that names a reference by its digest and, if it is of a mesh, its view."""
+    return digest if view is None else f"{digest}#{view}"
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One picture of an item: its name (a path, if it was added by one) and the SHA-256 of its content."""
+    """One picture of an item: its name (a path, if it was added by one) and the SHA-256 of its content.
+
+    A mesh has a reference for each view, ``view:azimuth,elevation`` in degrees; of a picture ``view`` is None.
+    """
 
     name: str
     digest: str
+    view: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The text that names it among the references of its item: the digest, and behind a # the view of a mesh."""
+        return reference_key(self.digest, self.view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +73,7 @@ class Item:
     references: tuple[Reference, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the attributes as a dict, ready for JSON; each reference is a dict of its name and digest."""
+        """Returns the attributes as a dict, ready for JSON; each reference is a dict of its name, digest and view."""
         return {**asdict(self), "references": [asdict(reference) for reference in self.references]}
 
     def _repr_html_(self) -> str:
@@ -306,7 +321,7 @@ class Results(Sequence[Hit]):
     def thumbnail(self, hit: Hit) -> bytes | None:
         """Returns the thumbnail of a hit from the catalog, as a JPEG file; None if there is none."""
         try:
-            return self._thumbnails(hit.item, hit.digest) if self._thumbnails else None
+            return self._thumbnails(hit.item, reference_key(hit.digest, hit.view)) if self._thumbnails else None
         except (KeyError, ValueError, RuntimeError, OSError):
             return None  # The catalog was closed or has changed since: the hit stands without its picture.
 

@@ -68,7 +68,7 @@ impl Drop for PyEngine {
 impl PyEngine {
     #[new]
     #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops,
-        index, recall, index_device))]
+        views, index, recall, index_device))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -83,6 +83,7 @@ impl PyEngine {
         thumbnails: Option<bool>,
         media: Option<bool>,
         crops: Option<bool>,
+        views: Option<usize>,
         index: String,
         recall: f32,
         index_device: Option<&str>,
@@ -104,7 +105,7 @@ impl PyEngine {
         };
         let device = index_device.map(str::parse).transpose()?;
         let index = IndexOptions { index, recall, device };
-        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops, index };
+        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops, views, index };
         let engine = waiting(py, || Engine::open(&path, members, &options))?;
         tell(py, &engine)?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
@@ -235,7 +236,8 @@ impl PyEngine {
         waiting(py, || engine.remove_reference(&id, reference))
     }
 
-    #[pyo3(signature = (ids, vectors, *, references=None, digests=None, labels=None, metadata=None, texts=None))]
+    #[pyo3(signature = (ids, vectors, *, references=None, digests=None, labels=None, metadata=None, texts=None,
+        by_digest=false))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn add_vectors<'py>(
         &self,
@@ -247,9 +249,11 @@ impl PyEngine {
         labels: Option<&Bound<'py, PyAny>>,
         metadata: Option<&Bound<'py, PyAny>>,
         texts: Option<&Bound<'py, PyAny>>,
+        by_digest: bool,
     ) -> PyResult<(usize, usize, usize)> {
         let engine = self.open()?;
         let mut rows = Rows {
+            by_digest,
             ids: store::ids(&ids)?,
             vectors: Vec::new(),
             references: store::column(references, "references", json::to_optional_text)?,
@@ -277,6 +281,19 @@ impl PyEngine {
             engine.add_vectors(&rows)
         })?;
         Ok((added.references, added.duplicates, added.replaced))
+    }
+
+    /// Keeps the originals of references: files, each with its digest.
+    fn keep_files(&self, py: Python<'_>, files: Vec<(PathBuf, Bound<'_, PyAny>)>) -> PyResult<()> {
+        let engine = self.open()?;
+        let files = store::files(files)?;
+        waiting(py, || engine.keep_files(&files))
+    }
+
+    /// Calls `told` with all items as they are now, `limit` at a time.
+    fn walk(&self, py: Python<'_>, limit: usize, told: &Bound<'_, PyAny>) -> PyResult<()> {
+        let engine = self.open()?;
+        store::walk(py, &engine, limit, told)
     }
 
     fn get<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
@@ -537,7 +554,7 @@ impl PyEngine {
         model: Option<&str>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let engine = self.open()?;
-        convert::array(py, convert::encoded(py, images, |sources| engine.image_encoder(model)?.images(sources))?)
+        convert::array(py, convert::encoded(py, images, |sources| engine.encode_images(sources, model))?)
     }
 
     #[pyo3(signature = (texts, *, model=None, expand=None))]

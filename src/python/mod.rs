@@ -11,10 +11,12 @@ mod hit;
 mod index;
 mod ingest;
 mod json;
+mod mesh;
 mod picture;
 mod plush;
 mod preprocess;
 mod query;
+mod render;
 mod store;
 mod vectors;
 
@@ -123,6 +125,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     evaluate::register(module)?;
     plush::register(module)?;
     preprocess::register(module)?;
+    mesh::register(module)?;
+    render::register(module)?;
     formats::register();
     Ok(())
 }

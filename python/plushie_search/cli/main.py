@@ -12,6 +12,7 @@ from .._core import __version__
 from . import (
     add,
     backup,
+    bench,
     calibrate,
     classify,
     compact,
@@ -23,14 +24,17 @@ from . import (
     demo,
     duplicates,
     evaluate,
+    export,
     health,
     identify,
+    import_,
     models,
     optimize,
     plush,
     plushbench,
     reencode,
     remove,
+    render,
     restore,
     review,
     salvage,
@@ -48,9 +52,10 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 COMMANDS = (
     *(add, search, identify, calibrate, show, count, update, remove, thumbnail, stats),
     *(classify, compare, duplicates, review, confirm),
+    *(import_, export),
     *(backup, restore, verify, salvage, compact, optimize, reencode),
     *(serve, health, config),
-    *(evaluate, models, plushbench, demo, plush, completion),
+    *(evaluate, bench, models, plushbench, demo, plush, render, completion),
 )
 
 
