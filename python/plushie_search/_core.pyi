@@ -500,7 +500,7 @@ class Engine:
         views: int | None,
         index: str,
         recall: float,
-        index_device: str | None = None,
+        index_device: str | None,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...
