@@ -500,8 +500,8 @@ class Engine:
         views: int | None,
         index: str,
         recall: float,
-        memory: float | None = None,
-        index_device: str | None = None,
+        memory: float | None,
+        index_device: str | None,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...

@@ -110,7 +110,7 @@ impl Engine {
         }
         if thumbnails.unused > 0 {
             let count = thumbnails.unused;
-            found.remarks.push(of_file(format!("{count} thumbnails are of no reference: compact the catalog")));
+            found.remarks.push(of_file(format!("thumbnails of no reference: {count}; compact the catalog")));
         }
         for path in self.kept.media.unused(&digests)? {
             found.remarks.push(of_file(format!("{} is of no reference: compact the catalog", self.shown(&path))));
