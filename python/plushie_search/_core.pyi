@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias, final
+from typing import Any, BinaryIO, Literal, Protocol, SupportsIndex, TypeAlias, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,7 +66,8 @@ _NewItem: TypeAlias = tuple[
 ]
 _Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int, int]
 _WalkedItem: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str, int, Path | None]]]
-_ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str]]]
+_Found: TypeAlias = tuple[str | None, str | None, str]
+_ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str, str | None]]]
 _By: TypeAlias = str | Mapping[str, float]
 _QueryRow: TypeAlias = tuple[
     list[tuple[_Image, float]],
@@ -75,7 +76,7 @@ _QueryRow: TypeAlias = tuple[
     list[tuple[tuple[str | None, ArrayLike], float]],
 ]
 _IdentifiedRow: TypeAlias = tuple[
-    Literal["match", "ambiguous", "unknown"], float | None, float | None, float, list[str], list[Hit]
+    Literal["match", "ambiguous", "unknown"], float | None, float | None, float | None, float, list[str], list[Hit]
 ]
 _WeighedRow: TypeAlias = tuple[list[tuple[str, float]], tuple[float, float, float], bool]
 _CalibratedRow: TypeAlias = tuple[
@@ -84,7 +85,7 @@ _CalibratedRow: TypeAlias = tuple[
     _WeighedRow | None,
 ]
 _GalleryRow: TypeAlias = tuple[
-    list[str], list[str | None], NDArray[np.int64], list[str], list[str], NDArray[np.float32]
+    list[str], list[str | None], NDArray[np.int64], list[str], list[str], list[str | None], NDArray[np.float32]
 ]
 _NeighborsRow: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 
@@ -406,6 +407,7 @@ class Hit:
             the search names them in `words`. Empty if only the vector matched.
         reference: The name of the matching reference: the picture's path, if it was added by one.
         digest: The SHA-256 of the reference's content, 64 hexadecimal digits.
+        view: The side from which a mesh was seen, `view:azimuth,elevation` in degrees; None for a picture.
         label: The item's class, if it has one.
         text: The item's text, if it has one.
         metadata: The item's metadata.
@@ -413,7 +415,8 @@ class Hit:
             the search asked for vectors.
 
     Raises:
-        ArgumentError: The digest is not 64 hexadecimal digits, or `vectors` has other models than `scores`.
+        ArgumentError: The digest is not 64 hexadecimal digits, `view` names no view, or `vectors` has other models than
+            `scores`.
     """
 
     def __new__(
@@ -424,6 +427,7 @@ class Hit:
         *,
         reference: str = "",
         digest: str | None = None,
+        view: str | None = None,
         label: str | None = None,
         text: str | None = None,
         metadata: dict[str, Any] | None = None,
@@ -450,6 +454,8 @@ class Hit:
     def reference(self) -> str: ...
     @property
     def digest(self) -> str: ...
+    @property
+    def view(self) -> str | None: ...
     @property
     def label(self) -> str | None: ...
     @property
@@ -491,8 +497,10 @@ class Engine:
         thumbnails: bool | None,
         media: bool | None,
         crops: bool | None,
+        views: int | None,
         index: str,
         recall: float,
+        index_device: str | None = None,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...
@@ -607,7 +615,7 @@ class Engine:
     def unknown_keys(self, where: Mapping[str, Any]) -> list[str]: ...
     def stats(self) -> dict[str, Any]: ...
     def backup(self, directory: str) -> None: ...
-    def verify(self) -> list[tuple[str | None, str | None, str]]: ...
+    def verify(self, *, repair: bool = False) -> list[list[_Found]]: ...
     def compact(self) -> None: ...
     def optimize(self) -> None: ...
     def reencode(
@@ -634,6 +642,12 @@ def held_models(
 
     Each model has its name, fingerprint, dimension, and source if that is known.
     """
+
+def restore(backup: str, path: str, *, overwrite: bool) -> tuple[int, str | None]:
+    """Restores a catalog: the number of its items, and the directory of the one that was there."""
+
+def salvage(path: str, out: str) -> tuple[int, int, list[_Found]]:
+    """Saves what can be read of a damaged catalog: the numbers of items and references, and what is lost."""
 
 def before_fork() -> None:
     """Waits for running transactions and closes every connection to a catalog, before this process forks."""
@@ -679,6 +693,9 @@ class Plush:
         The fourth channel is 255 where the plush itself can be seen and 0 elsewhere: paste it on a photo of your own.
         """
 
+    def stl(self) -> bytes:
+        """Its surface, without colors and fur, as a binary STL file in millimeters: z is up, and it faces -y."""
+
 def render_plushes(
     seeds: Sequence[int],
     views: Sequence[int],
@@ -688,6 +705,16 @@ def render_plushes(
     threads: int | None = None,
 ) -> NDArray[np.uint8]:
     """Pictures of many plushes, each in its own view: an array of shape (n, size, size, 3)."""
+
+def render_mesh(
+    mesh: str | os.PathLike[str] | bytes | BinaryIO, *, views: int, size: int, turntable: bool, threads: int | None
+) -> tuple[list[str], NDArray[np.uint8]]:
+    """The names of views of a mesh, and their pictures: an array of shape (views, size, size, 3)."""
+
+def mesh_shape(
+    mesh: str | os.PathLike[str] | bytes | BinaryIO,
+) -> tuple[int, tuple[float, float, float], float, float | None, tuple[float, float, float], int, NDArray[np.float32]]:
+    """The arguments of `plushie_search.Shape`."""
 
 def plush_words() -> dict[str, dict[str, dict[str, str]]]:
     """The word for every value of every attribute: ``plush_words()["color"]["red"]["zh-Hans"]``."""

@@ -114,6 +114,9 @@ class Engine:
             with three quarters and with a half of each side. That finds more things that are large in one photo and
             small in the other; to add a picture takes three times as long, and to search no longer. The catalog
             remembers it; False for a new one by default. Pictures that were added before stay as they are.
+        views: The views of a mesh (an STL, OBJ, PLY, GLB or 3MF file), 1 to 100: each is a reference of a mesh that is
+            added, and a mesh that is looked up is the mean of them. See :func:`render`. The catalog remembers it; 20
+            for a new one by default. Meshes that were added before stay as they are.
         index: How references are found. ``"auto"``, the default, compares every reference with a query up to about
             100,000 of them, and beyond has an approximate index, which is built in the background once the engine is
             searched and kept in ``index/`` beside the catalog. ``"exact"`` compares every one always. Or a factory
@@ -122,16 +125,22 @@ class Engine:
             learn it from. See :meth:`optimize`.
         recall: The share of the exact best 10 items that searches find in an approximate index, above 0 and at most 1:
             how much of it they look at is measured so. 0.98 by default.
+        index_device: The device that compares vectors: ``"cpu"``, the default, or one that :func:`open_encoder` takes
+            as ``device``, such as ``"cuda"`` or ``"cuda:0,1"``. It keeps a copy of all vectors, in 16 bits on NVIDIA
+            GPUs, once there are 10,000, and compares every one, so that ``index`` is of no use beside it; the best are
+            compared in 32 bits on the processor, so that hits and scores are the same. ``"auto"`` takes the first
+            NVIDIA GPU, or else the processor with a warning; ``"onnx:cpu"`` is the processor by ONNX Runtime, as in
+            tests: it gains nothing.
 
     Raises:
         CatalogError: The directory is not a catalog, was made with other models, or cannot be written.
-        ModelError: A model or the ONNX Runtime library cannot be used, a model's license needs consent, it cannot be
-            downloaded, or it is one of several and encodes no pictures.
+        ModelError: A model, the ONNX Runtime library or the device cannot be used, a model's license needs consent, it
+            cannot be downloaded, or it is one of several and encodes no pictures.
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
         TypeError: A model is neither a name nor a path nor an encoder.
         ArgumentError: There is no model of that name, there are two, or both a model and ``dim`` are given,
-            ``thumbnails`` is none of the three, ``recall`` is out of its bounds, or ``index`` is a string that faiss
-            refuses, or whose index it cannot filter.
+            ``thumbnails`` is none of the three, ``views`` or ``recall`` is out of its bounds, or ``index`` is a string
+            that faiss refuses, whose index it cannot filter, or that is given with a device.
     """
 
     __slots__ = ("_again", "_connect", "_learned", "_models", "_opened", "_process", "_reads", "_sees")
@@ -149,8 +158,10 @@ class Engine:
         thumbnails: Literal["auto"] | bool = "auto",
         media: bool | None = None,
         crops: bool | None = None,
+        views: int | None = None,
         index: str = "auto",
         recall: float = 0.98,
+        index_device: str = "cpu",
     ) -> None:
         if model is not None and dim is not None:
             raise ArgumentError("a catalog has a model, or vectors alone of dimension dim: give one of them")
@@ -160,6 +171,8 @@ class Engine:
         path = expanded(path)
         absent: list[tuple[str, str, int]] = []
         try:
+            # Before the models: one of the processor would open another library.
+            device = hub.load_device(index_device)
             if model is None and dim is None:
                 stored = stored_models(path, read_only=read_only, busy_timeout=busy_timeout)
                 model, dim = stored.models or hub.DEFAULT_MODEL, stored.dim
@@ -179,8 +192,10 @@ class Engine:
             "thumbnails": small,
             "media": media,
             "crops": crops,
+            "views": views,
             "index": index,
             "recall": recall,
+            "index_device": device,
         }
         try:
             self._opened = _core.Engine(path, encoders, dim=dim, absent=absent, create=create, **how)
@@ -960,10 +975,12 @@ class Engine:
     ) -> Identification | list[Identification]:
         """Says which item a picture shows, that it may be one of several, or that it shows none of the catalog.
 
-        The verdict is ``"unknown"`` if the best score and half of its lead over the next are below the threshold, which
-        grows with the number of items: it is the one that strangers reach with the probability ``target_fpr``. It is
-        ``"ambiguous"`` if several items are plausible: of pictures of the catalog's items, 95 % have their item among
-        them. Both are promises for pictures like the references; see :meth:`calibrate` for others.
+        The verdict is ``"unknown"`` if the strength of the scores is below the threshold, which grows with the number
+        of items: it is the one that strangers reach with the probability ``target_fpr``. The strength is the best score
+        and half of its lead over the next, less 0.7 of the mean score of the ten items behind the first one of the
+        catalog, whatever ``where`` is. The verdict is ``"ambiguous"`` if several items are plausible: of pictures of
+        the catalog's items, 95 % have their item among them. Both are promises for pictures like the references; see
+        :meth:`calibrate` for others.
 
         Where items have several references, the 50 best items by their cosines may be looked at a second time. Then an
         item's score is the mean of two cosines, with its best reference and with the mean of all its references, after
@@ -1014,6 +1031,7 @@ class Engine:
                 plausible[0] if plausible else None,
                 probability,
                 margin,
+                strength,
                 threshold,
                 tuple(plausible),
                 Results(
@@ -1023,7 +1041,9 @@ class Engine:
                     thumbnails=self.thumbnail,
                 ),
             )
-            for query, (verdict, probability, margin, threshold, plausible, hits) in zip(shown, found, strict=True)
+            for query, (verdict, probability, margin, strength, threshold, plausible, hits) in zip(
+                shown, found, strict=True
+            )
         ]
         return answers[0] if single else answers
 
@@ -1388,16 +1408,25 @@ class Engine:
         """
         self._core.backup(expanded(path))
 
-    def verify(self) -> Verification:
+    def verify(self, *, repair: bool = False) -> Verification:
         """Reads the whole catalog, and lists its damage.
 
-        SQLite's own check of the file is made, each vector is compared with its length and its checksum, and each
-        reference with its item and its models.
+        SQLite's own check of the file is made; each vector is compared with its checksum, and must be finite and of
+        length 1; each reference must have an item and a vector of each model; counts, the items' words, the
+        approximate index, thumbnails and the originals in ``media/`` must be as they were written. Files that
+        references were added from are read, too, to tell which have moved or changed.
+
+        Args:
+            repair: Whether to make anew what can be: counts, the index of words, vectors whose pictures are there
+                (this engine must have all models of the catalog), and originals in ``media/`` whose files have the same
+                content. Damaged files of the index, of thumbnails and originals are moved aside, as
+                ``NAME.damaged``; nothing is deleted. False by default.
 
         Raises:
-            CatalogError: The catalog cannot be read at all.
+            CatalogError: The catalog cannot be read at all, or may only be read and is to be repaired.
         """
-        return Verification(tuple(Problem(*found) for found in self._core.verify()))
+        found = self._core.verify(repair=repair)
+        return Verification(*(tuple(Problem(*one) for one in some) for some in found))
 
     def compact(self) -> None:
         """Gives unused space back, and deletes the marks that removed references leave for other open engines.
@@ -1519,6 +1548,8 @@ class Engine:
         factory string of the approximate index, and ``approximate`` lists for each model what was measured for it:
         ``pictures`` and ``texts`` with ``looked`` (the lists that are probed, or the references that a graph keeps in
         view), ``k_factor`` and ``recall``. ``index_bytes`` is memory of its own, without pages of files.
+        ``index_device`` has ``device``, the ``references`` on it and the ``bytes`` that they take there; None on the
+        processor.
         """
         return self._core.stats()
 
@@ -1636,7 +1667,7 @@ def _names(models: By | None) -> str | None:
 
 def _reference(reference: str | Reference | None) -> str | None:
     """The name or digest by which the core knows a reference."""
-    return reference.digest if isinstance(reference, Reference) else reference
+    return reference.key if isinstance(reference, Reference) else reference
 
 
 def _beginning(text: str) -> str:
@@ -1645,4 +1676,4 @@ def _beginning(text: str) -> str:
 
 def _item(row: tuple[Any, ...]) -> Item:
     id, label, text, metadata, references = row
-    return Item(id, label, text, metadata, tuple(Reference(name, digest) for name, digest in references))
+    return Item(id, label, text, metadata, tuple(Reference(*reference) for reference in references))

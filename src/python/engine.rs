@@ -68,7 +68,7 @@ impl Drop for PyEngine {
 impl PyEngine {
     #[new]
     #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops,
-        index, recall))]
+        views, index, recall, index_device))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -83,8 +83,10 @@ impl PyEngine {
         thumbnails: Option<bool>,
         media: Option<bool>,
         crops: Option<bool>,
+        views: Option<usize>,
         index: String,
         recall: f32,
+        index_device: Option<&str>,
     ) -> PyResult<Self> {
         let mut members = members(py, &encoders)?;
         if let Some(dim) = dim {
@@ -101,8 +103,9 @@ impl PyEngine {
             Some(true) => Small::All,
             Some(false) => Small::None,
         };
-        let index = IndexOptions { index, recall };
-        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops, index };
+        let device = index_device.map(str::parse).transpose()?;
+        let index = IndexOptions { index, recall, device };
+        let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops, views, index };
         let engine = waiting(py, || Engine::open(&path, members, &options))?;
         tell(py, &engine)?;
         Ok(Self { engine: RwLock::new(Some(Arc::new(engine))), path, process: std::process::id() })
@@ -551,7 +554,7 @@ impl PyEngine {
         model: Option<&str>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let engine = self.open()?;
-        convert::array(py, convert::encoded(py, images, |sources| engine.image_encoder(model)?.images(sources))?)
+        convert::array(py, convert::encoded(py, images, |sources| engine.encode_images(sources, model))?)
     }
 
     #[pyo3(signature = (texts, *, model=None, expand=None))]
@@ -604,9 +607,12 @@ impl PyEngine {
         detached(py, || engine.backup(&directory))
     }
 
-    fn verify(&self, py: Python<'_>) -> PyResult<Vec<store::Found>> {
+    #[pyo3(signature = (*, repair=false))]
+    fn verify(&self, py: Python<'_>, repair: bool) -> PyResult<[Vec<store::Found>; 3]> {
         let engine = self.open()?;
-        Ok(detached(py, || engine.verify())?.into_iter().map(store::found).collect())
+        let verified = waiting(py, || if repair { engine.repair() } else { engine.verify() })?;
+        let all = [verified.problems, verified.remarks, verified.repaired];
+        Ok(all.map(|problems| problems.into_iter().map(store::found).collect()))
     }
 
     fn compact(&self, py: Python<'_>) -> PyResult<()> {

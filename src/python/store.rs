@@ -7,29 +7,56 @@ use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
-use crate::engine::{Engine, Gallery, Neighbors, digest};
+use crate::engine::{self, Engine, Gallery, Neighbors, digest};
 use crate::error::Error;
 use crate::index::Near;
+use crate::render::studio::View;
 use crate::store::{Item, Problem, Reference, Walked};
 
 use super::convert;
 use super::detached;
 use super::error::argument;
 use super::json;
+use super::waiting;
 
 /// Of an item, reference and what is wrong.
 pub(super) type Found = (Option<String>, Option<String>, String);
 
-/// (id, label, text, metadata, [(name, digest)]).
+/// (id, label, text, metadata, [(name, digest, view)]).
 pub(super) fn item_row<'py>(py: Python<'py>, item: &Item) -> PyResult<Bound<'py, PyTuple>> {
-    let references: Vec<(&str, String)> =
-        item.references.iter().map(|reference| (reference.name.as_str(), hex(&reference.digest))).collect();
+    let row = |reference: &Reference| (reference.name.clone(), hex(&reference.digest), view_name(reference.view));
+    let references: Vec<(String, String, Option<String>)> = item.references.iter().map(row).collect();
     let metadata = json::from_value(py, &item.metadata)?;
     (&item.id, &item.label, &item.text, metadata, references).into_pyobject(py)
 }
 
+/// The name of a view by its number; none for a picture.
+pub(super) fn view_name(number: i64) -> Option<String> {
+    View::from_number(number).map(|view| view.to_string())
+}
+
 pub(super) fn found(problem: Problem) -> Found {
     (problem.item, problem.reference, problem.problem)
+}
+
+/// Restores a catalog: the number of its items, and the directory of the one that was there.
+#[pyfunction]
+#[pyo3(signature = (backup, path, *, overwrite))]
+pub(super) fn restore(
+    py: Python<'_>,
+    backup: PathBuf,
+    path: PathBuf,
+    overwrite: bool,
+) -> PyResult<(usize, Option<PathBuf>)> {
+    let restored = waiting(py, || engine::restore(&backup, &path, overwrite))?;
+    Ok((restored.items, restored.moved))
+}
+
+/// Saves what can be read of a damaged catalog: the numbers of items and references, and what is lost.
+#[pyfunction]
+pub(super) fn salvage(py: Python<'_>, path: PathBuf, out: PathBuf) -> PyResult<(usize, usize, Vec<Found>)> {
+    let saved = waiting(py, || engine::salvage(&path, &out))?;
+    Ok((saved.items, saved.references, saved.lost.into_iter().map(found).collect()))
 }
 
 /// Ids, which errors call by their places.
@@ -50,18 +77,26 @@ pub(super) fn column<T>(
         .collect()
 }
 
-/// (ids, labels, places of the references' items, names, digests, vectors).
-pub(super) type GalleryRow<'py> =
-    (Vec<String>, Vec<Option<String>>, Bound<'py, PyArray1<i64>>, Vec<String>, Vec<String>, Bound<'py, PyArray2<f32>>);
+/// (ids, labels, places of the references' items, names, digests, views, vectors).
+pub(super) type GalleryRow<'py> = (
+    Vec<String>,
+    Vec<Option<String>>,
+    Bound<'py, PyArray1<i64>>,
+    Vec<String>,
+    Vec<String>,
+    Vec<Option<String>>,
+    Bound<'py, PyArray2<f32>>,
+);
 
 /// (places and cosines of the nearest of the own item, and of those of other items); a place of -1 stands for none.
 pub(super) type NeighborsRow<'py> =
     (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<f32>>);
 
 pub(super) fn gallery(py: Python<'_>, found: Gallery) -> PyResult<GalleryRow<'_>> {
-    let Gallery { ids, labels, items, names, digests, vectors } = found;
+    let Gallery { ids, labels, items, names, digests, views, vectors } = found;
     let digests = digests.iter().map(|digest| hex(digest)).collect();
-    Ok((ids, labels, items.into_pyarray(py), names, digests, convert::array(py, vectors)?))
+    let views = views.into_iter().map(view_name).collect();
+    Ok((ids, labels, items.into_pyarray(py), names, digests, views, convert::array(py, vectors)?))
 }
 
 pub(super) fn neighbors(py: Python<'_>, found: Neighbors, k: usize) -> PyResult<NeighborsRow<'_>> {

@@ -33,6 +33,7 @@ from .common import (
     print_json,
     say,
 )
+from .options import positive
 
 #: The source that stands for JSON lines on the standard input.
 STDIN = "-"
@@ -75,6 +76,12 @@ def add_command(commands: Commands) -> None:
         default=None,
         help="encode the middle of each picture, too: that takes three times as long, and finds more things that are "
         "small in a photo; the catalog remembers it",
+    )
+    command.add_argument(
+        "--views",
+        type=positive,
+        metavar="N",
+        help="the views of each 3D model (STL, OBJ, PLY, GLB, 3MF), each a reference; the catalog remembers it (20)",
     )
     command.add_argument(
         "--prune", action="store_true", help="after a folder, remove the pictures whose files are gone from it"

@@ -150,6 +150,7 @@ def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: 
         "create": create,
         "read_only": only,
         "crops": getattr(options, "crops", None),
+        "views": getattr(options, "views", None),
         "index": getattr(options, "index", "auto"),
         "recall": getattr(options, "recall", 0.98),
     }

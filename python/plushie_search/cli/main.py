@@ -34,7 +34,10 @@ from . import (
     plushbench,
     reencode,
     remove,
+    render,
+    restore,
     review,
+    salvage,
     search,
     serve,
     show,
@@ -50,9 +53,9 @@ COMMANDS = (
     *(add, search, identify, calibrate, show, count, update, remove, thumbnail, stats),
     *(classify, compare, duplicates, review, confirm),
     *(import_, export),
-    *(backup, verify, compact, optimize, reencode),
+    *(backup, restore, verify, salvage, compact, optimize, reencode),
     *(serve, health, config),
-    *(evaluate, bench, models, plushbench, demo, plush, completion),
+    *(evaluate, bench, models, plushbench, demo, plush, render, completion),
 )
 
 
