@@ -546,7 +546,7 @@ class Engine:
     def export(
         self, path: str | os.PathLike[str], *, format: ExportFormat = "jsonl", progress: Progress | None = None
     ) -> Exported:
-        """Writes the catalog, as it is at one moment, in a format that other programs read.
+        """Writes the catalog, as it is at one moment, in a format that other programs read, with this engine's models.
 
         Others may change the catalog meanwhile. What is written gets its name when it is complete.
         :meth:`import_vectors` reads each of them, vectors bit for bit.

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .._core import ArgumentError
 from .batch import Batch, Cells, SourceModel
 from .faiss_file import FaissFile
@@ -121,8 +119,5 @@ class Copy:
                     ) from error
 
 
-def _matrix(path: Path) -> Mapped:
-    if path.suffix == ".npy":
-        return read_npy(str(path))
-    index = FaissFile(str(path))
-    return Mapped(str(path), np.concatenate(list(index.blocks(1 << 20))))
+def _matrix(path: Path) -> Mapped | FaissFile:
+    return read_npy(str(path)) if path.suffix == ".npy" else FaissFile(str(path))
