@@ -26,6 +26,8 @@ from typing import Any
 K = 10
 RECALL = 0.98
 TUNED = 200
+#: Vectors that are made and compared at once.
+STEP = 50_000
 
 
 @dataclass
@@ -53,9 +55,9 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=["hnsw", "ivf", "hnswlib", "usearch"])
     options = parser.parse_args()
     os.environ["RAYON_NUM_THREADS"] = str(options.threads)
-    vectors, queries = clustered(options.vectors, options.dim, TUNED + options.queries)
-    truth = exact(vectors, queries)
     with tempfile.TemporaryDirectory() as home:
+        vectors, queries = clustered(Path(home) / "vectors", options.vectors, options.dim, TUNED + options.queries)
+        truth = exact(vectors, queries)
         contenders = {"ours": ours(Path(home), vectors, options.threads)}
         contenders |= {name: PEERS[name](vectors, options.threads) for name in options.peers}
         for contender in contenders.values():
@@ -67,8 +69,8 @@ def main() -> None:
             report(name, contender, contenders["ours"], options.queries)
 
 
-def clustered(count: int, dim: int, queries: int) -> tuple[Any, Any]:
-    """Unit vectors around a hundredth as many centers, and queries around the same."""
+def clustered(file: Path, count: int, dim: int, queries: int) -> tuple[Any, Any]:
+    """Unit vectors around a hundredth as many centers, as pages of a file, and queries around the same."""
     import numpy as np
 
     random = np.random.default_rng(0)
@@ -80,15 +82,25 @@ def clustered(count: int, dim: int, queries: int) -> tuple[Any, Any]:
         drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
         return drawn
 
-    return draw(count), draw(queries)
+    vectors = np.memmap(file, np.float32, "w+", shape=(count, dim))
+    for start in range(0, count, STEP):
+        vectors[start : start + STEP] = draw(min(STEP, count - start))
+    return vectors, draw(queries)
 
 
 def exact(vectors: Any, queries: Any) -> Any:
-    import faiss
+    import numpy as np
 
-    flat = faiss.IndexFlatIP(vectors.shape[1])
-    flat.add(vectors)
-    return flat.search(queries, K)[1]
+    scores = np.full((len(queries), K), -np.inf, np.float32)
+    rows = np.zeros((len(queries), K), np.int64)
+    for start in range(0, len(vectors), STEP):
+        found = queries @ vectors[start : start + STEP].T
+        best = np.argpartition(-found, K, axis=1)[:, :K]
+        scores = np.concatenate([scores, np.take_along_axis(found, best, 1)], axis=1)
+        rows = np.concatenate([rows, best + start], axis=1)
+        order = np.argsort(-scores, axis=1)[:, :K]
+        scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+    return rows
 
 
 def ours(home: Path, vectors: Any, threads: int) -> Contender:
@@ -99,13 +111,17 @@ def ours(home: Path, vectors: Any, threads: int) -> Contender:
 
     start = time.perf_counter()
     with opened() as engine:
-        engine.add_vectors([str(row) for row in range(len(vectors))], vectors)
+        for first in range(0, len(vectors), STEP):
+            some = vectors[first : first + STEP]
+            engine.add_vectors([str(row) for row in range(first, first + len(some))], some)
     print(f"ours: stored in {time.perf_counter() - start:.1f} s", flush=True)
 
     def build() -> Any:
+        before = anonymous()
         with opened() as engine:
             engine.optimize()
             stats = engine.stats()
+            print(f"ours: {(anonymous() - before) / 1e6:,.0f} MB when it is built", flush=True)
         print(f"ours: {stats['index']}", *(model["pictures"] for model in stats["approximate"]), flush=True)
         start = time.perf_counter()
         engine = opened()

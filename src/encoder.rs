@@ -35,7 +35,7 @@ pub use self::device::{Device, Precision};
 pub use self::encode::{About, Encode};
 pub use self::onnx::{Encoder, Options, Service};
 pub use self::probe::{ALIKE, Probe, Question};
-pub use self::products::{Held, Products};
+pub use self::products::{DeviceRows, Products};
 #[cfg(test)]
 pub(crate) use self::runtime::is_loaded_for_tests as load_for_tests;
 pub use self::runtime::load_runtime;

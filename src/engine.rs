@@ -12,6 +12,7 @@ mod keep;
 mod kept;
 mod labeled;
 mod live;
+mod memory;
 mod plan;
 mod reencode;
 mod restore;
@@ -42,6 +43,7 @@ pub use self::identify::{Identified, Identify, Verdict};
 pub use self::indexing::{IndexOptions, RECALL};
 pub use self::keep::digest;
 pub use self::kept::{Keep, Small};
+pub use self::memory::Memory;
 pub use self::reencode::{Progress, Reencoded};
 pub use self::restore::{Restored, restore};
 pub use self::salvage::salvage;
@@ -58,6 +60,7 @@ use crate::encoder::{ALIKE, Cache, Counts, Encode, Looks, Probe, image_vectors};
 use crate::engine::live::{Live, State, check_units};
 use crate::error::{Error, Result, short};
 use crate::expand::Expand;
+use crate::index::damages;
 use crate::picture::Source;
 use crate::render::studio::{VIEWS, check_count};
 use crate::store::{Access, Store, fork};
@@ -304,7 +307,22 @@ impl Engine {
 
     /// The state of the catalog with everything that any process has committed before this call.
     fn current(&self) -> Result<Arc<State>> {
-        if self.models.is_empty() { Ok(self.live.state()) } else { self.live.current(&self.store, &self.models) }
+        if self.models.is_empty() {
+            return Ok(self.live.state());
+        }
+        let state = self.live.current(&self.store, &self.models)?;
+        if !state.index.is_damaged() {
+            return Ok(state);
+        }
+        self.indexing.leave()?;
+        self.live.current(&self.store, &self.models)
+    }
+
+    /// Does what looks at vectors, and does it again if the file of the index turns out to be damaged meanwhile.
+    fn undamaged<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
+        let before = damages();
+        let done = work();
+        if damages() == before { done } else { work() }
     }
 
     fn workers(&self) -> &ThreadPool {

@@ -7,6 +7,7 @@
 
 mod allowed;
 mod approximate;
+mod budget;
 mod build;
 mod cells;
 mod coded;
@@ -20,6 +21,7 @@ mod ledger;
 mod mapping;
 mod matrix;
 mod near;
+mod part;
 mod plain;
 mod rounded;
 mod scan;
@@ -34,8 +36,11 @@ pub use self::build::{Plan, build};
 pub use self::device::{Resident, hold};
 pub use self::effort::{Effort, Setting, Tuned};
 pub use self::factory::Factory;
+pub use self::file::IndexFile;
 pub use self::ledger::Ledger;
+pub use self::matrix::damages;
 pub use self::near::{EXACT, Near, nearest};
+pub use self::part::Extended;
 pub use self::plain::{Metric, Plain};
 pub use self::snapshot::{Part, Request, Snapshot};
 

@@ -27,6 +27,7 @@ mod settings;
 pub mod staged;
 mod switch;
 pub mod thumbnails;
+mod values;
 mod walk;
 pub mod words;
 mod write;

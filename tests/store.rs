@@ -570,7 +570,7 @@ fn a_catalog_of_a_former_format_is_brought_up_to_date() {
         let home = former_catalog(statements);
         let error = message(Store::open(home.path(), &Access { read_only: true, ..Access::default() }));
         assert!(
-            error.contains(&format!("has format {format}, older than 4; open it once without read_only")),
+            error.contains(&format!("has format {format}, older than 5; open it once without read_only")),
             "{error}"
         );
         let store = Store::open(home.path(), &Access::existing()).unwrap();
@@ -597,10 +597,10 @@ fn a_catalog_of_a_former_format_is_brought_up_to_date() {
         drop(Store::open(home.path(), &Access::existing()).unwrap());
         let file = rusqlite::Connection::open(home.path().join("catalog.sqlite")).unwrap();
         let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(version, 4);
-        file.pragma_update(None, "user_version", 5).unwrap();
+        assert_eq!(version, 5);
+        file.pragma_update(None, "user_version", 6).unwrap();
         let error = message(Store::open(home.path(), &Access::existing()));
-        assert!(error.contains("has format 5, newer than 4; upgrade plushie_search to open it"), "{error}");
+        assert!(error.contains("has format 6, newer than 5; upgrade plushie_search to open it"), "{error}");
     }
 }
 

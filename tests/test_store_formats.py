@@ -14,8 +14,8 @@ import plushie_search as ps
 
 CATALOGS = Path(__file__).parent / "catalogs"
 FORMATS = sorted(CATALOGS.glob("format-*.sql"))
-#: Those without checksums, and those that can be read as they are.
-UNCHECKED, READABLE = FORMATS[:2], FORMATS[2:]
+#: Those without checksums, and the one that lacks the index of words.
+UNCHECKED, WORDLESS = FORMATS[:2], FORMATS[2:3]
 
 
 def former(statements: Path, path: Path, encoder: ps.Encoder) -> Path:
@@ -104,12 +104,12 @@ def test_an_older_version_that_has_it_open_adds_no_vectors_without_checksums(cat
 @pytest.mark.parametrize("catalog", UNCHECKED, ids=lambda path: path.stem, indirect=True)
 def test_a_former_catalog_is_not_changed_by_one_who_reads_only(catalog: Path, toy_model: Path) -> None:
     before = (catalog / "catalog.sqlite").read_bytes()
-    with pytest.raises(ps.CatalogError, match=r"older than 4; open it once without read_only=True"):
+    with pytest.raises(ps.CatalogError, match=r"older than 5; open it once without read_only=True"):
         ps.Engine(catalog, model=toy_model, threads=1, read_only=True)
     assert (catalog / "catalog.sqlite").read_bytes() == before
 
 
-@pytest.mark.parametrize("catalog", READABLE, ids=lambda path: path.stem, indirect=True)
+@pytest.mark.parametrize("catalog", WORDLESS, ids=lambda path: path.stem, indirect=True)
 def test_a_former_catalog_that_lacks_the_index_of_words_alone_is_read_without_it(
     catalog: Path, toy_model: Path
 ) -> None:
@@ -129,12 +129,25 @@ def test_a_former_catalog_that_lacks_the_index_of_words_alone_is_read_without_it
         assert engine.search_text("a red bear")[0].item == "bear"
 
 
+@pytest.mark.parametrize("catalog", FORMATS[2:], ids=lambda path: path.stem, indirect=True)
+def test_a_former_catalog_is_filtered_before_and_after_it_has_an_index_of_metadata(
+    catalog: Path, toy_model: Path
+) -> None:
+    wheres: list[dict[str, object]] = [{"price": 12.5}, {"price": {"$lt": 20}}, {"颜色": "红"}, {"颜色": "蓝"}]
+    for read_only in (True, False, True):
+        with ps.Engine(catalog, model=toy_model, threads=1, read_only=read_only) as engine:
+            assert [engine.count(where=where) for where in wheres] == [1, 1, 1, 0]
+            hits = engine.search_vector(np.ones(toy.DIM), where={"price": 12.5, "label": "bear"})
+            assert [hit.item for hit in hits] == ["bear"]
+            assert engine.verify().ok
+
+
 def test_a_former_catalog_with_other_tables_is_refused_and_left_as_it_is(catalog: Path, toy_model: Path) -> None:
     with sqlite3.connect(catalog / "catalog.sqlite") as connection:
-        connection.execute("CREATE TABLE vocabulary (key, value)")
+        connection.execute("CREATE TABLE item_values (key, value)")
     connection.close()
     before = marks(catalog)
-    with pytest.raises(ps.CatalogError, match=f"not those of format {before[0]} .*table vocabulary"):
+    with pytest.raises(ps.CatalogError, match=f"not those of format {before[0]} .*table item_values"):
         ps.Engine(catalog, model=toy_model, threads=1)
     assert marks(catalog) == before
 

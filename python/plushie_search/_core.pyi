@@ -500,7 +500,8 @@ class Engine:
         views: int | None,
         index: str,
         recall: float,
-        index_device: str | None = None,
+        memory: float | None,
+        index_device: str | None,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...

@@ -125,6 +125,11 @@ class Engine:
             learn it from. See :meth:`optimize`.
         recall: The share of the exact best 10 items that searches find in an approximate index, above 0 and at most 1:
             how much of it they look at is measured so. 0.98 by default.
+        memory: How much memory an approximate index may take, in bytes, or as a share of what is free when it is
+            built, such as 0.5; pages of its file do not count. The longest codes that fit are used. If the recall is
+            not reached with them, :meth:`optimize` raises an error, and in the background every reference goes on
+            being compared, with a warning. By default as much as it needs: about 0.22 GB for a million vectors of 512
+            numbers.
         index_device: The device that compares vectors: ``"cpu"``, the default, or one that :func:`open_encoder` takes
             as ``device``, such as ``"cuda"`` or ``"cuda:0,1"``. It keeps a copy of all vectors, in 16 bits on NVIDIA
             GPUs, once there are 10,000, and compares every one, so that ``index`` is of no use beside it; the best are
@@ -139,8 +144,8 @@ class Engine:
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
         TypeError: A model is neither a name nor a path nor an encoder.
         ArgumentError: There is no model of that name, there are two, or both a model and ``dim`` are given,
-            ``thumbnails`` is none of the three, ``views`` or ``recall`` is out of its bounds, or ``index`` is a string
-            that faiss refuses, whose index it cannot filter, or that is given with a device.
+            ``thumbnails`` is none of the three, ``views``, ``recall`` or ``memory`` is out of its bounds, or ``index``
+            is a string that faiss refuses, whose index it cannot filter, or that is given with a device.
     """
 
     __slots__ = ("_again", "_connect", "_learned", "_models", "_opened", "_process", "_reads", "_sees")
@@ -161,6 +166,7 @@ class Engine:
         views: int | None = None,
         index: str = "auto",
         recall: float = 0.98,
+        memory: float | None = None,
         index_device: str = "cpu",
     ) -> None:
         if model is not None and dim is not None:
@@ -195,6 +201,7 @@ class Engine:
             "views": views,
             "index": index,
             "recall": recall,
+            "memory": memory,
             "index_device": device,
         }
         try:
@@ -1442,18 +1449,20 @@ class Engine:
         """Builds the approximate index anew, measures how much searches must look at, and returns when that is done.
 
         An index is inverted lists (IVF) with product quantization of 4 bits for every two numbers (fast scan, André et
-        al. 2015), unless the engine was opened with ``index``; what it finds is compared by full vectors. Two hundred
+        al. 2015), unless the engine was opened with ``index``; what it finds is compared by full vectors. Up to 800
         references, which need not find their own items, stand for queries by pictures. For queries by texts stand the
         catalog's labels and texts, if there are 50 and the model reads, or else references less their mean. The least
         that finds ``recall`` of the exact best 10 items is kept; :meth:`stats` has it, with the measured recall.
 
-        The engine does the same by itself, in the background, once so many references have come or gone that a quarter
-        of the index is missing. Additions are found and removals gone at once, before and after. Searches by several
-        models, with ``fusion`` or ``aggregate`` other than the default, or by a picture with words compare every
-        reference, whatever the index. Up to about 100,000 references nothing is built unless ``index`` names one.
+        The engine does the same by itself, in the background, once as many references have come or gone as are a
+        quarter of the index; before, many additions become a part of it. Additions are found and removals gone at
+        once, before and after. Searches by several models, with ``fusion`` or ``aggregate`` other than the default,
+        or by a picture with words compare every reference, whatever the index. Up to about 100,000 references nothing
+        is built unless ``index`` names one.
 
         Raises:
-            ArgumentError: The catalog has fewer references than the index named by ``index`` is learned from.
+            ArgumentError: The catalog has fewer references than the index named by ``index`` is learned from, or the
+                recall cannot be reached within ``memory``.
         """
         self._core.optimize()
 

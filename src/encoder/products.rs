@@ -2,7 +2,7 @@
 //!
 //! The rows are bound to a session as its input once, so that a query moves only itself to the device, and as many numbers
 //! as it asks for back. On NVIDIA GPUs they have 16 bits. Scores are therefore near the exact ones, by a bound that
-//! [`Held::error`] knows: the caller compares the found rows as they are.
+//! [`DeviceRows::error`] knows: the caller compares the found rows as they are.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,7 +79,7 @@ impl Products {
     ///
     /// # Errors
     /// [`Error::Runtime`] if its memory does not suffice.
-    pub fn hold(self: &Arc<Self>, place: usize, dim: usize, rows: &[f32]) -> Result<Held> {
+    pub fn hold(self: &Arc<Self>, place: usize, dim: usize, rows: &[f32]) -> Result<DeviceRows> {
         let count = rows.len() / dim;
         let (kept, error) = self.numbers(rows, dim);
         let hold = || -> ort::Result<IoBinding> {
@@ -93,7 +93,7 @@ impl Products {
         let binding = hold().map_err(|reason| self.blame(place, "hold so many vectors", &reason))?;
         let bound = Mutex::new(Bound { binding, selected: None });
         let error = error + if self.half { SUMS_HALF } else { SUMS };
-        Ok(Held { products: Arc::clone(self), place, dim, count, error, bound })
+        Ok(DeviceRows { products: Arc::clone(self), place, dim, count, error, bound })
     }
 
     /// Rows in the numbers of the device, and the greatest length of the difference that makes.
@@ -152,7 +152,7 @@ impl Numbers {
 }
 
 /// Rows that lie on a device.
-pub struct Held {
+pub struct DeviceRows {
     products: Arc<Products>,
     place: usize,
     dim: usize,
@@ -168,7 +168,7 @@ struct Bound {
     selected: Option<Vec<u8>>,
 }
 
-impl Held {
+impl DeviceRows {
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.count
@@ -248,7 +248,7 @@ impl Held {
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for DeviceRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} rows of {} on {}", self.count, self.dim, self.products.places[self.place].0)
     }

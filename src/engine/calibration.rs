@@ -179,6 +179,10 @@ impl Engine {
     /// texts and too few, or have items, vectors or negative weights, or when weights cannot be learned; those of the
     /// encoders and of the store.
     pub fn calibrate(&self, queries: &[(Query, Option<String>)], scope: &Scope) -> Result<Calibrated> {
+        self.undamaged(|| self.calibrate_once(queries, scope))
+    }
+
+    fn calibrate_once(&self, queries: &[(Query, Option<String>)], scope: &Scope) -> Result<Calibrated> {
         let (asked, labels): (Vec<Query>, Vec<Option<String>>) = queries.iter().cloned().unzip();
         let kind = if asked.is_empty() { Kind::Image } else { one_kind(&asked)? };
         let state = self.current()?;

@@ -48,6 +48,10 @@ impl Engine {
     /// # Errors
     /// [`Error::Argument`](crate::error::Error::Argument) when the filter cannot be understood or there is no such model; those of the store.
     pub fn gallery(&self, filter: Option<&Value>, model: Option<&str>) -> Result<Gallery> {
+        self.undamaged(|| self.gallery_once(filter, model))
+    }
+
+    fn gallery_once(&self, filter: Option<&Value>, model: Option<&str>) -> Result<Gallery> {
         let space = model.map_or(Ok(0), |name| self.space(name))?;
         let state = self.current()?;
         let rows: HashMap<i64, _> = state.index.rows().map(|row| (row.reference, row)).collect();

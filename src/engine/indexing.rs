@@ -15,9 +15,10 @@ use crate::cancel::{self, Cancel, Job};
 use crate::encoder::{Device, Encode, Products};
 use crate::engine::Engine;
 use crate::engine::live::{Live, State};
+use crate::engine::memory::Memory;
 use crate::error::{Error, Result};
 use crate::expand::Expand;
-use crate::index::{Factory, Plan, Sealed, Setting, Snapshot, Tuned, build, hold};
+use crate::index::{Extended, Factory, IndexFile, Plan, Sealed, Setting, Snapshot, Tuned, build, hold};
 use crate::store::{Mark, Position, Store};
 use crate::vectors::Vectors;
 use crate::workers::workers;
@@ -30,6 +31,8 @@ const CHANGED: usize = 4;
 const ON_DEVICE: usize = 10_000;
 /// Fewer of them cost nothing.
 const FEW: usize = 10_000;
+/// More added references than these become a part of the approximate index.
+const LONG: usize = 16_384;
 /// How long an engine is searched before an index is built in the background: a program that asks once has ended by then.
 const PAUSE: Duration = Duration::from_secs(5);
 /// Texts that stand for searches by texts, at most and at least.
@@ -47,13 +50,15 @@ pub struct IndexOptions {
     pub index: String,
     /// The share of the exact best 10 items that searches are to find in an approximate index: above 0, and at most 1.
     pub recall: f32,
+    /// How much memory an approximate index may take, without pages of its file; by default as much as it needs.
+    pub memory: Option<Memory>,
     /// The device that compares every reference by ONNX Runtime; by default the processor does, without it.
     pub device: Option<Device>,
 }
 
 impl Default for IndexOptions {
     fn default() -> Self {
-        Self { index: "auto".to_owned(), recall: RECALL, device: None }
+        Self { index: "auto".to_owned(), recall: RECALL, memory: None, device: None }
     }
 }
 
@@ -68,24 +73,25 @@ struct Policy {
     name: String,
     /// The fewest references.
     least: usize,
+    memory: Option<Memory>,
 }
 
 impl Policy {
     fn new(options: &IndexOptions, dims: &[usize]) -> Result<Self> {
-        let IndexOptions { index, recall, .. } = options;
+        let IndexOptions { index, recall, memory, .. } = options;
         if !(*recall > 0.0 && *recall <= 1.0) {
             return Err(Error::argument(format!("recall {recall}: give a number above 0 and at most 1")));
         }
         let (plan, least) = match index.as_str() {
             "exact" | "Flat" => (None, 0),
-            "auto" => (Some(Plan { factories: None, recall: *recall }), EXACT),
+            "auto" => (Some(Plan { factories: None, recall: *recall, memory: None }), EXACT),
             text => {
                 let factories = dims.iter().map(|dim| Factory::parse(text, *dim)).collect::<Result<Vec<_>>>()?;
                 let least = factories.iter().map(Factory::least_rows).max().unwrap_or_default();
-                (Some(Plan { factories: Some(factories), recall: *recall }), least)
+                (Some(Plan { factories: Some(factories), recall: *recall, memory: None }), least)
             }
         };
-        Ok(Self { plan, products: None, name: index.clone(), least })
+        Ok(Self { plan, products: None, name: index.clone(), least, memory: *memory })
     }
 
     /// The same, on a device.
@@ -97,7 +103,7 @@ impl Policy {
             )));
         }
         let products = Some(Products::open(device, threads)?);
-        Ok(Self { plan: None, products, name: "exact".to_owned(), least: ON_DEVICE })
+        Ok(Self { plan: None, products, name: "exact".to_owned(), least: ON_DEVICE, memory: None })
     }
 
     /// Whether there is ever something to build.
@@ -105,12 +111,18 @@ impl Policy {
         self.plan.is_some() || self.products.is_some()
     }
 
-    /// Whether an index is missing, or old.
+    /// Whether an index is missing, or old: the codes of what was added later were learned without it.
     fn is_due(&self, index: &Snapshot) -> bool {
-        let sealed: usize = index.sealed().map(|sealed| sealed.len()).sum();
-        let changed = index.exact() + (sealed + index.exact() - index.len());
-        let is_old = changed > FEW.min(self.least) && changed > sealed / CHANGED;
+        let all: usize = index.sealed().map(|sealed| sealed.len()).sum();
+        let learned = index.sealed().next().map_or(0, |sealed| sealed.len());
+        let (added, gone) = (all - learned + index.exact(), all + index.exact() - index.len());
+        let is_old = added + gone > FEW.min(self.least) && added + gone > learned / CHANGED;
         self.builds() && index.len() >= self.least && is_old
+    }
+
+    /// Whether so many rows are compared one by one that they are worth a part of their own.
+    fn is_long(&self, index: &Snapshot) -> bool {
+        self.plan.is_some() && index.exact() > LONG && index.sealed().next().is_some()
     }
 
     /// Whether an index of that name is what it wants.
@@ -230,7 +242,7 @@ impl Indexing {
 
     /// Builds an index in the background if one is due.
     pub(super) fn look(&self, state: &State) {
-        if !self.work.policy.is_due(&state.index) {
+        if !self.work.policy.is_due(&state.index) && !self.work.policy.is_long(&state.index) {
             return;
         }
         let mut background = lock(&self.work.background);
@@ -248,6 +260,14 @@ impl Indexing {
             }
             Err(_) => background.failed = Some(state.index.len()),
         }
+    }
+
+    /// Forgets an approximate index whose file is damaged, so that all is read from the catalog and compared.
+    ///
+    /// # Errors
+    /// Those of [`Live::forget`].
+    pub(super) fn leave(&self) -> Result<()> {
+        self.work.leave()
     }
 
     /// The file of an approximate index.
@@ -306,8 +326,12 @@ impl Work {
         };
         let Ok(about) = serde_json::from_value::<About>(about) else { return Ok(()) };
         let own = self.about(about.position)?;
-        // That of other models, or of another policy, is of no use here.
-        if about.models != own.models || !self.policy.takes(&about.name) || about.recall < own.recall {
+        // That of other models, or of another policy or a larger memory, is of no use here.
+        let is_large = match self.policy.memory {
+            Some(memory) => sealed.takes() > memory.bytes()?,
+            None => false,
+        };
+        if is_large || about.models != own.models || !self.policy.takes(&about.name) || about.recall < own.recall {
             return Ok(());
         }
         if about.catalog != own.catalog || !self.store.has_marks(&about.marks)? {
@@ -327,6 +351,12 @@ impl Work {
             Ok(_) | Err(Error::Damaged { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    fn leave(&self) -> Result<()> {
+        let path = self.path().display().to_string();
+        self.tell(format!("{path}: vectors in it are damaged: it is ignored, and the index is built anew"));
+        self.live.forget()
     }
 
     fn tell(&self, notice: String) {
@@ -355,6 +385,13 @@ impl Work {
     /// Builds by half of the threads, so that searches have the others. Of several processes one builds; the others take
     /// what it has built.
     fn build_aside(&self) -> Result<()> {
+        let half = thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2));
+        let pool = workers(Some(half))?;
+        let state = self.live.current(&self.store, &self.models)?;
+        if !self.policy.is_due(&state.index) {
+            return thread::scope(|scope| Job::begin(scope, &self.cancel, || self.extend(&pool))?.join(|| false));
+        }
+        drop(state);
         let _alone = match self.store.check_writable() {
             // Each process has its own copy on the device.
             _ if self.policy.products.is_some() => None,
@@ -370,8 +407,6 @@ impl Work {
         if !self.policy.is_due(&self.live.current(&self.store, &self.models)?.index) {
             return Ok(());
         }
-        let half = thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2));
-        let pool = workers(Some(half))?;
         thread::scope(|scope| Job::begin(scope, &self.cancel, || self.build(&pool))?.join(|| false))
     }
 
@@ -388,6 +423,19 @@ impl Work {
         }
     }
 
+    /// Makes what was added a part of the index, by the codes that it has. The file stays as it is: an engine that opens it
+    /// does the same.
+    fn extend(&self, pool: &ThreadPool) -> Result<()> {
+        let _turn = lock(&self.turn);
+        let state = self.live.current(&self.store, &self.models)?;
+        if !self.policy.is_long(&state.index) {
+            return Ok(());
+        }
+        let Some(extended) = Extended::new(&state.index, pool)? else { return Ok(()) };
+        // What was read for it may be damaged, which the next search comes upon.
+        if state.index.is_damaged() { Ok(()) } else { self.live.extend(&extended, &state) }
+    }
+
     /// Builds the index of the present state, and puts it in its place.
     fn build(&self, pool: &ThreadPool) -> Result<()> {
         let _turn = lock(&self.turn);
@@ -396,31 +444,49 @@ impl Work {
             return self.live.adopt(&Arc::new(hold(&state.index, products)?), &state);
         }
         let Some(plan) = &self.policy.plan else { return Ok(()) };
-        let state = self.live.current(&self.store, &self.models)?;
-        let sealed = build(&state.index, plan, &self.texts(), pool)?;
-        let sealed = match self.store.check_writable() {
-            Ok(()) => self.keep(sealed, &state, pool),
-            Err(_) => Arc::new(sealed),
+        let plan = &Plan { memory: self.policy.memory.map(Memory::bytes).transpose()?, ..plan.clone() };
+        let mut state = self.live.current(&self.store, &self.models)?;
+        // What was damaged must not be written again as if it were whole.
+        state.index.check_vectors();
+        if state.index.is_damaged() {
+            self.leave()?;
+            state = self.live.current(&self.store, &self.models)?;
+        }
+        let path = self.path();
+        let mut file = match self.store.check_writable().map(|()| IndexFile::new(&path)) {
+            Ok(Ok(file)) => Some(file),
+            Ok(Err(error)) => {
+                self.tell(format!("the index stays in memory alone: {error}"));
+                None
+            }
+            Err(_) => None,
         };
-        self.live.adopt(&sealed, &state)
+        let texts = self.texts();
+        let sealed = match build(&state.index, plan, &texts, pool, file.as_mut()) {
+            // Without room for the file, the vectors stay in memory.
+            Err(error @ Error::Io { .. }) => {
+                self.tell(format!("the index stays in memory alone: {error}"));
+                file = None;
+                build(&state.index, plan, &texts, pool, None)
+            }
+            built => built,
+        }?;
+        if let Some(file) = file {
+            self.keep(file, &sealed, &state, pool);
+        }
+        self.live.adopt(&Arc::new(sealed), &state)
     }
 
-    /// Keeps a built index in the file, and returns the one that lies there; the built one if that fails.
-    fn keep(&self, sealed: Sealed, state: &State, pool: &ThreadPool) -> Arc<Sealed> {
-        let path = self.path();
-        let kept = || -> Result<Sealed> {
+    /// Keeps a built index in its file.
+    fn keep(&self, file: IndexFile, sealed: &Sealed, state: &State, pool: &ThreadPool) {
+        let kept = || -> Result<()> {
             let about = serde_json::to_value(self.about(state.position)?).map_err(Error::internal)?;
-            pool.install(|| sealed.save(&path, &about))?;
-            *lock(&self.seen) = fs::metadata(&path).and_then(|found| found.modified()).ok();
-            self.store.set_setting(BUILT, Some(&described(&sealed)))?;
-            Ok(pool.install(|| Sealed::open(&path))?.0)
+            pool.install(|| file.finish(sealed, &about))?;
+            *lock(&self.seen) = fs::metadata(self.path()).and_then(|found| found.modified()).ok();
+            self.store.set_setting(BUILT, Some(&described(sealed)))
         };
-        match kept() {
-            Ok(kept) => Arc::new(kept),
-            Err(error) => {
-                self.tell(format!("the index stays in memory alone: {error}"));
-                Arc::new(sealed)
-            }
+        if let Err(error) = kept() {
+            self.tell(format!("the index is not kept in its file: {error}"));
         }
     }
 
@@ -462,7 +528,7 @@ impl Engine {
 
     /// The name of the index: `"exact"`, or the factory strings of its models.
     pub(super) fn index_name(state: &State) -> String {
-        let names: Vec<&str> = state.index.sealed().flat_map(|sealed| sealed.factories()).collect();
+        let names: Vec<&str> = state.index.sealed().take(1).flat_map(|sealed| sealed.factories()).collect();
         if names.is_empty() { "exact".to_owned() } else { names.join(" + ") }
     }
 
@@ -479,7 +545,9 @@ impl Engine {
     pub(super) fn index_stats(&self, state: &State) -> Value {
         let described = state.index.sealed().next().map(|sealed| described(sealed));
         let Some(Value::Array(mut models)) = described else { return json!([]) };
+        let references: usize = state.index.sealed().map(|sealed| sealed.len()).sum();
         for (model, name) in models.iter_mut().zip(&self.names) {
+            model["references"] = json!(references);
             model["model"] = json!(name);
         }
         Value::Array(models)

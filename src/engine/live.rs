@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use crate::engine::selected::Filters;
+use crate::engine::selected::{InState, Lasting};
 use crate::engine::worded::Remembered;
 use crate::error::Result;
-use crate::index::{Ledger, Sealed, Snapshot};
+use crate::index::{Extended, Ledger, Sealed, Snapshot};
 use crate::store::{Changes, Entry, Position, Store, Version};
 
 #[cfg(test)]
@@ -40,7 +40,8 @@ pub(super) struct State {
     /// The place in the store's log up to which it reaches.
     pub(super) position: Position,
     entries: Mutex<Entries>,
-    pub(super) filters: Mutex<Filters>,
+    pub(super) filters: InState,
+    pub(super) lasting: Lasting,
     pub(super) words: Mutex<Remembered>,
 }
 
@@ -68,7 +69,7 @@ impl Live {
     /// Those of [`Ledger::new`].
     pub(super) fn new(dims: &[usize]) -> Result<Self> {
         let (ledger, index) = Ledger::new(dims)?;
-        let state = State::new(index, None, Position::default());
+        let state = State::new(index, None, Position::default(), Lasting::default());
         let writer = Writer { ledger, dims: dims.into(), position: Position::default(), ahead: None };
         Ok(Self { state: RwLock::new(Arc::new(state)), writer: Mutex::new(writer) })
     }
@@ -119,7 +120,7 @@ impl Live {
                 }
             }
         }
-        let state = Arc::new(State::new(index, Some(version), writer.position));
+        let state = Arc::new(State::new(index, Some(version), writer.position, self.lasting()));
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&state);
         Ok(state)
     }
@@ -132,7 +133,7 @@ impl Live {
         let (ledger, index) = Ledger::of(sealed)?;
         let mut writer = lock(&self.writer);
         (writer.ledger, writer.position, writer.ahead) = (ledger, position, None);
-        self.replace(State::new(index, None, position));
+        self.replace(State::new(index, None, position, self.lasting()));
         Ok(())
     }
 
@@ -144,7 +145,7 @@ impl Live {
         let mut writer = lock(&self.writer);
         let (ledger, index) = Ledger::new(&writer.dims)?;
         (writer.ledger, writer.position, writer.ahead) = (ledger, Position::default(), None);
-        self.replace(State::new(index, None, Position::default()));
+        self.replace(State::new(index, None, Position::default(), self.lasting()));
         Ok(())
     }
 
@@ -154,20 +155,37 @@ impl Live {
     /// # Errors
     /// Those of [`Ledger::follow`].
     pub(super) fn adopt(&self, sealed: &Arc<Sealed>, state: &State) -> Result<()> {
-        let (mut ledger, mut index) = Ledger::of(sealed)?;
+        self.go_on(Ledger::of(sealed)?, state)
+    }
+
+    /// Puts a further approximate segment in the place of rows of `state`, of which it was made.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::follow`].
+    pub(super) fn extend(&self, extended: &Extended, state: &State) -> Result<()> {
+        self.go_on(extended.ledger(&state.index)?, state)
+    }
+
+    /// Goes on from an index that was made of `state`, with what has changed since then.
+    fn go_on(&self, (mut ledger, mut index): (Ledger, Snapshot), state: &State) -> Result<()> {
         let mut writer = lock(&self.writer);
         let now = self.state();
         ledger.follow(&mut index, &state.index, writer.ahead.as_ref().unwrap_or(&now.index))?;
         writer.ledger = ledger;
         match &mut writer.ahead {
             Some(ahead) => *ahead = index,
-            None => self.replace(State::new(index, now.version, now.position)),
+            None => self.replace(State::new(index, now.version, now.position, self.lasting())),
         }
         Ok(())
     }
 
     fn replace(&self, state: State) {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+    }
+
+    /// What filters have found, which the next state may take over.
+    fn lasting(&self) -> Lasting {
+        Arc::clone(&self.state().lasting)
     }
 
     /// The state that searches begin with, if it is of this version.
@@ -202,9 +220,9 @@ impl Writer {
 }
 
 impl State {
-    fn new(index: Snapshot, version: Option<Version>, position: Position) -> Self {
+    fn new(index: Snapshot, version: Option<Version>, position: Position, lasting: Lasting) -> Self {
         let (entries, filters, words) = Default::default();
-        Self { index, version, position, entries, filters, words }
+        Self { index, version, position, entries, filters, lasting, words }
     }
 
     /// Returns the entries to show for `(item, reference)` rows; `None` for rows that were removed meanwhile.

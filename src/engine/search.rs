@@ -256,6 +256,10 @@ impl Engine {
         search: &Search,
         look: Option<(&Ensemble, &Look)>,
     ) -> Result<Answers> {
+        self.undamaged(|| self.search_once(queries, search, look))
+    }
+
+    fn search_once(&self, queries: &[Query], search: &Search, look: Option<(&Ensemble, &Look)>) -> Result<Answers> {
         search.check(queries.len())?;
         if let (Some(after), [query]) = (&search.after, queries) {
             after.check(query, search)?;

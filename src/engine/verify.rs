@@ -57,7 +57,7 @@ impl Engine {
         Ok(Verified { problems: found.problems(), remarks: found.remarks, repaired: Vec::new() })
     }
 
-    /// The same, and makes anew what can be: the index of words, counts, vectors whose pictures are there, and originals in
+    /// The same, and makes anew what can be: the indexes of words and metadata, counts, vectors whose pictures are there, and originals in
     /// `media/` whose files are. Damaged files of the index, thumbnails and originals are moved aside, beside themselves;
     /// nothing is deleted.
     ///
@@ -80,7 +80,7 @@ impl Engine {
         }
         if !before.store.is_empty() {
             // Where a page is damaged this may fail, and the problem is still there afterwards.
-            let tried = [self.store.repair_counts().map(drop), self.store.repair_words(), self.encode_damaged()];
+            let tried = [self.store.repair_counts().map(drop), self.store.repair_indexes(), self.encode_damaged()];
             if let Some(Err(error)) = tried.into_iter().find(|tried| matches!(tried, Err(Error::Interrupted))) {
                 return Err(error);
             }
@@ -95,7 +95,7 @@ impl Engine {
         let mut found = Found { store: self.store.verify()?, ..Found::default() };
         let index = self.indexing.file();
         if index.exists()
-            && let Err(error) = Sealed::open(&index)
+            && let Err(error) = Sealed::check(&index)
         {
             let problem = format!("its index is damaged ({error})");
             found.files.push((index, of_file(problem), None));
@@ -110,7 +110,7 @@ impl Engine {
         }
         if thumbnails.unused > 0 {
             let count = thumbnails.unused;
-            found.remarks.push(of_file(format!("{count} thumbnails are of no reference: compact the catalog")));
+            found.remarks.push(of_file(format!("thumbnails of no reference: {count}; compact the catalog")));
         }
         for path in self.kept.media.unused(&digests)? {
             found.remarks.push(of_file(format!("{} is of no reference: compact the catalog", self.shown(&path))));

@@ -248,11 +248,7 @@ impl Engine {
         let found = self.store.find_words(&phrase, &fields.fields, state.index.items())?;
         let items = || found.words.iter().map(|worded| worded.item);
         let rows: Rows = found.whole.iter().flatten().copied().chain(items()).collect();
-        let mut references: Vec<Candidate> = match rows.is_empty() {
-            true => Vec::new(),
-            false => state.index.rows().filter(|one| rows.contains(one.item)).collect(),
-        };
-        references.sort_unstable_by_key(|one| (one.item, one.reference));
+        let references = if rows.is_empty() { Vec::new() } else { state.index.rows_of(rows) };
         let ranked = Arc::new(Ranked::new(fields, phrase.whole, found, references.into()));
         let mut known = known();
         let whole = ranked.found.whole.iter().map(Vec::len).sum::<usize>();

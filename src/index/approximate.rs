@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::fusion::Candidate;
+use crate::index::budget::ledger_bytes;
 use crate::index::coded::Coded;
 use crate::index::device::Resident;
 use crate::index::effort::{Effort, Setting, Tuned};
@@ -73,6 +74,16 @@ impl Sealed {
         self.coded.iter().map(|coded| coded.factory().as_str())
     }
 
+    /// Whether a vector that was looked at is not as it was written to the file: what was found with it is not to be trusted.
+    pub fn is_damaged(&self) -> bool {
+        self.vectors.iter().any(Matrix::is_damaged)
+    }
+
+    /// Bytes of memory that it takes with the places of its rows, without pages of its file.
+    pub fn takes(&self) -> usize {
+        self.bytes() + ledger_bytes(self.len())
+    }
+
     /// Its rows on a device, if one searches them.
     pub fn resident(&self) -> Option<&Resident> {
         self.resident.as_ref()
@@ -126,7 +137,7 @@ impl Approximate {
             }
             let mut scores = vec![0.0; count * part.len()];
             for probe in probes {
-                let data = &self.sealed.vectors[probe.space][part.start * probe.dim..part.end * probe.dim];
+                let data = self.sealed.vectors[probe.space].rows(part.clone());
                 add_products(data, probe.dim, probe.part(queries.clone()), &mut scores);
             }
             for (found, scores) in found.iter_mut().zip(scores.chunks_exact(part.len())) {
@@ -319,7 +330,8 @@ impl Segment for Approximate {
     }
 
     fn add_scores(&self, probe: &Probe<'_>, queries: Range<usize>, scores: &mut [f32]) {
-        add_products(&self.sealed.vectors[probe.space], probe.dim, probe.part(queries), scores);
+        let vectors = &self.sealed.vectors[probe.space];
+        add_products(vectors.rows(0..vectors.len()), probe.dim, probe.part(queries), scores);
     }
 
     fn vector(&self, space: usize, row: usize) -> &[f32] {

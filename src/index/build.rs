@@ -8,27 +8,29 @@ use rayon::ThreadPool;
 use crate::error::{Error, Result};
 use crate::fusion::{Aggregate, Candidate, group};
 use crate::index::approximate::{Approximate, Sealed};
-use crate::index::cells::centers;
+use crate::index::budget::{chosen, told, too_little};
+use crate::index::cells::{MOST_LEARNED, centers, gathered};
 use crate::index::coded::{Coded, learned_rows};
 use crate::index::effort::{Effort, Setting, Tuned};
 use crate::index::factory::{Factory, Kind};
 use crate::index::faiss::inner_product;
+use crate::index::file::IndexFile;
 use crate::index::ledger::Ledger;
 use crate::index::matrix::Matrix;
 use crate::index::segment::{Probe, Segment};
 use crate::index::snapshot::{Part, Request, Snapshot};
 use crate::vectors::Vectors;
 
-/// Lists for the square root of the rows, and from where on a graph finds the nearest ones.
-const LISTS: f64 = 4.0;
-const GRAPH: usize = 4096;
-/// The fewest numbers of a vector of which two share a code of 4 bits.
-const PAIRED: usize = 16;
-/// Rows for each list that its center is learned from.
-const LEARNED: usize = 32;
-/// Rows that are looked up to measure recall, which nothing is learned from: they would find too much. And the items that count of each answer.
-const SAMPLE: usize = 200;
+/// Rows that are looked up to measure recall, at most, and one in so many. Nothing is learned from them: they would find too
+/// much.
+const SAMPLE: usize = 800;
+const SPARSE: usize = 20;
+/// The items that count of each answer.
 const TOP: usize = 10;
+/// Rows that stand for texts.
+const TEXTS: usize = 200;
+/// Rows with another item at this cosine are left out, unless most are so: copies are found sooner than others.
+const COPY: f32 = 0.995;
 /// How many times as many rows are ranked as items count.
 const FURTHER: usize = 4;
 /// How the measured sizes grow.
@@ -43,27 +45,39 @@ const NEAR: f32 = 1e-6;
 /// How an approximate segment is made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The factory string for the vectors of each space; by default lists for 4 times the square root of the rows, with
-    /// codes of 4 bits for 2 numbers (product quantization, fast scan; André, Kermarrec and Le Scouarnec, VLDB 2015).
+    /// The factory string for the vectors of each space; by default lists for the rows' power of 0.65, with codes of 4 bits
+    /// for 2 numbers (product quantization, fast scan; André, Kermarrec and Le Scouarnec, VLDB 2015), or for more of them if
+    /// memory is short.
     pub factories: Option<Vec<Factory>>,
+    /// Bytes of memory that it may take, without pages of its file; by default as many as it needs.
+    pub memory: Option<usize>,
     /// The share of the exact best 10 items that searches are to find, of 1.
     pub recall: f32,
 }
 
 /// Makes an approximate segment of all references of a snapshot. `texts` has for each space vectors of texts, by which
-/// searches by texts are measured; where there are none, rows less their mean stand for them.
+/// searches by texts are measured; where there are none, rows less their mean stand for them. The vectors go to its `file`, if
+/// there is one, and are read from there.
 ///
 /// # Errors
-/// [`Error::Argument`] when there are fewer rows than a factory string needs; [`Error::Interrupted`] when it is called off.
-pub fn build(snapshot: &Snapshot, plan: &Plan, texts: &[Option<Vectors>], pool: &ThreadPool) -> Result<Sealed> {
+/// [`Error::Argument`] when there are fewer rows than a factory string needs, and when the memory is too small for the
+/// recall; [`Error::Io`] when the file cannot be written; [`Error::Interrupted`] when it is called off.
+pub fn build(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    texts: &[Option<Vectors>],
+    pool: &ThreadPool,
+    mut file: Option<&mut IndexFile>,
+) -> Result<Sealed> {
     let mut rows: Vec<Candidate> = snapshot.rows().collect();
     rows.sort_unstable_by_key(|row| (row.item, row.reference));
     let dims = snapshot.dims();
+    let all: usize = dims.iter().sum();
     let (mut vectors, mut coded) = (Vec::new(), Vec::new());
     for (space, dim) in dims.iter().enumerate() {
         let factory = match &plan.factories {
             Some(factories) => factories[space].clone(),
-            None => chosen(rows.len(), *dim)?,
+            None => chosen(rows.len(), *dim, plan.memory.map(|memory| memory / all * dim))?,
         };
         if rows.len() < factory.least_rows() {
             return Err(Error::argument(format!(
@@ -73,12 +87,17 @@ pub fn build(snapshot: &Snapshot, plan: &Plan, texts: &[Option<Vectors>], pool: 
                 rows.len()
             )));
         }
-        let mut data = Vec::with_capacity(rows.len() * dim);
-        rows.iter().for_each(|row| data.extend_from_slice(snapshot.vector(row, space)));
-        let matrix = Matrix::new(*dim, data);
-        let centers =
-            factory.is_plain.then(|| centers(&spread(&matrix, LEARNED * factory.lists)?, factory.lists, pool));
-        let centers = centers.transpose()?;
+        let mut of_space = rows.iter().map(|row| snapshot.vector(row, space));
+        let matrix = match &mut file {
+            Some(file) => file.add(*dim, of_space)?,
+            None => {
+                let mut data = Vec::with_capacity(rows.len() * dim);
+                of_space.by_ref().for_each(|row| data.extend_from_slice(row));
+                Matrix::new(*dim, data)
+            }
+        };
+        let learned = || spread(&matrix, MOST_LEARNED * factory.lists);
+        let centers = factory.is_plain.then(|| centers(&learned()?, factory.lists, pool)).transpose()?;
         let centers = centers.as_ref().map(Vectors::as_slice);
         coded.push(Coded::build(&factory, *dim, &matrix, centers, pool.current_num_threads())?);
         vectors.push(matrix);
@@ -92,25 +111,34 @@ pub fn build(snapshot: &Snapshot, plan: &Plan, texts: &[Option<Vectors>], pool: 
         let texts = texts.get(space).and_then(Option::as_ref);
         Measure::new(&sealed, space, pool)?.tuned(texts, plan.recall)
     });
-    let tuned = tuned.collect::<Result<_>>()?;
+    let tuned = tuned.collect::<Result<Vec<_>>>()?;
     let sealed = Arc::try_unwrap(sealed).map_err(|_| Error::internal("a measured index is still in use"))?;
-    Ok(Sealed { tuned, ..sealed })
+    let sealed = Sealed { tuned, ..sealed };
+    check_memory(&sealed, plan).map(|()| sealed)
 }
 
-/// The factory string for so many rows.
-fn chosen(rows: usize, dim: usize) -> Result<Factory> {
-    let lists = ((LISTS * (rows as f64).sqrt()) as usize).clamp(1, (rows / 39).max(1));
-    let graph = if lists > GRAPH { "_HNSW32" } else { "" };
-    let code = match dim {
-        PAIRED.. if dim.is_multiple_of(2) => format!("PQ{}x4fs", dim / 2),
-        _ => "SQ8".to_owned(),
-    };
-    Factory::parse(&format!("IVF{lists}{graph},{code}"), dim)
+/// Refuses an index that takes more memory than it may, or finds less by the codes that fit into it.
+fn check_memory(sealed: &Sealed, plan: &Plan) -> Result<()> {
+    let Some(memory) = plan.memory else { return Ok(()) };
+    let takes = sealed.takes();
+    let named: Vec<&str> = sealed.factories().collect();
+    let named = named.join(" + ");
+    if takes > memory {
+        return Err(too_little(plan.memory, &format!("{named} takes {}", told(takes))));
+    }
+    let settings = sealed.tuned.iter().flat_map(|tuned| [tuned.pictures, tuned.texts]);
+    let found = settings.filter_map(|setting| setting.recall).fold(1.0, f32::min);
+    if found < plan.recall {
+        let reason =
+            format!("{named}, which fits, finds {found:.3} of the best 10, and recall {} is wanted", plan.recall);
+        return Err(too_little(plan.memory, &reason));
+    }
+    Ok(())
 }
 
 /// At most `count` rows, evenly spread.
 fn spread(matrix: &Matrix, count: usize) -> Result<Vectors> {
-    let all = matrix.len() / matrix.dim();
+    let all = matrix.len();
     let count = count.min(all);
     let rows = (0..count).flat_map(|place| matrix.row(place * all / count)).copied();
     Vectors::normalize(matrix.dim(), rows.collect())
@@ -135,8 +163,24 @@ struct Sample {
     queries: Vectors,
     items: Vec<Option<i64>>,
     bars: Vec<f32>,
-    /// The items of all exact answers.
-    wanted: usize,
+    /// The items of each exact answer.
+    wanted: Vec<usize>,
+}
+
+/// The share of the exact answers that is found.
+struct Recall {
+    mean: f32,
+    /// The mean less its standard error: other queries find as much in five of six cases.
+    least: f32,
+}
+
+impl Recall {
+    fn of(shares: &[f32]) -> Self {
+        let count = shares.len().max(1) as f32;
+        let mean = shares.iter().sum::<f32>() / count;
+        let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f32>() / count;
+        Self { mean, least: mean - (variance / count).sqrt() }
+    }
 }
 
 impl<'a> Measure<'a> {
@@ -145,7 +189,7 @@ impl<'a> Measure<'a> {
     }
 
     fn tuned(&self, texts: Option<&Vectors>, recall: f32) -> Result<Tuned> {
-        let (queries, items) = self.rows()?;
+        let (queries, items) = self.rows((self.sealed.len() / SPARSE).clamp(TEXTS, SAMPLE))?;
         let pictures = self.setting(&self.sample(queries, items, false)?, recall, false)?;
         let (queries, items) = match texts {
             Some(texts) => (texts.clone(), vec![None; texts.len()]),
@@ -156,12 +200,12 @@ impl<'a> Measure<'a> {
     }
 
     /// Rows that nothing was learned from, evenly spread, with their items.
-    fn rows(&self) -> Result<(Vectors, Vec<Option<i64>>)> {
+    fn rows(&self, count: usize) -> Result<(Vectors, Vec<Option<i64>>)> {
         let (all, matrix) = (self.sealed.len(), &self.sealed.vectors[self.space]);
         let factory = self.sealed.coded[self.space].factory();
-        let learned = [all.min(LEARNED * factory.lists), learned_rows(factory, all)];
+        let learned = [all.min(MOST_LEARNED * factory.lists), learned_rows(factory, all)];
         let is_free = |row: &usize| learned.iter().all(|count| !is_spread(*row, *count, all));
-        let count = all.min(SAMPLE);
+        let count = all.min(count);
         let free = |place: usize| {
             let first = place * all / count;
             (first..all).chain(0..first).find(is_free).unwrap_or(first)
@@ -173,7 +217,7 @@ impl<'a> Measure<'a> {
 
     /// The same less the mean of more of them: such vectors point as far from the rows as those of texts from pictures.
     fn shifted(&self) -> Result<(Vectors, Vec<Option<i64>>)> {
-        let (queries, items) = self.rows()?;
+        let (queries, items) = self.rows(TEXTS)?;
         let many = spread(&self.sealed.vectors[self.space], TIMED)?;
         let mut mean = vec![0.0_f32; many.dim()];
         for row in many.rows() {
@@ -194,28 +238,37 @@ impl<'a> Measure<'a> {
         let each = self.snapshot.len().div_ceil(self.snapshot.items().max(1));
         let width = ((TOP + 1) * FURTHER * each).min(self.sealed.len());
         let exact = self.pool.install(|| segment.exact(&probe, queries.len(), width))?;
-        let mut bars = Vec::with_capacity(queries.len());
-        let mut wanted = 0;
-        for (found, own) in exact.into_iter().zip(&items) {
+        let others = exact.into_iter().zip(&items).map(|(found, own)| {
             let others = found.into_iter().filter(|one| Some(one.item) != *own).collect();
-            let top = group(others, TOP, f32::NEG_INFINITY, Aggregate::Max);
-            wanted += top.len();
-            bars.push(top.last().map_or(f32::INFINITY, |last| last.score));
-        }
-        Ok(Sample { queries, items, bars, wanted })
+            group(others, TOP, f32::NEG_INFINITY, Aggregate::Max)
+        });
+        let others: Vec<Vec<Candidate>> = others.collect();
+        let is_copy = |top: &[Candidate]| top.first().is_some_and(|best| best.score > COPY);
+        let copies = others.iter().filter(|top| is_copy(top)).count();
+        let is_kept = |place: &usize| 2 * copies > others.len() || !is_copy(&others[*place]);
+        let kept: Vec<usize> = (0..others.len()).filter(is_kept).collect();
+        let bar = |place: &usize| others[*place].last().map_or(f32::INFINITY, |last| last.score);
+        Ok(Sample {
+            queries: gathered(&queries, &kept)?,
+            items: kept.iter().map(|place| items[*place]).collect(),
+            bars: kept.iter().map(bar).collect(),
+            wanted: kept.iter().map(|place| others[*place].len()).collect(),
+        })
     }
 
-    fn recall(&self, sample: &Sample, texts: bool, looked: usize, k_factor: f32) -> Result<f32> {
+    fn recall(&self, sample: &Sample, texts: bool, looked: usize, k_factor: f32) -> Result<Recall> {
         let weights = vec![1.0; sample.queries.len()];
         let parts = [Part { space: self.space, vectors: &sample.queries, weights: &weights, bounded: false, texts }];
         let effort = Effort { nprobe: Some(looked), ef_search: Some(looked), k_factor: Some(k_factor) };
         let request = Request { effort, pool: Some(self.pool), ..Request::new(&parts, TOP + 1) };
-        let mut right = 0;
-        for ((found, own), bar) in self.snapshot.search(&request)?.into_iter().zip(&sample.items).zip(&sample.bars) {
+        let mut shares = Vec::with_capacity(sample.bars.len());
+        let found = self.snapshot.search(&request)?;
+        for (((found, own), bar), wanted) in found.iter().zip(&sample.items).zip(&sample.bars).zip(&sample.wanted) {
             let others = found.iter().filter(|one| Some(one.item) != *own).take(TOP);
-            right += others.filter(|one| one.score >= bar - NEAR).count();
+            let right = others.filter(|one| one.score >= bar - NEAR).count();
+            shares.push(if *wanted == 0 { 1.0 } else { right as f32 / *wanted as f32 });
         }
-        Ok(right as f32 / sample.wanted.max(1) as f32)
+        Ok(Recall::of(&shares))
     }
 
     /// The least that finds enough.
@@ -230,21 +283,26 @@ impl<'a> Measure<'a> {
         // What the codes may lose comes on top of what the lists do. The last hundredth takes most of the lists: little is
         // asked beyond what is wanted.
         let goal = recall + (1.0 - recall) / 10.0;
-        let mut looked = first;
+        let (mut looked, mut failed) = (first, first);
         let mut last = self.recall(sample, texts, looked, widest)?;
-        while last < goal && looked < most {
+        while last.least < goal && looked < most {
+            failed = looked;
             looked = ((looked as f64 * GROWTH).ceil() as usize).min(most);
             let next = self.recall(sample, texts, looked, widest)?;
             // A graph that finds no more would be walked to its end.
-            if factory.kind == Kind::Graph && next >= recall && next <= last {
+            if factory.kind == Kind::Graph && next.mean >= recall && next.mean <= last.mean {
                 break;
             }
             last = next;
         }
+        let between = (failed + looked) / 2;
+        if between > failed && self.recall(sample, texts, between, widest)?.least >= goal {
+            looked = between;
+        }
         for k_factor in FACTORS {
             let found = self.recall(sample, texts, looked, k_factor)?;
-            if found >= recall || k_factor == widest {
-                return Ok(Setting { looked, k_factor, recall: Some(found) });
+            if found.least >= recall || k_factor == widest {
+                return Ok(Setting { looked, k_factor, recall: Some(found.mean) });
             }
         }
         unreachable!("the widest factor was tried")
@@ -252,7 +310,7 @@ impl<'a> Measure<'a> {
 
     /// How many rows are compared in the time that a search takes.
     fn few(&self, setting: &Setting) -> Result<usize> {
-        let (queries, _) = self.rows()?;
+        let (queries, _) = self.rows(TEXTS)?;
         let segment = Approximate::of(&self.snapshot)?;
         let probe = Probe { space: self.space, dim: queries.dim(), queries: queries.as_slice(), texts: false };
         let effort =

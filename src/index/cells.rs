@@ -6,40 +6,102 @@ use crate::error::Result;
 use crate::index::{Index, Part, Request};
 use crate::vectors::Vectors;
 
-/// Rows for each cell that its center is learned from, and the steps of learning.
-const LEARNED: usize = 32;
-const STEPS: usize = 6;
+/// Rows for each cell among which the first centers are chosen, and the rounds in which they are.
+const CHOSEN: usize = 8;
+const ROUNDS: usize = 8;
+/// In each round one row in so many may become a center: those farthest from the centers so far.
+const FAR: usize = 4;
+/// Rows for each cell that its center is learned from, in so many steps: few at first, which are enough to move it far.
+const LEARNED: [(usize, usize); 2] = [(16, 5), (32, 3)];
+/// A cell with fewer than one in so many of the rows that it should have is given up for a part of a large one.
+const SMALL: usize = 4;
 /// Rows that are looked up together.
 pub(super) const TOGETHER: usize = 1024;
+
+/// The most rows for each cell that centers are learned from.
+pub(super) const MOST_LEARNED: usize = LEARNED[1].0;
 
 /// A copy of some rows.
 pub(super) fn gathered(vectors: &Vectors, rows: &[usize]) -> Result<Vectors> {
     Vectors::normalize(vectors.dim(), rows.iter().flat_map(|row| vectors.row(*row)).copied().collect())
 }
 
-/// Learns centers of cells from rows that are evenly spread (spherical k-means).
+/// Learns centers of cells from rows that are evenly spread (spherical k-means; Dhillon and Modha, Machine Learning 2001).
+/// The first centers lie far from each other, for groups of rows that no center is near would be torn apart for good.
 pub(super) fn centers(vectors: &Vectors, cells: usize, pool: &ThreadPool) -> Result<Vectors> {
     let count = vectors.len();
-    let learned = count.min(cells * LEARNED);
-    let rows: Vec<usize> = (0..learned).map(|place| place * count / learned).collect();
-    let first: Vec<usize> = (0..cells).map(|cell| rows[cell * learned / cells]).collect();
-    let mut centers = gathered(vectors, &first)?;
-    for _ in 0..STEPS {
-        let dim = vectors.dim();
-        let mut sums = vec![0.0_f32; cells * dim];
-        for (row, cell) in rows.iter().zip(assigned(vectors, &rows, &centers, 1, pool)?) {
-            let sum = &mut sums[cell[0] * dim..(cell[0] + 1) * dim];
-            sum.iter_mut().zip(vectors.row(*row)).for_each(|(sum, value)| *sum += value);
+    let some = |each: usize| -> Vec<usize> {
+        let count_of = count.min(cells * each);
+        (0..count_of).map(|place| place * count / count_of).collect()
+    };
+    let mut centers = first_centers(vectors, &some(CHOSEN), cells, pool)?;
+    for (each, steps) in LEARNED {
+        let rows = some(each);
+        for _ in 0..steps {
+            centers = moved(vectors, &rows, &centers, pool)?;
         }
-        for (cell, sum) in sums.chunks_exact_mut(dim).enumerate() {
-            // A cell that has no row keeps its center.
-            if sum.iter().all(|value| value.abs() < 1e-6) {
-                sum.copy_from_slice(centers.row(cell));
-            }
-        }
-        centers = Vectors::normalize(dim, sums)?;
     }
     Ok(centers)
+}
+
+/// Chooses rows as centers, in rounds: at first evenly spread ones, then some of those that are farthest from all before.
+fn first_centers(vectors: &Vectors, rows: &[usize], cells: usize, pool: &ThreadPool) -> Result<Vectors> {
+    let mut chosen: Vec<usize> = Vec::with_capacity(cells);
+    let mut nearest = vec![f32::NEG_INFINITY; rows.len()];
+    for round in 1..=ROUNDS {
+        let missing = cells * round / ROUNDS - chosen.len();
+        let mut far: Vec<usize> = (0..rows.len()).collect();
+        if round > 1 {
+            far.sort_unstable_by(|a, b| nearest[*a].total_cmp(&nearest[*b]).then(a.cmp(b)));
+            far.truncate((rows.len() / FAR).max(missing));
+            far.sort_unstable();
+        }
+        let new: Vec<usize> = (0..missing).map(|place| rows[far[place * far.len() / missing]]).collect();
+        if round < ROUNDS && !new.is_empty() {
+            let found = nearest_centers(vectors, rows, &gathered(vectors, &new)?, pool)?;
+            nearest.iter_mut().zip(found).for_each(|(best, (_, score))| *best = best.max(score));
+        }
+        chosen.extend(new);
+    }
+    gathered(vectors, &chosen)
+}
+
+/// Moves each center to the mean of the rows that are nearest to it.
+fn moved(vectors: &Vectors, rows: &[usize], centers: &Vectors, pool: &ThreadPool) -> Result<Vectors> {
+    let (dim, cells) = (vectors.dim(), centers.len());
+    let (mut sums, mut sizes, mut members) = (vec![0.0_f32; cells * dim], vec![0; cells], vec![0; cells]);
+    for (row, (cell, _)) in rows.iter().zip(nearest_centers(vectors, rows, centers, pool)?) {
+        let sum = &mut sums[cell * dim..(cell + 1) * dim];
+        sum.iter_mut().zip(vectors.row(*row)).for_each(|(sum, value)| *sum += value);
+        sizes[cell] += 1;
+        members[cell] = *row;
+    }
+    let mut by_size: Vec<usize> = (0..cells).collect();
+    by_size.sort_unstable_by_key(|cell| (sizes[*cell], *cell));
+    for (small, large) in by_size.iter().zip(by_size.iter().rev()) {
+        if sizes[*small] * SMALL * cells >= rows.len() || sizes[*large] * cells < 2 * rows.len() {
+            break;
+        }
+        sums[small * dim..(small + 1) * dim].copy_from_slice(vectors.row(members[*large]));
+    }
+    for (cell, sum) in sums.chunks_exact_mut(dim).enumerate() {
+        // A cell that has no row keeps its center.
+        if sum.iter().all(|value| value.abs() < 1e-6) {
+            sum.copy_from_slice(centers.row(cell));
+        }
+    }
+    Vectors::normalize(dim, sums)
+}
+
+/// The cell whose center is nearest to each row, with the cosine.
+fn nearest_centers(
+    vectors: &Vectors,
+    rows: &[usize],
+    centers: &Vectors,
+    pool: &ThreadPool,
+) -> Result<Vec<(usize, f32)>> {
+    let found = looked_up(vectors, rows, centers, 1, pool)?;
+    Ok(found.into_iter().map(|found| found[0]).collect())
 }
 
 /// The cells whose centers are nearest to each row, nearest first.
@@ -50,6 +112,17 @@ pub(super) fn assigned(
     looked: usize,
     pool: &ThreadPool,
 ) -> Result<Vec<Vec<usize>>> {
+    let found = looked_up(vectors, rows, centers, looked, pool)?;
+    Ok(found.into_iter().map(|found| found.into_iter().map(|(cell, _)| cell).collect()).collect())
+}
+
+fn looked_up(
+    vectors: &Vectors,
+    rows: &[usize],
+    centers: &Vectors,
+    looked: usize,
+    pool: &ThreadPool,
+) -> Result<Vec<Vec<(usize, f32)>>> {
     let mut index = Index::new(&[vectors.dim()])?;
     let numbers: Vec<i64> = (0..centers.len() as i64).collect();
     index.add(&numbers, &numbers, &[centers.as_slice()])?;
@@ -59,7 +132,7 @@ pub(super) fn assigned(
         let weights = vec![1.0; some.len()];
         let parts = [Part { space: 0, vectors: &queries, weights: &weights, bounded: false, texts: false }];
         let found = index.search(&Request { pool: Some(pool), ..Request::new(&parts, looked) })?;
-        cells.extend(found.into_iter().map(|found| found.iter().map(|one| one.item as usize).collect()));
+        cells.extend(found.into_iter().map(|found| found.iter().map(|one| (one.item as usize, one.score)).collect()));
     }
     Ok(cells)
 }

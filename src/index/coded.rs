@@ -15,10 +15,13 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::index::factory::{Factory, Kind};
 use crate::index::faiss::{Best, faiss_error, single_threaded, with_threads};
+use crate::index::matrix::Matrix;
 
 /// Rows that are learned from for each list, and at least.
 const LEARNED: usize = 64;
 const LEAST_LEARNED: usize = 20_000;
+/// Centers that the graph over them keeps in view: enough to find nearly all of the nearest ones.
+const LOOKED: usize = 64;
 /// Rows that are added between two looks at whether the work was called off.
 const STEP: usize = 8192;
 
@@ -42,7 +45,7 @@ impl Coded {
     pub(super) fn build(
         factory: &Factory,
         dim: usize,
-        rows: &[f32],
+        rows: &Matrix,
         centers: Option<&[f32]>,
         threads: usize,
     ) -> Result<Self> {
@@ -52,13 +55,34 @@ impl Coded {
             if let Some(centers) = centers {
                 add_centers(&index, dim, centers)?;
             }
-            let learned = spread(rows, dim, learned_rows(factory, rows.len() / dim));
-            index.train(&learned).map_err(faiss_error)
+            index.train(&spread(rows, learned_rows(factory, rows.len()))).map_err(faiss_error)
         })?;
+        if factory.has_graph {
+            set_parameter(&index, c"quantizer_efSearch", LOOKED)?;
+        }
+        Self::filled(factory, dim, index, rows, threads)
+    }
+
+    /// An index of other rows by what was learned for another one.
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build).
+    pub(super) fn like(other: &Self, rows: &Matrix, threads: usize) -> Result<Self> {
+        let mut copy = ptr::null_mut();
+        // SAFETY: faiss copies the index, which nothing changes, and hands the copy over.
+        let index = unsafe {
+            checked(faiss_sys::faiss_clone_index(other.index.inner_ptr(), &mut copy))?;
+            checked(faiss_sys::faiss_Index_reset(copy))?;
+            IndexImpl::from_inner_ptr(copy)
+        };
+        Self::filled(&other.factory, other.dim, index, rows, threads)
+    }
+
+    fn filled(factory: &Factory, dim: usize, mut index: IndexImpl, rows: &Matrix, threads: usize) -> Result<Self> {
         with_threads(threads, || {
-            for rows in rows.chunks(STEP * dim) {
+            for start in (0..rows.len()).step_by(STEP) {
                 Cancel::current().check()?;
-                index.add(rows).map_err(faiss_error)?;
+                index.add(rows.rows(start..rows.len().min(start + STEP))).map_err(faiss_error)?;
             }
             let coded = Self { factory: factory.clone(), dim, index, bytes: 0, ef_search: RwLock::new(0) };
             Ok(Self { bytes: coded.to_bytes()?.len(), ..coded })
@@ -93,7 +117,8 @@ impl Coded {
                     }
                 }
                 let mut set = self.ef_search.write().unwrap_or_else(PoisonError::into_inner);
-                self.set_ef_search(effort)?;
+                // Nothing else uses the index while this lock is held for writing.
+                set_parameter(&self.index, c"efSearch", effort)?;
                 *set = effort;
                 self.plain(queries, width, selected)
             }
@@ -149,22 +174,6 @@ impl Coded {
             )
         })?;
         Ok(best)
-    }
-
-    fn set_ef_search(&self, rows: usize) -> Result<()> {
-        let mut space = ptr::null_mut();
-        // SAFETY: nothing else uses the index, since the caller holds the lock for writing.
-        unsafe {
-            checked(faiss_sys::faiss_ParameterSpace_new(&mut space))?;
-            let code = faiss_sys::faiss_ParameterSpace_set_index_parameter(
-                space,
-                self.index.inner_ptr(),
-                c"efSearch".as_ptr(),
-                rows as f64,
-            );
-            faiss_sys::faiss_ParameterSpace_free(space);
-            checked(code)
-        }
     }
 
     /// The index as bytes, from which [`from_bytes`](Self::from_bytes) makes it again.
@@ -227,6 +236,19 @@ unsafe extern "C" fn give(data: *mut c_void, size: usize, count: usize) -> usize
     })
 }
 
+/// Sets a parameter of an index that nothing else uses.
+fn set_parameter(index: &IndexImpl, name: &CStr, number: usize) -> Result<()> {
+    let mut space = ptr::null_mut();
+    // SAFETY: the name ends with NUL, and the parameter space is freed here.
+    unsafe {
+        checked(faiss_sys::faiss_ParameterSpace_new(&mut space))?;
+        let code =
+            faiss_sys::faiss_ParameterSpace_set_index_parameter(space, index.inner_ptr(), name.as_ptr(), number as f64);
+        faiss_sys::faiss_ParameterSpace_free(space);
+        checked(code)
+    }
+}
+
 /// Puts the centers of an index's lists in place, so that they are not learned again.
 fn add_centers(index: &IndexImpl, dim: usize, centers: &[f32]) -> Result<()> {
     // SAFETY: a factory of lists without transforms makes an IndexIVF, which owns its quantizer; faiss copies the centers.
@@ -240,16 +262,16 @@ fn add_centers(index: &IndexImpl, dim: usize, centers: &[f32]) -> Result<()> {
     }
 }
 
-/// From how many of `all` rows an index is learned, evenly spread: a tenth is left to measure it.
+/// From how many of `all` rows an index is learned, evenly spread: a tenth is left to measure it. Centers are learned
+/// before, from others.
 pub(super) fn learned_rows(factory: &Factory, all: usize) -> usize {
-    (LEARNED * factory.lists).max(LEAST_LEARNED).min(all - all / 10)
+    let wanted = if factory.is_plain { LEAST_LEARNED } else { (LEARNED * factory.lists).max(LEAST_LEARNED) };
+    wanted.min(all - all / 10)
 }
 
 /// Some rows, evenly spread.
-fn spread(rows: &[f32], dim: usize, count: usize) -> Vec<f32> {
-    let all = rows.len() / dim;
-    let row = |place: usize| place * all / count * dim;
-    (0..count).flat_map(|place| &rows[row(place)..row(place) + dim]).copied().collect()
+fn spread(rows: &Matrix, count: usize) -> Vec<f32> {
+    (0..count).flat_map(|place| rows.row(place * rows.len() / count)).copied().collect()
 }
 
 fn checked(code: i32) -> Result<()> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::cancel::Cancel;
-use crate::encoder::{Held, Products};
+use crate::encoder::{DeviceRows, Products};
 use crate::error::{Error, Result};
 use crate::fusion::Candidate;
 use crate::index::approximate::{Approximate, Sealed};
@@ -36,6 +36,9 @@ const COMPARED: usize = 128;
 /// Scores below this are those of rows that may not be found.
 const MASKED: f32 = -8.0;
 
+/// Rows with their scores.
+type Scored = Vec<(u32, f32)>;
+
 /// The rows of a segment on a device.
 #[derive(Debug)]
 pub struct Resident {
@@ -47,7 +50,7 @@ pub struct Resident {
 #[derive(Debug)]
 struct Chunk {
     start: usize,
-    held: Held,
+    held: DeviceRows,
 }
 
 impl Resident {
@@ -59,7 +62,7 @@ impl Resident {
             for (number, start) in (0..rows).step_by(each).enumerate() {
                 Cancel::current().check()?;
                 let place = number % products.places();
-                let part = &matrix[start * matrix.dim()..rows.min(start + each) * matrix.dim()];
+                let part = matrix.rows(start..rows.min(start + each));
                 places[place].push(Chunk { start, held: products.hold(place, matrix.dim(), part)? });
             }
             Ok(places)
@@ -179,10 +182,10 @@ impl OnDevice {
     }
 
     /// The best `width` of the rows that were found for a query, compared as they are; `None` if others may be better.
-    fn settled(&self, probe: &Probe<'_>, query: usize, looked: &Looked, width: usize) -> Option<Vec<(u32, f32)>> {
+    fn settled(&self, probe: &Probe<'_>, query: usize, looked: &Looked, width: usize) -> Option<Scored> {
         let query = probe.part(query..query + 1);
         let score = |row: &u32| (*row, inner_product(query, self.0.vector(probe.space, *row as usize)));
-        let mut pairs: Vec<(u32, f32)> = looked.rows.iter().map(score).collect();
+        let mut pairs: Scored = looked.rows.iter().map(score).collect();
         keep_best(&mut pairs, width);
         let least = pairs.iter().map(|(_, score)| *score).fold(f32::INFINITY, f32::min);
         // Those that score the same go by their rows, which the device does not know.
@@ -197,9 +200,9 @@ impl OnDevice {
         queries: Range<usize>,
         width: usize,
         selected: Option<Selected<'_>>,
-    ) -> Result<Vec<Option<Vec<(u32, f32)>>>> {
+    ) -> Result<Vec<Option<Scored>>> {
         let (first, rows, resident) = (queries.start, self.0.items().len(), self.resident()?);
-        let mut found: Vec<Option<Vec<(u32, f32)>>> = vec![None; queries.len()];
+        let mut found: Vec<Option<Scored>> = vec![None; queries.len()];
         let usable = |query: &usize| length(probe.part(*query..*query + 1)).is_normal();
         let mut open: Vec<usize> = queries.filter(usable).collect();
         let mut fetched = width.saturating_mul(2).saturating_add(MORE);
@@ -213,7 +216,7 @@ impl OnDevice {
             let bits = selected.map(|selected| selected.bits);
             let looked = resident.look(probe.space, probe.dim, &units, fetched, bits)?;
             let settle = |(query, looked): (&usize, &Looked)| self.settled(probe, *query, looked, width);
-            let settled: Vec<Option<Vec<(u32, f32)>>> = match rayon::current_thread_index() {
+            let settled: Vec<Option<Scored>> = match rayon::current_thread_index() {
                 Some(_) => open.par_iter().zip(&looked).map(settle).collect(),
                 None => open.iter().zip(&looked).map(settle).collect(),
             };

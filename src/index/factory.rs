@@ -43,6 +43,8 @@ pub struct Factory {
     pub(super) lists: usize,
     /// Whether its lists are learned from the vectors as they are.
     pub(super) is_plain: bool,
+    /// Whether a graph finds the nearest lists.
+    pub(super) has_graph: bool,
     least: usize,
 }
 
@@ -91,7 +93,8 @@ impl Factory {
         index_factory(size, text, MetricType::InnerProduct).map_err(|error| refuse(&reason_of(&error.to_string())))?;
         let learned = if kind == Kind::Lists { lists.max(centers) } else { centers };
         let is_plain = kind == Kind::Lists && transforms == 0;
-        Ok(Self { text: text.to_owned(), kind, lists, is_plain, least: (EACH * learned).max(LEAST) })
+        let has_graph = kind == Kind::Lists && text.contains("_HNSW");
+        Ok(Self { text: text.to_owned(), kind, lists, is_plain, has_graph, least: (EACH * learned).max(LEAST) })
     }
 
     /// The string itself.

@@ -60,6 +60,24 @@ impl Ledger {
         Ok((ledger, snapshot))
     }
 
+    /// Begins with some segments of a snapshot as they are, and with one more.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::new`].
+    pub(super) fn with(snapshot: &Snapshot, kept: &[usize], more: &Arc<Sealed>) -> Result<(Self, Snapshot)> {
+        let (mut ledger, mut next) = Self::new(&snapshot.dims)?;
+        next.segments.extend(kept.iter().map(|number| Arc::clone(&snapshot.segments[*number])));
+        next.segments.push(Arc::new(Approximate::new(Arc::clone(more))));
+        for (number, segment) in (0..).zip(&next.segments) {
+            for row in live_rows(segment.as_ref()) {
+                ledger.places.insert(segment.references()[row], (number, row as u32));
+                *ledger.counts.entry(segment.items()[row]).or_default() += 1;
+            }
+        }
+        ledger.count(&mut next);
+        Ok((ledger, next))
+    }
+
     /// Makes the changes here that have led from snapshot `before` to `after`.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use crate::fusion::{Aggregate, Candidate, Fusion};
 use crate::index::allowed::Allowed;
 use crate::index::approximate::Sealed;
 use crate::index::effort::Effort;
+use crate::index::matrix::Matrix;
 use crate::index::scan::Search;
 use crate::index::segment::Segment;
 use crate::selection::Rows;
@@ -163,6 +164,16 @@ impl Snapshot {
         self.segments.iter().filter_map(|segment| segment.sealed())
     }
 
+    /// Whether vectors that were looked at are damaged, so that what was found cannot be trusted.
+    pub fn is_damaged(&self) -> bool {
+        self.sealed().any(|sealed| sealed.is_damaged())
+    }
+
+    /// Looks at all vectors in files, so that [`is_damaged`](Self::is_damaged) tells of every one.
+    pub fn check_vectors(&self) {
+        self.sealed().flat_map(|sealed| &sealed.vectors).for_each(Matrix::check);
+    }
+
     /// How many references are compared one by one.
     pub fn exact(&self) -> usize {
         self.segments.iter().filter(|segment| segment.grows()).map(|segment| segment.items().len()).sum()
@@ -182,6 +193,24 @@ impl Snapshot {
                 row,
             })
         })
+    }
+
+    /// Returns a candidate of score 0 for each reference of some items, in the order of these.
+    pub fn rows_of(&self, items: Rows) -> Vec<Candidate> {
+        let allowed = self.allow(items);
+        let mut found = Vec::new();
+        for (number, segment) in self.segments.iter().enumerate() {
+            let rows = allowed.rows(number, segment.as_ref());
+            found.extend(rows.rows().iter().map(|row| Candidate {
+                item: segment.items()[*row as usize],
+                reference: segment.references()[*row as usize],
+                score: 0.0,
+                segment: number as u32,
+                row: *row,
+            }));
+        }
+        found.sort_unstable_by_key(|one| (one.item, one.reference));
+        found
     }
 
     /// The cosine between a candidate of this snapshot and a unit vector in a space.

@@ -13,8 +13,8 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::encoder::{Encode, NoEncoder};
 use crate::engine::{
-    Cursor, Draft, Engine, EngineOptions, Held, Hit, Identify, IndexOptions, Keep, Member, Prepared, Reencoded, Rows,
-    Search, Small, held,
+    Cursor, Draft, Engine, EngineOptions, Held, Hit, Identify, IndexOptions, Keep, Member, Memory, Prepared, Reencoded,
+    Rows, Search, Small, held,
 };
 use crate::error::{Error, Result};
 use crate::ingest::in_memory;
@@ -68,7 +68,7 @@ impl Drop for PyEngine {
 impl PyEngine {
     #[new]
     #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops,
-        views, index, recall, index_device))]
+        views, index, recall, memory, index_device))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -86,6 +86,7 @@ impl PyEngine {
         views: Option<usize>,
         index: String,
         recall: f32,
+        memory: Option<f64>,
         index_device: Option<&str>,
     ) -> PyResult<Self> {
         let mut members = members(py, &encoders)?;
@@ -104,7 +105,7 @@ impl PyEngine {
             Some(false) => Small::None,
         };
         let device = index_device.map(str::parse).transpose()?;
-        let index = IndexOptions { index, recall, device };
+        let index = IndexOptions { index, recall, memory: memory.map(Memory::parse).transpose()?, device };
         let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops, views, index };
         let engine = waiting(py, || Engine::open(&path, members, &options))?;
         tell(py, &engine)?;
@@ -498,6 +499,7 @@ impl PyEngine {
             if queries.peek().is_none() {
                 // Scores of a batch may differ from those of a query alone in their last bits.
                 let cursor = found.cursors.into_iter().flatten().next().filter(|_| count == 1);
+                tell(py, &engine)?;
                 return Ok((
                     answers,
                     cursor.map(|cursor| cursor.text()),
@@ -601,6 +603,7 @@ impl PyEngine {
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let engine = self.open()?;
         let stats = detached(py, || engine.stats())?;
+        tell(py, &engine)?;
         json::from_object(py, &stats)
     }
 

@@ -15,9 +15,15 @@ pub(super) enum Parameter {
 
 /// Writes a filter as an SQL expression over the table `items`, and the values for its `?`s in order.
 pub(super) fn sql(filter: &Filter) -> (String, Vec<Parameter>) {
-    let (mut sql, mut parameters) = (String::new(), Vec::new());
-    write_condition(filter.condition(), &mut sql, &mut Binder(&mut parameters));
-    (sql, parameters)
+    let mut parameters = Vec::new();
+    (condition(filter.condition(), &mut parameters), parameters)
+}
+
+/// Writes one condition, whose values follow those that are there.
+pub(super) fn condition(condition: &Condition, parameters: &mut Vec<Parameter>) -> String {
+    let mut sql = String::new();
+    write_condition(condition, &mut sql, &mut Binder(parameters));
+    sql
 }
 
 /// Hands values over to SQLite: each gets a number, by which an expression may name it several times.

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::store::log::Stored;
 use crate::store::read::select_held;
 use crate::store::repair::is_unit;
+use crate::store::values::check_values;
 use crate::store::words::{ask_words, check_words};
 use crate::store::{Fault, Store, fork, open};
 
@@ -189,12 +190,19 @@ fn check_items(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite
     Ok(())
 }
 
-/// Finds items whose words are not indexed as they are stored.
+/// Finds items whose words or metadata are not indexed as they are stored.
 fn check_index(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Result<()> {
     check_words(connection, |item| {
         let problem = match item {
             Some(_) => "its words are not in the index of words: compact the catalog, which makes that anew",
             None => "the index of words has items that are gone: compact the catalog, which makes it anew",
+        };
+        problems.push(Problem { item, reference: None, problem: problem.into() });
+    })?;
+    check_values(connection, |item| {
+        let problem = match item {
+            Some(_) => "its metadata is not in the index of metadata: compact the catalog, which makes that anew",
+            None => "the index of metadata has values that no item has: compact the catalog, which makes it anew",
         };
         problems.push(Problem { item, reference: None, problem: problem.into() });
     })

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use crate::error::Result;
 use crate::store::remove::{compact_log, remove_reference};
+use crate::store::values::{forget_values, index_values};
 use crate::store::words::{forget_words, index_words};
 use crate::store::{Fault, Store};
 
@@ -101,6 +102,7 @@ fn hand_over(connection: &Connection, from: i64, to: i64) -> rusqlite::Result<()
     if connection.prepare_cached("SELECT 1 FROM refs WHERE item = ?")?.exists([from])? {
         return Ok(());
     }
+    forget_values(connection, to)?;
     connection
         .prepare_cached(
             "UPDATE items SET label = IFNULL(items.label, old.label), text = IFNULL(items.text, old.text),
@@ -108,7 +110,9 @@ fn hand_over(connection: &Connection, from: i64, to: i64) -> rusqlite::Result<()
              FROM (SELECT label, text, metadata FROM items WHERE item = ?1) AS old WHERE items.item = ?2",
         )?
         .execute([from, to])?;
+    forget_values(connection, from)?;
     connection.prepare_cached("DELETE FROM items WHERE item = ?")?.execute([from])?;
     forget_words(connection, from)?;
+    index_values(connection, &BTreeSet::from([to]))?;
     index_words(connection, &BTreeSet::from([to]))
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::picture;
 use crate::store::connections::identity;
 use crate::store::schema::{self, APPLICATION, EMPTY, FORMAT, Marks, READABLE, marks};
-use crate::store::{Access, fork, patience, words};
+use crate::store::{Access, fork, patience};
 
 /// Bytes that the log keeps on disk after a checkpoint, however much one change has needed.
 const LOG_LIMIT: i64 = 16 << 20;
@@ -163,7 +163,7 @@ pub(super) fn connect(directory: &Path, opened: Opened) -> Result<Connection> {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
-        words::define(&connection)?;
+        schema::define(&connection)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "synchronous", "FULL")?;

@@ -11,6 +11,7 @@ use crate::filter::Filter;
 use crate::selection::Rows;
 use crate::store::filter_sql::{self, Parameter};
 use crate::store::patience::Patience;
+use crate::store::values;
 use crate::store::{Entry, Fault, Item, ModelRow, Reference, Stats, Store, Version, fork};
 
 impl Store {
@@ -145,6 +146,9 @@ impl Store {
     pub fn count(&self, filter: &Filter) -> Result<usize> {
         let (condition, parameters) = filter_sql::sql(filter);
         self.read(|connection| {
+            if let Some(found) = values::select(connection, filter)? {
+                return Ok(found.len());
+            }
             let mut statement = connection.prepare_cached(&format!("SELECT COUNT(*) FROM items WHERE {condition}"))?;
             Ok(statement.query_row(params_from_iter(&parameters), |row| row.get::<_, i64>(0))? as usize)
         })
@@ -155,12 +159,39 @@ impl Store {
     /// # Errors
     /// [`Error::Catalog`] when the catalog cannot be read.
     pub fn select(&self, filter: &Filter) -> Result<Rows> {
-        let (condition, parameters) = filter_sql::sql(filter);
+        self.select_after(filter, 0)
+    }
+
+    /// The rows of the items behind a row that fulfil `filter`.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn select_after(&self, filter: &Filter, after: i64) -> Result<Rows> {
+        let (condition, mut parameters) = filter_sql::sql(filter);
         self.read(|connection| {
+            if after > 0 {
+                parameters.push(Parameter::Integer(after));
+                let sql = format!("SELECT item FROM items NOT INDEXED WHERE ({condition}) AND item > ?");
+                let mut statement = connection.prepare_cached(&sql)?;
+                let rows = statement.query_map(params_from_iter(&parameters), |row| row.get::<_, i64>(0))?;
+                return Ok(rows.collect::<rusqlite::Result<Rows>>()?);
+            }
+            if let Some(found) = values::select(connection, filter)? {
+                return Ok(found);
+            }
             let mut statement = connection.prepare_cached(&format!("SELECT item FROM items WHERE {condition}"))?;
             let rows = statement.query_map(params_from_iter(&parameters), |row| row.get::<_, i64>(0))?;
             Ok(rows.collect::<rusqlite::Result<Rows>>()?)
         })
+    }
+
+    /// How often items that were there have changed or gone, and the row of the last item: while the first number stays, what
+    /// a filter has found stays so, but for items behind the second. None in a catalog of an older format.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub fn edits(&self) -> Result<Option<(i64, i64)>> {
+        self.read(|connection| Ok(values::edits(connection)?))
     }
 
     /// Returns labels and texts of items, each once, `limit` of them at most.

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::store::filter_sql;
 use crate::store::patience::PAUSE;
+use crate::store::values::{forget_values, rebuild_values};
 use crate::store::words::{forget_words, rebuild_words};
 use crate::store::{Fault, Store};
 
@@ -103,7 +104,7 @@ impl Store {
         Ok(left)
     }
 
-    /// Deletes all removals from the log, makes the index of words anew, and gives all unused space back. Every other reader
+    /// Deletes all removals from the log, makes the indexes of words and metadata anew, and gives all unused space back. Every other reader
     /// reads all vectors again.
     ///
     /// # Errors
@@ -111,6 +112,7 @@ impl Store {
     pub fn compact(&self) -> Result<()> {
         self.write(|transaction| {
             cut_log(transaction, 0)?;
+            rebuild_values(transaction)?;
             Ok(rebuild_words(transaction)?)
         })?;
         self.give_back(|_, _| false)?;
@@ -160,6 +162,7 @@ pub(super) fn remove_item(transaction: &Transaction<'_>, item: i64) -> rusqlite:
         "DELETE FROM vectors WHERE vector IS NOT NULL AND reference IN (SELECT reference FROM refs WHERE item = ?)",
     )?;
     let told = execute("INSERT INTO vectors (reference, item) SELECT reference, item FROM refs WHERE item = ?")?;
+    forget_values(transaction, item)?;
     execute("DELETE FROM items WHERE item = ?")?;
     forget_words(transaction, item)?;
     count_removals(transaction, told)

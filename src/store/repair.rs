@@ -1,4 +1,4 @@
-//! Makes anew what follows from the rest of a catalog: the index of words, counts, and vectors of pictures that are there.
+//! Makes anew what follows from the rest of a catalog: the indexes of words and metadata, counts, and vectors of pictures that are there.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use crate::error::Result;
 use crate::store::log::Stored;
 use crate::store::read::select_held;
+use crate::store::values::rebuild_values;
 use crate::store::words::rebuild_words;
 use crate::store::write::insert_vectors;
 use crate::store::{Fault, Store};
@@ -15,18 +16,21 @@ use crate::store::{Fault, Store};
 pub(super) const UNIT: f32 = 1e-3;
 
 impl Store {
-    /// Makes the index of words anew.
+    /// Makes the indexes of words and metadata anew.
     ///
     /// # Errors
     /// [`Error::Catalog`](crate::error::Error::Catalog) when the catalog cannot be changed; so do all methods that repair.
-    pub fn repair_words(&self) -> Result<()> {
-        self.write(|transaction| Ok::<_, Fault>(rebuild_words(transaction)?))
+    pub fn repair_indexes(&self) -> Result<()> {
+        self.write(|transaction| {
+            rebuild_values(transaction)?;
+            Ok::<_, Fault>(rebuild_words(transaction)?)
+        })
     }
 
     /// Counts the removals in the log anew. Returns whether another number was stored.
     ///
     /// # Errors
-    /// As [`Store::repair_words`].
+    /// As [`Store::repair_indexes`].
     pub fn repair_counts(&self) -> Result<bool> {
         self.write(|transaction| {
             let counted = "UPDATE catalog SET removals = (SELECT COUNT(*) FROM vectors WHERE vector IS NULL)
@@ -71,7 +75,7 @@ impl Store {
     /// Gives a reference other vectors, one of each model. Those that read the log find them there.
     ///
     /// # Errors
-    /// As [`Store::repair_words`].
+    /// As [`Store::repair_indexes`].
     pub fn replace_vectors(&self, reference: i64, vectors: &[(i64, &[f32])]) -> Result<()> {
         self.write(|transaction| {
             let item: Option<i64> = transaction

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use crate::error::Result;
 use crate::store::read::{select_held, select_models};
 use crate::store::remove::{compact_log, remove_reference};
+use crate::store::values::index_values;
 use crate::store::words::index_words;
 use crate::store::write::{Fields, insert_reference, now, set_item};
 use crate::store::{Fault, NewReference, Store};
@@ -78,6 +79,7 @@ impl Store {
                 }
                 add_row(transaction, models, row, (item, created, now), &mut names, &mut added)?;
             }
+            index_values(transaction, &worded)?;
             index_words(transaction, &worded)?;
             compact_log(transaction)?;
             Ok::<_, Fault>(added)

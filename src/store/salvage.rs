@@ -21,7 +21,9 @@ use crate::store::connections::identity;
 use crate::store::open::sql_error;
 use crate::store::repair::is_unit;
 use crate::store::schema;
-use crate::store::words::{define, rebuild_words};
+use crate::store::schema::define;
+use crate::store::values::rebuild_values;
+use crate::store::words::rebuild_words;
 use crate::store::{Access, Problem, Store, fork};
 
 /// Bytes of a page, as `schema::create` sets them.
@@ -309,6 +311,7 @@ fn write(store: &Store, tables: Tables) -> Result<Salvaged> {
         for line in settings.iter().filter(|line| line[1..].iter().all(|value| text(value).is_some())) {
             insert("settings", "key, value", &line[1..])?;
         }
+        rebuild_values(transaction)?;
         rebuild_words(transaction)?;
         Ok(())
     })?;

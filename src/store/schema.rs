@@ -8,14 +8,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::{Error, Result};
 use crate::store::checksum::checksum;
 use crate::store::open::sql_error;
-use crate::store::words;
+use crate::store::{values, words};
 
 /// "plus" in ASCII, in the header of every catalog.
 pub(super) const APPLICATION: i64 = 0x706c_7573;
 /// The format that is written: as many steps as [`FORMATS`] has.
 pub(super) const FORMAT: i64 = FORMATS.len() as i64;
 
-/// The oldest format that can be read as it is: it lacks the index of words alone.
+/// The oldest format that can be read as it is: it lacks the indexes of words and metadata alone.
 pub(super) const READABLE: i64 = 3;
 
 /// The marks of an empty database.
@@ -26,7 +26,7 @@ pub(super) type Marks = (i64, i64, i64);
 
 /// The statements that turn each format into the next one, beginning with an empty file. A new catalog runs all of them,
 /// an older one those that it lacks: so both have the same tables, of which [`check_tables`] makes sure.
-const FORMATS: [&str; 4] = [
+const FORMATS: [&str; 5] = [
     "
     CREATE TABLE models (
         model INTEGER PRIMARY KEY,
@@ -104,6 +104,8 @@ const FORMATS: [&str; 4] = [
     ",
     // An index of the items' words, by which texts find them.
     words::CREATE,
+    // An index of the values of metadata, by which filters find items.
+    values::CREATE,
 ];
 
 /// Reads the marks of the file.
@@ -157,6 +159,12 @@ fn define_checksum(connection: &Connection) -> rusqlite::Result<()> {
     })
 }
 
+/// Lets statements of this connection fill the indexes of words and metadata.
+pub(super) fn define(connection: &Connection) -> rusqlite::Result<()> {
+    words::define(connection)?;
+    values::define(connection)
+}
+
 /// Returns the statements that made the tables, the indexes and everything else, without comments and spaces.
 pub(super) fn schema(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let rows = "SELECT type, name, IFNULL(sql, '') FROM sqlite_schema ORDER BY name";
@@ -181,7 +189,7 @@ pub(super) fn check_tables(directory: &Path, found: &[String], format: i64) -> R
     let expected = || -> rusqlite::Result<Vec<String>> {
         let ours = Connection::open_in_memory()?;
         define_checksum(&ours)?;
-        words::define(&ours)?;
+        define(&ours)?;
         step(&ours, 0, format as usize)?;
         schema(&ours)
     };

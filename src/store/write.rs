@@ -10,6 +10,7 @@ use crate::store::checksum::checksum;
 use crate::store::fields::{check_fields, check_metadata, check_name, check_text};
 use crate::store::read::{select_held, select_models};
 use crate::store::remove::{compact_log, remove_reference};
+use crate::store::values::{forget_values, index_values};
 use crate::store::words::index_words;
 use crate::store::{Added, Fault, ModelRow, NewItem, NewReference, Seen, Store, Stored, Update};
 
@@ -189,7 +190,9 @@ impl Store {
                 let fields = Fields { label: item.label, text: item.text, metadata: metadata.as_deref() };
                 added.created || item.exactly.is_some() || fields.any()
             });
-            index_words(transaction, &worded.map(|(_, added)| added.row).collect())?;
+            let changed = worded.map(|(_, added)| added.row).collect();
+            index_values(transaction, &changed)?;
+            index_words(transaction, &changed)?;
             let lost = lost(transaction, seen)?;
             let replaced = replace(transaction, seen)?;
             compact_log(transaction)?;
@@ -210,16 +213,22 @@ impl Store {
         check_text(id, "label", update.label.flatten())?;
         check_text(id, "text", update.text.flatten())?;
         self.write(|transaction| {
+            let item: Option<i64> = transaction
+                .prepare_cached("SELECT item FROM items WHERE id = ?")?
+                .query_row([id], |row| row.get(0))
+                .optional()?;
+            let item = item.ok_or_else(|| Error::UnknownItem(id.to_owned()))?;
+            forget_values(transaction, item)?;
             let mut change = transaction.prepare_cached(
                 "UPDATE items SET label = IIF(?2, ?3, label), text = IIF(?4, ?5, text),
-                 metadata = IFNULL(?6, metadata) WHERE id = ?1 RETURNING item",
+                 metadata = IFNULL(?6, metadata) WHERE item = ?1",
             )?;
             let label = (update.label.is_some(), update.label.flatten());
             let text = (update.text.is_some(), update.text.flatten());
-            let values = params![id, label.0, label.1, text.0, text.1, metadata];
-            let changed: Option<i64> = change.query_row(values, |row| row.get(0)).optional()?;
-            let item = changed.ok_or_else(|| Error::UnknownItem(id.to_owned()))?;
-            Ok(index_words(transaction, &BTreeSet::from([item]))?)
+            change.execute(params![item, label.0, label.1, text.0, text.1, metadata])?;
+            let changed = BTreeSet::from([item]);
+            index_values(transaction, &changed)?;
+            Ok(index_words(transaction, &changed)?)
         })
     }
 }
@@ -252,6 +261,7 @@ fn add_item(
     let new = item.references.iter().map(add).collect::<rusqlite::Result<_>>()?;
     let removed = match &item.exactly {
         Some(digests) => {
+            forget_values(transaction, row)?;
             transaction
                 .prepare_cached("UPDATE items SET label = ?2, text = ?3, metadata = ?4 WHERE item = ?1")?
                 .execute(params![row, item.label, item.text, metadata.unwrap_or("{}")])?;
@@ -282,6 +292,7 @@ pub(super) fn set_item(
         return Ok((row, true));
     };
     if is_given {
+        forget_values(connection, row)?;
         connection
             .prepare_cached(
                 "UPDATE items SET label = IFNULL(?2, label), text = IFNULL(?3, text), metadata = IFNULL(?4, metadata)

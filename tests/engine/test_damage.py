@@ -129,9 +129,7 @@ def test_originals_that_moved_or_changed_are_remarks(toy_model: Path, tmp_path: 
             ps.Problem("i1", str(files[1]), "its file has other content than what was added"),
         )
         engine.remove("i2")
-        assert "1 thumbnails are of no reference: compact the catalog" in [
-            one.problem for one in engine.verify().remarks
-        ]
+        assert "thumbnails of no reference: 1; compact the catalog" in [one.problem for one in engine.verify().remarks]
         engine.compact()
         assert len(engine.verify().remarks) == 2
 

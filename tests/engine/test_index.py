@@ -131,13 +131,107 @@ def test_a_damaged_file_is_told_and_ignored(tmp_path: Path) -> None:
         engine.optimize()
     file = tmp_path / "c" / "index" / "approximate"
     whole = file.read_bytes()
-    for damaged in (b"", whole[: len(whole) // 2], whole[:9000] + bytes([whole[9000] ^ 1]) + whole[9001:]):
+    # References, items and codes lie behind the vectors.
+    place = 64 + 4 * DIM * len(rows) + 999
+    for damaged in (b"", whole[: len(whole) // 2], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
         file.write_bytes(damaged)
         with pytest.warns(UserWarning, match=r"approximate.*built anew"):
             engine = ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8")
         with engine:
             assert engine.stats()["index"] == "exact"
             assert engine.search_vector(rows[4], k=1)[0].item == "item-2"
+
+
+def test_a_damaged_vector_is_noticed_when_it_is_looked_at(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c")
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+        engine.optimize()
+        expected = [hit.item for hit in engine.search_vector(rows[4], k=10)]
+    file = tmp_path / "c" / "index" / "approximate"
+    whole = bytearray(file.read_bytes())
+    # The vector of the fifth row, which lies in the order of the items, is turned around.
+    place = 64 + 4 * DIM * 4
+    whole[place : place + 4 * DIM] = (-rows[4]).tobytes()
+    file.write_bytes(whole)
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+        assert engine.stats()["index"] == "IVF32,SQ8"
+        with pytest.warns(UserWarning, match=r"approximate: vectors in it are damaged.*built anew"):
+            hits = engine.search_vector(rows[4], k=10)
+        assert [hit.item for hit in hits] == best(rows, rows[4]) == expected
+        assert hits[0].score == pytest.approx(1, abs=1e-5)
+        assert engine.stats()["index"] == "exact"
+        engine.optimize()
+        assert engine.stats()["index"] == "IVF32,SQ8"
+        assert engine.search_vector(rows[4], k=1)[0].item == "item-2"
+
+
+def anonymous() -> int:
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Anonymous"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells what memory is anonymous")
+def test_vectors_stay_pages_of_the_file(tmp_path: Path) -> None:
+    count, dim = 10_000, 512
+    rows = np.random.default_rng(0).standard_normal((count, dim), dtype=np.float32)
+    with ps.Engine(tmp_path / "c", dim=dim, index="IVF32,PQ64x4fs", recall=0.3) as engine:
+        engine.add_vectors([str(row) for row in range(count)], rows)
+        engine.optimize()
+    before = anonymous()
+    with ps.Engine(tmp_path / "c", dim=dim, index="IVF32,PQ64x4fs", recall=0.3) as engine:
+        assert engine.search_vector(rows[9], k=1)[0].item == "9"
+        assert engine.stats()["index"] != "exact"
+        assert engine.stats()["index_bytes"] < rows.nbytes / 10
+        assert anonymous() - before < rows.nbytes / 2
+
+
+def test_codes_fit_into_the_memory(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c")
+    for memory, index in ((1e9, "IVF32,SQ8"), (0.9, "IVF32,SQ8")):
+        with ps.Engine(tmp_path / "c", dim=DIM, index=index, memory=memory) as engine:
+            engine.optimize()
+            assert engine.stats()["index"] == index
+            assert engine.stats()["index_bytes"] < 1e9
+    with ps.Engine(tmp_path / "d", dim=DIM, index="IVF32,SQ8", memory=100_000) as engine:
+        engine.add_vectors([str(row) for row in range(len(rows))], rows)
+        with pytest.raises(ps.ArgumentError, match=r"memory of 0.1 MB for the index: IVF32,SQ8 takes 0.[0-9] MB; give"):
+            engine.optimize()
+        assert engine.stats()["index"] == "exact"
+        assert engine.search_vector(rows[4], k=1)[0].item == "4"
+    for bad in (0, -5, float("nan")):
+        with pytest.raises(ps.ArgumentError, match="give bytes"):
+            ps.Engine(tmp_path / "c", dim=DIM, memory=bad)
+
+
+def test_many_additions_become_a_part_of_the_index(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c", 72_000)
+    new = near_centers(17_000, 5)
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+        engine.optimize()
+        engine.add_vectors([f"new-{row}" for row in range(len(new))], new)
+        engine.remove("item-2")
+        all_rows = np.concatenate([rows, new])
+        names = [f"item-{row // 2}" for row in range(len(rows))] + [f"new-{row}" for row in range(len(new))]
+        assert engine.search_vector(new[3], k=1)[0].item == "new-3"
+        small = engine.stats()["index_bytes"]
+        until = time.monotonic() + 60
+        while engine.stats()["approximate"][0]["references"] == 72_000 and time.monotonic() < until:
+            engine.search_vector(new[3], k=1)
+            time.sleep(0.05)
+        stats = engine.stats()
+        assert stats["approximate"][0]["references"] == 89_000
+        assert (stats["index"], stats["indexed"]) == ("IVF32,SQ8", 88_998)
+        assert stats["index_bytes"] < small
+        engine.remove("new-5")
+        right = 0
+        for query in near_centers(QUERIES, 99):
+            wanted = dict.fromkeys(names[row] for row in np.argsort(-(all_rows @ query))[:60])
+            expected = [item for item in wanted if item not in ("item-2", "new-5")][:10]
+            found = [hit.item for hit in engine.search_vector(query, k=10)]
+            assert not {"item-2", "new-5"} & {*found}
+            right += len({*found} & {*expected})
+        assert right > 0.95 * 10 * QUERIES
+        assert "new-5" not in {hit.item for hit in engine.search_vector(new[5], k=20)}
 
 
 def test_the_file_of_another_catalog_is_told_and_ignored(tmp_path: Path) -> None:

@@ -153,6 +153,7 @@ def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: 
         "views": getattr(options, "views", None),
         "index": getattr(options, "index", "auto"),
         "recall": getattr(options, "recall", 0.98),
+        "memory": getattr(options, "memory", None),
     }
     if not options.computes and not options.model:
         return Engine(options.catalog, model=[], **how)

@@ -26,6 +26,12 @@ def add_command(commands: Commands) -> None:
         metavar="R",
         help="the share of the exact best 10 items that searches are to find (%(default)s)",
     )
+    optimize.add_argument(
+        "--memory",
+        type=float,
+        metavar="M",
+        help="the memory that the index may take: bytes, or a share of what is free, such as 0.5; unlimited by default",
+    )
     add_json(optimize)
 
 

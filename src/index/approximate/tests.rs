@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::fusion::Aggregate;
 use crate::index::build::{Plan, build};
-use crate::index::{Factory, Index, Ledger, Part, Request, Snapshot};
+use crate::index::{Factory, Index, IndexFile, Ledger, Part, Request, Snapshot};
 use crate::selection::Rows;
 use crate::vectors::Vectors;
 use crate::workers::workers;
@@ -52,8 +52,8 @@ fn queries(count: usize, seed: u64) -> Vectors {
 
 fn made(snapshot: &Snapshot, factory: Option<&str>) -> Sealed {
     let factories = factory.map(|text| vec![Factory::parse(text, DIM).unwrap()]);
-    let plan = Plan { factories, recall: 0.98 };
-    build(snapshot, &plan, &[], &workers(Some(2)).unwrap()).unwrap_or_else(|error| panic!("{factory:?}: {error}"))
+    let plan = Plan { factories, recall: 0.98, memory: None };
+    build(snapshot, &plan, &[], &workers(Some(2)).unwrap(), None).unwrap_or_else(|error| panic!("{factory:?}: {error}"))
 }
 
 /// The same with no set of rows so small that each is compared.
@@ -198,27 +198,34 @@ fn means_and_mixtures_count_no_removed_row() {
 #[test]
 fn too_few_references_are_refused() {
     let index = catalog(500, 1);
-    let plan = Plan { factories: Some(vec![Factory::parse("IVF64,Flat", DIM).unwrap()]), recall: 0.98 };
-    let error = build(index.snapshot(), &plan, &[], &workers(Some(1)).unwrap()).unwrap_err().to_string();
+    let plan = Plan { factories: Some(vec![Factory::parse("IVF64,Flat", DIM).unwrap()]), recall: 0.98, memory: None };
+    let error = build(index.snapshot(), &plan, &[], &workers(Some(1)).unwrap(), None).unwrap_err().to_string();
     assert!(error.contains("2496") && error.contains("500"), "{error}");
 }
 
 #[test]
 fn a_file_is_whole_or_refused() {
     let index = catalog(1000, 1);
-    let sealed = made(index.snapshot(), Some("IVF16,PQ16x4fs"));
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("index").join("approximate");
     let about = serde_json::json!({"of": "a test"});
-    sealed.save(&path, &about).unwrap();
+    let factories = Some(vec![Factory::parse("IVF16,PQ16x4fs", DIM).unwrap()]);
+    let plan = Plan { factories, recall: 0.98, memory: None };
+    let mut file = IndexFile::new(&path).unwrap();
+    let sealed = build(index.snapshot(), &plan, &[], &workers(Some(2)).unwrap(), Some(&mut file)).unwrap();
+    file.finish(&sealed, &about).unwrap();
     let (again, said) = Sealed::open(&path).unwrap();
     assert_eq!((said, &again.references, &again.items), (about, &sealed.references, &sealed.items));
     assert_eq!((again.tuned(), again.vectors[0].owned_bytes()), (sealed.tuned(), 0));
+    assert_eq!(sealed.vectors[0].owned_bytes(), 0, "what was built lies in the file, too");
     let queries = queries(20, 3);
     let of = |sealed: Sealed| search(&Ledger::of(&Arc::new(sealed)).unwrap().1, &queries, 10, None);
+    let whole = again.vectors[0].rows(0..again.len()).to_vec();
+    assert!(!again.is_damaged());
     assert_eq!(of(again), of(sealed));
     let bytes = std::fs::read(&path).unwrap();
     let mut dice = Dice(1);
+    let mut noticed = [0, 0];
     for _ in 0..200 {
         let mut damaged = bytes.clone();
         let place = dice.below(damaged.len());
@@ -228,12 +235,20 @@ fn a_file_is_whole_or_refused() {
             damaged[place] ^= 1 << dice.below(8);
         }
         std::fs::write(&path, &damaged).unwrap();
-        // Only zeros between the arrays do not count.
         match Sealed::open(&path) {
-            Err(error) => assert!(error.to_string().contains("approximate"), "{error}"),
-            Ok((opened, _)) => assert_eq!(&opened.vectors[0][..], &Sealed::open(&path).unwrap().0.vectors[0][..]),
+            Err(error) => {
+                assert!(error.to_string().contains("approximate"), "{error}");
+                noticed[0] += 1;
+            }
+            // A damaged vector is noticed when it is looked at. Only zeros between the arrays do not count.
+            Ok((opened, _)) => {
+                let same = opened.vectors[0].rows(0..opened.len()) == whole;
+                assert_eq!(opened.is_damaged(), !same);
+                noticed[1] += usize::from(!same);
+            }
         }
     }
+    assert!(noticed.iter().all(|count| *count > 20), "{noticed:?}");
     assert!(!home.path().join("index").join(format!("approximate.new-{}", std::process::id())).exists());
 }
 
