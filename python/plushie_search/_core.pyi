@@ -544,6 +544,7 @@ class Engine:
         labels: Iterable[_Text | None] | None = None,
         metadata: Iterable[Mapping[str, Any] | None] | None = None,
         texts: Iterable[_Text | None] | None = None,
+        views: Sequence[int] | None = None,
         by_digest: bool = False,
     ) -> tuple[int, int, int]: ...
     def keep_files(self, files: Sequence[tuple[str, str]]) -> None: ...

@@ -556,7 +556,7 @@ class Engine:
             format: ``"jsonl"``: ``items.jsonl`` with all that is known of items and references, their vectors in
                 ``vectors.npy``, float32 of shape (references, dim), and the originals that the catalog keeps in
                 ``pictures/``. ``"npy"``: the vectors, and ``ids.json`` with the item of each. ``"parquet"``: a row for
-                each reference with id, label, text, metadata as JSON, reference, digest and vector. ``"faiss"``:
+                each reference with id, label, text, metadata as JSON, reference, digest, view and vector. ``"faiss"``:
                 ``index.faiss``, an ``IndexFlatIP`` of the unit vectors, and ``ids.json``. Of several models there are
                 a file or a column for each, and ``catalog.json`` says which.
             progress: Called with (items done, items in all, the item that comes next); by default a progress bar in a

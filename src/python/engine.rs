@@ -238,7 +238,7 @@ impl PyEngine {
     }
 
     #[pyo3(signature = (ids, vectors, *, references=None, digests=None, labels=None, metadata=None, texts=None,
-        by_digest=false))]
+        views=None, by_digest=false))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn add_vectors<'py>(
         &self,
@@ -250,11 +250,13 @@ impl PyEngine {
         labels: Option<&Bound<'py, PyAny>>,
         metadata: Option<&Bound<'py, PyAny>>,
         texts: Option<&Bound<'py, PyAny>>,
+        views: Option<Vec<i64>>,
         by_digest: bool,
     ) -> PyResult<(usize, usize, usize)> {
         let engine = self.open()?;
         let mut rows = Rows {
             by_digest,
+            views: views.unwrap_or_default(),
             ids: store::ids(&ids)?,
             vectors: Vec::new(),
             references: store::column(references, "references", json::to_optional_text)?,

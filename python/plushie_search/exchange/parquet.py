@@ -128,7 +128,9 @@ class Parquet:
         if self.models and "metadata" in columns:
             # Written by an export, which keeps the JSON as it is.
             columns["metadata"] = [json.loads(text) for text in columns["metadata"]]
+        views = columns.pop("view", None) if self.models else None
         cells = take_cells(columns, count)
+        cells.views = views
         cells.metadata = _objects(self.path, cells.metadata)
         return cells
 
