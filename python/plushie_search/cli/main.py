@@ -23,8 +23,10 @@ from . import (
     demo,
     duplicates,
     evaluate,
+    explain,
     health,
     identify,
+    inspect,
     models,
     optimize,
     plush,
@@ -45,7 +47,7 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 #: The commands in the order in which --help lists them.
 COMMANDS = (
     *(add, search, identify, calibrate, show, count, update, remove, thumbnail, stats),
-    *(classify, compare, duplicates, review, confirm),
+    *(classify, compare, explain, inspect, duplicates, review, confirm),
     *(backup, verify, compact, optimize, reencode),
     *(serve, health, config),
     *(evaluate, models, plushbench, demo, plush, completion),
