@@ -15,10 +15,13 @@ mod labeled;
 mod live;
 mod plan;
 mod reencode;
+mod restore;
+mod salvage;
 mod search;
 mod second;
 mod selected;
 mod vectors;
+mod verify;
 mod weights;
 mod worded;
 
@@ -27,6 +30,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rayon::ThreadPool;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 pub use self::add::{Added, Draft, Prepared, shown};
@@ -39,18 +44,23 @@ pub use self::indexing::{IndexOptions, RECALL};
 pub use self::keep::digest;
 pub use self::kept::{Keep, Small};
 pub use self::reencode::{Progress, Reencoded};
+pub use self::restore::{Restored, restore};
+pub use self::salvage::salvage;
 pub use self::search::{Answers, Hit, Search};
 pub use self::vectors::Rows;
+pub use self::verify::Verified;
 pub use self::weights::Weighed;
 pub use self::worded::Words;
 
 use self::calibration::Calibrations;
 use self::indexing::Indexing;
 use self::kept::Kept;
-use crate::encoder::{ALIKE, Cache, Counts, Encode, Probe};
+use crate::encoder::{ALIKE, Cache, Counts, Encode, Looks, Probe, image_vectors};
 use crate::engine::live::{Live, State, check_units};
 use crate::error::{Error, Result, short};
 use crate::expand::Expand;
+use crate::picture::Source;
+use crate::render::studio::{VIEWS, check_count};
 use crate::store::{Access, Store, fork};
 use crate::vectors::Vectors;
 use crate::words;
@@ -74,8 +84,8 @@ pub struct Engine {
     indexing: Indexing,
     calibrations: Calibrations,
     kept: Kept,
-    /// Whether the middles of references are encoded, too.
-    crops: bool,
+    /// How the pictures of references are looked at.
+    looks: Looks,
 }
 
 /// A model of an engine, and its name there.
@@ -98,6 +108,8 @@ pub struct EngineOptions {
     /// Whether the vector of a picture that is added is the mean of those of the whole and of its middle, as
     /// [`each_image`](crate::encoder::each_image) makes it; as before by default, and not in a new catalog.
     pub crops: Option<bool>,
+    /// The views of a mesh that is added, each a reference; as before by default, and [`VIEWS`] in a new catalog.
+    pub views: Option<usize>,
     /// Which index it has.
     pub index: IndexOptions,
 }
@@ -114,8 +126,9 @@ impl Engine {
     /// [`Error::Argument`] if two models have one name or one fingerprint, or `threads` makes no sense;
     /// [`Error::Model`] if one of several encodes no pictures, or was opened before this process forked.
     pub fn open(directory: &Path, members: Vec<Member>, options: &EngineOptions) -> Result<Self> {
-        let EngineOptions { threads, access, keep, crops, index } = options;
+        let EngineOptions { threads, access, keep, crops, views, index } = options;
         check_members(&members)?;
+        views.map_or(Ok(()), check_count)?;
         let workers = match (threads, members.first()) {
             (None, Some(first)) => Arc::clone(first.encoder.workers()),
             _ => workers(*threads)?,
@@ -135,12 +148,17 @@ impl Engine {
         // An index has at least one space, be it for vectors that never come.
         let live = Arc::new(Live::new(if dims.is_empty() { &[1] } else { &dims })?);
         let calibrations = Calibrations::default();
-        let crops = has_crops(&store, *crops)?;
+        let looks = Looks {
+            crops: setting(&store, CROPS, *crops, false)?,
+            views: setting(&store, VIEWS_SETTING, *views, VIEWS)?,
+        };
+        check_count(looks.views)?;
         let indexing = Indexing::new(&live, &store, &models, &encoders, index, &workers)?;
-        let engine = Self { live, indexing, calibrations, encoders, names, workers, store, models, kept, crops };
+        let engine = Self { live, indexing, calibrations, encoders, names, workers, store, models, kept, looks };
         // A damaged vector is told by the searches: its item can still be removed.
         match engine.current() {
-            Ok(_) | Err(Error::Damaged { .. }) => {}
+            Ok(state) => engine.indexing.hold(&state, engine.workers())?,
+            Err(Error::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
         Ok(engine)
@@ -190,6 +208,15 @@ impl Engine {
             self.encoders.iter().position(|encoder| able(&**encoder)).map(|space| self.names[space].as_str())
         };
         [first(sees), first(reads)]
+    }
+
+    /// The vectors of pictures, in their order, of the model of that name or the first one that encodes pictures; that of
+    /// a mesh is the mean of its views.
+    ///
+    /// # Errors
+    /// Those of [`Engine::image_encoder`], and of the first picture that gets no vector.
+    pub fn encode_images(&self, sources: &[Source], model: Option<&str>) -> Result<Vectors> {
+        image_vectors(self.image_encoder(model)?, sources, Looks { crops: false, ..self.looks })
     }
 
     /// The vectors of texts, in their order, of the model of that name or the first one that reads texts: those that a
@@ -372,11 +399,13 @@ impl Engine {
             "index": Self::index_name(&state),
             "approximate": self.index_stats(&state),
             "index_bytes": index_bytes,
+            "index_device": self.device_stats(&state),
             "indexed": indexed,
             "threads": self.workers().current_num_threads(),
             "device": first.map(|about| &about.device),
             "precision": first.and_then(|about| about.precision.as_ref()),
-            "crops": self.crops,
+            "crops": self.looks.crops,
+            "views": self.looks.views,
             "calibration": calibrations,
             "learned_weights": learned,
             "cache": {"images": counts(Cache::image_counts), "texts": counts(Cache::text_counts)},
@@ -392,14 +421,20 @@ impl Engine {
 /// The setting that says whether the middles of references are encoded, too.
 const CROPS: &str = "crops";
 
-/// Returns whether the middles of references are encoded in this catalog, and stores what is asked for.
-fn has_crops(store: &Store, asked: Option<bool>) -> Result<bool> {
-    let stored = store.setting(CROPS)?.unwrap_or(false);
-    let crops = asked.unwrap_or(stored);
-    if crops != stored && store.check_writable().is_ok() {
-        store.set_setting(CROPS, Some(&crops))?;
+/// The setting that says how many views of a mesh are encoded.
+const VIEWS_SETTING: &str = "views";
+
+/// Returns a setting of this catalog, `usual` in a new one, and stores what is asked for.
+fn setting<T>(store: &Store, key: &str, asked: Option<T>, usual: T) -> Result<T>
+where
+    T: Copy + PartialEq + Serialize + DeserializeOwned,
+{
+    let stored = store.setting(key)?.unwrap_or(usual);
+    let value = asked.unwrap_or(stored);
+    if value != stored && store.check_writable().is_ok() {
+        store.set_setting(key, Some(&value))?;
     }
-    Ok(crops)
+    Ok(value)
 }
 
 /// Refuses models that cannot be those of one engine.

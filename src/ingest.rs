@@ -10,7 +10,9 @@ use std::thread;
 use crate::cancel::{Cancel, Job};
 use crate::engine::{Draft, Engine, Prepared, shown};
 use crate::error::{Error, Result};
+use crate::mesh;
 use crate::picture::{self, Source};
+use crate::render::studio::VIEWS;
 
 /// Pictures that are stored in one transaction, at least: fewer would cost more for storing them.
 const LEAST: usize = 64;
@@ -133,9 +135,10 @@ pub struct Folder {
 
 /// One draft for each folder under `root` that holds pictures, sorted by id: the folder's path from `root`, with `/`
 /// between the parts. A picture in `root` itself is an item of its own, named by the file without its extension, which
-/// stays where two files differ by it alone.
+/// stays where two files differ by it alone. So is each mesh of a folder that has several: one stands for its folder, as
+/// pictures do.
 ///
-/// A file is a picture by its ending or by its first bytes; other files are left out, and so are hidden ones and
+/// A file is a picture by its ending or by its first bytes, and a mesh by its ending; other files are left out, and so are hidden ones and
 /// folders that systems keep for themselves. Links are followed. Each folder is taken once: a link to one that is taken
 /// already is reported, as everything that cannot be listed or named.
 ///
@@ -145,7 +148,7 @@ pub fn folder(root: &Path) -> Result<Folder> {
     if std::path::absolute(root).map_err(Error::io(root))?.to_str().is_none() {
         return Err(unnamed(root));
     }
-    let mut walk = Walk { root, items: BTreeMap::new(), lone: Vec::new(), failed: Vec::new() };
+    let mut walk = Walk { root, items: BTreeMap::new(), lone: Vec::new(), meshes: HashMap::new(), failed: Vec::new() };
     let mut taken = HashSet::new();
     // Folders by their own names first, so that a link does not give its name to a folder of the tree.
     let (mut folders, mut links) =
@@ -197,8 +200,10 @@ enum Kind {
 struct Walk<'a> {
     root: &'a Path,
     items: BTreeMap<String, Vec<PathBuf>>,
-    /// Pictures in the root itself.
+    /// Pictures in the root itself, and meshes that do not stand for their folder.
     lone: Vec<PathBuf>,
+    /// Meshes by their folders.
+    meshes: HashMap<PathBuf, Vec<PathBuf>>,
     failed: Vec<(PathBuf, Error)>,
 }
 
@@ -251,7 +256,9 @@ impl Walk<'_> {
     }
 
     fn picture(&mut self, folder: &Path, path: PathBuf) {
-        if folder == self.root {
+        if mesh::has_ending(&path) {
+            self.meshes.entry(folder.to_path_buf()).or_default().push(path);
+        } else if folder == self.root {
             self.lone.push(path);
         } else {
             self.take(folder, path);
@@ -267,7 +274,17 @@ impl Walk<'_> {
         }
     }
 
-    /// Takes the pictures in the root, each as an item of its own.
+    /// Takes meshes: one alone is its folder's.
+    fn take_meshes(&mut self) {
+        for (folder, mut meshes) in std::mem::take(&mut self.meshes) {
+            match meshes.pop() {
+                Some(mesh) if meshes.is_empty() && folder != self.root => self.take(&folder, mesh),
+                last => self.lone.extend(meshes.into_iter().chain(last)),
+            }
+        }
+    }
+
+    /// Takes the pictures in the root and meshes, each as an item of its own.
     fn take_lone(&mut self) {
         let lone = std::mem::take(&mut self.lone);
         let mut alike: HashMap<PathBuf, usize> = HashMap::new();
@@ -286,6 +303,7 @@ impl Walk<'_> {
     }
 
     fn finish(mut self) -> Result<Folder> {
+        self.take_meshes();
         self.take_lone();
         let mut drafts = Vec::with_capacity(self.items.len());
         for (id, mut paths) in self.items {
@@ -301,7 +319,7 @@ impl Walk<'_> {
         if drafts.is_empty() && self.failed.is_empty() {
             let root = self.root.display();
             return Err(Error::argument(format!(
-                "no pictures in {root}: expected {root}/<item>/<picture>, JPEG, PNG, WebP, GIF or BMP files"
+                "no pictures in {root}: expected {root}/<item>/<picture>, JPEG, PNG, WebP, GIF or BMP files, or meshes"
             )));
         }
         self.failed.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -327,7 +345,7 @@ fn again(path: &Path, place: &Path) -> Error {
 
 fn has_ending(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
-    ENDINGS.contains(&ending.as_str())
+    ENDINGS.contains(&ending.as_str()) || mesh::has_ending(path)
 }
 
 /// Whether a system keeps a folder of this name for itself. Snapshots have a date in theirs, and found files a number.
@@ -456,7 +474,7 @@ impl<F: FnMut() -> Result<Option<Next>>> Batches<F> {
         while count < self.pictures && size < self.bytes {
             if let Some((draft, weight)) = self.rest.pop_front() {
                 batch.pictures += draft.sources.len();
-                count += draft.sources.len().max(1);
+                count += draft.sources.iter().map(pictures).sum::<usize>().max(1);
                 size += weight;
                 batch.drafts.push(draft);
                 continue;
@@ -472,6 +490,14 @@ impl<F: FnMut() -> Result<Option<Next>>> Batches<F> {
             }
         }
         Ok((count > 0).then_some(batch))
+    }
+}
+
+/// How many pictures are encoded of a source: a mesh has many views.
+fn pictures(source: &Source) -> usize {
+    match source {
+        Source::Path(path) if mesh::has_ending(path) => VIEWS,
+        _ => 1,
     }
 }
 
@@ -539,6 +565,17 @@ mod tests {
         assert_eq!(ids, ["lone", "toys/bear", "兔子"]);
         let names: Vec<String> = drafts[2].sources.iter().map(Source::name).collect();
         assert!(names[0].ends_with("1.jpg") && names[1].ends_with("2.PNG"), "{names:?}");
+    }
+
+    #[test]
+    fn a_mesh_stands_for_its_folder_if_it_is_the_only_one() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["gear.stl", "a/part.3mf", "b/1.jpg", "b/toy.GLB", "c/1.jpg", "c/x.ply", "c/y.obj", "c/y.stl"] {
+            touch(&root.path().join(name));
+        }
+        let drafts = folder(root.path()).unwrap().drafts;
+        let found: Vec<(&str, usize)> = drafts.iter().map(|draft| (draft.id.as_str(), draft.sources.len())).collect();
+        assert_eq!(found, [("a", 1), ("b", 2), ("c", 1), ("c/x", 1), ("c/y.obj", 1), ("c/y.stl", 1), ("gear", 1)]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod calibrate;
 pub mod picture;
 pub mod mesh;
 pub mod render;
+pub mod views;
 pub mod plush;
 pub mod preprocess;
 pub mod model;

@@ -1,7 +1,7 @@
-//! Reads triangles from STL files, binary or ASCII.
+//! Reads triangles from files of 3D models: STL, OBJ, PLY, GLB and 3MF. No other file is opened.
 //!
-//! The format is detected by the content, not by the file name or the first word, because programs write `solid` into
-//! binary files, too. Normals are computed from the corners, because those in files are often zero or wrong.
+//! The format is told by the content, not by the file name. Normals are computed from the corners, because those in
+//! files are often zero or wrong.
 //!
 //! ```
 //! use plushie_search::mesh::Mesh;
@@ -14,6 +14,14 @@
 //! # Ok::<(), plushie_search::Error>(())
 //! ```
 
+mod glb;
+mod obj;
+mod ply;
+pub mod shape;
+mod stl;
+mod threemf;
+mod transform;
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -24,10 +32,11 @@ use crate::error::{Error, Result};
 pub const MAX_TRIANGLES: usize = 5_000_000;
 /// The largest file, in bytes: that of the most triangles as ASCII.
 const MAX_FILE: u64 = 1 << 30;
-/// The length of header and count in a binary file, in bytes.
-const HEAD: usize = 84;
-/// The length of a triangle in a binary file, in bytes: normal, three corners, two more.
-const TRIANGLE: usize = 50;
+/// The largest coordinate: squares of larger ones would not fit a number.
+const MAX_COORDINATE: f32 = 1e15;
+
+/// Endings of the names of meshes, in lower case.
+const ENDINGS: [&str; 5] = ["stl", "obj", "ply", "glb", "3mf"];
 
 /// Positions of the three corners of a triangle, counter-clockwise from outside.
 pub type Triangle = [[f32; 3]; 3];
@@ -39,40 +48,79 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// Reads an STL file.
+    /// Reads a file.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, and those of [`Mesh::from_bytes`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let size = fs::metadata(path).map_err(Error::io(path))?.len();
-        if size > MAX_FILE {
-            return Err(Error::mesh(
-                path.display(),
-                format!("the file has {size} bytes: reduce the mesh to at most {MAX_FILE}"),
-            ));
+        let found = fs::metadata(path).map_err(Error::io(path))?;
+        // Before it is opened: opening a pipe would wait for a writer.
+        if !found.is_file() {
+            return Err(Error::mesh(path.display(), "not a regular file: give the path of a mesh"));
         }
-        let mut bytes = Vec::new();
+        if found.len() > MAX_FILE {
+            let reason = format!("the file has {} bytes: reduce the mesh to at most {MAX_FILE}", found.len());
+            return Err(Error::mesh(path.display(), reason));
+        }
+        let mut bytes = Vec::with_capacity(found.len() as usize);
         File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes)).map_err(Error::io(path))?;
         Self::from_bytes(&path.display().to_string(), &bytes)
     }
 
-    /// Parses the STL file `bytes`, named `name` in errors.
+    /// Parses the file `bytes`, named `name` in errors.
     ///
     /// # Errors
-    /// [`Error::Mesh`] if it is not STL, is truncated, holds no triangle or more than [`MAX_TRIANGLES`], or has
-    /// coordinates that are not finite.
+    /// [`Error::Mesh`] if it is no mesh, is truncated, holds no triangle with an area or more than [`MAX_TRIANGLES`], or
+    /// has coordinates that are not finite or beyond 1e15.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
-        let triangles = if is_ascii(bytes) { ascii(bytes) } else { binary(bytes) };
-        let triangles = triangles.map_err(|reason| Error::mesh(name, reason))?;
+        let read = match bytes {
+            _ if ply::is_ply(bytes) => ply::read(bytes),
+            _ if glb::is_glb(bytes) => glb::read(bytes),
+            _ if bytes.starts_with(b"PK\x03\x04") => threemf::read(bytes),
+            _ if obj::is_obj(bytes) => obj::read(bytes),
+            _ => stl::read(bytes),
+        };
+        read.and_then(Self::new).map_err(|reason| Error::mesh(name, reason))
+    }
+
+    /// Makes a mesh of triangles.
+    ///
+    /// # Errors
+    /// [`Error::Mesh`] as for [`Mesh::from_bytes`].
+    pub fn from_triangles(name: &str, triangles: Vec<Triangle>) -> Result<Self> {
+        Self::new(triangles).map_err(|reason| Error::mesh(name, reason))
+    }
+
+    /// Returns the mesh as a binary STL file.
+    pub fn to_stl(&self) -> Vec<u8> {
+        stl::write(self)
+    }
+
+    /// Checks triangles.
+    fn new(triangles: Vec<Triangle>) -> Result<Self, String> {
         if triangles.is_empty() {
-            return Err(Error::mesh(name, "holds no triangles: export the part again as STL"));
+            return Err("holds no triangles: export the part again as a mesh".to_owned());
         }
-        if let Some(bad) = triangles.iter().position(|triangle| !triangle.as_flattened().iter().all(|x| x.is_finite()))
-        {
-            return Err(Error::mesh(name, format!("triangle {bad} has a coordinate that is not finite")));
+        let number = |triangle: &Triangle| triangle.as_flattened().iter().all(|x| x.is_finite());
+        if let Some(bad) = triangles.iter().position(|triangle| !number(triangle)) {
+            return Err(format!("triangle {bad} has a coordinate that is not finite: export the part again"));
         }
-        Ok(Self { triangles })
+        let small = |triangle: &Triangle| triangle.as_flattened().iter().all(|x| x.abs() <= MAX_COORDINATE);
+        if let Some(bad) = triangles.iter().position(|triangle| !small(triangle)) {
+            return Err(format!("triangle {bad} has a coordinate beyond {MAX_COORDINATE:e}: scale the part down"));
+        }
+        let mesh = Self { triangles };
+        if (0..mesh.triangles.len()).all(|i| mesh.normal(i) == [0.0; 3]) {
+            return Err("no triangle has an area: export the part again as a mesh".to_owned());
+        }
+        Ok(mesh)
+    }
+
+    /// Returns whether `bytes` are those of a mesh, by their beginning and length.
+    pub fn is_mesh(bytes: &[u8]) -> bool {
+        let kinds = [ply::is_ply, glb::is_glb, stl::is_stl, obj::is_obj, threemf::is_3mf];
+        kinds.iter().any(|is_kind| is_kind(bytes))
     }
 
     /// Returns the triangles, in the order of the file; never empty.
@@ -106,72 +154,15 @@ impl Mesh {
     }
 }
 
-/// Returns whether the file is ASCII: it starts with `solid`, continues like ASCII STL, and does not have the length
-/// of a binary file.
-fn is_ascii(bytes: &[u8]) -> bool {
-    let text = without_mark(bytes).trim_ascii_start();
-    let solid = text.len() >= 5 && text[..5].eq_ignore_ascii_case(b"solid");
-    let start = text[..text.len().min(4096)].to_ascii_lowercase();
-    let holds = |word: &[u8]| start.windows(word.len()).any(|window| window == word);
-    solid && (holds(b"facet") || holds(b"endsolid")) && announced(bytes) != Some(bytes.len() as u64)
+/// Returns whether the name of a file ends as that of a mesh.
+pub fn has_ending(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
-/// Returns the length of a binary file by its count of triangles.
-fn announced(bytes: &[u8]) -> Option<u64> {
-    let count = bytes.get(80..HEAD)?;
-    Some(HEAD as u64 + TRIANGLE as u64 * u64::from(u32::from_le_bytes(count.try_into().ok()?)))
-}
-
-/// Returns the bytes after a UTF-8 byte order mark.
-fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
-}
-
-fn binary(bytes: &[u8]) -> Result<Vec<Triangle>, String> {
-    let Some(length) = announced(bytes) else {
-        return Err(format!("{} bytes are too few for an STL file: it is empty or damaged", bytes.len()));
-    };
-    let count = (length - HEAD as u64) / TRIANGLE as u64;
-    if length > bytes.len() as u64 {
-        let have = bytes.len();
-        return Err(format!("not an STL file, or cut off: {count} triangles need {length} bytes, but it has {have}"));
-    }
-    if count > MAX_TRIANGLES as u64 {
-        return Err(format!("{count} triangles: reduce it to {MAX_TRIANGLES} at most"));
-    }
-    let body = &bytes[HEAD..length as usize];
-    let number = |record: &[u8], i: usize| f32::from_le_bytes([record[i], record[i + 1], record[i + 2], record[i + 3]]);
-    let corner = |record: &[u8], i: usize| [0, 4, 8].map(|k| number(record, 12 + 12 * i + k));
-    Ok(body.chunks_exact(TRIANGLE).map(|record| [0, 1, 2].map(|i| corner(record, i))).collect())
-}
-
-fn ascii(bytes: &[u8]) -> Result<Vec<Triangle>, String> {
-    let mut triangles = Vec::new();
-    let mut corners: Vec<[f32; 3]> = Vec::new();
-    let lines = without_mark(bytes).split(|&byte| byte == b'\n' || byte == b'\r');
-    for line in lines.map(<[u8]>::trim_ascii) {
-        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        match words.next().map(<[u8]>::to_ascii_lowercase).as_deref() {
-            Some(b"vertex") => corners.push(vertex(line, words)?),
-            Some(b"endloop" | b"endfacet") if !corners.is_empty() => {
-                let triangle = corners.as_slice().try_into();
-                triangles
-                    .push(triangle.map_err(|_| format!("facet {} has {} corners", triangles.len(), corners.len()))?);
-                corners.clear();
-                if triangles.len() > MAX_TRIANGLES {
-                    return Err(format!("more than {MAX_TRIANGLES} triangles: reduce it"));
-                }
-            }
-            _ => {}
-        }
-    }
-    if corners.is_empty() { Ok(triangles) } else { Err(format!("cut off within facet {}", triangles.len())) }
-}
-
-fn vertex<'a>(line: &[u8], words: impl Iterator<Item = &'a [u8]>) -> Result<[f32; 3], String> {
-    let numbers: Option<Vec<f32>> = words.map(|word| std::str::from_utf8(word).ok()?.parse().ok()).collect();
-    let corner = numbers.and_then(|numbers| numbers.try_into().ok());
-    corner.ok_or_else(|| format!("three numbers expected after vertex in {:?}", String::from_utf8_lossy(line)))
+/// Cuts a face into triangles that share its first corner.
+fn fan(face: &[[f32; 3]], triangles: &mut Vec<Triangle>) {
+    triangles.extend(face.windows(2).skip(1).map(|pair| [face[0], pair[0], pair[1]]));
 }
 
 #[cfg(test)]
@@ -179,91 +170,6 @@ mod tests {
     use super::*;
 
     const A: Triangle = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.5, 0.0]];
-    const B: Triangle = [[0.0, 0.0, -2.0], [0.0, 1e3, 0.0], [-0.5, 1.5, 0.25]];
-
-    fn text(triangles: &[Triangle]) -> String {
-        let mut text = String::from("solid part of vertex 1\n");
-        for triangle in triangles {
-            text += "  facet normal 0 0 0\n    outer loop\n";
-            for [x, y, z] in triangle {
-                text += &format!("      vertex {x:e} {y} {z}\n");
-            }
-            text += "    endloop\n  endfacet\n";
-        }
-        text + "endsolid part\n"
-    }
-
-    fn bytes(header: &str, triangles: &[Triangle]) -> Vec<u8> {
-        let mut bytes = header.as_bytes().to_vec();
-        bytes.resize(80, 0);
-        bytes.extend((triangles.len() as u32).to_le_bytes());
-        for triangle in triangles {
-            bytes.extend([0; 12]);
-            bytes.extend(triangle.as_flattened().iter().flat_map(|x| x.to_le_bytes()));
-            bytes.extend([0; 2]);
-        }
-        bytes
-    }
-
-    fn triangles(bytes: &[u8]) -> Vec<Triangle> {
-        Mesh::from_bytes("part.stl", bytes).unwrap().triangles().to_vec()
-    }
-
-    fn reason(bytes: &[u8]) -> String {
-        let message = Mesh::from_bytes("part.stl", bytes).unwrap_err().to_string();
-        message.strip_prefix("mesh part.stl: ").unwrap().to_owned()
-    }
-
-    #[test]
-    fn reads_both_formats() {
-        assert_eq!(triangles(text(&[A, B]).as_bytes()), [A, B]);
-        assert_eq!(triangles(&bytes("made by hand", &[A, B])), [A, B]);
-    }
-
-    #[test]
-    fn reads_text_however_it_is_written() {
-        let plain = text(&[A, B]);
-        assert_eq!(triangles(plain.replace('\n', "\r\n").as_bytes()), [A, B]);
-        assert_eq!(triangles(plain.replace('\n', "\r").as_bytes()), [A, B]);
-        assert_eq!(triangles(plain.to_uppercase().as_bytes()), [A, B]);
-        assert_eq!(triangles(format!("\u{feff}\n {plain}").as_bytes()), [A, B]);
-        assert_eq!(triangles(format!("{}{}", text(&[A]), text(&[B])).as_bytes()), [A, B]);
-    }
-
-    #[test]
-    fn knows_binary_files_that_call_themselves_solid() {
-        assert_eq!(triangles(&bytes("solid part facet", &[A])), [A]);
-        let mut longer = bytes("solid part", &[A]);
-        longer.extend(b"trailing");
-        assert_eq!(triangles(&longer), [A]);
-    }
-
-    #[test]
-    fn says_what_is_wrong() {
-        assert_eq!(reason(b"solid nothing\nendsolid\n"), "holds no triangles: export the part again as STL");
-        assert_eq!(reason(&bytes("", &[])), "holds no triangles: export the part again as STL");
-        assert_eq!(reason(b""), "0 bytes are too few for an STL file: it is empty or damaged");
-        let whole = bytes("", &[A, B]);
-        assert_eq!(reason(&whole[..150]), "not an STL file, or cut off: 2 triangles need 184 bytes, but it has 150");
-        let mut many = bytes("", &[A]);
-        many[80..84].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert!(reason(&many).contains("4294967295 triangles need 214748364834 bytes"));
-        let plain = text(&[A]);
-        assert!(reason(plain.replace("1.5", "one").as_bytes()).starts_with("three numbers expected after vertex in"));
-        assert!(reason(plain.replace("1.5", "1.5 2").as_bytes()).starts_with("three numbers expected"));
-        assert_eq!(reason(&plain.as_bytes()[..plain.find("endloop").unwrap()]), "cut off within facet 0");
-        let quad = plain.replace("    endloop", "vertex 1 1 1\n    endloop");
-        assert_eq!(reason(quad.as_bytes()), "facet 0 has 4 corners");
-        for bad in [f32::NAN, f32::INFINITY] {
-            let mut broken = B;
-            broken[1][2] = bad;
-            assert_eq!(reason(&bytes("", &[A, broken])), "triangle 1 has a coordinate that is not finite");
-        }
-        assert_eq!(
-            reason(text(&[A]).replace("1.5", "nan").as_bytes()),
-            "triangle 0 has a coordinate that is not finite"
-        );
-    }
 
     #[test]
     fn normals_follow_the_right_hand() {
@@ -273,5 +179,14 @@ mod tests {
         assert_eq!(mesh.normal(1), [0.0, 0.0, -1.0]);
         assert_eq!(mesh.normal(2), [0.0; 3]);
         assert_eq!(mesh.bounds(), ([0.0, 0.0, 0.0], [3.0, 3.0, 3.0]));
+    }
+
+    #[test]
+    fn triangles_without_area_are_refused_only_if_all_are() {
+        let flat = [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [3.0, 3.0, 3.0]];
+        assert!(Mesh::new(vec![flat, A]).is_ok());
+        assert!(Mesh::new(vec![flat]).unwrap_err().starts_with("no triangle has an area"));
+        let far = [[0.0; 3], [1e16, 0.0, 0.0], [0.0, 1e16, 0.0]];
+        assert!(Mesh::new(vec![A, far]).unwrap_err().starts_with("triangle 1 has a coordinate beyond 1e15"));
     }
 }

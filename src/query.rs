@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::{Encode, query_images};
+use crate::encoder::{Encode, Looks, query_images};
 use crate::error::{Error, Result};
 use crate::expand::Expand;
 use crate::picture::Source;
@@ -131,8 +131,8 @@ impl Query {
     }
 
     /// Encodes each query to one unit vector per model: the weighted sum of the unit vectors of the parts that the model
-    /// looks up, scaled to length 1. If texts are `apart`, those have a vector of their own. Pictures are encoded with their
-    /// middles if `crops` says so, and a text is looked up as `expand` says. A vector's share of the score is the sum of the absolute weights of its parts, unless [`Lookup::weight`] sets that of a model; the shares of a
+    /// looks up, scaled to length 1. If texts are `apart`, those have a vector of their own. Pictures are encoded as
+    /// `looks` says, and a text is looked up as `expand` says. A vector's share of the score is the sum of the absolute weights of its parts, unless [`Lookup::weight`] sets that of a model; the shares of a
     /// query sum to 1. All pictures of all queries are encoded together, and so are all texts. `stored` returns the mean
     /// vector of an item in a space.
     ///
@@ -143,7 +143,7 @@ impl Query {
         queries: &[Self],
         lookups: &[Lookup<'_>],
         apart: bool,
-        crops: bool,
+        looks: Looks,
         expand: &Expand,
         stored: impl Fn(&str, usize) -> Result<Vec<f32>>,
     ) -> Result<Vec<Batch>> {
@@ -156,7 +156,7 @@ impl Query {
         };
         let encode = |by: &Lookup<'_>| Ok((none(by), read(by)?));
         let seeing: Vec<&dyn Encode> = lookups.iter().filter(|by| by.images).map(|by| by.encoder).collect();
-        let images = query_images(&seeing, &sources, crops)?;
+        let images = query_images(&seeing, &sources, looks)?;
         let mut encoded = lookups.iter().map(encode).collect::<Result<Vec<_>>>()?;
         for row in images {
             let seen = encoded.iter_mut().zip(lookups).filter(|(_, by)| by.images).map(|((seen, _), _)| seen);

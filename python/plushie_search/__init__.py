@@ -42,12 +42,25 @@ from .encoders.service import Service  # noqa: E402
 from .engine import Added, Engine  # noqa: E402
 from .evaluate.comparison import Comparison  # noqa: E402
 from .evaluate.result import Evaluation  # noqa: E402
+from .exchange.export import Exported  # noqa: E402
 from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
 from .identification import Calibration, Identification, LearnedWeights  # noqa: E402
+from .keeping import restore, salvage  # noqa: E402
+from .meshes import Shape, measure, render  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
-from .results import Item, Problem, ReencodeReport, Reference, Report, Results, Verification  # noqa: E402
+from .results import (  # noqa: E402
+    Item,
+    Problem,
+    ReencodeReport,
+    Reference,
+    Report,
+    Restored,
+    Results,
+    Salvaged,
+    Verification,
+)
 from .rows import ItemDraft  # noqa: E402
 
 if TYPE_CHECKING:
@@ -73,6 +86,7 @@ __all__ = [
     "Engine",
     "Evaluation",
     "Explanation",
+    "Exported",
     "FileError",
     "Hit",
     "Identification",
@@ -94,10 +108,13 @@ __all__ = [
     "Reference",
     "RemoteEngine",
     "Report",
+    "Restored",
     "Results",
     "Review",
+    "Salvaged",
     "SearchOptions",
     "Service",
+    "Shape",
     "Spot",
     "UnknownItemError",
     "UnreadableTextWarning",
@@ -106,10 +123,14 @@ __all__ = [
     "check_model",
     "compare_models",
     "convert_to_fp16",
+    "measure",
     "models",
     "open_encoder",
     "pull_model",
     "quantize_model",
+    "render",
+    "restore",
+    "salvage",
 ]
 
 

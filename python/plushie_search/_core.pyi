@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias, final
+from typing import Any, BinaryIO, Literal, Protocol, SupportsIndex, TypeAlias, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,7 +65,9 @@ _NewItem: TypeAlias = tuple[
     Sequence[str | None] | None,
 ]
 _Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int, int]
-_ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str]]]
+_WalkedItem: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str, int, Path | None]]]
+_Found: TypeAlias = tuple[str | None, str | None, str]
+_ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str, str | None]]]
 _By: TypeAlias = str | Mapping[str, float]
 _QueryRow: TypeAlias = tuple[
     list[tuple[_Image, float]],
@@ -76,7 +78,7 @@ _QueryRow: TypeAlias = tuple[
 _WindowsRow: TypeAlias = tuple[tuple[int, int], NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]
 _ActivationRow: TypeAlias = tuple[tuple[int, int], NDArray[np.float32], float, float]
 _IdentifiedRow: TypeAlias = tuple[
-    Literal["match", "ambiguous", "unknown"], float | None, float | None, float, list[str], list[Hit]
+    Literal["match", "ambiguous", "unknown"], float | None, float | None, float | None, float, list[str], list[Hit]
 ]
 _WeighedRow: TypeAlias = tuple[list[tuple[str, float]], tuple[float, float, float], bool]
 _CalibratedRow: TypeAlias = tuple[
@@ -85,7 +87,7 @@ _CalibratedRow: TypeAlias = tuple[
     _WeighedRow | None,
 ]
 _GalleryRow: TypeAlias = tuple[
-    list[str], list[str | None], NDArray[np.int64], list[str], list[str], NDArray[np.float32]
+    list[str], list[str | None], NDArray[np.int64], list[str], list[str], list[str | None], NDArray[np.float32]
 ]
 _NeighborsRow: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 
@@ -413,6 +415,7 @@ class Hit:
             the search names them in `words`. Empty if only the vector matched.
         reference: The name of the matching reference: the picture's path, if it was added by one.
         digest: The SHA-256 of the reference's content, 64 hexadecimal digits.
+        view: The side from which a mesh was seen, `view:azimuth,elevation` in degrees; None for a picture.
         label: The item's class, if it has one.
         text: The item's text, if it has one.
         metadata: The item's metadata.
@@ -420,7 +423,8 @@ class Hit:
             the search asked for vectors.
 
     Raises:
-        ArgumentError: The digest is not 64 hexadecimal digits, or `vectors` has other models than `scores`.
+        ArgumentError: The digest is not 64 hexadecimal digits, `view` names no view, or `vectors` has other models than
+            `scores`.
     """
 
     def __new__(
@@ -431,6 +435,7 @@ class Hit:
         *,
         reference: str = "",
         digest: str | None = None,
+        view: str | None = None,
         label: str | None = None,
         text: str | None = None,
         metadata: dict[str, Any] | None = None,
@@ -457,6 +462,8 @@ class Hit:
     def reference(self) -> str: ...
     @property
     def digest(self) -> str: ...
+    @property
+    def view(self) -> str | None: ...
     @property
     def label(self) -> str | None: ...
     @property
@@ -498,8 +505,10 @@ class Engine:
         thumbnails: bool | None,
         media: bool | None,
         crops: bool | None,
+        views: int | None,
         index: str,
         recall: float,
+        index_device: str | None = None,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...
@@ -542,7 +551,10 @@ class Engine:
         labels: Iterable[_Text | None] | None = None,
         metadata: Iterable[Mapping[str, Any] | None] | None = None,
         texts: Iterable[_Text | None] | None = None,
+        by_digest: bool = False,
     ) -> tuple[int, int, int]: ...
+    def keep_files(self, files: Sequence[tuple[str, str]]) -> None: ...
+    def walk(self, limit: int, told: Callable[[list[_WalkedItem], list[NDArray[np.float32]]], object]) -> None: ...
     def update(self, id: _Text, changes: dict[str, Any]) -> None: ...
     def remove(self, ids: list[_Text]) -> int: ...
     def remove_where(self, where: Mapping[str, Any]) -> int: ...
@@ -617,7 +629,7 @@ class Engine:
     def unknown_keys(self, where: Mapping[str, Any]) -> list[str]: ...
     def stats(self) -> dict[str, Any]: ...
     def backup(self, directory: str) -> None: ...
-    def verify(self) -> list[tuple[str | None, str | None, str]]: ...
+    def verify(self, *, repair: bool = False) -> list[list[_Found]]: ...
     def compact(self) -> None: ...
     def optimize(self) -> None: ...
     def reencode(
@@ -644,6 +656,12 @@ def held_models(
 
     Each model has its name, fingerprint, dimension, and source if that is known.
     """
+
+def restore(backup: str, path: str, *, overwrite: bool) -> tuple[int, str | None]:
+    """Restores a catalog: the number of its items, and the directory of the one that was there."""
+
+def salvage(path: str, out: str) -> tuple[int, int, list[_Found]]:
+    """Saves what can be read of a damaged catalog: the numbers of items and references, and what is lost."""
 
 def before_fork() -> None:
     """Waits for running transactions and closes every connection to a catalog, before this process forks."""
@@ -689,6 +707,9 @@ class Plush:
         The fourth channel is 255 where the plush itself can be seen and 0 elsewhere: paste it on a photo of your own.
         """
 
+    def stl(self) -> bytes:
+        """Its surface, without colors and fur, as a binary STL file in millimeters: z is up, and it faces -y."""
+
 def render_plushes(
     seeds: Sequence[int],
     views: Sequence[int],
@@ -699,25 +720,47 @@ def render_plushes(
 ) -> NDArray[np.uint8]:
     """Pictures of many plushes, each in its own view: an array of shape (n, size, size, 3)."""
 
+def render_mesh(
+    mesh: str | os.PathLike[str] | bytes | BinaryIO, *, views: int, size: int, turntable: bool, threads: int | None
+) -> tuple[list[str], NDArray[np.uint8]]:
+    """The names of views of a mesh, and their pictures: an array of shape (views, size, size, 3)."""
+
+def mesh_shape(
+    mesh: str | os.PathLike[str] | bytes | BinaryIO,
+) -> tuple[int, tuple[float, float, float], float, float | None, tuple[float, float, float], int, NDArray[np.float32]]:
+    """The arguments of `plushie_search.Shape`."""
+
 def plush_words() -> dict[str, dict[str, dict[str, str]]]:
     """The word for every value of every attribute: ``plush_words()["color"]["red"]["zh-Hans"]``."""
 
 @final
 class Index:
-    """Exact search by cosine over your own vectors, grouped by item.
+    """Exact search over your own vectors, grouped by item.
 
-    Each vector is a *reference* and belongs to an *item*; a search returns items, each with its best reference. All
-    vectors are scaled to length 1. Several threads may use an index at once.
+    Each vector is a *reference* and belongs to an *item*; a search returns items, each with its best reference.
+    Several threads may use an index at once.
 
         index = Index(256)
         index.add(references=[1, 2, 3], vectors=vectors, items=[10, 10, 11])
         scores, items, references = index.search(queries, k=5)
+
+    Args:
+        dim: Numbers in each vector, 1 to 65,536.
+        metric: How vectors are compared. By ``"cosine"``, the default, which scales all vectors to length 1. Or as
+            they are: by ``"ip"``, the inner product, or ``"l2"``, the squared Euclidean distance. These are the scores
+            of faiss's IndexFlatIP and IndexFlatL2.
+
+    Raises:
+        ArgumentError: The metric is unknown, or dim is out of its bounds.
     """
 
-    def __new__(cls, dim: int) -> Index: ...
+    def __new__(cls, dim: int, *, metric: Literal["cosine", "ip", "l2"] = "cosine") -> Index: ...
     @property
     def dim(self) -> int:
         """Numbers in each vector."""
+    @property
+    def metric(self) -> str:
+        """How vectors are compared."""
     def __len__(self) -> int:
         """Returns the number of references."""
     def add(self, references: ArrayLike, vectors: ArrayLike, *, items: ArrayLike | None = None) -> None:
@@ -735,10 +778,13 @@ class Index:
         allowed: ArrayLike | None = None,
         min_score: float | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-        """The scores, items and references of the best `k` items for each query (one row each), best first.
+        """Returns the scores, items and references of the best `k` items for each query (one row each), best first.
 
-        Only `allowed` items count, and only scores of at least `min_score`. Where fewer are found, the rest of a row
-        is -inf, -1 and -1.
+        Distances are less for better items. Only `allowed` items count, and only scores of at least `min_score`, or
+        distances of at most that. Where fewer are found, the rest of a row is -inf, or inf for distances, -1 and -1.
+
+        Raises:
+            ArgumentError: The queries are of another dimension or have NaN, or k is below 1.
         """
 
 _Bounds: TypeAlias = tuple[float, float, float]

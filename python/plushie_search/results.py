@@ -14,11 +14,13 @@ from .show import grid, page
 from .show.table import counted, printable, shortened, shorter_path, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     import pyarrow as pa
 
 Thumbnails: TypeAlias = Callable[[str, str], bytes | None]
-"""Called with an item and the digest of its reference, and returns a small JPEG file."""
+"""Called with an item and the key of its reference, and returns a small JPEG file."""
 
 
 #: The columns of a table of hits.
@@ -31,18 +33,33 @@ COLUMNS = (
     "matched",
     "reference",
     "digest",
+    "view",
     "label",
     "text",
     "metadata",
 )
 
 
+def reference_key(digest: str, view: str | None) -> str:
+    """Returns the text that names a reference by its digest and, if it is of a mesh, its view."""
+    return digest if view is None else f"{digest}#{view}"
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One picture of an item: its name (a path, if it was added by one) and the SHA-256 of its content."""
+    """One picture of an item: its name (a path, if it was added by one) and the SHA-256 of its content.
+
+    A mesh has a reference for each view, ``view:azimuth,elevation`` in degrees; of a picture ``view`` is None.
+    """
 
     name: str
     digest: str
+    view: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The text that names it among the references of its item: the digest, and behind a # the view of a mesh."""
+        return reference_key(self.digest, self.view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +73,7 @@ class Item:
     references: tuple[Reference, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the attributes as a dict, ready for JSON; each reference is a dict of its name and digest."""
+        """Returns the attributes as a dict, ready for JSON; each reference is a dict of its name, digest and view."""
         return {**asdict(self), "references": [asdict(reference) for reference in self.references]}
 
     def _repr_html_(self) -> str:
@@ -145,14 +162,48 @@ class Verification:
 
     Attributes:
         problems: The damage; empty if the catalog is sound.
+        remarks: What is no damage: originals that have moved or changed since they were added, and thumbnails and
+            originals that no reference needs.
+        repaired: The damage that is there no more, with ``repair=True``.
     """
 
     problems: tuple[Problem, ...]
+    remarks: tuple[Problem, ...] = ()
+    repaired: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether the catalog is sound."""
         return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The outcome of :func:`plushie_search.restore`.
+
+    Attributes:
+        items: Items in the restored catalog.
+        moved: The directory in which the catalog that was there is now; None if there was none.
+    """
+
+    items: int
+    moved: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """The outcome of :func:`plushie_search.salvage`.
+
+    Attributes:
+        items: Items in the new catalog.
+        references: References of them.
+        lost: What is lost, as far as the rest tells of it. An item or reference whose name cannot be read has
+            its number in the place of it.
+    """
+
+    items: int
+    references: int
+    lost: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +321,7 @@ class Results(Sequence[Hit]):
     def thumbnail(self, hit: Hit) -> bytes | None:
         """Returns the thumbnail of a hit from the catalog, as a JPEG file; None if there is none."""
         try:
-            return self._thumbnails(hit.item, hit.digest) if self._thumbnails else None
+            return self._thumbnails(hit.item, reference_key(hit.digest, hit.view)) if self._thumbnails else None
         except (KeyError, ValueError, RuntimeError, OSError):
             return None  # The catalog was closed or has changed since: the hit stands without its picture.
 

@@ -9,7 +9,9 @@ use crate::encoder::encode::Encode;
 use crate::error::Result;
 use crate::picture::{Crop, Source};
 use crate::preprocess::{DecodePlan, SharedDecode};
+use crate::render::studio::View;
 use crate::vectors::Vectors;
+use crate::views;
 
 /// Bytes of pictures that are kept from one model for the next.
 const KEPT: usize = 128 << 20;
@@ -20,6 +22,15 @@ const MOST: usize = 1024;
 /// How much of each side is left out on the left and the right, above and below, of the parts that are encoded beside the
 /// whole picture: three quarters and a half of each side remain, in the middle.
 const MIDDLES: [f64; 2] = [0.125, 0.25];
+
+/// How pictures are looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Looks {
+    /// Whether their middles are encoded, too.
+    pub crops: bool,
+    /// The views that stand for a mesh.
+    pub views: usize,
+}
 
 /// A picture as several models see it.
 #[derive(Debug)]
@@ -84,14 +95,14 @@ pub fn each_image(
 }
 
 /// Encodes the pictures of a search with each of `encoders`, as [`each_image`] does, each to the mean of its own vector and
-/// those of its middles if `crops` says so. A picture whose content was searched for so before gets the vectors that are
-/// remembered of it, and is not decoded.
+/// those of its middles if `looks` says so; a mesh to the mean of its views. A picture whose content was searched for so
+/// before gets the vectors that are remembered of it, and is not decoded.
 ///
 /// # Errors
 /// That of the first picture that cannot be used, and those of [`Encode::image_rows`].
-pub fn query_images(encoders: &[&dyn Encode], sources: &[Source], crops: bool) -> Result<Vec<Vec<Arc<Vectors>>>> {
+pub fn query_images(encoders: &[&dyn Encode], sources: &[Source], looks: Looks) -> Result<Vec<Vec<Arc<Vectors>>>> {
     let Some(first) = encoders.first().filter(|_| encoders.iter().all(|encoder| encoder.cache().has_images())) else {
-        return encoded(encoders, sources, crops);
+        return encoded(encoders, sources, looks);
     };
     encoders.iter().try_for_each(|encoder| encoder.check_process())?;
     let busy = encoders.iter().map(|encoder| encoder.preferred_batch()).max().unwrap_or(1);
@@ -115,7 +126,7 @@ pub fn query_images(encoders: &[&dyn Encode], sources: &[Source], crops: bool) -
                 }
             }
         }
-        rows.extend(remembered(encoders, &good, crops)?);
+        rows.extend(remembered(encoders, &good, looks)?);
         if let Some(error) = failed {
             return Err(error);
         }
@@ -127,11 +138,16 @@ pub fn query_images(encoders: &[&dyn Encode], sources: &[Source], crops: bool) -
 fn remembered(
     encoders: &[&dyn Encode],
     pictures: &[([u8; 32], Source)],
-    crops: bool,
+    looks: Looks,
 ) -> Result<Vec<Vec<Arc<Vectors>>>> {
-    // The opposite digest stands for the picture with its middles.
-    let key = |digest: &[u8; 32]| if crops { digest.map(|byte| !byte) } else { *digest };
-    let keys: Vec<[u8; 32]> = pictures.iter().map(|(digest, _)| key(digest)).collect();
+    let key = |(digest, source): &([u8; 32], Source)| {
+        let mut key = *digest;
+        // The opposite digest stands for the picture with its middles.
+        key.iter_mut().filter(|_| looks.crops).for_each(|byte| *byte = !*byte);
+        key[0] ^= if views::is_mesh(source) { looks.views as u8 } else { 0 };
+        key
+    };
+    let keys: Vec<[u8; 32]> = pictures.iter().map(key).collect();
     let known: Vec<_> = encoders.iter().map(|encoder| encoder.cache().images(&keys)).collect();
     let mut places: HashMap<[u8; 32], usize> = HashMap::new();
     let mut missing: Vec<([u8; 32], Source)> = Vec::new();
@@ -141,7 +157,7 @@ fn remembered(
             missing.push((*key, source.clone()));
         }
     }
-    let fresh = encoded(encoders, &missing.iter().map(|(_, source)| source.clone()).collect::<Vec<_>>(), crops)?;
+    let fresh = encoded(encoders, &missing.iter().map(|(_, source)| source.clone()).collect::<Vec<_>>(), looks)?;
     for (number, encoder) in encoders.iter().enumerate() {
         let rows = missing.iter().zip(&fresh).map(|((key, _), rows)| (*key, Arc::clone(&rows[number])));
         encoder.cache().keep_images(&rows.collect::<Vec<_>>());
@@ -169,14 +185,64 @@ fn cropped(encoder: &dyn Encode, pictures: &[SharedDecode]) -> Result<Vec<Result
             }
         }
     }
-    let mean = |row: Result<Vectors>| {
-        let (vectors, dim) = (row?, encoder.about().dim);
-        Vectors::normalize(dim, (0..dim).map(|at| vectors.rows().map(|vector| vector[at]).sum()).collect())
-    };
-    Ok(rows.into_iter().map(mean).collect())
+    Ok(rows.into_iter().map(|row| mean(&row?)).collect())
 }
 
-fn encoded(encoders: &[&dyn Encode], sources: &[Source], crops: bool) -> Result<Vec<Vec<Arc<Vectors>>>> {
-    let rows = each_image(encoders, sources, None, crops)?.into_iter();
-    rows.map(|row| Ok(row?.vectors.into_iter().map(Arc::new).collect())).collect()
+/// Encodes the pictures of a query together, and its meshes one after the other, so that few views are in memory.
+fn encoded(encoders: &[&dyn Encode], sources: &[Source], looks: Looks) -> Result<Vec<Vec<Arc<Vectors>>>> {
+    let (meshes, flat): (Vec<&Source>, Vec<&Source>) = sources.iter().partition(|source| views::is_mesh(source));
+    let flat: Vec<Source> = flat.into_iter().cloned().collect();
+    let mut flat = each_image(encoders, &flat, None, looks.crops)?.into_iter();
+    let mut meshes = meshes.into_iter().map(|mesh| pooled(encoders, mesh, looks));
+    let next = |source: &Source| match views::is_mesh(source) {
+        true => meshes.next().expect("one for each mesh"),
+        false => {
+            let seen = flat.next().expect("one for each other picture")?;
+            Ok(seen.vectors.into_iter().map(Arc::new).collect())
+        }
+    };
+    sources.iter().map(next).collect()
+}
+
+/// Encodes pictures, in their order, and a mesh to the mean of its views.
+///
+/// # Errors
+/// That of the first picture that gets no vector, and those of [`Encode::image_rows`].
+pub fn image_vectors(encoder: &dyn Encode, sources: &[Source], looks: Looks) -> Result<Vectors> {
+    let mut vectors = Vectors::new(encoder.about().dim);
+    for row in encoded(&[encoder], sources, looks)? {
+        row.iter().for_each(|vector| vectors.extend(vector));
+    }
+    Ok(vectors)
+}
+
+/// Draws the views of a mesh and encodes each as [`each_image`] does.
+///
+/// # Errors
+/// Those of [`views::pictures`] and of the first view that gets no vector.
+pub fn mesh_images(
+    encoders: &[&dyn Encode],
+    mesh: &Source,
+    views: &[View],
+    side: Option<u32>,
+    crops: bool,
+) -> Result<Vec<Seen>> {
+    let Some(first) = encoders.first() else { return Ok(Vec::new()) };
+    let pictures = first.workers().install(|| views::pictures(mesh, views))?;
+    each_image(encoders, &pictures, side, crops)?.into_iter().collect()
+}
+
+/// Encodes a mesh to the mean of the vectors of its views, for each model.
+fn pooled(encoders: &[&dyn Encode], mesh: &Source, looks: Looks) -> Result<Vec<Arc<Vectors>>> {
+    let mut all: Vec<Vectors> = encoders.iter().map(|encoder| Vectors::new(encoder.about().dim)).collect();
+    for seen in mesh_images(encoders, mesh, &View::around(looks.views), None, looks.crops)? {
+        all.iter_mut().zip(seen.vectors).for_each(|(all, vector)| all.extend(&vector));
+    }
+    all.into_iter().map(|vectors| mean(&vectors).map(Arc::new)).collect()
+}
+
+/// Returns the unit vector in the direction of the sum of some.
+fn mean(vectors: &Vectors) -> Result<Vectors> {
+    let dim = vectors.dim();
+    Vectors::normalize(dim, (0..dim).map(|at| vectors.rows().map(|vector| vector[at]).sum()).collect())
 }

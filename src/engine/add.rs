@@ -8,12 +8,15 @@ use serde_json::Value;
 
 use crate::cancel::Cancel;
 use crate::encoder::Seen as SeenPicture;
-use crate::encoder::{Encode, each_image};
+use crate::encoder::{Encode, each_image, mesh_images};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::picture::Source;
+use crate::render::studio::View;
+use crate::store::thumbnails::Key;
 use crate::store::{NewItem, NewReference, Seen, check_fields};
 use crate::vectors::Vectors;
+use crate::views;
 use crate::words;
 
 /// An item that is to be added, or to be added to.
@@ -95,8 +98,22 @@ struct Encoded {
     /// Whether it is a file, whose path is the name.
     file: bool,
     outcome: Outcome,
-    /// A JPEG file, of a picture that was encoded.
+}
+
+/// A picture, or a view of a mesh, that was encoded.
+struct Made {
+    /// 0 for a picture, and else the number of the view.
+    view: i64,
+    /// A vector of each of the engine's models.
+    vectors: Vec<Vec<f32>>,
+    /// A JPEG file.
     thumbnail: Option<Vec<u8>>,
+}
+
+impl Made {
+    fn new(view: i64, SeenPicture { vectors, thumbnail }: SeenPicture) -> Self {
+        Self { view, vectors: vectors.into_iter().map(Vectors::into_inner).collect(), thumbnail }
+    }
 }
 
 impl Encoded {
@@ -113,8 +130,8 @@ enum Outcome {
         /// Whether that name leads to it no more.
         gone: bool,
     },
-    /// A vector of each of the engine's models.
-    New(Vec<Vec<f32>>),
+    /// The picture, or each view of the mesh.
+    New(Vec<Made>),
     /// It could be read, but a model could not make a vector of it.
     Unusable,
 }
@@ -276,28 +293,26 @@ impl Engine {
                             places.push((encoded.len(), pictures.len(), origin));
                             fresh.push(read);
                         }
-                        pictures.push(Encoded { name, digest, file, outcome, thumbnail: None });
+                        pictures.push(Encoded { name, digest, file, outcome });
                     }
                     Err(error) => failed.push((told(&draft.id, source), error)),
                 }
             }
             encoded.push(pictures);
         }
-        let encoders: Vec<&dyn Encode> = self.encoders.iter().map(|encoder| &**encoder).collect();
         let mut reasons: HashMap<(usize, usize), String> = HashMap::new();
-        let seen = each_image(&encoders, &fresh, self.kept.side(), self.crops)?;
-        for (((draft, place, origin), seen), source) in places.into_iter().zip(seen).zip(fresh) {
+        let made = self.make(&fresh)?;
+        for (((draft, place, origin), made), source) in places.into_iter().zip(made).zip(fresh) {
             let picture = &mut encoded[draft][place];
-            match seen {
-                Ok(SeenPicture { vectors, thumbnail }) => {
-                    picture.outcome = Outcome::New(vectors.into_iter().map(Vectors::into_inner).collect());
-                    picture.thumbnail = thumbnail;
+            match made {
+                Ok(made) => {
+                    picture.outcome = Outcome::New(made);
                     if self.kept.wants(picture.file) {
                         originals.push((source, picture.digest));
                     }
                 }
                 Err(error) => {
-                    if let Error::Picture { reason, .. } = &error {
+                    if let Error::Picture { reason, .. } | Error::Mesh { reason, .. } = &error {
                         reasons.insert((draft, place), reason.clone());
                     }
                     failed.push((told(&drafts[draft].id, &drafts[draft].sources[origin]), error));
@@ -314,6 +329,28 @@ impl Engine {
         }
         self.workers().install(|| self.kept.keep(&originals))?;
         Ok((encoded, failed))
+    }
+
+    /// Encodes pictures together, and each mesh by its views, so that few views are in memory.
+    fn make(&self, sources: &[Source]) -> Result<Vec<Result<Vec<Made>>>> {
+        let encoders: Vec<&dyn Encode> = self.encoders.iter().map(|encoder| &**encoder).collect();
+        let (side, around) = (self.kept.side(), View::around(self.looks.views));
+        let flat: Vec<Source> = sources.iter().filter(|source| !views::is_mesh(source)).cloned().collect();
+        let mut flat = each_image(&encoders, &flat, side, self.looks.crops)?.into_iter();
+        let mut made = Vec::with_capacity(sources.len());
+        for source in sources {
+            if !views::is_mesh(source) {
+                let seen = flat.next().expect("one for each picture");
+                made.push(seen.map(|seen| vec![Made::new(0, seen)]));
+                continue;
+            }
+            Cancel::current().check()?;
+            let seen = mesh_images(&encoders, source, &around, side, self.looks.crops);
+            made.push(
+                seen.map(|seen| around.iter().zip(seen).map(|(view, seen)| Made::new(view.number(), seen)).collect()),
+            );
+        }
+        Ok(made)
     }
 
     /// Every draft's pictures, read once, with the digest of their content.
@@ -335,7 +372,7 @@ impl Engine {
         let mut items: Vec<NewItem<'_>> = Vec::with_capacity(drafts.len());
         let mut made: HashSet<&str> = HashSet::new();
         let mut seen = Vec::new();
-        let mut thumbnails: Vec<([u8; 32], &[u8])> = Vec::new();
+        let mut thumbnails: Vec<(Key, &[u8])> = Vec::new();
         let mut origins: Vec<(&Draft, &Encoded)> = Vec::new();
         for ((draft, pictures), given) in drafts.iter().zip(encoded).zip(given) {
             let is_whole = pictures.len() == *given && pictures.iter().all(Encoded::is_usable);
@@ -344,16 +381,19 @@ impl Engine {
             }
             let mut references = Vec::with_capacity(pictures.len());
             for picture in pictures {
-                let Encoded { name, digest, file, outcome, thumbnail } = picture;
+                let Encoded { name, digest, file, outcome } = picture;
                 let (name_known, renamed) = match outcome {
                     Outcome::Known { otherwise, gone } => {
                         added.duplicates += 1;
                         (*otherwise, *gone)
                     }
-                    Outcome::New(vectors) => {
-                        let rows = self.models.iter().copied().zip(vectors.iter().map(Vec::as_slice));
-                        thumbnails.extend(thumbnail.as_deref().map(|jpeg| (*digest, jpeg)));
-                        references.push(NewReference { name, digest: *digest, view: 0, vectors: rows.collect() });
+                    Outcome::New(made) => {
+                        for Made { view, vectors, thumbnail } in made {
+                            let (digest, view) = (*digest, *view);
+                            let rows = self.models.iter().copied().zip(vectors.iter().map(Vec::as_slice));
+                            thumbnails.extend(thumbnail.as_deref().map(|jpeg| (Key { digest, view }, jpeg)));
+                            references.push(NewReference { name, digest, view, vectors: rows.collect() });
+                        }
                         (*file, false)
                     }
                     Outcome::Unusable => continue,

@@ -1,5 +1,6 @@
 //! The vectors by which one model looks queries up.
 
+use crate::encoder::Looks;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::expand::Expand;
@@ -14,8 +15,9 @@ impl Engine {
     pub fn query_vectors(&self, queries: &[Query], model: &str) -> Result<Vectors> {
         let lookups = self.lookups(queries, &[(model.to_owned(), 1.0)])?;
         let stored = |id: &str, space| self.item_vector(id, space);
+        let looks = Looks { crops: false, ..self.looks };
         let mut rows = vec![None; queries.len()];
-        for batch in Query::encode(queries, &lookups, false, false, &Expand::Never, stored)? {
+        for batch in Query::encode(queries, &lookups, false, looks, &Expand::Never, stored)? {
             let vectors = batch.parts.into_iter().next().map(|part| part.vectors.split()).unwrap_or_default();
             batch.queries.into_iter().zip(vectors).for_each(|(number, vector)| rows[number] = Some(vector));
         }

@@ -27,6 +27,8 @@ pub struct Gallery {
     pub names: Vec<String>,
     /// SHA-256 of each reference's content.
     pub digests: Vec<[u8; 32]>,
+    /// The view of each reference: 0 for a picture.
+    pub views: Vec<i64>,
     /// The vector of each reference.
     pub vectors: Vectors,
 }
@@ -55,6 +57,7 @@ impl Engine {
             items: Vec::new(),
             names: Vec::new(),
             digests: Vec::new(),
+            views: Vec::new(),
             vectors: Vectors::new(state.index.dims()[space]),
         };
         let mut data = Vec::with_capacity(rows.len() * state.index.dims()[space]);
@@ -67,6 +70,7 @@ impl Engine {
                 gallery.items.push(place);
                 gallery.names.push(reference.name);
                 gallery.digests.push(reference.digest);
+                gallery.views.push(reference.view);
             }
             if gallery.items.last() == Some(&place) {
                 gallery.ids.push(item.id);

@@ -7,10 +7,15 @@ use crate::engine::Engine;
 use crate::engine::keep::digest;
 use crate::error::{Error, Result, short};
 use crate::picture::Source;
+use crate::render::studio::View;
 use crate::store::media::Media;
 use crate::store::staged::Origin;
 use crate::store::thumbnails::{Key, LIMIT, SIDE, Thumbnails};
-use crate::store::{Access, Reference};
+use crate::store::{Access, Reference, Walked};
+use crate::views;
+
+/// Originals that are read before they are written.
+const TOGETHER: usize = 64;
 
 /// Copies of added pictures to keep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,7 +42,7 @@ pub enum Small {
 #[derive(Debug)]
 pub(super) struct Kept {
     thumbnails: Option<Thumbnails>,
-    media: Media,
+    pub(super) media: Media,
     /// Whether originals are kept that are files, and those that are not.
     originals: [bool; 2],
 }
@@ -82,31 +87,69 @@ impl Kept {
         self.media.copy(&Media::new(directory), digests)
     }
 
-    /// Adds thumbnails of pictures by their digests.
-    pub(super) fn show(&self, pictures: &[([u8; 32], &[u8])]) {
+    /// Adds thumbnails.
+    pub(super) fn show(&self, pictures: &[(Key, &[u8])]) {
         if let Some(thumbnails) = &self.thumbnails {
-            let key = |digest| Key { digest, view: 0 };
-            thumbnails.put(&pictures.iter().map(|(digest, jpeg)| (key(*digest), *jpeg)).collect::<Vec<_>>());
+            thumbnails.put(pictures);
         }
     }
 }
 
 impl Engine {
+    /// Keeps originals that come as files, each with the digest of its reference, unless the engine keeps none.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a file that is not the picture of its digest, [`Error::Io`] for one that cannot be read;
+    /// those of [`Media::keep`].
+    pub fn keep_files(&self, files: &[(PathBuf, [u8; 32])]) -> Result<()> {
+        if !self.kept.wants(false) {
+            return Ok(());
+        }
+        for some in files.chunks(TOGETHER) {
+            let read = |(path, digest): &(PathBuf, [u8; 32])| {
+                let source = Source::Path(path.clone()).read()?;
+                if source.digest()? != *digest && pixel_digest(&source) != Some(*digest) {
+                    return Err(Error::argument(format!(
+                        "{}: is not the picture that its digest names: copy the file again",
+                        path.display()
+                    )));
+                }
+                Ok((source, *digest))
+            };
+            self.kept.keep(&some.iter().map(read).collect::<Result<Vec<_>>>()?)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `told` with all items, with the vectors of this engine's models and the files in `media/` of their
+    /// references, one after another; `limit` items at a time. All of them are of one committed state.
+    ///
+    /// # Errors
+    /// Those of [`Store::walk`](crate::store::Store::walk) and of `told`.
+    pub fn walk(&self, limit: usize, told: &mut dyn FnMut(Walked, Vec<Option<PathBuf>>) -> Result<()>) -> Result<()> {
+        self.store.walk(&self.models, limit, &mut |walked| {
+            let references = walked.items.iter().flat_map(|item| &item.references);
+            let files = references.map(|reference| self.kept.media.find(&reference.digest)).collect();
+            told(walked, files)
+        })
+    }
+
     /// A small copy of a reference as a JPEG file, at most 256 pixels on the longer side: the stored one, or one that is
-    /// made of the original if that can be found. `reference` is its name or its digest in hexadecimal; the first one by
-    /// default.
+    /// made of the original if that can be found. `reference` is its name or its digest in hexadecimal, of a mesh with
+    /// `#view:azimuth,elevation` behind it; the first one by default.
     ///
     /// # Errors
     /// [`Error::UnknownItem`], [`Error::UnknownReference`].
     pub fn thumbnail(&self, id: &str, reference: Option<&str>) -> Result<Option<Vec<u8>>> {
         let found = self.reference(id, reference)?;
-        let key = Key { digest: found.digest, view: 0 };
+        let key = Key { digest: found.digest, view: found.view };
         if let Some(jpeg) = self.kept.thumbnails.as_ref().and_then(|thumbnails| thumbnails.get(key)) {
             return Ok(Some(jpeg));
         }
-        let jpeg = self.file(&found).and_then(|path| Source::Path(path).thumbnail(SIDE, None).ok());
+        let source = self.file(&found).map(Source::Path).and_then(|source| shown(&found, source));
+        let jpeg = source.and_then(|source| source.thumbnail(SIDE, None).ok());
         if let Some(jpeg) = &jpeg {
-            self.kept.show(&[(found.digest, jpeg)]);
+            self.kept.show(&[(key, jpeg)]);
         }
         Ok(jpeg)
     }
@@ -128,9 +171,6 @@ impl Engine {
 
     /// Reads the original of a reference, if its content is still that of the reference.
     pub(super) fn read_original(&self, reference: &Reference) -> Option<(Origin, Source)> {
-        if reference.view != 0 {
-            return None;
-        }
         let media = self.kept.media.find(&reference.digest).map(|path| (Origin::Media, path));
         let named = Some(PathBuf::from(&reference.name)).filter(|path| path.is_absolute());
         let places = media.into_iter().chain(named.map(|path| (Origin::File, path)));
@@ -138,7 +178,7 @@ impl Engine {
             let source = Source::Path(path).read().ok()?;
             let same = source.digest().ok() == Some(reference.digest)
                 || origin == Origin::Media && pixel_digest(&source) == Some(reference.digest);
-            same.then_some((origin, source))
+            same.then(|| shown(reference, source)).flatten().map(|source| (origin, source))
         })
     }
 
@@ -168,9 +208,18 @@ impl Engine {
 
     fn reference(&self, id: &str, reference: Option<&str>) -> Result<Reference> {
         let item = self.get(id)?;
-        let wanted = reference.map(|name| (name, digest(name)));
-        let is_it =
-            |held: &Reference| wanted.is_none_or(|(name, digest)| held.name == name || Some(held.digest) == digest);
+        let wanted = reference.map(|text| {
+            // A view of it follows the name or the digest.
+            let cut = |(name, view)| Some((name, View::parse(view)?.number()));
+            let (name, view) =
+                text.rsplit_once('#').and_then(cut).map_or((text, None), |(name, view)| (name, Some(view)));
+            (name, digest(name), view)
+        });
+        let is_it = |held: &Reference| {
+            wanted.is_none_or(|(name, digest, view)| {
+                (held.name == name || Some(held.digest) == digest) && view.is_none_or(|view| held.view == view)
+            })
+        };
         item.references.into_iter().find(is_it).ok_or_else(|| match reference {
             Some(name) => Error::UnknownReference { item: id.to_owned(), reference: name.to_owned() },
             None => Error::argument(format!("item {} has no reference", short(id))),
@@ -187,8 +236,16 @@ impl Engine {
     }
 }
 
+/// Returns the picture that a reference shows of its original: the view of a mesh is drawn.
+fn shown(reference: &Reference, original: Source) -> Option<Source> {
+    if reference.view == 0 {
+        return Some(original);
+    }
+    views::pictures(&original, &[View::from_number(reference.view)?]).ok()?.pop()
+}
+
 /// Returns the digest of a picture that was added as pixels and kept as a file.
-fn pixel_digest(source: &Source) -> Option<[u8; 32]> {
+pub(super) fn pixel_digest(source: &Source) -> Option<[u8; 32]> {
     let picture = source.decode(None).ok()?.into();
     Source::Pixels { name: source.name(), picture }.digest().ok()
 }

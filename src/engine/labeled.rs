@@ -1,8 +1,9 @@
 //! Labeled queries, by which a catalog is calibrated beside its own references.
 
 use crate::calibrate::Neighbors;
+use crate::encoder::Looks;
 use crate::engine::Engine;
-use crate::engine::calibration::{NEAREST, neighbors_of, own};
+use crate::engine::calibration::{NEAREST, by_item, neighbors_of};
 use crate::engine::ensemble::Ensemble;
 use crate::engine::live::State;
 use crate::error::{Error, Result};
@@ -46,7 +47,8 @@ impl Engine {
             labeled.spaces.iter().map(|space| (self.name(*space).to_owned(), 1.0)).collect();
         let lookups = self.lookups(queries, &models)?;
         let unknown = |id: &str, _| Err(Error::UnknownItem(id.to_owned()));
-        for batch in Query::encode(queries, &lookups, false, false, &Expand::Never, unknown)? {
+        let looks = Looks { crops: false, ..self.looks };
+        for batch in Query::encode(queries, &lookups, false, looks, &Expand::Never, unknown)? {
             labeled.vectors.iter_mut().zip(&batch.parts).for_each(|(vectors, part)| vectors.extend(&part.vectors));
             labeled.items.extend(batch.queries.iter().map(|number| items[*number]));
         }
@@ -65,7 +67,7 @@ impl Engine {
             return Ok(Vec::new());
         }
         let rows: Vec<Candidate> = state.index.rows().collect();
-        let own = own(&rows, items.iter().flatten().copied().collect());
+        let own = by_item(&rows, items.iter().flatten().copied().collect());
         let found = self.nearest(state, ensemble, vectors, NEAREST)?;
         let one = |(number, (item, found)): (usize, (&Option<i64>, Vec<Candidate>))| {
             let references = item.and_then(|item| own.get(&item)).into_iter().flatten();

@@ -326,6 +326,7 @@ mod tests {
             metadata: r#"{"size": {"name": ["big bear"]}}"#.into(),
             reference: String::new(),
             digest: [0; 32],
+            view: 0,
         };
         let found = || Found {
             whole: [vec![5], Vec::new()],

@@ -28,13 +28,18 @@ pub mod vocabulary;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::mesh::Mesh;
 use crate::plush::attributes::Attributes;
 use crate::plush::caption::caption;
-use crate::plush::sew::{Sewn, sew};
+use crate::plush::sew::{Sewn, Stir, sew};
 use crate::plush::view::{SceneKind, View};
 use crate::plush::vocabulary::Language;
+use crate::render::math::V3;
 use crate::render::{self, draw};
 use crate::workers::workers;
+
+/// The unit of the scene: most toys are about 200 mm high.
+const MILLIMETERS: f32 = 100.0;
 
 /// A plush toy.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +81,20 @@ impl Plush {
     /// Returns a caption.
     pub fn caption(&self, language: Language) -> String {
         caption(&self.attributes, language)
+    }
+
+    /// Returns its surface without colors and fur, in millimeters: standing on height 0, with z up, and facing -y.
+    ///
+    /// # Panics
+    /// Never: a plush has a surface.
+    pub fn mesh(&self) -> Mesh {
+        let Sewn { surface, .. } = sew(self.seed, &self.attributes, Stir::default());
+        let corner = |i: u32| {
+            let V3 { x, y, z } = surface.vertices[i as usize].position;
+            [x, -z, y].map(|x| MILLIMETERS * x)
+        };
+        let triangles = surface.triangles.iter().map(|triangle| triangle.map(corner)).collect();
+        Mesh::from_triangles("plush", triangles).expect("a plush has a surface")
     }
 
     /// Renders a picture.

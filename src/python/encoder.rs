@@ -13,9 +13,10 @@ use pyo3::prelude::*;
 use serde_json::json;
 
 use crate::encoder;
-use crate::encoder::{Encode, Options};
+use crate::encoder::{Encode, Looks, Options, image_vectors};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::render::studio::VIEWS;
 
 use super::convert;
 use super::error::warn_unread;
@@ -243,8 +244,8 @@ impl PyEncoder {
     }
 
     fn encode_images<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let encoder = self.share(py)?;
-        convert::array(py, convert::encoded(py, images, |sources| encoder.images(sources))?)
+        let (encoder, looks) = (self.share(py)?, Looks { crops: false, views: VIEWS });
+        convert::array(py, convert::encoded(py, images, |sources| image_vectors(&*encoder, sources, looks))?)
     }
 
     fn encode_texts<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {

@@ -9,10 +9,12 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::calibrate::similarity;
 use crate::engine::Hit;
+use crate::render::studio::View;
 use crate::store::Entry;
 
 use super::error::argument;
 use super::json;
+use super::store::view_name;
 
 /// One item that was found, and the reference of it that matched best.
 #[pyclass(frozen, name = "Hit", module = "plushie_search._core")]
@@ -56,6 +58,7 @@ impl PyHit {
         arguments.set_item("matched", self.matched(py)?)?;
         arguments.set_item("reference", &self.entry.reference)?;
         arguments.set_item("digest", self.digest())?;
+        arguments.set_item("view", self.view())?;
         arguments.set_item("label", &self.entry.label)?;
         arguments.set_item("text", &self.entry.text)?;
         arguments.set_item("metadata", self.metadata(py)?)?;
@@ -66,7 +69,7 @@ impl PyHit {
 #[pymethods]
 impl PyHit {
     #[new]
-    #[pyo3(signature = (rank, item, score, *, reference="", digest=None, label=None, text=None, metadata=None, scores=None, probability=None, matched=None, vectors=None))]
+    #[pyo3(signature = (rank, item, score, *, reference="", digest=None, view=None, label=None, text=None, metadata=None, scores=None, probability=None, matched=None, vectors=None))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn make(
         rank: usize,
@@ -74,6 +77,7 @@ impl PyHit {
         score: f64,
         reference: &str,
         digest: Option<&str>,
+        view: Option<&str>,
         label: Option<String>,
         text: Option<String>,
         metadata: Option<Bound<'_, PyDict>>,
@@ -83,7 +87,9 @@ impl PyHit {
         vectors: Option<Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let digest = digest.map_or(Ok([0; 32]), bytes_of)?;
-        let entry = Entry { id: item, label, text, metadata: "{}".into(), reference: reference.into(), digest };
+        let number = |view: &str| View::parse(view).map(View::number).ok_or_else(|| unknown_view(view));
+        let view = view.map_or(Ok(0), number)?;
+        let entry = Entry { id: item, label, text, metadata: "{}".into(), reference: reference.into(), digest, view };
         let (mut models, mut all) = (Vec::new(), Vec::new());
         for (model, score) in scores.into_iter().flatten() {
             models.push(model.extract::<String>()?);
@@ -152,6 +158,11 @@ impl PyHit {
     }
 
     #[getter]
+    fn view(&self) -> Option<String> {
+        view_name(self.entry.view)
+    }
+
+    #[getter]
     fn label(&self) -> Option<&str> {
         self.entry.label.as_deref()
     }
@@ -210,6 +221,10 @@ impl PyHit {
         let call = py.import("functools")?.call_method("partial", (class,), Some(&arguments))?;
         Ok((call, PyTuple::empty(py)))
     }
+}
+
+fn unknown_view(view: &str) -> PyErr {
+    argument(format!("view {view:?}: give view:azimuth,elevation in degrees, such as \"view:45,35\""))
 }
 
 /// The bytes of a digest in hexadecimal digits.

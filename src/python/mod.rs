@@ -12,10 +12,12 @@ mod hit;
 mod index;
 mod ingest;
 mod json;
+mod mesh;
 mod picture;
 mod plush;
 mod preprocess;
 mod query;
+mod render;
 mod store;
 mod vectors;
 
@@ -116,6 +118,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     query::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     module.add_function(wrap_pyfunction!(engine::held_models, module)?)?;
+    module.add_function(wrap_pyfunction!(store::restore, module)?)?;
+    module.add_function(wrap_pyfunction!(store::salvage, module)?)?;
     module.add_function(wrap_pyfunction!(before_fork, module)?)?;
     module.add_function(wrap_pyfunction!(after_fork_in_parent, module)?)?;
     module.add_function(wrap_pyfunction!(after_fork_in_child, module)?)?;
@@ -123,6 +127,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     explain::register(module)?;
     plush::register(module)?;
     preprocess::register(module)?;
+    mesh::register(module)?;
+    render::register(module)?;
     formats::register();
     Ok(())
 }

@@ -3,7 +3,7 @@
 use numpy::ndarray::{Array3, Array4};
 use numpy::{IntoPyArray, PyArray3, PyArray4};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 use super::detached;
 use crate::plush;
@@ -69,6 +69,11 @@ impl Plush {
         let pixels = detached(py, || plush::cut_out(&self.0, &View::sample(view, scene), size))?;
         let array = Array3::from_shape_vec((size, size, 4), pixels).expect("size * size * 4 bytes");
         Ok(array.into_pyarray(py))
+    }
+
+    /// Returns its surface as a binary STL file.
+    fn stl<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &detached(py, || Ok(self.0.mesh().to_stl()))?))
     }
 
     fn __repr__(&self) -> String {

@@ -13,6 +13,7 @@ pub mod occluder;
 mod pixels;
 pub mod raster;
 pub mod shade;
+pub mod studio;
 pub mod surface;
 pub mod table;
 

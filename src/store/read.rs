@@ -60,7 +60,7 @@ impl Store {
     pub fn holds(&self, id: &str, digests: &[[u8; 32]], models: &[i64]) -> Result<Vec<bool>> {
         self.read(|connection| {
             let mut find = connection.prepare_cached(
-                "SELECT reference FROM refs JOIN items USING (item) WHERE items.id = ? AND digest = ? AND view = 0",
+                "SELECT reference FROM refs JOIN items USING (item) WHERE items.id = ? AND digest = ?",
             )?;
             let mut has = connection.prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM vectors WHERE reference = ? AND model = ? AND vector IS NOT NULL)",
@@ -87,9 +87,8 @@ impl Store {
     /// [`Error::Catalog`] when the catalog cannot be read.
     pub fn names(&self, id: &str, digests: &[[u8; 32]]) -> Result<Vec<Option<String>>> {
         self.read(|connection| {
-            let mut find = connection.prepare_cached(
-                "SELECT name FROM refs JOIN items USING (item) WHERE items.id = ? AND digest = ? AND view = 0",
-            )?;
+            let mut find = connection
+                .prepare_cached("SELECT name FROM refs JOIN items USING (item) WHERE items.id = ? AND digest = ?")?;
             let mut name = |digest| find.query_row(params![id, digest], |row| row.get(0)).optional();
             Ok(digests.iter().map(&mut name).collect::<rusqlite::Result<_>>()?)
         })
@@ -236,7 +235,7 @@ impl Store {
     pub fn entries(&self, found: &[(i64, i64)]) -> Result<Vec<Option<Entry>>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, label, text, metadata, refs.name, digest FROM refs JOIN items USING (item)
+                "SELECT id, label, text, metadata, refs.name, digest, view FROM refs JOIN items USING (item)
                  WHERE item = ? AND reference = ?",
             )?;
             let entry = |row: &Row<'_>| {
@@ -247,6 +246,7 @@ impl Store {
                     metadata: field(row, 3, 0, "metadata")?,
                     reference: field(row, 4, 0, "name of a reference")?,
                     digest: field(row, 5, 0, "digest of a reference")?,
+                    view: row.get(6)?,
                 })
             };
             let find = |&(item, reference)| statement.query_row([item, reference], entry).optional();
@@ -286,7 +286,11 @@ fn model_row(row: &Row<'_>) -> rusqlite::Result<ModelRow> {
     Ok(ModelRow { row: row.get(0)?, name: row.get(1)?, fingerprint: row.get(2)?, dim: dim as usize })
 }
 
-fn select_items(connection: &Connection, tail: &str, parameters: impl rusqlite::Params) -> Result<Vec<Item>, Fault> {
+pub(super) fn select_items(
+    connection: &Connection,
+    tail: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<Item>, Fault> {
     let sql = format!("SELECT item, id, label, text, metadata, added FROM items {tail}");
     let item = |row: &Row<'_>| {
         Ok(Item {

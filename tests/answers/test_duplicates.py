@@ -182,7 +182,7 @@ def test_a_filter_leaves_items_out(vectors: tuple[ps.Engine, Vectors, list[int]]
     where = {"id": {"$in": ["i1", "i2", "i5"]}}
     found = engine.duplicates(where=where, limit=None, near=-1.0)
     assert {one.first.item for one in found} | {one.second.item for one in found} == {"i1", "i2", "i5"}
-    assert found.counts == {"same bytes": 0, "same picture": 0, "same item": 5, "look-alike": 0}
+    assert {kind: count for kind, count in found.counts.items() if count} == {"same item": 5}
     assert engine.duplicates(where={"id": "i0"}).counts["look-alike"] == 0
 
 

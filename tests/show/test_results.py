@@ -106,6 +106,7 @@ def test_dicts_and_pandas() -> None:
         "matched": [],
         "reference": "photos/bear-1/a.jpg",
         "digest": "00" * 32,
+        "view": None,
         "label": "bear",
         "text": None,
         "metadata": {"price": 12.5},
@@ -138,7 +139,7 @@ def test_a_hit_is_a_value() -> None:
     assert cat.metadata is cat.metadata
     assert repr(Hit(1, "a", 0.5, label="b")) == (
         f"Hit(rank=1, item='a', score=0.5, scores={{}}, probability=None, matched=(), reference='', "
-        f"digest='{'00' * 32}', label='b', text=None, metadata={{}})"
+        f"digest='{'00' * 32}', view=None, label='b', text=None, metadata={{}})"
     )
     with pytest.raises(AttributeError):
         cat.rank = 2  # type: ignore[misc]
@@ -360,6 +361,7 @@ def test_everything_has_a_form_for_json() -> None:
                 "matched": [],
                 "reference": "a.jpg",
                 "digest": "00" * 32,
+                "view": None,
                 "label": None,
                 "text": None,
                 "metadata": {"price": 3},
@@ -372,7 +374,7 @@ def test_everything_has_a_form_for_json() -> None:
                 "label": None,
                 "text": "A bear",
                 "metadata": {"price": 3},
-                "references": [{"name": "a.jpg", "digest": "00" * 32}],
+                "references": [{"name": "a.jpg", "digest": "00" * 32, "view": None}],
             },
         ),
         (

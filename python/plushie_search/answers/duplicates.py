@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 import numpy as np
 
 from .._core import ArgumentError
-from ..results import Thumbnails
+from ..meshes import Relation
+from ..results import Thumbnails, reference_key
 from ..show import page
 from ..show.table import counted, shorter_path, table
 from .fingerprint import FINGERPRINT, fingerprint, same
-from .gallery import Gallery, Neighbors, Spot, read_neighbors
+from .gallery import Gallery, Neighbors, Pairs, Spot, read_neighbors
+from .geometry import RelatedMeshes, related_meshes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from .. import _core
     from ..query import Where
 
-Kind: TypeAlias = Literal["same bytes", "same picture", "same item", "look-alike"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Kind: TypeAlias = Literal["same bytes", "same picture", Relation, "same item", "look-alike"]
+KINDS: tuple[Kind, ...] = ("same bytes", "same picture", *get_args(Relation), "same item", "look-alike")
 
 #: The nearest other items that each reference is compared with.
 NEIGHBORS = 8
@@ -41,15 +43,18 @@ class Duplicate:
     Attributes:
         kind: ``"same bytes"``: one file under two items. ``"same picture"``: encoded or resized otherwise.
             ``"same item"``: two references of one item that show nearly the same. ``"look-alike"``: two items that are
-            as near to each other as references of one item usually are.
+            as near to each other as references of one item usually are. Of two meshes ``"same geometry"``,
+            ``"scaled"``, ``"mirrored"`` or ``"re-meshed"``, as :meth:`Shape.relation` tells.
         first, second: The references.
-        similarity: Their cosine, at most 1.
+        similarity: Their cosine, at most 1; of two meshes that of the means of their views.
+        scale: How many times as large the second of two meshes with related geometry is; None for other pairs.
     """
 
     kind: Kind
     first: Spot
     second: Spot
     similarity: float
+    scale: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the attributes as a dict, ready for JSON."""
@@ -96,7 +101,8 @@ class Duplicates(Sequence[Duplicate]):
         return [pair.to_dict() for pair in self._pairs]
 
     def __repr__(self) -> str:
-        head = ", ".join(f"{self.counts[kind]} {kind}" for kind in KINDS)
+        told = [kind for kind in KINDS if self.counts[kind] or kind not in get_args(Relation)]
+        head = ", ".join(f"{self.counts[kind]} {kind}" for kind in told)
         if not self._pairs:
             return head
         rows = [
@@ -123,7 +129,7 @@ class Duplicates(Sequence[Duplicate]):
 
     def _shown(self, spot: Spot) -> page.Picture:
         try:
-            jpeg = self._thumbnails(spot.item, spot.digest) if self._thumbnails else None
+            jpeg = self._thumbnails(spot.item, reference_key(spot.digest, spot.view)) if self._thumbnails else None
         except (KeyError, ValueError, RuntimeError, OSError):
             jpeg = None  # The catalog was closed or has changed since: the pair stands without its pictures.
         return page.Picture(spot.item, shorter_path(spot.reference), spot.reference, jpeg)
@@ -144,21 +150,21 @@ def find_duplicates(
     if limit is not None and limit < 1:
         raise ArgumentError(f"limit {limit}: give 1 or more, or None for all")
     gallery, neighbors = read_neighbors(core, NEIGHBORS, where=where, model=model)
-    pairs = _classes(gallery, neighbors, thumbnails, near)
+    meshes = related_meshes(core, gallery)
+    pairs = _classes(gallery, neighbors, thumbnails, near, meshes)
     listed: list[Duplicate] = []
     for kind in KINDS:
         rows, scores = pairs[kind]
         best = np.argsort(-scores, kind="stable")[:limit]
         for (first, second), score in zip(rows[best].tolist(), scores[best].tolist(), strict=True):
-            listed.append(Duplicate(kind, gallery.spot(first), gallery.spot(second), min(1.0, score)))
+            scale = meshes.scales.get((first, second))
+            listed.append(Duplicate(kind, gallery.spot(first), gallery.spot(second), min(1.0, score), scale))
     return Duplicates(listed, counts={kind: len(pairs[kind][0]) for kind in KINDS}, thumbnails=thumbnails)
 
 
-Pairs: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.float64]]"
-"""Rows of pairs, int64 of shape (n, 2) with the smaller row first, and their cosines, float64 of shape (n,)."""
-
-
-def _classes(gallery: Gallery, neighbors: Neighbors, thumbnails: Thumbnails, near: float) -> dict[Kind, Pairs]:
+def _classes(
+    gallery: Gallery, neighbors: Neighbors, thumbnails: Thumbnails, near: float, meshes: RelatedMeshes
+) -> dict[Kind, Pairs]:
     """Returns the pairs of each class."""
     count = len(gallery.items)
     rows = np.arange(count)
@@ -167,7 +173,10 @@ def _classes(gallery: Gallery, neighbors: Neighbors, thumbnails: Thumbnails, nea
     others = _distinct(np.repeat(rows, width), neighbors.other_rows.ravel(), neighbors.other_scores.ravel(), count)
 
     digests = np.array(gallery.digests, dtype="U64")
-    bytes_pairs = _of_bytes(digests)
+    # Views of one mesh are one file.
+    bytes_pairs = _of_bytes(digests, gallery.items)
+    unlike = digests[own[0][:, 0]] != digests[own[0][:, 1]]
+    own = own[0][unlike], own[1][unlike]
     pictures = np.concatenate([own[0], others[0]]), np.concatenate([own[1], others[1]])
     alike = pictures[1] >= ALIKE
     pictures = pictures[0][alike], pictures[1][alike]
@@ -177,23 +186,36 @@ def _classes(gallery: Gallery, neighbors: Neighbors, thumbnails: Thumbnails, nea
     pictures = pictures[0][shown], pictures[1][shown]
 
     taken = _keys(np.concatenate([bytes_pairs[0], pictures[0]]), count)
+    by_geometry = np.concatenate([rows for rows, _ in meshes.pairs.values()])
     kept = ~np.isin(_keys(own[0], count), taken) & (own[1] >= near)
     items = gallery.items
     by_item = np.sort(items[others[0]], axis=1)
     # Items that share a picture are listed with that.
-    shared = _keys(np.sort(items[np.concatenate([bytes_pairs[0], pictures[0]])], axis=1), count)
+    shared = _keys(np.sort(items[np.concatenate([bytes_pairs[0], pictures[0], by_geometry])], axis=1), count)
     best = _best(_keys(by_item, count), others[1])
     best = best[~np.isin(_keys(by_item[best], count), shared) & (others[1][best] >= neighbors.within(FARTHER))]
     return {
         "same bytes": bytes_pairs,
         "same picture": pictures,
+        "same geometry": meshes.pairs["same geometry"],
+        "scaled": meshes.pairs["scaled"],
+        "mirrored": meshes.pairs["mirrored"],
+        "re-meshed": meshes.pairs["re-meshed"],
         "same item": (own[0][kept], own[1][kept]),
         "look-alike": (others[0][best], others[1][best]),
     }
 
 
-def _of_bytes(digests: NDArray[np.str_]) -> Pairs:
-    """Pairs the first reference of each digest with each further one."""
+def _of_bytes(digests: NDArray[np.str_], items: NDArray[np.int64]) -> Pairs:
+    """Pairs the first reference of each digest with the first one of it in each further item."""
+    _, firsts = np.unique(np.char.add(digests, items.astype("U20")), return_index=True)
+    rows = np.sort(firsts)
+    pairs, scores = _alike(digests[rows])
+    return rows[pairs], scores
+
+
+def _alike(digests: NDArray[np.str_]) -> Pairs:
+    """Pairs the first place of each digest with each further one."""
     order = np.argsort(digests, kind="stable")
     same_as_before = np.flatnonzero(digests[order][1:] == digests[order][:-1]) + 1
     starts = np.flatnonzero(np.append(True, digests[order][1:] != digests[order][:-1])) if len(order) else order
@@ -231,7 +253,8 @@ def _same_pictures(
     there = np.zeros(len(rows), bool)
     for place, row in enumerate(rows.tolist()):
         try:
-            jpeg = thumbnails(gallery.ids[int(gallery.items[row])], gallery.digests[row])
+            key = reference_key(gallery.digests[row], gallery.views[row])
+            jpeg = thumbnails(gallery.ids[int(gallery.items[row])], key)
         except KeyError:
             continue  # It was removed in between.
         if jpeg is not None:

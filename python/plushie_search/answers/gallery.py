@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .. import _core
     from ..query import Where
 
+
+Pairs: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.float64]]"
+"""Rows of pairs, int64 of shape (n, 2) with the smaller row first, and their cosines, float64 of shape (n,)."""
 
 #: The share of other items that are less near than the references of one item, if no item has two.
 USUAL = 0.95
@@ -27,12 +30,14 @@ class Spot:
         label: The item's label; None if it has none.
         reference: The name of the reference.
         digest: The SHA-256 of the reference's content, 64 hexadecimal digits.
+        view: The side of a mesh, ``view:azimuth,elevation`` in degrees; None for a picture.
     """
 
     item: str
     label: str | None
     reference: str
     digest: str
+    view: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Gallery:
         items: For each reference the place of its item: int64 of shape (n,).
         names: The name of each reference.
         digests: The digest of each reference.
+        views: The view of each reference, of a mesh; None for a picture.
         vectors: The unit vector of each reference: float32 of shape (n, dim).
     """
 
@@ -53,12 +59,13 @@ class Gallery:
     items: NDArray[np.int64]
     names: list[str]
     digests: list[str]
+    views: list[str | None]
     vectors: NDArray[np.float32]
 
     def spot(self, row: int) -> Spot:
         """Returns a reference by its row."""
         item = int(self.items[row])
-        return Spot(self.ids[item], self.labels[item], self.names[row], self.digests[row])
+        return Spot(self.ids[item], self.labels[item], self.names[row], self.digests[row], self.views[row])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from .._core import __version__
 from . import (
     add,
     backup,
+    bench,
     calibrate,
     classify,
     compact,
@@ -24,8 +25,10 @@ from . import (
     duplicates,
     evaluate,
     explain,
+    export,
     health,
     identify,
+    import_,
     inspect,
     models,
     optimize,
@@ -33,7 +36,10 @@ from . import (
     plushbench,
     reencode,
     remove,
+    render,
+    restore,
     review,
+    salvage,
     search,
     serve,
     show,
@@ -48,9 +54,10 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 COMMANDS = (
     *(add, search, identify, calibrate, show, count, update, remove, thumbnail, stats),
     *(classify, compare, explain, inspect, duplicates, review, confirm),
-    *(backup, verify, compact, optimize, reencode),
+    *(import_, export),
+    *(backup, restore, verify, salvage, compact, optimize, reencode),
     *(serve, health, config),
-    *(evaluate, models, plushbench, demo, plush, completion),
+    *(evaluate, bench, models, plushbench, demo, plush, render, completion),
 )
 
 

@@ -22,6 +22,7 @@ def add_command(commands: Commands) -> None:
     plush.add_argument("--count", type=positive, default=4, metavar="N", help="how many plushes (%(default)s)")
     plush.add_argument("--views", type=positive, default=1, metavar="N", help="pictures of each (%(default)s)")
     plush.add_argument("--size", type=positive, default=224, metavar="PIXELS", help="their side (%(default)s)")
+    plush.add_argument("--stl", action="store_true", help="write the surface of each as an STL file, too")
     plush.add_argument("--out", default="plushes", metavar="DIR", help="where (%(default)s)")
 
 
@@ -33,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
             seeds=range(options.seed, options.seed + options.count),
             views=options.views,
             side=options.size,
+            stl=options.stl,
             progress=progress,
         )
     if options.json:

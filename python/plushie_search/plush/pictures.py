@@ -22,10 +22,13 @@ def write_plushes(
     seeds: Sequence[int],
     views: int = 1,
     side: int = 224,
+    stl: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> list[Toy]:
     """Renders each seed's plush to ``directory/<plush>/<view>.jpg`` and describes all in ``directory/plushes.jsonl``.
+
+    With ``stl`` the surface of each is written to ``directory/<plush>.stl``, too.
 
     Returns the descriptions, which `plushie-search add` reads: id, images, label, text in English, and its attributes
     and Chinese captions as metadata.
@@ -48,6 +51,9 @@ def write_plushes(
         for path, picture in zip(paths, pictures, strict=True):
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(_core.thumbnail(picture, side=side))
+        if stl:
+            for toy in batch:
+                (directory / f"{toy['id']}.stl").write_bytes(_core.Plush(toy["metadata"]["seed"]).stl())
     if progress is not None:
         progress(len(toys), len(toys), "")
     lines = (json.dumps(toy, ensure_ascii=False) + "\n" for toy in toys)

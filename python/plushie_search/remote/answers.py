@@ -24,7 +24,8 @@ def likeness_of(row: Mapping[str, Any]) -> Likeness:
 
 def duplicates_of(answer: Mapping[str, Any], thumbnails: Thumbnails) -> Duplicates:
     pairs = [
-        Duplicate(one["kind"], _spot(one["first"]), _spot(one["second"]), one["similarity"]) for one in answer["pairs"]
+        Duplicate(one["kind"], _spot(one["first"]), _spot(one["second"]), one["similarity"], one.get("scale"))
+        for one in answer["pairs"]
     ]
     return Duplicates(pairs, counts=answer["counts"], thumbnails=thumbnails)
 
@@ -35,4 +36,4 @@ def review_of(answer: Mapping[str, Any]) -> Review:
 
 
 def _spot(row: Mapping[str, Any]) -> Spot:
-    return Spot(row["item"], row["label"], row["reference"], row["digest"])
+    return Spot(row["item"], row["label"], row["reference"], row["digest"], row.get("view"))

@@ -56,7 +56,7 @@ def path_of(id: Text) -> str:
 
 
 def item_of(row: Mapping[str, Any]) -> Item:
-    references = tuple(Reference(one["name"], one["digest"]) for one in row["references"])
+    references = tuple(Reference(one["name"], one["digest"], one.get("view")) for one in row["references"])
     return Item(row["id"], row["label"], row["text"], row["metadata"], references)
 
 
@@ -68,6 +68,7 @@ def hit_of(row: Mapping[str, Any]) -> Hit:
         row["score"],
         reference=reference["name"],
         digest=reference["digest"],
+        view=reference.get("view"),
         label=row["label"],
         text=row["text"],
         metadata=row["metadata"],

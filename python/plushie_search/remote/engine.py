@@ -17,7 +17,7 @@ from .. import _core
 from .._core import ArgumentError, CatalogError, Hit, PictureError, UnknownItemError
 from ..identification import Identification
 from ..query import Query, hybrid, pictured
-from ..results import Batch, Item, Items, ReencodeReport, Reference, Results, asked
+from ..results import Batch, Item, Items, ReencodeReport, Reference, Results, asked, reference_key
 from .answers import classification_of, duplicates_of, likeness_of, review_of
 from .coding import base64_of, coded, crop_of, error_of, file_of, hit_of, item_of, name_of, path_of, seconds_of
 from .explaining import explain, inspect
@@ -186,9 +186,10 @@ class RemoteEngine:
         Raises:
             KeyError: There is no such item, or it has no such reference.
         """
-        wanted = reference.digest if isinstance(reference, Reference) else reference
+        wanted = reference.key if isinstance(reference, Reference) else reference
         for one in self._json("GET", path_of(item))["references"]:
-            if wanted is None or wanted in (one["name"], one["digest"]):
+            key = reference_key(one["digest"], one.get("view"))
+            if wanted is None or wanted in (one["name"], one["digest"], key):
                 answer = self._send("GET", one["thumbnail"], absolute=True, missing=True)
                 return None if answer is None else answer.content
         raise UnknownItemError(f"item {str(item)!r} has no reference {wanted!r}")
@@ -335,7 +336,7 @@ class RemoteEngine:
         hits = [hit_of(hit) for hit in answer["results"]]
         model = asked(hits, self._asked(options))
         results = Results(hits, query=image, model=model, warnings=answer["notices"], thumbnails=self.thumbnail)
-        figures = {name: answer[name] for name in ("verdict", "item", "probability", "margin", "threshold")}
+        figures = {name: answer[name] for name in ("verdict", "item", "probability", "margin", "strength", "threshold")}
         return Identification(plausible=tuple(answer["plausible"]), hits=results, **figures)
 
     def _search(self, queries: Sequence[Query], shown: Sequence[Any], single: bool, options: SearchOptions) -> Any:
@@ -450,7 +451,7 @@ class RemoteEngine:
         language: Language = "en",
     ) -> Explanation:
         """Explains why an item matches a picture, a text, or both. See ``Engine.explain``."""
-        name = reference.digest if isinstance(reference, Reference) else reference
+        name = reference.key if isinstance(reference, Reference) else reference
         options: dict[str, Any] = {"method": method, "detail": detail, "sides": sides, "language": language}
         return explain(self._json, self.thumbnail, query, hit, name, **options)
 

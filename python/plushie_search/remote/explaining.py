@@ -16,6 +16,7 @@ from ..answers.explain.subjects import small_copy
 from ..answers.explain.words import WordPart
 from ..answers.inspect.inspection import Inspection, Inspections
 from ..query import Query
+from ..results import Reference
 from .coding import crop_of, file_of, name_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def explain(ask: Ask, small: Small, query: Any, hit: Hit | Text, reference: str 
         raise ArgumentError("a server explains a query of one picture, one text, or both: give these, or use an Engine")
     pictures = [one.read() if hasattr(one, "read") else one for one, _ in images]
     if isinstance(hit, Hit):
-        item, reference = hit.item, reference or hit.digest or None
+        key = Reference(hit.reference, hit.digest, hit.view).key if hit.digest else hit.reference
+        item, reference = hit.item, reference or key or None
     else:
         item = str(hit)
     data: dict[str, Any] = {"item": item, **{name: str(value) for name, value in options.items()}}

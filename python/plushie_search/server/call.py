@@ -81,8 +81,8 @@ class Call:
 
     @property
     def is_picture(self) -> bool:
-        """Whether the body is a picture."""
-        return self.media_type.startswith("image/")
+        """Whether the body is a picture or a mesh."""
+        return self.media_type.startswith(("image/", "model/"))
 
     def form(self) -> Form:
         """Returns the fields and files of a form.

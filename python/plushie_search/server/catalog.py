@@ -87,7 +87,7 @@ class Catalog:
 
     def hit(self, hit: Hit, prefix: str) -> dict[str, Any]:
         """Returns a hit as a dict for JSON; ``prefix`` is the path of the catalog's routes."""
-        thumbnail, picture = self.pictures(hit.item, hit.digest, prefix)
+        thumbnail, picture = self.pictures(hit.item, hit.digest, prefix, hit.view)
         return {
             "rank": hit.rank,
             "item": hit.item,
@@ -99,7 +99,7 @@ class Catalog:
             "similarity": hit.similarity,
             "probability": hit.probability,
             "matched": list(hit.matched),
-            "reference": {"name": base_name(hit.reference), "digest": hit.digest},
+            "reference": {"name": base_name(hit.reference), "digest": hit.digest, "view": hit.view},
             "scores": hit.scores,
             "thumbnail": thumbnail,
             "picture": picture,
@@ -109,9 +109,11 @@ class Catalog:
         """Returns an item as a dict for JSON; ``prefix`` is the path of the catalog's routes."""
         references = []
         for reference in item.references:
-            thumbnail, picture = self.pictures(item.id, reference.digest, prefix)
+            digest, view = reference.digest, reference.view
+            thumbnail, picture = self.pictures(item.id, digest, prefix, view)
             name = base_name(reference.name)
-            references.append({"name": name, "digest": reference.digest, "thumbnail": thumbnail, "picture": picture})
+            row = {"name": name, "digest": digest, "view": view, "thumbnail": thumbnail, "picture": picture}
+            references.append(row)
         return {
             "id": item.id,
             "label": item.label,
@@ -121,14 +123,15 @@ class Catalog:
             "references": references,
         }
 
-    def pictures(self, item: str, digest: str, prefix: str) -> tuple[str, str]:
+    def pictures(self, item: str, digest: str, prefix: str, view: str | None = None) -> tuple[str, str]:
         """Returns the addresses of a reference's thumbnail and picture, and remembers its item."""
         if digest not in self._items:
             with self._items_lock:
                 self._items[digest] = item
                 if len(self._items) > REMEMBERED:
                     self._items.popitem(last=False)
-        end = f"?item={segment(item)}{self._guard.sign(f'{self.name}/{digest}', item)}"
+        shown = "" if view is None else f"&view={segment(view)}"
+        end = f"?item={segment(item)}{shown}{self._guard.sign(f'{self.name}/{digest}', item)}"
         return f"{prefix}/media/{digest}/thumbnail{end}", f"{prefix}/media/{digest}/view{end}"
 
     def item_of(self, digest: str) -> str | None:

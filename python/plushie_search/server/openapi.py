@@ -61,9 +61,9 @@ _OPTIONS: dict[str, Schema] = {"k": K, "where": {"type": "string"}, **_CROP}
 #: By the names of the handlers.
 CONTENTS = {
     "stats": Content("Stats"),
-    "search": Content("Found", json="Search", form="search", raw=("image/*",), query=_OPTIONS),
-    "identify": Content("Identified", json="Identify", form="identify", raw=("image/*",), query=_OPTIONS),
-    "classify": Content("Classified", json="Classify", form="classify", raw=("image/*",), query=_CROP),
+    "search": Content("Found", json="Search", form="search", raw=("image/*", "model/*"), query=_OPTIONS),
+    "identify": Content("Identified", json="Identify", form="identify", raw=("image/*", "model/*"), query=_OPTIONS),
+    "classify": Content("Classified", json="Classify", form="classify", raw=("image/*", "model/*"), query=_CROP),
     "compare": Content("Compared", json="Compare", form="compare"),
     "explain": Content("Explained", json="Explain", form="explain"),
     "inspect": Content("Inspected", json="Inspect", form="inspect"),
@@ -72,7 +72,7 @@ CONTENTS = {
     "list_items": Content("Items", query=_PAGE),
     "add_item": Content("Added", 201, form="item"),
     "restore_item": Content("Item", json="Undo"),
-    "add_references": Content("Added", form="pictures", raw=("image/*",)),
+    "add_references": Content("Added", form="pictures", raw=("image/*", "model/*")),
     "remove_reference": Content("Left"),
     "get_item": Content("Item", headers=("If-None-Match",)),
     "get_vectors": Content("Vectors", query={"model": {"type": "string"}}),

@@ -117,7 +117,8 @@ IDENTIFYING: dict[str, Schema] = {
     "query_crops": CROPS,
 }
 
-REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST}
+VIEW = {**maybe(TEXT), "description": "of a mesh the side that is shown, view:azimuth,elevation in degrees"}
+REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST, "view": VIEW}
 
 CLASSIFICATION: Schema = record(
     {
@@ -132,11 +133,15 @@ SPOT: Schema = record(
         "label": maybe(TEXT),
         "reference": TEXT,
         "digest": DIGEST,
+        "view": VIEW,
         "thumbnail": ADDRESS,
         "picture": ADDRESS,
     }
 )
-KINDS = ("same bytes", "same picture", "same item", "look-alike")
+KINDS = (
+    *("same bytes", "same picture", "same geometry", "scaled", "mirrored", "re-meshed"),
+    *("same item", "look-alike"),
+)
 
 #: The schemas by name.
 SCHEMAS: dict[str, Schema] = {
@@ -224,7 +229,8 @@ SCHEMAS: dict[str, Schema] = {
             "item": {**maybe(TEXT), "description": "the likeliest item; null if the verdict is unknown"},
             "probability": {**maybe(NUMBER), "description": "that the first of the results is the item"},
             "margin": {**maybe(NUMBER), "description": "the score of the first result less that of the second"},
-            "threshold": {**NUMBER, "description": "a match reaches it by its score and half of its margin"},
+            "strength": {**maybe(NUMBER), "description": "how strongly the scores speak for the first result"},
+            "threshold": {**NUMBER, "description": "the strength that a match reaches"},
             "plausible": array(TEXT, description="the items that it may be, the likeliest first"),
             "results": array(ref("Hit")),
         }
@@ -266,6 +272,7 @@ SCHEMAS: dict[str, Schema] = {
                         "first": SPOT,
                         "second": SPOT,
                         "similarity": NUMBER,
+                        "scale": {**maybe(NUMBER), "description": "how many times as large the second mesh is"},
                     }
                 )
             ),

@@ -34,10 +34,12 @@ class Undo:
     def keep(self, catalog: Catalog, item: Item) -> str | None:
         """Keeps an item that is about to be removed, and returns the token that brings it back.
 
-        Returns None if it could not be brought back as it is: the engine lacks one of the catalog's models.
+        Returns None if it could not be brought back as it is: the engine lacks one of the catalog's models, or the item
+        has a mesh, which would come back without its views.
         """
         engine = catalog.engine
-        if not self._seconds or engine.stats().get("other_models"):
+        has_views = any(reference.view is not None for reference in item.references)
+        if not self._seconds or has_views or engine.stats().get("other_models"):
             return None
         self._forget()
         token = secrets.token_urlsafe(18)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._core import ArgumentError, Crop, Hit
 from ...query import DEFAULTS, Query
+from ...results import Reference
 from .cam import Activation
 from .explanation import Explanation
 from .parts import HeatMap, RunnerUp
@@ -52,7 +53,7 @@ def explain(
     vector = core.query_vectors([row], model=model)[0]
     item: Text = hit.item if isinstance(hit, Hit) else hit
     if reference is None and isinstance(hit, Hit):
-        reference = hit.digest or None
+        reference = _key(hit)
     subject = find_subject(core, item, reference, vector, model)
     score = float(vector @ subject.vector)
     other = _next_best(core, row, subject.item, vector, model)
@@ -122,7 +123,12 @@ def _next_best(
     asked = [one for one, _ in row[2]]
     options: SearchOptions = {**DEFAULTS, "k": 1, "models": model, "exclude": [item, *asked], "words": False}
     answers, _, _, _ = core.search([([], [], [], [((model, vector), 1.0)])], **options)
-    return next((find_subject(core, hit.item, hit.digest, vector, model) for hit in answers[0]), None)
+    return next((find_subject(core, hit.item, _key(hit), vector, model) for hit in answers[0]), None)
+
+
+def _key(hit: Hit) -> str | None:
+    """Returns the key of a hit's reference: its digest, with its view if it is one of a mesh."""
+    return Reference(hit.reference, hit.digest, hit.view).key if hit.digest else hit.reference or None
 
 
 def _map(name: str, seen: Windows | Activation, vector: NDArray[np.float32], pixels: NDArray[np.uint8]) -> HeatMap:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._core import PictureError, UnknownItemError, decode, thumbnail
+from ...results import Reference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,36 +27,40 @@ class Subject:
     Attributes:
         item: The item's id.
         name: The reference's name.
-        digest: Its digest.
+        key: Its digest, with its view if it is one of a mesh.
+        view: The name of its view of a mesh; None for a picture.
         vector: Its unit vector, float32 (dim,).
     """
 
     item: str
     name: str
-    digest: str
+    key: str
+    view: str | None
     vector: NDArray[np.float32]
 
 
 def find_subject(
     core: _core.Engine, item: Text, reference: str | None, query: NDArray[np.float32], model: str
 ) -> Subject:
-    """Returns the reference of this name or digest, or the item's that is nearest to the query's vector (dim,).
+    """Returns the reference of this name, digest or key, or the item's that is nearest to the query's vector (dim,).
 
     Raises:
         KeyError: There is no such item, or it has no such reference.
     """
     id, _, _, _, references = core.get(item)
+    held = [Reference(*row) for row in references]
     vectors = core.vectors(item, model=model)
     count = min(len(references), len(vectors))  # another process may have changed the item in between
     if reference is None:
         place = int(np.argmax(vectors[:count] @ query)) if count else -1
     else:
-        place = next((at for at, names in enumerate(references[:count]) if reference in names), -1)
+        named = [(one.name, one.digest, one.key, f"{one.name}#{one.view}") for one in held[:count]]
+        place = next((at for at, names in enumerate(named) if reference in names), -1)
     if place < 0:
-        named = "no reference" if reference is None else f"no reference {reference!r}"
-        raise UnknownItemError(f"item {id!r} has {named}: get({id!r}).references lists those that it has")
-    name, digest = references[place]
-    return Subject(id, name, digest, vectors[place])
+        which = "no reference" if reference is None else f"no reference {reference!r}"
+        raise UnknownItemError(f"item {id!r} has {which}: get({id!r}).references lists those that it has")
+    found = held[place]
+    return Subject(id, found.name, found.key, found.view, vectors[place])
 
 
 def picture_of(core: _core.Engine, subject: Subject) -> tuple[Any, NDArray[np.uint8] | None, str | None]:
@@ -63,15 +68,18 @@ def picture_of(core: _core.Engine, subject: Subject) -> tuple[Any, NDArray[np.ui
 
     All but the note are None if no picture is left.
     """
-    path = core.original(subject.item, subject.digest)
+    # The original of a view is a mesh.
+    path = None if subject.view is not None else core.original(subject.item, subject.key)
     if path is not None:
         try:
             return path, small_copy(path), None
         except (OSError, PictureError):
-            pass  # it has been changed since, or is no picture, as the mesh of a view
-    kept = core.thumbnail(subject.item, subject.digest)
+            pass  # it has been changed since
+    kept = core.thumbnail(subject.item, subject.key)
     if kept is None:
         return None, None, f"no picture of {subject.name} is left, neither its original nor a thumbnail"
+    if subject.view is not None:
+        return kept, small_copy(kept), None
     note = f"the original of {subject.name} is gone: its thumbnail stands for it, which is less exact"
     return kept, small_copy(kept), note
 

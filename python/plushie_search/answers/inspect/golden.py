@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._core import ArgumentError
+from ...results import Reference
 from ..explain.subjects import Subject, picture_of
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def of_item(core: _core.Engine, item: Text, model: str) -> Golden:
     places = sorted({place * count // min(count, MOST) for place in range(min(count, MOST))})
     pictures, notes = [], []
     for place in places:
-        name, digest = references[place]
-        picture, _, note = picture_of(core, Subject(id, name, digest, vectors[place]))
+        one = Reference(*references[place])
+        picture, _, note = picture_of(core, Subject(id, one.name, one.key, one.view, vectors[place]))
         pictures.append(picture)
         notes += [] if note is None else [note]
     names = tuple(references[place][0] for place in places)

@@ -74,7 +74,7 @@ def duplicates(service: Service, call: Call) -> dict[str, Any]:
     found = call.catalog.engine.duplicates(where=where, near=near, limit=limit)
 
     def side(row: dict[str, Any]) -> dict[str, Any]:
-        thumbnail, picture = call.catalog.pictures(row["item"], row["digest"], call.prefix)
+        thumbnail, picture = call.catalog.pictures(row["item"], row["digest"], call.prefix, row["view"])
         return {**row, "reference": base_name(row["reference"]), "thumbnail": thumbnail, "picture": picture}
 
     pairs = [{**asdict(one), "first": side(asdict(one.first)), "second": side(asdict(one.second))} for one in found]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 
 from ... import _core
 from ..._core import UnknownItemError
+from ...results import reference_key
 from ..call import Answer, Call
 from ..errors import Problem
 from ..service import Service
@@ -14,6 +16,9 @@ from .items import DIGEST
 
 #: The longest side of a view, and the largest original that is sent.
 SIDE, MAX_ORIGINAL = 1600, 256 << 20
+
+#: A view of a mesh.
+VIEW = re.compile(r"view:\d{1,3},-?\d{1,2}")
 
 #: How pictures begin, and the types that browsers know them by.
 KINDS = (
@@ -31,7 +36,11 @@ def picture(service: Service, call: Call) -> Answer:
     digest, kind, engine = call.path["digest"], call.path["kind"], call.catalog.engine
     if not DIGEST.fullmatch(digest) or kind not in ("thumbnail", "view", "original"):
         raise _none()
-    tag = f'"{digest[:32]}-{kind}"'
+    shown = call.query.get("view")
+    if shown is not None and not VIEW.fullmatch(shown):
+        raise _none()
+    key = reference_key(digest, shown)
+    tag = f'"{digest[:32]}-{kind}{f"-{shown}" if shown else ""}"'
     headers = {
         "ETag": tag,
         "Cache-Control": f"{'private' if service.guard.has_keys else 'public'}, max-age=31536000, immutable",
@@ -44,12 +53,12 @@ def picture(service: Service, call: Call) -> Answer:
         raise _none()
     try:
         if kind == "thumbnail":
-            small = engine.thumbnail(item, digest)
+            small = engine.thumbnail(item, key)
             if small is None:
                 raise _none()
             return Answer(small, 200, "image/jpeg", headers)
         if kind == "view":
-            return Answer(service.views.get(digest, lambda: view(call, item, digest)), 200, "image/jpeg", headers)
+            return Answer(service.views.get(key, lambda: view(call, item, digest, shown)), 200, "image/jpeg", headers)
         data = original(call, item, digest)
     except UnknownItemError:
         raise _none() from None
@@ -94,12 +103,18 @@ def type_of(data: bytes) -> str | None:
     return None
 
 
-def view(call: Call, item: str, digest: str) -> bytes:
+def view(call: Call, item: str, digest: str, shown: str | None) -> bytes:
     """Returns a JPEG file of at most 1600 pixels on the longer side; the thumbnail if the original is gone.
 
     Raises:
         Problem: Neither is there.
     """
+    if shown is not None:
+        # A view is drawn at the size of a thumbnail.
+        small = call.catalog.engine.thumbnail(item, reference_key(digest, shown))
+        if small is None:
+            raise _gone()
+        return small
     try:
         return _core.thumbnail(original(call, item, digest), SIDE, quality=85)
     except Problem:

@@ -12,6 +12,10 @@ const MOST = 30;
 const TITLES = {
   "same bytes": "duplicates.bytes",
   "same picture": "duplicates.picture",
+  "same geometry": "duplicates.geometry",
+  scaled: "duplicates.scaled",
+  mirrored: "duplicates.mirrored",
+  "re-meshed": "duplicates.remeshed",
   "same item": "duplicates.item",
   "look-alike": "duplicates.alike",
 };

@@ -42,7 +42,7 @@ export function heatSwitch(thing, reference, mine, frames, signal) {
     const form = new FormData();
     form.append("image", mine.blob, mine.uploadName);
     form.append("item", thing.item);
-    form.append("reference", reference.digest);
+    form.append("reference", reference.view ? `${reference.digest}#${reference.view}` : reference.digest);
     form.append("language", language() === "en" ? "en" : "zh");
     try {
       const found = await request("explain", {method: "POST", body: form, signal});

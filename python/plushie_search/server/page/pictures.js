@@ -13,11 +13,16 @@ const SMALL = 500e3;
 const RAW_LIMIT = 24e6;
 
 /** The kinds of files that are offered for choosing. */
-export const ACCEPT = "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff,image/avif,image/heic,image/heif";
+export const ACCEPT =
+  "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff,image/avif,image/heic,image/heif," +
+  ".stl,.obj,.ply,.glb,.3mf";
+/** Endings of 3D models, whose types differ from system to system. */
+const MESH = /\.(stl|obj|ply|glb|3mf)$/i;
 const ENDING = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|heic|heif|jxl)$/i;
 
-/** Whether a file is a picture by its type or ending. */
+/** Whether a file is a picture or a 3D model by its type or ending. */
 export function isPicture(file) {
+  if (MESH.test(file.name ?? "")) return true;
   return file.type ? file.type.startsWith("image/") : ENDING.test(file.name ?? "");
 }
 

@@ -1,0 +1,370 @@
+//! Pictures of a mesh from many sides: warm grey on white, under a light from above left.
+//!
+//! The vertical axis is that of the file, z. Each view is fitted to what is visible from there, so that the size in the
+//! file does not matter. Faces are lit from both sides, because many files have flipped ones.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::mesh::{Mesh, Triangle};
+use crate::render::math::{V3, display, larger, linear, sin_cos, v3};
+use crate::render::raster::{Buffer, Corner, NONE};
+
+/// The views of a mesh by default.
+pub const VIEWS: usize = 20;
+/// The most views of a mesh: more of them would lie within a few degrees.
+pub const MAX_VIEWS: usize = 100;
+/// The side of a view in pixels by default.
+pub const SIDE: usize = 224;
+
+/// The share of the frame that the mesh fills, along its longer side.
+const FILL: f32 = 0.8;
+/// The camera's distance from the middle, in radii of the mesh: its field of view is 30 degrees.
+const DISTANCE: f32 = 3.864;
+/// The color of the mesh, as shown by a display.
+const COLOR: V3 = v3(0.70, 0.68, 0.65);
+/// The direction to the light, seen from the camera: right, up and towards it.
+const LIGHT: V3 = v3(-0.45, 0.75, 0.48);
+/// Degrees above the horizon of a camera that goes around.
+const TURNTABLE: i16 = 20;
+
+thread_local! {
+    /// The buffer of the last picture, reused because new memory costs as much as filling it.
+    static BUFFER: RefCell<Buffer> = RefCell::default();
+}
+
+/// A direction from the middle of a mesh to the camera, in whole degrees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct View {
+    /// Degrees around the vertical axis from x to y, 0 to 359.
+    pub azimuth: i16,
+    /// Degrees above the horizon, -90 to 90.
+    pub elevation: i16,
+}
+
+/// How many elevations there are.
+const ELEVATIONS: i64 = 181;
+
+impl View {
+    /// Makes the view nearest to a direction.
+    fn towards(x: f64, y: f64, z: f64) -> Self {
+        let azimuth = y.atan2(x).to_degrees().round() as i16;
+        Self { azimuth: azimuth.rem_euclid(360), elevation: z.atan2(x.hypot(y)).to_degrees().round() as i16 }
+    }
+
+    /// Returns the number of the view, from 1.
+    pub fn number(self) -> i64 {
+        1 + i64::from(self.azimuth) * ELEVATIONS + i64::from(self.elevation) + 90
+    }
+
+    /// Returns the view of this number, if it is one.
+    pub fn from_number(number: i64) -> Option<Self> {
+        let place = number - 1;
+        let elevation = (place.rem_euclid(ELEVATIONS) - 90) as i16;
+        (0..360 * ELEVATIONS).contains(&place).then(|| Self { azimuth: (place / ELEVATIONS) as i16, elevation })
+    }
+
+    /// Reads `view:azimuth,elevation`, as a view is shown.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (azimuth, elevation) = text.strip_prefix("view:")?.split_once(',')?;
+        let view = Self { azimuth: azimuth.parse().ok()?, elevation: elevation.parse().ok()? };
+        ((0..360).contains(&view.azimuth) && (-90..=90).contains(&view.elevation)).then_some(view)
+    }
+
+    /// Returns `count` views that are spread evenly: one from a corner, the corners of a cube, those of a dodecahedron
+    /// if there are 20, and else points of a spiral from top to bottom.
+    pub fn around(count: usize) -> Vec<Self> {
+        let signs = [1.0, -1.0];
+        let cube = || signs.into_iter().flat_map(|x| signs.into_iter().flat_map(move |y| signs.map(|z| [x, y, z])));
+        let golden = f64::midpoint(1.0, 5_f64.sqrt());
+        let points: Vec<[f64; 3]> = match count {
+            1 => vec![[1.0, -0.8, 0.77]],
+            8 => cube().collect(),
+            20 => {
+                let pairs = signs.into_iter().flat_map(|u| signs.map(|v| (u / golden, v * golden)));
+                cube().chain(pairs.flat_map(|(u, v)| [[0.0, u, v], [u, v, 0.0], [v, 0.0, u]])).collect()
+            }
+            _ => {
+                let turn = std::f64::consts::TAU / (golden * golden);
+                let point = |i: usize| {
+                    let z = 1.0 - (2.0 * i as f64 + 1.0) / count as f64;
+                    let (r, angle) = ((1.0 - z * z).sqrt(), i as f64 * turn);
+                    [r * angle.cos(), r * angle.sin(), z]
+                };
+                (0..count).map(point).collect()
+            }
+        };
+        points.into_iter().map(|[x, y, z]| Self::towards(x, y, z)).collect()
+    }
+
+    /// Returns `count` views of a camera that goes around once, from a little above.
+    pub fn turntable(count: usize) -> Vec<Self> {
+        (0..count)
+            .map(|i| Self { azimuth: ((360 * i + count / 2) / count) as i16 % 360, elevation: TURNTABLE })
+            .collect()
+    }
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "view:{},{}", self.azimuth, self.elevation)
+    }
+}
+
+/// A mesh in the middle of the studio, and its size.
+pub struct Studio<'a> {
+    triangles: &'a [Triangle],
+    middle: V3,
+    /// One over the radius.
+    scale: f32,
+}
+
+/// Draws square pictures of a mesh, one after the other, on the threads of the current pool.
+///
+/// # Errors
+/// [`Error::Argument`] if `side` is not from 1 to 1024, or there are no views or more than [`MAX_VIEWS`].
+pub fn draw_all(mesh: &Mesh, views: &[View], side: usize) -> Result<Vec<u8>> {
+    if !(1..=1024).contains(&side) {
+        return Err(Error::argument(format!("a view of {side} x {side} pixels: use 1 to 1024")));
+    }
+    check_count(views.len())?;
+    let studio = Studio::new(mesh);
+    let mut pixels = vec![0; views.len() * side * side * 3];
+    let places = pixels.par_chunks_mut(side * side * 3).zip(views).with_max_len(1);
+    places.for_each(|(place, view)| place.copy_from_slice(&studio.draw(*view, side)));
+    Ok(pixels)
+}
+
+/// Refuses a number of views that a mesh cannot have.
+///
+/// # Errors
+/// [`Error::Argument`] if it is 0 or more than [`MAX_VIEWS`].
+pub fn check_count(views: usize) -> Result<()> {
+    match views {
+        1..=MAX_VIEWS => Ok(()),
+        _ => Err(Error::argument(format!("{views} views of a mesh: use 1 to {MAX_VIEWS}"))),
+    }
+}
+
+/// A camera that looks at the middle.
+struct Camera {
+    right: V3,
+    up: V3,
+    /// From the middle to the camera.
+    back: V3,
+}
+
+impl<'a> Studio<'a> {
+    /// Puts a mesh into the studio.
+    pub fn new(mesh: &'a Mesh) -> Self {
+        let (low, high) = mesh.bounds();
+        let middle = |axis: usize| f32::midpoint(low[axis], high[axis]);
+        let middle = v3(middle(0), middle(1), middle(2));
+        let squares = mesh.triangles().as_flattened().iter().map(|corner| {
+            let away = point(corner) - middle;
+            away.dot(away)
+        });
+        let radius = squares.fold(0.0, larger).sqrt();
+        Self { triangles: mesh.triangles(), middle, scale: 1.0 / larger(radius, f32::MIN_POSITIVE) }
+    }
+
+    /// Draws a square picture, `side` pixels wide: three bytes per pixel, row by row.
+    pub fn draw(&self, view: View, side: usize) -> Vec<u8> {
+        let camera = Camera::new(view);
+        let (scale, left, top) = self.frame(&camera, side);
+        let mut buffer = BUFFER.take();
+        buffer.clear(side, side);
+        for (id, triangle) in self.triangles.iter().enumerate() {
+            buffer.triangle(
+                triangle.map(|corner| {
+                    let [x, y, inverse] = camera.project(self.placed(&corner));
+                    [(x - left) * scale, (top - y) * scale, inverse]
+                }),
+                id as u32,
+            );
+        }
+        let mut rgb = vec![255; side * side * 3];
+        let mut colors = Colors { studio: self, camera: &camera, last: (NONE, V3::default()) };
+        for (row, line) in rgb.chunks_exact_mut(side * 3).enumerate() {
+            for (ids, out) in buffer.pixels(row).zip(line.chunks_exact_mut(3)) {
+                let seen = ids.into_iter().filter(|id| *id != NONE);
+                let (count, sum) =
+                    seen.fold((0_u32, V3::default()), |(count, sum), id| (count + 1, sum + colors.of(id)));
+                if count > 0 {
+                    let shown = display(sum * (1.0 / count as f32));
+                    // The rest of the pixel is white.
+                    let blend = |byte: u8| ((u32::from(byte) * count + 255 * (4 - count) + 2) / 4) as u8;
+                    out.copy_from_slice(&shown.map(blend));
+                }
+            }
+        }
+        BUFFER.set(buffer);
+        rgb
+    }
+
+    /// Returns samples per unit on the screen, and its left and upper edge, so that the mesh fills the frame.
+    fn frame(&self, camera: &Camera, side: usize) -> (f32, f32, f32) {
+        let mut extent = [f32::MAX, f32::MAX, f32::MIN, f32::MIN];
+        for corner in self.triangles.as_flattened() {
+            let [x, y, _] = camera.project(self.placed(corner));
+            extent = [extent[0].min(x), extent[1].min(y), extent[2].max(x), extent[3].max(y)];
+        }
+        let [left, bottom, right, top] = extent;
+        let frame = larger(larger(right - left, top - bottom), 1e-6) / FILL;
+        let middle = (f32::midpoint(left, right), f32::midpoint(bottom, top));
+        (2.0 * side as f32 / frame, middle.0 - 0.5 * frame, middle.1 + 0.5 * frame)
+    }
+
+    /// Returns a corner with the mesh scaled to radius 1 and its middle at 0.
+    fn placed(&self, corner: &[f32; 3]) -> V3 {
+        (point(corner) - self.middle) * self.scale
+    }
+}
+
+impl Camera {
+    fn new(view: View) -> Self {
+        let ((sa, ca), (se, ce)) = (sin_cos(f32::from(view.azimuth)), sin_cos(f32::from(view.elevation)));
+        Self { right: v3(-sa, ca, 0.0), up: v3(-se * ca, -se * sa, ce), back: v3(ce * ca, ce * sa, se) }
+    }
+
+    /// Returns the position on a screen at distance 1, and one over the depth.
+    fn project(&self, p: V3) -> Corner {
+        let inverse = 1.0 / (DISTANCE - self.back.dot(p));
+        [self.right.dot(p) * inverse, self.up.dot(p) * inverse, inverse]
+    }
+}
+
+/// The colors of triangles; neighboring samples often show the same one.
+struct Colors<'a> {
+    studio: &'a Studio<'a>,
+    camera: &'a Camera,
+    last: (u32, V3),
+}
+
+impl Colors<'_> {
+    fn of(&mut self, id: u32) -> V3 {
+        if id != self.last.0 {
+            self.last = (id, self.shade(&self.studio.triangles[id as usize]));
+        }
+        self.last.1
+    }
+
+    fn shade(&self, triangle: &Triangle) -> V3 {
+        let [a, b, c] = triangle.map(|corner| self.studio.placed(&corner));
+        let normal = (b - a).cross(c - a).unit();
+        let towards = self.camera.back * DISTANCE - a;
+        let normal = if normal.dot(towards) < 0.0 { -normal } else { normal };
+        let Camera { right, up, back } = self.camera;
+        let light = (*right * LIGHT.x + *up * LIGHT.y + *back * LIGHT.z).unit();
+        let (key, sky, fill) =
+            (larger(normal.dot(light), 0.0), 0.5 + 0.5 * normal.dot(*up), larger(normal.dot(*back), 0.0));
+        linear(COLOR) * (0.16 + 0.95 * key + 0.18 * sky + 0.14 * fill)
+    }
+}
+
+fn point(&[x, y, z]: &[f32; 3]) -> V3 {
+    v3(x, y, z)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// A box from the origin to `size`, as binary STL.
+    fn block(size: [f32; 3], flipped: bool) -> Mesh {
+        let corner = |i: usize| [0, 1, 2].map(|axis| if i >> axis & 1 == 1 { size[axis] } else { 0.0 });
+        let faces = [[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]];
+        let mut bytes = vec![0; 80];
+        bytes.extend(12_u32.to_le_bytes());
+        for [a, b, c, d] in faces {
+            for [p, q, r] in [[a, b, c], [a, c, d]] {
+                let order = if flipped { [r, q, p] } else { [p, q, r] };
+                bytes.extend([0; 12]);
+                bytes.extend(order.iter().flat_map(|&i| corner(i)).flat_map(f32::to_le_bytes));
+                bytes.extend([0; 2]);
+            }
+        }
+        Mesh::from_bytes("block", &bytes).unwrap()
+    }
+
+    /// Columns and rows that are not white: first and past the last.
+    fn extent(rgb: &[u8], side: usize) -> [usize; 4] {
+        let dark = |i: usize| rgb[3 * i] < 250;
+        let places: Vec<_> = (0..side * side).filter(|&i| dark(i)).map(|i| (i % side, i / side)).collect();
+        let (columns, rows) = (places.iter().map(|place| place.0), places.iter().map(|place| place.1));
+        [
+            columns.clone().min().unwrap(),
+            rows.clone().min().unwrap(),
+            columns.max().unwrap() + 1,
+            rows.max().unwrap() + 1,
+        ]
+    }
+
+    fn shade(rgb: &[u8], side: usize, column: usize, row: usize) -> u8 {
+        rgb[3 * (row * side + column)]
+    }
+
+    #[test]
+    fn views_are_spread_evenly() {
+        let direction = |view: &View| {
+            let (azimuth, elevation) = (f64::from(view.azimuth).to_radians(), f64::from(view.elevation).to_radians());
+            [elevation.cos() * azimuth.cos(), elevation.cos() * azimuth.sin(), elevation.sin()]
+        };
+        // The least angle between two corners of a cube and of a dodecahedron, but for rounding.
+        for (count, least) in [(8, 70.5), (20, 41.8), (42, 20.0)] {
+            let ways: Vec<[f64; 3]> = View::around(count).iter().map(direction).collect();
+            assert_eq!(ways.len(), count);
+            let dot = |i: usize, j: usize| (0..3).map(|k| ways[i][k] * ways[j][k]).sum::<f64>();
+            let nearest =
+                (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| dot(i, j)).fold(-1.0, f64::max);
+            assert!(nearest.acos().to_degrees() > least - 1.5, "{count}: {}", nearest.acos().to_degrees());
+        }
+        for count in 1..=MAX_VIEWS {
+            let views = View::around(count);
+            let numbers: HashSet<i64> = views.iter().map(|view| view.number()).collect();
+            assert_eq!(numbers.len(), count);
+            assert!(views.iter().all(|view| View::from_number(view.number()) == Some(*view)));
+        }
+        assert_eq!([0, -1, 360 * 181 + 1].map(View::from_number), [None; 3]);
+        assert_eq!(View::around(1)[0].to_string(), "view:321,31");
+        assert_eq!(View::parse("view:315,-29"), Some(View { azimuth: 315, elevation: -29 }));
+        assert_eq!(["view:360,0", "view:0,91", "0,0", "view:0"].map(View::parse), [None; 4]);
+        assert_eq!(View::turntable(4).iter().map(|view| view.azimuth).collect::<Vec<_>>(), [0, 90, 180, 270]);
+    }
+
+    #[test]
+    fn a_mesh_fills_four_fifths_whatever_its_size() {
+        for scale in [1e-4, 1.0, 1e4] {
+            let mesh = block([scale, 2.0 * scale, 3.0 * scale], false);
+            for view in View::around(20) {
+                let [left, top, right, bottom] = extent(&Studio::new(&mesh).draw(view, 100), 100);
+                assert!((78..=82).contains(&(right - left).max(bottom - top)), "{view}: {left} {top} {right} {bottom}");
+                assert!((left + right).abs_diff(100) <= 2 && (top + bottom).abs_diff(100) <= 2, "{view}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_vertical_axis_is_z_and_the_light_comes_from_above_left() {
+        let high = block([1.0, 1.0, 3.0], false);
+        let [left, top, right, bottom] = extent(&Studio::new(&high).draw(View { azimuth: 0, elevation: 0 }, 90), 90);
+        assert!(bottom - top > 2 * (right - left));
+        let cube = block([1.0; 3], false);
+        let rgb = Studio::new(&cube).draw(View { azimuth: 315, elevation: 35 }, 90);
+        let (above, left, right) = (shade(&rgb, 90, 45, 22), shade(&rgb, 90, 28, 55), shade(&rgb, 90, 62, 55));
+        assert!(above > left && left > right && right > 60, "{above} {left} {right}");
+        assert_eq!(shade(&rgb, 90, 2, 2), 255);
+    }
+
+    #[test]
+    fn flipped_faces_look_alike() {
+        let view = View { azimuth: 40, elevation: 25 };
+        let drawn = |flipped| Studio::new(&block([1.0, 2.0, 1.5], flipped)).draw(view, 64);
+        assert_eq!(drawn(false), drawn(true));
+    }
+}
