@@ -75,6 +75,8 @@ _QueryRow: TypeAlias = tuple[
     list[tuple[_Text, float]],
     list[tuple[tuple[str | None, ArrayLike], float]],
 ]
+_WindowsRow: TypeAlias = tuple[tuple[int, int], NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]
+_ActivationRow: TypeAlias = tuple[tuple[int, int], NDArray[np.float32], float, float]
 _IdentifiedRow: TypeAlias = tuple[
     Literal["match", "ambiguous", "unknown"], float | None, float | None, float | None, float, list[str], list[Hit]
 ]
@@ -337,6 +339,12 @@ def picture_file(image: _Image) -> tuple[str, bytes]:
 
 def picture_digest(image: _Image) -> str:
     """Returns the digest by which a picture is known in a catalog: 64 hexadecimal digits."""
+
+def spread_windows(boxes: list[list[float]], values: list[float], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Returns the map (h, w) of windows of a picture of this width and height.
+
+    Each cell has the mean of the values of the windows over it, the nearer their centers the more.
+    """
 
 def load_runtime(path: str | os.PathLike[str]) -> None:
     """Opens the ONNX Runtime library for this process; does nothing if it is open already.
@@ -613,6 +621,12 @@ class Engine:
     def encode_texts(
         self, texts: str | _Texts, *, model: str | None = None, expand: bool | Sequence[str] | None = None
     ) -> NDArray[np.float32]: ...
+    def windows(self, image: _Image, *, detail: int, model: str) -> _WindowsRow: ...
+    def activation(self, image: _Image, vector: list[float], model: str) -> _ActivationRow: ...
+    def feature_maps(
+        self, image: _Image, model: str
+    ) -> tuple[list[NDArray[np.float32]], tuple[float, float, float, float]]: ...
+    def query_vectors(self, queries: list[_QueryRow], *, model: str) -> NDArray[np.float32]: ...
     def unreadable(self, texts: list[str], *, models: _By | None = None) -> list[bool]: ...
     def unknown_keys(self, where: Mapping[str, Any]) -> list[str]: ...
     def stats(self) -> dict[str, Any]: ...
