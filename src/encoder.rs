@@ -34,5 +34,5 @@ pub use self::encode::{About, Encode};
 pub use self::onnx::{Encoder, Options, Service};
 pub use self::probe::{ALIKE, Probe, Question};
 pub use self::runtime::load_runtime;
-pub use self::several::{Looks, Seen, each_image, image_vectors, mesh_images, query_images};
+pub use self::several::{Looks, Seen, each_image, image_vectors, means, mesh_images, query_images};
 pub use self::transport::{Declared, Failure, Numbers, Output, Tensor, Transport};
