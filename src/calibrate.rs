@@ -3,6 +3,7 @@
 //! A [`Fit`] is made from the scores of queries whose answers are known: how near each is to its own item, and how near
 //! to the nearest other items. A [`Typical`] model's scores stand in for those that a small catalog lacks.
 
+mod evidence;
 mod fit;
 mod logistic;
 mod metric;
@@ -10,7 +11,8 @@ mod tail;
 mod typical;
 mod weights;
 
-pub use self::fit::{Fit, Neighbors, Rates, SAME, strength};
+pub use self::evidence::{BEHIND, Neighbors, behind, strength};
+pub use self::fit::{Fit, Rates, SAME};
 pub use self::logistic::{Example, Logistic, shifted};
 pub use self::metric::{Alike, Group, Metric};
 pub use self::tail::Tail;

@@ -14,10 +14,13 @@ mod labeled;
 mod live;
 mod plan;
 mod reencode;
+mod restore;
+mod salvage;
 mod search;
 mod second;
 mod selected;
 mod vectors;
+mod verify;
 mod weights;
 mod worded;
 
@@ -40,8 +43,11 @@ pub use self::indexing::{IndexOptions, RECALL};
 pub use self::keep::digest;
 pub use self::kept::{Keep, Small};
 pub use self::reencode::{Progress, Reencoded};
+pub use self::restore::{Restored, restore};
+pub use self::salvage::salvage;
 pub use self::search::{Answers, Hit, Search};
 pub use self::vectors::Rows;
+pub use self::verify::Verified;
 pub use self::weights::Weighed;
 pub use self::worded::Words;
 
@@ -150,7 +156,8 @@ impl Engine {
         let engine = Self { live, indexing, calibrations, encoders, names, workers, store, models, kept, looks };
         // A damaged vector is told by the searches: its item can still be removed.
         match engine.current() {
-            Ok(_) | Err(Error::Damaged { .. }) => {}
+            Ok(state) => engine.indexing.hold(&state, engine.workers())?,
+            Err(Error::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
         Ok(engine)
@@ -391,6 +398,7 @@ impl Engine {
             "index": Self::index_name(&state),
             "approximate": self.index_stats(&state),
             "index_bytes": index_bytes,
+            "index_device": self.device_stats(&state),
             "indexed": indexed,
             "threads": self.workers().current_num_threads(),
             "device": first.map(|about| &about.device),

@@ -4,6 +4,7 @@
 //! wait for them nor see half of a change. The table of vectors is a log whose sequence numbers only grow: a reader that
 //! remembers its [`Position`] catches up with [`Store::changes`].
 
+pub mod aside;
 mod checksum;
 mod connections;
 mod filter_sql;
@@ -18,12 +19,15 @@ mod patience;
 mod probe;
 mod read;
 mod remove;
+mod repair;
 mod rows;
+pub mod salvage;
 mod schema;
 mod settings;
 pub mod staged;
 mod switch;
 pub mod thumbnails;
+mod walk;
 pub mod words;
 mod write;
 
@@ -43,6 +47,7 @@ use self::patience::Patience;
 pub use self::probe::Probes;
 pub use self::rows::{AddedRows, NewRow};
 pub use self::switch::{Moved, NewModel};
+pub use self::walk::Walked;
 use crate::error::{Error, Result};
 
 /// An open catalog directory.

@@ -2,6 +2,9 @@
 
 use crate::error::{Error, Result};
 
+/// How far from 1 the length of a unit vector is at most, once its values are rounded to float32.
+const ROUNDED: f64 = f32::EPSILON as f64 / 2.0;
+
 /// `len` rows of `dim` float32 values in C order, each of Euclidean length 1.
 ///
 /// ```
@@ -25,7 +28,7 @@ impl Vectors {
         Self { dim, data: Vec::new() }
     }
 
-    /// Scales each row of `data` to length 1.
+    /// Scales each row of `data` to length 1. A row that has been scaled before stays as it is, bit for bit.
     ///
     /// # Errors
     /// [`Error::Argument`] if `data` is not whole rows of `dim`, or a row is zero or has NaN or infinite values.
@@ -52,6 +55,9 @@ impl Vectors {
             }
             if length < 1e-20 {
                 return Err(Error::argument(format!("{} is all zeros: leave it out", name(row))));
+            }
+            if (length - 1.0).abs() <= ROUNDED {
+                continue;
             }
             let scale = 1.0 / length;
             values.iter_mut().for_each(|v| *v = (f64::from(*v) * scale) as f32);
@@ -119,6 +125,15 @@ mod tests {
         assert_eq!(vectors.as_slice(), [0.6, 0.8, 0.0, -1.0]);
         assert_eq!((vectors.len(), vectors.dim()), (2, 2));
         assert_eq!(vectors.row(1), [0.0, -1.0]);
+    }
+
+    #[test]
+    fn rows_that_were_scaled_stay_as_they_are() {
+        for dim in 1..40 {
+            let number = |place: usize| (((place * 7919 + dim * 104_729) % 1000) as f32 - 499.5) / 7.0;
+            let once = Vectors::normalize(dim, (0..100 * dim).map(number).collect()).unwrap();
+            assert_eq!(Vectors::normalize(dim, once.as_slice().to_vec()).unwrap(), once);
+        }
     }
 
     #[test]

@@ -126,7 +126,15 @@ def test_it_finds_by_queries_of_several_parts(searcher: Any, engine: ps.Engine) 
 
 
 def identified(found: Any) -> list[Any]:
-    figures = [found.verdict, found.item, found.probability, found.margin, found.threshold, found.plausible]
+    figures = [
+        found.verdict,
+        found.item,
+        found.probability,
+        found.margin,
+        found.strength,
+        found.threshold,
+        found.plausible,
+    ]
     return [*figures, [(hit.item, hit.probability, hit.similarity) for hit in found.hits]]
 
 

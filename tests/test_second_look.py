@@ -82,7 +82,7 @@ def test_verdicts_follow_the_scores_that_were_calibrated(views: Vectors, tmp_pat
         found = engine.identify([pixel(number) for number in range(ITEMS)])
         assert found[0].threshold == made.threshold
         matched = [one.verdict != "unknown" for one in found]
-        assert matched == [one.hits[0].score + (one.margin or 0) / 2 >= one.threshold for one in found]
+        assert matched == [one.strength is not None and one.strength >= one.threshold for one in found]
 
 
 def test_a_stored_picture_keeps_its_cosine(views: Vectors, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_thresholds_and_probabilities_hold_for_the_fused_score(engine: ps.Engine
         weight = [1.0] * ITEMS + [ITEMS / STRANGERS] * STRANGERS
         assert ps.metrics.ece(likely, right, weights=weight) < 0.1
     matched = [sum(one.item == f"item-{number}" for number, one in enumerate(found[:ITEMS])) for found in (alone, both)]
-    assert matched[1] > matched[0] + 10
+    assert matched[1] > 1.5 * matched[0] > 0
 
 
 def left_out(world: World) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:

@@ -40,13 +40,25 @@ from .encoders.service import Service  # noqa: E402
 from .engine import Added, Engine  # noqa: E402
 from .evaluate.comparison import Comparison  # noqa: E402
 from .evaluate.result import Evaluation  # noqa: E402
+from .exchange.export import Exported  # noqa: E402
 from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
 from .identification import Calibration, Identification, LearnedWeights  # noqa: E402
+from .keeping import restore, salvage  # noqa: E402
 from .meshes import Shape, measure, render  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
-from .results import Item, Problem, ReencodeReport, Reference, Report, Results, Verification  # noqa: E402
+from .results import (  # noqa: E402
+    Item,
+    Problem,
+    ReencodeReport,
+    Reference,
+    Report,
+    Restored,
+    Results,
+    Salvaged,
+    Verification,
+)
 from .rows import ItemDraft  # noqa: E402
 
 if TYPE_CHECKING:
@@ -71,6 +83,7 @@ __all__ = [
     "EncoderLike",
     "Engine",
     "Evaluation",
+    "Exported",
     "FileError",
     "Hit",
     "Identification",
@@ -90,8 +103,10 @@ __all__ = [
     "Reference",
     "RemoteEngine",
     "Report",
+    "Restored",
     "Results",
     "Review",
+    "Salvaged",
     "SearchOptions",
     "Service",
     "Shape",
@@ -109,6 +124,8 @@ __all__ = [
     "pull_model",
     "quantize_model",
     "render",
+    "restore",
+    "salvage",
 ]
 
 

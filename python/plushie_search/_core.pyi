@@ -65,6 +65,8 @@ _NewItem: TypeAlias = tuple[
     Sequence[str | None] | None,
 ]
 _Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int, int]
+_WalkedItem: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str, int, Path | None]]]
+_Found: TypeAlias = tuple[str | None, str | None, str]
 _ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str, str | None]]]
 _By: TypeAlias = str | Mapping[str, float]
 _QueryRow: TypeAlias = tuple[
@@ -74,7 +76,7 @@ _QueryRow: TypeAlias = tuple[
     list[tuple[tuple[str | None, ArrayLike], float]],
 ]
 _IdentifiedRow: TypeAlias = tuple[
-    Literal["match", "ambiguous", "unknown"], float | None, float | None, float, list[str], list[Hit]
+    Literal["match", "ambiguous", "unknown"], float | None, float | None, float | None, float, list[str], list[Hit]
 ]
 _WeighedRow: TypeAlias = tuple[list[tuple[str, float]], tuple[float, float, float], bool]
 _CalibratedRow: TypeAlias = tuple[
@@ -499,6 +501,7 @@ class Engine:
         views: int | None,
         index: str,
         recall: float,
+        index_device: str | None,
     ) -> Engine: ...
     @property
     def path(self) -> str: ...
@@ -541,7 +544,10 @@ class Engine:
         labels: Iterable[_Text | None] | None = None,
         metadata: Iterable[Mapping[str, Any] | None] | None = None,
         texts: Iterable[_Text | None] | None = None,
+        by_digest: bool = False,
     ) -> tuple[int, int, int]: ...
+    def keep_files(self, files: Sequence[tuple[str, str]]) -> None: ...
+    def walk(self, limit: int, told: Callable[[list[_WalkedItem], list[NDArray[np.float32]]], object]) -> None: ...
     def update(self, id: _Text, changes: dict[str, Any]) -> None: ...
     def remove(self, ids: list[_Text]) -> int: ...
     def remove_where(self, where: Mapping[str, Any]) -> int: ...
@@ -610,7 +616,7 @@ class Engine:
     def unknown_keys(self, where: Mapping[str, Any]) -> list[str]: ...
     def stats(self) -> dict[str, Any]: ...
     def backup(self, directory: str) -> None: ...
-    def verify(self) -> list[tuple[str | None, str | None, str]]: ...
+    def verify(self, *, repair: bool = False) -> list[list[_Found]]: ...
     def compact(self) -> None: ...
     def optimize(self) -> None: ...
     def reencode(
@@ -637,6 +643,12 @@ def held_models(
 
     Each model has its name, fingerprint, dimension, and source if that is known.
     """
+
+def restore(backup: str, path: str, *, overwrite: bool) -> tuple[int, str | None]:
+    """Restores a catalog: the number of its items, and the directory of the one that was there."""
+
+def salvage(path: str, out: str) -> tuple[int, int, list[_Found]]:
+    """Saves what can be read of a damaged catalog: the numbers of items and references, and what is lost."""
 
 def before_fork() -> None:
     """Waits for running transactions and closes every connection to a catalog, before this process forks."""
@@ -710,20 +722,32 @@ def plush_words() -> dict[str, dict[str, dict[str, str]]]:
 
 @final
 class Index:
-    """Exact search by cosine over your own vectors, grouped by item.
+    """Exact search over your own vectors, grouped by item.
 
-    Each vector is a *reference* and belongs to an *item*; a search returns items, each with its best reference. All
-    vectors are scaled to length 1. Several threads may use an index at once.
+    Each vector is a *reference* and belongs to an *item*; a search returns items, each with its best reference.
+    Several threads may use an index at once.
 
         index = Index(256)
         index.add(references=[1, 2, 3], vectors=vectors, items=[10, 10, 11])
         scores, items, references = index.search(queries, k=5)
+
+    Args:
+        dim: Numbers in each vector, 1 to 65,536.
+        metric: How vectors are compared. By ``"cosine"``, the default, which scales all vectors to length 1. Or as
+            they are: by ``"ip"``, the inner product, or ``"l2"``, the squared Euclidean distance. These are the scores
+            of faiss's IndexFlatIP and IndexFlatL2.
+
+    Raises:
+        ArgumentError: The metric is unknown, or dim is out of its bounds.
     """
 
-    def __new__(cls, dim: int) -> Index: ...
+    def __new__(cls, dim: int, *, metric: Literal["cosine", "ip", "l2"] = "cosine") -> Index: ...
     @property
     def dim(self) -> int:
         """Numbers in each vector."""
+    @property
+    def metric(self) -> str:
+        """How vectors are compared."""
     def __len__(self) -> int:
         """Returns the number of references."""
     def add(self, references: ArrayLike, vectors: ArrayLike, *, items: ArrayLike | None = None) -> None:
@@ -741,10 +765,13 @@ class Index:
         allowed: ArrayLike | None = None,
         min_score: float | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-        """The scores, items and references of the best `k` items for each query (one row each), best first.
+        """Returns the scores, items and references of the best `k` items for each query (one row each), best first.
 
-        Only `allowed` items count, and only scores of at least `min_score`. Where fewer are found, the rest of a row
-        is -inf, -1 and -1.
+        Distances are less for better items. Only `allowed` items count, and only scores of at least `min_score`, or
+        distances of at most that. Where fewer are found, the rest of a row is -inf, or inf for distances, -1 and -1.
+
+        Raises:
+            ArgumentError: The queries are of another dimension or have NaN, or k is below 1.
         """
 
 _Bounds: TypeAlias = tuple[float, float, float]

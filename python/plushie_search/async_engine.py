@@ -69,6 +69,8 @@ class AsyncEngine:
     add_images = _awaited(Engine.add_images)
     add_items = _awaited(Engine.add_items)
     add_vectors = _awaited(Engine.add_vectors)
+    import_vectors = _awaited(Engine.import_vectors)
+    export = _awaited(Engine.export)
     update = _awaited(Engine.update)
     remove = _awaited(Engine.remove)
     remove_reference = _awaited(Engine.remove_reference)

@@ -23,6 +23,10 @@ from .answers.likeness import compare
 from .answers.review import find_concerns
 from .encoders.protocol import Model, Models, named
 from .evaluate.run import evaluate
+from .exchange.batch import SourceModel
+from .exchange.bring import bring
+from .exchange.export import Exported, export
+from .exchange.sources import open_source
 from .identification import Calibration, Identification, LearnedWeights
 from .log import logger
 from .metrics import Interval
@@ -50,6 +54,8 @@ if TYPE_CHECKING:
     from .answers.review import Review
     from .evaluate.result import Evaluation
     from .evaluate.run import Missing, Pictures, Texts, Unknown
+    from .exchange.export import ExportFormat
+    from .exchange.sources import SourceFormat
     from .query import By, SearchOptions, Text, Where
     from .searcher import Progress
 
@@ -119,16 +125,22 @@ class Engine:
             learn it from. See :meth:`optimize`.
         recall: The share of the exact best 10 items that searches find in an approximate index, above 0 and at most 1:
             how much of it they look at is measured so. 0.98 by default.
+        index_device: The device that compares vectors: ``"cpu"``, the default, or one that :func:`open_encoder` takes
+            as ``device``, such as ``"cuda"`` or ``"cuda:0,1"``. It keeps a copy of all vectors, in 16 bits on NVIDIA
+            GPUs, once there are 10,000, and compares every one, so that ``index`` is of no use beside it; the best are
+            compared in 32 bits on the processor, so that hits and scores are the same. ``"auto"`` takes the first
+            NVIDIA GPU, or else the processor with a warning; ``"onnx:cpu"`` is the processor by ONNX Runtime, as in
+            tests: it gains nothing.
 
     Raises:
         CatalogError: The directory is not a catalog, was made with other models, or cannot be written.
-        ModelError: A model or the ONNX Runtime library cannot be used, a model's license needs consent, it cannot be
-            downloaded, or it is one of several and encodes no pictures.
+        ModelError: A model, the ONNX Runtime library or the device cannot be used, a model's license needs consent, it
+            cannot be downloaded, or it is one of several and encodes no pictures.
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
         TypeError: A model is neither a name nor a path nor an encoder.
         ArgumentError: There is no model of that name, there are two, or both a model and ``dim`` are given,
             ``thumbnails`` is none of the three, ``views`` or ``recall`` is out of its bounds, or ``index`` is a string
-            that faiss refuses, or whose index it cannot filter.
+            that faiss refuses, whose index it cannot filter, or that is given with a device.
     """
 
     __slots__ = ("_again", "_connect", "_learned", "_models", "_opened", "_process", "_reads", "_sees")
@@ -149,6 +161,7 @@ class Engine:
         views: int | None = None,
         index: str = "auto",
         recall: float = 0.98,
+        index_device: str = "cpu",
     ) -> None:
         if model is not None and dim is not None:
             raise ArgumentError("a catalog has a model, or vectors alone of dimension dim: give one of them")
@@ -158,6 +171,8 @@ class Engine:
         path = expanded(path)
         absent: list[tuple[str, str, int]] = []
         try:
+            # Before the models: one of the processor would open another library.
+            device = hub.load_device(index_device)
             if model is None and dim is None:
                 stored = stored_models(path, read_only=read_only, busy_timeout=busy_timeout)
                 model, dim = stored.models or hub.DEFAULT_MODEL, stored.dim
@@ -180,6 +195,7 @@ class Engine:
             "views": views,
             "index": index,
             "recall": recall,
+            "index_device": device,
         }
         try:
             self._opened = _core.Engine(path, encoders, dim=dim, absent=absent, create=create, **how)
@@ -462,17 +478,96 @@ class Engine:
                 has no vectors, or a cell cannot be stored. Then nothing is.
             CatalogError: The catalog has models that this engine was opened without.
         """
-        parts = list(vectors.items()) if isinstance(vectors, Mapping) else [(None, vectors)]
-        added = self._core.add_vectors(
-            list(ids),
-            parts,
-            references=references,
-            digests=digests,
-            labels=labels,
-            metadata=metadata,
-            texts=texts,
+        return self._add_vectors(
+            ids, vectors, references=references, digests=digests, labels=labels, metadata=metadata, texts=texts
         )
-        return Added(*added)
+
+    def _add_vectors(self, ids: Sequence[Text], vectors: ArrayLike | Mapping[str, ArrayLike], **columns: Any) -> Added:
+        parts = list(vectors.items()) if isinstance(vectors, Mapping) else [(None, vectors)]
+        return Added(*self._core.add_vectors(list(ids), parts, **columns))
+
+    def import_vectors(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        format: SourceFormat | None = None,
+        labels: str | os.PathLike[str] | None = None,
+        ids: str | os.PathLike[str] | None = None,
+        column: str | None = None,
+        progress: Progress | None = None,
+    ) -> Added:
+        """Adds the vectors of a file of another program, or of an :meth:`export`.
+
+        They are added as :meth:`add_vectors` does, 10,000 at a time, so that Ctrl-C stops it and running it again goes
+        on. The vectors must be of this engine's model: of a source that does not tell, the dimension alone can be
+        compared. Nothing in a source is run: pickles are refused, and index files are read without faiss.
+
+        Args:
+            source: The file or directory: ``.npy``, ``.npz``, ``.parquet``, ``.fvecs``, ``.bvecs``, HDF5 of
+                ann-benchmarks, a folder of clip-retrieval, an index file of faiss (flat, scalar quantizers, inverted
+                lists or HNSW of these, with or without an id map), or an export.
+            format: The format; by default that of the ending or of the files in the directory.
+            labels: A JSON file that says what each row is: a list with an entry for each row, or an object of them by
+                the rows' numbers, which are the ids of a faiss index. A text is the row's label; an object may have
+                ``id``, ``label``, ``text``, ``reference``, ``digest`` and ``metadata``, and its other fields are
+                metadata. Columns of parquet and arrays of .npz have these names, too.
+            ids: A JSON file with the id of each row; several rows may have the same. By default rows are items by
+                their ids in ``labels`` or in the source, or else by the names of their references, or the file's name
+                and their numbers.
+            column: The column of vectors in a parquet file; by default the only one of lists, or one that is named so.
+            progress: Called with (rows done, rows in all, the item that comes next); by default a progress bar in a
+                notebook.
+
+        Raises:
+            OSError: A file is not there or cannot be read.
+            ImportError: The format needs the extra ``exchange``.
+            ArgumentError: The source is damaged, of another model or dimension, or a row has NaN or cannot be stored.
+                Rows of batches before it are stored, which the message says.
+            CatalogError: The catalog cannot be changed.
+        """
+        opened = open_source(source, format=format, labels=labels, ids=ids, column=column)
+        with shown(progress, "importing") as told:
+            parts = bring(opened, self._add_vectors, self.stats()["models"], keep=self._core.keep_files, progress=told)
+        added = Added(
+            sum(part.references for part in parts),
+            sum(part.duplicates for part in parts),
+            sum(part.replaced for part in parts),
+        )
+        logger.info("imported %s into %s: %s", opened.path, self.path, added)
+        return added
+
+    def export(
+        self, path: str | os.PathLike[str], *, format: ExportFormat = "jsonl", progress: Progress | None = None
+    ) -> Exported:
+        """Writes the catalog, as it is at one moment, in a format that other programs read.
+
+        Others may change the catalog meanwhile. What is written gets its name when it is complete.
+        :meth:`import_vectors` reads each of them, vectors bit for bit.
+
+        Args:
+            path: The new directory, or file of parquet.
+            format: ``"jsonl"``: ``items.jsonl`` with all that is known of items and references, their vectors in
+                ``vectors.npy``, float32 of shape (references, dim), and the originals that the catalog keeps in
+                ``pictures/``. ``"npy"``: the vectors, and ``ids.json`` with the item of each. ``"parquet"``: a row for
+                each reference with id, label, text, metadata as JSON, reference, digest and vector. ``"faiss"``:
+                ``index.faiss``, an ``IndexFlatIP`` of the unit vectors, and ``ids.json``. Of several models there are
+                a file or a column for each, and ``catalog.json`` says which.
+            progress: Called with (items done, items in all, the item that comes next); by default a progress bar in a
+                notebook.
+
+        Raises:
+            ArgumentError: The format is unknown, or the catalog has no references.
+            FileExistsError: There is something at ``path``.
+            ImportError: Parquet needs the extra ``exchange``.
+            OSError: It cannot be written, as on a full disk; then nothing is left.
+        """
+        names = self.stats()["models"]
+        held, _ = _core.held_models(self.path, read_only=True, busy_timeout=30.0)
+        known = {fingerprint: source for _, fingerprint, _, source in held}
+        models = [SourceModel(one["name"], one["fingerprint"], known.get(one["fingerprint"])) for one in names]
+        dims = [one["dimension"] for one in names]
+        with shown(progress, "exporting") as told:
+            return export(self._core.walk, expanded(path), format, models, dims, total=len(self), progress=told)
 
     def remove(self, ids: Text | Iterable[Text] | None = None, *, where: Where | None = None) -> int:
         """Removes items with their references, and returns how many.
@@ -880,10 +975,12 @@ class Engine:
     ) -> Identification | list[Identification]:
         """Says which item a picture shows, that it may be one of several, or that it shows none of the catalog.
 
-        The verdict is ``"unknown"`` if the best score and half of its lead over the next are below the threshold, which
-        grows with the number of items: it is the one that strangers reach with the probability ``target_fpr``. It is
-        ``"ambiguous"`` if several items are plausible: of pictures of the catalog's items, 95 % have their item among
-        them. Both are promises for pictures like the references; see :meth:`calibrate` for others.
+        The verdict is ``"unknown"`` if the strength of the scores is below the threshold, which grows with the number
+        of items: it is the one that strangers reach with the probability ``target_fpr``. The strength is the best score
+        and half of its lead over the next, less 0.7 of the mean score of the ten items behind the first one of the
+        catalog, whatever ``where`` is. The verdict is ``"ambiguous"`` if several items are plausible: of pictures of
+        the catalog's items, 95 % have their item among them. Both are promises for pictures like the references; see
+        :meth:`calibrate` for others.
 
         Where items have several references, the 50 best items by their cosines may be looked at a second time. Then an
         item's score is the mean of two cosines, with its best reference and with the mean of all its references, after
@@ -934,6 +1031,7 @@ class Engine:
                 plausible[0] if plausible else None,
                 probability,
                 margin,
+                strength,
                 threshold,
                 tuple(plausible),
                 Results(
@@ -943,7 +1041,9 @@ class Engine:
                     thumbnails=self.thumbnail,
                 ),
             )
-            for query, (verdict, probability, margin, threshold, plausible, hits) in zip(shown, found, strict=True)
+            for query, (verdict, probability, margin, strength, threshold, plausible, hits) in zip(
+                shown, found, strict=True
+            )
         ]
         return answers[0] if single else answers
 
@@ -1308,16 +1408,25 @@ class Engine:
         """
         self._core.backup(expanded(path))
 
-    def verify(self) -> Verification:
+    def verify(self, *, repair: bool = False) -> Verification:
         """Reads the whole catalog, and lists its damage.
 
-        SQLite's own check of the file is made, each vector is compared with its length and its checksum, and each
-        reference with its item and its models.
+        SQLite's own check of the file is made; each vector is compared with its checksum, and must be finite and of
+        length 1; each reference must have an item and a vector of each model; counts, the items' words, the
+        approximate index, thumbnails and the originals in ``media/`` must be as they were written. Files that
+        references were added from are read, too, to tell which have moved or changed.
+
+        Args:
+            repair: Whether to make anew what can be: counts, the index of words, vectors whose pictures are there
+                (this engine must have all models of the catalog), and originals in ``media/`` whose files have the same
+                content. Damaged files of the index, of thumbnails and originals are moved aside, as
+                ``NAME.damaged``; nothing is deleted. False by default.
 
         Raises:
-            CatalogError: The catalog cannot be read at all.
+            CatalogError: The catalog cannot be read at all, or may only be read and is to be repaired.
         """
-        return Verification(tuple(Problem(*found) for found in self._core.verify()))
+        found = self._core.verify(repair=repair)
+        return Verification(*(tuple(Problem(*one) for one in some) for some in found))
 
     def compact(self) -> None:
         """Gives unused space back, and deletes the marks that removed references leave for other open engines.
@@ -1439,6 +1548,8 @@ class Engine:
         factory string of the approximate index, and ``approximate`` lists for each model what was measured for it:
         ``pictures`` and ``texts`` with ``looked`` (the lists that are probed, or the references that a graph keeps in
         view), ``k_factor`` and ``recall``. ``index_bytes`` is memory of its own, without pages of files.
+        ``index_device`` has ``device``, the ``references`` on it and the ``bytes`` that they take there; None on the
+        processor.
         """
         return self._core.stats()
 

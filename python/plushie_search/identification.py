@@ -19,7 +19,9 @@ class Identification:
         item: The id of the likeliest item; None if the verdict is ``"unknown"``.
         probability: The probability, from 0 to 1, that the first hit shows the same item; None if there is no hit.
         margin: The score of the first hit less that of the second; None if there are not two.
-        threshold: A match reaches it by its score and half of its margin, which is 0 if there is none.
+        strength: How strongly the scores speak for the first hit: its score and half of its margin, less 0.7 of the
+            mean score of the up to ten next items of the catalog; None if there is no hit.
+        threshold: The strength that a match reaches, unless the picture itself is stored.
         plausible: The ids of the items that it may be, the likeliest first; empty if the verdict is ``"unknown"``.
         hits: The best items, with probabilities for the prior that was given.
     """
@@ -28,14 +30,19 @@ class Identification:
     item: str | None
     probability: float | None
     margin: float | None
+    strength: float | None
     threshold: float
     plausible: tuple[str, ...]
     hits: Results
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the attributes as a dict, ready for JSON; each hit is a dict."""
-        row = {name: getattr(self, name) for name in ("verdict", "item", "probability", "margin", "threshold")}
-        return {**row, "plausible": list(self.plausible), "hits": self.hits.to_dicts()}
+        names = ("verdict", "item", "probability", "margin", "strength", "threshold")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "plausible": list(self.plausible),
+            "hits": self.hits.to_dicts(),
+        }
 
     def _repr_html_(self) -> str:
         return self.hits._shown(repr(self))
@@ -83,7 +90,7 @@ class Calibration:
         queries: Labeled queries among both.
         items: Items of the catalog.
         second_look: Whether :meth:`Engine.identify` looks at the best items a second time; see there.
-        threshold: The score and half of its margin that a match reaches, for ``target_fpr=0.01``.
+        threshold: The strength that a match reaches, for ``target_fpr=0.01``; see :class:`Identification`.
         false_accept_rate: The share of pictures of other things that is expected to reach it.
         false_reject_rate: The share of pictures of the catalog's items that is expected not to reach it with the right
             item.

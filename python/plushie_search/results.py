@@ -14,6 +14,8 @@ from .show import grid, page
 from .show.table import counted, printable, shortened, shorter_path, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     import pyarrow as pa
 
@@ -161,14 +163,48 @@ class Verification:
 
     Attributes:
         problems: The damage; empty if the catalog is sound.
+        remarks: What is no damage: originals that have moved or changed since they were added, and thumbnails and
+            originals that no reference needs.
+        repaired: The damage that is there no more, with ``repair=True``.
     """
 
     problems: tuple[Problem, ...]
+    remarks: tuple[Problem, ...] = ()
+    repaired: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether the catalog is sound."""
         return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The outcome of :func:`plushie_search.restore`.
+
+    Attributes:
+        items: Items in the restored catalog.
+        moved: The directory in which the catalog that was there is now; None if there was none.
+    """
+
+    items: int
+    moved: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """The outcome of :func:`plushie_search.salvage`.
+
+    Attributes:
+        items: Items in the new catalog.
+        references: References of them.
+        lost: What is lost, as far as the rest tells of it. An item or reference whose name cannot be read has
+            its number in the place of it.
+    """
+
+    items: int
+    references: int
+    lost: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)

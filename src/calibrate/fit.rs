@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibrate::evidence::{Evidence, Neighbors};
 use crate::calibrate::logistic::{Example, Logistic};
 use crate::calibrate::tail::Tail;
 use crate::calibrate::typical::Typical;
@@ -19,21 +20,10 @@ const COVERED: f64 = 0.95;
 const PLAUSIBLE: f64 = 0.5;
 /// From this score on the same picture is stored under another item: that is no stranger.
 pub const SAME: f32 = 0.9999;
-/// How much the lead of the best score over the next counts beside it, where a threshold is set.
-const LEAD: f64 = 0.5;
+/// A strength below any threshold.
+const NEVER: f64 = -9.0;
 /// The least labeled queries of which a calibration is made without references.
 const LEAST: usize = 10;
-
-/// The scores of a query that is labeled, or of a reference that is left out.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Neighbors {
-    /// The score of its own item; None for a stranger, and for a reference that is the only one of its item.
-    pub own: Option<f32>,
-    /// The best score of another item; None if there is no other.
-    pub first: Option<f32>,
-    /// The second best score of another item.
-    pub second: Option<f32>,
-}
 
 /// Probabilities and thresholds for one kind of queries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,7 +34,7 @@ pub struct Fit {
     gallery: usize,
     /// The least share of the best item's probability that a plausible item has.
     plausible: f64,
-    /// Percentiles of the strengths with which the right item comes first, -1 where another one does.
+    /// Percentiles of the strengths with which the right item comes first, [`NEVER`] where another one does.
     accepted: Vec<f32>,
     /// Queries and references with the score of their own item.
     pub genuine: usize,
@@ -55,7 +45,7 @@ pub struct Fit {
 /// The errors that are expected at a threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rates {
-    /// The [`strength`] that a match reaches.
+    /// The [strength](Evidence::strength) that a match reaches.
     pub threshold: f64,
     /// The share of strangers that reach it.
     pub false_accept_rate: f64,
@@ -63,33 +53,17 @@ pub struct Rates {
     pub false_reject_rate: f64,
 }
 
-/// Returns how strongly the best scores, in their order, speak for the first item: its score and half of its lead over the
-/// next. A stranger that looks like one item looks like others, too: with the lead, fewer queries of the catalog's items
-/// are missed for as many strangers.
-pub fn strength(scores: &[f32]) -> Option<f64> {
-    scores.first().map(|best| strong(f64::from(*best), scores.get(1).map(|next| f64::from(*best) - f64::from(*next))))
-}
-
-fn strong(score: f64, lead: Option<f64>) -> f64 {
-    score + LEAD * lead.unwrap_or_default()
-}
-
-/// An answer with the scores of its item and of the best other one.
+/// An answer with the lead of its item over the best other one.
 struct Genuine {
-    own: f64,
-    other: Option<f64>,
+    lead: Option<f64>,
     example: Example,
 }
 
 impl Genuine {
-    fn new(own: f64, other: Option<f64>, next: Option<f64>, weight: f64) -> Self {
-        let right = other.is_none_or(|other| own > other);
-        let (score, behind) = match other {
-            Some(other) if !right => (other, Some(next.map_or(own, |next| next.max(own)))),
-            _ => (own, other),
-        };
-        let example = Example { score, margin: behind.map(|behind| score - behind), right, weight };
-        Self { own, other, example }
+    fn new(found: &Neighbors, weight: f64) -> Option<Self> {
+        let (Evidence { score, lead: margin }, right) = found.known()?;
+        let lead = found.own.zip(found.first).map(|(own, first)| f64::from(own) - f64::from(first));
+        Some(Self { lead, example: Example { score, margin, right, weight } })
     }
 }
 
@@ -125,65 +99,56 @@ impl Fit {
         let of_query = query(known(&references) as f64 + stand_ins);
         let of_stranger = query(strange(&references) as f64 + strangers);
 
-        let wide = f64::from;
         let genuine_of = |references: &[Neighbors]| -> Vec<Genuine> {
             let weighted = references.iter().map(|one| (one, 1.0)).chain(queries.iter().map(|one| (one, of_query)));
-            weighted
-                .filter_map(|(one, weight)| {
-                    Some(Genuine::new(wide(one.own?), one.first.map(wide), one.second.map(wide), weight))
-                })
-                .collect()
+            weighted.filter_map(|(one, weight)| Genuine::new(one, weight)).collect()
         };
         let mut genuine = genuine_of(&references);
         let mut cautious = genuine_of(&left_out);
-        let mut impostors: Vec<(f64, Option<f64>, f64)> = (references.iter().map(|one| (one, 1.0)))
-            .chain(queries.iter().map(|one| (one, of_stranger)))
-            .filter_map(|(one, weight)| Some((wide(one.first?), one.second.map(wide), weight)))
+        let mut impostors: Vec<(Neighbors, f64)> = (references.iter().map(|one| (*one, 1.0)))
+            .chain(queries.iter().map(|one| (*one, of_stranger)))
+            .filter(|(one, _)| one.first.is_some())
             .collect();
         if let Some(typical) = typical {
-            let pairs = typical.strangers(gallery, STAND_INS);
             let weight = strangers / STAND_INS as f64;
-            impostors.extend(pairs.iter().map(|(first, second)| (*first, (gallery > 1).then_some(*second), weight)));
+            impostors.extend(typical.strangers(gallery, STAND_INS).into_iter().map(|one| (one, weight)));
             let weight = stand_ins / STAND_INS as f64;
             for place in 0..STAND_INS {
                 let own = typical.genuine()[place % typical.genuine().len()];
-                let (first, second, _) = impostors[place * impostors.len() / STAND_INS];
+                let (mut found, _) = impostors[place * impostors.len() / STAND_INS];
+                found.own = Some(own as f32);
                 for all in [&mut genuine, &mut cautious] {
-                    all.push(Genuine::new(own, Some(first), second, weight));
+                    all.extend(Genuine::new(&found, weight));
                 }
             }
         }
+        let impostors: Vec<(Evidence, f64)> =
+            impostors.iter().filter_map(|(one, weight)| Some((one.strange()?, *weight))).collect();
         let counted = (references.len() + queries.len()) as f64 + typical.map_or(0.0, |_| EVEN);
         let weights = [
             counted / 2.0 / genuine.iter().map(|one| one.example.weight).sum::<f64>(),
-            counted / 2.0 / impostors.iter().map(|(.., weight)| weight).sum::<f64>(),
+            counted / 2.0 / impostors.iter().map(|(_, weight)| weight).sum::<f64>(),
         ];
         let examples: Vec<Example> =
             (genuine.iter().map(|one| Example { weight: weights[0] * one.example.weight, ..one.example }))
-                .chain(impostors.iter().map(|(first, second, weight)| Example {
-                    score: *first,
-                    margin: second.map(|second| first - second),
+                .chain(impostors.iter().map(|(one, weight)| Example {
+                    score: one.score,
+                    margin: one.lead,
                     right: false,
                     weight: weights[1] * weight,
                 }))
                 .collect();
         let logistic = Logistic::fit(&examples, 1.0);
-        let of_stranger = |(first, second, weight): (f64, Option<f64>, f64)| {
-            (strong(first, second.map(|second| first - second)), weight)
-        };
         let usual = typical.map_or((0.0, 0.0), |typical| (typical.scale(), 5.0));
-        let accepted = sorted(
-            (genuine.iter())
-                .map(|one| {
-                    let Example { score, margin, right, weight } = one.example;
-                    (if right { strong(score, margin) } else { -1.0 }, weight)
-                })
-                .collect(),
-        );
+        let strength = |Example { score, margin, .. }| Evidence { score, lead: margin }.strength();
+        let accepted = (genuine.iter())
+            .map(|one| (if one.example.right { strength(one.example) } else { NEVER }, one.example.weight))
+            .collect();
+        let accepted = sorted(accepted);
         Some(Self {
             plausible: plausible(&logistic, &cautious),
             logistic,
-            tail: Tail::fit(impostors.into_iter().map(of_stranger).collect(), usual),
+            tail: Tail::fit(impostors.iter().map(|(one, weight)| (one.strength(), *weight)).collect(), usual),
             gallery,
             accepted: (1..=100).map(|step| quantile(&accepted, f64::from(step) / 100.0) as f32).collect(),
             genuine: known(&references) + known(queries),
@@ -206,15 +171,16 @@ impl Fit {
     }
 
     /// Returns for each of the best scores, in their order, the probability that its item is the right one, if it is as
-    /// likely as not that the right one is there. Equal scores have equal probabilities.
-    pub fn probabilities(&self, scores: &[f32]) -> Vec<f64> {
-        let Some(best) = scores.first().copied().map(f64::from) else { return Vec::new() };
-        let lead = |place: usize| match place {
-            0 => scores.get(1).map(|next| best - f64::from(*next)),
-            _ => Some(f64::from(scores[place]) - best),
+    /// likely as not that the right one is there. Equal scores have equal probabilities. `behind` is the mean score of the
+    /// items [behind](super::behind) the first one of the catalog.
+    pub fn probabilities(&self, scores: &[f32], behind: Option<f32>) -> Vec<f64> {
+        let Some(best) = scores.first().copied() else { return Vec::new() };
+        let probability = |(place, score): (usize, &f32)| {
+            let next = if place == 0 { scores.get(1).copied() } else { Some(best) };
+            let found = Evidence::new((*score).into(), next.map(f64::from), behind.map(f64::from));
+            self.logistic.probability(found.score, found.lead)
         };
-        let each: Vec<f64> =
-            (0..scores.len()).map(|place| self.logistic.probability(f64::from(scores[place]), lead(place))).collect();
+        let each: Vec<f64> = scores.iter().enumerate().map(probability).collect();
         // Two items are not both likely.
         let all = each.iter().take(2).sum::<f64>().max(1.0);
         each.into_iter().map(|one| one / all).collect()
@@ -244,13 +210,12 @@ fn add_own(references: &mut [Neighbors]) {
 
 /// The share of the best item's probability that the right item has in all but 5 % of the examples.
 fn plausible(logistic: &Logistic, genuine: &[Genuine]) -> f64 {
-    let share = |one: &Genuine| match one.other {
-        Some(_) if one.example.right => 1.0,
-        Some(other) => {
+    let share = |one: &Genuine| match one.lead {
+        Some(behind) if !one.example.right => {
             let best = logistic.probability(one.example.score, one.example.margin);
-            logistic.probability(one.own, Some(one.own - other)) / best.max(f64::MIN_POSITIVE)
+            logistic.probability(one.example.score + behind, Some(behind)) / best.max(f64::MIN_POSITIVE)
         }
-        None => 1.0,
+        _ => 1.0,
     };
     let shares = sorted(genuine.iter().map(|one| (share(one), one.example.weight)).collect());
     let count = genuine.len() as f64;
@@ -261,15 +226,25 @@ fn plausible(logistic: &Logistic, genuine: &[Genuine]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibrate::behind;
 
     fn neighbors(own: Option<f32>, first: f32, second: f32) -> Neighbors {
-        Neighbors { own, first: Some(first), second: Some(second) }
+        Neighbors::new(own, &[first, second])
+    }
+
+    fn strength(scores: &[f32]) -> f64 {
+        Neighbors::new(None, scores).strange().unwrap().strength()
     }
 
     /// References of items that are well apart: own scores from 0.85 to 0.95, others from 0.5 to 0.7.
     fn apart(count: u16) -> Vec<Neighbors> {
         let at = |place: u16| f32::from(place) / f32::from(count);
         (0..count).map(|i| neighbors(Some(0.85 + 0.1 * at(i)), 0.5 + 0.2 * at(i * 7 % count), 0.45)).collect()
+    }
+
+    /// The probabilities of scores that are all of the catalog's.
+    fn likely(fit: &Fit, scores: &[f32]) -> Vec<f64> {
+        fit.probabilities(scores, behind(scores))
     }
 
     fn fit(references: &[Neighbors], gallery: usize) -> Fit {
@@ -279,8 +254,8 @@ mod tests {
     #[test]
     fn probabilities_tell_right_from_wrong() {
         let fit = fit(&apart(1000), 999);
-        let of = |scores: &[f32]| fit.probabilities(scores);
-        assert!(of(&[0.9, 0.6])[0] > 0.95 && of(&[0.65, 0.6])[0] < 0.1);
+        let of = |scores: &[f32]| fit.probabilities(scores, behind(scores));
+        assert!(of(&[0.9, 0.6, 0.45])[0] > 0.95 && of(&[0.65, 0.6, 0.45])[0] < 0.1);
         let all = of(&[0.9, 0.6, 0.5]);
         assert!(all[1] < 0.05 && all[1] >= all[2]);
         assert!(of(&[]).is_empty());
@@ -290,11 +265,11 @@ mod tests {
     #[test]
     fn equal_scores_share_the_probability_and_are_both_plausible() {
         let fit = fit(&apart(1000), 999);
-        let found = fit.probabilities(&[0.95, 0.95, 0.6]);
+        let found = likely(&fit, &[0.95, 0.95, 0.6]);
         assert_eq!(found[0], found[1]);
         assert!(found[0] <= 0.5);
         assert_eq!(fit.plausible(&found), 2);
-        assert_eq!(fit.plausible(&fit.probabilities(&[0.95, 0.6, 0.6])), 1);
+        assert_eq!(fit.plausible(&likely(&fit, &[0.95, 0.6, 0.6])), 1);
         assert_eq!(fit.plausible(&[]), 0);
     }
 
@@ -305,7 +280,7 @@ mod tests {
         assert!(at(0.01, 100) < at(0.01, 1000) && at(0.01, 1000) < at(0.01, 10_000));
         assert!(at(0.05, 1000) < at(0.01, 1000));
         // At the size of the fit, 5 % of the best impostors reach the threshold for 5 %: 0.69, and half of the lead over 0.45.
-        assert!((at(0.05, 999) - strength(&[0.69, 0.45]).unwrap()).abs() < 0.015);
+        assert!((at(0.05, 999) - strength(&[0.69, 0.45])).abs() < 0.015);
         let rates = fit.rates(0.05, 999);
         assert!((rates.false_accept_rate - 0.05).abs() < 0.011, "{rates:?}");
         assert!(rates.false_reject_rate < 0.03);
@@ -319,8 +294,8 @@ mod tests {
         let fit = fit(&[], 0);
         assert_eq!((fit.genuine, fit.impostors), (0, 0));
         assert!(fit.rates(0.01, 1).threshold < fit.rates(0.01, 1000).threshold);
-        let certain = fit.probabilities(&[0.95])[0];
-        assert!(certain > 0.6 && fit.probabilities(&[0.3])[0] < certain / 3.0);
+        let certain = likely(&fit, &[0.95])[0];
+        assert!(certain > 0.6 && likely(&fit, &[0.3])[0] < certain / 3.0);
     }
 
     #[test]
@@ -335,9 +310,9 @@ mod tests {
     #[test]
     fn labeled_queries_outweigh_references() {
         let queries: Vec<Neighbors> = (0..100).map(|_| neighbors(Some(0.7), 0.5, 0.4)).collect();
-        let before = fit(&apart(1000), 999).probabilities(&[0.7, 0.5])[0];
+        let before = likely(&fit(&apart(1000), 999), &[0.7, 0.5])[0];
         let after = Fit::new(&apart(1000), &queries, Some(&Typical::default()), 999).unwrap();
-        assert!(after.probabilities(&[0.7, 0.5])[0] > before + 0.2);
+        assert!(likely(&after, &[0.7, 0.5])[0] > before + 0.2);
     }
 
     #[test]
@@ -352,7 +327,7 @@ mod tests {
         let fit = fit(&weak, 499);
         let covered = weak.iter().filter(|one| {
             let (own, first) = (one.own.unwrap(), one.first.unwrap());
-            own > first || fit.plausible(&fit.probabilities(&[first, own])) == 2
+            own > first || fit.plausible(&likely(&fit, &[first, own])) == 2
         });
         assert!(covered.count() as f64 / 500.0 >= 0.94);
     }
@@ -362,7 +337,7 @@ mod tests {
         let labeled = |count: u16| (0..count).map(|_| neighbors(Some(0.35), 0.2, 0.15)).collect::<Vec<_>>();
         assert!(Fit::new(&[], &labeled(9), None, 100).is_none());
         let fit = Fit::new(&[], &labeled(30), None, 100).unwrap();
-        assert!(fit.probabilities(&[0.35, 0.2])[0] > 0.9 && fit.probabilities(&[0.2, 0.15])[0] < 0.2);
+        assert!(likely(&fit, &[0.35, 0.2])[0] > 0.9 && likely(&fit, &[0.2, 0.15])[0] < 0.2);
     }
 
     #[test]

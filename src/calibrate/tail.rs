@@ -6,8 +6,6 @@ use crate::calibrate::{quantile, sorted};
 
 /// The share of the highest scores that the exponential tail stands for.
 const TOP: f64 = 0.05;
-/// The highest threshold: a picture that is stored reaches it in spite of rounding.
-const HIGHEST: f64 = 0.999;
 /// The least scale of a tail.
 const FLATTEST: f64 = 1e-4;
 /// Steps between the quantiles.
@@ -42,12 +40,12 @@ impl Tail {
     /// Returns the score that a share of strangers reaches.
     pub fn score_at(&self, share: f64) -> f64 {
         if share < TOP {
-            return (self.start + self.scale * (TOP / share).ln()).min(HIGHEST);
+            return self.start + self.scale * (TOP / share).ln();
         }
         let place = (1.0 - share).max(0.0) * STEPS as f64;
         let (low, part) = (place.floor() as usize, place.fract());
         let at = |step: usize| f64::from(self.quantiles[step.min(STEPS)]);
-        (at(low) + part * (at(low + 1) - at(low))).min(HIGHEST)
+        at(low) + part * (at(low + 1) - at(low))
     }
 
     /// Returns the share of strangers that reach a score.
@@ -90,7 +88,6 @@ mod tests {
         let tail = Tail::fit(vec![(0.4, 1.0), (0.5, 1.0)], (0.02, 5.0));
         assert!((tail.scale - 0.02).abs() < 1e-12);
         assert!((tail.score_at(0.05 / std::f64::consts::E) - 0.52).abs() < 1e-12);
-        assert!(tail.score_at(1e-30) <= HIGHEST);
     }
 
     #[test]

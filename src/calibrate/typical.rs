@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibrate::evidence::{BEHIND, Neighbors};
+
 /// How near a model brings pictures of one item, and pictures of different ones: the section `calibration` of a model's
 /// manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,18 +81,24 @@ impl Typical {
         self.scale
     }
 
-    /// Returns `count` pairs of the best and the second score of strangers among `gallery` items: the best ones are
-    /// quantiles of 1 − (1 − FMR)^gallery, and the difference of the two best of exponential tails is exponential, too.
-    pub(super) fn strangers(&self, gallery: usize, count: usize) -> Vec<(f64, f64)> {
+    /// Returns the best scores of `count` strangers among `gallery` items: the best ones are quantiles of
+    /// 1 − (1 − FMR)^gallery. The differences of the best scores of exponential tails are exponential, too, and that of the
+    /// i-th and the next one is a part i of the scale on average.
+    pub(super) fn strangers(&self, gallery: usize, count: usize) -> Vec<Neighbors> {
         let share = |place: usize| (place as f64 + 0.5) / count as f64;
         // Coprime to most counts, so that each difference stands beside another best score.
         let other = |place: usize| (place * 7 + 3) % count;
-        let pair = |place: usize| {
+        let stranger = |place: usize| {
             let matches = -(share(place).ln() / gallery.max(1) as f64).exp_m1();
-            let best = (self.start + self.scale * (0.05 / matches).ln()).clamp(-1.0, 1.0);
-            (best, best + self.scale * (1.0 - share(other(place))).ln())
+            let mut score = (self.start + self.scale * (0.05 / matches).ln()).clamp(-1.0, 1.0);
+            let mut scores = vec![score as f32];
+            for rank in 1..gallery.min(BEHIND + 1) {
+                score -= self.scale * if rank == 1 { -(1.0 - share(other(place))).ln() } else { 1.0 / rank as f64 };
+                scores.push(score as f32);
+            }
+            Neighbors::new(None, &scores)
         };
-        (0..count).map(pair).collect()
+        (0..count).map(stranger).collect()
     }
 }
 
@@ -104,9 +112,17 @@ mod tests {
         // Of the median, 1 - (1 - FMR)^N = 0.5, and FMR = 0.05 exp(-(t - 0.5) / 0.04).
         for (gallery, fmr) in [(1, 0.5), (100, 1.0 - 0.5_f64.powf(0.01)), (1000, 1.0 - 0.5_f64.powf(0.001))] {
             let strangers = typical.strangers(gallery, 101);
-            assert!((strangers[50].0 - (0.5 - 0.04 * (fmr / 0.05).ln())).abs() < 1e-9);
-            let leads: f64 = strangers.iter().map(|(first, second)| first - second).sum();
-            assert!((leads / 101.0 - 0.04).abs() < 0.002);
+            let first = |one: &Neighbors| f64::from(one.first.unwrap());
+            assert!((first(&strangers[50]) - (0.5 - 0.04 * (fmr / 0.05).ln())).abs() < 1e-6);
+            if gallery == 1 {
+                assert!(strangers.iter().all(|one| one.second.is_none()));
+                continue;
+            }
+            let mean = |of: &dyn Fn(&Neighbors) -> f64| strangers.iter().map(of).sum::<f64>() / 101.0;
+            assert!((mean(&|one| first(one) - f64::from(one.second.unwrap())) - 0.04).abs() < 0.002);
+            // The mean of 1, 1 + 1/2, ... 1 + ... + 1/10 is 2.2219.
+            let strength = mean(&|one| one.strange().unwrap().score - 0.3 * first(one));
+            assert!((strength - 0.7 * 2.2219 * 0.04).abs() < 0.002, "{strength}");
         }
     }
 

@@ -86,7 +86,7 @@ pub(super) fn logged() -> String {
 
 /// Loads the library that `PLUSHIE_ONNXRUNTIME` names, and returns whether it names one.
 #[cfg(test)]
-pub(super) fn is_loaded_for_tests() -> bool {
+pub(crate) fn is_loaded_for_tests() -> bool {
     let Some(library) = std::env::var_os("PLUSHIE_ONNXRUNTIME") else {
         eprintln!("skipped: PLUSHIE_ONNXRUNTIME does not name an ONNX Runtime library");
         return false;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::calibrate::{Fit, Neighbors, Typical};
+use crate::calibrate::{BEHIND, Fit, Neighbors, SAME, Typical};
 use crate::engine::Engine;
 use crate::engine::ensemble::Ensemble;
 use crate::engine::labeled::Labeled;
@@ -34,8 +34,11 @@ const SMALL: usize = 1000;
 const STALE: f64 = 0.2;
 /// References that are looked up together: other searches get their turn in between.
 const TOGETHER: usize = 64;
-/// The items that a query is compared with: two at least are others than its own.
-pub(super) const NEAREST: usize = 3;
+/// The items that a left out reference is compared with: those that are nearest without their nearest reference are among
+/// them.
+const COMPARED: usize = 50;
+/// The items that a query is compared with: its own, the best other one, and those behind it.
+pub(super) const NEAREST: usize = BEHIND + 2;
 /// The most calibrations of several models together that are kept: callers choose the weights.
 const MOST: usize = 8;
 
@@ -481,19 +484,35 @@ impl Engine {
     }
 
     /// Looks up references as if each were not stored: a sample that is evenly spread, which is returned, too.
+    ///
+    /// A photo that comes later is of a scene of its own. So is a left out reference beside the others of its item, but not
+    /// beside other items: studio pictures of different toys are more alike than two pictures of one toy. Therefore each
+    /// item is compared without the reference that is most like the left out one, as its own item is. Where every picture is
+    /// of a scene of its own, a second look finds more, which is calibrated with all references.
     fn left_out(&self, state: &State, ensemble: &Ensemble) -> Result<(Vec<Candidate>, Vec<Neighbors>)> {
         let rows: Vec<Candidate> = state.index.rows().collect();
         let sample = sample_size(rows.len());
         let chosen: Vec<Candidate> = (0..sample).map(|place| rows[place * rows.len() / sample]).collect();
-        let own = own(&rows, chosen.iter().map(|row| row.item).collect());
-        let mut neighbors = Vec::with_capacity(chosen.len());
+        let mut nearest = Vec::with_capacity(chosen.len());
         for some in chosen.chunks(TOGETHER) {
             let vectors = ensemble.vectors(&state.index, some)?;
-            let found = self.nearest(state, ensemble, &vectors, NEAREST)?;
-            for (number, (row, found)) in some.iter().zip(found).enumerate() {
-                let others = own[&row.item].iter().filter(|other| other.reference != row.reference);
-                let others = others.map(|other| ensemble.score(&state.index, other, &vectors, number));
-                neighbors.push(neighbors_of(others.reduce(f32::max), Some(row.item), &found));
+            nearest.extend(self.nearest(state, ensemble, &vectors, COMPARED)?);
+        }
+        let compared = nearest.iter().flatten().chain(&chosen).map(|one| one.item).collect();
+        let references = by_item(&rows, compared);
+        let mut neighbors = Vec::with_capacity(chosen.len());
+        for (some, nearest) in chosen.chunks(TOGETHER).zip(nearest.chunks(TOGETHER)) {
+            let vectors = ensemble.vectors(&state.index, some)?;
+            for (number, (row, nearest)) in some.iter().zip(nearest).enumerate() {
+                let scores = |item: i64| {
+                    let others = references[&item].iter().filter(|other| other.reference != row.reference);
+                    others.map(|other| ensemble.score(&state.index, other, &vectors, number)).collect::<Vec<f32>>()
+                };
+                let own = scores(row.item).into_iter().reduce(f32::max);
+                let others = nearest.iter().filter(|one| one.item != row.item);
+                let mut others: Vec<f32> = others.filter_map(|one| without_nearest(scores(one.item))).collect();
+                others.sort_unstable_by(|a, b| b.total_cmp(a));
+                neighbors.push(Neighbors::new(own, &others));
             }
         }
         Ok((chosen, neighbors))
@@ -586,17 +605,26 @@ pub(super) fn sample_size(references: usize) -> usize {
 }
 
 /// Groups the rows of some items by item.
-pub(super) fn own(rows: &[Candidate], items: HashSet<i64>) -> HashMap<i64, Vec<Candidate>> {
-    let mut own: HashMap<i64, Vec<Candidate>> = HashMap::new();
+pub(super) fn by_item(rows: &[Candidate], items: HashSet<i64>) -> HashMap<i64, Vec<Candidate>> {
+    let mut found: HashMap<i64, Vec<Candidate>> = HashMap::with_capacity(items.len());
     for row in rows.iter().filter(|row| items.contains(&row.item)) {
-        own.entry(row.item).or_default().push(*row);
+        found.entry(row.item).or_default().push(*row);
     }
-    own
+    found
+}
+
+/// Returns the second best score, or else the only one: an item whose picture is stored under another one keeps it.
+fn without_nearest(mut scores: Vec<f32>) -> Option<f32> {
+    scores.sort_unstable_by(|a, b| b.total_cmp(a));
+    match scores[..] {
+        [best, next, ..] if best < SAME => Some(next),
+        _ => scores.first().copied(),
+    }
 }
 
 pub(super) fn neighbors_of(own: Option<f32>, item: Option<i64>, found: &[Candidate]) -> Neighbors {
-    let mut others = found.iter().filter(|one| Some(one.item) != item).map(|one| one.score);
-    Neighbors { own, first: others.next(), second: others.next() }
+    let others: Vec<f32> = found.iter().filter(|one| Some(one.item) != item).map(|one| one.score).collect();
+    Neighbors::new(own, &others)
 }
 
 #[cfg(test)]

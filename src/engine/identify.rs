@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::calibrate::{shifted, strength};
+use crate::calibrate::{BEHIND, SAME, shifted, strength};
 use crate::engine::calibration::one_kind;
 use crate::engine::{Engine, Hit, Search, Words};
 use crate::error::{Error, Result};
@@ -11,8 +11,8 @@ use crate::fusion::{Aggregate, Fusion};
 use crate::index::Effort;
 use crate::query::{Kind, Query};
 
-/// The most items that are looked at to tell which are plausible, unless more hits are wanted.
-const LOOK: usize = 5;
+/// The items that are looked at to tell which are plausible, unless more hits are wanted: the best one and those behind it.
+const LOOK: usize = BEHIND + 1;
 
 /// Options of [`Engine::identify`].
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub struct Identified {
     pub probability: Option<f64>,
     /// The score of the first hit less that of the second; None if there are not two.
     pub margin: Option<f64>,
+    /// How strongly the scores speak for the first hit; None if there is none.
+    pub strength: Option<f64>,
     /// The [`strength`] that a match reaches.
     pub threshold: f64,
     /// The ids of the plausible items, the likeliest first; none if the verdict is [`Verdict::Unknown`].
@@ -62,7 +64,8 @@ pub struct Identified {
 
 impl Engine {
     /// Says for each query which item it shows. The verdict is "unknown" if the best scores are weaker than those that
-    /// strangers reach with the target's probability among as many items; "ambiguous" if several items are plausible.
+    /// strangers reach with the target's probability among as many items, except for a picture that is stored; "ambiguous"
+    /// if several items are plausible.
     ///
     /// Pictures are looked at a second time if that finds more of the references that are left out one after another: then
     /// the scores of hits are those of the second look.
@@ -115,13 +118,12 @@ impl Engine {
             effort: Effort::default(),
             vectors: false,
         };
-        let answer = |mut hits: Vec<Hit>| {
+        let answer = |(mut hits, behind): (Vec<Hit>, Option<f32>)| {
             let scores: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
-            let probabilities = fit.probabilities(&scores);
-            let plausible = match strength(&scores) {
-                Some(strength) if strength >= threshold => fit.plausible(&probabilities),
-                _ => 0,
-            };
+            let probabilities = fit.probabilities(&scores, behind);
+            let strength = strength(&scores, behind);
+            let is_known = strength.is_some_and(|strength| strength >= threshold || scores[0] >= SAME);
+            let plausible = if is_known { fit.plausible(&probabilities) } else { 0 };
             let verdict = match plausible {
                 0 => Verdict::Unknown,
                 1 => Verdict::Match,
@@ -136,12 +138,14 @@ impl Engine {
                 verdict,
                 probability: hits.first().and_then(|hit| hit.probability),
                 margin: scores.get(1).map(|next| f64::from(scores[0]) - f64::from(*next)),
+                strength,
                 threshold,
                 plausible,
                 hits,
             }
         };
         let look = calibration.second.as_ref().map(|second| (&ensemble, &second.look));
-        Ok(self.search_by(queries, &search, look)?.hits.into_iter().map(answer).collect())
+        let found = self.search_by(queries, &search, look)?;
+        Ok(found.hits.into_iter().zip(found.behind).map(answer).collect())
     }
 }

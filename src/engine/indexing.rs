@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cancel::{self, Cancel, Job};
-use crate::encoder::Encode;
+use crate::encoder::{Device, Encode, Products};
 use crate::engine::Engine;
 use crate::engine::live::{Live, State};
 use crate::error::{Error, Result};
 use crate::expand::Expand;
-use crate::index::{Factory, Plan, Sealed, Setting, Snapshot, Tuned, build};
+use crate::index::{Factory, Plan, Sealed, Setting, Snapshot, Tuned, build, hold};
 use crate::store::{Mark, Position, Store};
 use crate::vectors::Vectors;
 use crate::workers::workers;
@@ -26,6 +26,8 @@ use crate::workers::workers;
 const EXACT: usize = 100_000;
 /// An index is built anew when more than one in so many references has come or gone.
 const CHANGED: usize = 4;
+/// From so many references on a device compares them sooner than the processor.
+const ON_DEVICE: usize = 10_000;
 /// Fewer of them cost nothing.
 const FEW: usize = 10_000;
 /// How long an engine is searched before an index is built in the background: a program that asks once has ended by then.
@@ -45,11 +47,13 @@ pub struct IndexOptions {
     pub index: String,
     /// The share of the exact best 10 items that searches are to find in an approximate index: above 0, and at most 1.
     pub recall: f32,
+    /// The device that compares every reference by ONNX Runtime; by default the processor does, without it.
+    pub device: Option<Device>,
 }
 
 impl Default for IndexOptions {
     fn default() -> Self {
-        Self { index: "auto".to_owned(), recall: RECALL }
+        Self { index: "auto".to_owned(), recall: RECALL, device: None }
     }
 }
 
@@ -58,6 +62,8 @@ impl Default for IndexOptions {
 struct Policy {
     /// None if every reference is always compared.
     plan: Option<Plan>,
+    /// The device that compares every reference.
+    products: Option<Arc<Products>>,
     /// The factory string, or how it is chosen.
     name: String,
     /// The fewest references.
@@ -66,7 +72,7 @@ struct Policy {
 
 impl Policy {
     fn new(options: &IndexOptions, dims: &[usize]) -> Result<Self> {
-        let IndexOptions { index, recall } = options;
+        let IndexOptions { index, recall, .. } = options;
         if !(*recall > 0.0 && *recall <= 1.0) {
             return Err(Error::argument(format!("recall {recall}: give a number above 0 and at most 1")));
         }
@@ -79,7 +85,24 @@ impl Policy {
                 (Some(Plan { factories: Some(factories), recall: *recall }), least)
             }
         };
-        Ok(Self { plan, name: index.clone(), least })
+        Ok(Self { plan, products: None, name: index.clone(), least })
+    }
+
+    /// The same, on a device.
+    fn on_device(options: &IndexOptions, device: &Device, threads: usize) -> Result<Self> {
+        let IndexOptions { index, .. } = options;
+        if !["auto", "exact", "Flat"].contains(&index.as_str()) {
+            return Err(Error::argument(format!(
+                "index {index:?} with index_device {device}: a device compares every reference; leave one of them out"
+            )));
+        }
+        let products = Some(Products::open(device, threads)?);
+        Ok(Self { plan: None, products, name: "exact".to_owned(), least: ON_DEVICE })
+    }
+
+    /// Whether there is ever something to build.
+    fn builds(&self) -> bool {
+        self.plan.is_some() || self.products.is_some()
     }
 
     /// Whether an index is missing, or old.
@@ -87,7 +110,7 @@ impl Policy {
         let sealed: usize = index.sealed().map(|sealed| sealed.len()).sum();
         let changed = index.exact() + (sealed + index.exact() - index.len());
         let is_old = changed > FEW.min(self.least) && changed > sealed / CHANGED;
-        self.plan.is_some() && index.len() >= self.least && is_old
+        self.builds() && index.len() >= self.least && is_old
     }
 
     /// Whether an index of that name is what it wants.
@@ -164,7 +187,18 @@ impl Indexing {
         pool: &ThreadPool,
     ) -> Result<Self> {
         let dims: Vec<usize> = encoders.iter().map(|encoder| encoder.about().dim).collect();
-        let policy = Policy::new(options, &dims)?;
+        let mut policy = Policy::new(options, &dims)?;
+        let mut notices = Vec::new();
+        if let Some(device) = &options.device {
+            match Policy::on_device(options, device, pool.current_num_threads()) {
+                Ok(on_device) => policy = on_device,
+                Err(error @ Error::Argument(_)) => return Err(error),
+                Err(error) if *device == Device::Auto => {
+                    notices.push(format!("index_device auto searches on the processor: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let work = Arc::new(Work {
             live: Arc::clone(live),
             store: Arc::clone(store),
@@ -173,7 +207,7 @@ impl Indexing {
             policy,
             turn: Mutex::default(),
             seen: Mutex::default(),
-            background: Mutex::default(),
+            background: Mutex::new(Background { notices, ..Background::default() }),
             called: Condvar::new(),
             cancel: Cancel::default(),
         });
@@ -181,6 +215,17 @@ impl Indexing {
             pool.install(|| work.begin())?;
         }
         Ok(Self { work, thread: Mutex::default() })
+    }
+
+    /// Copies the references to the device, if there is one and they are many.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] if its memory does not suffice; those of the store.
+    pub(super) fn hold(&self, state: &State, pool: &ThreadPool) -> Result<()> {
+        match self.work.policy.products.is_some() && self.work.policy.is_due(&state.index) {
+            true => self.work.build(pool),
+            false => Ok(()),
+        }
     }
 
     /// Builds an index in the background if one is due.
@@ -203,6 +248,11 @@ impl Indexing {
             }
             Err(_) => background.failed = Some(state.index.len()),
         }
+    }
+
+    /// The file of an approximate index.
+    pub(super) fn file(&self) -> PathBuf {
+        self.work.path()
     }
 
     /// Returns messages since the last call.
@@ -306,13 +356,17 @@ impl Work {
     /// what it has built.
     fn build_aside(&self) -> Result<()> {
         let _alone = match self.store.check_writable() {
+            // Each process has its own copy on the device.
+            _ if self.policy.products.is_some() => None,
             Ok(()) => match self.alone()? {
                 Some(file) => Some(file),
                 None => return Ok(()),
             },
             Err(_) => None,
         };
-        self.begin()?;
+        if self.policy.plan.is_some() {
+            self.begin()?;
+        }
         if !self.policy.is_due(&self.live.current(&self.store, &self.models)?.index) {
             return Ok(());
         }
@@ -336,8 +390,12 @@ impl Work {
 
     /// Builds the index of the present state, and puts it in its place.
     fn build(&self, pool: &ThreadPool) -> Result<()> {
-        let Some(plan) = &self.policy.plan else { return Ok(()) };
         let _turn = lock(&self.turn);
+        if let Some(products) = &self.policy.products {
+            let state = self.live.current(&self.store, &self.models)?;
+            return self.live.adopt(&Arc::new(hold(&state.index, products)?), &state);
+        }
+        let Some(plan) = &self.policy.plan else { return Ok(()) };
         let state = self.live.current(&self.store, &self.models)?;
         let sealed = build(&state.index, plan, &self.texts(), pool)?;
         let sealed = match self.store.check_writable() {
@@ -382,7 +440,7 @@ impl Work {
 impl Engine {
     /// Builds the approximate index anew and measures how much searches must look at, and returns when that is done. What
     /// was added since stays among the references that are compared one by one until the next time. Where all are compared,
-    /// for the catalog is small or the engine was opened so, it does nothing.
+    /// for the catalog is small or the engine was opened so, it does nothing; with a device it copies all references there.
     ///
     /// # Errors
     /// [`Error::Argument`] when there are fewer references than a factory string needs; [`Error::Interrupted`]; those of
@@ -390,8 +448,8 @@ impl Engine {
     pub fn optimize(&self) -> Result<()> {
         let state = self.current()?;
         let policy = &self.indexing.work.policy;
-        let is_small = policy.plan.as_ref().is_none_or(|plan| plan.factories.is_none()) && state.index.len() < EXACT;
-        if policy.plan.is_none() || is_small || self.models.is_empty() {
+        let is_small = policy.plan.as_ref().is_some_and(|plan| plan.factories.is_none()) && state.index.len() < EXACT;
+        if !policy.builds() || is_small || state.index.is_empty() || self.models.is_empty() {
             return Ok(());
         }
         drop(state);
@@ -406,6 +464,15 @@ impl Engine {
     pub(super) fn index_name(state: &State) -> String {
         let names: Vec<&str> = state.index.sealed().flat_map(|sealed| sealed.factories()).collect();
         if names.is_empty() { "exact".to_owned() } else { names.join(" + ") }
+    }
+
+    /// Returns the device that compares references, how many it has and the bytes of its memory that they take; null
+    /// without one.
+    pub(super) fn device_stats(&self, state: &State) -> Value {
+        let Some(products) = &self.indexing.work.policy.products else { return Value::Null };
+        let held = state.index.sealed().find_map(|sealed| Some((sealed.len(), sealed.resident()?.bytes())));
+        let (references, bytes) = held.unwrap_or_default();
+        json!({"device": products.device().to_string(), "references": references, "bytes": bytes})
     }
 
     /// Returns the chosen index, and the measured settings and recall of each model.

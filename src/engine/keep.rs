@@ -12,7 +12,7 @@ use crate::cancel;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::store::{Item, Problem, Update};
+use crate::store::{Item, Update};
 use crate::words;
 
 /// The pause between two transactions of one call: longer than others wait between two tries.
@@ -172,14 +172,6 @@ impl Engine {
             // Without its originals it would pass for a whole copy.
             drop(std::fs::remove_file(directory.join("catalog.sqlite")));
         })
-    }
-
-    /// Reads the whole catalog and returns what is damaged in it.
-    ///
-    /// # Errors
-    /// [`Error::Catalog`] when the catalog cannot be read at all.
-    pub fn verify(&self) -> Result<Vec<Problem>> {
-        self.store.verify()
     }
 
     /// Deletes the marks of removed references, thumbnails and originals that no reference has any more, and gives all

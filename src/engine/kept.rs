@@ -11,8 +11,11 @@ use crate::render::studio::{ALL, View, view_number};
 use crate::store::media::Media;
 use crate::store::staged::Origin;
 use crate::store::thumbnails::{Key, LIMIT, SIDE, Thumbnails};
-use crate::store::{Access, Reference};
+use crate::store::{Access, Reference, Walked};
 use crate::views;
+
+/// Originals that are read before they are written.
+const TOGETHER: usize = 64;
 
 /// Copies of added pictures to keep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub enum Small {
 #[derive(Debug)]
 pub(super) struct Kept {
     thumbnails: Option<Thumbnails>,
-    media: Media,
+    pub(super) media: Media,
     /// Whether originals are kept that are files, and those that are not.
     originals: [bool; 2],
 }
@@ -93,6 +96,44 @@ impl Kept {
 }
 
 impl Engine {
+    /// Keeps originals that come as files, each with the digest of its reference, unless the engine keeps none.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a file that is not the picture of its digest, [`Error::Io`] for one that cannot be read;
+    /// those of [`Media::keep`].
+    pub fn keep_files(&self, files: &[(PathBuf, [u8; 32])]) -> Result<()> {
+        if !self.kept.wants(false) {
+            return Ok(());
+        }
+        for some in files.chunks(TOGETHER) {
+            let read = |(path, digest): &(PathBuf, [u8; 32])| {
+                let source = Source::Path(path.clone()).read()?;
+                if source.digest()? != *digest && pixel_digest(&source) != Some(*digest) {
+                    return Err(Error::argument(format!(
+                        "{}: is not the picture that its digest names: copy the file again",
+                        path.display()
+                    )));
+                }
+                Ok((source, *digest))
+            };
+            self.kept.keep(&some.iter().map(read).collect::<Result<Vec<_>>>()?)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `told` with all items, with the vectors of this engine's models and the files in `media/` of their
+    /// references, one after another; `limit` items at a time. All of them are of one committed state.
+    ///
+    /// # Errors
+    /// Those of [`Store::walk`](crate::store::Store::walk) and of `told`.
+    pub fn walk(&self, limit: usize, told: &mut dyn FnMut(Walked, Vec<Option<PathBuf>>) -> Result<()>) -> Result<()> {
+        self.store.walk(&self.models, limit, &mut |walked| {
+            let references = walked.items.iter().flat_map(|item| &item.references);
+            let files = references.map(|reference| self.kept.media.find(&reference.digest)).collect();
+            told(walked, files)
+        })
+    }
+
     /// A small copy of a reference as a JPEG file, at most 256 pixels on the longer side: the stored one, or one that is
     /// made of the original if that can be found. `reference` is its name or its digest in hexadecimal, of a mesh with
     /// `#view:azimuth,elevation` behind it; the first one by default.
@@ -208,7 +249,7 @@ fn shown(reference: &Reference, original: Source) -> Option<Source> {
 }
 
 /// Returns the digest of a picture that was added as pixels and kept as a file.
-fn pixel_digest(source: &Source) -> Option<[u8; 32]> {
+pub(super) fn pixel_digest(source: &Source) -> Option<[u8; 32]> {
     let picture = source.decode(None).ok()?.into();
     Source::Pixels { name: source.name(), picture }.digest().ok()
 }

@@ -3,7 +3,7 @@
 use crate::calibrate::Neighbors;
 use crate::encoder::Looks;
 use crate::engine::Engine;
-use crate::engine::calibration::{NEAREST, neighbors_of, own};
+use crate::engine::calibration::{NEAREST, by_item, neighbors_of};
 use crate::engine::ensemble::Ensemble;
 use crate::engine::live::State;
 use crate::error::{Error, Result};
@@ -67,7 +67,7 @@ impl Engine {
             return Ok(Vec::new());
         }
         let rows: Vec<Candidate> = state.index.rows().collect();
-        let own = own(&rows, items.iter().flatten().copied().collect());
+        let own = by_item(&rows, items.iter().flatten().copied().collect());
         let found = self.nearest(state, ensemble, vectors, NEAREST)?;
         let one = |(number, (item, found)): (usize, (&Option<i64>, Vec<Candidate>))| {
             let references = item.and_then(|item| own.get(&item)).into_iter().flatten();

@@ -48,13 +48,13 @@ struct Target<'a> {
 }
 
 /// A reference and the id of its item.
-type Listed = (String, Reference);
+pub(super) type Listed = (String, Reference);
 
 /// A reference that cannot be encoded, and why.
 type Lacking = (Listed, String);
 
 /// The vectors of a reference with their source, or why there are none.
-type Encoded = Result<(Origin, Vec<Vec<f32>>), String>;
+pub(super) type Encoded = Result<(Origin, Vec<Vec<f32>>), String>;
 
 impl Engine {
     /// Moves the catalog to other models, which encode the picture of each reference: its original in `media/` or the file
@@ -259,7 +259,7 @@ impl Engine {
     }
 
     /// Encodes references by their originals, and those whose original is gone or cannot be used by their thumbnails.
-    fn encode_pictures(&self, encoders: &[Arc<dyn Encode>], batch: &[Listed]) -> Result<Vec<Encoded>> {
+    pub(super) fn encode_pictures(&self, encoders: &[Arc<dyn Encode>], batch: &[Listed]) -> Result<Vec<Encoded>> {
         if encoders.is_empty() {
             return Ok(batch.iter().map(|_| Ok((Origin::Stored, Vec::new()))).collect());
         }

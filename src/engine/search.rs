@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::calibrate::{BEHIND, behind};
 use crate::encoder::Looks;
 use crate::engine::Engine;
 use crate::engine::calibration::Calibration;
@@ -160,6 +161,9 @@ pub struct Answers {
     pub hits: Vec<Vec<Hit>>,
     /// For each query the end of its hits, if more follow.
     pub cursors: Vec<Option<Cursor>>,
+    /// For each query the mean score of the items [`behind`] the first one, whatever filter there is; what is calibrated
+    /// needs it, and other searches may lack it.
+    pub behind: Vec<Option<f32>>,
     /// The time in which the queries were encoded, all together.
     pub encoding: Duration,
     /// The time in which their vectors were looked up.
@@ -186,6 +190,8 @@ struct Listed {
     candidates: Vec<Candidate>,
     /// The probability of each candidate, or none.
     probabilities: Vec<f64>,
+    /// The mean score of the items behind the first one of the catalog.
+    behind: Option<f32>,
     /// The length of the lists that words and vectors were fused from.
     depth: usize,
 }
@@ -218,11 +224,13 @@ impl Engine {
         search.check(queries.len())?;
         let mut all = Answers { hits: vec![Vec::new(); queries.len()], ..Answers::default() };
         all.cursors.resize(queries.len(), None);
+        all.behind.resize(queries.len(), None);
         for (numbers, search) in [(pictures, &together), (others, search)] {
             let some: Vec<Query> = numbers.iter().map(|number| queries[*number].clone()).collect();
             let found = self.search_by(&some, search, None)?;
-            for (number, (hits, cursor)) in numbers.into_iter().zip(found.hits.into_iter().zip(found.cursors)) {
-                (all.hits[number], all.cursors[number]) = (hits, cursor);
+            let rows = found.hits.into_iter().zip(found.cursors).zip(found.behind);
+            for (number, ((hits, cursor), behind)) in numbers.into_iter().zip(rows) {
+                (all.hits[number], all.cursors[number], all.behind[number]) = (hits, cursor, behind);
             }
             all.encoding += found.encoding;
             all.searching += found.searching;
@@ -306,9 +314,10 @@ impl Engine {
                     Some(Found { batch, models, row, listed, words, again: look.is_some() });
             }
         }
-        let pages = self.pages(&state, queries, &found.into_iter().flatten().collect::<Vec<_>>(), search)?;
-        let (hits, cursors) = pages.into_iter().unzip();
-        Ok(Answers { hits, cursors, encoding: encoded - began, searching: encoded.elapsed() })
+        let found: Vec<Found<'_>> = found.into_iter().flatten().collect();
+        let behind = found.iter().map(|found| found.listed.behind).collect();
+        let (hits, cursors) = self.pages(&state, queries, &found, search)?.into_iter().unzip();
+        Ok(Answers { hits, cursors, behind, encoding: encoded - began, searching: encoded.elapsed() })
     }
 
     /// Returns the best `k` candidates of each query of a batch, in the order of its vectors and of its words if they count.
@@ -325,26 +334,33 @@ impl Engine {
         k: usize,
     ) -> Result<Vec<Listed>> {
         let worded = words.iter().any(Option::is_some);
-        // The lead of the best item over the next one is part of its probability.
-        let least = if fits.iter().any(Option::is_some) { k.max(2) } else { k };
+        // The scores of the items behind the best one are part of its probability.
+        let is_judged = look.is_some() || fits.iter().any(Option::is_some);
+        let least = if is_judged { k.max(BEHIND + 1) } else { k };
         let least = if worded { depth(state, batch, search, least) } else { least };
         let min_score = search.min_score.filter(|_| !worded && fits.iter().all(Option::is_none));
         let least_score = search.min_score.unwrap_or(f32::NEG_INFINITY);
         let least = if look.is_some() { least.max(second::DEPTH) } else { least };
-        let mut all = self.candidates(state, batch, search, least, min_score, allowed)?;
-        if let Some((ensemble, look)) = look {
+        let near = |least: usize, min_score: Option<f32>, allowed: Option<&Allowed>| {
+            let found = self.candidates(state, batch, search, least, min_score, allowed)?;
+            let Some((ensemble, look)) = look else { return Ok(found) };
             let vectors: Vec<Vectors> = batch.parts.iter().map(|part| part.vectors.clone()).collect();
-            all = look.at(&state.index, ensemble, &vectors, all, k);
-        }
+            Ok::<_, Error>(look.at(&state.index, ensemble, &vectors, found, k.max(BEHIND + 1)))
+        };
+        let all = near(least, min_score, allowed)?;
+        // Items that pass a filter are fewer, and further from the best one.
+        let whole = (is_judged && allowed.is_some()).then(|| near(least, None, None)).transpose()?;
         let mut lists = Vec::with_capacity(all.len());
         for (row, ((mut candidates, fit), words)) in all.into_iter().zip(fits).zip(words).enumerate() {
+            let crowd = whole.as_ref().map_or(&candidates, |whole| &whole[row]);
+            let behind = behind(&crowd.iter().map(|one| one.score).collect::<Vec<f32>>());
             let near = candidates.len();
             let depth = search.after.as_ref().map_or(near, Cursor::depth);
             if let Some(words) = words {
                 candidates.extend(words.far(state, (batch, row), &candidates, depth, search.aggregate, k));
             }
             let scores: Vec<f32> = candidates.iter().map(|candidate| candidate.score).collect();
-            let probabilities = fit.as_ref().map(|known| known.fit.probabilities(&scores)).unwrap_or_default();
+            let probabilities = fit.as_ref().map(|known| known.fit.probabilities(&scores, behind)).unwrap_or_default();
             let order = match words {
                 Some(words) => words.order(&candidates, depth, least_score, k),
                 None => (0..near).filter(|place| scores[*place] >= least_score).take(k).collect(),
@@ -354,6 +370,7 @@ impl Engine {
                 candidates: order.iter().map(|place| candidates[*place]).collect(),
                 // There are none, or one for each candidate.
                 probabilities: order.iter().filter_map(|place| probabilities.get(*place).copied()).collect(),
+                behind,
                 depth,
             });
         }

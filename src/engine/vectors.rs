@@ -28,6 +28,8 @@ pub struct Rows {
     pub vectors: Vec<(Option<String>, Vectors)>,
     /// The name of each reference, by which it is found again.
     pub references: Vec<Option<String>>,
+    /// Whether references are found again by their digests alone, as several of one item have the same name.
+    pub by_digest: bool,
     /// SHA-256 of each picture.
     pub digests: Vec<Option<[u8; 32]>>,
     /// Labels of the items; `None` keeps what is stored.
@@ -74,6 +76,7 @@ impl Engine {
             NewRow {
                 id: &checked.id,
                 name: cell(&rows.references, row).map(String::as_str),
+                by_digest: rows.by_digest,
                 digest: given.unwrap_or_else(|| digest(&vectors, &order, row)),
                 pictured: given.is_some(),
                 vectors: vectors.iter().map(|vectors| vectors.row(row)).collect(),

@@ -13,6 +13,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::fusion::Candidate;
 use crate::index::coded::Coded;
+use crate::index::device::Resident;
 use crate::index::effort::{Effort, Setting, Tuned};
 use crate::index::exact::Exact;
 use crate::index::factory::{Factory, Kind};
@@ -47,6 +48,8 @@ pub struct Sealed {
     pub(super) coded: Vec<Coded>,
     /// For each space how much to look at.
     pub(super) tuned: Vec<Tuned>,
+    /// The rows on a device that searches them in the place of codes.
+    pub(super) resident: Option<Resident>,
 }
 
 impl Sealed {
@@ -68,6 +71,11 @@ impl Sealed {
     /// The factory string of the codes in each space.
     pub fn factories(&self) -> impl Iterator<Item = &str> {
         self.coded.iter().map(|coded| coded.factory().as_str())
+    }
+
+    /// Its rows on a device, if one searches them.
+    pub fn resident(&self) -> Option<&Resident> {
+        self.resident.as_ref()
     }
 
     /// Bytes of memory that are its own, without pages of its file.
@@ -101,7 +109,13 @@ impl Approximate {
     }
 
     /// The best `width` rows for each query, each compared by its full vector; of all rows, or those that are selected.
-    fn scan(&self, probes: &[Probe<'_>], queries: Range<usize>, width: usize, selected: Option<Selected<'_>>) -> Best {
+    pub(super) fn scan(
+        &self,
+        probes: &[Probe<'_>],
+        queries: Range<usize>,
+        width: usize,
+        selected: Option<Selected<'_>>,
+    ) -> Best {
         let (rows, count) = (self.sealed.len(), queries.len());
         let mut found: Vec<Vec<(u32, f32)>> = vec![Vec::new(); count];
         for start in (0..rows).step_by(STEP) {

@@ -234,7 +234,7 @@ pub(super) fn add_products(data: &[f32], dim: usize, queries: &[f32], scores: &m
 }
 
 /// The inner products of a query with each row of `data`, in `products`.
-fn inner_products(query: &[f32], data: &[f32], products: &mut [f32]) {
+pub(super) fn inner_products(query: &[f32], data: &[f32], products: &mut [f32]) {
     assert!(data.len() == query.len() * products.len());
     // SAFETY: faiss reads `dim` numbers of the query and of each row, and writes one for each row.
     unsafe {
@@ -244,6 +244,21 @@ fn inner_products(query: &[f32], data: &[f32], products: &mut [f32]) {
             data.as_ptr(),
             query.len(),
             products.len(),
+        );
+    }
+}
+
+/// The squared Euclidean distances of a query from each row of `data`, in `distances`.
+pub(super) fn squared_distances(query: &[f32], data: &[f32], distances: &mut [f32]) {
+    assert!(data.len() == query.len() * distances.len());
+    // SAFETY: faiss reads `dim` numbers of the query and of each row, and writes one for each row.
+    unsafe {
+        faiss_sys::faiss_fvec_L2sqr_ny(
+            distances.as_mut_ptr(),
+            query.as_ptr(),
+            data.as_ptr(),
+            query.len(),
+            distances.len(),
         );
     }
 }

@@ -172,6 +172,7 @@ impl Sealed {
             vectors,
             coded,
             tuned: header.spaces.iter().map(|space| space.tuned).collect(),
+            resident: None,
         };
         Ok((sealed, header.about))
     }

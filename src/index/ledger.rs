@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::index::approximate::{Approximate, Sealed};
+use crate::index::device::OnDevice;
 use crate::index::exact::Exact;
 use crate::index::matrix::Matrix;
 use crate::index::segment::Segment;
@@ -40,14 +41,17 @@ impl Ledger {
         Ok((Self { segment_rows, places: HashMap::new(), counts: HashMap::new() }, Snapshot::new(dims)))
     }
 
-    /// Begins with the rows of an approximate segment.
+    /// Begins with the rows of an approximate segment, or of one on a device.
     ///
     /// # Errors
     /// Those of [`Ledger::new`].
     pub fn of(sealed: &Arc<Sealed>) -> Result<(Self, Snapshot)> {
         let dims: Vec<usize> = sealed.vectors.iter().map(Matrix::dim).collect();
         let (mut ledger, mut snapshot) = Self::new(&dims)?;
-        snapshot.segments.push(Arc::new(Approximate::new(Arc::clone(sealed))));
+        snapshot.segments.push(match sealed.resident {
+            Some(_) => Arc::new(OnDevice::new(sealed)),
+            None => Arc::new(Approximate::new(Arc::clone(sealed))),
+        });
         ledger.places = sealed.references.iter().copied().zip((0..).map(|row| (0, row))).collect();
         for item in &sealed.items {
             *ledger.counts.entry(*item).or_default() += 1;

@@ -225,7 +225,8 @@ impl Search<'_> {
         } else {
             SUM_BLOCK
         };
-        let block = if self.places.len() >= threads { most } else { count.div_ceil(threads).clamp(1, most) };
+        let together = self.places.len() >= threads || self.places.iter().any(|place| place.segment.is_apart());
+        let block = if together { most } else { count.div_ceil(threads).clamp(1, most) };
         let starts: Vec<usize> = (0..count).step_by(block).collect();
         let mut found = Vec::with_capacity(count);
         for starts in starts.chunks(threads) {

@@ -57,6 +57,11 @@ pub(super) trait Segment: Debug + Send + Sync {
     /// Whether references can be added.
     fn grows(&self) -> bool;
 
+    /// Whether a device with memory of its own searches it, which takes queries together sooner than in parts.
+    fn is_apart(&self) -> bool {
+        false
+    }
+
     /// Up to how many selected rows are found sooner by comparing each of them.
     fn few(&self, probes: &[Probe<'_>]) -> usize;
 

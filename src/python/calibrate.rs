@@ -10,8 +10,8 @@ use crate::query::{Kind, Query};
 use super::hit::PyHit;
 use super::query;
 
-/// (verdict, probability, margin, threshold, ids of the plausible items, hits).
-pub(super) type IdentifiedRow = (&'static str, Option<f64>, Option<f64>, f64, Vec<String>, Vec<PyHit>);
+/// (verdict, probability, margin, strength, threshold, ids of the plausible items, hits).
+pub(super) type IdentifiedRow = (&'static str, Option<f64>, Option<f64>, Option<f64>, f64, Vec<String>, Vec<PyHit>);
 
 /// (weights by model, (value, low, high) of the gain, whether they are used).
 type WeighedRow = (Vec<(String, f64)>, (f64, f64, f64), bool);
@@ -29,7 +29,7 @@ pub(super) fn identified(one: Identified) -> IdentifiedRow {
         Verdict::Unknown => "unknown",
     };
     let hits = one.hits.into_iter().enumerate().map(|(place, hit)| PyHit::new(place, hit)).collect();
-    (verdict, one.probability, one.margin, one.threshold, one.plausible, hits)
+    (verdict, one.probability, one.margin, one.strength, one.threshold, one.plausible, hits)
 }
 
 pub(super) fn calibrated(one: Calibrated) -> CalibratedRow {

@@ -68,7 +68,7 @@ impl Drop for PyEngine {
 impl PyEngine {
     #[new]
     #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops,
-        views, index, recall))]
+        views, index, recall, index_device))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -86,6 +86,7 @@ impl PyEngine {
         views: Option<usize>,
         index: String,
         recall: f32,
+        index_device: Option<&str>,
     ) -> PyResult<Self> {
         let mut members = members(py, &encoders)?;
         if let Some(dim) = dim {
@@ -102,7 +103,8 @@ impl PyEngine {
             Some(true) => Small::All,
             Some(false) => Small::None,
         };
-        let index = IndexOptions { index, recall };
+        let device = index_device.map(str::parse).transpose()?;
+        let index = IndexOptions { index, recall, device };
         let options = EngineOptions { threads, access, keep: Keep { thumbnails, media }, crops, views, index };
         let engine = waiting(py, || Engine::open(&path, members, &options))?;
         tell(py, &engine)?;
@@ -234,7 +236,8 @@ impl PyEngine {
         waiting(py, || engine.remove_reference(&id, reference))
     }
 
-    #[pyo3(signature = (ids, vectors, *, references=None, digests=None, labels=None, metadata=None, texts=None))]
+    #[pyo3(signature = (ids, vectors, *, references=None, digests=None, labels=None, metadata=None, texts=None,
+        by_digest=false))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn add_vectors<'py>(
         &self,
@@ -246,9 +249,11 @@ impl PyEngine {
         labels: Option<&Bound<'py, PyAny>>,
         metadata: Option<&Bound<'py, PyAny>>,
         texts: Option<&Bound<'py, PyAny>>,
+        by_digest: bool,
     ) -> PyResult<(usize, usize, usize)> {
         let engine = self.open()?;
         let mut rows = Rows {
+            by_digest,
             ids: store::ids(&ids)?,
             vectors: Vec::new(),
             references: store::column(references, "references", json::to_optional_text)?,
@@ -276,6 +281,19 @@ impl PyEngine {
             engine.add_vectors(&rows)
         })?;
         Ok((added.references, added.duplicates, added.replaced))
+    }
+
+    /// Keeps the originals of references: files, each with its digest.
+    fn keep_files(&self, py: Python<'_>, files: Vec<(PathBuf, Bound<'_, PyAny>)>) -> PyResult<()> {
+        let engine = self.open()?;
+        let files = store::files(files)?;
+        waiting(py, || engine.keep_files(&files))
+    }
+
+    /// Calls `told` with all items as they are now, `limit` at a time.
+    fn walk(&self, py: Python<'_>, limit: usize, told: &Bound<'_, PyAny>) -> PyResult<()> {
+        let engine = self.open()?;
+        store::walk(py, &engine, limit, told)
     }
 
     fn get<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
@@ -589,9 +607,12 @@ impl PyEngine {
         detached(py, || engine.backup(&directory))
     }
 
-    fn verify(&self, py: Python<'_>) -> PyResult<Vec<store::Found>> {
+    #[pyo3(signature = (*, repair=false))]
+    fn verify(&self, py: Python<'_>, repair: bool) -> PyResult<[Vec<store::Found>; 3]> {
         let engine = self.open()?;
-        Ok(detached(py, || engine.verify())?.into_iter().map(store::found).collect())
+        let verified = waiting(py, || if repair { engine.repair() } else { engine.verify() })?;
+        let all = [verified.problems, verified.remarks, verified.repaired];
+        Ok(all.map(|problems| problems.into_iter().map(store::found).collect()))
     }
 
     fn compact(&self, py: Python<'_>) -> PyResult<()> {

@@ -5,26 +5,40 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::fusion::Candidate;
-use crate::index::{Index, Part, Request};
+use crate::index::{Index, Metric, Part, Plain, Request};
 use crate::selection::Rows;
 use crate::vectors::Vectors;
 
 use super::detached;
+use super::error::argument;
 use super::vectors::{Matrix, many, numbers};
 
 /// Exact search over vectors, grouped by item.
 #[pyclass(name = "Index", module = "plushie_search", frozen)]
-pub struct PyIndex(RwLock<Index>);
+pub struct PyIndex(RwLock<Held>);
+
+/// Unit vectors, or vectors as they are.
+enum Held {
+    Unit(Box<Index>),
+    Plain(Plain),
+}
 
 type Arrays<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<i64>>);
 
 #[pymethods]
 impl PyIndex {
     #[new]
-    fn new(dim: usize) -> PyResult<Self> {
-        Ok(Self(Index::new(&[dim])?.into()))
+    #[pyo3(signature = (dim, *, metric="cosine"))]
+    fn new(dim: usize, metric: &str) -> PyResult<Self> {
+        let held = match metric {
+            "cosine" => Held::Unit(Box::new(Index::new(&[dim])?)),
+            "ip" => Held::Plain(Plain::new(dim, Metric::InnerProduct)?),
+            "l2" => Held::Plain(Plain::new(dim, Metric::Euclidean)?),
+            other => return Err(argument(format!("metric {other:?}: give \"cosine\", \"ip\" or \"l2\""))),
+        };
+        Ok(Self(held.into()))
     }
 
     #[pyo3(signature = (references, vectors, *, items=None))]
@@ -42,19 +56,27 @@ impl PyIndex {
             if rows == 0 && references.is_empty() {
                 return Ok(());
             }
-            let vectors = Vectors::normalize(dim, data)?;
-            let mut index = self.write();
-            let (given, wanted) = (vectors.dim(), index.snapshot().dims()[0]);
-            if given != wanted {
-                return Err(Error::argument(format!("vectors of {given} numbers in an index of {wanted}")));
+            let mut held = self.write();
+            let wanted = held.dim();
+            if dim != wanted {
+                return Err(Error::argument(format!("vectors of {dim} numbers in an index of {wanted}")));
             }
-            index.add(&references, &items, &[vectors.as_slice()])
+            match &mut *held {
+                Held::Unit(index) => {
+                    let vectors = Vectors::normalize(dim, data)?;
+                    index.add(&references, &items, &[vectors.as_slice()])
+                }
+                Held::Plain(index) => index.add(&references, &items, &data),
+            }
         })
     }
 
     fn remove(&self, py: Python<'_>, references: &Bound<'_, PyAny>) -> PyResult<usize> {
         let references = numbers(references, "references")?;
-        detached(py, || self.write().remove(&references))
+        detached(py, || match &mut *self.write() {
+            Held::Unit(index) => index.remove(&references),
+            Held::Plain(index) => Ok(index.remove(&references)),
+        })
     }
 
     #[pyo3(signature = (queries, *, k=10, allowed=None, min_score=None))]
@@ -67,18 +89,13 @@ impl PyIndex {
         min_score: Option<f32>,
     ) -> PyResult<Arrays<'py>> {
         let Matrix { rows: count, dim, data, .. } = many(queries, "queries")?;
-        let allowed = allowed.map(|items| numbers(items, "allowed")).transpose()?;
-        let (width, found) = detached(py, || {
-            let queries = Vectors::normalize(dim, data)?;
-            let allowed: Option<Rows> = allowed.map(Rows::from_iter);
-            let weights = vec![1.0; queries.len()];
-            let parts = [Part { space: 0, vectors: &queries, weights: &weights, bounded: false, texts: false }];
-            let index = self.read();
-            let allowed = allowed.map(|items| index.snapshot().allow(items));
-            let request = Request { allowed: allowed.as_ref(), min_score, ..Request::new(&parts, k) };
-            Ok((k.min(index.snapshot().items()), index.search(&request)?))
+        let allowed = allowed.map(|items| numbers(items, "allowed")).transpose()?.map(Rows::from_iter);
+        let (width, found, gap) = detached(py, || {
+            let held = self.read();
+            let found = held.search(dim, data, k, allowed, min_score)?;
+            Ok((k.min(held.items()), found, held.gap()))
         })?;
-        let scores = padded(&found, width, f32::NEG_INFINITY, |hit| hit.score);
+        let scores = padded(&found, width, gap, |hit| hit.score);
         let items = padded(&found, width, -1, |hit| hit.item);
         let references = padded(&found, width, -1, |hit| hit.reference);
         let shape = [count, width];
@@ -91,27 +108,87 @@ impl PyIndex {
 
     #[getter]
     fn dim(&self) -> usize {
-        self.read().snapshot().dims()[0]
+        self.read().dim()
+    }
+
+    #[getter]
+    fn metric(&self) -> &'static str {
+        self.read().metric()
     }
 
     fn __len__(&self) -> usize {
-        self.read().snapshot().len()
+        self.read().len()
     }
 
     fn __repr__(&self) -> String {
-        let index = self.read();
-        let index = index.snapshot();
-        format!("Index(dim={}, references={}, items={})", index.dims()[0], index.len(), index.items())
+        let held = self.read();
+        format!("Index(dim={}, references={}, items={})", held.dim(), held.len(), held.items())
     }
 }
 
 impl PyIndex {
-    fn read(&self) -> RwLockReadGuard<'_, Index> {
+    fn read(&self) -> RwLockReadGuard<'_, Held> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Index> {
+    fn write(&self) -> RwLockWriteGuard<'_, Held> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn dim(&self) -> usize {
+        match self {
+            Self::Unit(index) => index.snapshot().dims()[0],
+            Self::Plain(index) => index.dim(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Unit(index) => index.snapshot().len(),
+            Self::Plain(index) => index.len(),
+        }
+    }
+
+    fn items(&self) -> usize {
+        match self {
+            Self::Unit(index) => index.snapshot().items(),
+            Self::Plain(index) => index.items(),
+        }
+    }
+
+    fn metric(&self) -> &'static str {
+        match self {
+            Self::Unit(_) => "cosine",
+            Self::Plain(index) if index.metric() == Metric::InnerProduct => "ip",
+            Self::Plain(_) => "l2",
+        }
+    }
+
+    /// The score where there is no hit.
+    fn gap(&self) -> f32 {
+        if self.metric() == "l2" { f32::INFINITY } else { f32::NEG_INFINITY }
+    }
+
+    fn search(
+        &self,
+        dim: usize,
+        data: Vec<f32>,
+        k: usize,
+        allowed: Option<Rows>,
+        min_score: Option<f32>,
+    ) -> Result<Vec<Vec<Candidate>>> {
+        match self {
+            Self::Unit(index) => {
+                let queries = Vectors::normalize(dim, data)?;
+                let weights = vec![1.0; queries.len()];
+                let parts = [Part { space: 0, vectors: &queries, weights: &weights, bounded: false, texts: false }];
+                let allowed = allowed.map(|items| index.snapshot().allow(items));
+                index.search(&Request { allowed: allowed.as_ref(), min_score, ..Request::new(&parts, k) })
+            }
+            Self::Plain(index) => index.search(dim, &data, k, allowed.as_ref(), min_score),
+        }
     }
 }
 

@@ -117,6 +117,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     query::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     module.add_function(wrap_pyfunction!(engine::held_models, module)?)?;
+    module.add_function(wrap_pyfunction!(store::restore, module)?)?;
+    module.add_function(wrap_pyfunction!(store::salvage, module)?)?;
     module.add_function(wrap_pyfunction!(before_fork, module)?)?;
     module.add_function(wrap_pyfunction!(after_fork_in_parent, module)?)?;
     module.add_function(wrap_pyfunction!(after_fork_in_child, module)?)?;

@@ -1,19 +1,23 @@
 //! Items, columns and problems of a catalog as Python sees them.
 
 use std::iter::repeat;
+use std::path::PathBuf;
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
-use crate::engine::{Gallery, Neighbors, digest};
+use crate::engine::{self, Engine, Gallery, Neighbors, digest};
+use crate::error::Error;
 use crate::index::Near;
 use crate::render::studio::view_name;
-use crate::store::{Item, Problem, Reference};
+use crate::store::{Item, Problem, Reference, Walked};
 
 use super::convert;
+use super::detached;
 use super::error::argument;
 use super::json;
+use super::waiting;
 
 /// Of an item, reference and what is wrong.
 pub(super) type Found = (Option<String>, Option<String>, String);
@@ -28,6 +32,26 @@ pub(super) fn item_row<'py>(py: Python<'py>, item: &Item) -> PyResult<Bound<'py,
 
 pub(super) fn found(problem: Problem) -> Found {
     (problem.item, problem.reference, problem.problem)
+}
+
+/// Restores a catalog: the number of its items, and the directory of the one that was there.
+#[pyfunction]
+#[pyo3(signature = (backup, path, *, overwrite))]
+pub(super) fn restore(
+    py: Python<'_>,
+    backup: PathBuf,
+    path: PathBuf,
+    overwrite: bool,
+) -> PyResult<(usize, Option<PathBuf>)> {
+    let restored = waiting(py, || engine::restore(&backup, &path, overwrite))?;
+    Ok((restored.items, restored.moved))
+}
+
+/// Saves what can be read of a damaged catalog: the numbers of items and references, and what is lost.
+#[pyfunction]
+pub(super) fn salvage(py: Python<'_>, path: PathBuf, out: PathBuf) -> PyResult<(usize, usize, Vec<Found>)> {
+    let saved = waiting(py, || engine::salvage(&path, &out))?;
+    Ok((saved.items, saved.references, saved.lost.into_iter().map(found).collect()))
 }
 
 /// Ids, which errors call by their places.
@@ -80,6 +104,56 @@ pub(super) fn neighbors(py: Python<'_>, found: Neighbors, k: usize) -> PyResult<
     let places = |near: &[Near]| near.iter().map(place).collect::<Vec<_>>().into_pyarray(py);
     let scores = |near: &[Near]| near.iter().map(|near| near.score).collect::<Vec<_>>().into_pyarray(py);
     Ok((places(&own), scores(&own), places(&others).reshape(shape)?, scores(&others).reshape(shape)?))
+}
+
+/// Files with their digests.
+pub(super) fn files(given: Vec<(PathBuf, Bound<'_, PyAny>)>) -> PyResult<Vec<(PathBuf, [u8; 32])>> {
+    let file = |(path, value): (PathBuf, Bound<'_, PyAny>)| match to_digest(&value, "digest")? {
+        Some(digest) => Ok((path, digest)),
+        None => Err(argument(format!("{}: has no digest; give one", path.display()))),
+    };
+    given.into_iter().map(file).collect()
+}
+
+/// Calls `told` with all items, `limit` at a time: rows of (id, label, text, metadata, references), and for each model an
+/// array. A reference is (name, digest, view, file of its original or None).
+pub(super) fn walk(py: Python<'_>, engine: &Engine, limit: usize, told: &Bound<'_, PyAny>) -> PyResult<()> {
+    let told = told.clone().unbind();
+    let mut raised = None;
+    let done = detached(py, || {
+        engine.walk(limit, &mut |walked, files| {
+            let passed = Python::attach(|py| {
+                py.check_signals()?;
+                let (items, vectors) = walked_rows(py, walked, files)?;
+                told.call1(py, (items, vectors)).map(drop)
+            });
+            passed.map_err(|error| {
+                raised = Some(error);
+                Error::Interrupted
+            })
+        })
+    });
+    raised.map_or(done, Err)
+}
+
+type WalkedRows<'py> = (Vec<Bound<'py, PyTuple>>, Vec<Bound<'py, PyArray2<f32>>>);
+
+fn walked_rows<'py>(py: Python<'py>, walked: Walked, files: Vec<Option<PathBuf>>) -> PyResult<WalkedRows<'py>> {
+    let mut files = files.into_iter();
+    let rows = walked.items.iter().map(|item| {
+        let reference = |reference: &Reference| {
+            (reference.name.clone(), hex(&reference.digest), reference.view, files.next().flatten())
+        };
+        let references: Vec<_> = item.references.iter().map(reference).collect();
+        (&item.id, &item.label, &item.text, json::from_value(py, &item.metadata)?, references).into_pyobject(py)
+    });
+    let rows = rows.collect::<PyResult<Vec<_>>>()?;
+    let count: usize = walked.items.iter().map(|item| item.references.len()).sum();
+    let array = |vectors: Vec<f32>| {
+        let dim = vectors.len() / count.max(1);
+        vectors.into_pyarray(py).reshape([count, dim])
+    };
+    Ok((rows, walked.vectors.into_iter().map(array).collect::<PyResult<_>>()?))
 }
 
 /// A digest in hexadecimal digits, or none.

@@ -84,6 +84,12 @@ pub(super) fn register(connected: Weak<dyn Connected>, catalog: Option<Identity>
     open.push((process::id(), catalog, connected));
 }
 
+/// Whether this process has connections open to a catalog by its file.
+pub(super) fn is_open(identity: Identity) -> bool {
+    let own = process::id();
+    lock(&OPEN).iter().any(|(process, of, held)| *process == own && *of == Some(identity) && held.strong_count() > 0)
+}
+
 /// Whether the process that this one was forked from had this file open, and forked without closing it.
 pub(super) fn inherited(identity: Identity) -> bool {
     let own = process::id();

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::error::{Error, Result};
 use crate::store::log::Stored;
 use crate::store::read::select_held;
+use crate::store::repair::is_unit;
 use crate::store::words::{ask_words, check_words};
 use crate::store::{Fault, Store, fork, open};
 
@@ -67,7 +68,7 @@ impl Store {
     pub fn verify(&self) -> Result<Vec<Problem>> {
         self.read(|connection| {
             let mut problems = Vec::new();
-            for check in [check_file, check_vectors, check_references, check_items, check_index] {
+            for check in [check_file, check_counts, check_vectors, check_references, check_items, check_index] {
                 // Where pages are damaged, a check may end early.
                 if let Err(error) = check(connection, &mut problems) {
                     problems.push(Problem::of_file(open::sql_error(&self.directory, &error).to_string()));
@@ -109,6 +110,16 @@ fn check_file(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite:
     Ok(())
 }
 
+/// Compares the number of removals in the log with the one that is stored.
+fn check_counts(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Result<()> {
+    let counted = "SELECT removals, (SELECT COUNT(*) FROM vectors WHERE vector IS NULL) FROM catalog";
+    let (stored, counted): (i64, i64) = connection.query_row(counted, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if stored != counted {
+        problems.push(Problem::of_file(format!("the log has {counted} removals, and {stored} are counted")));
+    }
+    Ok(())
+}
+
 /// Compares each vector with its length and its checksum, and finds its reference.
 fn check_vectors(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(
@@ -136,6 +147,10 @@ fn check_vectors(connection: &Connection, problems: &mut Vec<Problem>) -> rusqli
             Stored { owner: [reference, row.get(2)?, row.get(3)?], vector: row.get_ref(4)?, checksum: row.get_ref(5)? };
         if let Err(found) = stored.read(dim as usize, &mut vector) {
             let problem = format!("its vector of model {model:?} is damaged: {found}");
+            problems.push(of_reference(connection, reference, problem)?);
+        } else if !is_unit(&vector) {
+            let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+            let problem = format!("its vector of model {model:?} has the length {length} instead of 1");
             problems.push(of_reference(connection, reference, problem)?);
         }
     }

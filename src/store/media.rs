@@ -86,14 +86,24 @@ impl Media {
         Ok(Some(part))
     }
 
-    /// Removes files whose digests are not in `digests`, and unfinished ones, if they are older than a day: younger ones
-    /// may belong to a change that is being made. Returns how many there were.
+    /// Removes files that [`unused`](Self::unused) returns. Returns how many there were.
     ///
     /// # Errors
     /// [`Error::Catalog`] when the directory cannot be read or a file not be removed.
     pub fn retain(&self, digests: &HashSet<[u8; 32]>) -> Result<usize> {
+        let unused = self.unused(digests)?;
+        unused.iter().try_for_each(|file| fs::remove_file(file).map_err(|error| self.fail(file, &error)))?;
+        Ok(unused.len())
+    }
+
+    /// Returns files whose digests are not in `digests`, and unfinished ones, if they are older than a day: younger ones may
+    /// belong to a change that is being made.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the directory cannot be read.
+    pub fn unused(&self, digests: &HashSet<[u8; 32]>) -> Result<Vec<PathBuf>> {
         let used: HashSet<String> = digests.iter().map(|digest| hex(digest)).collect();
-        let mut removed = 0;
+        let mut unused = Vec::new();
         for folder in self.list(&self.directory)? {
             if !folder.is_dir() {
                 continue;
@@ -104,12 +114,11 @@ impl Media {
                 let ours = stem.is_empty() && extension.ends_with(".part")
                     || stem.len() == 64 && picture::extensions().any(|known| known == extension);
                 if ours && !used.contains(stem) && age(&file).is_ok_and(|age| age > YOUNG) {
-                    fs::remove_file(&file).map_err(|error| self.fail(&file, &error))?;
-                    removed += 1;
+                    unused.push(file);
                 }
             }
         }
-        Ok(removed)
+        Ok(unused)
     }
 
     /// Copies the originals of these digests into another catalog's; those that it has already are left. All are on disk

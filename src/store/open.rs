@@ -348,8 +348,10 @@ fn damage(directory: &Path) -> String {
     };
     match check() {
         Ok(found) if found == "ok" => "SQLite could not read it, though it finds it sound now; try again".to_owned(),
-        _ => "catalog.sqlite is damaged; keep a copy of the directory, and read what can be read with `.recover` of \
-              sqlite3, or go back to a backup"
-            .to_owned(),
+        _ => {
+            "catalog.sqlite is damaged; save what can be read with plushie-search salvage, or go back to a backup with \
+              plushie-search restore"
+                .to_owned()
+        }
     }
 }

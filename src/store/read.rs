@@ -286,7 +286,11 @@ fn model_row(row: &Row<'_>) -> rusqlite::Result<ModelRow> {
     Ok(ModelRow { row: row.get(0)?, name: row.get(1)?, fingerprint: row.get(2)?, dim: dim as usize })
 }
 
-fn select_items(connection: &Connection, tail: &str, parameters: impl rusqlite::Params) -> Result<Vec<Item>, Fault> {
+pub(super) fn select_items(
+    connection: &Connection,
+    tail: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<Item>, Fault> {
     let sql = format!("SELECT item, id, label, text, metadata, added FROM items {tail}");
     let item = |row: &Row<'_>| {
         Ok(Item {

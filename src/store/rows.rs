@@ -21,6 +21,8 @@ pub struct NewRow<'a> {
     pub id: &'a str,
     /// The name by which the item has it already, if it has; `None` goes by the digest alone.
     pub name: Option<&'a str>,
+    /// Whether it goes by the digest alone although it has a name, which others of its item may have.
+    pub by_digest: bool,
     /// SHA-256 of the picture, or of the vectors if there is none.
     pub digest: [u8; 32],
     /// Whether the digest is that of a picture.
@@ -93,7 +95,7 @@ fn add_row(
         .prepare_cached("SELECT reference, name FROM refs WHERE item = ? AND digest = ? AND view = 0")?
         .query_row(params![item, row.digest], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let mut named = row.name.map(|_| names.of(transaction, item, created)).transpose()?;
+    let mut named = row.name.filter(|_| !row.by_digest).map(|_| names.of(transaction, item, created)).transpose()?;
     let by_name = named.as_ref().zip(row.name).and_then(|(named, name)| named.get(name).copied());
     if let Some(held) = by_name.or(alike.as_ref().map(|(reference, _)| *reference)) {
         if has_vectors(transaction, held, models, &row.vectors)? {

@@ -334,7 +334,12 @@ pub(super) fn insert_reference(
 }
 
 /// Adds those vectors that the reference has not.
-fn insert_vectors(connection: &Connection, row: i64, item: i64, vectors: &[(i64, &[f32])]) -> rusqlite::Result<()> {
+pub(super) fn insert_vectors(
+    connection: &Connection,
+    row: i64,
+    item: i64,
+    vectors: &[(i64, &[f32])],
+) -> rusqlite::Result<()> {
     for &(model, vector) in vectors {
         let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
         connection

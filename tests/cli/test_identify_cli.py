@@ -1,6 +1,7 @@
 """The command identify: what it prints, and its exit status."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_what_scores_mean_is_learned_and_stored(
 ) -> None:
     assert main(["calibrate", *catalog]) == 0
     line = capsys.readouterr().out
-    assert line.startswith("pictures by toy: a match reaches 0.")
+    assert line.startswith("pictures by toy: a match reaches ")
     assert main(["calibrate", *catalog, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     with plushie_search.Engine(catalog[0], model=toy_model) as engine:
@@ -91,6 +92,19 @@ def test_what_scores_mean_is_learned_and_stored(
     assert f"{row['threshold']:.3f}" in line
     assert main(["calibrate", *catalog, "--weight", "1", "--weight", "2"]) == 2
     assert "--weight stands once for each --model" in capsys.readouterr().err
+
+
+def test_labeled_photos_are_taken_from_folders(
+    catalog: list[str], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = {folder.name: len(list(folder.iterdir())) for folder in photos.iterdir()}
+    others = tmp_path / "others"
+    shutil.copytree(photos / sorted(items)[0], others / "strangers")
+    assert main(["calibrate", *catalog, str(photos), "--unknown", str(others), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["queries"] == sum(items.values()) + items[sorted(items)[0]]
+    assert main(["calibrate", *catalog, str(others)]) == 2
+    assert "'strangers' is not in the catalog" in capsys.readouterr().err
 
 
 def test_an_option_has_no_abbreviations(catalog: list[str], photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

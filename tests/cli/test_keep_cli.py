@@ -184,3 +184,40 @@ def test_search_like_an_item_and_by_other_rules(
         assert means["red"] != {hit.item: hit.score for hit in engine.search_text("red")}["red"]
     assert main(["search", *catalog, "--item", "red"]) == 0
     assert capsys.readouterr().out.startswith("3 hits for item 'red'\n")
+
+
+def test_restore_and_salvage_are_commands(
+    catalog: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backup, saved = str(tmp_path / "backup"), str(tmp_path / "saved")
+    before = shown(catalog, capsys)
+    assert main(["backup", *catalog, backup]) == 0
+    assert main(["remove", *catalog, "red"]) == 0
+    capsys.readouterr()
+    assert main(["restore", backup, catalog[0]]) == 2
+    assert "holds a catalog already" in capsys.readouterr().err
+    assert main(["restore", backup, catalog[0], "--overwrite"]) == 0
+    out = capsys.readouterr().out
+    assert out == f"4 items restored to {catalog[0]}\nthe catalog that was there is in {catalog[0]}.replaced\n"
+    assert shown(catalog, capsys) == before
+    assert main(["salvage", catalog[0], saved]) == 0
+    assert capsys.readouterr().out == f"4 items with 8 references saved to {saved}\n"
+    assert shown([saved, *catalog[1:]], capsys) == before
+    with sqlite3.connect(f"{backup}/catalog.sqlite") as store:
+        store.execute("UPDATE vectors SET vector = zeroblob(length(vector)) WHERE rowid = 1")
+    store.close()
+    assert main(["salvage", backup, str(tmp_path / "less"), "--json"]) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["items"], printed["references"], len(printed["lost"])) == (4, 7, 1)
+
+
+def test_verify_repairs_what_can_be(catalog: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(f"{catalog[0]}/catalog.sqlite") as store:
+        store.execute("UPDATE vectors SET vector = zeroblob(length(vector)) WHERE rowid = 1")
+    store.close()
+    assert main(["verify", *catalog, "--repair"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("repaired: blue: ")
+    assert lines[-1] == "the catalog is sound"
+    assert main(["verify", *catalog, "--repair", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"problems": [], "remarks": [], "repaired": []}

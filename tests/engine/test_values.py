@@ -80,6 +80,12 @@ def test_values_have_a_plain_form(engine: ps.Engine, value: Any, stored: Any) ->
         assert [item.id for item in engine.items(where={"x": value, "id": "toy"})] == ["toy"]
 
 
+def test_numbers_keep_every_bit(engine: ps.Engine) -> None:
+    numbers = (np.random.default_rng(0).random(2000) * 10).tolist()
+    engine.update("toy", metadata={"x": numbers})
+    assert engine.get("toy").metadata["x"] == numbers
+
+
 class Itself:
     def __index__(self) -> Any:
         return self

@@ -16,14 +16,14 @@ RED, BLUE = png((201, 31, 29)), png((20, 20, 240))
 def told(answer: Any) -> tuple[Any, ...]:
     """Returns what an answer says."""
     body = answer.json()
-    names = ("verdict", "item", "probability", "margin", "threshold", "plausible")
+    names = ("verdict", "item", "probability", "margin", "strength", "threshold", "plausible")
     hits = [(hit["item"], hit["score"], hit["probability"], hit["similarity"]) for hit in body["results"]]
     return (*(body[name] for name in names), hits)
 
 
 def of_engine(found: ps.Identification) -> tuple[Any, ...]:
     hits = [(hit.item, hit.score, hit.probability, hit.similarity) for hit in found.hits]
-    figures = (found.verdict, found.item, found.probability, found.margin, found.threshold)
+    figures = (found.verdict, found.item, found.probability, found.margin, found.strength, found.threshold)
     return (*figures, list(found.plausible), hits)
 
 

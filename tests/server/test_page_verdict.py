@@ -23,7 +23,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def judged(page: Any, photo: Path, verdict: dict[str, Any]) -> None:
     """Chooses a picture of which the server says what a verdict has."""
-    whole = {"success": True, "item": None, "probability": 0.5, "margin": 0.1, "threshold": 0.5, "notices": []}
+    figures = {"probability": 0.5, "margin": 0.1, "strength": 0.2, "threshold": 0.5}
+    whole = {"success": True, "item": None, **figures, "notices": []}
     page.route("**/identify", lambda route: route.fulfill(json={**whole, "results": [{}], **verdict}))
     choose(page, photo)
 

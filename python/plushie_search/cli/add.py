@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
 from functools import reduce
 from operator import add
 from pathlib import Path
 
 from .._core import folder_items
-from ..engine import Engine
 from ..interop.descriptions import SUFFIXES, Description, picture_ids, read_descriptions, read_json_lines
 from ..paths import expanded
 from ..results import Report
@@ -29,6 +27,7 @@ from .common import (
     Commands,
     add_catalog,
     add_json,
+    filled,
     open_catalog,
     parse_metadata,
     print_json,
@@ -93,7 +92,7 @@ def add_command(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
     sources = read_sources(options)
-    with _catalog(options) as engine:
+    with filled(options.catalog, lambda: open_catalog(options, create=True, changes=True)) as engine:
         try:
             with closing(ProgressBar("adding")) as progress:
                 reports = [
@@ -163,22 +162,6 @@ def _items(pictures: Sequence[str], options: argparse.Namespace) -> list[Descrip
         return [item(options.id, pictures)]
     names = picture_ids([os.path.normpath(picture) for picture in pictures])
     return [item(name, [picture]) for name, picture in zip(names, pictures, strict=True)]
-
-
-@contextmanager
-def _catalog(options: argparse.Namespace) -> Iterator[Engine]:
-    """Opens the catalog, and removes it again if it is new and nothing was added."""
-    path = expanded(options.catalog)
-    is_new, is_empty = not os.path.lexists(path), False
-    try:
-        with open_catalog(options, create=True, changes=True) as engine:
-            try:
-                yield engine
-            finally:
-                is_empty = len(engine) == 0
-    finally:
-        if is_new and is_empty:
-            shutil.rmtree(path)
 
 
 def _sum(one: Report, other: Report) -> Report:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
@@ -158,6 +160,22 @@ def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: 
     encoders = open_models(options, list(models.values()) if isinstance(models, dict) else models)
     named = dict(zip(models, encoders, strict=True)) if isinstance(models, dict) else encoders
     return Engine(options.catalog, model=named, **how)
+
+
+@contextmanager
+def filled(catalog: str, opened: Callable[[], Engine]) -> Iterator[Engine]:
+    """Opens a catalog that is added to, and removes it again if it is new and nothing was added."""
+    path = expanded(catalog)
+    is_new, is_empty = not os.path.lexists(path), False
+    try:
+        with opened() as engine:
+            try:
+                yield engine
+            finally:
+                is_empty = len(engine) == 0
+    finally:
+        if is_new and is_empty:
+            shutil.rmtree(path)
 
 
 def _is_writable(catalog: str) -> bool:

@@ -12,6 +12,7 @@ from .._core import __version__
 from . import (
     add,
     backup,
+    bench,
     calibrate,
     classify,
     compact,
@@ -23,8 +24,10 @@ from . import (
     demo,
     duplicates,
     evaluate,
+    export,
     health,
     identify,
+    import_,
     models,
     optimize,
     plush,
@@ -32,7 +35,9 @@ from . import (
     reencode,
     remove,
     render,
+    restore,
     review,
+    salvage,
     search,
     serve,
     show,
@@ -47,9 +52,10 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 COMMANDS = (
     *(add, search, identify, calibrate, show, count, update, remove, thumbnail, stats),
     *(classify, compare, duplicates, review, confirm),
-    *(backup, verify, compact, optimize, reencode),
+    *(import_, export),
+    *(backup, restore, verify, salvage, compact, optimize, reencode),
     *(serve, health, config),
-    *(evaluate, models, plushbench, demo, plush, render, completion),
+    *(evaluate, bench, models, plushbench, demo, plush, render, completion),
 )
 
 

@@ -24,6 +24,7 @@ def add_command(commands: Commands) -> None:
     serve.add_argument("--threads", type=positive, metavar="N", help="the most threads that compute (all cores)")
     serve.add_argument("--model", metavar="MODEL", help="a model's name or directory (those of the catalog)")
     serve.add_argument("--device", help="what computes: cpu, cuda, cuda:0,1 or auto (cpu)")
+    serve.add_argument("--index-device", metavar="DEVICE", help="what compares vectors, as --device (cpu)")
     serve.add_argument(
         "--encoder-only", action="store_true", default=None, help="serve /v1/embeddings alone, without a catalog"
     )
@@ -60,6 +61,8 @@ def values(options: argparse.Namespace) -> dict[str, Any]:
     model = {"model_name": options.model, "device": options.device}
     if given := {name: value for name, value in model.items() if value is not None}:
         sections["clip"] = given
+    if options.index_device is not None:
+        sections["faiss"] = {"device": options.index_device}
     for number, text in enumerate(options.catalog):
         name, equals, path = text.partition("=")
         if number == 0 and not equals:

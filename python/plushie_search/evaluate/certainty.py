@@ -25,7 +25,7 @@ class Certainty:
     """How far the probabilities of first hits can be trusted, where known and unknown queries count a half each.
 
     Attributes:
-        threshold: What :meth:`Engine.identify` takes for a match by default: a score and half of its margin.
+        threshold: The strength that :meth:`Engine.identify` takes for a match by default.
         target: The share of unknown queries that is meant to reach it.
         ece: The expected calibration error over 10 bins of equal width; see :func:`plushie_search.metrics.ece`.
         bins: The reliability diagram; see :func:`plushie_search.metrics.reliability`.

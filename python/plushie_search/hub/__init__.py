@@ -12,7 +12,7 @@ from .names import (
     pull_model,
     resolve,
 )
-from .open import as_encoder, open_encoder
+from .open import as_encoder, load_device, open_encoder
 from .runtime import runtime_library
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "built_in_manifest",
     "built_in_models",
     "entry",
+    "load_device",
     "models",
     "open_encoder",
     "pull_model",

@@ -100,6 +100,29 @@ def open_encoder(
     return opened
 
 
+def load_device(device: str) -> str | None:
+    """Opens the ONNX Runtime library of a device that compares vectors; by its rules a process runs one.
+
+    Args:
+        device: As for :func:`open_encoder`; and ``"onnx:cpu"`` for the processor by ONNX Runtime, as in tests.
+
+    Returns:
+        The device's name for the core; None for ``"cpu"``, which needs no library.
+
+    Raises:
+        ModelError: The library cannot be opened, or another one is open.
+        ImportError: ONNX Runtime is not installed.
+    """
+    if device == "cpu":
+        return None
+    name = "cpu" if device == "onnx:cpu" else device
+    library = runtime_library(name)
+    if name.partition(":")[0] in RUNTIMES["onnxruntime-gpu"]:
+        cuda.preload(library.parent)
+    _core.load_runtime(library)
+    return name
+
+
 def as_encoder(model: Model, *, threads: int | None = None) -> _core.Encoder:
     """Opens a model that is given by its name or directory, or as an object; an encoder is returned as it is."""
     if isinstance(model, _core.Encoder):

@@ -332,7 +332,7 @@ class RemoteEngine:
         hits = [hit_of(hit) for hit in answer["results"]]
         model = asked(hits, self._asked(options))
         results = Results(hits, query=image, model=model, warnings=answer["notices"], thumbnails=self.thumbnail)
-        figures = {name: answer[name] for name in ("verdict", "item", "probability", "margin", "threshold")}
+        figures = {name: answer[name] for name in ("verdict", "item", "probability", "margin", "strength", "threshold")}
         return Identification(plausible=tuple(answer["plausible"]), hits=results, **figures)
 
     def _search(self, queries: Sequence[Query], shown: Sequence[Any], single: bool, options: SearchOptions) -> Any:

@@ -71,6 +71,7 @@ def open_catalogs(settings: Settings) -> dict[str, Engine]:
     try:
         for name, path in paths.items():
             options: dict[str, Any] = {"threads": settings.server.threads, "read_only": settings.server.read_only}
+            options["index_device"] = settings.faiss.device
             engines[name] = Engine(path, model=models, create=not settings.server.read_only, **options)
         wanted = settings.faiss.dimension
         for name, engine in engines.items():

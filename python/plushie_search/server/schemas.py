@@ -232,7 +232,8 @@ SCHEMAS: dict[str, Schema] = {
             "item": {**maybe(TEXT), "description": "the likeliest item; null if the verdict is unknown"},
             "probability": {**maybe(NUMBER), "description": "that the first of the results is the item"},
             "margin": {**maybe(NUMBER), "description": "the score of the first result less that of the second"},
-            "threshold": {**NUMBER, "description": "a match reaches it by its score and half of its margin"},
+            "strength": {**maybe(NUMBER), "description": "how strongly the scores speak for the first result"},
+            "threshold": {**NUMBER, "description": "the strength that a match reaches"},
             "plausible": array(TEXT, description="the items that it may be, the likeliest first"),
             "results": array(ref("Hit")),
         }

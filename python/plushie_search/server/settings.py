@@ -46,6 +46,7 @@ class Faiss(Section):
     index_type: Literal["Flat", "IVFFlat", "HNSW"] = Field(default="Flat", description="search is exact for now")
     nlist: Positive | None = Field(default=None, description="read by an approximate index only")
     nprobe: Positive | None = Field(default=None, description="read by an approximate index only")
+    device: str = Field(default="cpu", description="compares vectors: cpu, cuda, cuda:0,1, openvino or auto")
     dimension: Positive | None = Field(default=None, description="checked against the model's; leave it out")
 
     @model_validator(mode="after")

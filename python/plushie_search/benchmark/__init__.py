@@ -1,0 +1,1 @@
+"""Measures search: how fast, how exact, and what it takes."""

@@ -1,0 +1,103 @@
+"""`plushie-search bench` measures the searches that numpy finds the truth of."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from exchange_data import unit, vectors
+
+import plushie_search as ps
+from plushie_search.benchmark.measure import recall
+from plushie_search.benchmark.run import benchmark_catalog, benchmark_files
+from plushie_search.cli.main import main
+from plushie_search.show.plot import plot
+
+DIM = 16
+
+
+def write_vecs(path: Path, rows: np.ndarray) -> None:
+    path.write_bytes(b"".join(struct.pack("<i", len(row)) + row.tobytes() for row in rows))
+
+
+def truth(base: np.ndarray, query: np.ndarray) -> np.ndarray:
+    distances = ((query[:, None].astype(np.float64) - base[None]) ** 2).sum(axis=2)
+    return np.argsort(distances, axis=1)[:, :20].astype(np.int32)
+
+
+def test_files_of_the_texmex_benchmarks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, query = vectors(300, DIM) * 9, vectors(30, DIM, seed=1) * 9
+    write_vecs(tmp_path / "base.fvecs", base)
+    write_vecs(tmp_path / "query.fvecs", query)
+    write_vecs(tmp_path / "truth.ivecs", truth(base, query))
+    command = ["bench", "--base", str(tmp_path / "base.fvecs"), "--query", str(tmp_path / "query.fvecs")]
+    for more in ([], ["--truth", str(tmp_path / "truth.ivecs")]):
+        assert main([*command, *more, "--json", "--html", str(tmp_path / "page.html")]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["metric"], told["recall"], told["vectors"], told["queries"]) == ("l2", 1.0, 300, 30)
+        assert 0 < told["p50_ms"] <= told["p95_ms"] <= told["p99_ms"]
+        assert list(told["queries_per_second"]) == ["1", "2", "8"]
+    # Cosines have another truth.
+    assert main([*command, "--truth", str(tmp_path / "truth.ivecs"), "--metric", "cosine"]) == 0
+    shown = capsys.readouterr().out
+    best = np.argsort(-(unit(query) @ unit(base).T), axis=1)[:, :10]
+    wanted = recall(best.tolist(), truth(base, query).tolist())
+    assert wanted < 1
+    assert re.search(rf"recall of the exact best 10 +{wanted:.3f}\n", shown)
+    page = (tmp_path / "page.html").read_text()
+    assert "http" not in page.replace("http-equiv", "")
+    assert page.count("<circle") == 1
+
+
+def test_a_catalog_with_an_approximate_index(tmp_path: Path) -> None:
+    rows = vectors(2000, DIM)
+    with ps.Engine(tmp_path / "catalog", dim=DIM) as engine:
+        engine.add_vectors([f"item-{row}" for row in range(2000)], rows)
+    done = benchmark_catalog(str(tmp_path / "catalog"), index="IVF32,SQ8", queries=60)
+    assert (done.index, done.vectors, done.queries, done.metric) == ("IVF32,SQ8", 2000, 60, "cosine")
+    assert done.recall > 0.9
+    assert done.build_seconds is not None
+    recalls = [point.recall for point in done.curve]
+    assert recalls[0] < recalls[-1]
+    assert done.to_html().count("<circle") == len(done.curve)
+    exact = benchmark_catalog(str(tmp_path / "catalog"), index="exact", queries=60)
+    assert (exact.recall, exact.build_seconds, len(exact.curve)) == (1.0, None, 1)
+
+
+def test_the_plot_is_well_formed_whatever_the_labels() -> None:
+    drawn = plot([(0.5, 10.0, "<a&b>"), (0.9, 1.0, "x"), (1.0, float("nan"), "y"), (1.0, 0.0, "z")], "x & y", "<q>")
+    root = ElementTree.fromstring(drawn)
+    assert [circle.find("title").text for circle in root.iter("circle")] == ["<a&b>", "x"]  # type: ignore[union-attr]
+    left, right = ((float(one.get("cx")), float(one.get("cy"))) for one in root.iter("circle"))  # type: ignore[arg-type]
+    assert left[0] < right[0]
+    assert left[1] < right[1]
+    assert plot([], "x", "y") == ""
+
+
+def test_what_cannot_be_measured_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "base.npy", vectors(40, DIM))
+    np.save(tmp_path / "query.npy", vectors(5, DIM + 1))
+    np.save(tmp_path / "good.npy", vectors(5, DIM))
+    np.save(tmp_path / "truth.npy", np.full((5, 10), 40))
+    cases = [
+        ([], "bench needs a CATALOG"),
+        (["--base", "base.npy"], "bench needs a CATALOG"),
+        ([str(tmp_path / "none")], "is no catalog with items"),
+        ([str(tmp_path / "none"), "--metric", "l2"], "--metric is for files of vectors"),
+    ]
+    for arguments, said in cases:
+        assert main(["bench", *arguments]) == 2
+        assert said in capsys.readouterr().err
+    base = tmp_path / "base.npy"
+    with pytest.raises(ps.ArgumentError, match="17 numbers in a row"):
+        benchmark_files(base, tmp_path / "query.npy")
+    with pytest.raises(ps.ArgumentError, match="from 40 to 40: give 10 or more rows of the 40 vectors"):
+        benchmark_files(base, tmp_path / "good.npy", truth=tmp_path / "truth.npy")
+    with pytest.raises(ps.ArgumentError, match="compares by cosines"):
+        benchmark_files(base, tmp_path / "good.npy", metric="l2", index="HNSW8")
+    assert not (tmp_path / "none").exists()
