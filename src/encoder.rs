@@ -41,5 +41,5 @@ pub use self::products::{DeviceRows, Products};
 #[cfg(test)]
 pub(crate) use self::runtime::is_loaded_for_tests as load_for_tests;
 pub use self::runtime::load_runtime;
-pub use self::several::{Looks, Seen, each_image, image_vectors, mesh_images, query_images};
+pub use self::several::{Looks, Seen, each_image, image_vectors, means, mesh_images, query_images};
 pub use self::transport::{Declared, Failure, Numbers, Output, Tensor, Transport};

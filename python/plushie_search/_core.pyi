@@ -415,7 +415,8 @@ class Hit:
             the search names them in `words`. Empty if only the vector matched.
         reference: The name of the matching reference: the picture's path, if it was added by one.
         digest: The SHA-256 of the reference's content, 64 hexadecimal digits.
-        view: The side from which a mesh was seen, `view:azimuth,elevation` in degrees; None for a picture.
+        view: The side from which a mesh was seen, `view:azimuth,elevation` in degrees, or `view:all` for the mean of
+            all; None for a picture.
         label: The item's class, if it has one.
         text: The item's text, if it has one.
         metadata: The item's metadata.

@@ -120,8 +120,8 @@ class Engine:
             small in the other; to add a picture takes three times as long, and to search no longer. The catalog
             remembers it; False for a new one by default. Pictures that were added before stay as they are.
         views: The views of a mesh (an STL, OBJ, PLY, GLB or 3MF file), 1 to 100: each is a reference of a mesh that is
-            added, and a mesh that is looked up is the mean of them. See :func:`render`. The catalog remembers it; 20
-            for a new one by default. Meshes that were added before stay as they are.
+            added, and so is their mean; a mesh that is looked up is the mean alone. See :func:`render`. The catalog
+            remembers it; 20 for a new one by default. Meshes that were added before stay as they are.
         index: How references are found. ``"auto"``, the default, compares every reference with a query up to about
             100,000 of them, and beyond has an approximate index, which is built in the background once the engine is
             searched and kept in ``index/`` beside the catalog. ``"exact"`` compares every one always. Or a factory
