@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use plushie_search::cancel::cancellable;
-use plushie_search::encoder::{Encode, Encoder, Options, each_image, load_runtime};
+use plushie_search::encoder::{Encode, Encoder, Looks, Options, each_image, load_runtime};
 use plushie_search::error::Error;
 use plushie_search::model::Model;
 use plushie_search::picture::{Picture, Source};
@@ -114,7 +114,7 @@ fn a_bad_picture_spoils_no_other() {
     let bad = Source::Bytes { name: "bad.jpg".into(), bytes: Arc::from(&b"no picture"[..]) };
     let black = plain("black", [0, 0, 0]);
     let sources = [plain("red", [255, 0, 0]), bad.clone(), black, plain("blue", [0, 0, 255])];
-    let rows = each_image(&[&encoder], &sources, None, false).unwrap();
+    let rows = each_image(&[&encoder], &sources, None, Looks { crops: false, views: 20 }).unwrap();
     assert_close(rows[0].as_ref().unwrap().vectors[0].row(0), &by_hand([255, 0, 0]));
     assert!(rows[1].as_ref().unwrap_err().to_string().starts_with("picture bad.jpg: "));
     let nowhere = rows[2].as_ref().unwrap_err().to_string();
