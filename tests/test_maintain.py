@@ -336,6 +336,11 @@ def test_damage_is_found_with_item_and_reference(engine: ps.Engine, toy_model: P
         assert found.problems == (
             ps.Problem("i3", "vector", 'its vector of model "toy" is damaged: it has another checksum'),
             ps.Problem("i7", None, "its metadata is no JSON"),
+            ps.Problem(
+                None,
+                None,
+                "the index of metadata has values that no item has: compact the catalog, which makes it anew",
+            ),
         )
         with pytest.raises(
             ps.CatalogError, match=r'item "i3", reference "vector" is damaged \(it has another checksum\)'
