@@ -1,6 +1,7 @@
 //! An open catalog: add, search, change, keep.
 
 mod add;
+mod asked;
 mod calibration;
 mod cursor;
 mod ensemble;

@@ -22,6 +22,7 @@ pub mod model;
 pub mod tokenize;
 pub mod encoder;
 pub mod expand;
+pub mod explain;
 pub mod words;
 pub mod filter;
 pub mod store;

@@ -6,6 +6,7 @@ mod layout;
 mod manifest;
 mod onnx;
 mod quantization;
+mod tail;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub use self::facts::Facts;
 pub use self::manifest::{Clean, ImageTower, Mask, PadSide, Padding, Pool, Prompts, TextTower};
 pub use self::quantization::{NetworkPrecision, Quantization};
+pub use self::tail::{Part, Tail};
 
 use self::fingerprint::{Identity, identify};
 use self::manifest::Manifest;
@@ -156,6 +158,24 @@ impl Model {
     /// Returns whether the network `file`, which must be in the directory, uses fp16 or casts a transposed tensor.
     pub fn is_mixed(&self, file: &str) -> bool {
         self.mixed.contains(file)
+    }
+
+    /// Returns how an output of the network `file` is made of feature maps, and the bytes of the network with these as
+    /// further outputs; None if it is made otherwise, or its weights are in files of their own.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read.
+    pub fn with_maps(&self, file: &str, output: &str) -> Result<Option<(Tail, Vec<u8>)>> {
+        let path = self.path(file);
+        let mut bytes = fs::read(&path).map_err(Error::io(&path))?;
+        let apart = onnx::contents(&bytes).is_none_or(|contents| !contents.locations.is_empty());
+        let Some(tail) = tail::tail(&bytes, output).filter(|_| !apart) else { return Ok(None) };
+        let (maps, others) = tail.part.tensors();
+        let known = onnx::interface(&bytes).unwrap_or_default();
+        let mut names: Vec<&str> = maps.into_iter().chain(others).chain([tail.vector.as_str()]).collect();
+        names.retain(|name| known.output(&[name]).is_none());
+        bytes.extend(tail::outputs(&names));
+        Ok(Some((tail, bytes)))
     }
 
     /// Returns the facts about the networks.

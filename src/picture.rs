@@ -143,14 +143,26 @@ impl Picture {
         self.small(side, THUMBNAIL_QUALITY).map_err(|reason| Error::argument(format!("a thumbnail {reason}")))
     }
 
+    /// Returns a small copy, neither side longer than `side` and never enlarged.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `side` is 0.
+    pub fn reduced(&self, side: u32) -> Result<Self> {
+        self.fitted(side).map_err(|reason| Error::argument(format!("a small copy {reason}")))
+    }
+
     fn small(&self, side: u32, quality: i32) -> Result<Vec<u8>, String> {
+        jpeg::encode(&self.fitted(side)?, quality)
+    }
+
+    fn fitted(&self, side: u32) -> Result<Self, String> {
         if side == 0 {
             return Err("needs a side of 1 pixel or more".into());
         }
         let (width, height) = self.full;
         let ratio = (f64::from(side) / f64::from(width.max(height))).min(1.0);
         let fit = |length: u32| ((f64::from(length) * ratio).round() as u32).max(1);
-        jpeg::encode(&shrink(self, fit(width), fit(height))?, quality)
+        shrink(self, fit(width), fit(height))
     }
 
     /// Returns the left and upper margin in pixels, from 0 to below 1, that does not belong to the full picture. It is

@@ -19,6 +19,7 @@
 mod options;
 mod resample;
 mod shared_decode;
+mod view;
 
 use std::array;
 use std::cell::RefCell;
@@ -32,6 +33,7 @@ use self::resample::Scratch;
 
 pub use self::options::{Center, Channels, Filter, Resize};
 pub use self::shared_decode::{DecodePlan, SharedDecode};
+pub use self::view::View;
 
 /// The longest side of a tensor.
 const MAX_SIDE: usize = 4096;

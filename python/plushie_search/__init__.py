@@ -29,7 +29,9 @@ from ._core import (  # noqa: E402
 )
 from .answers.classes import Class, Classification  # noqa: E402
 from .answers.duplicates import Duplicate, Duplicates  # noqa: E402
+from .answers.explain.explanation import Explanation  # noqa: E402
 from .answers.gallery import Spot  # noqa: E402
+from .answers.inspect.inspection import Inspection, Inspections  # noqa: E402
 from .answers.likeness import Likeness  # noqa: E402
 from .answers.review import Concern, Review  # noqa: E402
 from .compare import compare_models  # noqa: E402
@@ -83,11 +85,14 @@ __all__ = [
     "EncoderLike",
     "Engine",
     "Evaluation",
+    "Explanation",
     "Exported",
     "FileError",
     "Hit",
     "Identification",
     "Index",
+    "Inspection",
+    "Inspections",
     "InternalError",
     "Item",
     "ItemDraft",

@@ -75,6 +75,8 @@ _QueryRow: TypeAlias = tuple[
     list[tuple[_Text, float]],
     list[tuple[tuple[str | None, ArrayLike], float]],
 ]
+_WindowsRow: TypeAlias = tuple[tuple[int, int], NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]
+_ActivationRow: TypeAlias = tuple[tuple[int, int], NDArray[np.float32], float, float]
 _IdentifiedRow: TypeAlias = tuple[
     Literal["match", "ambiguous", "unknown"], float | None, float | None, float | None, float, list[str], list[Hit]
 ]
@@ -338,6 +340,12 @@ def picture_file(image: _Image) -> tuple[str, bytes]:
 def picture_digest(image: _Image) -> str:
     """Returns the digest by which a picture is known in a catalog: 64 hexadecimal digits."""
 
+def spread_windows(boxes: list[list[float]], values: list[float], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Returns the map (h, w) of windows of a picture of this width and height.
+
+    Each cell has the mean of the values of the windows over it, the nearer their centers the more.
+    """
+
 def load_runtime(path: str | os.PathLike[str]) -> None:
     """Opens the ONNX Runtime library for this process; does nothing if it is open already.
 
@@ -407,7 +415,8 @@ class Hit:
             the search names them in `words`. Empty if only the vector matched.
         reference: The name of the matching reference: the picture's path, if it was added by one.
         digest: The SHA-256 of the reference's content, 64 hexadecimal digits.
-        view: The side from which a mesh was seen, `view:azimuth,elevation` in degrees; None for a picture.
+        view: The side from which a mesh was seen, `view:azimuth,elevation` in degrees, or `view:all` for the mean of
+            all; None for a picture.
         label: The item's class, if it has one.
         text: The item's text, if it has one.
         metadata: The item's metadata.
@@ -544,6 +553,7 @@ class Engine:
         labels: Iterable[_Text | None] | None = None,
         metadata: Iterable[Mapping[str, Any] | None] | None = None,
         texts: Iterable[_Text | None] | None = None,
+        views: Sequence[int] | None = None,
         by_digest: bool = False,
     ) -> tuple[int, int, int]: ...
     def keep_files(self, files: Sequence[tuple[str, str]]) -> None: ...
@@ -612,6 +622,12 @@ class Engine:
     def encode_texts(
         self, texts: str | _Texts, *, model: str | None = None, expand: bool | Sequence[str] | None = None
     ) -> NDArray[np.float32]: ...
+    def windows(self, image: _Image, *, detail: int, model: str) -> _WindowsRow: ...
+    def activation(self, image: _Image, vector: list[float], model: str) -> _ActivationRow: ...
+    def feature_maps(
+        self, image: _Image, model: str
+    ) -> tuple[list[NDArray[np.float32]], tuple[float, float, float, float]]: ...
+    def query_vectors(self, queries: list[_QueryRow], *, model: str) -> NDArray[np.float32]: ...
     def unreadable(self, texts: list[str], *, models: _By | None = None) -> list[bool]: ...
     def unknown_keys(self, where: Mapping[str, Any]) -> list[str]: ...
     def stats(self) -> dict[str, Any]: ...

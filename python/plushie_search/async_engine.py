@@ -90,6 +90,8 @@ class AsyncEngine:
     calibrate = _awaited(Engine.calibrate)
     classify = _awaited(Engine.classify)
     compare = _awaited(Engine.compare)
+    explain = _awaited(Engine.explain)
+    inspect = _awaited(Engine.inspect)
     duplicates = _awaited(Engine.duplicates)
     review = _awaited(Engine.review)
     confirm = _awaited(Engine.confirm)

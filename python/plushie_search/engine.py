@@ -19,6 +19,8 @@ from . import _core, forks, hub
 from ._core import ArgumentError
 from .answers.classify import learn_classes
 from .answers.duplicates import find_duplicates
+from .answers.explain.explain import explain
+from .answers.inspect.inspect import inspect
 from .answers.likeness import compare
 from .answers.review import find_concerns
 from .encoders.protocol import Model, Models, named
@@ -50,6 +52,9 @@ if TYPE_CHECKING:
     from .answers.classes import Classification
     from .answers.classify import Classifier
     from .answers.duplicates import Duplicates
+    from .answers.explain.explanation import Explanation, Method
+    from .answers.explain.sentences import Language
+    from .answers.inspect.inspection import Inspection, Inspections
     from .answers.likeness import Likeness
     from .answers.review import Review
     from .evaluate.result import Evaluation
@@ -115,8 +120,8 @@ class Engine:
             small in the other; to add a picture takes three times as long, and to search no longer. The catalog
             remembers it; False for a new one by default. Pictures that were added before stay as they are.
         views: The views of a mesh (an STL, OBJ, PLY, GLB or 3MF file), 1 to 100: each is a reference of a mesh that is
-            added, and a mesh that is looked up is the mean of them. See :func:`render`. The catalog remembers it; 20
-            for a new one by default. Meshes that were added before stay as they are.
+            added, and so is their mean; a mesh that is looked up is the mean alone. See :func:`render`. The catalog
+            remembers it; 20 for a new one by default. Meshes that were added before stay as they are.
         index: How references are found. ``"auto"``, the default, compares every reference with a query up to about
             100,000 of them, and beyond has an approximate index, which is built in the background once the engine is
             searched and kept in ``index/`` beside the catalog. ``"exact"`` compares every one always. Or a factory
@@ -546,7 +551,7 @@ class Engine:
     def export(
         self, path: str | os.PathLike[str], *, format: ExportFormat = "jsonl", progress: Progress | None = None
     ) -> Exported:
-        """Writes the catalog, as it is at one moment, in a format that other programs read.
+        """Writes the catalog, as it is at one moment, in a format that other programs read, with this engine's models.
 
         Others may change the catalog meanwhile. What is written gets its name when it is complete.
         :meth:`import_vectors` reads each of them, vectors bit for bit.
@@ -556,7 +561,7 @@ class Engine:
             format: ``"jsonl"``: ``items.jsonl`` with all that is known of items and references, their vectors in
                 ``vectors.npy``, float32 of shape (references, dim), and the originals that the catalog keeps in
                 ``pictures/``. ``"npy"``: the vectors, and ``ids.json`` with the item of each. ``"parquet"``: a row for
-                each reference with id, label, text, metadata as JSON, reference, digest and vector. ``"faiss"``:
+                each reference with id, label, text, metadata as JSON, reference, digest, view and vector. ``"faiss"``:
                 ``index.faiss``, an ``IndexFlatIP`` of the unit vectors, and ``ids.json``. Of several models there are
                 a file or a column for each, and ``catalog.json`` says which.
             progress: Called with (items done, items in all, the item that comes next); by default a progress bar in a
@@ -1235,6 +1240,116 @@ class Engine:
             OSError: The log cannot be written.
         """
         return compare(self._core, a, b, item, threshold=threshold, models=models, audit=audit)
+
+    def explain(
+        self,
+        query: ImageLike | Query,
+        hit: Hit | Text,
+        reference: str | Reference | None = None,
+        *,
+        method: Method = "windows",
+        detail: Literal[1, 2] = 1,
+        model: str | None = None,
+        sides: Literal["both", "query"] = "both",
+        language: Language = "en",
+    ) -> Explanation:
+        """Explains why an item matches a query: heat maps of both pictures, regions, words, and a sentence.
+
+        ``"windows"`` leaves one window of the picture sharp, blurs the rest, and takes the cosine of that picture with
+        the other side, less that of the wholly blurred picture, for 25 windows in one batch. That is occlusion
+        (Zeiler and Fergus 2014) the other way round, and works with every model that sees pictures. The map of the
+        query's picture is that of its cosine with the reference's vector; the map of the reference, that of its cosine
+        with the query's vector. The reference's original is used, or else its thumbnail, of which a note tells.
+
+        Args:
+            query: A picture, or a :class:`Query` of pictures, texts, items and vectors. Of several pictures the one of
+                the highest weight gets a map. For words the map is that of the reference, and each word's part is the
+                score less that of the query without it.
+            hit: A hit, or the id of an item.
+            reference: The name or digest of the item's reference, or the reference; that of the hit by default, and of
+                an id the nearest one.
+            method: ``"windows"`` or ``"cam"``.
+            detail: 1 for 25 windows of each picture, 2 for 81, which shows smaller parts.
+            model: The name of the model; by default that which looks such queries up.
+            sides: ``"both"``, or ``"query"`` for the map of the query's picture alone in half of the time.
+            language: That of the sentence: ``"en"`` or ``"zh"``.
+
+        Raises:
+            PictureError: The query's picture cannot be decoded.
+            KeyError: There is no such item, or it has no such reference.
+            ArgumentError: An option makes no sense, or the parts of the query cancel each other out.
+            ModelError: The model does not look up all of the query, or sees no pictures.
+        """
+        return explain(
+            self._core,
+            query,
+            hit,
+            _reference(reference),
+            method=method,
+            detail=detail,
+            model=model,
+            sides=sides,
+            language=language,
+        )
+
+    def inspect(
+        self,
+        photo: ImageLike | Sequence[ImageLike],
+        item: Text | None = None,
+        *,
+        golden: ImageLike | Sequence[ImageLike] | None = None,
+        threshold: float = 0.9,
+        alarm_rate: float = 0.05,
+        camera: Literal["fixed", "free"] = "fixed",
+        model: str | None = None,
+        audit: str | os.PathLike[str] | None = None,
+    ) -> Inspection | Inspections:
+        """Inspects a photo of a product beside golden samples: pass, review or fail, and where it differs.
+
+        Two things are looked at. The similarity tells whether the photo shows the item: the probability, as
+        :meth:`compare` has it, or else the cosine with the nearest sample. The anomaly tells how far the parts that
+        differ most are from those of the nearest sample, as in PatchCore (Roth et al. 2022), but each place has its own
+        memory: by the last feature maps of nine overlapping tiles of the photo, or for models without such maps by the
+        windows of :meth:`explain`. Its limit is that of the samples, each beside the others (conformal prediction):
+        at most ``alarm_rate`` of good photos are above it if there are 19 samples for 5 %, and at most 1 / (n + 1) of
+        them with n samples, which a note says.
+
+        The verdict is ``"pass"`` if both are right, and ``"fail"`` if the anomaly is 1.25 times its limit or more, or
+        both are wrong; otherwise ``"review"``. With fewer than three samples the similarity decides alone.
+
+        Args:
+            photo: A photo, a list of them, or the path of a folder with photos.
+            item: The id of the item whose references are the golden samples; of more than 64, 64 evenly spread.
+            golden: Pictures that are the golden samples, in place of an item.
+            threshold: The similarity from 0 to 1 from which the photo shows the item.
+            alarm_rate: The share of good photos that may be above the limit, above 0 and below 1.
+            camera: ``"fixed"`` if all photos show the product in one place and pose under one light, so that a part is
+                compared with the same place; ``"free"`` for photos by hand, where it may be anywhere, which finds only
+                large faults.
+            model: The name of the model; by default the first that sees pictures.
+            audit: A file to which a line of JSON is appended for each verdict, as in :meth:`compare`.
+
+        Returns:
+            An :class:`Inspection`, or :class:`Inspections` if there is a list or a folder. Of those, photos that cannot
+            be used are listed and stop nothing.
+
+        Raises:
+            PictureError: The photo or a golden picture cannot be decoded.
+            KeyError: There is no such item.
+            ArgumentError: Neither or both of ``item`` and ``golden`` are given, or an option makes no sense.
+            OSError: The log cannot be written.
+        """
+        return inspect(
+            self._core,
+            photo,
+            item,
+            golden=golden,
+            threshold=threshold,
+            alarm_rate=alarm_rate,
+            camera=camera,
+            model=model,
+            audit=audit,
+        )
 
     # Order in the catalog
 

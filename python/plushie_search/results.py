@@ -49,7 +49,8 @@ def reference_key(digest: str, view: str | None) -> str:
 class Reference:
     """One picture of an item: its name (a path, if it was added by one) and the SHA-256 of its content.
 
-    A mesh has a reference for each view, ``view:azimuth,elevation`` in degrees; of a picture ``view`` is None.
+    A mesh has a reference for each view, ``view:azimuth,elevation`` in degrees, and ``view:all`` for their mean; of a
+    picture ``view`` is None.
     """
 
     name: str

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::calibrate::Typical;
 use crate::encoder::cache::Cache;
+use crate::encoder::features::FeatureMaps;
 use crate::encoder::probe::Probe;
 use crate::error::{Error, Result};
 use crate::model::Prompts;
@@ -96,6 +97,14 @@ pub trait Encode: Send + Sync {
     /// # Errors
     /// Those of the first text that gets none.
     fn text_rows(&self, texts: &[&str]) -> Result<Vec<Vectors>>;
+
+    /// Computes the last feature maps of a picture, and how its vector is made of them.
+    ///
+    /// # Errors
+    /// Those of the picture; [`Error::Model`] if the model's vectors are not made by pooling feature maps.
+    fn feature_maps(&self, _picture: &Source) -> Result<FeatureMaps> {
+        Err(FeatureMaps::none(&self.about().name))
+    }
 
     /// Whether the model knows no word of the text: all such texts have one vector.
     fn cannot_read(&self, _text: &str) -> bool {

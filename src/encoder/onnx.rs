@@ -11,6 +11,7 @@ use crate::cancel::Cancel;
 use crate::encoder::cache::Cache;
 use crate::encoder::device::{Device, Precision};
 use crate::encoder::encode::{About, Encode};
+use crate::encoder::features::{FeatureMaps, Features};
 use crate::encoder::image::ImageEncoder;
 use crate::encoder::local;
 use crate::encoder::probe::{ALIKE, Probe, Question};
@@ -87,6 +88,8 @@ pub struct Encoder {
     text: Option<Box<dyn Texts>>,
     /// Opened when it is first asked for by itself.
     tokenizer: Mutex<Option<Arc<Tokenizer>>>,
+    /// Opened when feature maps are first asked for; None within if the model has none.
+    features: Mutex<Option<Option<Arc<Features>>>>,
     cache: Cache,
     probe: Probe,
     device: Device,
@@ -155,6 +158,7 @@ impl Encoder {
             image,
             text,
             tokenizer: Mutex::new(None),
+            features: Mutex::new(None),
             cache: Cache::new(options.cache.unwrap_or(Cache::IMAGES)),
             probe,
             device,
@@ -331,6 +335,24 @@ impl Encode for Encoder {
 
     fn text_rows(&self, texts: &[&str]) -> Result<Vec<Vectors>> {
         self.text_tower()?.rows(texts, &self.workers, &Cancel::current())
+    }
+
+    fn feature_maps(&self, picture: &Source) -> Result<FeatureMaps> {
+        self.check_process()?;
+        let none = || FeatureMaps::none(self.model.name());
+        let tower = self.model.image().filter(|tower| self.model.has(&tower.file)).ok_or_else(none)?;
+        let opened = {
+            let mut features = self.features.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*features {
+                Some(opened) => opened.clone(),
+                None => {
+                    let output =
+                        self.image.as_deref().map_or(tower.output.as_deref().unwrap_or_default(), |t| t.reads().1);
+                    features.insert(Features::open(&self.model, tower, output)?.map(Arc::new)).clone()
+                }
+            }
+        };
+        self.workers.install(|| opened.ok_or_else(none)?.compute(picture))
     }
 
     fn cannot_read(&self, text: &str) -> bool {

@@ -45,12 +45,32 @@ pub struct Seen {
 /// would decode it at the same scale, and gets the vectors that each would give it alone. It gets a thumbnail, too, if the
 /// longer `side` of that is given.
 ///
-/// With `crops` its vector is the mean of those of the whole and of its middle at three quarters and at a half of each
+/// A mesh gets the mean of its views, and no thumbnail. With `crops` a vector is the mean of those of the whole and of its middle at three quarters and at a half of each
 /// side, so that a thing is found which fills another part of the query.
 ///
 /// # Errors
 /// As [`Encode::image_rows`].
 pub fn each_image(
+    encoders: &[&dyn Encode],
+    sources: &[Source],
+    side: Option<u32>,
+    looks: Looks,
+) -> Result<Vec<Result<Seen>>> {
+    if !sources.iter().any(views::is_mesh) {
+        return flat_images(encoders, sources, side, looks.crops);
+    }
+    let flat: Vec<Source> = sources.iter().filter(|source| !views::is_mesh(source)).cloned().collect();
+    let mut flat = flat_images(encoders, &flat, side, looks.crops)?.into_iter();
+    // One mesh after the other, so that few views are in memory.
+    let next = |source: &Source| match views::is_mesh(source) {
+        true => pooled(encoders, source, looks).map(|vectors| Seen { vectors, thumbnail: None }),
+        false => flat.next().expect("one for each other picture"),
+    };
+    Ok(sources.iter().map(next).collect())
+}
+
+/// Encodes pictures that are no meshes.
+fn flat_images(
     encoders: &[&dyn Encode],
     sources: &[Source],
     side: Option<u32>,
@@ -188,20 +208,9 @@ fn cropped(encoder: &dyn Encode, pictures: &[SharedDecode]) -> Result<Vec<Result
     Ok(rows.into_iter().map(|row| mean(&row?)).collect())
 }
 
-/// Encodes the pictures of a query together, and its meshes one after the other, so that few views are in memory.
 fn encoded(encoders: &[&dyn Encode], sources: &[Source], looks: Looks) -> Result<Vec<Vec<Arc<Vectors>>>> {
-    let (meshes, flat): (Vec<&Source>, Vec<&Source>) = sources.iter().partition(|source| views::is_mesh(source));
-    let flat: Vec<Source> = flat.into_iter().cloned().collect();
-    let mut flat = each_image(encoders, &flat, None, looks.crops)?.into_iter();
-    let mut meshes = meshes.into_iter().map(|mesh| pooled(encoders, mesh, looks));
-    let next = |source: &Source| match views::is_mesh(source) {
-        true => meshes.next().expect("one for each mesh"),
-        false => {
-            let seen = flat.next().expect("one for each other picture")?;
-            Ok(seen.vectors.into_iter().map(Arc::new).collect())
-        }
-    };
-    sources.iter().map(next).collect()
+    let rows = each_image(encoders, sources, None, looks)?.into_iter();
+    rows.map(|row| Ok(row?.vectors.into_iter().map(Arc::new).collect())).collect()
 }
 
 /// Encodes pictures, in their order, and a mesh to the mean of its views.
@@ -229,16 +238,26 @@ pub fn mesh_images(
 ) -> Result<Vec<Seen>> {
     let Some(first) = encoders.first() else { return Ok(Vec::new()) };
     let pictures = first.workers().install(|| views::pictures(mesh, views))?;
-    each_image(encoders, &pictures, side, crops)?.into_iter().collect()
+    flat_images(encoders, &pictures, side, crops)?.into_iter().collect()
 }
 
 /// Encodes a mesh to the mean of the vectors of its views, for each model.
-fn pooled(encoders: &[&dyn Encode], mesh: &Source, looks: Looks) -> Result<Vec<Arc<Vectors>>> {
-    let mut all: Vec<Vectors> = encoders.iter().map(|encoder| Vectors::new(encoder.about().dim)).collect();
-    for seen in mesh_images(encoders, mesh, &View::around(looks.views), None, looks.crops)? {
-        all.iter_mut().zip(seen.vectors).for_each(|(all, vector)| all.extend(&vector));
-    }
-    all.into_iter().map(|vectors| mean(&vectors).map(Arc::new)).collect()
+fn pooled(encoders: &[&dyn Encode], mesh: &Source, looks: Looks) -> Result<Vec<Vectors>> {
+    means(&mesh_images(encoders, mesh, &View::around(looks.views), None, looks.crops)?)
+}
+
+/// Returns the mean of the vectors of several pictures, for each model.
+///
+/// # Errors
+/// [`Error::Argument`](crate::error::Error::Argument) if they cancel each other out.
+pub fn means(seen: &[Seen]) -> Result<Vec<Vectors>> {
+    let models = seen.first().map_or(0, |first| first.vectors.len());
+    let of = |model: usize| {
+        let mut all = seen[0].vectors[model].clone();
+        seen[1..].iter().for_each(|seen| all.extend(&seen.vectors[model]));
+        mean(&all)
+    };
+    (0..models).map(of).collect()
 }
 
 /// Returns the unit vector in the direction of the sum of some.

@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::cancel::Cancel;
 use crate::encoder::Seen as SeenPicture;
-use crate::encoder::{Encode, each_image, mesh_images};
+use crate::encoder::{Encode, each_image, means, mesh_images};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::picture::Source;
-use crate::render::studio::View;
+use crate::render::studio::{ALL, View};
 use crate::store::thumbnails::Key;
 use crate::store::{NewItem, NewReference, Seen, check_fields};
 use crate::vectors::Vectors;
@@ -102,7 +102,7 @@ struct Encoded {
 
 /// A picture, or a view of a mesh, that was encoded.
 struct Made {
-    /// 0 for a picture, and else the number of the view.
+    /// 0 for a picture, and else the number of the view, or [`ALL`].
     view: i64,
     /// A vector of each of the engine's models.
     vectors: Vec<Vec<f32>>,
@@ -331,12 +331,12 @@ impl Engine {
         Ok((encoded, failed))
     }
 
-    /// Encodes pictures together, and each mesh by its views, so that few views are in memory.
+    /// Encodes pictures together, and each mesh by its views and their mean, so that few views are in memory.
     fn make(&self, sources: &[Source]) -> Result<Vec<Result<Vec<Made>>>> {
         let encoders: Vec<&dyn Encode> = self.encoders.iter().map(|encoder| &**encoder).collect();
         let (side, around) = (self.kept.side(), View::around(self.looks.views));
         let flat: Vec<Source> = sources.iter().filter(|source| !views::is_mesh(source)).cloned().collect();
-        let mut flat = each_image(&encoders, &flat, side, self.looks.crops)?.into_iter();
+        let mut flat = each_image(&encoders, &flat, side, self.looks)?.into_iter();
         let mut made = Vec::with_capacity(sources.len());
         for source in sources {
             if !views::is_mesh(source) {
@@ -346,9 +346,12 @@ impl Engine {
             }
             Cancel::current().check()?;
             let seen = mesh_images(&encoders, source, &around, side, self.looks.crops);
-            made.push(
-                seen.map(|seen| around.iter().zip(seen).map(|(view, seen)| Made::new(view.number(), seen)).collect()),
-            );
+            made.push(seen.and_then(|seen| {
+                // A mesh that is looked up is the mean of its views, too, and nearer to this one than to any view.
+                let mean = SeenPicture { vectors: means(&seen)?, thumbnail: None };
+                let views = around.iter().map(|view| view.number()).chain([ALL]);
+                Ok(views.zip(seen.into_iter().chain([mean])).map(|(view, seen)| Made::new(view, seen)).collect())
+            }));
         }
         Ok(made)
     }

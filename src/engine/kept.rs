@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::engine::keep::digest;
 use crate::error::{Error, Result, short};
 use crate::picture::Source;
-use crate::render::studio::View;
+use crate::render::studio::{ALL, View, view_number};
 use crate::store::media::Media;
 use crate::store::staged::Origin;
 use crate::store::thumbnails::{Key, LIMIT, SIDE, Thumbnails};
@@ -141,7 +141,11 @@ impl Engine {
     /// # Errors
     /// [`Error::UnknownItem`], [`Error::UnknownReference`].
     pub fn thumbnail(&self, id: &str, reference: Option<&str>) -> Result<Option<Vec<u8>>> {
-        let found = self.reference(id, reference)?;
+        let mut found = self.reference(id, reference)?;
+        if found.view == ALL {
+            let is_view = |one: &Reference| one.digest == found.digest && one.view != ALL;
+            found = self.get(id)?.references.into_iter().find(is_view).unwrap_or(found);
+        }
         let key = Key { digest: found.digest, view: found.view };
         if let Some(jpeg) = self.kept.thumbnails.as_ref().and_then(|thumbnails| thumbnails.get(key)) {
             return Ok(Some(jpeg));
@@ -210,7 +214,7 @@ impl Engine {
         let item = self.get(id)?;
         let wanted = reference.map(|text| {
             // A view of it follows the name or the digest.
-            let cut = |(name, view)| Some((name, View::parse(view)?.number()));
+            let cut = |(name, view)| Some((name, view_number(view)?));
             let (name, view) =
                 text.rsplit_once('#').and_then(cut).map_or((text, None), |(name, view)| (name, Some(view)));
             (name, digest(name), view)
@@ -236,9 +240,9 @@ impl Engine {
     }
 }
 
-/// Returns the picture that a reference shows of its original: the view of a mesh is drawn.
+/// Returns the picture that a reference shows of its original: the view of a mesh is drawn; the mesh itself stands for all.
 fn shown(reference: &Reference, original: Source) -> Option<Source> {
-    if reference.view == 0 {
+    if matches!(reference.view, 0 | ALL) {
         return Some(original);
     }
     views::pictures(&original, &[View::from_number(reference.view)?]).ok()?.pop()

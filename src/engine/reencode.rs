@@ -273,7 +273,7 @@ impl Engine {
             let found = || encoded.par_iter().enumerate().filter_map(open).collect::<Vec<_>>();
             let (places, sources): (Vec<(usize, Origin)>, Vec<Source>) =
                 self.workers().install(found).into_iter().unzip();
-            let rows = each_image(&encoders, &sources, None, self.looks.crops)?;
+            let rows = each_image(&encoders, &sources, None, self.looks)?;
             // Pictures that were left then must not count as pictures that cannot be used.
             Cancel::current().check()?;
             for ((place, origin), row) in places.into_iter().zip(rows) {

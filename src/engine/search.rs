@@ -487,7 +487,7 @@ impl Engine {
     }
 
     /// Returns the mean of an item's vectors in a space.
-    fn item_vector(&self, id: &str, space: usize) -> Result<Vec<f32>> {
+    pub(super) fn item_vector(&self, id: &str, space: usize) -> Result<Vec<f32>> {
         let vectors = self.vectors(id, Some(self.name(space)))?;
         let mut sum = vec![0.0_f64; vectors.dim()];
         for row in vectors.rows() {

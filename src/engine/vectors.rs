@@ -32,6 +32,8 @@ pub struct Rows {
     pub by_digest: bool,
     /// SHA-256 of each picture.
     pub digests: Vec<Option<[u8; 32]>>,
+    /// Which view of its content each reference is, 0 for a picture.
+    pub views: Vec<i64>,
     /// Labels of the items; `None` keeps what is stored.
     pub labels: Vec<Option<String>>,
     /// Metadata of the items, JSON objects; `None` keeps what is stored.
@@ -78,6 +80,7 @@ impl Engine {
                 name: cell(&rows.references, row).map(String::as_str),
                 by_digest: rows.by_digest,
                 digest: given.unwrap_or_else(|| digest(&vectors, &order, row)),
+                view: rows.views.get(row).copied().unwrap_or(0),
                 pictured: given.is_some(),
                 vectors: vectors.iter().map(|vectors| vectors.row(row)).collect(),
                 label: checked.label.as_deref(),
@@ -153,6 +156,7 @@ impl Rows {
         let columns = [
             ("references", self.references.len()),
             ("digests", self.digests.len()),
+            ("views", self.views.len()),
             ("labels", self.labels.len()),
             ("metadata", self.metadata.len()),
             ("texts", self.texts.len()),

@@ -125,7 +125,7 @@ fn value_info(value: &[u8]) -> Option<ValueInfo> {
 }
 
 /// Returns the fields of a message, by number.
-fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Field<'_>)>> {
+pub(super) fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Field<'_>)>> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
         fields.push(next_field(&mut bytes)?);
@@ -135,15 +135,15 @@ fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Field<'_>)>> {
 
 /// The value of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Field<'a> {
+pub(super) enum Field<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    /// A number of fixed width.
-    Fixed,
+    /// A number of fixed width, little-endian.
+    Fixed(&'a [u8]),
 }
 
 impl<'a> Field<'a> {
-    fn bytes(self) -> Option<&'a [u8]> {
+    pub(super) fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
             _ => None,
@@ -244,15 +244,15 @@ fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Field<'a>)> {
     let tag = varint(bytes)?;
     let field = match tag & 7 {
         0 => Field::Number(varint(bytes)?),
-        1 => take(bytes, 8).map(|_| Field::Fixed)?,
+        1 => take(bytes, 8).map(Field::Fixed)?,
         2 => Field::Bytes(varint(bytes).and_then(|length| take(bytes, length))?),
-        5 => take(bytes, 4).map(|_| Field::Fixed)?,
+        5 => take(bytes, 4).map(Field::Fixed)?,
         _ => return None,
     };
     Some((tag >> 3, field)).filter(|(number, _)| *number > 0)
 }
 
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
+pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;

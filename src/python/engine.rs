@@ -17,6 +17,7 @@ use crate::engine::{
     Rows, Search, Small, held,
 };
 use crate::error::{Error, Result};
+use crate::explain::{Activation, Windows};
 use crate::ingest::in_memory;
 use crate::picture::Source;
 use crate::query::Query;
@@ -27,6 +28,7 @@ use super::calibrate::{self, CalibratedRow, IdentifiedRow};
 use super::convert;
 use super::encoder::PyEncoder;
 use super::error::{argument, warn_unread};
+use super::explain;
 use super::hit::PyHit;
 use super::ingest;
 use super::json;
@@ -238,7 +240,7 @@ impl PyEngine {
     }
 
     #[pyo3(signature = (ids, vectors, *, references=None, digests=None, labels=None, metadata=None, texts=None,
-        by_digest=false))]
+        views=None, by_digest=false))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn add_vectors<'py>(
         &self,
@@ -250,11 +252,13 @@ impl PyEngine {
         labels: Option<&Bound<'py, PyAny>>,
         metadata: Option<&Bound<'py, PyAny>>,
         texts: Option<&Bound<'py, PyAny>>,
+        views: Option<Vec<i64>>,
         by_digest: bool,
     ) -> PyResult<(usize, usize, usize)> {
         let engine = self.open()?;
         let mut rows = Rows {
             by_digest,
+            views: views.unwrap_or_default(),
             ids: store::ids(&ids)?,
             vectors: Vec::new(),
             references: store::column(references, "references", json::to_optional_text)?,
@@ -557,6 +561,63 @@ impl PyEngine {
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let engine = self.open()?;
         convert::array(py, convert::encoded(py, images, |sources| engine.encode_images(sources, model))?)
+    }
+
+    /// The windows of a picture, and their vectors.
+    #[pyo3(signature = (image, *, detail, model))]
+    fn windows<'py>(
+        &self,
+        py: Python<'py>,
+        image: &Bound<'py, PyAny>,
+        detail: i64,
+        model: &str,
+    ) -> PyResult<explain::WindowsRow<'py>> {
+        let engine = self.open()?;
+        let (source, detail) = (convert::image(image)?, detail.to_string().parse()?);
+        let encode = || Windows::encode(engine.image_encoder(Some(model))?, &source, detail);
+        explain::windows(py, patient(py, usize::MAX, encode)?)
+    }
+
+    /// The cosine between a picture and a vector, divided among the places of the picture.
+    fn activation<'py>(
+        &self,
+        py: Python<'py>,
+        image: &Bound<'py, PyAny>,
+        vector: Vec<f32>,
+        model: &str,
+    ) -> PyResult<explain::ActivationRow<'py>> {
+        let engine = self.open()?;
+        let source = convert::image(image)?;
+        let divide = || {
+            let features = engine.image_encoder(Some(model))?.feature_maps(&source)?;
+            Ok((features.size, Activation::of(&features, &vector)?))
+        };
+        explain::activation(py, detached(py, divide)?)
+    }
+
+    /// The last feature maps of a picture.
+    fn feature_maps<'py>(
+        &self,
+        py: Python<'py>,
+        image: &Bound<'py, PyAny>,
+        model: &str,
+    ) -> PyResult<explain::MapsRow<'py>> {
+        let engine = self.open()?;
+        let source = convert::image(image)?;
+        explain::maps(py, &detached(py, || engine.image_encoder(Some(model))?.feature_maps(&source))?)
+    }
+
+    /// The vectors by which a model looks queries up.
+    #[pyo3(signature = (queries, *, model))]
+    fn query_vectors<'py>(
+        &self,
+        py: Python<'py>,
+        queries: &Bound<'py, PyList>,
+        model: &str,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let engine = self.open()?;
+        let queries = calibrate::queries(queries)?;
+        convert::array(py, patient(py, queries.len(), || engine.query_vectors(&queries, model))?)
     }
 
     #[pyo3(signature = (texts, *, model=None, expand=None))]

@@ -9,12 +9,11 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::calibrate::similarity;
 use crate::engine::Hit;
-use crate::render::studio::View;
+use crate::render::studio::{view_name, view_number};
 use crate::store::Entry;
 
 use super::error::argument;
 use super::json;
-use super::store::view_name;
 
 /// One item that was found, and the reference of it that matched best.
 #[pyclass(frozen, name = "Hit", module = "plushie_search._core")]
@@ -87,7 +86,7 @@ impl PyHit {
         vectors: Option<Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let digest = digest.map_or(Ok([0; 32]), bytes_of)?;
-        let number = |view: &str| View::parse(view).map(View::number).ok_or_else(|| unknown_view(view));
+        let number = |view: &str| view_number(view).ok_or_else(|| unknown_view(view));
         let view = view.map_or(Ok(0), number)?;
         let entry = Entry { id: item, label, text, metadata: "{}".into(), reference: reference.into(), digest, view };
         let (mut models, mut all) = (Vec::new(), Vec::new());

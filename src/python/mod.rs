@@ -6,6 +6,7 @@ mod encoder;
 mod engine;
 mod error;
 mod evaluate;
+mod explain;
 mod formats;
 mod hit;
 mod index;
@@ -123,6 +124,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(after_fork_in_parent, module)?)?;
     module.add_function(wrap_pyfunction!(after_fork_in_child, module)?)?;
     evaluate::register(module)?;
+    explain::register(module)?;
     plush::register(module)?;
     preprocess::register(module)?;
     mesh::register(module)?;

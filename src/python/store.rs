@@ -10,7 +10,7 @@ use pyo3::types::{PyIterator, PyTuple};
 use crate::engine::{self, Engine, Gallery, Neighbors, digest};
 use crate::error::Error;
 use crate::index::Near;
-use crate::render::studio::View;
+use crate::render::studio::view_name;
 use crate::store::{Item, Problem, Reference, Walked};
 
 use super::convert;
@@ -28,11 +28,6 @@ pub(super) fn item_row<'py>(py: Python<'py>, item: &Item) -> PyResult<Bound<'py,
     let references: Vec<(String, String, Option<String>)> = item.references.iter().map(row).collect();
     let metadata = json::from_value(py, &item.metadata)?;
     (&item.id, &item.label, &item.text, metadata, references).into_pyobject(py)
-}
-
-/// The name of a view by its number; none for a picture.
-pub(super) fn view_name(number: i64) -> Option<String> {
-    View::from_number(number).map(|view| view.to_string())
 }
 
 pub(super) fn found(problem: Problem) -> Found {

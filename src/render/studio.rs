@@ -64,7 +64,7 @@ impl View {
     pub fn from_number(number: i64) -> Option<Self> {
         let place = number - 1;
         let elevation = (place.rem_euclid(ELEVATIONS) - 90) as i16;
-        (0..360 * ELEVATIONS).contains(&place).then(|| Self { azimuth: (place / ELEVATIONS) as i16, elevation })
+        (0..360 * ELEVATIONS).contains(&place).then_some(Self { azimuth: (place / ELEVATIONS) as i16, elevation })
     }
 
     /// Reads `view:azimuth,elevation`, as a view is shown.
@@ -106,6 +106,19 @@ impl View {
             .map(|i| Self { azimuth: ((360 * i + count / 2) / count) as i16 % 360, elevation: TURNTABLE })
             .collect()
     }
+}
+
+/// The number that stands for all views of a mesh together.
+pub const ALL: i64 = 1 + 360 * ELEVATIONS;
+
+/// Returns the name of a view by its number, `view:azimuth,elevation` or `view:all`; none of 0, a picture.
+pub fn view_name(number: i64) -> Option<String> {
+    if number == ALL { Some("view:all".into()) } else { View::from_number(number).map(|view| view.to_string()) }
+}
+
+/// Returns the number of a view by its name.
+pub fn view_number(name: &str) -> Option<i64> {
+    if name == "view:all" { Some(ALL) } else { View::parse(name).map(View::number) }
 }
 
 impl fmt::Display for View {
@@ -333,6 +346,8 @@ mod tests {
         assert_eq!([0, -1, 360 * 181 + 1].map(View::from_number), [None; 3]);
         assert_eq!(View::around(1)[0].to_string(), "view:321,31");
         assert_eq!(View::parse("view:315,-29"), Some(View { azimuth: 315, elevation: -29 }));
+        assert!([1, 300, ALL].iter().all(|&number| view_number(&view_name(number).unwrap()) == Some(number)));
+        assert_eq!(view_name(0), None);
         assert_eq!(["view:360,0", "view:0,91", "0,0", "view:0"].map(View::parse), [None; 4]);
         assert_eq!(View::turntable(4).iter().map(|view| view.azimuth).collect::<Vec<_>>(), [0, 90, 180, 270]);
     }

@@ -26,6 +26,8 @@ pub struct NewRow<'a> {
     pub by_digest: bool,
     /// SHA-256 of the picture, or of the vectors if there is none.
     pub digest: [u8; 32],
+    /// Which view of the content: 0 for a picture.
+    pub view: i64,
     /// Whether the digest is that of a picture.
     pub pictured: bool,
     /// A unit vector of each model.
@@ -94,8 +96,8 @@ fn add_row(
     added: &mut AddedRows,
 ) -> rusqlite::Result<()> {
     let alike: Option<(i64, String)> = transaction
-        .prepare_cached("SELECT reference, name FROM refs WHERE item = ? AND digest = ? AND view = 0")?
-        .query_row(params![item, row.digest], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT reference, name FROM refs WHERE item = ? AND digest = ? AND view = ?")?
+        .query_row(params![item, row.digest, row.view], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let mut named = row.name.filter(|_| !row.by_digest).map(|_| names.of(transaction, item, created)).transpose()?;
     let by_name = named.as_ref().zip(row.name).and_then(|(named, name)| named.get(name).copied());
@@ -126,7 +128,7 @@ fn add_row(
     let reference = NewReference {
         name: row.name.unwrap_or(UNNAMED),
         digest: row.digest,
-        view: 0,
+        view: row.view,
         vectors: models.iter().copied().zip(row.vectors.iter().copied()).collect(),
     };
     let new = insert_reference(transaction, item, &reference, now)?;

@@ -14,6 +14,7 @@ import pytest
 import toy
 from exchange_data import vectors
 from PIL import Image
+from solids import bracket, stl
 
 import plushie_search as ps
 from plushie_search.exchange import export as exporting
@@ -75,6 +76,20 @@ def test_a_round_trip_keeps_vectors_bit_for_bit(catalog: Path, toy_model: Path, 
                 assert new.thumbnail(item) is not None
         assert new.import_vectors(out) == ps.Added(0, 5)
         assert new.verify().ok
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_the_views_of_a_mesh_stay_views(toy_model: Path, tmp_path: Path, format: Any) -> None:
+    part = stl(bracket())
+    with ps.Engine(tmp_path / "parts.catalog", model=toy_model, views=4, threads=1) as engine:
+        engine.add("part", images=[part])
+        engine.export(tmp_path / "out", format=format)
+        kind = "parquet" if format == "parquet" else None
+        with ps.Engine(tmp_path / "new.catalog", model=toy_model, views=4, threads=1) as new:
+            assert new.import_vectors(tmp_path / "out", format=kind) == ps.Added(4, 0)
+            assert (described(new), bits(new)) == (described(engine), bits(engine))
+            # The mesh is known by its content, and its views are there.
+            assert new.add("part", images=[part]).references == 0
 
 
 def test_numbers_of_small_dimensions_are_kept_bit_for_bit(tmp_path: Path) -> None:

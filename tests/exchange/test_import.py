@@ -15,6 +15,7 @@ from exchange_data import unit, vectors
 
 import plushie_search as ps
 from plushie_search.exchange.bring import BATCH
+from plushie_search.exchange.parquet import tables
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -110,6 +111,17 @@ def test_columns_of_parquet_and_npz_are_fields(engine: ps.Engine, tmp_path: Path
     np.savez(tmp_path / "b.npz", emb=rows, item=np.array([5, 6, 7]), label=np.array(["p", "q", "r"]))
     engine.import_vectors(tmp_path / "b.npz")
     assert [engine.get(str(id)).label for id in (5, 6, 7)] == ["p", "q", "r"]
+
+
+def test_a_large_parquet_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    rows = vectors(40_000, 64)
+    table = pa.table({"vector": pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), 64)})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=4000, compression="none")
+    del table
+    before, most = pa.total_allocated_bytes(), 0
+    for _, _ in tables(str(tmp_path / "a.parquet"), 4000):
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < rows.nbytes / 2
 
 
 def test_a_folder_of_clip_retrieval(engine: ps.Engine, tmp_path: Path) -> None:

@@ -55,15 +55,15 @@ def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_each_view_is_a_reference_with_the_vector_of_its_picture(engine: ps.Engine, folder: Path) -> None:
     path = folder / "bracket.stl"
     added = engine.add("bracket", images=[path])
-    assert (added.references, added.duplicates) == (6, 0)
+    assert (added.references, added.duplicates) == (7, 0)
     names, pictures = render_views(path, views=6, size=224)
     item = engine.get("bracket")
-    assert [reference.view for reference in item.references] == names
+    assert [reference.view for reference in item.references] == [*names, "view:all"]
     assert {reference.name for reference in item.references} == {str(path)}
     assert len({reference.digest for reference in item.references}) == 1
     expected = unit(Grays().encode_images(list(pictures)))
-    assert np.allclose(engine.vectors("bracket"), expected, atol=1e-5)
     mean = unit(expected.mean(axis=0))
+    assert np.allclose(engine.vectors("bracket"), np.vstack([expected, mean]), atol=1e-5)
     assert np.allclose(engine.encode_images([path])[0], mean, atol=1e-5)
     # Its bytes are the same mesh, and the item has it already.
     again = engine.add("bracket", images=[path.read_bytes()])
@@ -75,7 +75,7 @@ def test_a_folder_is_added_once(tmp_path: Path, folder: Path) -> None:
     (folder / "broken.stl").write_bytes(b"solid no")
     with ps.Engine(tmp_path / "c", model=model, views=4) as engine:
         report = engine.add_folder(folder)
-        assert (report.items, report.references, report.duplicates) == (3, 12, 0)
+        assert (report.items, report.references, report.duplicates) == (3, 15, 0)
         assert [Path(name).name for name, _ in report.failed] == ["broken.stl"]
         seen = model.seen
         report = engine.add_folder(folder)
@@ -90,14 +90,17 @@ def test_a_query_finds_the_mesh_from_any_format(engine: ps.Engine, folder: Path,
     engine.add_folder(folder)
     views = {name: unit(Grays().encode_images(list(ps.render(folder / f"{name}.stl", views=6)))) for name in PARTS}
     for name, part in PARTS.items():
-        # The mean of the query's views, compared with each view of each item.
+        # The mean of the query's views, compared with each view of each item and their mean.
         mean = unit(views[name].sum(axis=0))
-        scores = {other: float((views[other] @ mean).max()) for other in PARTS}
+        scores = {
+            other: float(max((views[other] @ mean).max(), unit(views[other].sum(axis=0)) @ mean)) for other in PARTS
+        }
         for ending, write in FORMATS.items():
             query = tmp_path / f"query.{ending}"
             query.write_bytes(write(part))
             hits = engine.search_image(query)
             assert [hit.item for hit in hits] == sorted(scores, key=lambda other: -scores[other])
+            assert (hits[0].item, hits[0].view) == (name, "view:all")
             assert [hit.score for hit in hits] == pytest.approx(sorted(scores.values(), reverse=True), abs=1e-3)
     hit = engine.search_image(render_views(folder / "ring.stl", views=6, size=224)[1][2])[0]
     assert (hit.item, hit.view, hit.score) == ("ring", engine.get("ring").references[2].view, pytest.approx(1))
@@ -112,8 +115,9 @@ def test_thumbnails_are_those_of_the_view(engine: ps.Engine, folder: Path) -> No
     references = engine.get("bracket").references
     small = [engine.thumbnail("bracket", reference) for reference in references]
     assert len(set(small)) == 6
+    assert small[6] == small[0]  # the mean shows the first view
     _, pictures = render_views(folder / "bracket.stl", views=6, size=224)
-    for jpeg, picture in zip(small, pictures, strict=True):
+    for jpeg, picture in zip(small[:6], pictures, strict=True):
         shown = np.asarray(Image.open(io.BytesIO(jpeg or b"")).convert("RGB"), int)
         assert np.abs(shown - picture).mean() < 3
     assert engine.thumbnail("bracket", references[2].key) == small[2]
@@ -139,9 +143,13 @@ def test_views_are_encoded_again_by_another_model(engine: ps.Engine, folder: Pat
         def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
             return super().encode_images(images)[:, ::2]
 
-    before = engine.vectors("ring")
+    before = engine.vectors("ring")[:6]
     engine.reencode(Halves())
-    assert np.allclose(engine.vectors("ring"), unit(before[:, ::2]), atol=1e-4)
+    half = unit(before[:, ::2])
+    after = engine.vectors("ring")
+    assert np.allclose(after[:6], half, atol=1e-4)
+    # Vectors were scaled to length 1 before they were halved, and the mean is of pictures that are encoded anew.
+    assert after[6] @ unit(half.sum(axis=0)) > 0.999
 
 
 def test_items_with_photos_and_a_mesh(engine: ps.Engine, folder: Path) -> None:
@@ -149,7 +157,7 @@ def test_items_with_photos_and_a_mesh(engine: ps.Engine, folder: Path) -> None:
     engine.add("both", images=[photo, folder / "ring.stl"])
     views = [reference.view for reference in engine.get("both").references]
     assert views[0] is None
-    assert len([view for view in views if view]) == 6
+    assert len([view for view in views if view]) == 7
     with pytest.raises(ps.PictureError, match="holds no triangles"):
         engine.add("bad", images=[photo, b"solid x\nfacet\n"])
     assert "bad" not in engine
@@ -158,7 +166,7 @@ def test_items_with_photos_and_a_mesh(engine: ps.Engine, folder: Path) -> None:
 def test_the_command_line_takes_meshes(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     catalog = str(tmp_path / "catalog")
     assert main(["add", catalog, str(folder), "--views", "2"]) == 0
-    assert "3 new items, 6 new references" in capsys.readouterr().out
+    assert "3 new items, 9 new references" in capsys.readouterr().out
     assert main(["search", catalog, str(folder / "ring.stl"), "-k", "1"]) == 0
     assert "ring" in capsys.readouterr().out
     assert main(["add", catalog, str(folder)]) == 0

@@ -68,7 +68,7 @@ def test_duplicates_of_a_catalog_are_classed_by_geometry(tmp_path: Path) -> None
         (tmp_path / f"{name}.{'3mf' if name == 'inches' else 'stl'}").write_bytes(data)
     with ps.Engine(tmp_path / "c", views=3) as engine:
         report = engine.add_folder(tmp_path)
-        assert (report.items, report.references, report.failed) == (6, 18, [])
+        assert (report.items, report.references, report.failed) == (6, 24, [])
         found = engine.duplicates()
         kinds = {frozenset((one.first.item, one.second.item)): one for one in found if one.kind != "look-alike"}
         assert kinds[frozenset(("own", "copy"))].kind == "same bytes"

@@ -30,7 +30,7 @@ class Spot:
         label: The item's label; None if it has none.
         reference: The name of the reference.
         digest: The SHA-256 of the reference's content, 64 hexadecimal digits.
-        view: The side of a mesh, ``view:azimuth,elevation`` in degrees; None for a picture.
+        view: The side of a mesh, ``view:azimuth,elevation`` in degrees or ``view:all``; None for a picture.
     """
 
     item: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -92,7 +92,7 @@ def compare(
         found = _of_items(core, pictures, ids, weights, threshold)
     if audit is not None:
         with_: list[dict[str, Any]] = (
-            [{"other": _described(other)} for other in others]
+            [{"other": described(other)} for other in others]
             if item is None
             else [{"item": answer.item, "reference": answer.reference} for answer in found]
         )
@@ -237,16 +237,11 @@ def _records(
     weights: Mapping[str, float],
 ) -> list[dict[str, Any]]:
     """Returns a line of the log for each comparison."""
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    fingerprints = {row["name"]: row["fingerprint"] for row in core.stats()["models"] if row["name"] in weights}
-    sequence, _ = core.position()
+    head = stamp(core, weights)
     return [
         {
-            "time": now,
-            "catalog": os.path.abspath(core.path),
-            "sequence": sequence,
-            "models": fingerprints,
-            "picture": _described(picture),
+            **head,
+            "picture": described(picture),
             **with_,
             "scores": one.scores,
             "probability": one.probability,
@@ -258,7 +253,19 @@ def _records(
     ]
 
 
-def _described(picture: Any) -> dict[str, Any]:
+def stamp(core: _core.Engine, models: Iterable[str]) -> dict[str, Any]:
+    """Returns what each line of a log begins with: the time, the catalog with its state, and the models."""
+    names = set(models)
+    sequence, _ = core.position()
+    return {
+        "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        "catalog": os.path.abspath(core.path),
+        "sequence": sequence,
+        "models": {row["name"]: row["fingerprint"] for row in core.stats()["models"] if row["name"] in names},
+    }
+
+
+def described(picture: Any) -> dict[str, Any]:
     """Returns the digest of a picture, and its path if it has one."""
     path = os.path.abspath(expanded(picture)) if isinstance(picture, (str, os.PathLike)) else None
     return {"path": path, "digest": _core.picture_digest(picture)}

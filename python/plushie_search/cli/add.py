@@ -81,7 +81,8 @@ def add_command(commands: Commands) -> None:
         "--views",
         type=positive,
         metavar="N",
-        help="the views of each 3D model (STL, OBJ, PLY, GLB, 3MF), each a reference; the catalog remembers it (20)",
+        help="the views of each 3D model (STL, OBJ, PLY, GLB, 3MF), each a reference beside their mean; the catalog "
+        "remembers it (20)",
     )
     command.add_argument(
         "--prune", action="store_true", help="after a folder, remove the pictures whose files are gone from it"

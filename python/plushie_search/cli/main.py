@@ -24,10 +24,12 @@ from . import (
     demo,
     duplicates,
     evaluate,
+    explain,
     export,
     health,
     identify,
     import_,
+    inspect,
     models,
     optimize,
     plush,
@@ -51,7 +53,7 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 #: The commands in the order in which --help lists them.
 COMMANDS = (
     *(add, search, identify, calibrate, show, count, update, remove, thumbnail, stats),
-    *(classify, compare, duplicates, review, confirm),
+    *(classify, compare, explain, inspect, duplicates, review, confirm),
     *(import_, export),
     *(backup, restore, verify, salvage, compact, optimize, reencode),
     *(serve, health, config),

@@ -28,6 +28,7 @@ class Cells:
 
     Attributes:
         ids, labels, texts, references, digests, metadata: A value for each row, or None for a row without it.
+        views: The number of the view of a mesh that each row is, 0 for a picture.
     """
 
     ids: Sequence[Any] | None = None
@@ -36,6 +37,7 @@ class Cells:
     references: Sequence[Any] | None = None
     digests: Sequence[Any] | None = None
     metadata: Sequence[Any] | None = None
+    views: Sequence[int] | None = None
 
     def over(self, other: Cells) -> Cells:
         """Returns these columns, and those of ``other`` where these have none."""

@@ -15,7 +15,7 @@ from .parquet import MODELS, parquet_module
 
 
 class ParquetRows:
-    """A parquet file with a row for each reference: id, label, text, metadata as JSON, name, digest, and vectors."""
+    """A parquet file with a row for each reference: id, label, text, metadata (JSON), name, digest, view, vectors."""
 
     pictures = 0
 
@@ -29,7 +29,8 @@ class ParquetRows:
         texts = [pa.field(name, pa.string()) for name in ("id", "label", "text", "metadata", "reference", "digest")]
         vectors = [pa.field(name, pa.list_(pa.float32(), dim)) for name, dim in zip(self._names, dims, strict=True)]
         told = [{**vars(model), "column": name} for model, name in zip(models, self._names, strict=True)]
-        self._schema = pa.schema([*texts, *vectors], {MODELS: json.dumps(told).encode()})
+        self._facts = [*texts, pa.field("view", pa.int64())]
+        self._schema = pa.schema([*self._facts, *vectors], {MODELS: json.dumps(told).encode()})
         self._writer = module.ParquetWriter(path, self._schema, compression="zstd", use_dictionary=["label"])
 
     def write(self, items: Sequence[Any], vectors: Sequence[NDArray[np.float32]]) -> None:
@@ -39,10 +40,13 @@ class ParquetRows:
         rows = []
         for id, label, text, metadata, references in items:
             told = json.dumps(metadata, ensure_ascii=False)
-            rows += [(id, label, text, told, name, None if view else digest) for name, digest, view, _ in references]
+            rows += [(id, label, text, told, name, digest, view) for name, digest, view, _ in references]
         if not rows:
             return
-        columns = [pa.array(list(column), pa.string()) for column in zip(*rows, strict=True)]
+        columns = [
+            pa.array(list(column), field.type)
+            for column, field in zip(zip(*rows, strict=True), self._facts, strict=True)
+        ]
         for some, dim in zip(vectors, self._dims, strict=True):
             columns.append(pa.FixedSizeListArray.from_arrays(pa.array(some.reshape(-1)), dim))
         self._writer.write_batch(pa.record_batch(columns, schema=self._schema))

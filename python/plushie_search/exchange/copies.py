@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .._core import ArgumentError
 from .batch import Batch, Cells, SourceModel
 from .faiss_file import FaissFile
@@ -71,7 +69,7 @@ class Copy:
                 numbers = range(start, min(start + size, self.rows))
                 yield self._batch(numbers, self._ids.cells(numbers))
             return
-        cells = {name: list[Any]() for name in ("ids", "labels", "texts", "references", "digests", "metadata")}
+        cells = {name: list[Any]() for name in ("ids", "labels", "texts", "references", "digests", "metadata", "views")}
         pictures: list[tuple[str, str]] = []
         start = done = 0
         for item in self._items():
@@ -79,8 +77,8 @@ class Copy:
                 is_first = reference is item["references"][0]
                 cells["ids"].append(item["id"])
                 cells["references"].append(reference["name"])
-                # A digest belongs to one picture, and other views of a mesh share it.
-                cells["digests"].append(None if reference.get("view") else reference["digest"])
+                cells["digests"].append(reference["digest"])
+                cells["views"].append(int(reference.get("view", 0)))
                 for name, key in (("labels", "label"), ("texts", "text"), ("metadata", "metadata")):
                     cells[name].append(item.get(key) if is_first else None)
                 if reference.get("picture"):
@@ -121,8 +119,5 @@ class Copy:
                     ) from error
 
 
-def _matrix(path: Path) -> Mapped:
-    if path.suffix == ".npy":
-        return read_npy(str(path))
-    index = FaissFile(str(path))
-    return Mapped(str(path), np.concatenate(list(index.blocks(1 << 20))))
+def _matrix(path: Path) -> Mapped | FaissFile:
+    return read_npy(str(path)) if path.suffix == ".npy" else FaissFile(str(path))

@@ -63,9 +63,13 @@ class FaissFile:
         """Returns the ids of rows, by which faiss calls them."""
         return self._stored.ids[start:end]
 
+    def part(self, start: int, end: int) -> NDArray[np.float32]:
+        """Returns the rows from one to another."""
+        return self._stored.read(start, min(end, self.rows))
+
     def blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
         for start in range(0, self.rows, size):
-            yield self._stored.read(start, min(start + size, self.rows))
+            yield self.part(start, start + size)
 
 
 def _read_index(fields: Fields, depth: int) -> Stored:

@@ -15,6 +15,8 @@ from .matrices import check_shape
 
 #: The names that the column of vectors has.
 VECTORS = ("vector", "vectors", "embedding", "embeddings", "image_embedding", "features")
+#: Bytes of each column that are read at a time.
+BUFFER = 1 << 20
 #: The entry of the file's metadata that says which models its columns are of.
 MODELS = b"plushie_search.models"
 
@@ -42,7 +44,8 @@ def open_parquet(path: str) -> Any:
     """
     module = parquet_module(path)
     try:
-        return module.ParquetFile(path)
+        # By default whole row groups, all of the file at last, are held in memory.
+        return module.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER)
     except FileNotFoundError:
         raise
     except (ValueError, OSError) as error:
@@ -125,7 +128,9 @@ class Parquet:
         if self.models and "metadata" in columns:
             # Written by an export, which keeps the JSON as it is.
             columns["metadata"] = [json.loads(text) for text in columns["metadata"]]
+        views = columns.pop("view", None) if self.models else None
         cells = take_cells(columns, count)
+        cells.views = views
         cells.metadata = _objects(self.path, cells.metadata)
         return cells
 

@@ -14,12 +14,13 @@ import httpx
 import numpy as np
 
 from .. import _core
-from .._core import ArgumentError, CatalogError, Hit, UnknownItemError
+from .._core import ArgumentError, CatalogError, Hit, PictureError, UnknownItemError
 from ..identification import Identification
 from ..query import Query, hybrid, pictured
 from ..results import Batch, Item, Items, ReencodeReport, Reference, Results, asked, reference_key
 from .answers import classification_of, duplicates_of, likeness_of, review_of
 from .coding import base64_of, coded, crop_of, error_of, file_of, hit_of, item_of, name_of, path_of, seconds_of
+from .explaining import explain, inspect
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from .._core import _Image as ImageLike
     from .._core import _Texts as TextsLike
     from ..answers.duplicates import Duplicates
+    from ..answers.explain.explanation import Explanation, Method
+    from ..answers.explain.sentences import Language
+    from ..answers.inspect.inspection import Inspection, Inspections
     from ..answers.likeness import Likeness
     from ..answers.review import Review
     from ..query import By, SearchOptions, Text, Where
@@ -434,6 +438,39 @@ class RemoteEngine:
         if models is not None:
             data["models"] = models if isinstance(models, str) else json.dumps(models)
         return likeness_of(self._json("POST", "/compare", files=files, data=data))
+
+    def explain(
+        self,
+        query: ImageLike | Query,
+        hit: Hit | Text,
+        reference: str | Reference | None = None,
+        *,
+        method: Method = "windows",
+        detail: Literal[1, 2] = 1,
+        sides: Literal["both", "query"] = "both",
+        language: Language = "en",
+    ) -> Explanation:
+        """Explains why an item matches a picture, a text, or both. See ``Engine.explain``."""
+        name = reference.key if isinstance(reference, Reference) else reference
+        options: dict[str, Any] = {"method": method, "detail": detail, "sides": sides, "language": language}
+        return explain(self._json, self.thumbnail, query, hit, name, **options)
+
+    def inspect(
+        self,
+        photo: ImageLike | Sequence[ImageLike],
+        item: Text,
+        *,
+        threshold: float = 0.9,
+        alarm_rate: float = 0.05,
+        camera: Literal["fixed", "free"] = "fixed",
+    ) -> Inspection | Inspections:
+        """Inspects a photo, or a list of at most 64, beside the references of an item. See ``Engine.inspect``."""
+        photos, single = _core.each_image(photo)
+        numbers = {"threshold": f"{threshold:.9f}", "alarm_rate": f"{alarm_rate:.9f}"}
+        found = inspect(self._json, photos, item, **numbers, camera=camera)
+        if single and found.failed:
+            raise PictureError(found.failed[0][1])
+        return found[0] if single else found
 
     def duplicates(self, *, where: Where | None = None, near: float = 0.98, limit: int = 100) -> Duplicates:
         """Finds references that are the same or nearly so, in four classes. See ``Engine.duplicates``."""

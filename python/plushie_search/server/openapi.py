@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._core import __version__
+from . import explaining_schemas, schemas
 from .call import Route
-from .schemas import DIGEST, FORMS, SCHEMAS, K, Schema, ref
+from .schemas import DIGEST, K, Schema, ref
 
 JSON, FORM = "application/json", "multipart/form-data"
+
+SCHEMAS = {**schemas.SCHEMAS, **explaining_schemas.SCHEMAS}
+FORMS = {**schemas.FORMS, **explaining_schemas.FORMS}
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ CONTENTS = {
     "identify": Content("Identified", json="Identify", form="identify", raw=("image/*", "model/*"), query=_OPTIONS),
     "classify": Content("Classified", json="Classify", form="classify", raw=("image/*", "model/*"), query=_CROP),
     "compare": Content("Compared", json="Compare", form="compare"),
+    "explain": Content("Explained", json="Explain", form="explain"),
+    "inspect": Content("Inspected", json="Inspect", form="inspect"),
     "duplicates": Content("Duplicates", query={**_LIMIT, "near": _SHARE}),
     "review": Content("Review", query={**_LIMIT, "margin": _SHARE}),
     "list_items": Content("Items", query=_PAGE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .call import Call, Route
-from .handlers import answers, embeddings, identifying, items, jobs, media, searching, status
+from .handlers import answers, embeddings, explaining, identifying, items, jobs, media, searching, status
 from .openapi import document
 from .service import Service
 
@@ -22,6 +22,8 @@ OF_CATALOGS = (
     Route("POST", "/identify", identifying.identify, lane="search", body="pictures"),
     Route("POST", "/classify", answers.classify, lane="search", body="pictures"),
     Route("POST", "/compare", answers.compare, lane="search", body="pictures"),
+    Route("POST", "/explain", explaining.explain, lane="search", body="pictures"),
+    Route("POST", "/inspect", explaining.inspect, lane="search", body="pictures"),
     Route("GET", "/duplicates", answers.duplicates),
     Route("GET", "/review", answers.review),
     Route("GET", "/items", items.list_items),

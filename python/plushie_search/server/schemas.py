@@ -117,7 +117,10 @@ IDENTIFYING: dict[str, Schema] = {
     "query_crops": CROPS,
 }
 
-VIEW = {**maybe(TEXT), "description": "of a mesh the side that is shown, view:azimuth,elevation in degrees"}
+VIEW = {
+    **maybe(TEXT),
+    "description": "of a mesh the side that is shown, view:azimuth,elevation in degrees, or view:all",
+}
 REFERENCE: dict[str, Schema] = {"name": TEXT, "digest": DIGEST, "view": VIEW}
 
 CLASSIFICATION: Schema = record(

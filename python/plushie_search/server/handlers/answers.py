@@ -26,7 +26,7 @@ MAX_REFERENCES = 20_000
 
 def classify(service: Service, call: Call) -> dict[str, Any]:
     """Tells which class each picture is of."""
-    given, pictures, single = _read(call, ("labels", "by", "where", "expand"))
+    given, pictures, single = read_pictures(call, ("labels", "by", "where", "expand"))
     labels = given.get("labels")
     if labels is not None and not (
         isinstance(labels, list) and len(labels) <= MAX_LABELS and all(isinstance(one, str) for one in labels)
@@ -43,7 +43,7 @@ def classify(service: Service, call: Call) -> dict[str, Any]:
 
 def compare(service: Service, call: Call) -> dict[str, Any]:
     """Tells how like a picture is to another one, or to an item."""
-    given, pictures, _ = _read(call, ("item", "threshold", "models"))
+    given, pictures, _ = read_pictures(call, ("item", "threshold", "models"))
     item, threshold = given.get("item"), given.get("threshold", 0.9)
     if isinstance(threshold, str) and SHARE.fullmatch(threshold):
         threshold = float(threshold)
@@ -94,8 +94,10 @@ def review(service: Service, call: Call) -> dict[str, Any]:
     return {"total": found.total, "items": items}
 
 
-def _read(call: Call, options: tuple[str, ...]) -> tuple[dict[str, Any], list[bytes | Crop], bool]:
-    """Returns the options, the pictures, and whether there is one alone."""
+def read_pictures(
+    call: Call, options: tuple[str, ...], *, least: int = 1
+) -> tuple[dict[str, Any], list[bytes | Crop], bool]:
+    """Returns the options, the pictures, ``least`` or more, and whether there is one alone."""
     given: dict[str, Any]
     options = (*options, "crop")
     if call.is_picture:
@@ -114,8 +116,8 @@ def _read(call: Call, options: tuple[str, ...]) -> tuple[dict[str, Any], list[by
         single = not isinstance(image, list)
         several = [image] if single else image
         pictures = [base64_picture(one, f"image.{place}") for place, one in enumerate(several[: MAX_PICTURES + 1])]
-    if not 1 <= len(pictures) <= MAX_PICTURES:
-        raise bad(f"{len(pictures)} pictures: send 1 to {MAX_PICTURES}, in the field image")
+    if not least <= len(pictures) <= MAX_PICTURES:
+        raise bad(f"{len(pictures)} pictures: send {least} to {MAX_PICTURES}, in the field image")
     return given, cropped(pictures, given.pop("crop", None), "crop"), single
 
 

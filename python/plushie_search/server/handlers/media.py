@@ -18,7 +18,7 @@ from .items import DIGEST
 SIDE, MAX_ORIGINAL = 1600, 256 << 20
 
 #: A view of a mesh.
-VIEW = re.compile(r"view:\d{1,3},-?\d{1,2}")
+VIEW = re.compile(r"view:(all|\d{1,3},-?\d{1,2})")
 
 #: How pictures begin, and the types that browsers know them by.
 KINDS = (

@@ -3,6 +3,7 @@
 import {itemPath, request} from "./api.js";
 import {facts, meter, picture} from "./cards.js";
 import {announce, fill, h, icon, iconButton, openDialog, toast} from "./dom.js";
+import {heatSwitch} from "./heat.js";
 import {t} from "./i18n.js";
 import {addReferences, editItem, problemText, removeItem, removeReference} from "./edit.js";
 
@@ -63,20 +64,26 @@ export function openZoom(things, index, app, actions) {
   function show(thing, reference) {
     const mine = actions.pictures.filter(({url}) => url)[0];
     const name = reference?.name ?? "";
+    const frame = (image) => h("div.frame", {}, image);
+    const asked = mine && frame(h("img", {src: mine.url, alt: t("query.alt", {name: mine.name})}));
+    const found =
+      reference &&
+      frame(picture(reference.picture, t("picture.of", {item: thing.item, name}), {loading: "eager"}));
+    const heat = asked && reference?.digest && heatSwitch(thing, reference, mine, [asked, found], controller.signal);
     fill(
       stage,
       mine &&
         h(
           "figure",
           {},
-          h("img", {src: mine.url, alt: t("query.alt", {name: mine.name})}),
+          asked,
           h("figcaption", {}, t("query.mine")),
         ),
       reference &&
         h(
           "figure",
           {},
-          picture(reference.picture, t("picture.of", {item: thing.item, name}), {loading: "eager"}),
+          found,
           h("figcaption", {dir: "auto"}, name),
         ),
     );
@@ -86,7 +93,7 @@ export function openZoom(things, index, app, actions) {
         thumb(thing, one, one.digest === reference.digest && one.view === reference.view),
       ),
     );
-    fill(side, description(thing, reference));
+    fill(side, description(thing, reference, heat));
   }
 
   function thumb(thing, reference, current) {
@@ -159,11 +166,12 @@ export function openZoom(things, index, app, actions) {
     ];
   }
 
-  function description(thing, reference) {
+  function description(thing, reference, heat) {
     const item = shown ?? thing;
     return [
       thing.rank &&
         h("div.zoom-score", {}, meter(thing), h("small.muted", {}, t("cosine", {score: thing.score.toFixed(3)}))),
+      heat,
       h("div.column", {}, buttons(thing, reference)),
       h(
         "dl.details",

@@ -1,0 +1,1 @@
+"""Explains why an item matches a query: heat maps, regions and words."""

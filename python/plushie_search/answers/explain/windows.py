@@ -1,0 +1,48 @@
+"""Reads a picture's windows from the core, and makes maps of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ... import _core
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """The windows of a picture.
+
+    Attributes:
+        size: Width and height of the upright picture.
+        boxes: float64 (n, 4): left, top, right and bottom, in shares of the picture.
+        added: float32 (n, dim): the unit vector of the blurred picture with each window sharp, less that of the wholly
+            blurred one.
+    """
+
+    size: tuple[int, int]
+    boxes: NDArray[np.float64]
+    added: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, core: _core.Engine, image: Any, *, detail: int, model: str) -> Windows:
+        """Encodes the windows of a picture."""
+        size, boxes, vectors, blurred = core.windows(image, detail=detail, model=model)
+        return cls(size, boxes, vectors - blurred)
+
+    def gains(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns what each window adds to the cosine with a unit vector (dim,)."""
+        return self.added @ vector
+
+    def heat(self, vector: NDArray[np.float32]) -> tuple[tuple[int, int], NDArray[np.float32], None]:
+        """Returns the picture's size, and the map (h, w) of the cosine with a unit vector (dim,)."""
+        return self.size, _core.spread_windows(self.boxes.tolist(), self.gains(vector).tolist(), self.size), None
+
+    @property
+    def passes(self) -> int:
+        """How many pictures went through the network."""
+        return len(self.boxes) + 1

@@ -1,0 +1,1 @@
+"""Inspects photos of products beside golden samples: verdicts, difference maps, reports."""

@@ -1,0 +1,78 @@
+"""Collects the golden samples of an item, or those that are given as pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..._core import ArgumentError
+from ...results import Reference
+from ..explain.subjects import Subject, picture_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ... import _core
+    from ...query import Text
+
+#: The most samples that a photo is compared with, evenly spread.
+MOST = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Golden:
+    """Golden samples.
+
+    Attributes:
+        item: The id of the item; None for pictures that were given.
+        names: The name of each sample.
+        vectors: Their unit vectors, float32 (n, dim).
+        pictures: The picture of each; None if none is left.
+        notes: What is to be known of the pictures.
+    """
+
+    item: str | None
+    names: tuple[str, ...]
+    vectors: NDArray[np.float32]
+    pictures: tuple[Any, ...]
+    notes: tuple[str, ...]
+
+
+def of_item(core: _core.Engine, item: Text, model: str) -> Golden:
+    """Returns the references of an item.
+
+    Raises:
+        KeyError: There is no such item.
+    """
+    id, _, _, _, references = core.get(item)
+    vectors = core.vectors(item, model=model)
+    count = min(len(references), len(vectors))  # another process may have changed the item in between
+    places = sorted({place * count // min(count, MOST) for place in range(min(count, MOST))})
+    pictures, notes = [], []
+    for place in places:
+        one = Reference(*references[place])
+        picture, _, note = picture_of(core, Subject(id, one.name, one.key, one.view, vectors[place]))
+        pictures.append(picture)
+        notes += [] if note is None else [note]
+    names = tuple(references[place][0] for place in places)
+    return Golden(id, names, vectors[places], tuple(pictures), tuple(notes))
+
+
+def of_pictures(core: _core.Engine, pictures: Sequence[Any], model: str) -> Golden:
+    """Returns pictures as golden samples.
+
+    Raises:
+        ArgumentError: There is none, or there are too many.
+        PictureError: One of them cannot be decoded.
+    """
+    if not 1 <= len(pictures) <= MOST:
+        raise ArgumentError(f"{len(pictures)} golden pictures: give 1 to {MOST}, or an item")
+    names = tuple(
+        os.fspath(one) if isinstance(one, (str, os.PathLike)) else f"golden {place}"
+        for place, one in enumerate(pictures)
+    )
+    return Golden(None, names, core.encode_images(list(pictures), model=model), tuple(pictures), ())
