@@ -98,6 +98,10 @@ pub(super) fn index_values(connection: &Connection, items: &BTreeSet<i64>) -> ru
 
 /// Forgets the values of an item that is about to be changed or removed.
 pub(super) fn forget_values(connection: &Connection, item: i64) -> rusqlite::Result<()> {
+    // Metadata that is damaged does not tell which they are.
+    if connection.prepare_cached("SELECT 1 FROM items WHERE item = ? AND NOT json_valid(metadata)")?.exists([item])? {
+        connection.prepare_cached("DELETE FROM item_values WHERE item = ?")?.execute([item])?;
+    }
     connection
         .prepare_cached(concat!(
             "DELETE FROM item_values WHERE item = ?1 AND (path, value) IN (SELECT path, value FROM (",
