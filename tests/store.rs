@@ -231,7 +231,7 @@ fn removed_items_leave_nothing_but_a_mark() {
     let home = tempfile::tempdir().unwrap();
     let store = Store::open(home.path(), &Access::default()).unwrap();
     let model = store.model("m", "f", 512).unwrap();
-    let vector = vec![0.25_f32; 512];
+    let vector = vec![512_f32.sqrt().recip(); 512];
     let ids: Vec<String> = (0..3000).map(|n| format!("item {n}")).collect();
     let item = |id| NewItem { id, references: vec![reference("r", 1, model, &vector)], ..NewItem::default() };
     let items: Vec<NewItem<'_>> = ids.iter().map(|id| item(id.as_str())).collect();
@@ -344,7 +344,7 @@ fn what_is_no_catalog_is_left_alone() {
         (directory("text", b"hello, I am a text file"), "not an SQLite file"),
         (directory("short", b"SQL"), "not an SQLite file"),
         (directory("foreign", &changed(68, 7)), "another program"),
-        (directory("newer", &changed(60, 5)), "upgrade"),
+        (directory("newer", &changed(60, 6)), "upgrade"),
         (directory("cut", &bytes[..5000]), "damaged"),
     ] {
         let before = fs::read(path.join("catalog.sqlite")).unwrap();
@@ -485,7 +485,7 @@ fn child_that_writes_until_it_is_killed() {
     use std::io::Write;
     let store = Store::open(Path::new(&path), &Access::default()).unwrap();
     let models = (store.model("m", "f", 64).unwrap(), store.model("n", "f", 8).unwrap());
-    let (long, short) = ([0.125_f32; 64], [0.5_f32; 8]);
+    let (long, short) = ([0.125_f32; 64], [8_f32.sqrt().recip(); 8]);
     let mut said = std::io::stderr().lock();
     for n in 0_u64.. {
         let id = format!("{}-{n}", std::process::id());

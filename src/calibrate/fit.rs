@@ -45,7 +45,7 @@ pub struct Fit {
 /// The errors that are expected at a threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rates {
-    /// The [strength](Evidence::strength) that a match reaches.
+    /// The [`strength`](super::strength) that a match reaches.
     pub threshold: f64,
     /// The share of strangers that reach it.
     pub false_accept_rate: f64,
