@@ -78,7 +78,7 @@ def test_show_lists_items(catalog: list[str], capsys: pytest.CaptureFixture[str]
     assert main(["show", *catalog, "red", "--json"]) == 0
     [item] = json.loads(capsys.readouterr().out)
     assert item["id"] == "red"
-    assert [set(reference) for reference in item["references"]] == [{"name", "digest"}] * 2
+    assert [set(reference) for reference in item["references"]] == [{"name", "digest", "view"}] * 2
 
 
 def test_remove(catalog: list[str], capsys: pytest.CaptureFixture[str]) -> None:
