@@ -16,7 +16,6 @@ Ratios above 1 mean that ours is faster. One that is not installed is left out.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import shutil
 import tempfile
@@ -24,6 +23,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -75,8 +75,8 @@ def compare(count: int, options: argparse.Namespace) -> None:
     try:
         peers: dict[str, Peer] = {}
         for name in ["ours", *options.peers]:
-            make, module = (ours, "plushie_search") if name == "ours" else MAKERS[name]
-            if importlib.util.find_spec(module) is None:
+            make, installed = (ours, True) if name == "ours" else MAKERS[name]
+            if not installed:
                 print(f"{name}: not installed, left out")
                 continue
             start = time.perf_counter()
@@ -314,15 +314,15 @@ def of_qdrant(home: Path, vectors: Any, threads: int) -> Peer:
 
 
 #: What makes a peer, and the module that it needs.
-MAKERS: dict[str, tuple[Callable[[Path, Any, int], Peer], str]] = {
-    "exact": (compared, "plushie_search"),
-    "hnsw": (hnsw, "faiss"),
-    "ivf": (ivf, "faiss"),
-    "hnswlib": (of_hnswlib, "hnswlib"),
-    "usearch": (of_usearch, "usearch"),
-    "lancedb": (of_lancedb, "lancedb"),
-    "chroma": (of_chroma, "chromadb"),
-    "qdrant": (of_qdrant, "qdrant_client"),
+MAKERS: dict[str, tuple[Callable[[Path, Any, int], Peer], bool]] = {
+    "exact": (compared, True),
+    "hnsw": (hnsw, True),
+    "ivf": (ivf, True),
+    "hnswlib": (of_hnswlib, True),
+    "usearch": (of_usearch, True),
+    "lancedb": (of_lancedb, find_spec("lancedb") is not None),
+    "chroma": (of_chroma, find_spec("chromadb") is not None),
+    "qdrant": (of_qdrant, find_spec("qdrant_client") is not None),
 }
 
 
