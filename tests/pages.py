@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 BLOCK = re.compile(
-    r"(?:^ *<!-- not run: (?P<why>.+) -->\n)?^(?P<indent> *)```(?P<language>\w+)\n(?P<code>.*?)^(?P=indent)```$",
+    r"(?:^ *<!-- not run: (?P<why>[^\n]+) -->\n)?^(?P<indent> *)```(?P<language>\w+)\n(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
