@@ -64,9 +64,11 @@ def commands(text: str) -> list[list[str]]:
     found = []
     for line in lines:
         try:
-            found.append(shlex.split(line, comments=True))
+            words = shlex.split(line, comments=True)
         except ValueError:  # code that is no command, such as a lone quotation mark
             continue
+        # The file that the shell writes to is no argument.
+        found.append(words[: words.index(">")] if ">" in words else words)
     return [words for words in found if words]
 
 
