@@ -91,4 +91,8 @@ def test_the_command_writes_views_and_a_strip(tmp_path: Path, capsys: pytest.Cap
     strip = tmp_path / "strip.jpg"
     assert main(["render", str(path), "--turntable", "--views", "6", "--size", "40", "--out", str(strip)]) == 0
     assert _core.decode(strip).shape == (40, 240, 3)
+    capsys.readouterr()
+    assert main(["render", str(path), "--turntable", "--out", str(tmp_path / "strip.png")]) == 2
+    assert "end its name with .jpg" in capsys.readouterr().err
+    assert not (tmp_path / "strip.png").exists()
     assert main(["render", str(tmp_path / "none.stl")]) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import _core
+from .._core import ArgumentError
 from ..meshes import render_views
 from ..paths import expanded
 from ..show.table import counted, printable
@@ -29,6 +30,8 @@ def add_command(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
+    if options.turntable and options.out and Path(options.out).suffix.lower() not in (".jpg", ".jpeg"):
+        raise ArgumentError(f"{options.out}: a strip is a JPEG file: end its name with .jpg")
     names, pictures = render_views(options.mesh, views=options.views, size=options.size, turntable=options.turntable)
     stem = Path(options.mesh).stem
     if options.turntable:

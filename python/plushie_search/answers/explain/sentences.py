@@ -74,7 +74,8 @@ def _english(
     if other is not None:
         said.append(f"The next item is {other.item} with {other.score:.2f}")
         where = [PLACES[region.place][0] for region in other.regions[:2]]
-        said[-1] += f"; {' and '.join(where)} of the query's picture speaks against it." if where else "."
+        speak = "speak" if len(where) > 1 else "speaks"
+        said[-1] += f"; {' and '.join(where)} of the query's picture {speak} against it." if where else "."
     return said
 
 
