@@ -125,7 +125,7 @@ def test_probabilities_stay_with_their_items(engine: ps.Engine) -> None:
     known = ["red", "pink", "brown", "bear", "rabbit", "scarf"]
     dice = np.random.default_rng(3)
     asked = [" ".join(dice.permutation(known)[:4]) for _ in range(30)]
-    labels = [engine.search_text(text, k=2, words=False)[number % 2].item for number, text in enumerate(asked)]
+    labels = [engine.search_text(text, k=2, words=False)[number % 5 == 0].item for number, text in enumerate(asked)]
     engine.calibrate([(Query(text=text), label) for text, label in zip(asked, labels, strict=True)])
     plain = {hit.item: hit.probability for hit in engine.search_text("walnut", k=COUNT, words=False)}
     assert len(set(plain.values())) > 100
