@@ -9,7 +9,7 @@ const CROWD: f64 = 0.7;
 /// The scores behind the best one that count, if there are as many.
 pub const BEHIND: usize = 10;
 
-/// What the scores of a query tell about the first item.
+/// The evidence for the first item in the scores of a query.
 ///
 /// A score says little by itself: pictures of one scene are all alike, and those in which little is seen are like none.
 /// The scores of the items behind the first one tell which it is, so that the references of a catalog, whose scenes are

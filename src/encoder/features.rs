@@ -29,7 +29,7 @@ pub struct Map {
 pub struct FeatureMaps {
     /// Width and height of the upright picture.
     pub size: (u32, u32),
-    /// What the maps cover: left, top, right and bottom in shares of the picture, which may lie beyond 0 and 1.
+    /// The rectangle that the maps cover: left, top, right and bottom in shares of the picture, which may lie beyond 0 and 1.
     pub covered: [f64; 4],
     /// The maps, by their names in `tail`.
     pub maps: HashMap<String, Map>,

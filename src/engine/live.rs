@@ -183,7 +183,7 @@ impl Live {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
 
-    /// What filters have found, which the next state may take over.
+    /// The results of filters, which the next state may take over.
     fn lasting(&self) -> Lasting {
         Arc::clone(&self.state().lasting)
     }

@@ -23,9 +23,9 @@ pub(super) struct Filters<T> {
     bytes: usize,
 }
 
-/// What a filter has found in one state.
+/// The references that fit a filter in one state.
 pub(super) type InState = Mutex<Filters<Arc<Allowed>>>;
-/// What filters have found of the items up to some row, after so many edits of items.
+/// The items that fit filters, of those up to some row, after so many edits of items.
 pub(super) type Lasting = Arc<Mutex<Filters<(Rows, (i64, i64))>>>;
 
 impl<T> Default for Filters<T> {

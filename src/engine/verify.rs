@@ -25,7 +25,7 @@ const TOGETHER: usize = 64;
 pub struct Verified {
     /// The damage that is there.
     pub problems: Vec<Problem>,
-    /// What is no damage: originals that have moved or changed, and files that nothing needs.
+    /// Remarks that are no damage: originals that have moved or changed, and files that nothing needs.
     pub remarks: Vec<Problem>,
     /// The damage that is there no more.
     pub repaired: Vec<Problem>,

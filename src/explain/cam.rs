@@ -19,7 +19,7 @@ pub struct Activation {
     pub mesh: (usize, usize),
     /// The share of each cell, row by row.
     pub map: Vec<f32>,
-    /// What belongs to no place of the picture: biases, parts of the vector that are not linear, margins.
+    /// The share of the score that belongs to no place of the picture: biases, parts of the vector that are not linear, margins.
     pub rest: f32,
     /// The cosine, the sum of all.
     pub cosine: f32,

@@ -24,7 +24,7 @@ NAMES = {
 
 @dataclass
 class Cells:
-    """What is known of some rows; a column that is None is not known of any.
+    """The columns of some rows; a column that no row has is None.
 
     Attributes:
         ids, labels, texts, references, digests, metadata: A value for each row, or None for a row without it.

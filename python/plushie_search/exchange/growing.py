@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 HEADER = 128
 
 
-class GrowingMatrix:
-    """A matrix of float32 in an .npy file (NumPy Enhancement Proposal 1)."""
+class _GrowingRows(ABC):
+    """Rows of float32 behind a header that has their number."""
 
     def __init__(self, path: Path, dim: int) -> None:
         self._dim, self._rows = dim, 0
@@ -31,6 +32,13 @@ class GrowingMatrix:
         with self._file:
             self._file.seek(0)
             self._file.write(self._header())
+
+    @abstractmethod
+    def _header(self) -> bytes: ...
+
+
+class GrowingMatrix(_GrowingRows):
+    """A matrix of float32 in an .npy file (NumPy Enhancement Proposal 1)."""
 
     def _header(self) -> bytes:
         told = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({self._rows}, {self._dim}), }}"
@@ -38,24 +46,8 @@ class GrowingMatrix:
         return b"\x93NUMPY\x01\x00" + struct.pack("<H", length) + told.ljust(length - 1).encode() + b"\n"
 
 
-class GrowingIndex:
+class GrowingIndex(_GrowingRows):
     """A flat index by inner products in a file of faiss (``IndexFlatIP``)."""
-
-    def __init__(self, path: Path, dim: int) -> None:
-        self._dim, self._rows = dim, 0
-        self._file = open(path, "wb")  # noqa: SIM115  (closed by `close`)
-        self._file.write(self._header())
-
-    def add(self, rows: NDArray[np.float32]) -> None:
-        """Appends rows of shape (n, dim)."""
-        self._file.write(np.ascontiguousarray(rows, "<f4").data)
-        self._rows += len(rows)
-
-    def close(self) -> None:
-        """Writes the number of rows, and closes the file."""
-        with self._file:
-            self._file.seek(0)
-            self._file.write(self._header())
 
     def _header(self) -> bytes:
         # The fields of faiss's write_index_header: two of them have no meaning, then trained, and the inner product.

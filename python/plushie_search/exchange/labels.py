@@ -23,7 +23,7 @@ UNPICKLE = (
 
 
 class Labels:
-    """What a JSON file says of the rows of a source: a list with an entry for each row, or an object of them by row.
+    """The entries of a JSON file for the rows of a source: a list with one for each row, or an object by row.
 
     An entry is a text or a number, which is the row's label, null for nothing, or an object with any of ``id``,
     ``label``, ``text``, ``reference``, ``digest`` and ``metadata``; its other fields are metadata, too. The keys of an

@@ -23,7 +23,7 @@ MOST = 40
 
 @dataclass(frozen=True, slots=True)
 class WordPart:
-    """What a word adds to the score.
+    """A word of a query, and its share of the score.
 
     Attributes:
         word: The word, or one Chinese or Japanese character.
