@@ -163,8 +163,8 @@ class Verification:
 
     Attributes:
         problems: The damage; empty if the catalog is sound.
-        remarks: Remarks that are no damage: originals that have moved or changed since they were added, and thumbnails and
-            originals that no reference needs.
+        remarks: Remarks that are no damage: originals that have moved or changed since they were added, and thumbnails
+            and originals that no reference needs.
         repaired: The damage that is there no more, with ``repair=True``.
     """
 
