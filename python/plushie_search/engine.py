@@ -1006,7 +1006,7 @@ class Engine:
         probability, threshold and verdict are calibrated. A second look is the weighted mean of those by each model.
 
         The first call in a catalog, and the first after a fifth of its references have changed, calibrates it: this
-        takes 0.3 seconds of a processor for 1,000 references, and 4 seconds for 60,000 and more.
+        takes 0.4 seconds of a processor for 1,000 references, and 4 seconds for 60,000 and more.
 
         Args:
             image: A picture as in :meth:`search_image`; several photos of one thing as ``Query(image=[a, b])``, which
