@@ -108,7 +108,7 @@ def missing_part(toy: Any, view: int, size: int, dice: np.random.Generator) -> P
 
 
 def missing_eye(toy: Any, view: int, size: int, dice: np.random.Generator) -> Pixels | None:
-    """Covers one eye with the color of what is around it: eyes are where toys with other eyes differ."""
+    """Covers one eye with the color around it: eyes are where toys with other eyes differ."""
     pixels = toy.render(size=size, view=view)
     other = "green" if toy.attributes["eyes"] != "green" else "blue"
     differs = np.abs(pixels.astype(int) - changed(toy, eyes=other).render(size=size, view=view)).max(-1) > 24

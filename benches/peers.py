@@ -36,7 +36,7 @@ EFFORTS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 
 @dataclass
 class Peer:
-    """A contender: what it does with vectors, and whether it gives metadata.
+    """A contender: its functions on vectors, and whether it gives metadata.
 
     ``search`` takes a query, an effort and the key of a filter or None, and returns row numbers.
     """

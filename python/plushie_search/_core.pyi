@@ -664,7 +664,7 @@ def restore(backup: str, path: str, *, overwrite: bool) -> tuple[int, str | None
     """Restores a catalog: the number of its items, and the directory of the one that was there."""
 
 def salvage(path: str, out: str) -> tuple[int, int, list[_Found]]:
-    """Saves what can be read of a damaged catalog: the numbers of items and references, and what is lost."""
+    """Saves the readable part of a damaged catalog: the numbers of items and references, and the losses."""
 
 def before_fork() -> None:
     """Waits for running transactions and closes every connection to a catalog, before this process forks."""

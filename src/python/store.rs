@@ -47,7 +47,7 @@ pub(super) fn restore(
     Ok((restored.items, restored.moved))
 }
 
-/// Saves what can be read of a damaged catalog: the numbers of items and references, and what is lost.
+/// Saves the readable part of a damaged catalog: the numbers of items and references, and the losses.
 #[pyfunction]
 pub(super) fn salvage(py: Python<'_>, path: PathBuf, out: PathBuf) -> PyResult<(usize, usize, Vec<Found>)> {
     let saved = waiting(py, || engine::salvage(&path, &out))?;

@@ -254,7 +254,7 @@ def _records(
 
 
 def stamp(core: _core.Engine, models: Iterable[str]) -> dict[str, Any]:
-    """Returns what each line of a log begins with: the time, the catalog with its state, and the models."""
+    """Returns the beginning of each line of a log: the time, the catalog with its state, and the models."""
     names = set(models)
     sequence, _ = core.position()
     return {

@@ -1,1 +1,1 @@
-"""Measures search: how fast, how exact, and what it takes."""
+"""Measures search: speed, recall, memory and disk."""

@@ -1,4 +1,4 @@
-"""Rows of vectors with what is known of each, as a source gives them, and the names of their fields."""
+"""Rows of vectors with their columns, as a source gives them, and the names of their fields."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _metadata(own: Sequence[Any] | None, rest: Mapping[str, Sequence[Any]], coun
         {name: value for name, value in zip(names, row, strict=True) if value is not None}
         for row in zip(*rest.values(), strict=True)
     )
-    # A row without any keeps what its item has.
+    # A row without any keeps the metadata of its item.
     if own is None:
         return [row or None for row in rows]
     return [{**row, **(one or {})} if row or one is not None else None for row, one in zip(rows, own, strict=True)]

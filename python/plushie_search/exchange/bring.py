@@ -36,7 +36,7 @@ def bring(
     keep: Callable[[list[tuple[str, str]]], object],
     progress: Progress | None,
 ) -> list[A]:
-    """Adds all vectors of a source, and returns what each batch has added.
+    """Adds all vectors of a source, and returns the counts of each batch.
 
     Args:
         source: The source.

@@ -1,4 +1,4 @@
-"""The directories that exports write, read again: `catalog.json` says what is in them."""
+"""The directories that exports write, read again by their `catalog.json`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .faiss_file import FaissFile
 from .labels import read_labels
 from .matrices import Mapped, read_npy
 
-#: The file that says what a directory has.
+#: The manifest of a directory.
 MANIFEST = "catalog.json"
 #: The items of an export as JSON lines.
 ITEMS = "items.jsonl"

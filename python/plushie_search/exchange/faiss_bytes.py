@@ -31,7 +31,7 @@ class Fields:
         return struct.unpack(f"<{kind}", self._take(struct.calcsize(f"<{kind}")).tobytes())[0]
 
     def code(self) -> str:
-        """Reads the four characters that say what follows."""
+        """Reads the four characters of the next type."""
         return self._take(4).tobytes().decode("latin-1")
 
     def count(self, what: str, most: int) -> int:

@@ -17,7 +17,7 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Quantizer:
-    """A scalar quantizer: the bytes of a code, and what turns codes of shape (n, bytes) into float32 of (n, dim)."""
+    """A scalar quantizer: the bytes of a code, and a decoder from (n, bytes) to float32 of (n, dim)."""
 
     code_size: int
     decode: Callable[[Codes], Values]

@@ -1,4 +1,4 @@
-"""Reads the JSON file that says what each row of a source is."""
+"""Reads the JSON file with the labels of a source's rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens what vectors are imported from, by its ending, its folders or the format that is named."""
+"""Opens a source of vectors by its ending, its folders or the format that is named."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class HeatMap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunnerUp:
-    """The next best item, and what of the query's picture tells it from the one that is explained.
+    """The next best item, and the parts of the query's picture that tell it from the explained one.
 
     Attributes:
         item: Its id.

@@ -1,4 +1,4 @@
-"""Finds what is explained: the reference of an item, its vector, and its picture."""
+"""Finds the reference of an item to explain, its vector, and its picture."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Windows:
         return cls(size, boxes, vectors - blurred)
 
     def gains(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns what each window adds to the cosine with a unit vector (dim,)."""
+        """Returns the share of each window in the cosine with a unit vector (dim,)."""
         return self.added @ vector
 
     def heat(self, vector: NDArray[np.float32]) -> tuple[tuple[int, int], NDArray[np.float32], None]:

@@ -41,7 +41,7 @@ class WordPart:
 def parts_of_words(
     core: _core.Engine, row: _QueryRow, vector: NDArray[np.float32], score: float, model: str
 ) -> tuple[WordPart, ...]:
-    """Returns what each word of the query's texts adds to its score with a reference's vector (dim,)."""
+    """Returns the share of each word of the query's texts in its score with a reference's vector (dim,)."""
     images, texts, items, vectors = row
     left_out: list[_QueryRow] = []
     words: list[str] = []

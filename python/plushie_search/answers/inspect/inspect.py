@@ -102,7 +102,7 @@ def _read(picture: Any) -> Any:
 
 
 def _bank(core: _core.Engine, samples: Golden, model: str, *, free: bool) -> tuple[Bank | None, tuple[str, ...]]:
-    """Returns the parts of the samples, and what is to be known of them."""
+    """Returns the parts of the samples, and notes about them."""
     notes, parts = list(samples.notes), list[Parts]()
     for name, picture in zip(samples.names, samples.pictures, strict=True):
         if picture is None or (free and len(parts) == MOST_FREE):
