@@ -27,7 +27,7 @@ class Activation:
     model: str
 
     def heat(self, vector: NDArray[np.float32]) -> tuple[tuple[int, int], NDArray[np.float32], float]:
-        """Returns the picture's size, the map (h, w) of the cosine with a unit vector (dim,), and the rest that no place has.
+        """Returns the picture's size, the map (h, w) of the cosine with a unit vector (dim,), and its rest.
 
         Raises:
             ModelError: The model's vectors are not made by global pooling of feature maps.
