@@ -6,6 +6,11 @@
 # make build  only the extension        make tests  only the tests           make lint   only the checks
 # make format  write code as the checks want it
 # make bench  measure against others
+# make soak   the long trials of catalogs one after another, each of at most 60 minutes; it goes on where it was interrupted:
+#   soak-kill     kill -9 while catalogs are changed          soak-power    losses of power, simulated
+#   soak-changes  random changes beside a dictionary          soak-faults   each call of the system fails once
+#   soak-damage   damaged files                               soak-crowd    many processes and threads
+#   soak-chaos    a server whose workers, disk and model fail
 # make bench-tools   install the modules that the programs in benches/ import, to run them one by one
 # make picture   draw docs/demo.jpg and the figures beside it anew, after the demo or its model has changed
 # make wheel  a self-contained wheel in dist/, tested in a clean environment; BASELINE=1 for processors without AVX2
@@ -41,6 +46,7 @@ BUILDING = building plushie_search$(if $(wildcard $(LIBRARY)),,, which takes abo
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
 .PHONY: demo serve build test tests test-torch test-kserve lint format bench bench-tools picture wheel sdist check-tag clean
+.PHONY: soak soak-kill soak-power soak-changes soak-faults soak-damage soak-crowd soak-chaos
 
 demo: $(DONE)/package
 	$(BIN)/plushie-search demo demo
@@ -90,6 +96,19 @@ bench: $(DONE)/package $(DONE)/bench-tools
 	set -e; for bench in $(filter-out $(MORE),$(wildcard benches/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
 
 bench-tools: $(DONE)/package $(DONE)/bench-tools
+
+soak: soak-kill soak-power soak-changes soak-faults soak-damage soak-crowd soak-chaos
+
+soak-kill: TRIAL := kill
+soak-power: TRIAL := power
+soak-changes: TRIAL := changes
+soak-faults: TRIAL := faults
+soak-damage: TRIAL := damage
+soak-crowd: TRIAL := crowd
+soak-chaos: TRIAL := chaos
+# To begin anew, delete the file of progress.
+soak-kill soak-power soak-changes soak-faults soak-damage soak-crowd soak-chaos: $(DONE)/package $(DONE)/test-tools
+	cd tests && $(BIN)/python -m soak.$(TRIAL) --progress $(VENV)/soak/$(TRIAL).jsonl
 
 picture: $(DONE)/package $(DONE)/bench-tools
 	$(BIN)/python scripts/demo_picture.py docs/demo.jpg docs/demo.json

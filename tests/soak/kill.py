@@ -101,7 +101,7 @@ def changes(work: Path, rng: random.Random, lives: int = 4) -> trial.Figures:
         figures["kills"] += killed(
             lambda log=log, seed=seed: change(path, log, world, random.Random(seed)),  # type: ignore[misc]
             log,
-            rng.choice([rng.uniform(0, 0.05), rng.uniform(0, 0.4)]),
+            rng.choice([rng.uniform(0, 0.05), rng.uniform(0, 0.4), rng.uniform(0, 1.2)]),
         )
         pending = None
         for kind, *rest in log.read():
@@ -307,5 +307,5 @@ def one(number: int, rng: random.Random, base: Path | None = None) -> trial.Figu
 
 
 if __name__ == "__main__":
-    found = trial.options("kill", __doc__.splitlines()[0], rounds=140)
+    found = trial.options("kill", __doc__.splitlines()[0], rounds=200)
     raise SystemExit(trial.run(found, lambda number, rng: one(number, rng, found.base)))
