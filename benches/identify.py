@@ -7,9 +7,11 @@
 
 By default plushes are rendered: three references of each item in different scenes, everyday pictures of the items and
 of as many strangers as queries, and occluded ones of the items. `--queries` asks about that many items, drawn evenly,
-and as many strangers. With `--keep`, vectors are kept in FOLDER, and a run that was stopped goes on from them. With `--photos`, DIR/train/<item>/... are references
-(three of each product) and DIR/val/<item>/... queries; in each draw a half of the products is in the catalog and the
-others are strangers. A half of the queries, at most `--labeled`, calibrates a second time, and the others are asked.
+and as many strangers. With `--keep`, vectors are kept in FOLDER, and a run that was stopped goes on from them.
+
+With `--photos`, DIR/train/<item>/... are references (three of each product) and DIR/val/<item>/... queries; in each
+draw a half of the products is in the catalog and the others are strangers. A half of the queries, at most `--labeled`,
+calibrates a second time, and the others are asked.
 
 Prints for each target the false positive identification rate (FPIR: strangers that are taken for an item), the false
 negative one (FNIR: queries that are not matched with their item) and the expected calibration error (ECE), beside those
