@@ -253,9 +253,15 @@ def main() -> None:
     parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.build:
-        return built(options.build)
-    if options.open:
-        return print(json.dumps(measured(options.open)))
+        built(options.build)
+    elif options.open:
+        print(json.dumps(measured(options.open)))
+    else:
+        grown(options)
+
+
+def grown(options: argparse.Namespace) -> None:
+    """Measures one size after another, and tells how the time grew."""
     rows: list[tuple[int, dict[str, Any]]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for count in options.vectors:
