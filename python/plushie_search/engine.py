@@ -111,6 +111,9 @@ class Engine:
             of another user. It must exist, and every change is refused.
         busy_timeout: How long a change waits for other processes that write to the catalog, in seconds. Ctrl-C ends the
             waiting.
+        durability: Which failures a change survives once it has returned. ``"full"``, the default: the end of the
+            process, however it ends, and a loss of power. ``"relaxed"`` saves the wait for the disk at each change: a
+            loss of power may undo the newest changes, the last one first, and never leaves half of one.
         thumbnails: Whether a small copy of each picture that is added is kept in ``thumbnails.sqlite``: True, False, or
             ``"auto"``, which stops at 2 GB with a warning. See :meth:`thumbnail`.
         media: Whether the original of each picture that is added is kept in ``media/``; by default that of bytes,
@@ -149,8 +152,9 @@ class Engine:
         ImportError: A model would have to be downloaded and ``huggingface_hub`` is not installed.
         TypeError: A model is neither a name nor a path nor an encoder.
         ArgumentError: There is no model of that name, there are two, or both a model and ``dim`` are given,
-            ``thumbnails`` is none of the three, ``views``, ``recall`` or ``memory`` is out of its bounds, or ``index``
-            is a string that faiss refuses, whose index it cannot filter, or that is given with a device.
+            ``durability`` or ``thumbnails`` is none of those that there are, ``views``, ``recall`` or ``memory`` is out
+            of its bounds, or ``index`` is a string that faiss refuses, whose index it cannot filter, or that is given
+            with a device.
     """
 
     __slots__ = ("_again", "_connect", "_learned", "_models", "_opened", "_process", "_reads", "_sees")
@@ -165,6 +169,7 @@ class Engine:
         create: bool = True,
         read_only: bool = False,
         busy_timeout: float = 30.0,
+        durability: Literal["full", "relaxed"] = "full",
         thumbnails: Literal["auto"] | bool = "auto",
         media: bool | None = None,
         crops: bool | None = None,
@@ -200,6 +205,7 @@ class Engine:
             "threads": threads,
             "read_only": read_only,
             "busy_timeout": busy_timeout,
+            "durability": durability,
             "thumbnails": small,
             "media": media,
             "crops": crops,
