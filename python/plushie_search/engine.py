@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import tee, zip_longest
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -73,11 +73,13 @@ class Added:
         references: References that are new.
         duplicates: Pictures or vectors that the item had already.
         replaced: References that were removed: they came again with another vector, or ``upsert=True`` left them out.
+        notes: Meshes of which something was left out: name and note, such as "2 triangles without an area left out".
     """
 
     references: int
     duplicates: int
     replaced: int = 0
+    notes: list[tuple[str, str]] = field(default_factory=list)
 
 
 #: What is said of a text that no model has looked up.
@@ -440,6 +442,8 @@ class Engine:
         logger.info("added to %s: %s", self.path, report)
         for name, reason in report.failed:
             logger.warning("left out %s: %s", name, reason)
+        for name, note in report.notes:
+            logger.info("%s: %s", name, note)
         return report
 
     def update(
