@@ -45,6 +45,7 @@ from . import (
     show,
     stats,
     thumbnail,
+    train,
     update,
     verify,
 )
@@ -57,7 +58,7 @@ COMMANDS = (
     *(import_, export),
     *(backup, restore, verify, salvage, compact, optimize, reencode),
     *(serve, health, config),
-    *(evaluate, bench, models, plushbench, demo, plush, render, completion),
+    *(evaluate, bench, models, train, plushbench, demo, plush, render, completion),
 )
 
 

@@ -57,13 +57,14 @@ def of_item(core: _core.Engine, item: Text, model: str) -> Golden:
     vectors = core.vectors(item, model=model)
     count = min(len(references), len(vectors))  # another process may have changed the item in between
     places = sorted({place * count // min(count, MOST) for place in range(min(count, MOST))})
-    pictures, notes = [], []
+    pictures: list[NDArray[np.uint8] | None] = []
+    notes: list[str] = []
     for place in places:
         one = Reference(*references[place])
         if one.view is not None:
             pictures.append(None)
-            if (note := SHAPE_ALONE.format(name=one.name)) not in notes:
-                notes.append(note)
+            if (shape := SHAPE_ALONE.format(name=one.name)) not in notes:
+                notes.append(shape)
             continue
         picture, _, note = picture_of(core, Subject(id, one.name, one.key, one.view, vectors[place]))
         pictures.append(picture)
