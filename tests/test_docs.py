@@ -308,4 +308,4 @@ def test_notebooks_are_stored_with_what_they_show_in_few_bytes(path: Path) -> No
 
 
 def test_no_notebook_is_left_out() -> None:
-    assert {path.name for path in NOTEBOOKS} >= {"explain.ipynb", "identify.ipynb", "quickstart.ipynb"}
+    assert {path.name for path in NOTEBOOKS} >= {"explain.ipynb", "identify.ipynb", "quickstart.ipynb", "stl.ipynb"}

@@ -108,6 +108,7 @@ ROOMS = [
     "_cpu",
     "_core",
     "_formats",
+    "_step",
     "log",
     "paths",
     "meshes",
@@ -151,6 +152,7 @@ ROOMS = [
 #: The names by which packages of the extras are imported; all others are imported at the top of a file.
 OPTIONAL = {
     "PIL",
+    "cascadio",
     "certifi",
     "fastapi",
     "flask",

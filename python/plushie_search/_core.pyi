@@ -64,7 +64,7 @@ _NewItem: TypeAlias = tuple[
     _Text | None,
     Sequence[str | None] | None,
 ]
-_Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int, int]
+_Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int, int, list[tuple[str, str]]]
 _WalkedItem: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str, int, Path | None]]]
 _Found: TypeAlias = tuple[str | None, str | None, str]
 _ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str, str | None]]]
@@ -533,7 +533,7 @@ class Engine:
         metadata: Mapping[str, Any] | None = None,
         text: _Text | None = None,
         upsert: bool = False,
-    ) -> tuple[int, int, int]: ...
+    ) -> tuple[int, int, int, list[tuple[str, str]]]: ...
     def add_folder(self, folder: str, *, progress: _Progress | None = None) -> _Report: ...
     def add_items(
         self,
@@ -731,7 +731,16 @@ def render_mesh(
 
 def mesh_shape(
     mesh: str | os.PathLike[str] | bytes | BinaryIO,
-) -> tuple[int, tuple[float, float, float], float, float | None, tuple[float, float, float], int, NDArray[np.float32]]:
+) -> tuple[
+    int,
+    tuple[float, float, float],
+    float,
+    float | None,
+    tuple[float, float, float],
+    int,
+    NDArray[np.float32],
+    tuple[str, ...],
+]:
     """The arguments of `plushie_search.Shape`."""
 
 def plush_words() -> dict[str, dict[str, dict[str, str]]]:

@@ -152,7 +152,7 @@ impl PyEngine {
         metadata: Option<&Bound<'_, PyAny>>,
         text: Option<&Bound<'_, PyAny>>,
         upsert: bool,
-    ) -> PyResult<(usize, usize, usize)> {
+    ) -> PyResult<(usize, usize, usize, Vec<(String, String)>)> {
         let engine = self.open()?;
         let bare = Draft { upsert, ..draft(id, label, metadata, text)? };
         let pictures = convert::pictures(images)?.0;
@@ -176,7 +176,7 @@ impl PyEngine {
         let prepared = prepared.expect("the first group is prepared even if it is empty");
         let added = waiting(py, || engine.commit(prepared))?;
         tell(py, &engine)?;
-        Ok((added.references, added.duplicates, added.replaced))
+        Ok((added.references, added.duplicates, added.replaced, added.notes))
     }
 
     #[pyo3(signature = (folder, *, progress=None))]
