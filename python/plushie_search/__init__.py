@@ -62,9 +62,11 @@ from .results import (  # noqa: E402
     Verification,
 )
 from .rows import ItemDraft  # noqa: E402
+from .searcher import UnsupportedError  # noqa: E402
 
 if TYPE_CHECKING:
     from .async_engine import AsyncEngine
+    from .milvus.engine import MilvusEngine
     from .remote.engine import RemoteEngine
 
 __all__ = [
@@ -98,6 +100,7 @@ __all__ = [
     "ItemDraft",
     "LearnedWeights",
     "Likeness",
+    "MilvusEngine",
     "ModelError",
     "PictureError",
     "PlushieError",
@@ -118,6 +121,7 @@ __all__ = [
     "Spot",
     "UnknownItemError",
     "UnreadableTextWarning",
+    "UnsupportedError",
     "Verification",
     "__version__",
     "check_model",
@@ -148,4 +152,12 @@ def __getattr__(name: str) -> Any:
                 f"RemoteEngine needs {error.name}; install it with: pip install 'plushie_search[client]'"
             ) from error
         return RemoteEngine
+    if name == "MilvusEngine":
+        try:
+            from .milvus.engine import MilvusEngine
+        except ImportError as error:
+            raise ImportError(
+                f"MilvusEngine needs {error.name}; install it with: pip install 'plushie_search[milvus]'"
+            ) from error
+        return MilvusEngine
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
