@@ -66,6 +66,7 @@ from .searcher import UnsupportedError  # noqa: E402
 
 if TYPE_CHECKING:
     from .async_engine import AsyncEngine
+    from .image_search import ImageSearchEngine, print_results
     from .milvus.engine import MilvusEngine
     from .remote.engine import RemoteEngine
 
@@ -92,6 +93,7 @@ __all__ = [
     "FileError",
     "Hit",
     "Identification",
+    "ImageSearchEngine",
     "Index",
     "Inspection",
     "Inspections",
@@ -130,6 +132,7 @@ __all__ = [
     "measure",
     "models",
     "open_encoder",
+    "print_results",
     "pull_model",
     "quantize_model",
     "render",
@@ -152,12 +155,14 @@ def __getattr__(name: str) -> Any:
                 f"RemoteEngine needs {error.name}; install it with: pip install 'plushie_search[client]'"
             ) from error
         return RemoteEngine
-    if name == "MilvusEngine":
+    if name in ("MilvusEngine", "ImageSearchEngine", "print_results"):
         try:
+            from .image_search import ImageSearchEngine, print_results
             from .milvus.engine import MilvusEngine
         except ImportError as error:
             raise ImportError(
-                f"MilvusEngine needs {error.name}; install it with: pip install 'plushie_search[milvus]'"
+                f"{name} needs {error.name}; install it with: pip install 'plushie_search[milvus]'"
             ) from error
-        return MilvusEngine
+        found = {one.__name__: one for one in (MilvusEngine, ImageSearchEngine, print_results)}
+        return found[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,6 +23,7 @@ from . import (
     count,
     demo,
     duplicates,
+    encode,
     evaluate,
     explain,
     export,
@@ -54,7 +55,7 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 COMMANDS = (
     *(add, search, identify, calibrate, show, count, update, remove, thumbnail, stats),
     *(classify, compare, explain, inspect, duplicates, review, confirm),
-    *(import_, export),
+    *(encode, import_, export),
     *(backup, restore, verify, salvage, compact, optimize, reencode),
     *(serve, health, config),
     *(evaluate, bench, models, plushbench, demo, plush, render, completion),

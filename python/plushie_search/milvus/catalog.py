@@ -245,7 +245,8 @@ class Catalog:
             }.items()
             if values is not None
         }  # fmt: skip
-        for name, values in [*arrays.items(), *columns.items()]:
+        given: list[tuple[str | None, Any]] = [*arrays.items(), *columns.items()]
+        for name, values in given:
             if len(values) != len(ids):
                 raise ArgumentError(f"{len(ids)} ids but {len(values)} {name or 'vectors'}: give one for each row")
         total = np.zeros(3, np.int64)
