@@ -44,6 +44,7 @@ from . import (
     search,
     serve,
     show,
+    size,
     stats,
     thumbnail,
     update,
@@ -58,7 +59,7 @@ COMMANDS = (
     *(encode, import_, export),
     *(backup, restore, verify, salvage, compact, optimize, reencode),
     *(serve, health, config),
-    *(evaluate, bench, models, plushbench, demo, plush, render, completion),
+    *(size, evaluate, bench, models, plushbench, demo, plush, render, completion),
 )
 
 
