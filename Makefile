@@ -3,6 +3,7 @@
 # make test   set everything up and pass every check and test
 # make test-torch   the tests that compare with PyTorch models, export and train them (installs 6 GB)
 # make test-kserve   the tests with KServe's own server
+# make test-beyond   the tests with Milvus Lite, Ray, other databases and adapters
 # make build  only the extension        make tests  only the tests           make lint   only the checks
 # make format  write code as the checks want it
 # make bench  measure against others
@@ -40,7 +41,7 @@ CARGO := cargo --locked
 BUILDING = building plushie_search$(if $(wildcard $(LIBRARY)),,, which takes about ten minutes the first time)
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
-.PHONY: demo serve build test tests test-torch test-kserve lint format bench bench-tools picture wheel sdist check-tag clean
+.PHONY: demo serve build test tests test-torch test-kserve test-beyond lint format bench bench-tools picture wheel sdist check-tag clean
 
 demo: $(DONE)/package
 	$(BIN)/plushie-search demo demo
@@ -64,6 +65,10 @@ test-torch: $(DONE)/package $(DONE)/test-tools $(DONE)/torch-tools
 
 test-kserve: $(DONE)/package $(DONE)/test-tools $(DONE)/kserve-tools
 	$(BIN)/python -m pytest tests/service/test_kserve.py
+
+test-beyond: $(DONE)/package $(DONE)/test-tools $(DONE)/beyond-tools
+	$(BIN)/python -m pytest tests/milvus tests/interop/test_ray.py tests/interop/test_databases.py \
+		tests/interop/test_adapters.py
 
 lint: $(DONE)/package $(DONE)/test-tools
 	cargo fmt --check

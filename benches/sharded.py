@@ -2,9 +2,9 @@
 
     python benches/sharded.py
 
-A shard's latency is drawn from the latencies of searches that are measured here, in a catalog of one shard. In a share of
-the requests a shard is a straggler: it pauses, as a collector of garbage or a busy disk makes it. Hedging sends a request
-again to a replica after the 95th percentile, and takes the first answer.
+A shard's latency is drawn from the latencies of searches that are measured here, in a catalog of one shard. In a share
+of the requests a shard is a straggler: it pauses, as a collector of garbage or a busy disk makes it. Hedging sends a
+request again to a replica after the 95th percentile, and takes the first answer.
 """
 
 from __future__ import annotations

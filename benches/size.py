@@ -1,6 +1,6 @@
 """Measures the bytes of a catalog for each reference beside its vectors, which `plushie-search size` computes with.
 
-    python benches/size.py
+python benches/size.py
 """
 
 from __future__ import annotations

@@ -60,9 +60,7 @@ class ImageSearchEngine:
         self._mode = mode
         self._engine = MilvusEngine(uri, collection=collection_name, model=encoder)
 
-    def index_directory(
-        self, path: str | os.PathLike[str], descriptions: Mapping[str, str] | None = None
-    ) -> Report:
+    def index_directory(self, path: str | os.PathLike[str], descriptions: Mapping[str, str] | None = None) -> Report:
         """Stores all pictures in a folder and the folders in it, each as an item named by its path.
 
         Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +39,8 @@ def same(tmp_path: Path, catalog: ps.Engine, rows: Iterator[databases.Rows]) -> 
             item.id: item.to_dict() | {"references": ()} for item in catalog
         }
         for item in catalog:
-            found = {one.name: vector for one, vector in zip(engine.get(item.id).references, engine.vectors(item.id))}
+            own = zip(engine.get(item.id).references, engine.vectors(item.id), strict=True)
+            found = {one.name: vector for one, vector in own}
             for one, vector in zip(item.references, catalog.vectors(item.id), strict=True):
                 assert np.allclose(found[one.name], vector, atol=1e-6)
 

@@ -25,9 +25,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_it_stores_and_finds_pictures(
-    photos: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_stores_and_finds_pictures(photos: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from plushie_search import ImageSearchEngine, print_results
 
     with ImageSearchEngine(mode="local", model_name=str(toy_model), collection_name="toys") as engine:

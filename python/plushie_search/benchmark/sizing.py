@@ -10,11 +10,11 @@ from .._core import ArgumentError
 
 #: References that are compared one by one; beyond, there is an approximate index.
 EXACT = 100_000
-#: Bytes of an approximate index for each reference, without its codes, and those of a reference in the tables of a catalog
-#: without vectors, thumbnails and metadata: `benches/ann.py` on 10^6 × 256, and `benches/size.py`.
+#: Bytes of an approximate index for each reference, without its codes, and those of a reference in the tables of a
+#: catalog without vectors, thumbnails and metadata: `benches/ann.py` on 10^6 × 256, and `benches/size.py`.
 INDEXED, STORED = 160, 400
-#: Seconds of a processor core to build an index, and milliseconds of a search, for each 10^6 references of 256 numbers at
-#: recall 0.98: `benches/ann.py`.
+#: Seconds of a processor core to build an index, and milliseconds of a search, for each 10^6 references of 256 numbers
+#: at recall 0.98: `benches/ann.py`.
 BUILD, SEARCH = 520.0, 1.5
 #: The share of a machine's memory that is planned with.
 USED = 0.7

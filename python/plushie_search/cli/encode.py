@@ -16,7 +16,7 @@ from .options import add_options, for_model, positive
 
 def add_command(commands: Commands) -> None:
     """Adds the command."""
-    command = commands.add("encode", run, "write the vectors of a folder of pictures into files, on one machine or many")
+    command = commands.add("encode", run, "write the vectors of a folder of pictures into files, here or by Ray")
     command.add_argument("pictures", metavar="PICTURES", help="the folder: PICTURES/<item>/<picture>")
     command.add_argument("out", metavar="OUT", help="the folder to write; running it again goes on")
     command.add_argument("--model", default=DEFAULT_MODEL, metavar="MODEL", help="the model (%(default)s)")

@@ -31,6 +31,7 @@ from . import (
     identify,
     import_,
     inspect,
+    mcp,
     models,
     optimize,
     plush,
@@ -58,7 +59,7 @@ COMMANDS = (
     *(classify, compare, explain, inspect, duplicates, review, confirm),
     *(encode, import_, export),
     *(backup, restore, verify, salvage, compact, optimize, reencode),
-    *(serve, health, config),
+    *(serve, health, config, mcp),
     *(size, evaluate, bench, models, plushbench, demo, plush, render, completion),
 )
 

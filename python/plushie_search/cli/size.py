@@ -11,7 +11,7 @@ from .options import positive
 
 def add_command(commands: Commands) -> None:
     """Adds the command."""
-    command = commands.add("size", run, "compute the memory, disk and machines that a catalog needs, here and in Milvus")
+    command = commands.add("size", run, "compute the memory, disk and machines that a catalog needs")
     command.add_argument("--items", type=float, required=True, metavar="N", help="how many items, such as 1e8")
     command.add_argument("--dim", type=positive, default=512, metavar="N", help="numbers in a vector (%(default)s)")
     command.add_argument(

@@ -1,8 +1,8 @@
 """Vectors from Chroma, LanceDB, Qdrant and datasets of Hugging Face, and into them.
 
-Each ``*_rows`` function yields the rows of an open collection of that program, and :func:`add_rows` adds them to a catalog.
-:func:`catalog_rows` yields those of a catalog, and each ``to_*`` function writes them. The packages are the caller's: none
-is imported here but to write.
+Each ``*_rows`` function yields the rows of an open collection of that program, and :func:`add_rows` adds them to a
+catalog. :func:`catalog_rows` yields those of a catalog, and each ``to_*`` function writes them. The packages are the
+caller's: none is imported here but to write.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class Rows:
 
     Attributes:
         vectors: float32 of shape (n, dim).
-        columns: A list of n values by the name of each column: ``id``, ``reference``, ``digest``, ``label``, ``text`` and
-            ``metadata`` are these fields, under any of the names that ``import_vectors`` knows; others are metadata.
+        columns: A list of n values by the name of each column: ``id``, ``reference``, ``digest``, ``label``, ``text``
+            and ``metadata`` are these fields, under any of the names that ``import_vectors`` knows; others are
+            metadata.
     """
 
     vectors: NDArray[np.float32]
@@ -42,8 +43,8 @@ def add_rows(catalog: Any, rows: Iterable[Rows], *, model: str | None = None) ->
     """Adds rows to a catalog as ``add_vectors`` does, and returns the counts.
 
     Args:
-        catalog: An :class:`plushie_search.Engine` or another catalog with its methods. Its model must be the one that the
-            vectors are of; for those of a model that is not here, open a catalog with ``dim=``.
+        catalog: An :class:`plushie_search.Engine` or another catalog with its methods. Its model must be the one that
+            the vectors are of; for those of a model that is not here, open a catalog with ``dim=``.
         rows: The rows.
         model: The name of the catalog's model, if it has several that are given one after another.
 
@@ -98,9 +99,7 @@ def chroma_rows(collection: Any) -> Iterator[Rows]:
     """Yields the rows of a collection of Chroma: its documents are texts, its URIs references."""
     start = 0
     while True:
-        found = collection.get(
-            limit=BATCH, offset=start, include=["embeddings", "metadatas", "documents", "uris"]
-        )
+        found = collection.get(limit=BATCH, offset=start, include=["embeddings", "metadatas", "documents", "uris"])
         count = len(found["ids"])
         if not count:
             return
@@ -161,9 +160,7 @@ def qdrant_rows(client: Any, collection: str, vector: str | None = None) -> Iter
     """
     offset = None
     while True:
-        points, offset = client.scroll(
-            collection, limit=BATCH, offset=offset, with_payload=True, with_vectors=True
-        )
+        points, offset = client.scroll(collection, limit=BATCH, offset=offset, with_payload=True, with_vectors=True)
         if points:
             columns = _columns([point.payload for point in points])
             columns.setdefault("id", [str(point.id) for point in points])
@@ -270,9 +267,7 @@ def _columns(records: Sequence[Mapping[str, Any] | None]) -> dict[str, list[Any]
 def _records(rows: Rows) -> list[dict[str, Any]]:
     """Returns a dict for each row, without what it lacks."""
     cells = zip(*rows.columns.values(), strict=True)
-    return [
-        {name: value for name, value in zip(rows.columns, row, strict=True) if value is not None} for row in cells
-    ]
+    return [{name: value for name, value in zip(rows.columns, row, strict=True) if value is not None} for row in cells]
 
 
 def _key(record: Mapping[str, Any]) -> str:

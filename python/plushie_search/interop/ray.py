@@ -10,8 +10,7 @@ from ..hub import open_encoder
 from .shards import Encoded, Run, Shard, encode_shard
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 
 def ray_module() -> Any:
