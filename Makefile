@@ -90,7 +90,7 @@ format: $(DONE)/venv $(DONE)/test-tools
 # These need more: python benches/photos.py ITEMS QUERIES; python benches/clip.py WORK, with PyTorch;
 # python benches/peers.py, with lancedb, chromadb and qdrant-client;
 # python benches/few_shot.py EXAMPLES QUERIES, with scikit-learn; python benches/together.py with two options
-MORE := benches/clip.py benches/few_shot.py benches/peers.py benches/photos.py benches/together.py
+MORE := benches/clip.py benches/few_shot.py benches/milvus.py benches/peers.py benches/photos.py benches/together.py
 bench: $(DONE)/package $(DONE)/bench-tools
 	set -e; for bench in $(filter-out $(MORE),$(wildcard benches/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
 
