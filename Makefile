@@ -3,6 +3,7 @@
 # make test   set everything up and pass every check and test
 # make test-torch   the tests that compare with PyTorch models, export and train them (installs 6 GB)
 # make test-kserve   the tests with KServe's own server
+# make test-beyond   the tests with Milvus Lite, Ray, other databases and adapters
 # make build  only the extension        make tests  only the tests           make lint   only the checks
 # make format  write code as the checks want it
 # make bench  measure against others
@@ -45,7 +46,7 @@ CARGO := cargo --locked
 BUILDING = building plushie_search$(if $(wildcard $(LIBRARY)),,, which takes about ten minutes the first time)
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
-.PHONY: demo serve build test tests test-torch test-kserve lint format bench bench-tools picture wheel sdist check-tag clean
+.PHONY: demo serve build test tests test-torch test-kserve test-beyond lint format bench bench-tools picture wheel sdist check-tag clean
 .PHONY: soak soak-kill soak-power soak-changes soak-faults soak-damage soak-crowd soak-chaos
 
 demo: $(DONE)/package
@@ -71,6 +72,10 @@ test-torch: $(DONE)/package $(DONE)/test-tools $(DONE)/torch-tools
 test-kserve: $(DONE)/package $(DONE)/test-tools $(DONE)/kserve-tools
 	$(BIN)/python -m pytest tests/service/test_kserve.py
 
+test-beyond: $(DONE)/package $(DONE)/test-tools $(DONE)/beyond-tools
+	$(BIN)/python -m pytest tests/milvus tests/interop/test_ray.py tests/interop/test_databases.py \
+		tests/interop/test_adapters.py
+
 lint: $(DONE)/package $(DONE)/test-tools
 	cargo fmt --check
 	$(CARGO) clippy --release --all-targets -- -D warnings
@@ -91,7 +96,7 @@ format: $(DONE)/venv $(DONE)/test-tools
 # These need more: python benches/photos.py ITEMS QUERIES; python benches/clip.py WORK, with PyTorch;
 # python benches/peers.py, with lancedb, chromadb and qdrant-client;
 # python benches/few_shot.py EXAMPLES QUERIES, with scikit-learn; python benches/together.py with two options
-MORE := benches/clip.py benches/few_shot.py benches/peers.py benches/photos.py benches/together.py
+MORE := benches/clip.py benches/few_shot.py benches/milvus.py benches/peers.py benches/photos.py benches/together.py
 bench: $(DONE)/package $(DONE)/bench-tools
 	set -e; for bench in $(filter-out $(MORE),$(wildcard benches/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
 

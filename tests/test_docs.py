@@ -288,6 +288,8 @@ def test_the_release_takes_artifacts_that_are_uploaded() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
 def test_notebooks_run(path: Path, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
+    if "MilvusEngine" in text_of(path):
+        pytest.importorskip("milvus_lite")
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     shown = [data for cell in notebook.cells for out in cell.get("outputs", []) for data in [out.get("data", {})]]
     assert any("<img" in data.get("text/html", "") for data in shown)
@@ -308,4 +310,5 @@ def test_notebooks_are_stored_with_what_they_show_in_few_bytes(path: Path) -> No
 
 
 def test_no_notebook_is_left_out() -> None:
-    assert {path.name for path in NOTEBOOKS} >= {"explain.ipynb", "identify.ipynb", "quickstart.ipynb", "stl.ipynb"}
+    names = {"explain.ipynb", "identify.ipynb", "milvus.ipynb", "quickstart.ipynb", "stl.ipynb"}
+    assert {path.name for path in NOTEBOOKS} >= names

@@ -346,6 +346,20 @@ def spread_windows(boxes: list[list[float]], values: list[float], size: tuple[in
     Each cell has the mean of the values of the windows over it, the nearer their centers the more.
     """
 
+def judge(
+    fit: str, scores: list[float], crowd: list[float], *, gallery: int, target_fpr: float, prior: float
+) -> tuple[Literal["match", "ambiguous", "unknown"], float | None, float | None, float, int, list[float]]:
+    """Judges the best scores of a query, one for each item, by the calibration `fit`.
+
+    Returns the verdict, margin, strength, threshold, how many of the first items are plausible, and the probability of
+    each.
+
+    `crowd` has the best scores of all items, and `gallery` is the number of the items that were compared.
+
+    Raises:
+        ArgumentError: `fit` is no calibration.
+    """
+
 def load_runtime(path: str | os.PathLike[str]) -> None:
     """Opens the ONNX Runtime library for this process; does nothing if it is open already.
 
@@ -616,6 +630,7 @@ class Engine:
         models: _By | None,
         query_crops: bool,
     ) -> list[_IdentifiedRow]: ...
+    def fit_of_pictures(self, *, models: _By | None = None) -> str: ...
     def calibrate(
         self, queries: list[_QueryRow], labels: list[_Text | None], *, models: _By | Sequence[str] | None
     ) -> _CalibratedRow: ...

@@ -537,6 +537,15 @@ impl PyEngine {
         Ok(found.into_iter().map(calibrate::identified).collect())
     }
 
+    /// The calibration of the cosines of pictures, as JSON that `judge` takes.
+    #[pyo3(signature = (*, models=None))]
+    fn fit_of_pictures(&self, py: Python<'_>, models: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
+        let models = models.map(query::models).transpose()?.unwrap_or_default();
+        let engine = self.open()?;
+        let fit = detached(py, || engine.fit_of_pictures(&models))?;
+        serde_json::to_string(&fit).map_err(|error| super::error::argument(format!("calibration: {error}")))
+    }
+
     #[pyo3(signature = (queries, labels, *, models))]
     fn calibrate(
         &self,
