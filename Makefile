@@ -7,6 +7,8 @@
 # make format  write code as the checks want it
 # make bench  measure against others
 # make bench-tools   install the modules that the programs in benches/ import, to run them one by one
+# make notebooks   run the notebooks, all but the one of PyTorch where that is not installed
+# make docs   the documentation as a site in .venv/site, with warnings as errors
 # make picture   draw docs/demo.jpg and the figures beside it anew, after the demo or its model has changed
 # make wheel  a self-contained wheel in dist/, tested in a clean environment; BASELINE=1 for processors without AVX2
 # make sdist  the sources in dist/, built and tested in a clean environment          make clean  forget it all
@@ -40,7 +42,7 @@ CARGO := cargo --locked
 BUILDING = building plushie_search$(if $(wildcard $(LIBRARY)),,, which takes about ten minutes the first time)
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
-.PHONY: demo serve build test tests test-torch test-kserve lint format bench bench-tools picture wheel sdist check-tag clean
+.PHONY: demo serve build test tests test-torch test-kserve lint format bench bench-tools notebooks docs picture wheel sdist check-tag clean
 
 demo: $(DONE)/package
 	$(BIN)/plushie-search demo demo
@@ -84,12 +86,20 @@ format: $(DONE)/venv $(DONE)/test-tools
 
 # These need more: python benches/photos.py ITEMS QUERIES; python benches/clip.py WORK, with PyTorch;
 # python benches/peers.py, with lancedb, chromadb and qdrant-client;
-# python benches/few_shot.py EXAMPLES QUERIES, with scikit-learn; python benches/together.py with two options
-MORE := benches/clip.py benches/few_shot.py benches/peers.py benches/photos.py benches/together.py
+# python benches/few_shot.py EXAMPLES QUERIES, with scikit-learn; python benches/training.py PHOTOS, with PyTorch;
+# python benches/together.py with two options
+MORE := benches/clip.py benches/few_shot.py benches/peers.py benches/photos.py benches/together.py benches/training.py
 bench: $(DONE)/package $(DONE)/bench-tools
 	set -e; for bench in $(filter-out $(MORE),$(wildcard benches/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
 
 bench-tools: $(DONE)/package $(DONE)/bench-tools
+
+notebooks: $(DONE)/package $(DONE)/test-tools
+	$(BIN)/python scripts/run_notebook.py --check
+
+# Read without being imported, so that neither the extension nor the packages of extras are needed.
+docs: $(DONE)/venv $(DONE)/docs-tools
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 picture: $(DONE)/package $(DONE)/bench-tools
 	$(BIN)/python scripts/demo_picture.py docs/demo.jpg docs/demo.json
