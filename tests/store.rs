@@ -469,8 +469,8 @@ fn a_backup_is_a_catalog_of_its_own() {
     let item = NewItem { id: "x", references: vec![reference("r", 1, model, &[1.0])], ..NewItem::default() };
     store.add(&item).unwrap();
     let path = home.path().join("two");
-    store.backup(&path).unwrap();
-    assert!(message(store.backup(&path)).contains("already"));
+    store.backup(&path, |_| Ok(())).unwrap();
+    assert!(message(store.backup(&path, |_| Ok(()))).contains("already"));
     store.remove(&["x"]).unwrap();
     let copy = Store::open(&path, &Access::existing()).unwrap();
     assert_eq!(copy.get("x").unwrap().references.len(), 1);
@@ -631,7 +631,7 @@ fn each_catalog_has_an_id_and_settings_of_its_own() {
     store.set_setting("name", Some(&json!({"names": ["a", "粉"], "n": 0.1}))).unwrap();
     store.set_setting("weights", Some(&vec![0.25_f64, 1e-300])).unwrap();
     store.set_setting("name", Some(&"other")).unwrap();
-    store.backup(&home.path().join("two")).unwrap();
+    store.backup(&home.path().join("two"), |_| Ok(())).unwrap();
     drop(store);
     let store = Store::open(&home.path().join("one"), &Access::existing()).unwrap();
     assert_eq!(store.id().unwrap(), id, "it stays");

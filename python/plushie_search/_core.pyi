@@ -104,7 +104,7 @@ class PlushieError(Exception):
 
     Attributes:
         code: A word for the kind of error, which later versions keep: "argument", "unknown_item", "file", "picture",
-            "mesh", "runtime", "model", "catalog", "busy", "damaged" or "internal".
+            "mesh", "runtime", "model", "catalog", "busy", "disk_full", "damaged" or "internal".
         item: The id of the item that it is about, or None.
         path: The file or directory that it is about, or None.
     """
@@ -503,6 +503,7 @@ class Engine:
         create: bool,
         read_only: bool,
         busy_timeout: float,
+        durability: str,
         thumbnails: bool | None,
         media: bool | None,
         crops: bool | None,

@@ -69,8 +69,8 @@ impl Drop for PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops,
-        views, index, recall, memory, index_device))]
+    #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, durability,
+        thumbnails, media, crops, views, index, recall, memory, index_device))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -82,6 +82,7 @@ impl PyEngine {
         create: bool,
         read_only: bool,
         busy_timeout: f64,
+        durability: &str,
         thumbnails: Option<bool>,
         media: Option<bool>,
         crops: Option<bool>,
@@ -100,7 +101,7 @@ impl PyEngine {
             let encoder = Arc::new(NoEncoder::of(name.clone(), fingerprint, dim, threads)?);
             members.push(Member { name, encoder });
         }
-        let access = Access { create, read_only, patience: seconds(busy_timeout)? };
+        let access = Access { create, read_only, patience: seconds(busy_timeout)?, durability: durability.parse()? };
         let thumbnails = match thumbnails {
             None => Small::Auto,
             Some(true) => Small::All,
@@ -774,7 +775,7 @@ pub(super) fn held_models(
     read_only: bool,
     busy_timeout: f64,
 ) -> PyResult<(Vec<HeldRow>, Option<i64>)> {
-    let access = Access { create: false, read_only, patience: seconds(busy_timeout)? };
+    let access = Access { read_only, patience: seconds(busy_timeout)?, ..Access::existing() };
     let row = |held: Held| (held.name, held.fingerprint, held.dim, held.source);
     let (models, migrated) = waiting(py, || held(&path, &access))?;
     Ok((models.into_iter().map(row).collect(), migrated))
