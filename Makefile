@@ -18,6 +18,9 @@
 # make picture   draw docs/demo.jpg and the figures beside it anew, after the demo or its model has changed
 # make wheel  a self-contained wheel in dist/, tested in a clean environment; BASELINE=1 for processors without AVX2
 # make sdist  the sources in dist/, built and tested in a clean environment          make clean  forget it all
+# make audit  compare crates and packages with the lists of known faults, and licenses with those that are accepted
+# make notices  write the licenses of what a wheel holds anew, after Cargo.lock has changed
+# make fuzz   give each reader of files and requests damaged samples, 10 minutes each; fuzz-picture and so on for one
 # make check-tag TAG=v1.2.3   compare a tag with the version
 # Each target first installs what is missing and does nothing twice. The first build takes about ten minutes.
 
@@ -48,7 +51,7 @@ CARGO := cargo --locked
 BUILDING = building plushie_search$(if $(wildcard $(LIBRARY)),,, which takes about ten minutes the first time)
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
-.PHONY: demo serve build test tests test-torch test-kserve test-beyond lint format bench bench-tools notebooks docs picture wheel sdist check-tag clean
+.PHONY: demo serve build test tests test-torch test-kserve test-beyond lint format bench bench-tools notebooks docs picture wheel sdist check-tag clean audit notices fuzz
 .PHONY: soak soak-kill soak-power soak-changes soak-faults soak-damage soak-crowd soak-chaos
 
 demo: $(DONE)/package
@@ -148,6 +151,18 @@ sdist: $(DONE)/venv
 	$(BIN)/maturin sdist --out $(VENV)/sdist
 	$(PYTHON) scripts/test-wheel $(VENV)/sdist/*.tar.gz
 	mkdir -p dist && mv $(VENV)/sdist/*.tar.gz dist
+
+audit: $(DONE)/audit-tools
+	PATH="$(BIN):$$PATH" cargo deny --all-features --locked check
+	$(BIN)/pip-audit --skip-editable
+
+notices:
+	$(PYTHON) scripts/notices
+
+FUZZ_SECONDS ?= 600
+fuzz: fuzz-all
+fuzz-%: $(DONE)/package $(DONE)/test-tools
+	$(BIN)/python tests/hostile/fuzz.py $* --seconds $(FUZZ_SECONDS)
 
 check-tag:
 	@[ "$(TAG)" = "v$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" ] || \
