@@ -46,7 +46,8 @@ fn judge(
     target_fpr: f64,
     prior: f64,
 ) -> PyResult<JudgedRow> {
-    let fit: Fit = serde_json::from_str(fit).map_err(|error| super::error::argument(format!("calibration: {error}")))?;
+    let fit: Fit =
+        serde_json::from_str(fit).map_err(|error| super::error::argument(format!("calibration: {error}")))?;
     let threshold = fit.rates(target_fpr, gallery).threshold;
     let Judged { verdict, margin, strength, plausible, probabilities } =
         engine::judge(&fit, &scores, behind(&crowd), threshold, prior);
