@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from .._core import ArgumentError, PictureError
 from ..hub import open_encoder
@@ -43,8 +45,6 @@ class Worker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Adds vectors and errors to a batch of rows with the column ``image``."""
-        import numpy as np
-
         images = list(batch["image"])
         try:
             vectors, errors = self._encoder.encode_images(images), [""] * len(images)
