@@ -11,9 +11,6 @@ from .._core import ArgumentError, PictureError
 from ..hub import open_encoder
 from .shards import Encoded, Run, Shard, encode_shard
 
-if TYPE_CHECKING:
-    pass
-
 
 def ray_module() -> Any:
     """Returns ``ray``.
