@@ -69,8 +69,8 @@ impl Drop for PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops,
-        views, index, recall, memory, index_device))]
+    #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, durability,
+        thumbnails, media, crops, views, index, recall, memory, index_device))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -82,6 +82,7 @@ impl PyEngine {
         create: bool,
         read_only: bool,
         busy_timeout: f64,
+        durability: &str,
         thumbnails: Option<bool>,
         media: Option<bool>,
         crops: Option<bool>,
@@ -100,7 +101,7 @@ impl PyEngine {
             let encoder = Arc::new(NoEncoder::of(name.clone(), fingerprint, dim, threads)?);
             members.push(Member { name, encoder });
         }
-        let access = Access { create, read_only, patience: seconds(busy_timeout)? };
+        let access = Access { create, read_only, patience: seconds(busy_timeout)?, durability: durability.parse()? };
         let thumbnails = match thumbnails {
             None => Small::Auto,
             Some(true) => Small::All,
@@ -151,7 +152,7 @@ impl PyEngine {
         metadata: Option<&Bound<'_, PyAny>>,
         text: Option<&Bound<'_, PyAny>>,
         upsert: bool,
-    ) -> PyResult<(usize, usize, usize)> {
+    ) -> PyResult<(usize, usize, usize, Vec<(String, String)>)> {
         let engine = self.open()?;
         let bare = Draft { upsert, ..draft(id, label, metadata, text)? };
         let pictures = convert::pictures(images)?.0;
@@ -175,7 +176,7 @@ impl PyEngine {
         let prepared = prepared.expect("the first group is prepared even if it is empty");
         let added = waiting(py, || engine.commit(prepared))?;
         tell(py, &engine)?;
-        Ok((added.references, added.duplicates, added.replaced))
+        Ok((added.references, added.duplicates, added.replaced, added.notes))
     }
 
     #[pyo3(signature = (folder, *, progress=None))]
@@ -384,17 +385,17 @@ impl PyEngine {
         Ok((sequence, version.map(Version::numbers)))
     }
 
-    #[pyo3(signature = (*, r#where=None, limit=None, offset=0))]
+    #[pyo3(signature = (*, r#where, limit, offset))]
     fn items<'py>(
         &self,
         py: Python<'py>,
         r#where: Option<&Bound<'py, PyAny>>,
-        limit: Option<usize>,
-        offset: usize,
+        limit: Option<query::Whole>,
+        offset: query::Whole,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let engine = self.open()?;
         let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
-        let items = detached(py, || engine.items(filter.as_ref(), offset, limit))?;
+        let items = detached(py, || engine.items(filter.as_ref(), offset.count(), limit.map(query::Whole::count)))?;
         items.iter().map(|item| store::item_row(py, item)).collect()
     }
 
@@ -403,12 +404,13 @@ impl PyEngine {
     fn items_after<'py>(
         &self,
         py: Python<'py>,
-        after: i64,
-        limit: usize,
+        after: query::Whole,
+        limit: query::Whole,
         r#where: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(i64, Vec<Bound<'py, PyTuple>>)> {
         let engine = self.open()?;
         let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
+        let (after, limit) = (after.number(), limit.count());
         let items = detached(py, || engine.items_after(filter.as_ref(), after, limit))?;
         let last = items.last().map_or(after, |item| item.row);
         Ok((last, items.iter().map(|item| store::item_row(py, item)).collect::<PyResult<_>>()?))
@@ -440,7 +442,7 @@ impl PyEngine {
         &self,
         py: Python<'_>,
         queries: &Bound<'_, PyList>,
-        k: i64,
+        k: query::Whole,
         after: Option<&str>,
         r#where: Option<&Bound<'_, PyAny>>,
         min_score: Option<f32>,
@@ -454,12 +456,12 @@ impl PyEngine {
         query_crops: bool,
         expand: Option<&Bound<'_, PyAny>>,
         words: Option<&Bound<'_, PyAny>>,
-        nprobe: Option<i64>,
-        ef_search: Option<i64>,
+        nprobe: Option<query::Whole>,
+        ef_search: Option<query::Whole>,
         k_factor: Option<f32>,
         vectors: bool,
     ) -> PyResult<FoundRow> {
-        let k = usize::try_from(k).ok().filter(|k| *k > 0);
+        let k = Some(k.count()).filter(|k| *k > 0);
         let search = Search {
             k: k.ok_or_else(|| Error::argument("k must be at least 1"))?,
             after: after.map(Cursor::parse).transpose()?,
@@ -521,12 +523,12 @@ impl PyEngine {
         queries: &Bound<'_, PyList>,
         target_fpr: f64,
         prior: f64,
-        k: i64,
+        k: query::Whole,
         r#where: Option<&Bound<'_, PyAny>>,
         models: Option<&Bound<'_, PyAny>>,
         query_crops: bool,
     ) -> PyResult<Vec<IdentifiedRow>> {
-        let k = usize::try_from(k).unwrap_or_default();
+        let k = k.count();
         let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
         let models = models.map(query::models).transpose()?.unwrap_or_default();
         let options = Identify { target_fpr, prior, k, filter, models, query_crops };
@@ -783,7 +785,7 @@ pub(super) fn held_models(
     read_only: bool,
     busy_timeout: f64,
 ) -> PyResult<(Vec<HeldRow>, Option<i64>)> {
-    let access = Access { create: false, read_only, patience: seconds(busy_timeout)? };
+    let access = Access { read_only, patience: seconds(busy_timeout)?, ..Access::existing() };
     let row = |held: Held| (held.name, held.fingerprint, held.dim, held.source);
     let (models, migrated) = waiting(py, || held(&path, &access))?;
     Ok((models.into_iter().map(row).collect(), migrated))

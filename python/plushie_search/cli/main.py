@@ -48,6 +48,7 @@ from . import (
     size,
     stats,
     thumbnail,
+    train,
     update,
     verify,
 )
@@ -60,7 +61,7 @@ COMMANDS = (
     *(encode, import_, export),
     *(backup, restore, verify, salvage, compact, optimize, reencode),
     *(serve, health, config, mcp),
-    *(size, evaluate, bench, models, plushbench, demo, plush, render, completion),
+    *(size, evaluate, bench, models, train, plushbench, demo, plush, render, completion),
 )
 
 
