@@ -136,16 +136,13 @@ def lance_rows(table: Any, column: str = "vector") -> Iterator[Rows]:
 
 
 def to_lance(rows: Iterable[Rows], database: Any, name: str) -> Any:
-    """Writes rows into a new table of a LanceDB database, and returns it."""
+    """Writes rows into a new table of a LanceDB database, and returns it; None if there are no rows."""
     table = None
     for some in rows:
-        records = [{**one, "vector": vector} for one, vector in zip(_records(some), some.vectors, strict=True)]
-        table = database.create_table(name, records) if table is None else _grown(table, records)
-    return table
-
-
-def _grown(table: Any, records: list[dict[str, Any]]) -> Any:
-    table.add(records)
+        if table is None:
+            table = database.create_table(name, _to_arrow(some))
+        else:
+            table.add(_to_arrow(some))
     return table
 
 
@@ -219,10 +216,10 @@ def to_dataset(rows: Iterable[Rows]) -> Any:
         ImportError: ``datasets`` is not installed.
     """
     import datasets
+    import pyarrow as pa
 
-    parts = [(_records(some), some.vectors) for some in rows]
-    records = [{**one, "vector": vector} for some, vectors in parts for one, vector in zip(some, vectors, strict=True)]
-    return datasets.Dataset.from_list(records)
+    tables = [_to_arrow(some) for some in rows]
+    return datasets.Dataset(pa.concat_tables(tables)) if tables else datasets.Dataset.from_dict({})
 
 
 def encode_column(dataset: Any, encoder: Any, *, column: str = "image", out: str = "vector", batch: int = 64) -> Any:
@@ -257,6 +254,19 @@ def _of_arrow(table: Any, column: str) -> Rows:
     vectors = np.array(table.column(names.index(column)).to_pylist(), np.float32)
     rest = {name: table.column(place).to_pylist() for place, name in enumerate(names) if name != column}
     return Rows(vectors, rest)
+
+
+def _to_arrow(rows: Rows) -> Any:
+    """Returns rows as a table of Arrow with the column ``vector``."""
+    import pyarrow as pa
+
+    # A batch in which no row has a label has a column of texts, too.
+    columns = {
+        name: pa.array(values, pa.string() if all(one is None or isinstance(one, str) for one in values) else None)
+        for name, values in rows.columns.items()
+    }
+    flat = pa.array(np.ascontiguousarray(rows.vectors, np.float32).ravel())
+    return pa.table({**columns, "vector": pa.FixedSizeListArray.from_arrays(flat, rows.vectors.shape[1])})
 
 
 def _columns(records: Sequence[Mapping[str, Any] | None]) -> dict[str, list[Any]]:

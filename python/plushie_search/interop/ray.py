@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from .._core import ArgumentError, PictureError
 from ..hub import open_encoder
 from .shards import Encoded, Run, Shard, encode_shard
-
-if TYPE_CHECKING:
-    pass
 
 
 def ray_module() -> Any:
@@ -43,8 +42,6 @@ class Worker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Adds vectors and errors to a batch of rows with the column ``image``."""
-        import numpy as np
-
         images = list(batch["image"])
         try:
             vectors, errors = self._encoder.encode_images(images), [""] * len(images)

@@ -61,6 +61,7 @@ class Stage:
                 threads=threads,
                 read_only=False,
                 busy_timeout=30.0,
+                durability="relaxed",
                 thumbnails=False,
                 media=False,
                 crops=None,

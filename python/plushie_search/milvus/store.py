@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
+from grpc import RpcError
 from numpy.typing import NDArray
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
@@ -20,8 +21,8 @@ from .terms import among
 
 #: The most rows or vectors of a request, and the most results of a search, that a cluster answers.
 MOST = 16_384
-#: The most bytes of a request: a cluster takes 64 MB, and rows take more on the way.
-BYTES = 24_000_000
+#: The most bytes of a request: a cluster takes 64 MB, and a busy one answers smaller ones in time.
+BYTES = 8_000_000
 #: Values of one list in an expression.
 LISTED = 1000
 #: Rows of one batch that is read.
@@ -75,7 +76,7 @@ class Store:
         """
         try:
             return work(*args, **{"timeout": self._timeout, **how})
-        except (MilvusException, OSError, RuntimeError) as error:
+        except (MilvusException, RpcError, OSError, RuntimeError) as error:
             text = str(getattr(error, "message", "") or error).strip()
             if "Open local milvus failed" in text or "lock" in text.lower():
                 cure = "another process has it open: close it there, or run a server"
