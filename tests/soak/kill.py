@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import time
@@ -126,6 +127,7 @@ def changes(work: Path, rng: random.Random, most: int, lives: int = 4) -> trial.
         figures["in_doubt_kept"] += settle(path, world, pending, rng)
         for number, held in backups.items():
             figures["backups"] += check_backup(work / f"backup-{number}", held, rng)
+            shutil.rmtree(work / f"backup-{number}", ignore_errors=True)
         figures["indexes"] += (path / "index" / "approximate").exists()
     return figures
 
