@@ -37,6 +37,9 @@ use super::store;
 use super::vectors::{Matrix, many};
 use super::{detached, patient, waiting};
 
+/// (new references, duplicates, replaced, [(name, note)]).
+type AddedRow = (usize, usize, usize, Vec<(String, String)>);
+
 /// An open catalog; `plushie_search.Engine` is its public face.
 #[pyclass(frozen, name = "Engine", module = "plushie_search._core")]
 pub(super) struct PyEngine {
@@ -152,7 +155,7 @@ impl PyEngine {
         metadata: Option<&Bound<'_, PyAny>>,
         text: Option<&Bound<'_, PyAny>>,
         upsert: bool,
-    ) -> PyResult<(usize, usize, usize, Vec<(String, String)>)> {
+    ) -> PyResult<AddedRow> {
         let engine = self.open()?;
         let bare = Draft { upsert, ..draft(id, label, metadata, text)? };
         let pictures = convert::pictures(images)?.0;
