@@ -4,7 +4,7 @@
 
 By default all of `notebooks/`. Each runs in an empty folder, whose path is left out of what is stored; pictures are
 stored at most 96 pixels high, and progress bars not at all. `--check` stores nothing: it fails if a cell does, and says
-how long each notebook takes. A notebook of PyTorch is left out where that is not installed.
+how long each notebook takes. A notebook of PyTorch or Milvus is left out where that is not installed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ PICTURE = re.compile(r"data:image/(?:jpeg|png);base64,([A-Za-z0-9+/=]+)")
 
 SIDE, QUALITY = 96, 60
 
+#: Words of notebooks that need a module beside those of tests.
+NEEDS = {"import torch": "torch", "MilvusEngine": "milvus_lite"}
+
 
 def smaller(found: re.Match[str]) -> str:
     image = Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB")
@@ -50,9 +53,11 @@ def shown(value: Any, folder: str) -> Any:
 
 def run(path: Path, *, check: bool) -> None:
     notebook = nbformat.read(path, as_version=4)
-    if find_spec("torch") is None and any("import torch" in cell.source for cell in notebook.cells):
-        print(f"{path.name}: left out, it needs PyTorch")
-        return
+    source = "\n".join(cell.source for cell in notebook.cells)
+    for words, module in NEEDS.items():
+        if words in source and find_spec(module) is None:
+            print(f"{path.name}: left out, it needs {module}")
+            return
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}

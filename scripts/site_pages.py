@@ -19,8 +19,8 @@ ROOT = Path(__file__).parent.parent
 API: dict[str, tuple[str, str, str]] = {
     "engine": (
         "Catalogs",
-        "An open catalog, on this machine, in asyncio, or on a server.",
-        "Engine AsyncEngine RemoteEngine Index Added Report ItemDraft Item Reference ReencodeReport Exported "
+        "An open catalog, on this machine, in asyncio, on a server, or in Milvus.",
+        "Engine AsyncEngine RemoteEngine MilvusEngine ImageSearchEngine print_results Index Added Report ItemDraft Item Reference ReencodeReport Exported "
         "Verification Problem Restored Salvaged restore salvage",
     ),
     "queries": (
@@ -56,13 +56,14 @@ API: dict[str, tuple[str, str, str]] = {
     "testing": (
         "Tests",
         "See the guide on [tests](../testing.md).",
-        "testing.assertions.assert_similar testing.assertions.assert_finds testing.snapshots.Snapshots",
+        "testing.assertions.assert_similar testing.assertions.assert_finds testing.snapshots.Snapshots "
+        "testing.suite.searcher_suite testing.suite.Check testing.encoder.SuiteEncoder",
     ),
     "errors": (
         "Errors",
         "All are below `PlushieError`.",
         "PlushieError ArgumentError CatalogError FileError InternalError ModelError PictureError UnknownItemError "
-        "UnreadableTextWarning",
+        "UnreadableTextWarning UnsupportedError",
     ),
 }
 

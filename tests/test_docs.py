@@ -315,7 +315,7 @@ def test_notebooks_are_stored_with_what_they_show_in_few_bytes(path: Path) -> No
 def test_no_notebook_is_left_out() -> None:
     assert {path.name for path in NOTEBOOKS} >= {
         *("compare_models.ipynb", "explain.ipynb", "fine_tune.ipynb", "identify.ipynb"),
-        *("quickstart.ipynb", "serve.ipynb", "your_photos.ipynb"),
+        *("milvus.ipynb", "quickstart.ipynb", "serve.ipynb", "stl.ipynb", "your_photos.ipynb"),
     }
 
 

@@ -46,21 +46,8 @@ impl Store {
         check_free(directory)?;
         make_directories(directory).map_err(Error::io(directory))?;
         let part = directory.join(format!("catalog.sqlite.{}.part", std::process::id()));
-        self.check_process()?;
-        let _active = fork::enter();
         let copy = || -> Result<()> {
-            let name = part.to_str().ok_or_else(|| Error::catalog(directory, "its path is not Unicode"))?;
-            // Not within a transaction, and SQLite takes its own snapshot.
-            let connection = open::connect(&self.directory, self.connections.opened())?;
-            let copied = connection.execute("VACUUM INTO ?", [name]).and_then(|_| {
-                let copy = Connection::open(&part)?;
-                copy.execute("UPDATE catalog SET id = randomblob(16)", [])?;
-                let digests = select_digests(&copy)?;
-                copy.close().map_err(|(_, error)| error)?;
-                Ok(digests)
-            });
-            let digests = copied.map_err(|error| open::sql_error(directory, &error))?;
-            fs::File::open(&part).and_then(|file| file.sync_all()).map_err(Error::io(&part))?;
+            let digests = self.copy(directory, &part)?;
             complete(&digests)?;
             // Another process may have made one meanwhile.
             check_free(directory)?;
@@ -68,6 +55,25 @@ impl Store {
             sync_directory(directory).map_err(Error::io(directory))
         };
         copy().inspect_err(|_| drop(fs::remove_file(&part)))
+    }
+
+    /// Writes the copy of a backup into a file, and returns the digests of its references.
+    fn copy(&self, directory: &Path, part: &Path) -> Result<HashSet<[u8; 32]>> {
+        self.check_process()?;
+        let _active = fork::enter();
+        let name = part.to_str().ok_or_else(|| Error::catalog(directory, "its path is not Unicode"))?;
+        // Not within a transaction, and SQLite takes its own snapshot.
+        let connection = open::connect(&self.directory, self.connections.opened())?;
+        let copied = connection.execute("VACUUM INTO ?", [name]).and_then(|_| {
+            let copy = Connection::open(part)?;
+            copy.execute("UPDATE catalog SET id = randomblob(16)", [])?;
+            let digests = select_digests(&copy)?;
+            copy.close().map_err(|(_, error)| error)?;
+            Ok(digests)
+        });
+        let digests = copied.map_err(|error| open::sql_error(directory, &error))?;
+        fs::File::open(part).and_then(|file| file.sync_all()).map_err(Error::io(part))?;
+        Ok(digests)
     }
 
     /// Reads the whole catalog and returns what is damaged in it; nothing if it is sound.

@@ -73,5 +73,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    found = trial.options("changes", __doc__.splitlines()[0], rounds=80, more=add_options)
+    found = trial.options("changes", __doc__.splitlines()[0], rounds=160, more=add_options)
     raise SystemExit(trial.run(found, lambda number, rng: one(number, rng, found)))

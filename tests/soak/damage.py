@@ -27,7 +27,7 @@ from . import trial
 from .kill import INDEX, MeanColor, picture
 
 #: Vectors of a catalog with an index, which cannot be learned from fewer, and of one without.
-MANY, FEW = 620, 60
+MANY, FEW = 620, 40
 PICTURES, QUERIES, DIM = 4, 6, 3
 ENCODER = MeanColor("mean", 0)
 FILES = ["catalog.sqlite", "catalog.sqlite-wal", "index/approximate", "thumbnails.sqlite", "media"]
@@ -133,9 +133,12 @@ def grow(data: bytearray, rng: random.Random, other: bytes) -> None:
 def swap(data: bytearray, rng: random.Random, other: bytes) -> None:
     """Puts another catalog's file in its place, or exchanges two pages."""
     pages = len(data) // 8192
-    # A whole file of another catalog is a catalog, and sound.
-    if pages < 2 or (rng.random() < 0.3 and not data.startswith(b"SQLite format 3")):
+    # A whole file of another catalog is a catalog, and sound; SQLite takes another one's log, too.
+    is_whole = data.startswith((b"SQLite format 3", b"\x37\x7f\x06"))
+    if not is_whole and (pages < 2 or rng.random() < 0.3):
         data[:] = other
+        return
+    if pages < 2:
         return
     one, two = (8192 * page for page in rng.sample(range(pages), 2))
     data[one : one + 8192], data[two : two + 8192] = data[two : two + 8192], data[one : one + 8192]
@@ -220,7 +223,7 @@ def child(home: Path, seed: int, cases: int) -> None:
     figures: dict[str, int] = {}
     wrong = []
     for case in range(cases):
-        name = rng.choice([FILES[0], *FILES])
+        name = rng.choice([FILES[0], FILES[0], FILES[0], *FILES])
         is_crashed = name == "catalog.sqlite-wal"
         one, other = pairs[MANY if name == "index/approximate" else FEW]
         path, twin = home / "c.catalog", other.crashed if is_crashed else other.closed

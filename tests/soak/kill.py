@@ -6,6 +6,7 @@ pictures with their originals, bring a catalog of format 1 up to date, or move o
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -25,6 +26,8 @@ from .world import DIM, World, digest, make, state, vector
 
 #: References from which an index of this kind can be learned, and around which a catalog stays.
 INDEX, LEAST, LIMIT = "IVF4,SQ8", 600, 760
+#: Seconds for which a process may be slow.
+PATIENCE = 60
 FORMER = Path(__file__).parents[1] / "catalogs" / "format-1.sql"
 
 
@@ -42,8 +45,8 @@ class Log:
         return [json.loads(line) for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def killed(work: Callable[[], object], log: Log, after: float) -> bool:
-    """Runs work in a child and kills it, seconds after its first note; returns whether it was still working."""
+def killed(work: Callable[[], object], log: Log, lines: int, seconds: float) -> bool:
+    """Runs work in a child, and kills it that long after so many notes; returns whether it was still working."""
     child = os.fork()
     if child == 0:
         try:
@@ -52,14 +55,14 @@ def killed(work: Callable[[], object], log: Log, after: float) -> bool:
         except BaseException as error:
             log.note("error", f"{type(error).__name__}: {error}")
             os._exit(1)
-    while log.path.stat().st_size == 0 and os.waitpid(child, os.WNOHANG) == (0, 0):
+    end, ended = time.monotonic() + PATIENCE, 0
+    while log.path.read_bytes().count(b"\n") < lines and time.monotonic() < end and not ended:
         time.sleep(0.0005)
-    time.sleep(after)
-    try:
+        ended, status = os.waitpid(child, os.WNOHANG)
+    if not ended:
+        time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-    except (ProcessLookupError, ChildProcessError):
-        status = 0
     errors = [row for row in log.read() if row[0] == "error"]
     assert not errors, errors
     return os.WIFSIGNALED(status)
@@ -91,17 +94,20 @@ def change(path: Path, log: Log, world: World, rng: random.Random) -> None:
                 world.apply(one)
 
 
-def changes(work: Path, rng: random.Random, lives: int = 4) -> trial.Figures:
+def changes(work: Path, rng: random.Random, most: int, lives: int = 4) -> trial.Figures:
     """Kills several processes one after another on one catalog."""
     path, world = work / "c.catalog", World()
     figures = {"kills": 0, "acknowledged": 0, "in_doubt_kept": 0, "backups": 0, "indexes": 0}
     for life in range(lives):
         log, backups = Log(work / f"log-{life}"), dict[int, World | None]()
         seed = rng.randrange(2**32)
+        # Two notes for each change; now and then the process has hardly begun.
+        lines = rng.randint(1, 2 * most if rng.random() < 0.75 else 9)
         figures["kills"] += killed(
             lambda log=log, seed=seed: change(path, log, world, random.Random(seed)),  # type: ignore[misc]
             log,
-            rng.choice([rng.uniform(0, 0.05), rng.uniform(0, 0.4)]),
+            lines,
+            rng.uniform(0, 0.01),
         )
         pending = None
         for kind, *rest in log.read():
@@ -189,7 +195,7 @@ def check_pictures(path: Path, encoder: MeanColor, seeds: set[int], doubtful: se
         assert verified.ok, verified
 
 
-def pictures(work: Path, rng: random.Random) -> trial.Figures:
+def pictures(work: Path, rng: random.Random, most: int) -> trial.Figures:
     """Kills a process that adds pictures whose originals are kept, or copies them into a backup."""
     path, encoder, log, first = work / "c.catalog", MeanColor("mean", 0), Log(work / "log"), rng.randrange(10**6)
 
@@ -205,7 +211,7 @@ def pictures(work: Path, rng: random.Random) -> trial.Figures:
                 if turn % 7 == 6:
                     engine.backup(work / f"backup-{turn}")
 
-    kills = killed(add, log, rng.uniform(0, 0.5))
+    kills = killed(add, log, rng.randint(1, 40), rng.uniform(0, 0.01))
     rows = log.read()
     kept = {seed for kind, *rest in rows if kind == "end" for seed in rest[0]}
     begun = {seed for kind, *rest in rows if kind == "begin" for seed in rest[0]}
@@ -216,7 +222,7 @@ def pictures(work: Path, rng: random.Random) -> trial.Figures:
     return {"kills": kills, "acknowledged": len(kept) / 3}
 
 
-def reencode(work: Path, rng: random.Random) -> trial.Figures:
+def reencode(work: Path, rng: random.Random, most: int) -> trial.Figures:
     """Kills a process that moves a catalog to another model: it is wholly of one of them, and moves in the end."""
     path, old, new = work / "c.catalog", MeanColor("old", 0), MeanColor("new", 1)
     seeds = {rng.randrange(10**6) for _ in range(120)}
@@ -232,7 +238,7 @@ def reencode(work: Path, rng: random.Random) -> trial.Figures:
                 engine.reencode(new)
                 log.note("moved")
 
-        kills += killed(move, log, rng.uniform(0, 0.08))
+        kills += killed(move, log, 1, rng.uniform(0, 0.08))
         moved = any(kind == "moved" for kind, *_ in log.read())
         acknowledged += moved
         with ps.Engine(path, model=[], threads=1) as engine:
@@ -248,7 +254,7 @@ def reencode(work: Path, rng: random.Random) -> trial.Figures:
 # Former formats
 
 
-def migrate(work: Path, rng: random.Random) -> trial.Figures:
+def migrate(work: Path, rng: random.Random, most: int) -> trial.Figures:
     """Kills a process that brings a catalog of the first format up to date."""
     path, world = work / "c.catalog", World()
     path.mkdir()
@@ -281,7 +287,7 @@ def migrate(work: Path, rng: random.Random) -> trial.Figures:
             with ps.Engine(path, dim=DIM, threads=1):
                 log.note("opened")
 
-        kills += killed(open_it, log, rng.uniform(0, 0.06))
+        kills += killed(open_it, log, 1, rng.uniform(0, 0.06))
         acknowledged += any(kind == "opened" for kind, *_ in log.read())
     settle(path, world, None, rng)
     return {"kills": kills, "acknowledged": acknowledged}
@@ -301,11 +307,15 @@ def fingerprint(work: Path) -> str:
 KINDS = [changes, changes, pictures, changes, changes, reencode, changes, migrate]
 
 
-def one(number: int, rng: random.Random, base: Path | None = None) -> trial.Figures:
-    with trial.folder(base) as work:
-        return KINDS[number % len(KINDS)](work, rng)
+def one(number: int, rng: random.Random, options: Any) -> trial.Figures:
+    with trial.folder(options.base) as work:
+        return KINDS[number % len(KINDS)](work, rng, options.most)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--most", type=int, default=560, help="the most changes before a kill, 560 by default")
 
 
 if __name__ == "__main__":
-    found = trial.options("kill", __doc__.splitlines()[0], rounds=140)
-    raise SystemExit(trial.run(found, lambda number, rng: one(number, rng, found.base)))
+    found = trial.options("kill", __doc__.splitlines()[0], rounds=200, more=add_options)
+    raise SystemExit(trial.run(found, lambda number, rng: one(number, rng, found)))

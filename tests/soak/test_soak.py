@@ -37,7 +37,7 @@ def passed(name: str, *arguments: str) -> dict[str, Any]:
 
 
 def test_a_kill_loses_nothing_that_was_acknowledged() -> None:
-    figures = passed("kill", "--rounds", "8")
+    figures = passed("kill", "--rounds", "8", "--most", "60")
     assert figures["kills"] >= 20
     assert figures["acknowledged"] > 100
     assert figures["indexes"] > 0
@@ -74,7 +74,7 @@ def test_a_call_that_fails_is_told_and_changes_nothing(compiled: str) -> None:
 def test_damage_gives_no_wrong_answer_without_a_word() -> None:
     figures = passed("damage", "--rounds", "1")
     assert figures["cases"] == 500
-    assert figures["index/approximate healed"] > 30
+    assert figures["index/approximate healed"] > 20
     assert all(any(key.startswith(f"{name} ") for key in figures) for name in damage.FILES)
 
 
