@@ -20,8 +20,8 @@ API: dict[str, tuple[str, str, str]] = {
     "engine": (
         "Catalogs",
         "An open catalog, on this machine, in asyncio, on a server, or in Milvus.",
-        "Engine AsyncEngine RemoteEngine MilvusEngine ImageSearchEngine print_results Index Added Report ItemDraft Item "
-        "Reference ReencodeReport Exported "
+        "Engine AsyncEngine RemoteEngine MilvusEngine ImageSearchEngine print_results Index Added Report "
+        "ItemDraft Item Reference ReencodeReport Exported "
         "Verification Problem Restored Salvaged restore salvage",
     ),
     "queries": (
