@@ -4,6 +4,7 @@ These give row numbers. Clustered vectors, single queries on one thread, in one 
 
     python benches/ann.py                                  # 100,000 x 256
     python benches/ann.py --vectors 1000000 --peers ivf    # those named alone: hnsw, ivf, hnswlib, usearch
+    python benches/ann.py --texts                          # queries that lie apart, as texts do beside pictures
 
 Ours chooses how much it looks at by itself, for 0.98 of the exact best 10. Each of the others gets the least of its
 parameter with which 200 other queries find as much. Memory is what a process gets anonymously while an index is built
@@ -22,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from growth import Numbered, texts_about
 
 K = 10
 RECALL = 0.98
@@ -52,13 +55,16 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=2, help="those that build")
+    parser.add_argument("--texts", action="store_true")
     parser.add_argument("--peers", nargs="*", default=["hnsw", "ivf", "hnswlib", "usearch"])
     options = parser.parse_args()
     os.environ["RAYON_NUM_THREADS"] = str(options.threads)
     with tempfile.TemporaryDirectory() as home:
         vectors, queries = clustered(Path(home) / "vectors", options.vectors, options.dim, TUNED + options.queries)
+        if options.texts:
+            queries = texts_about(queries)
         truth = exact(vectors, queries)
-        contenders = {"ours": ours(Path(home), vectors, options.threads)}
+        contenders = {"ours": ours(Path(home), vectors, queries if options.texts else None, options.threads)}
         contenders |= {name: PEERS[name](vectors, options.threads) for name in options.peers}
         for contender in contenders.values():
             make(contender, queries[0])
@@ -103,11 +109,15 @@ def exact(vectors: Any, queries: Any) -> Any:
     return rows
 
 
-def ours(home: Path, vectors: Any, threads: int) -> Contender:
+def ours(home: Path, vectors: Any, texts: Any, threads: int) -> Contender:
+    """Ours; a search by one of the texts goes through a model that gives its vector."""
     import plushie_search as ps
 
+    model = {"dim": vectors.shape[1]} if texts is None else {"model": Numbered(texts, texts)}
+    numbers = {} if texts is None else {text.tobytes(): str(number) for number, text in enumerate(texts)}
+
     def opened() -> Any:
-        return ps.Engine(home / "vectors.catalog", dim=vectors.shape[1], threads=threads)
+        return ps.Engine(home / "vectors.catalog", threads=threads, **model)
 
     start = time.perf_counter()
     with opened() as engine:
@@ -122,14 +132,16 @@ def ours(home: Path, vectors: Any, threads: int) -> Contender:
             engine.optimize()
             stats = engine.stats()
             print(f"ours: {(anonymous() - before) / 1e6:,.0f} MB when it is built", flush=True)
-        print(f"ours: {stats['index']}", *(model["pictures"] for model in stats["approximate"]), flush=True)
+        print(f"ours: {stats['index']}", *stats["approximate"], flush=True)
         start = time.perf_counter()
         engine = opened()
         print(f"ours: opened in {time.perf_counter() - start:.2f} s", flush=True)
         return engine
 
     def search(engine: Any, query: Any, effort: int) -> list[int]:
-        return [int(hit.item) for hit in engine.search_vector(query, k=K)]
+        if texts is None:
+            return [int(hit.item) for hit in engine.search_vector(query, k=K)]
+        return [int(hit.item) for hit in engine.search_text(numbers[query.tobytes()], k=K, words=False)]
 
     return Contender(build, search)
 

@@ -1,13 +1,17 @@
 """How well `identify` tells what is in a catalog from what is not, and how far its probabilities can be trusted.
 
     python benches/identify.py [--model plushie-mini] [--items 1000] [--targets 0.01 0.05]
+    python benches/identify.py --items 100000 --references 1 --queries 2000 --keep FOLDER
     python benches/identify.py --photos DIR [--draws 10] [--labeled 100]
     python benches/identify.py --typical
 
 By default plushes are rendered: three references of each item in different scenes, everyday pictures of the items and
-of as many strangers as queries, and occluded ones of the items. With `--photos`, DIR/train/<item>/... are references
-(three of each product) and DIR/val/<item>/... queries; in each draw a half of the products is in the catalog and the
-others are strangers. A half of the queries, at most `--labeled`, calibrates a second time, and the others are asked.
+of as many strangers as queries, and occluded ones of the items. `--queries` asks about that many items, drawn evenly,
+and as many strangers. With `--keep`, vectors are kept in FOLDER, and a run that was stopped goes on from them.
+
+With `--photos`, DIR/train/<item>/... are references (three of each product) and DIR/val/<item>/... queries; in each
+draw a half of the products is in the catalog and the others are strangers. A half of the queries, at most `--labeled`,
+calibrates a second time, and the others are asked.
 
 Prints for each target the false positive identification rate (FPIR: strangers that are taken for an item), the false
 negative one (FNIR: queries that are not matched with their item) and the expected calibration error (ECE), beside those
@@ -20,6 +24,7 @@ With `--typical`, prints the section `calibration` of the model's manifest.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import tempfile
@@ -36,7 +41,7 @@ from plushie_search.hub import as_encoder
 FIRST, STRANGERS, TYPICAL = 300_000_000, 301_000_000, 302_000_000
 SCENES = ("studio", "pose", "everyday")
 EVERYDAY, OCCLUDED = 10, 6
-BATCH = 64
+BATCH, KEPT = 64, 1024
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 Vectors = NDArray[np.float32]
 
@@ -57,13 +62,36 @@ def pixel(number: int) -> NDArray[np.uint8]:
     return np.frombuffer(number.to_bytes(3, "big"), np.uint8).reshape(1, 1, 3)
 
 
-def rendered(encoder: _core.Encoder, seeds: Sequence[int], slot: int, scene: str) -> Vectors:
-    vectors = []
-    for start in range(0, len(seeds), BATCH):
-        some = list(seeds[start : start + BATCH])
-        views = [(seed * 100 + slot) % 2**63 for seed in some]
-        vectors.append(encoder.encode_images(list(_core.render_plushes(some, views, size=224, scene=scene))))
-    return np.concatenate(vectors)
+class Studio:
+    """Renders plushes and encodes them, and keeps the vectors in a folder if there is one."""
+
+    def __init__(self, encoder: _core.Encoder, folder: Path | None) -> None:
+        self.encoder, self.folder = encoder, folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def vectors(self, seeds: Sequence[int], slot: int, scene: str) -> Vectors:
+        return np.concatenate(
+            [self.block(seeds[start : start + KEPT], slot, scene) for start in range(0, len(seeds), KEPT)]
+        )
+
+    def block(self, seeds: Sequence[int], slot: int, scene: str) -> Vectors:
+        drawn = hashlib.sha256(np.asarray(seeds, np.int64)).hexdigest()[:12]
+        path = self.folder and self.folder / f"{self.encoder.fingerprint[:12]}-{scene}-{slot}-{drawn}.npy"
+        if path and path.exists():
+            return np.load(path, allow_pickle=False)
+        vectors = []
+        for start in range(0, len(seeds), BATCH):
+            some = list(seeds[start : start + BATCH])
+            views = [(seed * 100 + slot) % 2**63 for seed in some]
+            pictures = _core.render_plushes(some, views, size=224, scene=scene)
+            vectors.append(self.encoder.encode_images(list(pictures)))
+        together = np.concatenate(vectors)
+        if path:
+            part = path.with_suffix(".part.npy")
+            np.save(part, together, allow_pickle=False)
+            part.replace(path)
+        return together
 
 
 def encoded(encoder: _core.Encoder, root: Path) -> dict[str, Vectors]:
@@ -145,7 +173,7 @@ def fixed(references: Sequence[Vectors], unknown: Vectors, target: float) -> flo
 
 def sizes(references: Sequence[Vectors], known: Sequence[tuple[Vectors, int]], unknown: Vectors, target: float) -> None:
     bar = fixed(references, unknown, target)
-    for count in (50, 100, 200, 500, 1000, 2000, 5000, 10_000):
+    for count in (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000):
         if count > len(references):
             break
         some = [pair for pair in known if pair[1] < count]
@@ -158,19 +186,22 @@ def sizes(references: Sequence[Vectors], known: Sequence[tuple[Vectors, int]], u
         )
 
 
-def plushes(encoder: _core.Encoder, items: int, targets: Sequence[float]) -> None:
-    seeds, strange = range(FIRST, FIRST + items), range(STRANGERS, STRANGERS + items)
-    shots = [rendered(encoder, seeds, slot, scene) for slot, scene in enumerate(SCENES)]
-    references = list(np.stack(shots, 1))
-    known = list(zip(rendered(encoder, seeds, EVERYDAY, "everyday"), range(items), strict=True))
-    hidden = list(zip(rendered(encoder, seeds, OCCLUDED, "occluded"), range(items), strict=True))
-    unknown = rendered(encoder, strange, EVERYDAY, "everyday")
-    for count in (1, 3):
-        some = [one[:count] for one in references]
+def plushes(studio: Studio, items: int, references: int, queries: int, targets: Sequence[float]) -> None:
+    seeds, strange = range(FIRST, FIRST + items), range(STRANGERS, STRANGERS + queries)
+    # Each leading part of the catalog has its share of the queries down to a hundred.
+    places = np.unique(np.concatenate([np.arange(min(items, queries, 100)), np.arange(0, items, -(-items // queries))]))
+    drawn = [seeds[place] for place in places]
+    shots = [studio.vectors(seeds, slot, scene) for slot, scene in enumerate(SCENES[:references])]
+    several = list(np.stack(shots, 1))
+    known = list(zip(studio.vectors(drawn, EVERYDAY, "everyday"), places.tolist(), strict=True))
+    hidden = list(zip(studio.vectors(drawn, OCCLUDED, "occluded"), places.tolist(), strict=True))
+    unknown = studio.vectors(strange, EVERYDAY, "everyday")
+    for count in sorted({1, references}):
+        some = [one[:count] for one in several]
         told(f"plushes, {count} per item", [asked(some, known, list(unknown), targets)], targets)
-    told("plushes, occluded queries", [asked(references, hidden, list(unknown), targets)], targets)
+    told("plushes, occluded queries", [asked(several, hidden, list(unknown), targets)], targets)
     print("FPIR against the number of items")
-    sizes(references, known, unknown, targets[0])
+    sizes(several, known, unknown, targets[0])
 
 
 def photos(encoder: _core.Encoder, root: Path, draws: int, labeled: int, targets: Sequence[float]) -> None:
@@ -194,12 +225,12 @@ def photos(encoder: _core.Encoder, root: Path, draws: int, labeled: int, targets
     told("photos, after calibrate(labeled queries)", after, targets)
 
 
-def typical(encoder: _core.Encoder, items: int) -> None:
+def typical(studio: Studio, items: int) -> None:
     seeds = range(TYPICAL, TYPICAL + items)
-    queries = rendered(encoder, seeds, EVERYDAY, "everyday")
+    queries = studio.vectors(seeds, EVERYDAY, "everyday")
     own, others = [], []
     for slot, scene in enumerate(SCENES):
-        cosines = queries @ rendered(encoder, seeds, slot, scene).T
+        cosines = queries @ studio.vectors(seeds, slot, scene).T
         own.append(np.diag(cosines))
         others.append(cosines[~np.eye(items, dtype=bool)])
     low, high = np.quantile(np.concatenate(others), [1 - 1e-3, 1 - 1e-4])
@@ -214,18 +245,22 @@ def main() -> None:
     parser.add_argument("--model", default="plushie-mini")
     parser.add_argument("--items", type=int, default=1000)
     parser.add_argument("--targets", type=float, nargs="+", default=[0.01, 0.05])
+    parser.add_argument("--references", type=int, default=3, choices=(1, 2, 3))
+    parser.add_argument("--queries", type=int, help="by default as many as there are items")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--labeled", type=int, default=100)
     parser.add_argument("--typical", action="store_true")
     options = parser.parse_args()
     encoder = as_encoder(options.model, threads=len(os.sched_getaffinity(0)))
+    studio = Studio(encoder, options.keep)
     if options.typical:
-        typical(encoder, options.items)
+        typical(studio, options.items)
     elif options.photos:
         photos(encoder, options.photos, options.draws, options.labeled, options.targets)
     else:
-        plushes(encoder, options.items, options.targets)
+        plushes(studio, options.items, options.references, options.queries or options.items, options.targets)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,14 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// A catalog that could not be changed, since its disk is full.
+    #[error("catalog {}: {reason}", path.display())]
+    Full {
+        /// The catalog's directory.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// A stored entry that is not as it was written.
     #[error("catalog {}: {reason}", path.display())]
     Damaged {
@@ -141,6 +149,7 @@ impl Error {
             Self::Model { .. } | Self::Encoder { .. } => "model",
             Self::Catalog { .. } => "catalog",
             Self::Busy { .. } => "busy",
+            Self::Full { .. } => "disk_full",
             Self::Damaged { .. } => "damaged",
             Self::Internal(_) => "internal",
             Self::Interrupted => "interrupted",
@@ -163,6 +172,7 @@ impl Error {
             Self::Io { path, .. }
             | Self::Catalog { path, .. }
             | Self::Busy { path, .. }
+            | Self::Full { path, .. }
             | Self::Damaged { path, .. } => Some(path),
             Self::Picture { name, .. } | Self::Mesh { name, .. } => {
                 let path = Path::new(name);
@@ -205,6 +215,7 @@ impl Error {
         match self {
             Self::Catalog { path, reason } => Self::Catalog { path, reason: longer(reason) },
             Self::Busy { path, reason } => Self::Busy { path, reason: longer(reason) },
+            Self::Full { path, reason } => Self::Full { path, reason: longer(reason) },
             other => other,
         }
     }
@@ -214,6 +225,11 @@ impl Error {
         let reason = "another process or thread is writing to it; try again when that has finished, or open it with a \
                       longer busy_timeout";
         Self::Busy { path: path.as_ref().to_path_buf(), reason: reason.to_owned() }
+    }
+
+    /// An [`Error::Full`].
+    pub fn full(path: impl AsRef<Path>, reason: impl Display) -> Self {
+        Self::Full { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
     }
 
     /// An [`Error::Catalog`].
@@ -243,7 +259,10 @@ mod tests {
         let (path, item) = (PathBuf::from("toys"), Some("bear".to_owned()));
         let damaged = Error::Damaged { path: path.clone(), item: item.clone(), reason: String::new() };
         assert_eq!(told(&damaged), ("damaged", item, Some(path.clone())));
-        assert_eq!(told(&Error::busy("toys").after("3 rows")), ("busy", None, Some(path)));
+        assert_eq!(told(&Error::busy("toys").after("3 rows")), ("busy", None, Some(path.clone())));
+        let full = Error::full("toys", "no space").after("3 rows were stored");
+        assert_eq!(told(&full), ("disk_full", None, Some(path)));
+        assert!(full.to_string().contains("no space; 3 rows were stored before it"));
         assert_eq!(told(&Error::picture("image 0 (bytes)", "cut short")), ("picture", None, None));
         assert_eq!(told(&Error::picture("src", "a directory")).2, Some("src".into()));
     }

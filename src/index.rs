@@ -31,7 +31,7 @@ mod snapshot;
 mod tests;
 
 pub use self::allowed::Allowed;
-pub use self::approximate::Sealed;
+pub use self::approximate::{Left, Sealed};
 pub use self::build::{Plan, build};
 pub use self::device::{Resident, hold};
 pub use self::effort::{Effort, Setting, Tuned};
@@ -40,7 +40,7 @@ pub use self::file::IndexFile;
 pub use self::ledger::Ledger;
 pub use self::matrix::damages;
 pub use self::near::{EXACT, Near, nearest};
-pub use self::part::Extended;
+pub use self::part::{Extended, Extending};
 pub use self::plain::{Metric, Plain};
 pub use self::snapshot::{Part, Request, Snapshot};
 

@@ -7,6 +7,7 @@
 pub mod aside;
 mod checksum;
 mod connections;
+mod directories;
 mod filter_sql;
 mod fields;
 pub mod fork;
@@ -33,6 +34,7 @@ pub mod words;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -70,11 +72,35 @@ pub struct Access {
     pub read_only: bool,
     /// How long to wait for another process that writes.
     pub patience: Duration,
+    /// Which failures a change survives once it has returned.
+    pub durability: Durability,
+}
+
+/// Which failures a change survives once it has returned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of the process, however it ends, and a loss of power.
+    #[default]
+    Full,
+    /// The end of the process. A loss of power may undo the newest changes, the last one first.
+    Relaxed,
+}
+
+impl FromStr for Durability {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "full" => Ok(Self::Full),
+            "relaxed" => Ok(Self::Relaxed),
+            _ => Err(Error::argument(format!("durability {text:?}: give full or relaxed"))),
+        }
+    }
 }
 
 impl Default for Access {
     fn default() -> Self {
-        Self { create: true, read_only: false, patience: Duration::from_secs(30) }
+        Self { create: true, read_only: false, patience: Duration::from_secs(30), durability: Durability::Full }
     }
 }
 

@@ -70,7 +70,10 @@ def test_a_match_an_unknown_picture_and_their_sentences(engine: ps.Engine, world
     assert (strange.verdict, strange.item, strange.plausible, len(strange.hits)) == ("unknown", None, (), 2)
     assert strange.probability is not None
     assert strange.probability < 0.2
-    assert repr(strange).startswith(f"It is unknown: the nearest item is {strange.hits[0].item} (probability 0.")
+    assert repr(strange) == (
+        f"It is unknown: the nearest item is {strange.hits[0].item}, whose strength {strange.strength:.2f} is below "
+        f"{strange.threshold:.2f}."
+    )
     assert found.to_dict()["hits"][0]["probability"] == found.probability
     assert f"It is item-7 (probability {found.probability:.2f})." in found._repr_html_()
     assert ">1. item-7</b>" in found._repr_html_()

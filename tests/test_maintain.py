@@ -379,3 +379,13 @@ def test_compact_gives_space_back(engine: ps.Engine) -> None:
     assert len(engine) == 16_000
     assert engine.verify().ok
     assert engine.search_vector(rows[5000], k=1)[0].item == "i5000"
+
+
+def test_the_choice_of_durability_is_checked(tmp_path: Path) -> None:
+    with ps.Engine(tmp_path / "c", dim=toy.DIM, durability="relaxed") as engine:
+        engine.add_vectors(["a"], vectors(1))
+    with ps.Engine(tmp_path / "c", dim=toy.DIM) as engine:
+        assert engine.search_vector(vectors(1)[0], k=1)[0].item == "a"
+    with pytest.raises(ps.ArgumentError, match='durability "none": give full or relaxed'):
+        ps.Engine(tmp_path / "d", dim=toy.DIM, durability="none")  # type: ignore[arg-type]
+    assert not (tmp_path / "d").exists()

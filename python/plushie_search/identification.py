@@ -50,9 +50,12 @@ class Identification:
     def __repr__(self) -> str:
         if not self.hits:
             return "It is unknown: no item of the catalog was compared."
-        likely = f"probability {self.probability:.2f}"
         if self.verdict == "unknown":
-            return f"It is unknown: the nearest item is {printable(self.hits[0].item)} ({likely})."
+            nearest, reached = printable(self.hits[0].item), f"{self.strength:.2f}"
+            return (
+                f"It is unknown: the nearest item is {nearest}, whose strength {reached} is below {self.threshold:.2f}."
+            )
+        likely = f"probability {self.probability:.2f}"
         names = [printable(item) for item in self.plausible]
         return f"It is {' or '.join(names)} ({likely}{' of the first' if len(names) > 1 else ''})."
 

@@ -1,4 +1,4 @@
-"""Pictures and geometry of meshes: 3D models in STL, OBJ, PLY, GLB and 3MF files."""
+"""Pictures and geometry of meshes: 3D models in STL, OBJ, PLY, GLB, 3MF and, by an extra, STEP files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from .paths import expanded
 #: A mesh: the path of a file, its bytes, or the open file.
 MeshLike: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 
+
+#: The endings of their names, in lower case.
+ENDINGS = (".stl", ".obj", ".ply", ".glb", ".3mf", ".step", ".stp")
+
+#: The number of elevations, and that of ``view:all``, by which the core numbers views.
+ELEVATIONS, ALL = 181, 1 + 360 * 181
 
 #: How the geometry of one mesh may be that of another.
 Relation: TypeAlias = Literal["same geometry", "scaled", "mirrored", "re-meshed"]
@@ -40,6 +46,8 @@ class Shape:
         hand: 1 or -1, and the mirror image has the other one; 0 if it is its own mirror image, or nearly so.
         distances: The square roots of the shares of distances between points of the surface in 64 equal classes, up to
             2.5 times their root mean square (D2; Osada, Funkhouser, Chazelle and Dobkin, "Shape Distributions", 2002).
+        notes: What the mesh lacks, in words: triangles that are left out, for they have no area or a coordinate that is
+            not finite; edges that a closed surface does not have; faces that look inwards.
     """
 
     triangles: int
@@ -49,6 +57,7 @@ class Shape:
     spread: tuple[float, float, float]
     hand: int
     distances: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
 
     @property
     def ratios(self) -> tuple[float, float, float, float]:
@@ -89,7 +98,7 @@ def measure(mesh: MeshLike) -> Shape:
     """Measures the geometry of a mesh.
 
     Args:
-        mesh: The path of an STL, OBJ, PLY, GLB or 3MF file, its bytes, or the open file.
+        mesh: The path of an STL, OBJ, PLY, GLB, 3MF or STEP file, its bytes, or the open file.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -108,7 +117,7 @@ def render(
     face. The same file gives the same pixels on every machine.
 
     Args:
-        mesh: The path of an STL, OBJ, PLY, GLB or 3MF file, its bytes, or the open file.
+        mesh: The path of an STL, OBJ, PLY, GLB, 3MF or STEP file, its bytes, or the open file.
         views: Pictures, 1 to 100. 20 look from the corners of a dodecahedron, 8 from those of a cube, 1 from a corner,
             and other numbers from points that are spread evenly.
         size: Side of a picture in pixels, 1 to 1024.
@@ -127,6 +136,16 @@ def render_views(
 ) -> tuple[list[str], NDArray[np.uint8]]:
     """Returns the names of the views, as ``view:azimuth,elevation`` in degrees, and what :func:`render` returns."""
     return _core.render_mesh(_path(mesh), views=views, size=size, turntable=turntable, threads=threads)
+
+
+def view_number(view: str | None) -> int:
+    """Returns the number of a view by its name, as references are stored with: 0 for None, a picture."""
+    if view is None:
+        return 0
+    if view == "view:all":
+        return ALL
+    azimuth, elevation = view.removeprefix("view:").split(",")
+    return 1 + int(azimuth) * ELEVATIONS + int(elevation) + 90
 
 
 def _path(mesh: MeshLike) -> MeshLike:

@@ -1,148 +1,36 @@
 //! The index of an engine: exact while that is fast, and approximate beyond. It is built aside, while searches go on, and
 //! kept in a file beside the catalog.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use rayon::ThreadPool;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cancel::{self, Cancel, Job};
-use crate::encoder::{Device, Encode, Products};
+use crate::encoder::{Device, Encode};
 use crate::engine::Engine;
+use crate::engine::index_files::{About, AboutPart, IndexFiles};
 use crate::engine::live::{Live, State};
 use crate::engine::memory::Memory;
+use crate::engine::policy::{CHANGED, EXACT, IndexOptions, Policy};
 use crate::error::{Error, Result};
 use crate::expand::Expand;
-use crate::index::{Extended, Factory, IndexFile, Plan, Sealed, Setting, Snapshot, Tuned, build, hold};
-use crate::store::{Mark, Position, Store};
+use crate::index::{Extended, Extending, IndexFile, Plan, Sealed, Setting, Tuned, build, hold};
+use crate::store::{Position, Store};
 use crate::vectors::Vectors;
 use crate::workers::workers;
 
-/// Up to about so many references every one is compared: one search takes 10 ms for 256 numbers each.
-const EXACT: usize = 100_000;
-/// An index is built anew when more than one in so many references has come or gone.
-const CHANGED: usize = 4;
-/// From so many references on a device compares them sooner than the processor.
-const ON_DEVICE: usize = 10_000;
-/// Fewer of them cost nothing.
-const FEW: usize = 10_000;
-/// More added references than these become a part of the approximate index.
-const LONG: usize = 16_384;
 /// How long an engine is searched before an index is built in the background: a program that asks once has ended by then.
 const PAUSE: Duration = Duration::from_secs(5);
 /// Texts that stand for searches by texts, at most and at least.
 const MOST_TEXTS: usize = 200;
 const LEAST_TEXTS: usize = 50;
-/// The share of the exact best 10 items that searches find by default.
-pub const RECALL: f32 = 0.98;
 /// The setting that tells what was built last.
 const BUILT: &str = "index";
-
-/// Which index an engine has.
-#[derive(Debug, Clone, PartialEq)]
-pub struct IndexOptions {
-    /// `"auto"`: exact up to about 100,000 references, and approximate beyond; `"exact"`; or a factory string of faiss.
-    pub index: String,
-    /// The share of the exact best 10 items that searches are to find in an approximate index: above 0, and at most 1.
-    pub recall: f32,
-    /// How much memory an approximate index may take, without pages of its file; by default as much as it needs.
-    pub memory: Option<Memory>,
-    /// The device that compares every reference by ONNX Runtime; by default the processor does, without it.
-    pub device: Option<Device>,
-}
-
-impl Default for IndexOptions {
-    fn default() -> Self {
-        Self { index: "auto".to_owned(), recall: RECALL, memory: None, device: None }
-    }
-}
-
-/// When an approximate index is made, and how.
-#[derive(Debug, Clone)]
-struct Policy {
-    /// None if every reference is always compared.
-    plan: Option<Plan>,
-    /// The device that compares every reference.
-    products: Option<Arc<Products>>,
-    /// The factory string, or how it is chosen.
-    name: String,
-    /// The fewest references.
-    least: usize,
-    memory: Option<Memory>,
-}
-
-impl Policy {
-    fn new(options: &IndexOptions, dims: &[usize]) -> Result<Self> {
-        let IndexOptions { index, recall, memory, .. } = options;
-        if !(*recall > 0.0 && *recall <= 1.0) {
-            return Err(Error::argument(format!("recall {recall}: give a number above 0 and at most 1")));
-        }
-        let (plan, least) = match index.as_str() {
-            "exact" | "Flat" => (None, 0),
-            "auto" => (Some(Plan { factories: None, recall: *recall, memory: None }), EXACT),
-            text => {
-                let factories = dims.iter().map(|dim| Factory::parse(text, *dim)).collect::<Result<Vec<_>>>()?;
-                let least = factories.iter().map(Factory::least_rows).max().unwrap_or_default();
-                (Some(Plan { factories: Some(factories), recall: *recall, memory: None }), least)
-            }
-        };
-        Ok(Self { plan, products: None, name: index.clone(), least, memory: *memory })
-    }
-
-    /// The same, on a device.
-    fn on_device(options: &IndexOptions, device: &Device, threads: usize) -> Result<Self> {
-        let IndexOptions { index, .. } = options;
-        if !["auto", "exact", "Flat"].contains(&index.as_str()) {
-            return Err(Error::argument(format!(
-                "index {index:?} with index_device {device}: a device compares every reference; leave one of them out"
-            )));
-        }
-        let products = Some(Products::open(device, threads)?);
-        Ok(Self { plan: None, products, name: "exact".to_owned(), least: ON_DEVICE, memory: None })
-    }
-
-    /// Whether there is ever something to build.
-    fn builds(&self) -> bool {
-        self.plan.is_some() || self.products.is_some()
-    }
-
-    /// Whether an index is missing, or old: the codes of what was added later were learned without it.
-    fn is_due(&self, index: &Snapshot) -> bool {
-        let all: usize = index.sealed().map(|sealed| sealed.len()).sum();
-        let learned = index.sealed().next().map_or(0, |sealed| sealed.len());
-        let (added, gone) = (all - learned + index.exact(), all + index.exact() - index.len());
-        let is_old = added + gone > FEW.min(self.least) && added + gone > learned / CHANGED;
-        self.builds() && index.len() >= self.least && is_old
-    }
-
-    /// Whether so many rows are compared one by one that they are worth a part of their own.
-    fn is_long(&self, index: &Snapshot) -> bool {
-        self.plan.is_some() && index.exact() > LONG && index.sealed().next().is_some()
-    }
-
-    /// Whether an index of that name is what it wants.
-    fn takes(&self, name: &str) -> bool {
-        self.plan.as_ref().is_some_and(|plan| plan.factories.is_none() || self.name == name)
-    }
-}
-
-/// The header of the file: the catalog and the settings of its index.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct About {
-    catalog: [u8; 16],
-    /// Number and fingerprint of each model.
-    models: Vec<(i64, String)>,
-    /// The policy that made it.
-    name: String,
-    recall: f32,
-    position: Position,
-    marks: Vec<Mark>,
-}
 
 /// Builds the index of an engine.
 pub(super) struct Indexing {
@@ -157,6 +45,7 @@ struct Work {
     models: Vec<i64>,
     encoders: Vec<Arc<dyn Encode>>,
     policy: Policy,
+    files: IndexFiles,
     /// One build at a time.
     turn: Mutex<()>,
     /// When the file was written that was looked at last.
@@ -173,16 +62,6 @@ struct Background {
     /// How many references there were when a build failed: it is tried again when they have grown.
     failed: Option<usize>,
     notices: Vec<String>,
-}
-
-/// The locked file that keeps other processes from building.
-struct Alone(File);
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        // A process that was forked meanwhile has the file, too, and closing it here would not end the lock.
-        drop(self.0.unlock());
-    }
 }
 
 impl Indexing {
@@ -217,6 +96,7 @@ impl Indexing {
             models: models.into(),
             encoders: encoders.into(),
             policy,
+            files: IndexFiles::of(store.directory()),
             turn: Mutex::default(),
             seen: Mutex::default(),
             background: Mutex::new(Background { notices, ..Background::default() }),
@@ -270,9 +150,9 @@ impl Indexing {
         self.work.leave()
     }
 
-    /// The file of an approximate index.
-    pub(super) fn file(&self) -> PathBuf {
-        self.work.path()
+    /// The files of an approximate index that are there.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.work.files.all()
     }
 
     /// Returns messages since the last call.
@@ -294,10 +174,6 @@ impl Drop for Indexing {
 }
 
 impl Work {
-    fn path(&self) -> PathBuf {
-        self.store.directory().join("index").join("approximate")
-    }
-
     fn about(&self, position: Position) -> Result<About> {
         let fingerprint = |encoder: &Arc<dyn Encode>| encoder.about().fingerprint.clone();
         Ok(About {
@@ -312,7 +188,7 @@ impl Work {
 
     /// Begins with the index in the file, unless it was looked at before.
     fn begin(&self) -> Result<()> {
-        let path = self.path();
+        let path = self.files.built();
         let written = fs::metadata(&path).and_then(|found| found.modified()).ok();
         if written.is_none() || std::mem::replace(&mut *lock(&self.seen), written) == written {
             return Ok(());
@@ -342,7 +218,11 @@ impl Work {
             ));
             return Ok(());
         }
-        self.live.begin(&Arc::new(sealed), about.position)?;
+        let fits = |part: &About| {
+            Ok(part.catalog == own.catalog && part.models == own.models && self.store.has_marks(&part.marks)?)
+        };
+        let (parts, position) = self.files.follow(sealed, about.position, fits, |notice| self.tell(notice))?;
+        self.live.begin(&parts, position)?;
         // The log may have lost removals, or the catalog references that the file still has.
         let counted = self.live.current(&self.store, &self.models).map(|state| state.index.len());
         match counted {
@@ -354,7 +234,7 @@ impl Work {
     }
 
     fn leave(&self) -> Result<()> {
-        let path = self.path().display().to_string();
+        let path = self.files.built().display().to_string();
         self.tell(format!("{path}: vectors in it are damaged: it is ignored, and the index is built anew"));
         self.live.forget()
     }
@@ -395,7 +275,7 @@ impl Work {
         let _alone = match self.store.check_writable() {
             // Each process has its own copy on the device.
             _ if self.policy.products.is_some() => None,
-            Ok(()) => match self.alone()? {
+            Ok(()) => match self.files.alone()? {
                 Some(file) => Some(file),
                 None => return Ok(()),
             },
@@ -410,30 +290,59 @@ impl Work {
         thread::scope(|scope| Job::begin(scope, &self.cancel, || self.build(&pool))?.join(|| false))
     }
 
-    /// Returns the locked file that keeps other processes from building, or none if one of them builds.
-    fn alone(&self) -> Result<Option<Alone>> {
-        let path = self.path().with_extension("lock");
-        let folder = path.parent().unwrap_or(&path);
-        fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        let file = File::create(&path).map_err(Error::io(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Alone(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(Error::io(&path)(error)),
-        }
-    }
-
-    /// Makes what was added a part of the index, by the codes that it has. The file stays as it is: an engine that opens it
-    /// does the same.
+    /// Makes what was added a part of the index, by the codes that it has, and keeps it in a file of its own. Of several
+    /// processes one writes it; the others have theirs in memory.
     fn extend(&self, pool: &ThreadPool) -> Result<()> {
         let _turn = lock(&self.turn);
         let state = self.live.current(&self.store, &self.models)?;
         if !self.policy.is_long(&state.index) {
             return Ok(());
         }
-        let Some(extended) = Extended::new(&state.index, pool)? else { return Ok(()) };
+        let Some(extending) = Extending::of(&state.index) else { return Ok(()) };
+        let alone = match self.store.check_writable() {
+            Ok(()) => self.files.alone()?,
+            Err(_) => None,
+        };
+        // Another process may have built the index anew meanwhile.
+        let number = extending.number();
+        let follows = extending.follows(&state.index).filter(|checksum| self.files.ends_with(number, *checksum));
+        let follows = follows.filter(|_| alone.is_some());
+        let mut file = follows.and_then(|_| IndexFile::new(&self.files.part(number)).ok());
+        let mut extended = match extending.make(&state.index, pool, file.as_mut()) {
+            Err(Error::Io { .. }) if file.is_some() => {
+                file = None;
+                extending.make(&state.index, pool, None)
+            }
+            made => made,
+        }?;
         // What was read for it may be damaged, which the next search comes upon.
-        if state.index.is_damaged() { Ok(()) } else { self.live.extend(&extended, &state) }
+        if state.index.is_damaged() {
+            return Ok(());
+        }
+        if let Some((file, follows)) = file.zip(follows)
+            && let Err(error) = self.keep_part(file, follows, &mut extended, &state, pool)
+        {
+            self.tell(format!("a part of the index is not kept in its file: {error}"));
+        }
+        self.live.extend(extended, &state)
+    }
+
+    /// Keeps a part in its file, in the place of those that it has merged.
+    fn keep_part(
+        &self,
+        file: IndexFile,
+        follows: u64,
+        extended: &mut Extended,
+        state: &State,
+        pool: &ThreadPool,
+    ) -> Result<()> {
+        let gone = extended.gone(&state.index);
+        let number = gone.len();
+        let about = AboutPart { about: self.about(state.position)?, follows, gone };
+        let about = serde_json::to_value(about).map_err(Error::internal)?;
+        pool.install(|| extended.keep(file, &about))?;
+        self.files.forget(number + 1);
+        Ok(())
     }
 
     /// Builds the index of the present state, and puts it in its place.
@@ -452,7 +361,7 @@ impl Work {
             self.leave()?;
             state = self.live.current(&self.store, &self.models)?;
         }
-        let path = self.path();
+        let path = self.files.built();
         let mut file = match self.store.check_writable().map(|()| IndexFile::new(&path)) {
             Ok(Ok(file)) => Some(file),
             Ok(Err(error)) => {
@@ -462,7 +371,7 @@ impl Work {
             Err(_) => None,
         };
         let texts = self.texts();
-        let sealed = match build(&state.index, plan, &texts, pool, file.as_mut()) {
+        let mut sealed = match build(&state.index, plan, &texts, pool, file.as_mut()) {
             // Without room for the file, the vectors stay in memory.
             Err(error @ Error::Io { .. }) => {
                 self.tell(format!("the index stays in memory alone: {error}"));
@@ -472,17 +381,18 @@ impl Work {
             built => built,
         }?;
         if let Some(file) = file {
-            self.keep(file, &sealed, &state, pool);
+            self.keep(file, &mut sealed, &state, pool);
         }
         self.live.adopt(&Arc::new(sealed), &state)
     }
 
     /// Keeps a built index in its file.
-    fn keep(&self, file: IndexFile, sealed: &Sealed, state: &State, pool: &ThreadPool) {
+    fn keep(&self, file: IndexFile, sealed: &mut Sealed, state: &State, pool: &ThreadPool) {
         let kept = || -> Result<()> {
             let about = serde_json::to_value(self.about(state.position)?).map_err(Error::internal)?;
             pool.install(|| file.finish(sealed, &about))?;
-            *lock(&self.seen) = fs::metadata(self.path()).and_then(|found| found.modified()).ok();
+            self.files.forget(1);
+            *lock(&self.seen) = fs::metadata(self.files.built()).and_then(|found| found.modified()).ok();
             self.store.set_setting(BUILT, Some(&described(sealed)))
         };
         if let Err(error) = kept() {

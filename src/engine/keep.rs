@@ -167,11 +167,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Catalog`] when there is one, or the copy cannot be written.
     pub fn backup(&self, directory: &Path) -> Result<()> {
-        self.store.backup(directory)?;
-        self.store.digests().and_then(|digests| self.kept.copy(directory, &digests)).inspect_err(|_| {
-            // Without its originals it would pass for a whole copy.
-            drop(std::fs::remove_file(directory.join("catalog.sqlite")));
-        })
+        self.store.backup(directory, |digests| self.kept.copy(directory, digests))
     }
 
     /// Deletes the marks of removed references, thumbnails and originals that no reference has any more, and gives all

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use crate::engine::selected::{InState, Lasting};
 use crate::engine::worded::Remembered;
 use crate::error::Result;
-use crate::index::{Extended, Ledger, Sealed, Snapshot};
+use crate::index::{Extended, Ledger, Left, Sealed, Snapshot};
 use crate::store::{Changes, Entry, Position, Store, Version};
 
 #[cfg(test)]
@@ -125,12 +125,12 @@ impl Live {
         Ok(state)
     }
 
-    /// Begins with the rows of an approximate segment, which the log had at a place.
+    /// Begins with the rows of an approximate segment and its parts, which the log had at a place.
     ///
     /// # Errors
-    /// Those of [`Ledger::of`].
-    pub(super) fn begin(&self, sealed: &Arc<Sealed>, position: Position) -> Result<()> {
-        let (ledger, index) = Ledger::of(sealed)?;
+    /// Those of [`Ledger::of_parts`].
+    pub(super) fn begin(&self, parts: &[Left], position: Position) -> Result<()> {
+        let (ledger, index) = Ledger::of_parts(parts)?;
         let mut writer = lock(&self.writer);
         (writer.ledger, writer.position, writer.ahead) = (ledger, position, None);
         self.replace(State::new(index, None, position, self.lasting()));
@@ -162,7 +162,7 @@ impl Live {
     ///
     /// # Errors
     /// Those of [`Ledger::follow`].
-    pub(super) fn extend(&self, extended: &Extended, state: &State) -> Result<()> {
+    pub(super) fn extend(&self, extended: Extended, state: &State) -> Result<()> {
         self.go_on(extended.ledger(&state.index)?, state)
     }
 

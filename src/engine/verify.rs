@@ -93,12 +93,11 @@ impl Engine {
 
     fn inspect(&self) -> Result<Found> {
         let mut found = Found { store: self.store.verify()?, ..Found::default() };
-        let index = self.indexing.file();
-        if index.exists()
-            && let Err(error) = Sealed::check(&index)
-        {
-            let problem = format!("its index is damaged ({error})");
-            found.files.push((index, of_file(problem), None));
+        for file in self.indexing.files() {
+            if let Err(error) = Sealed::check(&file) {
+                let problem = format!("its index is damaged ({error})");
+                found.files.push((file, of_file(problem), None));
+            }
         }
         // What cannot be listed is a problem of the store already.
         let Ok(digests) = self.store.digests() else { return Ok(found) };

@@ -51,6 +51,24 @@ pub struct Sealed {
     pub(super) tuned: Vec<Tuned>,
     /// The rows on a device that searches them in the place of codes.
     pub(super) resident: Option<Resident>,
+    /// The checksum of its file, if it has one.
+    pub(crate) written: Option<u64>,
+}
+
+/// A segment and those of its rows that are gone.
+#[derive(Debug, Clone)]
+pub struct Left {
+    /// The segment.
+    pub sealed: Arc<Sealed>,
+    /// Numbers of rows.
+    pub gone: Vec<u32>,
+}
+
+impl Left {
+    /// A segment with all of its rows.
+    pub fn whole(sealed: Arc<Sealed>) -> Self {
+        Self { sealed, gone: Vec::new() }
+    }
 }
 
 impl Sealed {
@@ -117,6 +135,21 @@ impl Approximate {
         }
         let sorted = sealed.items.is_sorted();
         Self { sealed, live, count, sorted }
+    }
+
+    /// All rows but those that are gone.
+    pub(super) fn left_of(left: &Left) -> Self {
+        let mut all = Self::new(Arc::clone(&left.sealed));
+        left.gone.iter().for_each(|row| all.forget(*row));
+        all
+    }
+
+    fn forget(&mut self, row: u32) {
+        let (byte, bit) = (row as usize / 8, 1 << (row % 8));
+        if let Some(live) = self.live.get_mut(byte) {
+            self.count -= usize::from(*live & bit != 0);
+            *live &= !bit;
+        }
     }
 
     /// The best `width` rows for each query, each compared by its full vector; of all rows, or those that are selected.
@@ -281,11 +314,7 @@ impl Segment for Approximate {
     fn seal(&mut self) {}
 
     fn remove(&mut self, references: &[(i64, u32)]) -> Result<Vec<(i64, u32)>> {
-        for (_, row) in references {
-            let (byte, bit) = (*row as usize / 8, 1 << (row % 8));
-            self.count -= usize::from(self.live[byte] & bit != 0);
-            self.live[byte] &= !bit;
-        }
+        references.iter().for_each(|(_, row)| self.forget(*row));
         Ok(Vec::new())
     }
 

@@ -106,7 +106,7 @@ pub fn build(
     let tuned = vec![Tuned { pictures: whole, texts: whole, few: 0 }; dims.len()];
     let references = rows.iter().map(|row| row.reference).collect();
     let items = rows.iter().map(|row| row.item).collect();
-    let sealed = Arc::new(Sealed { references, items, vectors, coded, tuned, resident: None });
+    let sealed = Arc::new(Sealed { references, items, vectors, coded, tuned, resident: None, written: None });
     let tuned = (0..dims.len()).map(|space| {
         let texts = texts.get(space).and_then(Option::as_ref);
         Measure::new(&sealed, space, pool)?.tuned(texts, plan.recall)

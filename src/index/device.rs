@@ -165,7 +165,7 @@ pub(super) fn hold_in(snapshot: &Snapshot, products: &Arc<Products>, chunk: usiz
     let resident = Some(Resident::new(products, &vectors, rows.len(), chunk)?);
     let references = rows.iter().map(|row| row.reference).collect();
     let items = rows.iter().map(|row| row.item).collect();
-    Ok(Sealed { references, items, vectors, coded: Vec::new(), tuned: Vec::new(), resident })
+    Ok(Sealed { references, items, vectors, coded: Vec::new(), tuned: Vec::new(), resident, written: None })
 }
 
 /// The rows of a [`Sealed`] on a device that were not removed.

@@ -5,7 +5,7 @@
 //! from the pages of the file; when it is opened they are not read, but checked in blocks as searches come upon them.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -124,15 +124,17 @@ impl IndexFile {
         Ok(matrix)
     }
 
-    /// Writes the rest of a segment whose vectors were added, with what its owner says of it, and gives the file its name.
+    /// Writes the rest of a segment whose vectors were added, with what its owner says of it, and gives the file its name;
+    /// the segment knows its checksum from then on.
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be written: then there is none, or the one that was there before.
-    pub fn finish(mut self, sealed: &Sealed, about: &Value) -> Result<()> {
-        self.write_rest(sealed, about).map_err(Error::io(&self.path))
+    pub fn finish(mut self, sealed: &mut Sealed, about: &Value) -> Result<()> {
+        sealed.written = Some(self.write_rest(sealed, about).map_err(Error::io(&self.path))?);
+        Ok(())
     }
 
-    fn write_rest(&mut self, sealed: &Sealed, about: &Value) -> io::Result<()> {
+    fn write_rest(&mut self, sealed: &Sealed, about: &Value) -> io::Result<u64> {
         let mut arrays = vec![
             self.write_array(bytemuck::cast_slice(&sealed.references))?,
             self.write_array(bytemuck::cast_slice(&sealed.items))?,
@@ -150,14 +152,16 @@ impl IndexFile {
         let spaces = sealed.coded.iter().zip(&sealed.tuned).map(space).collect();
         let header = Header { about: about.clone(), rows: sealed.len(), arrays, spaces };
         let header = serde_json::to_vec(&header).map_err(io::Error::other)?;
-        let numbers = [ORDER, self.written as u64, header.len() as u64, xxh3_64(&header)];
+        let checksum = xxh3_64(&header);
+        let numbers = [ORDER, self.written as u64, header.len() as u64, checksum];
         self.write(&header)?;
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(MAGIC)?;
         numbers.iter().try_for_each(|number| self.file.write_all(&number.to_ne_bytes()))?;
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
-        fs::rename(&self.new, &self.path)
+        fs::rename(&self.new, &self.path)?;
+        Ok(checksum)
     }
 
     fn write_array(&mut self, data: &[u8]) -> io::Result<Array> {
@@ -248,8 +252,17 @@ impl Sealed {
             coded,
             tuned: header.spaces.iter().map(|space| space.tuned).collect(),
             resident: None,
+            written: Some(number(3)),
         };
         Ok((sealed, header.about))
+    }
+
+    /// The checksum that a file begins with, which tells it from any other; none if there is no such file.
+    pub fn checksum(path: &Path) -> Option<u64> {
+        let mut begin = [0; BEGIN];
+        File::open(path).and_then(|mut file| file.read_exact(&mut begin)).ok()?;
+        let numbers = begin.strip_prefix(MAGIC)?.as_chunks().0;
+        Some(u64::from_ne_bytes(*numbers.get(3)?))
     }
 
     /// Reads a whole file, its vectors too.

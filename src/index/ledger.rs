@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::index::approximate::{Approximate, Sealed};
+use crate::index::approximate::{Approximate, Left, Sealed};
 use crate::index::device::OnDevice;
 use crate::index::exact::Exact;
 use crate::index::matrix::Matrix;
@@ -46,36 +46,45 @@ impl Ledger {
     /// # Errors
     /// Those of [`Ledger::new`].
     pub fn of(sealed: &Arc<Sealed>) -> Result<(Self, Snapshot)> {
-        let dims: Vec<usize> = sealed.vectors.iter().map(Matrix::dim).collect();
-        let (mut ledger, mut snapshot) = Self::new(&dims)?;
-        snapshot.segments.push(match sealed.resident {
+        let segment: Arc<dyn Segment> = match sealed.resident {
             Some(_) => Arc::new(OnDevice::new(sealed)),
             None => Arc::new(Approximate::new(Arc::clone(sealed))),
-        });
-        ledger.places = sealed.references.iter().copied().zip((0..).map(|row| (0, row))).collect();
-        for item in &sealed.items {
-            *ledger.counts.entry(*item).or_default() += 1;
-        }
-        ledger.count(&mut snapshot);
-        Ok((ledger, snapshot))
+        };
+        Self::over(&dims_of(sealed), vec![segment])
+    }
+
+    /// Begins with the rows that are left of an approximate segment and of its further parts.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::new`].
+    pub fn of_parts(parts: &[Left]) -> Result<(Self, Snapshot)> {
+        let dims = parts.first().map(|left| dims_of(&left.sealed)).unwrap_or_default();
+        Self::over(&dims, parts.iter().map(|left| Arc::new(Approximate::left_of(left)) as _).collect())
     }
 
     /// Begins with some segments of a snapshot as they are, and with one more.
     ///
     /// # Errors
     /// Those of [`Ledger::new`].
-    pub(super) fn with(snapshot: &Snapshot, kept: &[usize], more: &Arc<Sealed>) -> Result<(Self, Snapshot)> {
-        let (mut ledger, mut next) = Self::new(&snapshot.dims)?;
-        next.segments.extend(kept.iter().map(|number| Arc::clone(&snapshot.segments[*number])));
-        next.segments.push(Arc::new(Approximate::new(Arc::clone(more))));
-        for (number, segment) in (0..).zip(&next.segments) {
+    pub(super) fn with(snapshot: &Snapshot, kept: &[usize], more: Arc<Sealed>) -> Result<(Self, Snapshot)> {
+        let more: Arc<dyn Segment> = Arc::new(Approximate::new(more));
+        let kept = kept.iter().map(|number| Arc::clone(&snapshot.segments[*number]));
+        Self::over(&snapshot.dims, kept.chain([more]).collect())
+    }
+
+    /// Begins with segments as they are.
+    fn over(dims: &[usize], segments: Vec<Arc<dyn Segment>>) -> Result<(Self, Snapshot)> {
+        let (mut ledger, mut snapshot) = Self::new(dims)?;
+        ledger.places.reserve(segments.iter().map(|segment| segment.items().len()).sum());
+        for (number, segment) in (0..).zip(&segments) {
             for row in live_rows(segment.as_ref()) {
                 ledger.places.insert(segment.references()[row], (number, row as u32));
                 *ledger.counts.entry(segment.items()[row]).or_default() += 1;
             }
         }
-        ledger.count(&mut next);
-        Ok((ledger, next))
+        snapshot.segments = segments;
+        ledger.count(&mut snapshot);
+        Ok((ledger, snapshot))
     }
 
     /// Makes the changes here that have led from snapshot `before` to `after`.
@@ -213,6 +222,10 @@ impl Ledger {
         snapshot.references = self.places.len();
         snapshot.items = self.counts.len();
     }
+}
+
+fn dims_of(sealed: &Sealed) -> Vec<usize> {
+    sealed.vectors.iter().map(Matrix::dim).collect()
 }
 
 /// The rows of a segment that were not removed.

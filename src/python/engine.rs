@@ -69,8 +69,8 @@ impl Drop for PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, thumbnails, media, crops,
-        views, index, recall, memory, index_device))]
+    #[pyo3(signature = (path, encoders, *, dim, absent, threads, create, read_only, busy_timeout, durability,
+        thumbnails, media, crops, views, index, recall, memory, index_device))]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn new(
         py: Python<'_>,
@@ -82,6 +82,7 @@ impl PyEngine {
         create: bool,
         read_only: bool,
         busy_timeout: f64,
+        durability: &str,
         thumbnails: Option<bool>,
         media: Option<bool>,
         crops: Option<bool>,
@@ -100,7 +101,7 @@ impl PyEngine {
             let encoder = Arc::new(NoEncoder::of(name.clone(), fingerprint, dim, threads)?);
             members.push(Member { name, encoder });
         }
-        let access = Access { create, read_only, patience: seconds(busy_timeout)? };
+        let access = Access { create, read_only, patience: seconds(busy_timeout)?, durability: durability.parse()? };
         let thumbnails = match thumbnails {
             None => Small::Auto,
             Some(true) => Small::All,
@@ -151,7 +152,7 @@ impl PyEngine {
         metadata: Option<&Bound<'_, PyAny>>,
         text: Option<&Bound<'_, PyAny>>,
         upsert: bool,
-    ) -> PyResult<(usize, usize, usize)> {
+    ) -> PyResult<(usize, usize, usize, Vec<(String, String)>)> {
         let engine = self.open()?;
         let bare = Draft { upsert, ..draft(id, label, metadata, text)? };
         let pictures = convert::pictures(images)?.0;
@@ -175,7 +176,7 @@ impl PyEngine {
         let prepared = prepared.expect("the first group is prepared even if it is empty");
         let added = waiting(py, || engine.commit(prepared))?;
         tell(py, &engine)?;
-        Ok((added.references, added.duplicates, added.replaced))
+        Ok((added.references, added.duplicates, added.replaced, added.notes))
     }
 
     #[pyo3(signature = (folder, *, progress=None))]
@@ -537,6 +538,15 @@ impl PyEngine {
         Ok(found.into_iter().map(calibrate::identified).collect())
     }
 
+    /// The calibration of the cosines of pictures, as JSON that `judge` takes.
+    #[pyo3(signature = (*, models=None))]
+    fn fit_of_pictures(&self, py: Python<'_>, models: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
+        let models = models.map(query::models).transpose()?.unwrap_or_default();
+        let engine = self.open()?;
+        let fit = detached(py, || engine.fit_of_pictures(&models))?;
+        serde_json::to_string(&fit).map_err(|error| super::error::argument(format!("calibration: {error}")))
+    }
+
     #[pyo3(signature = (queries, labels, *, models))]
     fn calibrate(
         &self,
@@ -775,7 +785,7 @@ pub(super) fn held_models(
     read_only: bool,
     busy_timeout: f64,
 ) -> PyResult<(Vec<HeldRow>, Option<i64>)> {
-    let access = Access { create: false, read_only, patience: seconds(busy_timeout)? };
+    let access = Access { read_only, patience: seconds(busy_timeout)?, ..Access::existing() };
     let row = |held: Held| (held.name, held.fingerprint, held.dim, held.source);
     let (models, migrated) = waiting(py, || held(&path, &access))?;
     Ok((models.into_iter().map(row).collect(), migrated))

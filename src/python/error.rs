@@ -196,7 +196,7 @@ fn class_of<'a>(classes: &'a Classes, error: &Error) -> &'a Py<PyType> {
         Error::Io { .. } => &classes.file,
         Error::Picture { .. } | Error::Mesh { .. } => &classes.picture,
         Error::Model { .. } | Error::Runtime(_) | Error::Encoder { .. } => &classes.model,
-        Error::Catalog { .. } | Error::Busy { .. } | Error::Damaged { .. } => &classes.catalog,
+        Error::Catalog { .. } | Error::Busy { .. } | Error::Full { .. } | Error::Damaged { .. } => &classes.catalog,
         Error::Internal(_) | Error::Interrupted => &classes.internal,
     }
 }

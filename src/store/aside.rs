@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, Result};
 use crate::store::open::sql_error;
+use crate::store::thumbnails;
 
 /// Moves a file aside, beside itself, and returns its new path: `name.damaged`, or `name.damaged-2` and so on. Files of
 /// SQLite's log go with it.
@@ -60,16 +61,19 @@ pub fn check_thumbnails(directory: &Path, digests: &HashSet<[u8; 32]>) -> Thumbn
         if said != "ok" {
             return Ok(Some(said));
         }
-        let mut statement = connection.prepare("SELECT digest, jpeg FROM thumbnails")?;
+        // A crash may come between the making of the file and of its table.
+        if thumbnails::is_empty(&connection)? {
+            return Ok(None);
+        }
+        let mut statement = connection.prepare("SELECT * FROM thumbnails")?;
         let mut rows = statement.query([])?;
         let mut broken = 0;
         while let Some(row) = rows.next()? {
-            let (digest, jpeg) = (row.get::<_, Vec<u8>>(0)?, row.get_ref(1)?.as_blob()?.to_vec());
-            broken += usize::from(!(jpeg.starts_with(b"\xff\xd8\xff") && jpeg.ends_with(b"\xff\xd9")));
-            let known = <[u8; 32]>::try_from(digest).is_ok_and(|digest| digests.contains(&digest));
+            broken += usize::from(thumbnails::read(row)?.is_none());
+            let known = <[u8; 32]>::try_from(row.get::<_, Vec<u8>>(0)?).is_ok_and(|digest| digests.contains(&digest));
             found.unused += usize::from(!known);
         }
-        Ok((broken > 0).then(|| format!("{broken} of its thumbnails are no whole JPEG files")))
+        Ok((broken > 0).then(|| format!("{broken} of its thumbnails are not as they were written")))
     };
     let looked = look();
     found.damage = looked.unwrap_or_else(|error| Some(error.to_string()));

@@ -1,4 +1,4 @@
-//! The checksum of a stored vector, which tells a row that is not as it was written.
+//! The checksums of stored vectors and thumbnails, which tell rows that are not as they were written.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -10,6 +10,12 @@ pub(super) fn checksum(reference: i64, item: i64, model: i64, vector: &[u8]) -> 
         place.copy_from_slice(&number.to_le_bytes());
     }
     xxh3_64_with_seed(vector, xxh3_64(&owner)).cast_signed()
+}
+
+/// Returns the checksum of a thumbnail: XXH3 in 64 bits, seeded with that of the digest and the view.
+pub(super) fn thumbnail_checksum(digest: &[u8], view: i64, jpeg: &[u8]) -> i64 {
+    let owner = [digest, &view.to_le_bytes()].concat();
+    xxh3_64_with_seed(jpeg, xxh3_64(&owner)).cast_signed()
 }
 
 #[cfg(test)]

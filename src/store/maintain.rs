@@ -1,13 +1,15 @@
 //! Copies a catalog, and verifies it.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::{Error, Result};
+use crate::store::directories::{make_directories, sync_directory};
 use crate::store::log::Stored;
-use crate::store::read::select_held;
+use crate::store::read::{select_digests, select_held};
 use crate::store::repair::is_unit;
 use crate::store::values::check_values;
 use crate::store::words::{ask_words, check_words};
@@ -34,32 +36,44 @@ impl Store {
     /// Writes a copy of the catalog, as it is now, into `directory`, which must not hold a catalog yet. Others may read and
     /// write meanwhile. The copy gets an id of its own.
     ///
+    /// Before the copy gets its name, `complete` is called with the digests of its references, to copy what belongs to them:
+    /// a backup that was interrupted does not pass for a whole one.
+    ///
     /// # Errors
-    /// [`Error::Catalog`] when there is one, or the copy cannot be written.
-    pub fn backup(&self, directory: &Path) -> Result<()> {
+    /// [`Error::Catalog`] when there is one, or the copy cannot be written; those of `complete`.
+    pub fn backup(&self, directory: &Path, complete: impl FnOnce(&HashSet<[u8; 32]>) -> Result<()>) -> Result<()> {
         let target = directory.join("catalog.sqlite");
         check_free(directory)?;
-        fs::create_dir_all(directory).map_err(Error::io(directory))?;
+        make_directories(directory).map_err(Error::io(directory))?;
         let part = directory.join(format!("catalog.sqlite.{}.part", std::process::id()));
-        self.check_process()?;
-        let _active = fork::enter();
         let copy = || -> Result<()> {
-            let name = part.to_str().ok_or_else(|| Error::catalog(directory, "its path is not Unicode"))?;
-            // Not within a transaction, and SQLite takes its own snapshot.
-            let connection = open::connect(&self.directory, self.connections.opened())?;
-            let copied = connection.execute("VACUUM INTO ?", [name]).and_then(|_| {
-                let copy = Connection::open(&part)?;
-                copy.execute("UPDATE catalog SET id = randomblob(16)", [])?;
-                copy.close().map_err(|(_, error)| error)
-            });
-            copied.map_err(|error| open::sql_error(directory, &error))?;
-            fs::File::open(&part).and_then(|file| file.sync_all()).map_err(Error::io(&part))?;
+            let digests = self.copy(directory, &part)?;
+            complete(&digests)?;
             // Another process may have made one meanwhile.
             check_free(directory)?;
             fs::rename(&part, &target).map_err(Error::io(&target))?;
-            fs::File::open(directory).and_then(|file| file.sync_all()).map_err(Error::io(directory))
+            sync_directory(directory).map_err(Error::io(directory))
         };
         copy().inspect_err(|_| drop(fs::remove_file(&part)))
+    }
+
+    /// Writes the copy of a backup into a file, and returns the digests of its references.
+    fn copy(&self, directory: &Path, part: &Path) -> Result<HashSet<[u8; 32]>> {
+        self.check_process()?;
+        let _active = fork::enter();
+        let name = part.to_str().ok_or_else(|| Error::catalog(directory, "its path is not Unicode"))?;
+        // Not within a transaction, and SQLite takes its own snapshot.
+        let connection = open::connect(&self.directory, self.connections.opened())?;
+        let copied = connection.execute("VACUUM INTO ?", [name]).and_then(|_| {
+            let copy = Connection::open(part)?;
+            copy.execute("UPDATE catalog SET id = randomblob(16)", [])?;
+            let digests = select_digests(&copy)?;
+            copy.close().map_err(|(_, error)| error)?;
+            Ok(digests)
+        });
+        let digests = copied.map_err(|error| open::sql_error(directory, &error))?;
+        fs::File::open(part).and_then(|file| file.sync_all()).map_err(Error::io(part))?;
+        Ok(digests)
     }
 
     /// Reads the whole catalog and returns what is damaged in it; nothing if it is sound.

@@ -168,18 +168,21 @@ impl Media {
 
     fn fail(&self, path: &Path, error: &io::Error) -> Error {
         let path = path.strip_prefix(&self.catalog).unwrap_or(path).display();
-        let reason = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::full(
+                &self.catalog,
                 format!(
                     "{path} cannot be written, for the disk is full; nothing was added: free some space and try again"
-                )
-            }
-            _ => format!(
-                "{path} cannot be written ({error}); nothing was added: make it writable, or open the engine with \
-                 media=False"
+                ),
             ),
-        };
-        Error::catalog(&self.catalog, reason)
+            _ => Error::catalog(
+                &self.catalog,
+                format!(
+                    "{path} cannot be written ({error}); nothing was added: make it writable, or open the engine with \
+                     media=False"
+                ),
+            ),
+        }
     }
 }
 

@@ -10,8 +10,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::error::{Error, Result};
 use crate::picture;
 use crate::store::connections::identity;
+use crate::store::directories::make_directories;
 use crate::store::schema::{self, APPLICATION, EMPTY, FORMAT, Marks, READABLE, marks};
-use crate::store::{Access, fork, patience};
+use crate::store::{Access, Durability, fork, patience};
 
 /// Bytes that the log keeps on disk after a checkpoint, however much one change has needed.
 const LOG_LIMIT: i64 = 16 << 20;
@@ -26,6 +27,7 @@ pub(super) struct Opened {
     pub read_only: bool,
     /// Whether nothing can write here, so that SQLite must not either: no locks, no log.
     pub immutable: bool,
+    pub durability: Durability,
 }
 
 /// Opens the catalog in `directory`, or creates it there if `access` says so. The last value is the older format that it
@@ -40,7 +42,7 @@ pub(super) fn open(directory: &Path, access: &Access) -> Result<(Opened, Connect
         }
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && create => {
-            fs::create_dir_all(directory).map_err(|error| fail(format!("cannot be created: {error}")))?;
+            make_directories(directory).map_err(|error| fail(format!("cannot be created: {error}")))?;
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(fail("does not exist".into())),
         Err(error) => return Err(fail(format!("cannot be opened: {error}"))),
@@ -66,7 +68,7 @@ fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened,
     let (opened, mut connection) = if access.read_only {
         for_reading(directory)?
     } else {
-        let opened = Opened { read_only: false, immutable: false };
+        let opened = Opened { read_only: false, immutable: false, durability: access.durability };
         (opened, connect(directory, opened)?)
     };
     if !access.read_only && connection.is_readonly(c"main").map_err(|error| sql_error(directory, &error))? {
@@ -110,7 +112,7 @@ fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened,
 /// A connection that reads only. Where nothing can be written and there is no log, SQLite is told so: it would fail to
 /// make the files of the log.
 fn for_reading(directory: &Path) -> Result<(Opened, Connection)> {
-    let mut opened = Opened { read_only: true, immutable: false };
+    let mut opened = Opened { read_only: true, immutable: false, durability: Durability::Full };
     let look = |opened: Opened| -> Result<Connection> {
         let connection = connect(directory, opened)?;
         marks(&connection).map_err(|error| sql_error(directory, &error))?;
@@ -166,7 +168,12 @@ pub(super) fn connect(directory: &Path, opened: Opened) -> Result<Connection> {
         schema::define(&connection)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_update(None, "foreign_keys", true)?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        // In a log NORMAL, too, keeps the order of changes; only the last of them may be undone by a loss of power.
+        let synchronous = match opened.durability {
+            Durability::Full => "FULL",
+            Durability::Relaxed => "NORMAL",
+        };
+        connection.pragma_update(None, "synchronous", synchronous)?;
         connection.pragma_update(None, "cache_size", -8192)?;
         connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
         Ok(connection)
@@ -294,7 +301,8 @@ pub(super) fn sql_error(directory: &Path, error: &rusqlite::Error) -> Error {
     let cure = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return Error::busy(directory),
         Some(ErrorCode::DiskFull) => {
-            "the disk is full, so this change was not made; free some space and try again".to_owned()
+            let cure = "the disk is full, so this change was not made; free some space and try again";
+            return Error::full(directory, format!("{cure} ({})", plain(error)));
         }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             "it cannot be written; open it with read_only=True, or make its directory and files writable".to_owned()
@@ -348,6 +356,12 @@ fn damage(directory: &Path) -> String {
     };
     match check() {
         Ok(found) if found == "ok" => "SQLite could not read it, though it finds it sound now; try again".to_owned(),
+        // SQLite calls a file malformed, too, if the disk fails to read it.
+        Err(error)
+            if !matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) =>
+        {
+            format!("a file could not be read ({}); look at the disk and try again", plain(&error))
+        }
         _ => {
             "catalog.sqlite is damaged; save what can be read with plushie-search salvage, or go back to a backup with \
               plushie-search restore"

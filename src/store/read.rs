@@ -290,12 +290,12 @@ impl Store {
     /// # Errors
     /// [`Error::Catalog`] when the catalog cannot be read.
     pub fn digests(&self) -> Result<HashSet<[u8; 32]>> {
-        self.read(|connection| {
-            let mut statement = connection.prepare("SELECT digest FROM refs")?;
-            let digests = statement.query_map([], |row| row.get(0))?;
-            Ok(digests.collect::<rusqlite::Result<_>>()?)
-        })
+        self.read(|connection| Ok(select_digests(connection)?))
     }
+}
+
+pub(super) fn select_digests(connection: &Connection) -> rusqlite::Result<HashSet<[u8; 32]>> {
+    connection.prepare("SELECT digest FROM refs")?.query_map([], |row| row.get(0))?.collect()
 }
 
 pub(super) fn select_models(connection: &Connection) -> rusqlite::Result<Vec<ModelRow>> {

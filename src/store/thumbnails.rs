@@ -13,9 +13,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use crate::error::Result;
+use crate::store::checksum::thumbnail_checksum;
 use crate::store::connections::{Identity, identity};
 use crate::store::fork::{self, Connected};
 use crate::store::{lock, open};
@@ -27,9 +28,13 @@ pub const SIDE: u32 = 256;
 pub const LIMIT: u64 = 2_000_000_000;
 
 const TABLE: &str = "CREATE TABLE thumbnails (digest BLOB NOT NULL, view INTEGER NOT NULL, jpeg BLOB NOT NULL, \
-                     PRIMARY KEY (digest, view)) STRICT";
+                     checksum INTEGER, PRIMARY KEY (digest, view)) STRICT";
+/// The table of format 1, which [`MIGRATE`] makes the present one, whose rows have no checksums.
+const FORMER: &str = "CREATE TABLE thumbnails (digest BLOB NOT NULL, view INTEGER NOT NULL, jpeg BLOB NOT NULL, \
+                      PRIMARY KEY (digest, view)) STRICT";
+const MIGRATE: &str = "ALTER TABLE thumbnails ADD COLUMN checksum INTEGER";
 /// The version of the table, as `user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// How long to wait for others who write, and between two tries.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -138,9 +143,10 @@ impl Thumbnails {
             {
                 return Err(Fault::Full);
             }
-            let statement = "INSERT OR IGNORE INTO thumbnails (digest, view, jpeg) VALUES (?, ?, ?)";
+            let statement = "INSERT OR IGNORE INTO thumbnails (digest, view, jpeg, checksum) VALUES (?, ?, ?, ?)";
             for (key, jpeg) in thumbnails {
-                transaction.prepare_cached(statement)?.execute(params![key.digest, key.view, jpeg])?;
+                let checksum = thumbnail_checksum(&key.digest, key.view, jpeg);
+                transaction.prepare_cached(statement)?.execute(params![key.digest, key.view, jpeg, checksum])?;
             }
             Ok(transaction.commit()?)
         });
@@ -150,22 +156,26 @@ impl Thumbnails {
         }
     }
 
-    /// The JPEG file of a thumbnail, if it is there and can be read.
+    /// The JPEG file of a thumbnail. One that is not as it was written is removed, so that it is made again.
     pub fn get(&self, key: Key) -> Option<Vec<u8>> {
-        let statement = "SELECT jpeg FROM thumbnails WHERE digest = ? AND view = ?";
+        // All columns: the table may only be read, and be a former one.
+        let statement = "SELECT * FROM thumbnails WHERE digest = ? AND view = ?";
         let found = self.attempt(false, |connection| {
             let mut statement = connection.prepare_cached(statement)?;
-            let found: Option<Vec<u8>> =
-                statement.query_row(params![key.digest, key.view], |row| row.get(0)).optional()?;
-            Ok(found)
+            Ok(statement.query_row(params![key.digest, key.view], read).optional()?)
         });
-        let whole = |jpeg: &Vec<u8>| jpeg.starts_with(b"\xff\xd8\xff") && jpeg.ends_with(b"\xff\xd9");
-        found
-            .unwrap_or_else(|fault| {
-                self.note(&fault);
-                None
-            })
-            .filter(whole)
+        match found {
+            Ok(Some(Some(jpeg))) => return Some(jpeg),
+            Ok(Some(None)) if !self.read_only => {
+                let statement = "DELETE FROM thumbnails WHERE digest = ? AND view = ?";
+                let removed =
+                    self.attempt(false, |connection| Ok(connection.execute(statement, params![key.digest, key.view])?));
+                removed.map_or_else(|fault| self.note(&fault), drop);
+            }
+            Ok(_) => {}
+            Err(fault) => self.note(&fault),
+        }
+        None
     }
 
     /// Removes the thumbnails of pictures that are not in `digests`, which is called after they are listed, so that no
@@ -382,7 +392,14 @@ fn for_writing(file: &Path) -> Result<Connection, Fault> {
         }
         transaction.commit()?;
     }
-    check(&connection)?;
+    if check(&connection)? < FORMAT {
+        let transaction = begin(&mut connection)?;
+        if check(&transaction)? < FORMAT {
+            transaction.execute_batch(MIGRATE)?;
+            transaction.pragma_update(None, "user_version", FORMAT)?;
+        }
+        transaction.commit()?;
+    }
     Ok(connection)
 }
 
@@ -399,101 +416,35 @@ fn for_reading(file: &Path) -> Result<Connection, Fault> {
     }
 }
 
-fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+/// Whether the file has no tables yet.
+pub(super) fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT COUNT(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
 }
 
-/// Refuses tables that are not ours.
-fn check(connection: &Connection) -> Result<(), Fault> {
+/// Returns the thumbnail of a row if it is as it was written.
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Option<Vec<u8>>> {
+    let (digest, view): (Vec<u8>, i64) = (row.get("digest")?, row.get("view")?);
+    let jpeg: Vec<u8> = row.get("jpeg")?;
+    let checksum: Option<i64> = match row.as_ref().column_index("checksum") {
+        Ok(column) => row.get(column)?,
+        Err(_) => None,
+    };
+    let is_whole = jpeg.starts_with(b"\xff\xd8\xff") && jpeg.ends_with(b"\xff\xd9");
+    let is_same = checksum.is_none_or(|checksum| checksum == thumbnail_checksum(&digest, view, &jpeg));
+    Ok((is_whole && is_same).then_some(jpeg))
+}
+
+/// Refuses tables that are not ours, and returns their format.
+fn check(connection: &Connection) -> Result<i64, Fault> {
     let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let mut statement = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
     let tables = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-    if format == FORMAT && tables == [TABLE] { Ok(()) } else { Err(Fault::Damaged) }
+    match (format, tables.as_slice()) {
+        (FORMAT, [table]) if table == TABLE => Ok(FORMAT),
+        (1, [table]) if table == FORMER => Ok(1),
+        _ => Err(Fault::Damaged),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(number: u8) -> Key {
-        Key { digest: [number; 32], view: 0 }
-    }
-
-    /// As large as a thumbnail is.
-    fn jpeg(number: u8) -> Vec<u8> {
-        [b"\xff\xd8\xff", &[number; 8000][..], b"\xff\xd9"].concat()
-    }
-
-    fn kept(thumbnails: &Thumbnails) -> Vec<u8> {
-        (0..100).filter(|number| thumbnails.get(key(*number)) == Some(jpeg(*number))).collect()
-    }
-
-    #[test]
-    fn the_limit_stops_it_and_is_told_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let limited = Thumbnails::new(folder.path(), false, Some(100_000));
-        for number in 0..40 {
-            limited.put(&[(key(number), &jpeg(number))]);
-        }
-        let there = kept(&limited);
-        assert!(!limited.takes_more() && (8..16).contains(&there.len()), "{there:?}");
-        let notices = limited.notices();
-        assert!(notices.len() == 1 && notices[0].contains("has reached 100000 bytes"), "{notices:?}");
-        limited.put(&[(key(50), &jpeg(50))]);
-        assert!(limited.notices().is_empty());
-        let unlimited = Thumbnails::new(folder.path(), false, None);
-        unlimited.put(&[(key(60), &jpeg(60))]);
-        assert_eq!(kept(&limited).len(), there.len() + 1);
-        // Some room is made.
-        assert_eq!(limited.retain(|| Ok([[60; 32], [0; 32]].into())).unwrap(), there.len() - 1);
-        assert!(limited.takes_more());
-        limited.put(&[(key(70), &jpeg(70))]);
-        assert_eq!(kept(&unlimited), [0, 60, 70]);
-    }
-
-    #[test]
-    fn views_of_one_file_are_kept_apart() {
-        let folder = tempfile::tempdir().unwrap();
-        let thumbnails = Thumbnails::new(folder.path(), false, None);
-        let views = [0, 1].map(|view| Key { view, ..key(1) });
-        thumbnails.put(&[(views[0], &jpeg(1)), (views[1], &jpeg(2)), (views[0], &jpeg(3))]);
-        assert_eq!(views.map(|view| thumbnails.get(view)), [Some(jpeg(1)), Some(jpeg(2))]);
-        assert_eq!(thumbnails.get(Key { view: 2, ..key(1) }), None);
-        assert_eq!(thumbnails.retain(|| Ok(HashSet::new())).unwrap(), 2);
-    }
-
-    #[test]
-    fn what_is_added_while_they_are_listed_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let thumbnails = Thumbnails::new(folder.path(), false, None);
-        thumbnails.put(&[(key(1), &jpeg(1))]);
-        let meanwhile = || {
-            thumbnails.put(&[(key(2), &jpeg(2))]);
-            Ok(HashSet::new())
-        };
-        assert_eq!(thumbnails.retain(meanwhile).unwrap(), 1);
-        assert_eq!(kept(&thumbnails), [2]);
-    }
-
-    #[test]
-    fn nothing_is_made_by_looking() {
-        let folder = tempfile::tempdir().unwrap();
-        for read_only in [false, true] {
-            let thumbnails = Thumbnails::new(folder.path(), read_only, None);
-            assert_eq!(thumbnails.get(key(1)), None);
-            assert_eq!(thumbnails.retain(|| Ok(HashSet::new())).unwrap(), 0);
-            assert!(thumbnails.notices().is_empty() && thumbnails.takes_more() != read_only);
-        }
-        let read_only = Thumbnails::new(folder.path(), true, None);
-        read_only.put(&[(key(1), &jpeg(1))]);
-        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
-    }
-
-    #[test]
-    fn half_a_picture_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let thumbnails = Thumbnails::new(folder.path(), false, None);
-        thumbnails.put(&[(key(1), &jpeg(1)[..4000]), (key(2), b"<svg onload=alert(1)>")]);
-        assert_eq!([1, 2].map(|number| thumbnails.get(key(number))), [None, None]);
-    }
-}
+mod tests;

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from solids import box, bracket, stl
 
 import plushie_search as ps
 from plushie_search.answers.inspect.conformal import limit_of, p_value
 from plushie_search.answers.inspect.local import Bank, Parts
+from plushie_search.meshes import render_views
 
 random = np.random.default_rng(3)
 
@@ -204,3 +206,29 @@ def test_good_photos_alarm_no_more_than_was_promised() -> None:
         alarms += bank.compare(photo)[0] > limit
     # A sixth at most, and by chance of 300 draws hardly more.
     assert alarms / 300 < 1 / 6 + 3 * np.sqrt(1 / 6 * 5 / 6 / 300)
+
+
+def test_a_3d_model_is_compared_by_its_views(engine: ps.Engine, tmp_path: Path) -> None:
+    path = tmp_path / "bracket.stl"
+    path.write_bytes(stl(bracket()))
+    names, views = render_views(path, views=20, size=224)
+    photo = views[3]
+    for golden in (path, path.read_bytes()):
+        found = engine.inspect(photo, golden=golden, threshold=0.99)
+        assert isinstance(found, ps.Inspection)
+        assert (found.verdict, found.anomaly) == ("pass", None)
+        assert found.similarity == pytest.approx(1, abs=1e-3)
+        assert found.nearest[0][0].endswith(f" {names[3]}")
+        assert "is a 3D model" in found.notes[0]
+        assert "0 golden samples" in found.notes[1]
+    other = engine.inspect(photo, golden=stl(box(1, 2, 9)), threshold=0.99)
+    assert isinstance(other, ps.Inspection)
+    assert (other.verdict, other.similarity < found.similarity) == ("fail", True)
+    engine.add("bracket", images=[path])
+    item = engine.inspect(photo, "bracket", threshold=0.5)
+    assert isinstance(item, ps.Inspection)
+    assert item.anomaly is None
+    assert item.nearest[0] == (str(path), pytest.approx(1, abs=1e-3))
+    path.write_bytes(b"solid x\nfacet\n")
+    with pytest.raises(ps.PictureError, match="holds no triangles"):
+        engine.inspect(photo, golden=path, threshold=0.5)

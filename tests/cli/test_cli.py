@@ -116,7 +116,7 @@ def test_bad_pictures_are_listed_and_stop_nothing(
     ("command", "message"),
     [
         ("search CATALOG", "search needs an IMAGE, a --text, or both"),
-        ("search CATALOG gone.jpg", "no picture 'gone.jpg'; give words by --text"),
+        ("search CATALOG gone.jpg", "no picture 'gone.jpg'; give words by --text, or parts by --query"),
         ("search CATALOG --text ''", "text"),
         ('search CATALOG --text x --where {"price":{"$foo":1}}', "$foo"),
         ("show CATALOG pink", "pink"),

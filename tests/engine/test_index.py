@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -232,6 +233,82 @@ def test_many_additions_become_a_part_of_the_index(tmp_path: Path) -> None:
             right += len({*found} & {*expected})
         assert right > 0.95 * 10 * QUERIES
         assert "new-5" not in {hit.item for hit in engine.search_vector(new[5], k=20)}
+
+
+@pytest.fixture(scope="module")
+def parted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NDArray[np.float32], NDArray[np.float32]]:
+    """A catalog whose index has a part in a file, without an item of the file before it; what was built, and added."""
+    path = tmp_path_factory.mktemp("parted") / "c"
+    rows = fill(path, 69_000)
+    new = near_centers(17_000, 5)
+    with ps.Engine(path, dim=DIM, index="IVF32,SQ8") as engine:
+        engine.optimize()
+        engine.add_vectors([f"new-{row}" for row in range(len(new))], new)
+        engine.remove("item-2")
+        wait_for(engine, 86_000)
+    return path, rows, new
+
+
+def wait_for(engine: ps.Engine, references: int) -> None:
+    """Searches until so many references are in approximate segments."""
+    until = time.monotonic() + 60
+    while engine.stats()["approximate"][0]["references"] < references and time.monotonic() < until:
+        engine.search_vector(np.eye(1, DIM)[0], k=1)
+        time.sleep(0.05)
+    assert engine.stats()["approximate"][0]["references"] == references
+
+
+def test_a_part_of_the_index_is_kept_in_a_file(
+    tmp_path: Path, parted: tuple[Path, NDArray[np.float32], NDArray[np.float32]]
+) -> None:
+    path, rows, new = parted
+    shutil.copytree(path, tmp_path / "c")
+    assert (tmp_path / "c" / "index" / "part-1").exists()
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+        stats = engine.stats()
+        assert (stats["approximate"][0]["references"], stats["indexed"]) == (86_000, 85_998)
+        # Codes, references and items are in memory, the vectors of both are pages of files.
+        assert stats["index_bytes"] < 1.3 * 86_000 * (DIM + 16)
+        hits = [hit.item for hit in engine.search_vector(new[3], k=5)]
+        assert hits[0] == "new-3"
+        assert "item-2" not in {hit.item for hit in engine.search_vector(rows[4], k=20)}
+        engine.remove("new-3")
+        engine.add_vectors(["last"], new[3:4])
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+        hits = [hit.item for hit in engine.search_vector(new[3], k=5)]
+        assert hits[0] == "last"
+        assert "new-3" not in hits
+        assert engine.stats()["indexed"] == 85_998
+        assert engine.verify().problems == ()
+        engine.optimize()
+    assert not (tmp_path / "c" / "index" / "part-1").exists()
+
+
+def test_a_part_that_is_damaged_or_of_another_index_is_left_alone(
+    tmp_path: Path, parted: tuple[Path, NDArray[np.float32], NDArray[np.float32]]
+) -> None:
+    path, _, new = parted
+    shutil.copytree(path, tmp_path / "c")
+    part = tmp_path / "c" / "index" / "part-1"
+    whole = part.read_bytes()
+
+    def found() -> tuple[int, str]:
+        with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+            return engine.stats()["approximate"][0]["references"], engine.search_vector(new[3], k=1)[0].item
+
+    for cut in (10, len(whole) - 100):
+        part.write_bytes(whole[:cut])
+        with pytest.warns(UserWarning, match="part-1: .*it is ignored"):
+            assert found() == (69_000, "new-3")
+        with ps.Engine(tmp_path / "c", dim=DIM, index="exact") as engine:
+            assert "part-1" in str(engine.verify().problems)
+    part.write_bytes(whole)
+    assert found() == (86_000, "new-3")
+    # That of an index that was built later is another one.
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") as engine:
+        engine.optimize()
+    part.write_bytes(whole)
+    assert found() == (85_998, "new-3")
 
 
 def test_the_file_of_another_catalog_is_told_and_ignored(tmp_path: Path) -> None:

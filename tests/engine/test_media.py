@@ -177,8 +177,9 @@ def test_a_full_disk_fails_the_add_before_anything_is_stored(small_disk: Path, t
     noise = np.random.default_rng(0).integers(0, 255, (40, 400, 400, 3), np.uint8)
     with ps.Engine(catalog, model=toy_model, thumbnails=False) as engine:
         engine.add("a", images=noise[0])
-        with pytest.raises(ps.CatalogError, match=r"media/.*cannot be written, for the disk is full"):
+        with pytest.raises(ps.CatalogError, match=r"media/.*cannot be written, for the disk is full") as told:
             engine.add("b", images=list(noise[1:]))
+        assert told.value.code == "disk_full"
         with pytest.raises(ps.CatalogError, match="the disk is full"):
             engine.add_items([{"id": "c", "images": list(noise[1:])}])
         assert [item.id for item in engine.items()] == ["a"]

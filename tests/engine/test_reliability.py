@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -667,11 +668,11 @@ def test_a_full_disk_loses_nothing_and_opens_again(small_disk: Path, toy_model: 
             engine.add_vectors([f"a{n}"], vectors(n))
             acknowledged.add(f"a{n}")
         except ps.CatalogError as error:
-            refused.append(str(error))
+            refused.append(f"{error.code}: {error}")
             if len(refused) > 5:
                 break
     assert len(refused) == 6
-    assert all("the disk is full, so this change was not made" in text for text in refused)
+    assert all(re.match("disk_full: .*the disk is full, so this change was not made", text) for text in refused)
     assert engine.search_vector(vectors(7)[0], k=1)[0].item == "a7"
     engine.close()
     assert ids(path, toy_model) == acknowledged

@@ -43,12 +43,14 @@ def vector_of(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     return toy.unit(((pixels / 255 - mean) / std).mean((0, 1)) @ toy.IMAGE_WEIGHTS)
 
 
-def map_by_hand(pixels: NDArray[np.uint8], target: NDArray[np.float64], count: int = COUNT) -> NDArray[np.float64]:
+def map_by_hand(
+    pixels: NDArray[np.uint8], target: NDArray[np.float64], count: int = COUNT, *, beyond_average: bool = True
+) -> NDArray[np.float64]:
     blur = blurred(pixels)
     base = vector_of(blur) @ target
     length = round(0.3 * SIDE)
     starts = [int((SIDE - length) * at / (count - 1) + 0.5) for at in range(count)]
-    sums, weights = np.zeros((CELLS, CELLS)), np.zeros((CELLS, CELLS))
+    sums, weights, gains = np.zeros((CELLS, CELLS)), np.zeros((CELLS, CELLS)), []
     centers = (np.arange(CELLS) + 0.5) / CELLS
     for top in starts:
         for left in starts:
@@ -57,9 +59,11 @@ def map_by_hand(pixels: NDArray[np.uint8], target: NDArray[np.float64], count: i
             off = [np.abs(2 * centers - (2 * start + length) / SIDE) * SIDE / length for start in (top, left)]
             y, x = (np.where(one < 1, 1 - one + 1e-6, 0) for one in off)
             weight = np.outer(y, x)
-            sums += weight * (vector_of(sharp) @ target - base)
+            gains.append(vector_of(sharp) @ target - base)
+            sums += weight * gains[-1]
             weights += weight
-    return np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
+    found = np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
+    return found - np.mean(gains) * (weights > 0) if beyond_average else found
 
 
 def model(folder: Path) -> Path:
@@ -137,7 +141,11 @@ def test_the_runner_up_is_told_by_the_difference(engine: ps.Engine) -> None:
     assert other.map is not None
     assert other.item == "blue"
     red, blue = engine.vectors("red")[0], engine.vectors("blue")[0]
-    np.testing.assert_allclose(other.map, map_by_hand(picture(), red) - map_by_hand(picture(), blue), atol=4e-5)
+    wanted = [map_by_hand(picture(), one, beyond_average=False) for one in (red, blue)]
+    np.testing.assert_allclose(other.map, wanted[0] - wanted[1], atol=4e-5)
+    assert found.query is not None
+    average = wanted[0] - map_by_hand(picture(), red)
+    np.testing.assert_allclose(found.query.rest, average, atol=4e-5)
     assert other.score == pytest.approx(float(vector_of(picture()) @ blue), abs=1e-5)
     engine.remove("blue")
     assert engine.explain(picture(), "red").runner_up is None

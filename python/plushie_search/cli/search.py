@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("search needs an IMAGE, a --text, or both, an --item, or a --query")
     image = None if options.image is None else shown_in(options.image)
     if isinstance(image, str) and not os.path.exists(expanded(image)):
-        raise FileNotFoundError(f"there is no picture {image!r}; give words by --text")
+        raise FileNotFoundError(f"there is no picture {image!r}; give words by --text, or parts by --query")
     how: dict[str, Any] = {
         "k": options.k,
         "where": options.where,

@@ -70,6 +70,9 @@ def problem_of(error: BaseException, request_id: str) -> Problem:
         return Problem(422, "argument", _shown(error))
     if isinstance(error, CatalogError) and error.code == "busy":
         return Problem(503, "busy", "another process writes to the catalog: try again", headers={"Retry-After": "1"})
+    if isinstance(error, CatalogError) and error.code == "disk_full":
+        logger.error("request %s failed: %s", request_id, error)
+        return Problem(507, "disk_full", "the disk of the server is full, and nothing was stored: free space there")
     if isinstance(error, MemoryError):
         return Problem(503, "memory", "the server lacks memory: try again later", headers={"Retry-After": "5"})
     if isinstance(error, PlushieError):

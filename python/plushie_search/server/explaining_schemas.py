@@ -21,12 +21,10 @@ from .schemas import (
 _MAP: Schema = {
     "type": "array",
     "items": array(NUMBER),
-    "description": "rows of cells over the upright picture, cosines; 0 adds nothing, below 0 speaks against the match",
+    "description": "rows of cells over the upright picture, cosines; 0 adds as much as an average part, below 0 less",
 }
 _REGION: Schema = record({"box": BOX, "place": TEXT, "share": PART, "value": NUMBER})
-_SIDE: Schema = record(
-    {"name": TEXT, "size": array(WHOLE), "map": _MAP, "regions": array(_REGION), "rest": maybe(NUMBER)}
-)
+_SIDE: Schema = record({"name": TEXT, "size": array(WHOLE), "map": _MAP, "regions": array(_REGION), "rest": NUMBER})
 _RUNNER_UP: Schema = record({"item": TEXT, "score": NUMBER, "map": maybe(_MAP), "regions": array(_REGION)})
 _FEATURE: Schema = {
     "anyOf": [

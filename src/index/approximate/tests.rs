@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::fusion::Aggregate;
 use crate::index::build::{Plan, build};
+use crate::index::part::Extending;
 use crate::index::{Factory, Index, IndexFile, Ledger, Part, Request, Snapshot};
 use crate::selection::Rows;
 use crate::vectors::Vectors;
@@ -212,8 +213,9 @@ fn a_file_is_whole_or_refused() {
     let factories = Some(vec![Factory::parse("IVF16,PQ16x4fs", DIM).unwrap()]);
     let plan = Plan { factories, recall: 0.98, memory: None };
     let mut file = IndexFile::new(&path).unwrap();
-    let sealed = build(index.snapshot(), &plan, &[], &workers(Some(2)).unwrap(), Some(&mut file)).unwrap();
-    file.finish(&sealed, &about).unwrap();
+    let mut sealed = build(index.snapshot(), &plan, &[], &workers(Some(2)).unwrap(), Some(&mut file)).unwrap();
+    file.finish(&mut sealed, &about).unwrap();
+    assert_eq!((Sealed::checksum(&path), Sealed::checksum(home.path())), (sealed.written, None));
     let (again, said) = Sealed::open(&path).unwrap();
     assert_eq!((said, &again.references, &again.items), (about, &sealed.references, &sealed.items));
     assert_eq!((again.tuned(), again.vectors[0].owned_bytes()), (sealed.tuned(), 0));
@@ -267,8 +269,9 @@ proptest! {
             .collect();
         let (mut right, mut wanted) = (0, 0);
         let mut next = 1200;
-        for _ in 0..60 {
-            match dice.below(8) {
+        let home = tempfile::tempdir().unwrap();
+        for turn in 0..60 {
+            match dice.below(9) {
                 0 => {
                     let before = index.snapshot.clone();
                     let sealed = without_few(made(&before, Some("IVF8,SQ8")));
@@ -295,6 +298,28 @@ proptest! {
                     for ((reference, item), vector) in references.iter().zip(&items).zip(vectors.chunks(DIM)) {
                         known.insert(*reference, (*item, vector.to_vec()));
                     }
+                }
+                // What was added becomes a part, in memory or in a file that is opened again.
+                8 => {
+                    let Some(extending) = Extending::of(index.snapshot()) else { continue };
+                    let path = home.path().join(format!("part-{turn}"));
+                    let mut file = (dice.below(2) == 0).then(|| IndexFile::new(&path).unwrap());
+                    let pool = workers(Some(1)).unwrap();
+                    let mut extended = extending.make(index.snapshot(), &pool, file.as_mut()).unwrap();
+                    let mut gone = extended.gone(index.snapshot());
+                    prop_assert_eq!(gone.len(), extending.number());
+                    if let Some(file) = file {
+                        extended.keep(file, &serde_json::Value::Null).unwrap();
+                    }
+                    let (_, snapshot) = extended.ledger(index.snapshot()).unwrap();
+                    let mut parts: Vec<Left> = snapshot.sealed().cloned().map(Left::whole).collect();
+                    if path.exists() {
+                        *parts.last_mut().unwrap() = Left::whole(Arc::new(Sealed::open(&path).unwrap().0));
+                    }
+                    gone.push(Vec::new());
+                    parts.iter_mut().zip(gone).for_each(|(part, gone)| part.gone = gone);
+                    let (ledger, snapshot) = Ledger::of_parts(&parts).unwrap();
+                    index = Index { ledger, snapshot };
                 }
                 3 if known.len() > 900 => {
                     let gone: Vec<i64> = known.keys().copied().filter(|_| dice.below(30) == 0).collect();

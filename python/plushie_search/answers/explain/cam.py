@@ -35,6 +35,14 @@ class Activation:
         size, heat, rest, _ = self.core.activation(self.image, vector.tolist(), self.model)
         return size, heat, rest
 
+    def contribution(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the map (h, w) of :meth:`heat`.
+
+        Raises:
+            ModelError: As that does.
+        """
+        return self.heat(vector)[1]
+
     @property
     def passes(self) -> int:
         """How many pictures go through the network."""

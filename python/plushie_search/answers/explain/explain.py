@@ -70,7 +70,8 @@ def explain(
     if picture is not None:
         seen.append(look(picture))
         asked = _map(_name(picture), seen[0], subject.vector, small_copy(picture))
-        against = None if other is None else asked.map - seen[0].heat(other.vector)[1]
+        if other is not None:
+            against = seen[0].contribution(subject.vector) - seen[0].contribution(other.vector)
     runner_up: RunnerUp | None = None
     if other is not None:
         regions = () if against is None else find_regions(against, flat=_flat(method, against))

@@ -20,11 +20,11 @@ class HeatMap:
         name: The name of the picture.
         size: Width and height of the upright picture, in pixels.
         map: float32 (h, w), at most 32 cells along a side, in units of the cosine: a cell's value is what the picture
-            there adds to the score, with ``method="cam"`` its share of the score. Below 0 speaks against the match;
-            where the model does not look it is 0.
+            there adds to the score beyond an average part of it, with ``method="cam"`` its share of the score. It is 0
+            where the model does not look.
         regions: The parts that carry most, the largest share first.
-        rest: With ``method="cam"`` what no place has: biases, and parts of the vector that are no linear function of
-            the feature maps. The sum of the map and this is the cosine with the picture. None for windows.
+        rest: What an average window adds. With ``method="cam"`` what no place has: biases, and parts of the vector that
+            are no linear function of the feature maps; the sum of the map and this is the cosine with the picture.
         pixels: A small copy of the picture, uint8 (height, width, 3).
     """
 
@@ -32,7 +32,7 @@ class HeatMap:
     size: tuple[int, int]
     map: NDArray[np.float32]
     regions: tuple[Region, ...]
-    rest: float | None
+    rest: float
     pixels: NDArray[np.uint8] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:

@@ -38,9 +38,22 @@ class Windows:
         """Returns the share of each window in the cosine with a unit vector (dim,)."""
         return self.added @ vector
 
-    def heat(self, vector: NDArray[np.float32]) -> tuple[tuple[int, int], NDArray[np.float32], None]:
-        """Returns the picture's size, and the map (h, w) of the cosine with a unit vector (dim,)."""
-        return self.size, _core.spread_windows(self.boxes.tolist(), self.gains(vector).tolist(), self.size), None
+    def heat(self, vector: NDArray[np.float32]) -> tuple[tuple[int, int], NDArray[np.float32], float]:
+        """Returns the picture's size, the map (h, w) of a unit vector (dim,), and what an average window adds.
+
+        The map has what each part adds to the cosine beyond that: any sharp window makes a blurred picture more like a
+        picture, whatever it shows.
+        """
+        gains = self.gains(vector)
+        average = float(gains.mean())
+        return self.size, self._spread(gains - average), average
+
+    def contribution(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the map (h, w) of what each part adds to the cosine with a vector (dim,) in all."""
+        return self._spread(self.gains(vector))
+
+    def _spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return _core.spread_windows(self.boxes.tolist(), values.tolist(), self.size)
 
     @property
     def passes(self) -> int:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..._core import ArgumentError
+from ..._core import ArgumentError, PictureError
+from ...meshes import ENDINGS, render_views
 from ...results import Reference
 from ..explain.subjects import Subject, picture_of
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from ... import _core
     from ...query import Text
 
+#: Said of a 3D model: what a photo shows beside its shape, such as color and dirt, is not in the file.
+SHAPE_ALONE = "{name} is a 3D model: the photo is compared with its views as a whole, not part by part"
+#: The views of a 3D model that is given as a golden sample.
+VIEWS = 20
 #: The most samples that a photo is compared with, evenly spread.
 MOST = 64
 
@@ -31,7 +36,7 @@ class Golden:
         item: The id of the item; None for pictures that were given.
         names: The name of each sample.
         vectors: Their unit vectors, float32 (n, dim).
-        pictures: The picture of each; None if none is left.
+        pictures: The picture of each; None if none is left, and for views of a 3D model.
         notes: What is to be known of the pictures.
     """
 
@@ -52,9 +57,15 @@ def of_item(core: _core.Engine, item: Text, model: str) -> Golden:
     vectors = core.vectors(item, model=model)
     count = min(len(references), len(vectors))  # another process may have changed the item in between
     places = sorted({place * count // min(count, MOST) for place in range(min(count, MOST))})
-    pictures, notes = [], []
+    pictures: list[NDArray[np.uint8] | None] = []
+    notes: list[str] = []
     for place in places:
         one = Reference(*references[place])
+        if one.view is not None:
+            pictures.append(None)
+            if (shape := SHAPE_ALONE.format(name=one.name)) not in notes:
+                notes.append(shape)
+            continue
         picture, _, note = picture_of(core, Subject(id, one.name, one.key, one.view, vectors[place]))
         pictures.append(picture)
         notes += [] if note is None else [note]
@@ -71,8 +82,30 @@ def of_pictures(core: _core.Engine, pictures: Sequence[Any], model: str) -> Gold
     """
     if not 1 <= len(pictures) <= MOST:
         raise ArgumentError(f"{len(pictures)} golden pictures: give 1 to {MOST}, or an item")
-    names = tuple(
-        os.fspath(one) if isinstance(one, (str, os.PathLike)) else f"golden {place}"
-        for place, one in enumerate(pictures)
-    )
-    return Golden(None, names, core.encode_images(list(pictures), model=model), tuple(pictures), ())
+    samples: list[tuple[str, Any, Any]] = []
+    notes = []
+    for place, one in enumerate(pictures):
+        name = os.fspath(one) if isinstance(one, (str, os.PathLike)) else f"golden {place}"
+        views = _views_of(one)
+        if views is None:
+            samples.append((name, one, one))
+        else:
+            samples += [(f"{name} {view}", picture, None) for view, picture in views]
+            notes.append(SHAPE_ALONE.format(name=name))
+    names, shown, kept = zip(*samples, strict=True)
+    return Golden(None, names, core.encode_images(list(shown), model=model), kept, tuple(notes))
+
+
+def _views_of(picture: Any) -> list[tuple[str, NDArray[np.uint8]]] | None:
+    """Returns the views of a 3D model with their names; None for a picture."""
+    if isinstance(picture, (str, os.PathLike)):
+        if not os.fspath(picture).lower().endswith(ENDINGS):
+            return None
+    elif not isinstance(picture, bytes):
+        return None
+    try:
+        return list(zip(*render_views(picture, views=VIEWS, size=224), strict=True))
+    except PictureError:
+        if isinstance(picture, bytes):
+            return None
+        raise

@@ -17,6 +17,7 @@ export function problemText(error) {
     429: "busy",
     503: "busy",
     504: "slow",
+    507: "disk",
   }[error.status];
   if (known) return t(`problem.${known}`);
   return error.message || t("problem.server", {status: error.status});

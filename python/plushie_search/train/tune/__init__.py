@@ -1,0 +1,1 @@
+"""Fine-tunes a picture network on photos of one's own items."""
