@@ -15,10 +15,10 @@ use super::error::{argument, damaged};
 /// The deepest nesting of dicts and lists, against mistakes and stack overflow.
 const MAX_DEPTH: usize = 64;
 /// The most memory of a converted value, in bytes. One that holds another many times is as large as if it held copies.
-const MAX_SIZE: usize = 256 << 20;
-/// About the memory of a value, and of an entry of an object beside its key and value.
+const MAX_SIZE: usize = 128 << 20;
+/// About the memory of a value, and of an entry of an object beside its key and value, in tables that are half full.
 const VALUE: usize = size_of::<Value>();
-const ENTRY: usize = 64;
+const ENTRY: usize = 240;
 
 /// The path of a value for errors: `metadata["sizes"][3]`.
 #[derive(Clone, Copy)]
@@ -120,8 +120,9 @@ pub(super) fn to_optional_text(object: &Bound<'_, PyAny>, what: &str) -> PyResul
         return Ok(Some(whole.str()?.to_str()?.to_owned()));
     }
     let kind = object.get_type();
-    // What is nested too deep has no text.
-    let got = object.repr().map_or_else(|_| String::new(), |text| text.to_string_lossy().chars().take(80).collect());
+    // A whole text of what holds another many times would have no end.
+    let short = py.import(intern!(py, "reprlib"))?.call_method1(intern!(py, "repr"), (object,));
+    let got = short.map_or_else(|_| String::new(), |text| text.to_string().chars().take(80).collect());
     Err(PyTypeError::new_err(format!("the {what} {got} is of type {}: give a text or a whole number", kind.name()?)))
 }
 

@@ -113,7 +113,7 @@ def configurations(place: Place) -> Iterator[Case]:
     )
     for name, text in {
         "nothing": "", "a number": "3", "a list": "[1]", "tabs": "\tx: 1", "not closed": "server: {", "tags of Python": "server: !!python/object/apply:os.system ['true']",
-        "a tag": "server: !evil x", "a million laughs": laughs, "an alias of itself": "server: &a {b: *a}", "deep lists": "x: " + "[" * 1500, "deep maps": "{a: " * 1500,
+        "a tag": "server: !evil x", "a million laughs": laughs, "an alias of itself": "server: &a {b: *a}", "deep lists": "x: " + "[" * 400 + "]" * 400, "deep maps": "{a: " * 400, "endless lists": "x: " + "[" * 200_000,
         "a date that is none": "server: 2020-99-99", "an unknown key": "sever: {}", "a key that is no text": "1: 2", "two documents": "a: 1\n---\nb: 2",
         "null bytes": "a: \0", "a port of a text": "server: {port: x}", "a port of 10^30": f"server: {{port: {10**30}}}", "infinite": "limits: {queue: .inf}",
         "a key of a list": "? [a, b]\n: c", "a merge of a number": "server: {<<: 3}", "a long text": "catalog: " + "x" * 2_000_000, "binary": "a: !!binary '!!!'",

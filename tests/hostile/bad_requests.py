@@ -17,7 +17,7 @@ from plushie_search import server
 
 PNG = picture((250, 20, 20))
 #: The statuses of answers that are right for a bad request; 200 is one for those that can be understood.
-EXPECTED = {200, 201, 202, 204, 304, 400, 403, 404, 405, 409, 411, 413, 415, 416, 422, 431}
+EXPECTED = {200, 201, 202, 204, 304, 400, 403, 404, 405, 409, 411, 413, 415, 416, 421, 422, 431}
 
 
 def form(*parts: tuple[str, str | None, bytes], boundary: bytes = b"x") -> bytes:

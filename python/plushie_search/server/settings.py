@@ -175,8 +175,8 @@ class Settings(BaseSettings):
         return init_settings, env_settings
 
 
-#: The most characters of a configuration, which YAML's parser in Python reads in a second.
-LONGEST = 1 << 18
+#: The most characters and brackets of a configuration, which YAML's parser in Python reads in a second.
+LONGEST, BRACKETS = 1 << 18, 500
 
 
 def load(file: str | os.PathLike[str] | None = None, **values: Any) -> Settings:
@@ -203,8 +203,9 @@ def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as opened:
             text = opened.read(LONGEST + 1)
-        if len(text) > LONGEST:
-            raise ArgumentError(f"{path} has more than {LONGEST} characters: it is no configuration")
+        # The time that the parser takes grows with the square of open brackets.
+        if len(text) > LONGEST or text.count("[") + text.count("{") > BRACKETS:
+            raise ArgumentError(f"{path} has more than {LONGEST} characters or {BRACKETS} brackets: shorten it")
         held = yaml.safe_load(text)
     except FileNotFoundError:
         raise FileNotFoundError(
