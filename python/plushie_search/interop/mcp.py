@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
@@ -92,10 +93,10 @@ def _add(engine: Any) -> Callable[..., Any]:
         label: str | None = None,
         text: str | None = None,
         metadata: dict[str, Any] | None = None,
-    ) -> dict[str, int]:
+    ) -> dict[str, Any]:
         """Add an item with the pictures at these paths, or add pictures to an item that is there."""
         paths = [_path(image) for image in images]
-        return vars(engine.add(id, images=paths, label=label, text=text, metadata=metadata))
+        return asdict(engine.add(id, images=paths, label=label, text=text, metadata=metadata))
 
     return add
 

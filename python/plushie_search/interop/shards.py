@@ -83,7 +83,8 @@ class Run(Protocol):
 
 def encode_shard(encoder: Encoder, pictures: Sequence[tuple[str, str]]) -> Encoded:
     """Encodes the pictures of a shard; those that cannot be used are told with the reason."""
-    rows, failed, usable = [], [], []
+    rows, failed = [], []
+    usable: list[Any] = []
     for item, path in pictures:
         try:
             rows.append((item, path, picture_digest(path)))

@@ -152,7 +152,8 @@ class Catalog:
         with self._staged() as stage:
             stage.core.add(id, listed(images), names=names, label=label, metadata=metadata, text=text)
             _, *counts = self._put(stage, exact=upsert)
-        return Added(*counts)
+        references, duplicates, replaced = counts
+        return Added(references, duplicates, replaced)
 
     def add_folder(self, folder: str | os.PathLike[str], *, progress: Progress | None = None) -> Report:
         """Adds ``folder/<item>/<picture>``; see ``Engine.add_folder``. Pictures that are stored are not encoded again.
@@ -265,7 +266,7 @@ class Catalog:
                     f"of the rows from {start} on: {error}; the {start} rows before are stored"
                 ) from error
             total += np.array([counts[0], counts[1] + duplicates, counts[2] + replaced])
-        return Added(*total.tolist())
+        return Added(int(total[0]), int(total[1]), int(total[2]))
 
     def _put(self, stage: Stage, *, exact: bool = False, named: bool = False) -> tuple[int, int, int, int]:
         counts = self._writing.put(stage.take(), exact=exact, named=named)
