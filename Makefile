@@ -3,6 +3,7 @@
 # make test   set everything up and pass every check and test
 # make test-torch   the tests that compare with PyTorch models, export and train them (installs 6 GB)
 # make test-kserve   the tests with KServe's own server
+# make test-beyond   the tests with Milvus Lite, Ray, other databases and adapters
 # make build  only the extension        make tests  only the tests           make lint   only the checks
 # make format  write code as the checks want it
 # make bench  measure against others
@@ -12,9 +13,14 @@
 #   soak-damage   damaged files                               soak-crowd    many processes and threads
 #   soak-chaos    a server whose workers, disk and model fail
 # make bench-tools   install the modules that the programs in benches/ import, to run them one by one
+# make notebooks   run the notebooks, all but the one of PyTorch where that is not installed
+# make docs   the documentation as a site in .venv/site, with warnings as errors
 # make picture   draw docs/demo.jpg and the figures beside it anew, after the demo or its model has changed
 # make wheel  a self-contained wheel in dist/, tested in a clean environment; BASELINE=1 for processors without AVX2
 # make sdist  the sources in dist/, built and tested in a clean environment          make clean  forget it all
+# make audit  compare crates and packages with the lists of known faults, and licenses with those that are accepted
+# make notices  write the licenses of what a wheel holds anew, after Cargo.lock has changed
+# make fuzz   give each reader of files and requests damaged samples, 10 minutes each; fuzz-picture and so on for one
 # make check-tag TAG=v1.2.3   compare a tag with the version
 # Each target first installs what is missing and does nothing twice. The first build takes about ten minutes.
 
@@ -45,7 +51,7 @@ CARGO := cargo --locked
 BUILDING = building plushie_search$(if $(wildcard $(LIBRARY)),,, which takes about ten minutes the first time)
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find .cargo src -type f)
 
-.PHONY: demo serve build test tests test-torch test-kserve lint format bench bench-tools picture wheel sdist check-tag clean
+.PHONY: demo serve build test tests test-torch test-kserve test-beyond lint format bench bench-tools notebooks docs picture wheel sdist check-tag clean audit notices fuzz
 .PHONY: soak soak-kill soak-power soak-changes soak-faults soak-damage soak-crowd soak-chaos
 
 demo: $(DONE)/package
@@ -71,6 +77,10 @@ test-torch: $(DONE)/package $(DONE)/test-tools $(DONE)/torch-tools
 test-kserve: $(DONE)/package $(DONE)/test-tools $(DONE)/kserve-tools
 	$(BIN)/python -m pytest tests/service/test_kserve.py
 
+test-beyond: $(DONE)/package $(DONE)/test-tools $(DONE)/beyond-tools
+	$(BIN)/python -m pytest tests/milvus tests/interop/test_ray.py tests/interop/test_databases.py \
+		tests/interop/test_adapters.py
+
 lint: $(DONE)/package $(DONE)/test-tools
 	cargo fmt --check
 	$(CARGO) clippy --release --all-targets -- -D warnings
@@ -90,8 +100,10 @@ format: $(DONE)/venv $(DONE)/test-tools
 
 # These need more: python benches/photos.py ITEMS QUERIES; python benches/clip.py WORK, with PyTorch;
 # python benches/peers.py, with lancedb, chromadb and qdrant-client;
-# python benches/few_shot.py EXAMPLES QUERIES, with scikit-learn; python benches/together.py with two options
-MORE := benches/clip.py benches/few_shot.py benches/peers.py benches/photos.py benches/together.py
+# python benches/few_shot.py EXAMPLES QUERIES, with scikit-learn; python benches/training.py PHOTOS, with PyTorch;
+# python benches/together.py with two options
+MORE := benches/clip.py benches/few_shot.py benches/milvus.py benches/peers.py benches/photos.py benches/together.py \
+	benches/training.py
 bench: $(DONE)/package $(DONE)/bench-tools
 	set -e; for bench in $(filter-out $(MORE),$(wildcard benches/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
 
@@ -109,6 +121,13 @@ soak-chaos: TRIAL := chaos
 # To begin anew, delete the file of progress.
 soak-kill soak-power soak-changes soak-faults soak-damage soak-crowd soak-chaos: $(DONE)/package $(DONE)/test-tools
 	cd tests && $(BIN)/python -m soak.$(TRIAL) --progress $(VENV)/soak/$(TRIAL).jsonl
+
+notebooks: $(DONE)/package $(DONE)/test-tools
+	$(BIN)/python scripts/run_notebook.py --check
+
+# Read without being imported, so that neither the extension nor the packages of extras are needed.
+docs: $(DONE)/venv $(DONE)/docs-tools
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 picture: $(DONE)/package $(DONE)/bench-tools
 	$(BIN)/python scripts/demo_picture.py docs/demo.jpg docs/demo.json
@@ -132,6 +151,18 @@ sdist: $(DONE)/venv
 	$(BIN)/maturin sdist --out $(VENV)/sdist
 	$(PYTHON) scripts/test-wheel $(VENV)/sdist/*.tar.gz
 	mkdir -p dist && mv $(VENV)/sdist/*.tar.gz dist
+
+audit: $(DONE)/audit-tools
+	PATH="$(BIN):$$PATH" cargo deny --all-features --locked check
+	$(BIN)/pip-audit --skip-editable
+
+notices:
+	$(PYTHON) scripts/notices
+
+FUZZ_SECONDS ?= 600
+fuzz: fuzz-all
+fuzz-%: $(DONE)/package $(DONE)/test-tools
+	$(BIN)/python tests/hostile/fuzz.py $* --seconds $(FUZZ_SECONDS)
 
 check-tag:
 	@[ "$(TAG)" = "v$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" ] || \

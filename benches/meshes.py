@@ -1,16 +1,22 @@
 """How fast meshes are drawn, and how often parts, words and toys find the right ones.
 
-    python benches/meshes.py [PARTS] [--mobilenet FILE] [--toys 60] [--views 1 8 20]
+    python benches/meshes.py [PARTS] [--mobilenet FILE] [--toys 60] [--views 1 8 20] [--large 5000000]
 
 PARTS is a folder of robots, each a folder of STL files that are named for their role: <robot>/visual/link_4.stl. The
 parts of each robot are looked up among those of all others: the first five hits and the whole list (precision at 5,
 mean average precision) are right where the role is the same. FILE is MobileNetV2 as ONNX, with the input pixel_values
 and the output features: it sees 20 plain depth pictures of each part. Without PARTS, only speed and toys are measured.
+
+Toys are known by the surface that ``plushie-search plush --stl`` writes, which has no colors: captions, the words of a
+species and rendered photos look them up, and they look up photos. ``--large`` is the number of triangles of one more
+file, whose time and memory are those of a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,6 +31,22 @@ from plushie_search import _core
 from plushie_search.meshes import render_views
 
 Vectors = NDArray[np.float32]
+
+#: The words of roles in Chinese.
+CHINESE = {
+    "base_link": "底座",
+    "link_1": "连杆一",
+    "link_2": "连杆二",
+    "link_3": "连杆三",
+    "link_4": "连杆四",
+    "link_5": "连杆五",
+    "link_6": "连杆六",
+}
+#: How words may be said to a model that reads them.
+TEMPLATES = {"en": ("{}", "a 3D model of {}"), "zh-Hans": ("{}", "{}的三维模型")}
+#: The draws of the bootstrap, and how much the distance of shapes counts beside the cosine of views.
+DRAWS = 2000
+SHARES = (0.01, 0.03, 0.1, 0.2)
 
 #: Points of a surface that a depth picture is made of, and its side.
 POINTS, SIDE = 60_000, 224
@@ -44,6 +66,31 @@ def speed() -> None:
     start = time.process_time()
     ps.measure(ring)
     print(f"geometry of 10,000 triangles: {1000 * (time.process_time() - start):.0f} ms")
+
+
+def large(triangles: int) -> None:
+    """Prints the time and memory of a file of many triangles, in a process of its own."""
+    program = """
+import time
+import plushie_search as ps
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 2**10 for line in status if line.startswith("VmHWM"))
+before, start = peak(), time.process_time()
+{call}
+print(f"{{time.process_time() - start:.1f}} s of processor, {{peak() - before:.0f}} MB")
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "large.stl"
+        path.write_bytes(torus(triangles // 2000, 1000))
+        for what, call in (
+            ("measured", f"ps.measure({str(path)!r})"),
+            ("drawn from 20 sides", f"ps.render({str(path)!r}, views=20, threads=1)"),
+        ):
+            code = program.format(call=call)
+            told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+            size = path.stat().st_size / 2**20
+            print(f"a file of {triangles} triangles ({size:.0f} MB) {what}: {told.strip()}")
 
 
 def torus(around: int, across: int) -> bytes:
@@ -88,6 +135,30 @@ def figures(scores: NDArray[Any], roles: NDArray[np.str_], robots: NDArray[np.st
             at_five.append(right[:5].mean())
             average.append((np.cumsum(right) / np.arange(1, len(right) + 1))[right].mean())
     return float(np.mean(at_five)), float(np.mean(average)), len(at_five)
+
+
+def average_precisions(scores: NDArray[Any], roles: NDArray[np.str_], robots: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Returns the average precision of each query that has at least five right ones."""
+    found = []
+    for row, (role, robot) in enumerate(zip(roles, robots, strict=True)):
+        others = np.flatnonzero(robots != robot)
+        right = (roles[others] == role)[np.argsort(-scores[row, others], kind="stable")]
+        if right.sum() >= 5:
+            found.append((np.cumsum(right) / np.arange(1, len(right) + 1))[right].mean())
+    return np.array(found)
+
+
+def compare(one: NDArray[np.float64], other: NDArray[np.float64]) -> str:
+    """Returns the mean difference with the interval of 95 % of a paired bootstrap."""
+    draws = np.random.default_rng(0).integers(len(one), size=(DRAWS, len(one)))
+    low, high = np.percentile((one - other)[draws].mean(axis=1), [2.5, 97.5])
+    return f"{np.mean(one - other):+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def silhouettes(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns pictures whose parts have one grey, without light."""
+    seen = pictures.min(axis=-1, keepdims=True) < 250
+    return np.broadcast_to(np.where(seen, 128, 255), pictures.shape).astype(np.uint8)
 
 
 def depths(triangles: NDArray[np.float32], views: list[str]) -> NDArray[np.uint8]:
@@ -141,9 +212,16 @@ def parts(folder: Path, counts: list[int], network: Path | None, model: str) -> 
         lines += [(f"{model}, {count} views: {way}", found) for way, found in scores.items()]
     lines.append(("shape alone", -apart))
     fused = scores["mean with mean"]
-    lines += [(f"{model}, {count} views: mean with mean, less {w} of shape", fused - w * apart) for w in (0.1, 0.2)]
+    lines += [(f"{model}, {count} views: mean with mean, less {w} of shape", fused - w * apart) for w in SHARES]
+    best, catalog = scores["each view with its best"], scores["mean with best view or mean, as catalogs do"]
+    names = render_views(paths[0], views=20, size=8)[0]
+    for shading, drawn in (
+        ("silhouettes", lambda path: silhouettes(ps.render(path, views=20))),
+        ("depth", lambda path: depths(corners_of(path), names)),
+    ):
+        other = pooled(np.stack([encoder.encode_images(list(drawn(path))) for path in paths]))
+        lines += [(f"{model}, 20 views as {shading}: {way}", other[way]) for way in list(other)[:1]]
     if network is not None:
-        names = render_views(paths[0], views=20, size=8)[0]
         deep = np.stack([mobilenet(network, depths(corners_of(path), names)) for path in paths])
         lines += [(f"MobileNetV2, 20 depth views: {way}", found) for way, found in pooled(deep).items()]
         gray = np.stack([mobilenet(network, ps.render(path, views=20)) for path in paths])
@@ -153,45 +231,69 @@ def parts(folder: Path, counts: list[int], network: Path | None, model: str) -> 
         at_five, average, queries = figures(found, roles, robots)
         print(f"| {name} | {at_five:.3f} | {average:.3f} |")
     print(f"{queries} queries, {len(paths)} parts, {len(set(robots))} robots")
+    gain = compare(*(average_precisions(one, roles, robots) for one in (best, catalog)))
+    print(f"each view with its best, {count} views, against as catalogs do: {gain} of mean average precision")
     words(paths, roles, robots, model)
 
 
 def words(paths: list[Path], roles: NDArray[np.str_], robots: NDArray[np.str_], model: str) -> None:
-    """Prints how often a role's words find its parts, whose names have them."""
+    """Prints how often a role's words find its parts, with the words of their names and by their views alone."""
     with tempfile.TemporaryDirectory() as work, ps.Engine(Path(work) / "c", model=model, views=8) as engine:
         ids = [f"{robot}/{role}" for role, robot in zip(roles, robots, strict=True)]
         for id, path in zip(ids, paths, strict=True):
             engine.add(id, images=[path])
-        right = []
-        for role in sorted(set(roles)):
-            if (roles == role).sum() >= 5:
-                hits = engine.search_text(role.replace("_", " "), k=5)
-                right.append(np.mean([hit.item.rpartition("/")[2] == role for hit in hits]))
-        print(f"words of a role → parts, 8 views: precision at 5 {np.mean(right):.3f} of {len(right)} roles")
+        asked = {"en": {role: role.replace("_", " ") for role in CHINESE}, "zh-Hans": CHINESE}
+        for language, said in asked.items():
+            for template in TEMPLATES[language]:
+                for named in (True, False):
+                    right = [
+                        np.mean([hit.item.rpartition("/")[2] == role for hit in hits])
+                        for role, text in said.items()
+                        for hits in [engine.search_text(template.format(text), k=5, words=named)]
+                    ]
+                    how = "views and words of names" if named else "views alone"
+                    print(f"{template!r} of a role → parts, 8 views, {how}: precision at 5 {np.mean(right):.3f}")
+        share = np.mean([(roles == role).mean() for role in CHINESE])
+        print(f"by chance {share:.3f}, {len(CHINESE)} roles")
 
 
 def toys(count: int, model: str) -> None:
-    """Prints how often the words of a species, and photos of a toy, find toys that are known by their surface alone."""
+    """Prints how often words and photos find toys that are known by their surface alone, and these find photos."""
     plushes = [_core.Plush(seed) for seed in range(1000, 1000 + count)]
     species = [plush.attributes["species"] for plush in plushes]
+    surfaces = [plush.stl() for plush in plushes]
     known = _core.plush_words()["species"]
     with tempfile.TemporaryDirectory() as work, ps.Engine(Path(work) / "c", model=model) as engine:
-        for number, plush in enumerate(plushes):
-            engine.add(f"{number}", images=[plush.stl()])
-        for language in ("en", "zh-Hans"):
-            right = []
-            for one in sorted(set(species)):
-                most = min(5, species.count(one))
-                hits = engine.search_text(f"{known[one][language]}", k=most)
-                right.append(np.mean([species[int(hit.item)] == one for hit in hits]))
-            print(
-                f"words of a species ({language}) → {count} toys by their surface: precision at 5 {np.mean(right):.3f}"
-            )
-        photos = [plush.render(view=5, scene="studio") for plush in plushes]
-        found = [[hit.item for hit in hits] for hits in engine.search_image(photos, k=5)]
-        first = np.mean([items[0] == f"{number}" for number, items in enumerate(found)])
-        five = np.mean([f"{number}" in items for number, items in enumerate(found)])
-        print(f"a product photo → {count} toys by their surface: first {first:.3f}, among five {five:.3f}")
+        for number, surface in enumerate(surfaces):
+            engine.add(f"{number}", images=[surface])
+        for language, templates in TEMPLATES.items():
+            for template in templates:
+                right = []
+                for one in sorted(set(species)):
+                    hits = engine.search_text(template.format(known[one][language]), k=min(5, species.count(one)))
+                    right.append(np.mean([species[int(hit.item)] == one for hit in hits]))
+                print(f"{template!r} of a species → {count} surfaces: precision at 5 {np.mean(right):.3f}")
+            captions = [plush.caption(language) for plush in plushes]
+            found = [[hit.item for hit in hits] for hits in engine.search_text(captions, k=5)]
+            alike = np.mean([species[int(items[0])] == one for items, one in zip(found, species, strict=True)])
+            print(f"a caption ({language}) → {count} surfaces: {places(found)}, first of its species {alike:.3f}")
+        for scene in ("studio", "everyday"):
+            photos = [plush.render(view=5, scene=scene) for plush in plushes]
+            found = [[hit.item for hit in hits] for hits in engine.search_image(photos, k=5)]
+            print(f"a {scene} photo → {count} surfaces: {places(found)}")
+    for scene in ("studio", "everyday"):
+        with tempfile.TemporaryDirectory() as work, ps.Engine(Path(work) / "c", model=model) as engine:
+            for number, plush in enumerate(plushes):
+                engine.add(f"{number}", images=[plush.render(view=view, scene=scene) for view in (5, 6, 7)])
+            found = [[hit.item for hit in hits] for hits in engine.search_image(surfaces, k=5)]
+            print(f"a surface → {count} toys by three {scene} photos: {places(found)}")
+
+
+def places(found: list[list[str]]) -> str:
+    """Returns how often the right one is the first, and among five."""
+    first = np.mean([items[0] == f"{number}" for number, items in enumerate(found)])
+    five = np.mean([f"{number}" in items for number, items in enumerate(found)])
+    return f"first {first:.3f}, among five {five:.3f}"
 
 
 def main() -> None:
@@ -201,8 +303,11 @@ def main() -> None:
     parser.add_argument("--model", default="plushie-mini")
     parser.add_argument("--toys", type=int, default=60)
     parser.add_argument("--views", type=int, nargs="+", default=[1, 8, 20])
+    parser.add_argument("--large", type=int, metavar="TRIANGLES")
     options = parser.parse_args()
     speed()
+    if options.large is not None:
+        large(options.large)
     if options.parts is not None:
         parts(options.parts, options.views, options.mobilenet, options.model)
     toys(options.toys, options.model)

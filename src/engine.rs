@@ -42,8 +42,7 @@ pub use self::calibration::{Calibrated, Scope, TARGET, few_digits};
 pub use self::cursor::Cursor;
 pub use self::gallery::{Gallery, Neighbors};
 pub use self::held::{Held, held};
-pub use self::identify::{Identified, Identify, Verdict};
-
+pub use self::identify::{Identified, Identify, Judged, Verdict, judge};
 pub use self::keep::digest;
 pub use self::kept::{Keep, Small};
 pub use self::memory::Memory;

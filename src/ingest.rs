@@ -108,6 +108,8 @@ pub struct Report {
     pub replaced: usize,
     /// References that were taken out of other items, for their files are in these now.
     pub moved: usize,
+    /// Meshes of which something was left out: their names and what.
+    pub notes: Vec<(String, String)>,
 }
 
 /// Something that cannot be added.
@@ -441,6 +443,7 @@ pub fn run(
             report.duplicates += added.duplicates;
             report.renamed += added.renamed;
             report.replaced += added.replaced;
+            report.notes.extend(added.notes);
             report.failed.extend(failed);
             report.failed.extend(added.failed);
         };

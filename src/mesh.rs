@@ -1,4 +1,5 @@
-//! Reads triangles from files of 3D models: STL, OBJ, PLY, GLB and 3MF. No other file is opened.
+//! Reads triangles from files of 3D models: STL, OBJ, PLY, GLB and 3MF, and STEP by a registered reader. No other file is
+//! opened.
 //!
 //! The format is told by the content, not by the file name. Normals are computed from the corners, because those in
 //! files are often zero or wrong.
@@ -14,10 +15,12 @@
 //! # Ok::<(), plushie_search::Error>(())
 //! ```
 
+mod edges;
 mod glb;
 mod obj;
 mod ply;
 pub mod shape;
+mod step;
 mod stl;
 mod threemf;
 mod transform;
@@ -28,6 +31,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
+pub use self::step::{StepReader, set_step_reader};
+
 /// The most triangles of a mesh.
 pub const MAX_TRIANGLES: usize = 5_000_000;
 /// The largest file, in bytes: that of the most triangles as ASCII.
@@ -36,7 +41,7 @@ const MAX_FILE: u64 = 1 << 30;
 const MAX_COORDINATE: f32 = 1e15;
 
 /// Endings of the names of meshes, in lower case.
-const ENDINGS: [&str; 5] = ["stl", "obj", "ply", "glb", "3mf"];
+const ENDINGS: [&str; 7] = ["stl", "obj", "ply", "glb", "3mf", "step", "stp"];
 
 /// Positions of the three corners of a triangle, counter-clockwise from outside.
 pub type Triangle = [[f32; 3]; 3];
@@ -45,6 +50,8 @@ pub type Triangle = [[f32; 3]; 3];
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mesh {
     triangles: Vec<Triangle>,
+    /// Triangles of the file that are left out: without an area, and with a coordinate that is not finite.
+    left_out: [usize; 2],
 }
 
 impl Mesh {
@@ -71,13 +78,14 @@ impl Mesh {
     /// Parses the file `bytes`, named `name` in errors.
     ///
     /// # Errors
-    /// [`Error::Mesh`] if it is no mesh, is truncated, holds no triangle with an area or more than [`MAX_TRIANGLES`], or
-    /// has coordinates that are not finite or beyond 1e15.
+    /// [`Error::Mesh`] if it is no mesh, is truncated, holds no triangle with finite coordinates and an area or more than
+    /// [`MAX_TRIANGLES`], or has coordinates beyond 1e15.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
         let read = match bytes {
             _ if ply::is_ply(bytes) => ply::read(bytes),
             _ if glb::is_glb(bytes) => glb::read(bytes),
             _ if bytes.starts_with(b"PK\x03\x04") => threemf::read(bytes),
+            _ if step::is_step(bytes) => step::read(bytes),
             _ if obj::is_obj(bytes) => obj::read(bytes),
             _ => stl::read(bytes),
         };
@@ -97,29 +105,47 @@ impl Mesh {
         stl::write(self)
     }
 
-    /// Checks triangles.
-    fn new(triangles: Vec<Triangle>) -> Result<Self, String> {
+    /// Checks triangles, and leaves out those that cannot be drawn.
+    fn new(mut triangles: Vec<Triangle>) -> Result<Self, String> {
         if triangles.is_empty() {
             return Err("holds no triangles: export the part again as a mesh".to_owned());
         }
         let number = |triangle: &Triangle| triangle.as_flattened().iter().all(|x| x.is_finite());
-        if let Some(bad) = triangles.iter().position(|triangle| !number(triangle)) {
-            return Err(format!("triangle {bad} has a coordinate that is not finite: export the part again"));
+        let all = triangles.len();
+        triangles.retain(number);
+        let infinite = all - triangles.len();
+        if triangles.is_empty() {
+            return Err("every triangle has a coordinate that is not finite: export the part again".to_owned());
         }
         let small = |triangle: &Triangle| triangle.as_flattened().iter().all(|x| x.abs() <= MAX_COORDINATE);
         if let Some(bad) = triangles.iter().position(|triangle| !small(triangle)) {
             return Err(format!("triangle {bad} has a coordinate beyond {MAX_COORDINATE:e}: scale the part down"));
         }
-        let mesh = Self { triangles };
-        if (0..mesh.triangles.len()).all(|i| mesh.normal(i) == [0.0; 3]) {
+        triangles.retain(|triangle| normal(triangle) != [0.0; 3]);
+        if triangles.is_empty() {
             return Err("no triangle has an area: export the part again as a mesh".to_owned());
         }
-        Ok(mesh)
+        let flat = all - infinite - triangles.len();
+        Ok(Self { triangles, left_out: [flat, infinite] })
+    }
+
+    /// Tells how the mesh differs from its file: which triangles are left out.
+    pub fn notes(&self) -> Vec<String> {
+        let [flat, infinite] = self.left_out;
+        let triangles = |count: usize| if count == 1 { "1 triangle".to_owned() } else { format!("{count} triangles") };
+        let mut notes = Vec::new();
+        if flat > 0 {
+            notes.push(format!("{} without an area left out", triangles(flat)));
+        }
+        if infinite > 0 {
+            notes.push(format!("{} with a coordinate that is not finite left out", triangles(infinite)));
+        }
+        notes
     }
 
     /// Returns whether `bytes` are those of a mesh, by their beginning and length.
     pub fn is_mesh(bytes: &[u8]) -> bool {
-        let kinds = [ply::is_ply, glb::is_glb, stl::is_stl, obj::is_obj, threemf::is_3mf];
+        let kinds = [ply::is_ply, glb::is_glb, stl::is_stl, obj::is_obj, threemf::is_3mf, step::is_step];
         kinds.iter().any(|is_kind| is_kind(bytes))
     }
 
@@ -128,17 +154,12 @@ impl Mesh {
         &self.triangles
     }
 
-    /// Returns the unit normal of triangle `i`, zero if its corners lie on one line.
+    /// Returns the unit normal of triangle `i`.
     ///
     /// # Panics
     /// If `i` is out of range.
     pub fn normal(&self, i: usize) -> [f32; 3] {
-        let [a, b, c] = self.triangles[i].map(|corner| corner.map(f64::from));
-        let minus = |p: [f64; 3], q: [f64; 3]| [p[0] - q[0], p[1] - q[1], p[2] - q[2]];
-        let (u, v) = (minus(b, a), minus(c, a));
-        let n = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
-        let length = (n[0] * n[0] + n[1] * n[1] + n[2] * n[2]).sqrt();
-        if length > 0.0 { n.map(|x| (x / length) as f32) } else { [0.0; 3] }
+        normal(&self.triangles[i])
     }
 
     /// Returns the lowest and the highest corner of the bounding box.
@@ -152,6 +173,16 @@ impl Mesh {
         }
         bounds
     }
+}
+
+/// Returns the unit normal of a triangle, zero if its corners lie on one line.
+fn normal(triangle: &Triangle) -> [f32; 3] {
+    let [a, b, c] = triangle.map(|corner| corner.map(f64::from));
+    let minus = |p: [f64; 3], q: [f64; 3]| [p[0] - q[0], p[1] - q[1], p[2] - q[2]];
+    let (u, v) = (minus(b, a), minus(c, a));
+    let n = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
+    let length = (n[0] * n[0] + n[1] * n[1] + n[2] * n[2]).sqrt();
+    if length > 0.0 { n.map(|x| (x / length) as f32) } else { [0.0; 3] }
 }
 
 /// Returns whether the name of a file ends as that of a mesh.
@@ -174,17 +205,23 @@ mod tests {
     #[test]
     fn normals_follow_the_right_hand() {
         let flat = [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [3.0, 3.0, 3.0]];
-        let mesh = Mesh { triangles: vec![A, [A[0], A[2], A[1]], flat] };
+        let mesh = Mesh::new(vec![A, [A[0], A[2], A[1]]]).unwrap();
         assert_eq!(mesh.normal(0), [0.0, 0.0, 1.0]);
         assert_eq!(mesh.normal(1), [0.0, 0.0, -1.0]);
-        assert_eq!(mesh.normal(2), [0.0; 3]);
-        assert_eq!(mesh.bounds(), ([0.0, 0.0, 0.0], [3.0, 3.0, 3.0]));
+        assert_eq!(normal(&flat), [0.0; 3]);
+        assert_eq!(mesh.bounds(), ([0.0, 0.0, 0.0], [1.0, 1.5, 0.0]));
     }
 
     #[test]
-    fn triangles_without_area_are_refused_only_if_all_are() {
+    fn triangles_that_cannot_be_drawn_are_left_out_and_told() {
         let flat = [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [3.0, 3.0, 3.0]];
-        assert!(Mesh::new(vec![flat, A]).is_ok());
+        let bad = [[f32::NAN, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
+        let mesh = Mesh::new(vec![flat, A, flat, bad]).unwrap();
+        assert_eq!(mesh.triangles(), [A]);
+        let told = ["2 triangles without an area left out", "1 triangle with a coordinate that is not finite left out"];
+        assert_eq!(mesh.notes(), told);
+        assert!(Mesh::new(vec![A]).unwrap().notes().is_empty());
+        assert!(Mesh::new(vec![bad]).unwrap_err().contains("not finite"));
         assert!(Mesh::new(vec![flat]).unwrap_err().starts_with("no triangle has an area"));
         let far = [[0.0; 3], [1e16, 0.0, 0.0], [0.0, 1e16, 0.0]];
         assert!(Mesh::new(vec![A, far]).unwrap_err().starts_with("triangle 1 has a coordinate beyond 1e15"));

@@ -1,6 +1,7 @@
 //! Tokenizes texts into ids and a mask, as the model prescribes.
 
 mod clean;
+mod growth;
 mod merges;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -80,6 +81,7 @@ impl Tokenizer {
             let reason = format!("adds {added} tokens to each text, but text.max_length is {}", tower.max_length);
             return Err(blame(reason));
         }
+        growth::check(&inner).map_err(blame)?;
         // The manifest overrides the settings of the tokenizer file.
         inner.with_padding(None);
         inner

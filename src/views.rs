@@ -37,11 +37,11 @@ pub fn read_mesh(source: &Source) -> Result<Mesh> {
     }
 }
 
-/// Draws the views of a mesh, in their order, on the threads of the current pool.
+/// Draws the views of a mesh, in their order, on the threads of the current pool, and tells what was left out of it.
 ///
 /// # Errors
 /// Those of [`read_mesh`]; [`Error::Interrupted`] if it is called off.
-pub fn pictures(source: &Source, views: &[View]) -> Result<Vec<Source>> {
+pub fn pictures(source: &Source, views: &[View]) -> Result<(Vec<Source>, Vec<String>)> {
     let (mesh, cancel) = (read_mesh(source)?, Cancel::current());
     let studio = Studio::new(&mesh);
     let draw = |view: &View| {
@@ -49,7 +49,8 @@ pub fn pictures(source: &Source, views: &[View]) -> Result<Vec<Source>> {
         let picture = Picture::from_rgb(SIDE as u32, SIDE as u32, studio.draw(*view, SIDE))?;
         Ok(Source::Pixels { name: format!("{} ({view})", source.name()), picture: Arc::new(picture) })
     };
-    views.par_iter().with_max_len(1).map(draw).collect()
+    let drawn = views.par_iter().with_max_len(1).map(draw).collect::<Result<_>>()?;
+    Ok((drawn, mesh.notes()))
 }
 
 #[cfg(test)]
@@ -72,7 +73,8 @@ mod tests {
             assert_eq!(is_mesh(&source), expected, "{source:?}");
         }
         let views = View::around(3);
-        let drawn = pictures(&bytes("a.stl", stl), &views).unwrap();
+        let (drawn, notes) = pictures(&bytes("a.stl", stl), &views).unwrap();
+        assert!(notes.is_empty());
         assert_eq!(drawn[1].name(), format!("a.stl ({})", views[1]));
         assert_ne!(drawn[0].digest().unwrap(), drawn[1].digest().unwrap());
         let error = pictures(&bytes("part.obj", b"anything"), &views).unwrap_err().to_string();

@@ -128,4 +128,46 @@ def threemf(triangles: Triangles, unit: str = "millimeter") -> bytes:
     return file.getvalue()
 
 
+def step(x: float, y: float, z: float) -> bytes:
+    """A STEP file of a box with one corner at the origin, in millimeters."""
+    rows: list[str] = []
+
+    def add(text: str) -> str:
+        rows.append(text)
+        return f"#{len(rows)}"
+
+    application = add("APPLICATION_CONTEXT('design')")
+    about = add(f"PRODUCT_CONTEXT('',{application},'mechanical')")
+    product = add(f"PRODUCT('box','','',({about}))")
+    formation = add(f"PRODUCT_DEFINITION_FORMATION('','',{product})")
+    context = add(f"PRODUCT_DEFINITION_CONTEXT('part definition',{application},'design')")
+    definition = add(f"PRODUCT_DEFINITION('','',{formation},{context})")
+    shape = add(f"PRODUCT_DEFINITION_SHAPE('','',{definition})")
+    length = add("(LENGTH_UNIT()NAMED_UNIT(*)SI_UNIT(.MILLI.,.METRE.))")
+    angle = add("(NAMED_UNIT(*)PLANE_ANGLE_UNIT()SI_UNIT($,.RADIAN.))")
+    solid = add("(NAMED_UNIT(*)SI_UNIT($,.STERADIAN.)SOLID_ANGLE_UNIT())")
+    near = add(f"UNCERTAINTY_MEASURE_WITH_UNIT(LENGTH_MEASURE(1.E-07),{length},'','')")
+    units = f"GLOBAL_UNCERTAINTY_ASSIGNED_CONTEXT(({near}))GLOBAL_UNIT_ASSIGNED_CONTEXT(({length},{angle},{solid}))"
+    space = add(f"(GEOMETRIC_REPRESENTATION_CONTEXT(3){units}REPRESENTATION_CONTEXT('',''))")
+    corners = np.array([[i & 1, i >> 1 & 1, i >> 2 & 1] for i in range(8)]) * [x, y, z]
+    points = [add("CARTESIAN_POINT('',({:.6f},{:.6f},{:.6f}))".format(*corner)) for corner in corners]
+    faces = []
+    for quad in [[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]]:
+        along, across = corners[quad[1]] - corners[quad[0]], corners[quad[2]] - corners[quad[1]]
+        ways = [way / np.linalg.norm(way) for way in (np.cross(along, across), along)]
+        normal, first = (add("DIRECTION('',({:f},{:f},{:f}))".format(*way)) for way in ways)
+        place = add(f"AXIS2_PLACEMENT_3D('',{points[quad[0]]},{normal},{first})")
+        plane = add(f"PLANE('',{place})")
+        loop = add("POLY_LOOP('',({}))".format(",".join(points[i] for i in quad)))
+        bound = add(f"FACE_OUTER_BOUND('',{loop},.T.)")
+        faces.append(add(f"FACE_SURFACE('',({bound}),{plane},.T.)"))
+    shell = add("CLOSED_SHELL('',({}))".format(",".join(faces)))
+    brep = add(f"FACETED_BREP('',{shell})")
+    whole = add(f"FACETED_BREP_SHAPE_REPRESENTATION('',({brep}),{space})")
+    add(f"SHAPE_DEFINITION_REPRESENTATION({shape},{whole})")
+    body = "".join(f"#{number}={row};\n" for number, row in enumerate(rows, 1))
+    head = "FILE_DESCRIPTION((''),'2;1');\nFILE_NAME('','',(''),(''),'','','');\nFILE_SCHEMA(('AUTOMOTIVE_DESIGN'));\n"
+    return f"ISO-10303-21;\nHEADER;\n{head}ENDSEC;\nDATA;\n{body}ENDSEC;\nEND-ISO-10303-21;\n".encode()
+
+
 FORMATS = {"stl": stl, "obj": obj, "ply": ply, "glb": glb, "3mf": threemf}

@@ -62,9 +62,12 @@ from .results import (  # noqa: E402
     Verification,
 )
 from .rows import ItemDraft  # noqa: E402
+from .searcher import UnsupportedError  # noqa: E402
 
 if TYPE_CHECKING:
     from .async_engine import AsyncEngine
+    from .image_search import ImageSearchEngine, print_results
+    from .milvus.engine import MilvusEngine
     from .remote.engine import RemoteEngine
 
 __all__ = [
@@ -90,6 +93,7 @@ __all__ = [
     "FileError",
     "Hit",
     "Identification",
+    "ImageSearchEngine",
     "Index",
     "Inspection",
     "Inspections",
@@ -98,6 +102,7 @@ __all__ = [
     "ItemDraft",
     "LearnedWeights",
     "Likeness",
+    "MilvusEngine",
     "ModelError",
     "PictureError",
     "PlushieError",
@@ -118,6 +123,7 @@ __all__ = [
     "Spot",
     "UnknownItemError",
     "UnreadableTextWarning",
+    "UnsupportedError",
     "Verification",
     "__version__",
     "check_model",
@@ -126,6 +132,7 @@ __all__ = [
     "measure",
     "models",
     "open_encoder",
+    "print_results",
     "pull_model",
     "quantize_model",
     "render",
@@ -148,4 +155,14 @@ def __getattr__(name: str) -> Any:
                 f"RemoteEngine needs {error.name}; install it with: pip install 'plushie_search[client]'"
             ) from error
         return RemoteEngine
+    if name in ("MilvusEngine", "ImageSearchEngine", "print_results"):
+        try:
+            from .image_search import ImageSearchEngine, print_results
+            from .milvus.engine import MilvusEngine
+        except ImportError as error:
+            raise ImportError(
+                f"{name} needs {error.name}; install it with: pip install 'plushie_search[milvus]'"
+            ) from error
+        found = {one.__name__: one for one in (MilvusEngine, ImageSearchEngine, print_results)}
+        return found[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

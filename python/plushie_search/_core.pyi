@@ -64,7 +64,7 @@ _NewItem: TypeAlias = tuple[
     _Text | None,
     Sequence[str | None] | None,
 ]
-_Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int, int]
+_Report: TypeAlias = tuple[int, int, int, list[tuple[str, str]], int, int, int, list[tuple[str, str]]]
 _WalkedItem: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str, int, Path | None]]]
 _Found: TypeAlias = tuple[str | None, str | None, str]
 _ItemRow: TypeAlias = tuple[str, str | None, str | None, dict[str, Any], list[tuple[str, str, str | None]]]
@@ -346,6 +346,20 @@ def spread_windows(boxes: list[list[float]], values: list[float], size: tuple[in
     Each cell has the mean of the values of the windows over it, the nearer their centers the more.
     """
 
+def judge(
+    fit: str, scores: list[float], crowd: list[float], *, gallery: int, target_fpr: float, prior: float
+) -> tuple[Literal["match", "ambiguous", "unknown"], float | None, float | None, float, int, list[float]]:
+    """Judges the best scores of a query, one for each item, by the calibration `fit`.
+
+    Returns the verdict, margin, strength, threshold, how many of the first items are plausible, and the probability of
+    each.
+
+    `crowd` has the best scores of all items, and `gallery` is the number of the items that were compared.
+
+    Raises:
+        ArgumentError: `fit` is no calibration.
+    """
+
 def load_runtime(path: str | os.PathLike[str]) -> None:
     """Opens the ONNX Runtime library for this process; does nothing if it is open already.
 
@@ -533,7 +547,7 @@ class Engine:
         metadata: Mapping[str, Any] | None = None,
         text: _Text | None = None,
         upsert: bool = False,
-    ) -> tuple[int, int, int]: ...
+    ) -> tuple[int, int, int, list[tuple[str, str]]]: ...
     def add_folder(self, folder: str, *, progress: _Progress | None = None) -> _Report: ...
     def add_items(
         self,
@@ -616,6 +630,7 @@ class Engine:
         models: _By | None,
         query_crops: bool,
     ) -> list[_IdentifiedRow]: ...
+    def fit_of_pictures(self, *, models: _By | None = None) -> str: ...
     def calibrate(
         self, queries: list[_QueryRow], labels: list[_Text | None], *, models: _By | Sequence[str] | None
     ) -> _CalibratedRow: ...
@@ -731,7 +746,16 @@ def render_mesh(
 
 def mesh_shape(
     mesh: str | os.PathLike[str] | bytes | BinaryIO,
-) -> tuple[int, tuple[float, float, float], float, float | None, tuple[float, float, float], int, NDArray[np.float32]]:
+) -> tuple[
+    int,
+    tuple[float, float, float],
+    float,
+    float | None,
+    tuple[float, float, float],
+    int,
+    NDArray[np.float32],
+    tuple[str, ...],
+]:
     """The arguments of `plushie_search.Shape`."""
 
 def plush_words() -> dict[str, dict[str, dict[str, str]]]:

@@ -182,8 +182,10 @@ class Query:
             factor, thing = _TERM.fullmatch(term).groups()  # type: ignore[union-attr]
             weight = sign * float(factor or 1.0)
             if not thing or not weight:
-                fault = f"the weight 0 for {thing!r}" if thing else "nothing beside a sign"
-                raise ArgumentError(f"the query {line!r} has {fault}: write words, a picture's path, or item:ID there")
+                fault = f"the weight 0 for {_begin(thing)}" if thing else "nothing beside a sign"
+                raise ArgumentError(
+                    f"the query {_begin(line)} has {fault}: write words, a picture's path, or item:ID there"
+                )
             if len(thing) > 2 and thing[0] == thing[-1] == '"':
                 parts["text"].append((thing[1:-1], weight))
             elif thing.startswith("item:"):
@@ -194,7 +196,9 @@ class Query:
                 is_file = files and os.path.isfile(expanded(path))
                 parts["image" if is_file else "text"].append((picture if is_file else thing, weight))
         if all(weight < 0 for part in parts.values() for _, weight in part):
-            raise ArgumentError(f"the query {line!r} names only what hits should not be like: add what they should be")
+            raise ArgumentError(
+                f"the query {_begin(line)} names only what hits should not be like: add what they should be"
+            )
         return cls(**{name: part or None for name, part in parts.items()})
 
     def _row(self) -> _QueryRow:
@@ -258,6 +262,11 @@ _BOX = re.compile(r"(.+)\[([^\[\]]*)\]", re.DOTALL)
 #: A quoted text, whose signs are its own, or a sign between two spaces or at the beginning.
 _MARK = re.compile(r'"[^"]*"|(?:^|(?<=\s))[+-](?=\s)')
 _TERM = re.compile(r"(?:(\d+(?:\.\d+)?|\.\d+)\s*\*)?\s*(.*)", re.DOTALL)
+
+
+def _begin(text: str) -> str:
+    """Returns a text as errors show it: whole, or how it begins."""
+    return repr(text) if len(text) <= 200 else f"{text[:200]!r}..."
 
 
 def _terms(line: str) -> list[tuple[float, str]]:

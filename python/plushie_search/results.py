@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from ._core import Crop, Hit
@@ -105,6 +105,7 @@ class Report:
         replaced: References that were removed: their file holds another picture now, or ``upsert=True`` left them out.
         moved: References that were taken out of other items, whose files are gone there and were added to these. An
             item that has none left is removed, and its label, text and metadata go along.
+        notes: Meshes of which something was left out: name and note, such as "2 triangles without an area left out".
         removed: References that were removed because their files are gone, by ``add_folder(prune=True)``.
     """
 
@@ -115,11 +116,13 @@ class Report:
     renamed: int = 0
     replaced: int = 0
     moved: int = 0
+    notes: list[tuple[str, str]] = field(default_factory=list)
     removed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the attributes as a dict, ready for JSON; each failure is a list of name and reason."""
-        return {**asdict(self), "failed": [list(pair) for pair in self.failed]}
+        """Returns the attributes as a dict, ready for JSON; each failure and note is a list of name and text."""
+        pairs = {"failed": [list(pair) for pair in self.failed], "notes": [list(pair) for pair in self.notes]}
+        return {**asdict(self), **pairs}
 
     def __str__(self) -> str:
         parts = [counted(self.items, "new item"), counted(self.references, "new reference")]
@@ -139,7 +142,8 @@ class Report:
 
     def _repr_html_(self) -> str:
         failed = page.table(["failed", "reason"], self.failed) if self.failed else ""
-        return f"{page.paragraph(str(self))}{failed}"
+        notes = page.table(["mesh", "note"], self.notes) if self.notes else ""
+        return f"{page.paragraph(str(self))}{failed}{notes}"
 
 
 @dataclass(frozen=True, slots=True)

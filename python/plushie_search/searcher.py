@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from ._core import ArgumentError
 from .identification import Identification
 from .query import By, Where
 from .results import Item, Results
@@ -78,3 +79,14 @@ class Searcher(Protocol):
         models: By | None = None,
     ) -> Sequence[Results] | Results:
         """Finds items by vectors of shape (queries, dimension) for each model."""
+
+
+class UnsupportedError(ArgumentError):
+    """A request that this kind of catalog cannot answer; the message says how to do without, or which one can.
+
+    Its ``code`` is "unsupported".
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.code = "unsupported"

@@ -225,7 +225,7 @@ pub fn image_vectors(encoder: &dyn Encode, sources: &[Source], looks: Looks) -> 
     Ok(vectors)
 }
 
-/// Draws the views of a mesh and encodes each as [`each_image`] does.
+/// Draws the views of a mesh and encodes each as [`each_image`] does; tells what was left out of the mesh, too.
 ///
 /// # Errors
 /// Those of [`views::pictures`] and of the first view that gets no vector.
@@ -235,15 +235,16 @@ pub fn mesh_images(
     views: &[View],
     side: Option<u32>,
     crops: bool,
-) -> Result<Vec<Seen>> {
-    let Some(first) = encoders.first() else { return Ok(Vec::new()) };
-    let pictures = first.workers().install(|| views::pictures(mesh, views))?;
-    flat_images(encoders, &pictures, side, crops)?.into_iter().collect()
+) -> Result<(Vec<Seen>, Vec<String>)> {
+    let Some(first) = encoders.first() else { return Ok((Vec::new(), Vec::new())) };
+    let (pictures, notes) = first.workers().install(|| views::pictures(mesh, views))?;
+    let seen = flat_images(encoders, &pictures, side, crops)?.into_iter().collect::<Result<_>>()?;
+    Ok((seen, notes))
 }
 
 /// Encodes a mesh to the mean of the vectors of its views, for each model.
 fn pooled(encoders: &[&dyn Encode], mesh: &Source, looks: Looks) -> Result<Vec<Vectors>> {
-    means(&mesh_images(encoders, mesh, &View::around(looks.views), None, looks.crops)?)
+    means(&mesh_images(encoders, mesh, &View::around(looks.views), None, looks.crops)?.0)
 }
 
 /// Returns the mean of the vectors of several pictures, for each model.

@@ -67,6 +67,8 @@ pub struct Added {
     pub renamed: usize,
     /// References that were removed, for their file holds another picture now, or their item was given without them.
     pub replaced: usize,
+    /// Meshes of which something was left out: their names and what.
+    pub notes: Vec<(String, String)>,
 }
 
 /// Items whose pictures are encoded, and of which nothing is stored yet.
@@ -76,6 +78,7 @@ pub struct Prepared {
     given: Vec<usize>,
     encoded: Vec<Vec<Encoded>>,
     failed: Vec<(String, Error)>,
+    notes: Vec<(String, String)>,
 }
 
 impl Prepared {
@@ -88,6 +91,7 @@ impl Prepared {
             encoded.extend(more);
         }
         self.failed.extend(more.failed);
+        self.notes.extend(more.notes);
     }
 }
 
@@ -99,6 +103,9 @@ struct Encoded {
     file: bool,
     outcome: Outcome,
 }
+
+/// The views of a picture or mesh, and what was left out of a mesh.
+type Shown = (Vec<Made>, Vec<String>);
 
 /// A picture, or a view of a mesh, that was encoded.
 struct Made {
@@ -168,12 +175,13 @@ impl Engine {
     /// is none.
     pub fn prepare(&self, drafts: Vec<Draft>) -> Result<Prepared> {
         let mut drafts = drafts.into_iter().map(|draft| self.spelled(draft)).collect::<Result<Vec<_>>>()?;
-        let (encoded, failed) = self.encode(&drafts)?;
+        let mut notes = Vec::new();
+        let (encoded, failed) = self.encode(&drafts, &mut notes)?;
         // Pictures that were left then must not count as pictures that cannot be used.
         Cancel::current().check()?;
         // They may hold much memory, and are not needed any more.
         let given = drafts.iter_mut().map(|draft| std::mem::take(&mut draft.sources).len()).collect();
-        Ok(Prepared { drafts, given, encoded, failed })
+        Ok(Prepared { drafts, given, encoded, failed, notes })
     }
 
     /// Refuses a draft without pictures of an item that needs some.
@@ -209,6 +217,7 @@ impl Engine {
         let mut next = Some(prepared);
         while let Some(mut prepared) = next {
             let failed = std::mem::take(&mut prepared.failed);
+            added.notes.append(&mut prepared.notes);
             let (done, lost) = self.write(&prepared, failed)?;
             for (draft, _) in prepared.drafts.iter().zip(&prepared.given).filter(|(_, given)| **given == 0) {
                 match self.check_bare(draft) {
@@ -249,9 +258,14 @@ impl Engine {
         self.encoders.iter().map(|encoder| encoder.preferred_batch()).max().unwrap_or(1)
     }
 
-    /// For each draft its readable pictures, with vectors for the new ones; and the pictures that cannot be used.
+    /// For each draft its readable pictures, with vectors for the new ones; and the pictures that cannot be used. Adds to
+    /// `notes` the meshes of which something was left out.
     #[allow(clippy::type_complexity)] // two lists that are taken apart at once
-    fn encode(&self, drafts: &[Draft]) -> Result<(Vec<Vec<Encoded>>, Vec<(String, Error)>)> {
+    fn encode(
+        &self,
+        drafts: &[Draft],
+        notes: &mut Vec<(String, String)>,
+    ) -> Result<(Vec<Vec<Encoded>>, Vec<(String, Error)>)> {
         if drafts.iter().any(|draft| !draft.sources.is_empty()) {
             self.seeing(None)?;
             self.store.check_add(&self.models)?;
@@ -305,8 +319,9 @@ impl Engine {
         for (((draft, place, origin), made), source) in places.into_iter().zip(made).zip(fresh) {
             let picture = &mut encoded[draft][place];
             match made {
-                Ok(made) => {
+                Ok((made, told)) => {
                     picture.outcome = Outcome::New(made);
+                    notes.extend(told.into_iter().map(|note| (picture.name.clone(), note)));
                     if self.kept.wants(picture.file) {
                         originals.push((source, picture.digest));
                     }
@@ -332,7 +347,7 @@ impl Engine {
     }
 
     /// Encodes pictures together, and each mesh by its views and their mean, so that few views are in memory.
-    fn make(&self, sources: &[Source]) -> Result<Vec<Result<Vec<Made>>>> {
+    fn make(&self, sources: &[Source]) -> Result<Vec<Result<Shown>>> {
         let encoders: Vec<&dyn Encode> = self.encoders.iter().map(|encoder| &**encoder).collect();
         let (side, around) = (self.kept.side(), View::around(self.looks.views));
         let flat: Vec<Source> = sources.iter().filter(|source| !views::is_mesh(source)).cloned().collect();
@@ -341,16 +356,17 @@ impl Engine {
         for source in sources {
             if !views::is_mesh(source) {
                 let seen = flat.next().expect("one for each picture");
-                made.push(seen.map(|seen| vec![Made::new(0, seen)]));
+                made.push(seen.map(|seen| (vec![Made::new(0, seen)], Vec::new())));
                 continue;
             }
             Cancel::current().check()?;
             let seen = mesh_images(&encoders, source, &around, side, self.looks.crops);
-            made.push(seen.and_then(|seen| {
+            made.push(seen.and_then(|(seen, notes)| {
                 // A mesh that is looked up is the mean of its views, too, and nearer to this one than to any view.
                 let mean = SeenPicture { vectors: means(&seen)?, thumbnail: None };
                 let views = around.iter().map(|view| view.number()).chain([ALL]);
-                Ok(views.zip(seen.into_iter().chain([mean])).map(|(view, seen)| Made::new(view, seen)).collect())
+                let made = views.zip(seen.into_iter().chain([mean])).map(|(view, seen)| Made::new(view, seen));
+                Ok((made.collect(), notes))
             }));
         }
         Ok(made)

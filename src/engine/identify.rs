@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::calibrate::{BEHIND, SAME, shifted, strength};
+use crate::calibrate::{BEHIND, Fit, SAME, shifted, strength};
 use crate::engine::calibration::one_kind;
 use crate::engine::{Engine, Hit, Search, Words};
 use crate::error::{Error, Result};
@@ -62,7 +62,56 @@ pub struct Identified {
     pub hits: Vec<Hit>,
 }
 
+/// The judgment of the best scores of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// What is said of the query.
+    pub verdict: Verdict,
+    /// The best score less the next one; None if there are not two.
+    pub margin: Option<f64>,
+    /// How strongly the scores speak for the first item; None if there is none.
+    pub strength: Option<f64>,
+    /// How many of the first items are plausible.
+    pub plausible: usize,
+    /// The probability of each item for the prior that was given.
+    pub probabilities: Vec<f64>,
+}
+
+/// Judges the best scores of a query, one for each item, by a calibration of such scores. `behind` is the mean score of the
+/// items [behind](crate::calibrate::behind) the first one of the catalog, and `prior` the share of queries whose item is
+/// there.
+pub fn judge(fit: &Fit, scores: &[f32], behind: Option<f32>, threshold: f64, prior: f64) -> Judged {
+    let probabilities = fit.probabilities(scores, behind);
+    let strength = strength(scores, behind);
+    let is_known = strength.is_some_and(|strength| strength >= threshold || scores[0] >= SAME);
+    let plausible = if is_known { fit.plausible(&probabilities) } else { 0 };
+    let verdict = match plausible {
+        0 => Verdict::Unknown,
+        1 => Verdict::Match,
+        _ => Verdict::Ambiguous,
+    };
+    Judged {
+        verdict,
+        margin: scores.get(1).map(|next| f64::from(scores[0]) - f64::from(*next)),
+        strength,
+        plausible,
+        probabilities: probabilities.into_iter().map(|one| shifted(one, prior)).collect(),
+    }
+}
+
 impl Engine {
+    /// Returns the calibration of the cosines of pictures, by one model or the weighted means of several; made anew if there
+    /// is none. By default that of the models that look up pictures by default.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for models that look up no pictures; those of the store.
+    pub fn fit_of_pictures(&self, models: &[(String, f32)]) -> Result<Fit> {
+        let state = self.current()?;
+        let ensemble = self.ensemble(&state, Kind::Image, models)?;
+        let known = self.calibrated(&state, &ensemble, Kind::Image, true)?;
+        known.map(|known| known.fit.clone()).ok_or_else(|| Error::internal("pictures have no calibration"))
+    }
+
     /// Says for each query which item it shows. The verdict is "unknown" if the best scores are weaker than those that
     /// strangers reach with the target's probability among as many items, except for a picture that is stored; "ambiguous"
     /// if several items are plausible.
@@ -120,25 +169,17 @@ impl Engine {
         };
         let answer = |(mut hits, behind): (Vec<Hit>, Option<f32>)| {
             let scores: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
-            let probabilities = fit.probabilities(&scores, behind);
-            let strength = strength(&scores, behind);
-            let is_known = strength.is_some_and(|strength| strength >= threshold || scores[0] >= SAME);
-            let plausible = if is_known { fit.plausible(&probabilities) } else { 0 };
-            let verdict = match plausible {
-                0 => Verdict::Unknown,
-                1 => Verdict::Match,
-                _ => Verdict::Ambiguous,
-            };
-            let plausible = hits[..plausible].iter().map(|hit| hit.entry.id.clone()).collect();
-            for (hit, probability) in hits.iter_mut().zip(&probabilities) {
-                hit.probability = Some(shifted(*probability, *prior));
+            let judged = judge(fit, &scores, behind, threshold, *prior);
+            let plausible = hits[..judged.plausible].iter().map(|hit| hit.entry.id.clone()).collect();
+            for (hit, probability) in hits.iter_mut().zip(&judged.probabilities) {
+                hit.probability = Some(*probability);
             }
             hits.truncate(*k);
             Identified {
-                verdict,
+                verdict: judged.verdict,
                 probability: hits.first().and_then(|hit| hit.probability),
-                margin: scores.get(1).map(|next| f64::from(scores[0]) - f64::from(*next)),
-                strength,
+                margin: judged.margin,
+                strength: judged.strength,
                 threshold,
                 plausible,
                 hits,

@@ -245,7 +245,7 @@ fn shown(reference: &Reference, original: Source) -> Option<Source> {
     if matches!(reference.view, 0 | ALL) {
         return Some(original);
     }
-    views::pictures(&original, &[View::from_number(reference.view)?]).ok()?.pop()
+    views::pictures(&original, &[View::from_number(reference.view)?]).ok()?.0.pop()
 }
 
 /// Returns the digest of a picture that was added as pixels and kept as a file.

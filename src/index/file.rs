@@ -216,6 +216,10 @@ impl Sealed {
         if header.arrays.len() != 2 + ARRAYS * header.spaces.len() {
             return Err(damaged("missing arrays"));
         }
+        // The header may be of another program, which has written a right checksum, too.
+        if header.spaces.iter().any(|space| !(1..=1 << 16).contains(&space.dim)) || header.rows > file.len() {
+            return Err(damaged("a number out of its bounds"));
+        }
         let of_space =
             |place: usize| place.checked_sub(2).map(|place| (&header.spaces[place / ARRAYS], place % ARRAYS));
         for (place, array) in header.arrays.iter().enumerate() {

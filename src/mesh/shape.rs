@@ -4,6 +4,7 @@
 //! into triangles. The distances between points (the distribution D2 of Osada, Funkhouser, Chazelle and Dobkin, "Shape
 //! Distributions", 2002) are those of fixed points, so that the same file always gives the same numbers.
 
+use crate::mesh::edges::Edges;
 use crate::mesh::{Mesh, Triangle};
 
 /// Classes of distances.
@@ -36,6 +37,9 @@ pub struct Shape {
     pub hand: i8,
     /// The square root of the share of distances in each of [`BINS`] classes.
     pub distances: Vec<f32>,
+    /// What the mesh lacks: triangles that are left out, edges that a closed surface does not have, faces that look
+    /// inwards.
+    pub notes: Vec<String>,
 }
 
 impl Shape {
@@ -75,15 +79,22 @@ impl Shape {
                 *cube += face.area / 10.0 * complete(a, b, c) / area;
             }
         }
-        let length = dot(vectors, vectors).sqrt();
+        let closed = dot(vectors, vectors).sqrt() <= OPEN * area;
+        let mut notes = mesh.notes();
+        let size = [0, 1, 2].map(|k| f64::from(high[k]) - f64::from(low[k]));
+        notes.extend(Edges::of(triangles, size.into_iter().fold(0.0, f64::max)).notes());
+        if closed && volume < 0.0 {
+            notes.push("the faces look inwards: the volume is negative".to_owned());
+        }
         Self {
             triangles: triangles.len(),
-            size: [0, 1, 2].map(|k| f64::from(high[k]) - f64::from(low[k])),
+            size,
             area,
-            volume: (length <= OPEN * area).then_some(volume),
+            volume: closed.then_some(volume),
             spread,
             hand: hand(spread, cubes, axes),
             distances: distances(triangles, middle, area, spread),
+            notes,
         }
     }
 }

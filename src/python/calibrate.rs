@@ -4,7 +4,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyMapping, PyString};
 
-use crate::engine::{Calibrated, Identified, Scope, Verdict, Weighed, few_digits};
+use crate::calibrate::{Fit, behind};
+use crate::engine::{self, Calibrated, Identified, Judged, Scope, Verdict, Weighed, few_digits};
 use crate::query::{Kind, Query};
 
 use super::hit::PyHit;
@@ -22,12 +23,43 @@ type FiguresRow = (String, &'static str, usize, usize, usize, usize, bool, f64, 
 /// (figures, weights by model, learned weights).
 pub(super) type CalibratedRow = (FiguresRow, Vec<(String, f64)>, Option<WeighedRow>);
 
-pub(super) fn identified(one: Identified) -> IdentifiedRow {
-    let verdict = match one.verdict {
+/// (verdict, margin, strength, threshold, number of plausible items, probabilities).
+type JudgedRow = (&'static str, Option<f64>, Option<f64>, f64, usize, Vec<f64>);
+
+fn name_of(verdict: Verdict) -> &'static str {
+    match verdict {
         Verdict::Match => "match",
         Verdict::Ambiguous => "ambiguous",
         Verdict::Unknown => "unknown",
-    };
+    }
+}
+
+/// Judges the best scores of a query by a calibration, as JSON, among the items of a gallery; `crowd` has the best scores
+/// of all of these.
+#[pyfunction]
+#[pyo3(signature = (fit, scores, crowd, *, gallery, target_fpr, prior))]
+fn judge(
+    fit: &str,
+    scores: Vec<f32>,
+    crowd: Vec<f32>,
+    gallery: usize,
+    target_fpr: f64,
+    prior: f64,
+) -> PyResult<JudgedRow> {
+    let fit: Fit =
+        serde_json::from_str(fit).map_err(|error| super::error::argument(format!("calibration: {error}")))?;
+    let threshold = fit.rates(target_fpr, gallery).threshold;
+    let Judged { verdict, margin, strength, plausible, probabilities } =
+        engine::judge(&fit, &scores, behind(&crowd), threshold, prior);
+    Ok((name_of(verdict), margin, strength, threshold, plausible, probabilities))
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(judge, module)?)
+}
+
+pub(super) fn identified(one: Identified) -> IdentifiedRow {
+    let verdict = name_of(one.verdict);
     let hits = one.hits.into_iter().enumerate().map(|(place, hit)| PyHit::new(place, hit)).collect();
     (verdict, one.probability, one.margin, one.strength, one.threshold, one.plausible, hits)
 }

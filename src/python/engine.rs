@@ -37,6 +37,9 @@ use super::store;
 use super::vectors::{Matrix, many};
 use super::{detached, patient, waiting};
 
+/// (new references, duplicates, replaced, [(name, note)]).
+type AddedRow = (usize, usize, usize, Vec<(String, String)>);
+
 /// An open catalog; `plushie_search.Engine` is its public face.
 #[pyclass(frozen, name = "Engine", module = "plushie_search._core")]
 pub(super) struct PyEngine {
@@ -152,7 +155,7 @@ impl PyEngine {
         metadata: Option<&Bound<'_, PyAny>>,
         text: Option<&Bound<'_, PyAny>>,
         upsert: bool,
-    ) -> PyResult<(usize, usize, usize)> {
+    ) -> PyResult<AddedRow> {
         let engine = self.open()?;
         let bare = Draft { upsert, ..draft(id, label, metadata, text)? };
         let pictures = convert::pictures(images)?.0;
@@ -176,7 +179,7 @@ impl PyEngine {
         let prepared = prepared.expect("the first group is prepared even if it is empty");
         let added = waiting(py, || engine.commit(prepared))?;
         tell(py, &engine)?;
-        Ok((added.references, added.duplicates, added.replaced))
+        Ok((added.references, added.duplicates, added.replaced, added.notes))
     }
 
     #[pyo3(signature = (folder, *, progress=None))]
@@ -385,17 +388,17 @@ impl PyEngine {
         Ok((sequence, version.map(Version::numbers)))
     }
 
-    #[pyo3(signature = (*, r#where=None, limit=None, offset=0))]
+    #[pyo3(signature = (*, r#where, limit, offset))]
     fn items<'py>(
         &self,
         py: Python<'py>,
         r#where: Option<&Bound<'py, PyAny>>,
-        limit: Option<usize>,
-        offset: usize,
+        limit: Option<query::Whole>,
+        offset: query::Whole,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let engine = self.open()?;
         let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
-        let items = detached(py, || engine.items(filter.as_ref(), offset, limit))?;
+        let items = detached(py, || engine.items(filter.as_ref(), offset.count(), limit.map(query::Whole::count)))?;
         items.iter().map(|item| store::item_row(py, item)).collect()
     }
 
@@ -404,12 +407,13 @@ impl PyEngine {
     fn items_after<'py>(
         &self,
         py: Python<'py>,
-        after: i64,
-        limit: usize,
+        after: query::Whole,
+        limit: query::Whole,
         r#where: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(i64, Vec<Bound<'py, PyTuple>>)> {
         let engine = self.open()?;
         let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
+        let (after, limit) = (after.number(), limit.count());
         let items = detached(py, || engine.items_after(filter.as_ref(), after, limit))?;
         let last = items.last().map_or(after, |item| item.row);
         Ok((last, items.iter().map(|item| store::item_row(py, item)).collect::<PyResult<_>>()?))
@@ -441,7 +445,7 @@ impl PyEngine {
         &self,
         py: Python<'_>,
         queries: &Bound<'_, PyList>,
-        k: i64,
+        k: query::Whole,
         after: Option<&str>,
         r#where: Option<&Bound<'_, PyAny>>,
         min_score: Option<f32>,
@@ -455,12 +459,12 @@ impl PyEngine {
         query_crops: bool,
         expand: Option<&Bound<'_, PyAny>>,
         words: Option<&Bound<'_, PyAny>>,
-        nprobe: Option<i64>,
-        ef_search: Option<i64>,
+        nprobe: Option<query::Whole>,
+        ef_search: Option<query::Whole>,
         k_factor: Option<f32>,
         vectors: bool,
     ) -> PyResult<FoundRow> {
-        let k = usize::try_from(k).ok().filter(|k| *k > 0);
+        let k = Some(k.count()).filter(|k| *k > 0);
         let search = Search {
             k: k.ok_or_else(|| Error::argument("k must be at least 1"))?,
             after: after.map(Cursor::parse).transpose()?,
@@ -522,12 +526,12 @@ impl PyEngine {
         queries: &Bound<'_, PyList>,
         target_fpr: f64,
         prior: f64,
-        k: i64,
+        k: query::Whole,
         r#where: Option<&Bound<'_, PyAny>>,
         models: Option<&Bound<'_, PyAny>>,
         query_crops: bool,
     ) -> PyResult<Vec<IdentifiedRow>> {
-        let k = usize::try_from(k).unwrap_or_default();
+        let k = k.count();
         let filter = r#where.map(|object| json::to_value(object, "where")).transpose()?;
         let models = models.map(query::models).transpose()?.unwrap_or_default();
         let options = Identify { target_fpr, prior, k, filter, models, query_crops };
@@ -535,6 +539,15 @@ impl PyEngine {
         let queries = calibrate::queries(queries)?;
         let found = patient(py, queries.len(), || engine.identify(&queries, &options))?;
         Ok(found.into_iter().map(calibrate::identified).collect())
+    }
+
+    /// The calibration of the cosines of pictures, as JSON that `judge` takes.
+    #[pyo3(signature = (*, models=None))]
+    fn fit_of_pictures(&self, py: Python<'_>, models: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
+        let models = models.map(query::models).transpose()?.unwrap_or_default();
+        let engine = self.open()?;
+        let fit = detached(py, || engine.fit_of_pictures(&models))?;
+        serde_json::to_string(&fit).map_err(|error| super::error::argument(format!("calibration: {error}")))
     }
 
     #[pyo3(signature = (queries, labels, *, models))]

@@ -176,7 +176,7 @@ fn raised(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let classes = Classes::get(py)?;
     let (class, arguments) = match error {
         Error::Io { path, source } => os_error(py, classes, path, source)?,
-        _ => (class_of(classes, error), (error.to_string(),).into_pyobject(py)?),
+        _ => (class_of(classes, error), (bounded(error.to_string()),).into_pyobject(py)?),
     };
     let value = class.bind(py).call1(arguments)?;
     value.setattr(intern!(py, "code"), error.code())?;
@@ -209,7 +209,7 @@ fn os_error<'py, 'a>(
     source: &std::io::Error,
 ) -> PyResult<(&'a Py<PyType>, Bound<'py, PyTuple>)> {
     let Some(number) = source.raw_os_error() else {
-        return Ok((&classes.file, (format!("{}: {source}", path.display()),).into_pyobject(py)?));
+        return Ok((&classes.file, (bounded(format!("{}: {source}", path.display())),).into_pyobject(py)?));
     };
     let text = source.to_string();
     let text = text.split(" (os error").next().unwrap_or_default(); // Python says the number
@@ -218,7 +218,26 @@ fn os_error<'py, 'a>(
         std::io::ErrorKind::PermissionDenied => &classes.forbidden_file,
         _ => &classes.file,
     };
-    Ok((class, (number, text, path.as_os_str()).into_pyobject(py)?))
+    let name = bounded(path.display().to_string());
+    match name.len() > LONGEST {
+        // No file has such a name: it is shown in part.
+        true => Ok((class, (number, text, name).into_pyobject(py)?)),
+        false => Ok((class, (number, text, path.as_os_str()).into_pyobject(py)?)),
+    }
+}
+
+/// The longest message that is shown whole, in bytes.
+const LONGEST: usize = 2000;
+
+/// Returns a message without its middle if it is longer than any but one that repeats an input: its beginning tells the
+/// symptom, and its end the cure.
+fn bounded(message: String) -> String {
+    if message.len() <= LONGEST {
+        return message;
+    }
+    let (begin, end) =
+        (message.floor_char_boundary(LONGEST / 2), message.ceil_char_boundary(message.len() - LONGEST / 2));
+    format!("{} [...] {}", &message[..begin], &message[end..])
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -24,8 +24,8 @@ const CHUNK: u64 = 4 << 20;
 /// Told (pictures done, pictures in all or None, the item that comes next).
 type Callback = Option<Py<PyAny>>;
 
-/// (new items, new references, duplicates, [(name, reason)], renamed, replaced, moved).
-type Report = (usize, usize, usize, Vec<(String, String)>, usize, usize, usize);
+/// (new items, new references, duplicates, [(name, reason)], renamed, replaced, moved, [(name, note)]).
+type Report = (usize, usize, usize, Vec<(String, String)>, usize, usize, usize, Vec<(String, String)>);
 
 /// Adds the pictures of a folder.
 pub(super) fn add_folder(py: Python<'_>, engine: &Engine, folder: PathBuf, progress: Callback) -> PyResult<Report> {
@@ -57,7 +57,8 @@ fn report(done: PyResult<ingest::Report>, raised: Option<PyErr>) -> PyResult<Rep
     }
     let done = done?;
     let failed = done.failed.into_iter().map(|(name, why)| (name, why.to_string())).collect();
-    Ok((done.items, done.references, done.duplicates, failed, done.renamed, done.replaced, done.moved))
+    let counts = (done.renamed, done.replaced, done.moved);
+    Ok((done.items, done.references, done.duplicates, failed, counts.0, counts.1, counts.2, done.notes))
 }
 
 /// Runs a long work on all references of a catalog, whose progress is told.

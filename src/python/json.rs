@@ -1,5 +1,6 @@
 //! Converts Python values to JSON and JSON to Python values.
 
+use std::cell::Cell;
 use std::fmt;
 
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
@@ -13,6 +14,11 @@ use super::error::{argument, damaged};
 
 /// The deepest nesting of dicts and lists, against mistakes and stack overflow.
 const MAX_DEPTH: usize = 64;
+/// The most memory of a converted value, in bytes. One that holds another many times is as large as if it held copies.
+const MAX_SIZE: usize = 256 << 20;
+/// About the memory of a value, and of an entry of an object beside its key and value.
+const VALUE: usize = size_of::<Value>();
+const ENTRY: usize = 64;
 
 /// The path of a value for errors: `metadata["sizes"][3]`.
 #[derive(Clone, Copy)]
@@ -20,6 +26,8 @@ struct ValuePath<'a> {
     within: Option<&'a ValuePath<'a>>,
     step: Step<'a>,
     depth: usize,
+    /// The memory that is left.
+    left: &'a Cell<usize>,
     /// Whether NaN means a missing value; otherwise it is an error.
     gaps: bool,
 }
@@ -32,17 +40,35 @@ enum Step<'a> {
 }
 
 impl<'a> ValuePath<'a> {
-    fn of(name: &'a str, gaps: bool) -> Self {
-        Self { within: None, step: Step::Name(name), depth: 0, gaps }
+    fn of(name: &'a str, gaps: bool, left: &'a Cell<usize>) -> Self {
+        Self { within: None, step: Step::Name(name), depth: 0, left, gaps }
     }
 
     fn at<'b>(&'b self, step: Step<'b>) -> ValuePath<'b> {
-        ValuePath { within: Some(self), step, depth: self.depth + 1, gaps: self.gaps }
+        ValuePath { within: Some(self), step, depth: self.depth + 1, left: self.left, gaps: self.gaps }
     }
 
     /// Returns the same path for a converted value, one level deeper, so that conversions cannot recurse forever.
     fn again(&self) -> Self {
         Self { depth: self.depth + 1, ..*self }
+    }
+
+    /// Returns the name of the whole value.
+    fn root(&self) -> Self {
+        let mut root = *self;
+        while let Some(within) = root.within {
+            root = *within;
+        }
+        root
+    }
+
+    /// Counts memory that a value takes.
+    fn take(&self, bytes: usize) -> PyResult<()> {
+        let left = self.left.get().checked_sub(bytes).ok_or_else(|| {
+            argument(format!("{} takes more than {} MB of memory: give less at once", self.root(), MAX_SIZE >> 20))
+        })?;
+        self.left.set(left);
+        Ok(())
     }
 }
 
@@ -61,12 +87,12 @@ impl fmt::Display for ValuePath<'_> {
 
 /// Converts `object` to a JSON value; `what` names it in errors. NaN is an error.
 pub(super) fn to_value(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Value> {
-    convert(object, &ValuePath::of(what, false))
+    convert(object, &ValuePath::of(what, false, &Cell::new(MAX_SIZE)))
 }
 
 /// Converts a dict to a JSON object, with NaN as null; returns `None` for a missing value.
 pub(super) fn to_object(object: &Bound<'_, PyAny>, what: &str) -> PyResult<Option<Value>> {
-    match convert(object, &ValuePath::of(what, true))? {
+    match convert(object, &ValuePath::of(what, true, &Cell::new(MAX_SIZE)))? {
         Value::Null => Ok(None),
         map @ Value::Object(_) => Ok(Some(map)),
         _ => Err(PyTypeError::new_err(format!("{what} must be a dict, got {}", object.get_type().name()?))),
@@ -93,25 +119,25 @@ pub(super) fn to_optional_text(object: &Bound<'_, PyAny>, what: &str) -> PyResul
     {
         return Ok(Some(whole.str()?.to_str()?.to_owned()));
     }
-    let got = object.repr()?.to_string_lossy().chars().take(80).collect::<String>();
     let kind = object.get_type();
+    // What is nested too deep has no text.
+    let got = object.repr().map_or_else(|_| String::new(), |text| text.to_string_lossy().chars().take(80).collect());
     Err(PyTypeError::new_err(format!("the {what} {got} is of type {}: give a text or a whole number", kind.name()?)))
 }
 
 fn convert(object: &Bound<'_, PyAny>, place: &ValuePath<'_>) -> PyResult<Value> {
     if place.depth > MAX_DEPTH {
         // The whole path would be longer than the message.
-        let mut root = *place;
-        while let Some(within) = root.within {
-            root = *within;
-        }
-        return Err(argument(format!("{root} is nested more than {MAX_DEPTH} levels deep")));
+        return Err(argument(format!("{} is nested more than {MAX_DEPTH} levels deep", place.root())));
     }
+    place.take(VALUE)?;
     if let Ok(value) = object.cast::<PyBool>() {
         return Ok(Value::Bool(value.is_true()));
     }
     if let Ok(value) = object.cast::<PyString>() {
-        return Ok(Value::String(value.to_str()?.to_owned()));
+        let text = value.to_str()?;
+        place.take(text.len())?;
+        return Ok(Value::String(text.to_owned()));
     }
     if object.is_instance_of::<PyInt>() {
         let number = object
@@ -154,6 +180,7 @@ fn entries<'py>(items: impl Iterator<Item = PyResult<Entry<'py>>>, place: &Value
             return Err(PyTypeError::new_err(format!("{place}: keys must be str, got {}", key.get_type().name()?)));
         };
         let key = key.to_str()?;
+        place.take(ENTRY + key.len())?;
         out.insert(key.to_owned(), convert(&value, &place.at(Step::Key(key)))?);
     }
     Ok(Value::Object(out))

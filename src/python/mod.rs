@@ -116,6 +116,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     hit::register(module)?;
     module.add_class::<picture::PyCrop>()?;
     query::register(module)?;
+    calibrate::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     module.add_function(wrap_pyfunction!(engine::held_models, module)?)?;
     module.add_function(wrap_pyfunction!(store::restore, module)?)?;

@@ -1,7 +1,7 @@
 //! Converts Python's queries and the options of a search.
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
 
@@ -86,10 +86,40 @@ pub(super) fn aggregate(name: &str, temperature: f32) -> PyResult<Aggregate> {
     }
 }
 
+/// A whole number. One beyond 64 bits counts as the largest or smallest of them.
+#[derive(Clone, Copy)]
+pub(super) struct Whole(i64);
+
+impl<'py> FromPyObject<'_, 'py> for Whole {
+    type Error = PyErr;
+
+    fn extract(number: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match number.extract::<i64>() {
+            Ok(number) => Ok(Self(number)),
+            Err(error) if error.is_instance_of::<PyOverflowError>(number.py()) => {
+                Ok(Self(if number.lt(0)? { i64::MIN } else { i64::MAX }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Whole {
+    /// As a count, 0 if it is negative.
+    pub(super) fn count(self) -> usize {
+        usize::try_from(self.0).unwrap_or_default()
+    }
+
+    /// As it is.
+    pub(super) fn number(self) -> i64 {
+        self.0
+    }
+}
+
 /// Numbers of a search in an approximate index.
-pub(super) fn effort(nprobe: Option<i64>, ef_search: Option<i64>, k_factor: Option<f32>) -> Effort {
+pub(super) fn effort(nprobe: Option<Whole>, ef_search: Option<Whole>, k_factor: Option<f32>) -> Effort {
     // What is below 0 is refused as 0 is.
-    let count = |given: Option<i64>| given.map(|count| usize::try_from(count).unwrap_or_default());
+    let count = |given: Option<Whole>| given.map(Whole::count);
     Effort { nprobe: count(nprobe), ef_search: count(ef_search), k_factor }
 }
 

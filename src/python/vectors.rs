@@ -87,7 +87,13 @@ fn numbers_of<T: numpy::Element + Copy>(
 ) -> PyResult<Vec<T>> {
     // The most frequent case, without numpy, which takes longer than a search of a small catalog.
     if let Ok(array) = array.cast::<PyArrayDyn<T>>() {
-        return Ok(array.readonly().as_array().iter().copied().collect());
+        let (array, mut copied) = (array.readonly(), Vec::new());
+        // A view may repeat a few numbers more often than memory holds, and to fail there would end the process.
+        copied.try_reserve_exact(array.len()).map_err(|_| {
+            argument(format!("{what}: {} numbers do not fit into memory: give fewer at once", array.len()))
+        })?;
+        copied.extend(array.as_array().iter().copied());
+        return Ok(copied);
     }
     let py = array.py();
     if matches!(array.dtype().kind(), b'f' | b'i' | b'u' | b'b' | b'O') {

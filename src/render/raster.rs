@@ -83,9 +83,11 @@ impl Buffer {
             }
         }
         let (z, z_by_y) = (a[2] + u * db + v * dc, u_by_y * db + v_by_y * dc);
-        let rows = self.samples.chunks_exact_mut(self.width).skip(y0 as usize).take((y1 - y0) as usize + 1);
-        for (y, row) in rows.enumerate() {
-            let y = y as f32;
+        // Sums, not chunks: those divide by the width, which takes as long as a few rows.
+        let mut start = y0 as usize * self.width + x0 as usize;
+        for y in 0..=(y1 - y0) {
+            let (row, y) = (start, y as f32);
+            start += self.width;
             let cross = |bound: (f32, f32)| bound.0 + bound.1 * y;
             let from = larger(larger(cross(low[0]), cross(low[1])), larger(cross(low[2]), 0.0));
             let to = smaller(smaller(cross(high[0]), cross(high[1])), smaller(cross(high[2]), last));
@@ -94,7 +96,7 @@ impl Buffer {
                 continue;
             }
             let mut z = z + y * z_by_y + first as f32 * z_by_x;
-            for sample in &mut row[x0 as usize + first..x0 as usize + end] {
+            for sample in &mut self.samples[row + first..row + end] {
                 if z > sample.0 {
                     *sample = (z, id);
                 }
@@ -172,7 +174,7 @@ impl Buffer {
 
 /// Returns the first and last sample center between the least and the greatest of three coordinates.
 fn samples(a: f32, b: f32, c: f32, limit: usize) -> (i32, i32) {
-    between(a.min(b).min(c), a.max(b).max(c), limit)
+    between(smaller(smaller(a, b), c), larger(larger(a, b), c), limit)
 }
 
 /// Returns the first and last sample center from `low` to `high`; the last is before the first if there is none.

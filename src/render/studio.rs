@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::mesh::{Mesh, Triangle};
-use crate::render::math::{V3, display, larger, linear, sin_cos, v3};
+use crate::render::math::{V3, display, larger, linear, sin_cos, smaller, v3};
 use crate::render::raster::{Buffer, Corner, NONE};
 
 /// The views of a mesh by default.
@@ -28,12 +28,14 @@ const DISTANCE: f32 = 3.864;
 const COLOR: V3 = v3(0.70, 0.68, 0.65);
 /// The direction to the light, seen from the camera: right, up and towards it.
 const LIGHT: V3 = v3(-0.45, 0.75, 0.48);
+/// The most triangles whose projected corners are kept from the first look at them, in 3.6 MB, for the second.
+const KEPT: usize = 100_000;
 /// Degrees above the horizon of a camera that goes around.
 const TURNTABLE: i16 = 20;
 
 thread_local! {
-    /// The buffer of the last picture, reused because new memory costs as much as filling it.
-    static BUFFER: RefCell<Buffer> = RefCell::default();
+    /// The buffer and the corners of the last picture, reused because new memory costs as much as filling it.
+    static SPACE: RefCell<(Buffer, Vec<[Corner; 3]>)> = RefCell::default();
 }
 
 /// A direction from the middle of a mesh to the camera, in whole degrees.
@@ -187,43 +189,46 @@ impl<'a> Studio<'a> {
     /// Draws a square picture, `side` pixels wide: three bytes per pixel, row by row.
     pub fn draw(&self, view: View, side: usize) -> Vec<u8> {
         let camera = Camera::new(view);
-        let (scale, left, top) = self.frame(&camera, side);
-        let mut buffer = BUFFER.take();
+        let (mut buffer, mut seen) = SPACE.take();
         buffer.clear(side, side);
-        for (id, triangle) in self.triangles.iter().enumerate() {
-            buffer.triangle(
-                triangle.map(|corner| {
-                    let [x, y, inverse] = camera.project(self.placed(&corner));
-                    [(x - left) * scale, (top - y) * scale, inverse]
-                }),
-                id as u32,
-            );
+        let (scale, left, top) = self.frame(&camera, side, &mut seen);
+        let on_screen = |[x, y, inverse]: Corner| [(x - left) * scale, (top - y) * scale, inverse];
+        if seen.is_empty() {
+            for (id, triangle) in self.triangles.iter().enumerate() {
+                buffer.triangle(triangle.map(|corner| on_screen(camera.project(self.placed(&corner)))), id as u32);
+            }
+        }
+        for (id, corners) in seen.iter().enumerate() {
+            buffer.triangle(corners.map(on_screen), id as u32);
         }
         let mut rgb = vec![255; side * side * 3];
-        let mut colors = Colors { studio: self, camera: &camera, last: (NONE, V3::default()) };
+        let mut colors = Colors::new(self, &camera);
         for (row, line) in rgb.chunks_exact_mut(side * 3).enumerate() {
             for (ids, out) in buffer.pixels(row).zip(line.chunks_exact_mut(3)) {
-                let seen = ids.into_iter().filter(|id| *id != NONE);
-                let (count, sum) =
-                    seen.fold((0_u32, V3::default()), |(count, sum), id| (count + 1, sum + colors.of(id)));
-                if count > 0 {
-                    let shown = display(sum * (1.0 / count as f32));
-                    // The rest of the pixel is white.
-                    let blend = |byte: u8| ((u32::from(byte) * count + 255 * (4 - count) + 2) / 4) as u8;
-                    out.copy_from_slice(&shown.map(blend));
+                match ids {
+                    [NONE, NONE, NONE, NONE] => {}
+                    [a, b, c, d] if a == b && b == c && c == d => out.copy_from_slice(&colors.of(a).shown),
+                    _ => out.copy_from_slice(&colors.mixed(ids)),
                 }
             }
         }
-        BUFFER.set(buffer);
+        SPACE.set((buffer, seen));
         rgb
     }
 
     /// Returns samples per unit on the screen, and its left and upper edge, so that the mesh fills the frame.
-    fn frame(&self, camera: &Camera, side: usize) -> (f32, f32, f32) {
+    fn frame(&self, camera: &Camera, side: usize, seen: &mut Vec<[Corner; 3]>) -> (f32, f32, f32) {
         let mut extent = [f32::MAX, f32::MAX, f32::MIN, f32::MIN];
-        for corner in self.triangles.as_flattened() {
-            let [x, y, _] = camera.project(self.placed(corner));
-            extent = [extent[0].min(x), extent[1].min(y), extent[2].max(x), extent[3].max(y)];
+        seen.clear();
+        let keep = self.triangles.len() <= KEPT;
+        for triangle in self.triangles {
+            let corners = triangle.map(|corner| camera.project(self.placed(&corner)));
+            for [x, y, _] in corners {
+                extent = [smaller(extent[0], x), smaller(extent[1], y), larger(extent[2], x), larger(extent[3], y)];
+            }
+            if keep {
+                seen.push(corners);
+            }
         }
         let [left, bottom, right, top] = extent;
         let frame = larger(larger(right - left, top - bottom), 1e-6) / FILL;
@@ -250,19 +255,47 @@ impl Camera {
     }
 }
 
-/// The colors of triangles; neighboring samples often show the same one.
+/// The color of a triangle, in light and as shown where it fills a pixel.
+#[derive(Clone, Copy)]
+struct Shaded {
+    id: u32,
+    color: V3,
+    shown: [u8; 3],
+}
+
+/// How many triangles' colors are remembered: those that a row of pixels shows are mostly shown by the next one, too.
+const REMEMBERED: usize = 1 << 12;
+
+/// The colors of triangles, of which each is kept until another one takes its place.
 struct Colors<'a> {
     studio: &'a Studio<'a>,
     camera: &'a Camera,
-    last: (u32, V3),
+    light: V3,
+    kept: Vec<Shaded>,
 }
 
-impl Colors<'_> {
-    fn of(&mut self, id: u32) -> V3 {
-        if id != self.last.0 {
-            self.last = (id, self.shade(&self.studio.triangles[id as usize]));
+impl<'a> Colors<'a> {
+    fn new(studio: &'a Studio<'a>, camera: &'a Camera) -> Self {
+        let light = (camera.right * LIGHT.x + camera.up * LIGHT.y + camera.back * LIGHT.z).unit();
+        let kept = vec![Shaded { id: NONE, color: V3::default(), shown: [0; 3] }; REMEMBERED];
+        Self { studio, camera, light, kept }
+    }
+
+    fn of(&mut self, id: u32) -> Shaded {
+        let place = id as usize % REMEMBERED;
+        if self.kept[place].id != id {
+            let color = self.shade(&self.studio.triangles[id as usize]);
+            self.kept[place] = Shaded { id, color, shown: mean(color + color + color + color, 4) };
         }
-        self.last.1
+        self.kept[place]
+    }
+
+    /// Returns the color of a pixel at an edge; what shows no triangle is white.
+    fn mixed(&mut self, ids: [u32; 4]) -> [u8; 3] {
+        let seen = ids.into_iter().filter(|id| *id != NONE);
+        let (count, sum) = seen.fold((0_u32, V3::default()), |(count, sum), id| (count + 1, sum + self.of(id).color));
+        let blend = |byte: u8| ((u32::from(byte) * count + 255 * (4 - count) + 2) / 4) as u8;
+        mean(sum, count).map(blend)
     }
 
     fn shade(&self, triangle: &Triangle) -> V3 {
@@ -270,12 +303,16 @@ impl Colors<'_> {
         let normal = (b - a).cross(c - a).unit();
         let towards = self.camera.back * DISTANCE - a;
         let normal = if normal.dot(towards) < 0.0 { -normal } else { normal };
-        let Camera { right, up, back } = self.camera;
-        let light = (*right * LIGHT.x + *up * LIGHT.y + *back * LIGHT.z).unit();
+        let Camera { up, back, .. } = self.camera;
         let (key, sky, fill) =
-            (larger(normal.dot(light), 0.0), 0.5 + 0.5 * normal.dot(*up), larger(normal.dot(*back), 0.0));
+            (larger(normal.dot(self.light), 0.0), 0.5 + 0.5 * normal.dot(*up), larger(normal.dot(*back), 0.0));
         linear(COLOR) * (0.16 + 0.95 * key + 0.18 * sky + 0.14 * fill)
     }
+}
+
+/// Returns the mean of `count` colors as a display shows it.
+fn mean(sum: V3, count: u32) -> [u8; 3] {
+    display(sum * (1.0 / count as f32))
 }
 
 fn point(&[x, y, z]: &[f32; 3]) -> V3 {

@@ -86,6 +86,26 @@ def test_a_folder_is_added_once(tmp_path: Path, folder: Path) -> None:
         assert "ring" not in engine
 
 
+def test_what_is_left_out_of_a_mesh_is_told(
+    tmp_path: Path, folder: Path, engine: ps.Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    triangles = bracket()
+    triangles[5, 2] = triangles[5, 0]
+    path = folder / "flat.stl"
+    path.write_bytes(stl(triangles))
+    note = (str(path), "1 triangle without an area left out")
+    assert engine.add("flat", images=[path, folder / "box.stl"]).notes == [note]
+    assert engine.add("flat", images=[path]).notes == []  # it has it already
+    report = engine.add_folder(folder)
+    assert (report.failed, report.notes) == ([], [])
+    with ps.Engine(tmp_path / "other", model=Grays(), views=2) as other:
+        report = other.add_folder(folder)
+    assert (report.failed, report.notes) == ([], [note])
+    assert report.to_dict()["notes"] == [list(note)]
+    assert main(["add", str(tmp_path / "third"), str(folder), "--views", "1"]) == 0
+    assert f"{path}: 1 triangle without an area left out" in capsys.readouterr().err
+
+
 def test_a_query_finds_the_mesh_from_any_format(engine: ps.Engine, folder: Path, tmp_path: Path) -> None:
     engine.add_folder(folder)
     views = {name: unit(Grays().encode_images(list(ps.render(folder / f"{name}.stl", views=6)))) for name in PARTS}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from solids import FORMATS, Triangles, bracket, obj, ply, stl, threemf, torus
 
 import plushie_search as ps
@@ -87,6 +88,44 @@ def test_damaged_files_never_crash(ending: str) -> None:
         data[places] = chance.integers(256, size=len(places))
         with contextlib.suppress(ps.PictureError):
             ps.measure(data[: chance.integers(1, len(data) + 1)].tobytes())
+
+
+def test_what_is_left_out_and_what_is_missing_is_told() -> None:
+    whole = bracket()
+    assert ps.measure(stl(torus(2, 0.5))).notes == ()
+    flat, infinite = whole[:2].copy(), whole[:1].copy()
+    flat[:, 1] = flat[:, 0]
+    infinite[0, 2, 1] = np.inf
+    shape = ps.measure(stl(np.concatenate([whole, flat, infinite])))
+    assert shape.triangles == len(whole)
+    assert shape.area == pytest.approx(ps.measure(stl(whole)).area)
+    told = ("2 triangles without an area left out", "1 triangle with a coordinate that is not finite left out")
+    assert shape.notes == told
+    ring = torus(2, 0.5)
+    assert ps.measure(stl(ring[1:])).notes == ("3 edges belong to one triangle alone: the surface is open",)
+    assert ps.measure(stl(ring[:, ::-1])).notes == ("the faces look inwards: the volume is negative",)
+    turned = ring.copy()
+    turned[0] = turned[0, ::-1]
+    assert ps.measure(stl(turned)).notes[0] == "3 edges lie between faces that look to different sides"
+    twice = ps.measure(stl(np.concatenate([ring, ring[:1]])))
+    assert twice.notes[0].startswith("3 edges belong to more than two triangles")
+
+
+def test_edges_are_those_of_trimesh() -> None:
+    trimesh = pytest.importorskip("trimesh")
+    chance = np.random.default_rng(0)
+    ring = torus(2, 0.5, 12, 8)
+    for _ in range(5):
+        part = ring[chance.random(len(ring)) < 0.8]
+        edges = trimesh.Trimesh(*_welded(part), process=False).edges_sorted
+        counts = np.unique(edges, axis=0, return_counts=True)[1]
+        assert ps.measure(stl(part)).notes[0].startswith(f"{(counts == 1).sum()} edges belong to one triangle alone")
+
+
+def _welded(triangles: Triangles) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    step = np.ptp(triangles.reshape(-1, 3), axis=0).max() * 1e-6
+    corners, places = np.unique(np.round(triangles.reshape(-1, 3) / step), axis=0, return_inverse=True)
+    return corners.astype(np.float32), places.reshape(-1, 3)
 
 
 def test_a_path_is_named(tmp_path: Path) -> None:

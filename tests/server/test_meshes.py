@@ -30,8 +30,21 @@ def test_a_mesh_is_added_shown_and_found(client: Any, engine: ps.Engine) -> None
     assert (hit["item"], hit["reference"]["view"]) == ("part", "view:all")
     raw = client.post("/api/v1/search", content=stl(bracket()), headers={"content-type": "model/stl"})
     assert raw.status_code == 200
+    before, vectors = engine.get("part"), engine.vectors("part")
+    undo = client.delete("/api/v1/items/part").json()["undo"]
+    assert "part" not in engine
+    assert client.post("/api/v1/items/part/restore", json={"undo": undo}).status_code == 200
+    assert engine.get("part") == before
+    assert np.array_equal(engine.vectors("part"), vectors)
     wrong = client.get(f"/api/v1/media/{references[0]['digest']}/thumbnail", params={"item": "part", "view": "../x"})
     assert wrong.status_code == 404
+
+
+def test_what_is_left_out_of_a_mesh_is_told(client: Any) -> None:
+    triangles = bracket()
+    triangles[3, 1] = triangles[3, 0]
+    answer = client.post("/api/v1/items", files={"image": ("part.stl", stl(triangles))}, data={"id": "part"})
+    assert answer.json()["notes"] == ["1 triangle without an area left out"]
 
 
 def test_a_damaged_mesh_is_refused_with_its_name(client: Any) -> None:

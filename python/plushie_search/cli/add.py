@@ -111,6 +111,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"{report}; {counted(len(engine), 'item')} in the catalog")
     for name, reason in report.failed:
         say(reason if name in reason else f"{name}: {reason}")
+    for name, note in report.notes:
+        say(f"{name}: {note}")
     if report.failed and not used:
         return ERROR
     return SOME_FAILED if report.failed else DONE

@@ -23,6 +23,7 @@ from . import (
     count,
     demo,
     duplicates,
+    encode,
     evaluate,
     explain,
     export,
@@ -30,6 +31,7 @@ from . import (
     identify,
     import_,
     inspect,
+    mcp,
     models,
     optimize,
     plush,
@@ -43,6 +45,7 @@ from . import (
     search,
     serve,
     show,
+    size,
     stats,
     thumbnail,
     train,
@@ -55,10 +58,10 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 COMMANDS = (
     *(add, search, identify, calibrate, show, count, update, remove, thumbnail, stats),
     *(classify, compare, explain, inspect, duplicates, review, confirm),
-    *(import_, export),
+    *(encode, import_, export),
     *(backup, restore, verify, salvage, compact, optimize, reencode),
-    *(serve, health, config),
-    *(evaluate, bench, models, train, plushbench, demo, plush, render, completion),
+    *(serve, health, config, mcp),
+    *(size, evaluate, bench, models, train, plushbench, demo, plush, render, completion),
 )
 
 

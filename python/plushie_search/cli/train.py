@@ -92,9 +92,7 @@ def run(options: argparse.Namespace) -> int:
     )
     work = out.with_name(f"{out.name}.training") if options.work is None else Path(expanded(options.work))
     say(f"training on {trainer.device}: {len(photos)} photos of {len(photos.items)} items; Ctrl-C keeps what is done")
-    loader = get_dataloader(
-        photos, side=trainer.net.side, items=options.items, photos_each=options.each, seed=options.seed
-    )
+    loader = get_dataloader(photos, trainer.net, items=options.items, photos_each=options.each, seed=options.seed)
     with shown(None, "training") as told:
         trainer.train(
             options.epochs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import tee, zip_longest
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
@@ -41,11 +41,13 @@ class Added:
         references: References that are new.
         duplicates: Pictures or vectors that the item had already.
         replaced: References that were removed: they came again with another vector, or ``upsert=True`` left them out.
+        notes: Meshes of which something was left out: name and note, such as "2 triangles without an area left out".
     """
 
     references: int
     duplicates: int
     replaced: int = 0
+    notes: list[tuple[str, str]] = field(default_factory=list)
 
 
 class AddingMethods(ItemMethods):
@@ -239,6 +241,8 @@ class AddingMethods(ItemMethods):
         logger.info("added to %s: %s", self.path, report)
         for name, reason in report.failed:
             logger.warning("left out %s: %s", name, reason)
+        for name, note in report.notes:
+            logger.info("%s: %s", name, note)
         return report
 
     def update(

@@ -11,7 +11,7 @@ from .._core import ArgumentError
 from .batch import Batch, Cells, SourceModel
 from .faiss_file import FaissFile
 from .labels import read_labels
-from .matrices import Mapped, read_npy
+from .matrices import Mapped, check_file, read_npy
 
 #: The manifest of a directory.
 MANIFEST = "catalog.json"
@@ -29,6 +29,7 @@ def read_manifest(path: str) -> list[dict[str, Any]]:
         ArgumentError: The manifest is damaged.
     """
     file = Path(path, MANIFEST)
+    check_file(str(file))
     try:
         models = json.loads(file.read_text(encoding="utf-8"))["models"]
         for model in models:
@@ -102,6 +103,7 @@ class Copy:
 
     def _items(self) -> Iterator[dict[str, Any]]:
         file = Path(self.path, ITEMS)
+        check_file(str(file))
         with open(file, encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 try:
@@ -120,4 +122,5 @@ class Copy:
 
 
 def _matrix(path: Path) -> Mapped | FaissFile:
+    check_file(str(path))
     return read_npy(str(path)) if path.suffix == ".npy" else FaissFile(str(path))

@@ -159,8 +159,9 @@ def _lists(fields: Fields, depth: int, *, quantized: bool) -> Stored:
         residual = bool(fields.number("B"))
     size = quantizer.code_size if quantizer is not None else 4 * dim
     ends, codes, ids = _read_lists(fields, count, size)
-    if ends[-1] != rows:
-        raise fields.damaged(f"its lists have {ends[-1]} rows of {rows}")
+    held = int(ends[-1]) if len(ends) else 0
+    if held != rows:
+        raise fields.damaged(f"its lists have {held} rows of {rows}")
 
     def read(start: int, end: int) -> NDArray[np.float32]:
         found = np.empty((end - start, dim), np.float32)

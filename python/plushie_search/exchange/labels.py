@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .._core import ArgumentError
 from ..paths import expanded
 from .batch import Cells, take_cells
+from .matrices import check_file, told
 
 #: What to do with a pickled list of labels.
 UNPICKLE = (
@@ -89,6 +90,7 @@ def read_labels(path: str | os.PathLike[str], *, ids: bool = False) -> Labels:
     path = expanded(path)
     if path.lower().endswith((".pkl", ".pickle")):
         raise ArgumentError(f"{path}: {UNPICKLE}")
+    check_file(path)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
         if path.lower().endswith(".jsonl"):
@@ -96,7 +98,7 @@ def read_labels(path: str | os.PathLike[str], *, ids: bool = False) -> Labels:
         else:
             entries = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ArgumentError(f"{path}: not JSON: {error}; give a list with an entry for each row") from error
+        raise ArgumentError(f"{path}: not JSON: {told(error)}; give a list with an entry for each row") from error
     if not isinstance(entries, (list, dict)):
         raise ArgumentError(
             f"{path}: needs a list with an entry for each row, or an object of them by the rows' numbers"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, ClassVar, Protocol
 
@@ -13,11 +16,48 @@ from numpy.typing import NDArray
 
 from .._core import ArgumentError
 
-#: The most bytes of the columns of an .npz file that are read at once, and the longest vector.
-MOST_BYTES = 1 << 30
+#: The most bytes of a column of an .npz file, those up to which it may be packed to nothing, and how many times its
+#: packed size it may have beyond.
+MOST_BYTES, FREE_BYTES, PACKED = 1 << 30, 32 << 20, 50
+#: The longest vector.
 LONGEST = 1 << 16
 #: The names that the array of vectors has in an .npz file.
 VECTORS = ("vectors", "embeddings", "features", "base", "arr_0")
+#: What numpy and zipfile raise of damaged files.
+DAMAGE = (
+    ValueError,
+    KeyError,
+    EOFError,
+    OverflowError,
+    RecursionError,
+    SyntaxError,
+    NotImplementedError,
+    RuntimeError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+#: How members of an archive may be packed.
+PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def told(error: BaseException) -> str:
+    """Returns what an error says, or how it begins if it repeats its input."""
+    text = str(error) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]} [...]"
+
+
+def check_file(path: str) -> None:
+    """Refuses what is no regular file: a device or a pipe may never end.
+
+    Raises:
+        OSError: There is no such file.
+        ArgumentError: It is no regular file.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ArgumentError(f"{path}: is not a regular file: give the path of a file")
 
 
 class Matrix(Protocol):
@@ -55,11 +95,12 @@ def read_npy(path: str) -> Mapped:
         OSError: The file cannot be read.
         ArgumentError: It is damaged, holds objects, or no matrix of numbers.
     """
+    check_file(path)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise ArgumentError(
-            f"{path}: no array of numbers can be read ({error}); write it again by numpy.save"
+            f"{path}: no array of numbers can be read ({told(error)}); write it again by numpy.save"
         ) from error
     if not isinstance(array, np.ndarray):
         raise ArgumentError(f"{path}: is an archive of arrays: name it .npz")
@@ -92,8 +133,10 @@ class Zipped:
         found = {}
         with self._open() as archive:
             for name in self._columns:
-                if archive.getinfo(name).file_size > MOST_BYTES:
-                    raise ArgumentError(f"{self.path}: {name} has more than {MOST_BYTES >> 20} MB: leave it out")
+                size = archive.getinfo(name).file_size
+                most = min(MOST_BYTES, max(FREE_BYTES, PACKED * archive.getinfo(name).compress_size))
+                if size > most:
+                    raise ArgumentError(f"{self.path}: {name} unpacks to {size >> 20} MB: leave it out")
                 with archive.open(name) as member:
                     found[name.removesuffix(".npy")] = self._whole(name, member).tolist()
         return found
@@ -106,32 +149,39 @@ class Zipped:
                 wanted = count * self.dim * self._dtype.itemsize
                 try:
                     data = member.read(wanted)
-                except (zipfile.BadZipFile, EOFError, OSError) as error:
-                    raise self._damaged(str(error)) from error
+                except (*DAMAGE, OSError) as error:
+                    raise self._damaged(told(error)) from error
                 if len(data) != wanted:
                     raise self._damaged(f"{self._member} ends in row {start + len(data) // (wanted // count)}")
                 yield np.frombuffer(data, self._dtype).reshape(count, self.dim)
 
     def _open(self) -> zipfile.ZipFile:
         try:
-            return zipfile.ZipFile(self.path)
-        except zipfile.BadZipFile as error:
-            raise self._damaged(str(error)) from error
+            archive = zipfile.ZipFile(self.path)
+        except DAMAGE as error:
+            raise self._damaged(told(error)) from error
+        # The other ways of packing can ask for gigabytes of memory before the first byte.
+        if odd := [one.filename for one in archive.infolist() if one.compress_type not in PLAIN]:
+            archive.close()
+            raise self._damaged(f"{odd[0][:80]} is packed otherwise than by numpy")
+        return archive
 
     def _header(self, archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
         try:
             with archive.open(name) as member:
                 return self._read_header(name, member)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-            raise self._damaged(str(error)) from error
+        except ArgumentError:
+            raise
+        except DAMAGE as error:
+            raise self._damaged(told(error)) from error
 
     def _read_header(self, name: str, member: Any) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
         try:
             version = npy.read_magic(member)
             read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
             shape, fortran, dtype = read(member)
-        except (ValueError, KeyError) as error:
-            raise self._damaged(f"{name}: {error}") from error
+        except DAMAGE as error:
+            raise self._damaged(f"{name}: {told(error)}") from error
         if dtype.hasobject:
             raise ArgumentError(f"{self.path}: {name} holds Python objects: write it as an array of numbers or texts")
         return shape, dtype, fortran
@@ -139,8 +189,8 @@ class Zipped:
     def _whole(self, name: str, member: Any) -> NDArray[Any]:
         try:
             array: NDArray[Any] = npy.read_array(member, allow_pickle=False)
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise self._damaged(f"{name}: {error}") from error
+        except DAMAGE as error:
+            raise self._damaged(f"{name}: {told(error)}") from error
         return array
 
     def _damaged(self, reason: str) -> ArgumentError:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._core import ArgumentError
 from .batch import Batch, Cells, SourceModel, take_cells
-from .matrices import check_shape
+from .matrices import check_shape, told
 
 #: The names that the column of vectors has.
 VECTORS = ("vector", "vectors", "embedding", "embeddings", "image_embedding", "features")
@@ -87,7 +87,7 @@ class Parquet:
         self.path = path
         file = open_parquet(path)
         schema = file.schema_arrow
-        known = json.loads((schema.metadata or {}).get(MODELS, b"[]"))
+        known = self._known(schema)
         self.models: Sequence[SourceModel] = [
             SourceModel(one["name"], one["fingerprint"], one.get("opened_by")) for one in known
         ]
@@ -102,8 +102,23 @@ class Parquet:
     def batches(self, size: int) -> Iterator[Batch]:
         return self._read(size)
 
+    def _known(self, schema: Any) -> list[dict[str, Any]]:
+        """Returns what the file says of the models of its columns."""
+        try:
+            known = json.loads((schema.metadata or {}).get(MODELS, b"[]"))
+            lists = _lists(schema)
+            if not isinstance(known, list) or any(
+                not all(isinstance(one[key], str) for key in ("name", "fingerprint", "column"))
+                or one["column"] not in lists
+                for one in known
+            ):
+                raise ValueError("its models are not those of its columns")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise _damaged(self.path, error) from error
+        return known
+
     def _chosen(self, schema: Any, column: str | None) -> str:
-        lists = [field.name for field in schema if _is_list(field.type)]
+        lists = _lists(schema)
         if column is not None:
             if column not in lists:
                 raise ArgumentError(f"{self.path}: has no column {column!r} of lists of numbers, but {_named(lists)}")
@@ -121,13 +136,16 @@ class Parquet:
                 model: self._matrix(table.column(names.index(name)), name, start)
                 for model, name in self._columns.items()
             }
-            rest = {name: table.column(place).to_pylist() for place, name in enumerate(names) if name not in own}
+            try:
+                rest = {name: table.column(place).to_pylist() for place, name in enumerate(names) if name not in own}
+            except (OverflowError, ValueError) as error:  # a date that Python cannot hold, or bytes that are no text
+                raise _damaged(self.path, error) from error
             yield Batch(chosen, range(start, start + len(table)), self._cells(rest, len(table)))
 
     def _cells(self, columns: dict[str, list[Any]], count: int) -> Cells:
         if self.models and "metadata" in columns:
             # Written by an export, which keeps the JSON as it is.
-            columns["metadata"] = [json.loads(text) for text in columns["metadata"]]
+            columns["metadata"] = _parsed(self.path, columns["metadata"])
         views = columns.pop("view", None) if self.models else None
         cells = take_cells(columns, count)
         cells.views = views
@@ -150,7 +168,12 @@ class Parquet:
 
 
 def _damaged(path: str, error: Exception) -> ArgumentError:
-    return ArgumentError(f"{path}: cannot be read as parquet ({error}); write it again")
+    return ArgumentError(f"{path}: cannot be read as parquet ({told(error)}); write it again")
+
+
+def _lists(schema: Any) -> list[str]:
+    """Returns the names of the columns of lists of numbers."""
+    return [field.name for field in schema if _is_list(field.type)]
 
 
 def _is_list(type_: Any) -> bool:
@@ -165,10 +188,14 @@ def _objects(path: str, column: Sequence[Any] | None) -> Sequence[Any] | None:
     """Metadata that is JSON in texts, as objects."""
     if column is None or not any(isinstance(value, str) for value in column):
         return column
+    return _parsed(path, column)
+
+
+def _parsed(path: str, column: Sequence[Any]) -> list[Any]:
     try:
         return [json.loads(value) if isinstance(value, str) else value for value in column]
-    except ValueError as error:
-        raise ArgumentError(f"{path}: metadata is no JSON ({error}); name that column otherwise") from error
+    except (ValueError, RecursionError) as error:
+        raise ArgumentError(f"{path}: metadata is no JSON ({told(error)}); name that column otherwise") from error
 
 
 def _named(names: Sequence[Any]) -> str:

@@ -14,7 +14,7 @@ from .copies import MANIFEST, Copy
 from .faiss_file import FaissFile
 from .hdf5 import Hdf5
 from .labels import UNPICKLE, Labels, read_labels
-from .matrices import Matrix, Vecs, Zipped, read_npy
+from .matrices import Matrix, Vecs, Zipped, check_file, read_npy
 from .parquet import Parquet
 
 SourceFormat: TypeAlias = Literal[
@@ -90,10 +90,11 @@ def open_source(
         return Copy(path)
     if kind == "clip-retrieval":
         return ClipRetrieval(path)
-    if kind == "parquet":
-        return Parquet(path, column)
     if kind not in FORMATS:
         raise ArgumentError(f"format {kind!r}: give one of {', '.join(FORMATS)}")
+    if kind == "parquet":
+        check_file(path)
+        return Parquet(path, column)
     return Matrices(open_matrix(path, kind), told)
 
 
@@ -103,6 +104,7 @@ def open_matrix(path: str, format: str | None = None) -> Matrix:
     Raises:
         OSError, ImportError, ArgumentError: As :func:`open_source`.
     """
+    check_file(path)
     if path.lower().endswith(".ivecs"):
         return Vecs(path)
     kind = format or _format(path)

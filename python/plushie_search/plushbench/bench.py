@@ -250,7 +250,7 @@ def _queries(see: _Camera, identities: Identities, configuration: Configuration,
     """Returns the queries, encoded or from an earlier run."""
     file = None if work is None else work / "queries.npz"
     if file is not None and file.exists():
-        with np.load(file) as kept:
+        with np.load(file, allow_pickle=False) as kept:
             queries = _Queries(*(kept[name] for name in ("items", "vectors", "own_scores", "lookalikes")))
         pictures = (len(queries.items) + queries.lookalikes.shape[0]) * configuration.references
         see.passed(len(queries.vectors) + pictures, "queries")

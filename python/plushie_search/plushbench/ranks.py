@@ -78,7 +78,7 @@ class Ranks:
 
     def load(self, path: Path) -> None:
         """Reads the counts of a file."""
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
             self.ahead, self.best, self.passed = file["ahead"], file["best"], int(file["passed"])
 
 

@@ -88,6 +88,7 @@ class Catalog:
     def hit(self, hit: Hit, prefix: str) -> dict[str, Any]:
         """Returns a hit as a dict for JSON; ``prefix`` is the path of the catalog's routes."""
         thumbnail, picture = self.pictures(hit.item, hit.digest, prefix, hit.view)
+        mesh = hit.digest if hit.view is not None else None
         return {
             "rank": hit.rank,
             "item": hit.item,
@@ -103,6 +104,7 @@ class Catalog:
             "scores": hit.scores,
             "thumbnail": thumbnail,
             "picture": picture,
+            "turntable": self.turntable(hit.item, mesh, prefix),
         }
 
     def item(self, item: Item, prefix: str) -> dict[str, Any]:
@@ -114,6 +116,7 @@ class Catalog:
             name = base_name(reference.name)
             row = {"name": name, "digest": digest, "view": view, "thumbnail": thumbnail, "picture": picture}
             references.append(row)
+        mesh = next((reference.digest for reference in item.references if reference.view is not None), None)
         return {
             "id": item.id,
             "label": item.label,
@@ -121,6 +124,7 @@ class Catalog:
             "metadata": item.metadata,
             "etag": etag(item),
             "references": references,
+            "turntable": self.turntable(item.id, mesh, prefix),
         }
 
     def pictures(self, item: str, digest: str, prefix: str, view: str | None = None) -> tuple[str, str]:
@@ -133,6 +137,13 @@ class Catalog:
         shown = "" if view is None else f"&view={segment(view)}"
         end = f"?item={segment(item)}{shown}{self._guard.sign(f'{self.name}/{digest}', item)}"
         return f"{prefix}/media/{digest}/thumbnail{end}", f"{prefix}/media/{digest}/view{end}"
+
+    def turntable(self, item: str, digest: str | None, prefix: str) -> str | None:
+        """Returns the address of the strip of pictures of a mesh; None of None, no mesh."""
+        if digest is None:
+            return None
+        end = f"?item={segment(item)}{self._guard.sign(f'{self.name}/{digest}', item)}"
+        return f"{prefix}/media/{digest}/turntable{end}"
 
     def item_of(self, digest: str) -> str | None:
         """Returns an item that has a reference of this digest, if an answer has named it or the first items have it."""

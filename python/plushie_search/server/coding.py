@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import lru_cache
@@ -32,8 +33,13 @@ def parse_json(text: str | bytes, what: str) -> Any:
     """
     try:
         if isinstance(text, bytes):
-            text = text.decode(json.detect_encoding(text), "surrogatepass")
-        return _DECODER.decode(text)
+            text = text.decode(json.detect_encoding(text))
+        value = _DECODER.decode(text)
+        if _SURROGATE.search(text):
+            _ENCODER.encode(
+                value
+            ).encode()  # fails if it is no pair: such a text is none that can be stored or looked up
+        return value
     except (ValueError, RecursionError) as error:
         raise Problem(400, "json", f"{what} is no JSON: {str(error) or type(error).__name__}") from None
 
@@ -41,6 +47,9 @@ def parse_json(text: str | bytes, what: str) -> Any:
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no number of JSON")
 
+
+#: The escape of a half of a pair of UTF-16.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 # Made once: a new one for every text costs more than reading a short text.
 _DECODER = json.JSONDecoder(parse_constant=_refuse)

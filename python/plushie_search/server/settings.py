@@ -175,6 +175,10 @@ class Settings(BaseSettings):
         return init_settings, env_settings
 
 
+#: The most characters of a configuration, which YAML's parser in Python reads in a second.
+LONGEST = 1 << 18
+
+
 def load(file: str | os.PathLike[str] | None = None, **values: Any) -> Settings:
     """Returns the configuration of a YAML file, the environment and ``values``, of which the last counts most.
 
@@ -198,12 +202,18 @@ def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
     path = expanded(file)
     try:
         with open(path, encoding="utf-8") as opened:
-            held = yaml.safe_load(opened)
+            text = opened.read(LONGEST + 1)
+        if len(text) > LONGEST:
+            raise ArgumentError(f"{path} has more than {LONGEST} characters: it is no configuration")
+        held = yaml.safe_load(text)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"there is no configuration {path}: plushie-search config --example prints one"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ArgumentError:
+        raise
+    # A date or a number can be none, and lists too deep.
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ArgumentError(f"{path} is no YAML: {error}") from None
     if held is None:
         return {}

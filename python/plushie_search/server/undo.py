@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..meshes import view_number
 from ..results import Item
 from .catalog import Catalog
 from .errors import Problem
@@ -34,12 +35,10 @@ class Undo:
     def keep(self, catalog: Catalog, item: Item) -> str | None:
         """Keeps an item that is about to be removed, and returns the token that brings it back.
 
-        Returns None if it could not be brought back as it is: the engine lacks one of the catalog's models, or the item
-        has a mesh, which would come back without its views.
+        Returns None if it could not be brought back as it is, for the engine lacks one of the catalog's models.
         """
         engine = catalog.engine
-        has_views = any(reference.view is not None for reference in item.references)
-        if not self._seconds or has_views or engine.stats().get("other_models"):
+        if not self._seconds or engine.stats().get("other_models"):
             return None
         self._forget()
         token = secrets.token_urlsafe(18)
@@ -76,11 +75,13 @@ class Undo:
             raise gone
         references = item["references"]
         count = len(references)
-        catalog.engine.add_vectors(
+        catalog.engine._add_vectors(
             [id] * count,
             vectors,
-            references=_distinct([one["name"] for one in references]),
+            references=[one["name"] for one in references],
             digests=[one["digest"] for one in references],
+            views=[view_number(one["view"]) for one in references],
+            by_digest=True,
             labels=[item["label"]] * count,
             metadata=[item["metadata"]] * count,
             texts=[item["text"]] * count,
@@ -94,13 +95,3 @@ class Undo:
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > self._seconds:
                     path.unlink()
-
-
-def _distinct(names: list[str]) -> list[str]:
-    """Returns names of which no two are equal: rows of one name would take each other's place."""
-    seen: dict[str, int] = {}
-    found = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return found

@@ -1,8 +1,10 @@
-"""Assertions about pictures and catalogs, and picture snapshots, for tests of programs that search."""
+"""Assertions about pictures and catalogs, picture snapshots, and checks for catalogs of your own."""
 
 from __future__ import annotations
 
 from .assertions import assert_finds, assert_similar
+from .encoder import SuiteEncoder
 from .snapshots import Snapshots
+from .suite import Check, searcher_suite
 
-__all__ = ["Snapshots", "assert_finds", "assert_similar"]
+__all__ = ["Check", "Snapshots", "SuiteEncoder", "assert_finds", "assert_similar", "searcher_suite"]

@@ -28,7 +28,7 @@ def of_plushes(encoder: _core.Encoder, pairs: int, work: Path, *, threads: int) 
         with ThreadPoolExecutor(threads) as pool:
             vectors = _encode(encoder, (picture for pictures in pool.map(_draw, range(pairs)) for picture in pictures))
         np.save(kept, vectors.reshape(2 * pairs, len(SCENES), -1))
-    return np.asarray(np.load(kept))
+    return np.asarray(np.load(kept, allow_pickle=False))
 
 
 def of_photos(encoder: _core.Encoder, paths: Sequence[Path], work: Path) -> NDArray[np.float32]:
@@ -39,7 +39,7 @@ def of_photos(encoder: _core.Encoder, paths: Sequence[Path], work: Path) -> NDAr
         return np.zeros((0, encoder.dim), np.float32)
     if not kept.exists():
         np.save(kept, _encode(encoder, map(str, paths)))
-    return np.asarray(np.load(kept))
+    return np.asarray(np.load(kept, allow_pickle=False))
 
 
 def _draw(pair: int) -> list[NDArray[np.uint8]]:

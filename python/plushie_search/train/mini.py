@@ -194,7 +194,7 @@ def _views(given: argparse.Namespace, real: Photos) -> tuple[NDArray[np.float32]
             photos=photos.reshape(-1, nuisance.OF_PHOTOS, photos.shape[-1]),
             plushes=toys.reshape(-1, len(nuisance.SCENES), toys.shape[-1]),
         )
-    with np.load(kept) as file:
+    with np.load(kept, allow_pickle=False) as file:
         return file["photos"], file["plushes"]
 
 

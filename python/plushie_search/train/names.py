@@ -22,7 +22,10 @@ def read(folder: Path) -> tuple[list[list[str]], NDArray[np.float32]]:
     with (folder / "Objects365_names_fix.csv").open(newline="", encoding="utf-8") as file:
         names += [[_plain(word) for word in row[2].split("/")] for row in csv.reader(file)]
     vectors = np.concatenate(
-        [np.load(folder / name) for name in ("lvis_v1_clip_a+cname.npy", "o365_clip_a+cnamefix.npy")]
+        [
+            np.load(folder / name, allow_pickle=False)
+            for name in ("lvis_v1_clip_a+cname.npy", "o365_clip_a+cnamefix.npy")
+        ]
     ).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors -= vectors.mean(0)

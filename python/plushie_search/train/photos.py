@@ -98,7 +98,13 @@ def prepare(
     hidden = {root / "varied" / source for source in without}
     rows = [row for row, path in enumerate(paths) if not hidden & set(path.parents)]
     known = json.loads(texts.read_text(encoding="utf-8"))
-    return Photos(paths, np.load(pictures, mmap_mode="r"), np.load(features), known, np.array(rows))
+    return Photos(
+        paths,
+        np.load(pictures, mmap_mode="r", allow_pickle=False),
+        np.load(features, allow_pickle=False),
+        known,
+        np.array(rows),
+    )
 
 
 def written_texts(root: Path) -> Mapping[Path, Sequence[str]]:

@@ -49,7 +49,7 @@ class Plushes:
             pictures, about = work / f"plushes-{number:03}.npy", work / f"plushes-{number:03}.json"
             if not about.exists():
                 _render(number, pictures, about, threads, photos)
-            self._pictures.append(np.load(pictures, mmap_mode="r"))
+            self._pictures.append(np.load(pictures, mmap_mode="r", allow_pickle=False))
             self.attributes += json.loads(about.read_text(encoding="utf-8"))
         self.facts = truth.table(truth.facts_of(attributes) for attributes in self.attributes)
 

@@ -16,7 +16,7 @@ BATCH = 256
 def prepare(folder: Path, texts: Sequence[str], kept: Path) -> tuple[list[str], NDArray[np.float32]]:
     """Returns the texts and their vectors, which are stored in a file for the next time."""
     if kept.exists():
-        with np.load(kept) as file:
+        with np.load(kept, allow_pickle=False) as file:
             return file["texts"].tolist(), file["vectors"]
     vectors = read(folder, texts)
     np.savez(kept, texts=np.array(texts), vectors=vectors)

@@ -93,6 +93,7 @@ def _add(call: Call, id: str, **values: Any) -> Answer:
     body = {
         "added": added.references,
         "duplicates": added.duplicates,
+        "notes": [note for _, note in added.notes],
         "item": call.catalog.item(item, call.prefix),
     }
     return Answer(dump(body), 201 if is_new else 200, headers={"ETag": f'"{etag(item)}"'})

@@ -1,14 +1,19 @@
-"""The route of pictures: thumbnails, views for screens, and originals."""
+"""The route of pictures: thumbnails, views for screens, turntables of meshes, and originals."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
+from functools import partial
+from typing import Any
+
+import numpy as np
 
 from ... import _core
-from ..._core import UnknownItemError
-from ...results import reference_key
+from ..._core import PictureError, UnknownItemError
+from ...meshes import render
+from ...results import Reference, reference_key
 from ..call import Answer, Call
 from ..errors import Problem
 from ..service import Service
@@ -16,6 +21,9 @@ from .items import DIGEST
 
 #: The longest side of a view, and the largest original that is sent.
 SIDE, MAX_ORIGINAL = 1600, 256 << 20
+
+#: The pictures of a turntable, their side, and the degrees above the horizon from which they look.
+TURNS, TURN_SIDE, ABOVE = 6, 160, 20
 
 #: A view of a mesh.
 VIEW = re.compile(r"view:(all|\d{1,3},-?\d{1,2})")
@@ -34,7 +42,7 @@ KINDS = (
 def picture(service: Service, call: Call) -> Answer:
     """Returns a picture of a reference, by the reference's digest."""
     digest, kind, engine = call.path["digest"], call.path["kind"], call.catalog.engine
-    if not DIGEST.fullmatch(digest) or kind not in ("thumbnail", "view", "original"):
+    if not DIGEST.fullmatch(digest) or kind not in ("thumbnail", "view", "turntable", "original"):
         raise _none()
     shown = call.query.get("view")
     if shown is not None and not VIEW.fullmatch(shown):
@@ -59,6 +67,9 @@ def picture(service: Service, call: Call) -> Answer:
             return Answer(small, 200, "image/jpeg", headers)
         if kind == "view":
             return Answer(service.views.get(key, lambda: view(call, item, digest, shown)), 200, "image/jpeg", headers)
+        if kind == "turntable":
+            strip = service.views.get(f"{digest} {item} turntable", lambda: turntable(call, item, digest))
+            return Answer(strip, 200, "image/jpeg", headers)
         data = original(call, item, digest)
     except UnknownItemError:
         raise _none() from None
@@ -122,6 +133,42 @@ def view(call: Call, item: str, digest: str, shown: str | None) -> bytes:
         if small is None:
             raise
         return small
+
+
+def turntable(call: Call, item: str, digest: str) -> bytes:
+    """Returns a JPEG file of a mesh from six sides, drawn anew, or of stored views if the original is gone.
+
+    Raises:
+        Problem: The reference is no mesh, or there is neither.
+    """
+    views = [one for one in call.catalog.engine.get(item).references if one.digest == digest and one.view]
+    if not views:
+        raise _none()
+    frames: list[Any]
+    try:
+        frames = list(render(original(call, item, digest), views=TURNS, size=TURN_SIDE, turntable=True))
+    except (Problem, PictureError):
+        frames = [_stored(call, item, reference) for reference in _around(views)]
+    return _core.thumbnail(np.concatenate(frames, axis=1), TURNS * TURN_SIDE, quality=85)
+
+
+def _around(views: list[Reference]) -> list[Reference]:
+    """Returns the views that are nearest to those of a camera that goes around, a little above the horizon."""
+
+    def far(one: Reference, turn: int) -> float:
+        if one.view is None or one.view == "view:all":
+            return np.inf
+        azimuth, elevation = map(int, one.view.removeprefix("view:").split(","))
+        return abs((azimuth - 360 * turn / TURNS + 180) % 360 - 180) + abs(elevation - ABOVE)
+
+    return [min(views, key=partial(far, turn=turn)) for turn in range(TURNS)]
+
+
+def _stored(call: Call, item: str, reference: Reference) -> Any:
+    small = call.catalog.engine.thumbnail(item, reference.key)
+    if small is None:
+        raise _gone()
+    return _core.decode(_core.thumbnail(small, TURN_SIDE))
 
 
 def _no_link(path: str, flags: int) -> int:

@@ -66,7 +66,7 @@ export function picture(url, alt, attributes = {}) {
   return image;
 }
 
-/** Creates a card. `thing` is {item, label, text, metadata, thumbnail}; `parts` are elements of one use. */
+/** Creates a card. `thing` is {item, label, text, metadata, thumbnail, turntable}; `parts` are elements of one use. */
 export function card(thing, {open, over = null, below = null, actions}) {
   return h(
     "li.card",
@@ -77,6 +77,7 @@ export function card(thing, {open, over = null, below = null, actions}) {
       picture(thing.thumbnail, ""),
     ),
     over,
+    thing.turntable && turntable(thing),
     h(
       "div.card-body",
       {},
@@ -91,6 +92,14 @@ export function card(thing, {open, over = null, below = null, actions}) {
       h("div.card-actions", {}, actions),
     ),
   );
+}
+
+/** Creates the strip of a 3D model as a camera sees it that goes around; it is left out if it cannot be loaded. */
+export function turntable(thing) {
+  const alt = t("turntable", {name: thing.item});
+  const strip = h("img.turntable", {alt, loading: "lazy", decoding: "async", onerror: () => strip.remove()});
+  strip.src = thing.turntable;
+  return strip;
 }
 
 /** Creates gray cards for the time of waiting. */

@@ -58,8 +58,8 @@ export function heatSwitch(thing, reference, mine, frames, signal) {
   return h("div.column", {}, button, strength, said);
 }
 
-/** Draws a map: nothing where it is 0 or less, the full color at `scale`. */
-function drawn({map, size: [width, height]}, scale) {
+/** Draws a map over a picture of this size: nothing where it is 0 or less, the full color at `scale`. */
+export function drawn({map, size: [width, height]}, scale) {
   const [rows, columns] = [map.length, map[0].length];
   const cells = new ImageData(columns, rows);
   map.flat().forEach((value, cell) => {

@@ -15,9 +15,9 @@ const RAW_LIMIT = 24e6;
 /** The kinds of files that are offered for choosing. */
 export const ACCEPT =
   "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff,image/avif,image/heic,image/heif," +
-  ".stl,.obj,.ply,.glb,.3mf";
+  ".stl,.obj,.ply,.glb,.3mf,.step,.stp";
 /** Endings of 3D models, whose types differ from system to system. */
-const MESH = /\.(stl|obj|ply|glb|3mf)$/i;
+const MESH = /\.(stl|obj|ply|glb|3mf|step|stp)$/i;
 const ENDING = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|heic|heif|jxl)$/i;
 
 /** Whether a file is a picture or a 3D model by its type or ending. */

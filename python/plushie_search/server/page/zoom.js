@@ -1,10 +1,11 @@
 // A dialog with one item: a large picture beside the query, all of its references, its facts, and its actions.
 
 import {itemPath, request} from "./api.js";
-import {facts, meter, picture} from "./cards.js";
+import {facts, meter, picture, turntable} from "./cards.js";
 import {announce, fill, h, icon, iconButton, openDialog, toast} from "./dom.js";
 import {heatSwitch} from "./heat.js";
 import {t} from "./i18n.js";
+import {openInspection} from "./inspect.js";
 import {addReferences, editItem, problemText, removeItem, removeReference} from "./edit.js";
 
 /**
@@ -89,6 +90,7 @@ export function openZoom(things, index, app, actions) {
     );
     fill(
       strip,
+      shown?.turntable && turntable({...shown, item: shown.id}),
       (shown?.references ?? []).map((one) =>
         thumb(thing, one, one.digest === reference.digest && one.view === reference.view),
       ),
@@ -135,6 +137,7 @@ export function openZoom(things, index, app, actions) {
     };
     return [
       h("button.primary", {onclick: similar}, icon("similar"), t("similar")),
+      shown && h("button", {onclick: () => openInspection(shown, actions.pictures)}, icon("check"), t("inspect")),
       app.stats.writable &&
         shown && [
           actions.pictures.length > 0 &&

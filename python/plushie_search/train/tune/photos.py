@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from ..._core import ArgumentError, PictureError, decode, folder_items, preproce
 from ...paths import expanded
 
 Split: TypeAlias = Literal["photo", "item"]
+
+if TYPE_CHECKING:
+    from .net import EmbeddingNet
 
 #: How much larger than the network's the stored pictures are, so that a crop of the middle loses no sharpness.
 ROOM = 1.15
@@ -112,16 +115,26 @@ class Photos:
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """Photos as uint8 tensors (3, side, side), squashed, with the places of their items; decoded once and kept.
+    """Photos as uint8 tensors (3, side, side) with the places of their items; decoded once and kept.
 
     Args:
         photos: The photos.
         side: The height and width in pixels.
+        preprocess: How the network's pictures are prepared, of which sizes and the scale of colors do not count; by
+            default each side is scaled by itself.
         kept: The most bytes of pictures that are kept in memory; the others are decoded each time. 4 GB by default.
     """
 
-    def __init__(self, photos: Photos, side: int, *, kept: int = 4 << 30) -> None:
+    def __init__(
+        self, photos: Photos, side: int, preprocess: Mapping[str, Any] | None = None, *, kept: int = 4 << 30
+    ) -> None:
         self.photos, self.side = photos, side
+        asked = {"resize": "squash"} if preprocess is None else preprocess
+        self._how: dict[str, Any] = {
+            name: tuple(asked[name]) if isinstance(asked[name], list) else asked[name]
+            for name in ("resize", "filter", "fill", "center")
+            if asked.get(name) is not None
+        }
         self._known: dict[int, Tensor] = {}
         self._most = kept // (3 * side * side)
 
@@ -134,12 +147,11 @@ class Pictures(Dataset[tuple[Tensor, int]]):
             path = self.photos.paths[row]
             try:
                 pixels = decode(path, at_least=(self.side, self.side))
-                squashed = preprocess(
-                    pixels, resize="squash", size=(self.side, self.side), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
-                )
+                size = (self.side, self.side)
+                scaled = preprocess(pixels, size=size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), **self._how)
             except PictureError as error:
                 raise PictureError(f"train on {path}: {error}; repair or remove it") from error
-            picture = torch.from_numpy(np.round(squashed * 255).astype(np.uint8))
+            picture = torch.from_numpy(np.round(scaled * 255).astype(np.uint8))
             if len(self._known) < self._most:
                 self._known[row] = picture
         return picture, int(self.photos.labels[row])
@@ -198,12 +210,13 @@ class Batches(Sampler[list[int]]):
                 yield rows
 
     def _visits(self, group: NDArray[np.int64]) -> int:
-        """Returns how often an item comes in an epoch, so that each of its photos does about once."""
-        return max(1, round(len(group) / self._photos))
+        """Returns how often an item comes in an epoch, so that each of its photos does."""
+        return math.ceil(len(group) / self._photos)
 
 
 def get_dataloader(
     photos: str | os.PathLike[str] | Photos,
+    net: EmbeddingNet | None = None,
     *,
     side: int = 224,
     items: int = 16,
@@ -215,7 +228,9 @@ def get_dataloader(
 
     Args:
         photos: A folder of `<item>/<picture>`, or :class:`Photos`.
-        side: The height and width that the network takes; the pictures are 1.15 times as large, to be cropped.
+        net: The network, which says how pictures are prepared, and of which size they are.
+        side: Without ``net``, the height and width that the network takes. The pictures are 1.15 times as large, to be
+            cropped.
         items: P, 2 or more.
         photos_each: K, 2 or more.
         workers: The processes that decode; 0 by default, which decodes in this one.
@@ -228,10 +243,14 @@ def get_dataloader(
     if not isinstance(photos, Photos):
         photos = Photos.of_folder(photos)
     batches = Batches(photos.labels, items=items, photos=photos_each, seed=seed)
-    pictures = Pictures(photos, round(side * ROOM))
+    how = None if net is None else net.preprocess
+    pictures = Pictures(photos, round((side if net is None else net.side) * ROOM), how)
     return DataLoader(pictures, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0)
 
 
-def in_order(photos: Photos, side: int, *, batch: int = 64, workers: int = 0) -> DataLoader[tuple[Tensor, Tensor]]:
+def in_order(
+    photos: Photos, net: EmbeddingNet, *, batch: int = 64, workers: int = 0
+) -> DataLoader[tuple[Tensor, Tensor]]:
     """Returns batches of all photos in their order, to validate on: uint8 (n, 3, side, side), and the items' places."""
-    return DataLoader(Pictures(photos, side), batch_size=batch, shuffle=False, num_workers=workers)
+    pictures = Pictures(photos, net.side, net.preprocess)
+    return DataLoader(pictures, batch_size=batch, shuffle=False, num_workers=workers)

@@ -292,7 +292,9 @@ class TripletTrainer:
             group["lr"] = rate * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * min(1.0, done / epochs))))
 
     def _recall(self, validation: Validation) -> float:
-        return validation.recall(self._mean.module, self.net.side, self.device)
+        mean = self._mean.module
+        assert isinstance(mean, EmbeddingNet)
+        return validation.recall(mean, self.device)
 
     def _is_over(self, patience: int | None) -> bool:
         if patience is None or len(self.history) < patience or math.isnan(self.best):

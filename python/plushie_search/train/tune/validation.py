@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .net import EmbeddingNet
 from .photos import Photos, in_order
 
 
@@ -22,24 +23,24 @@ class Validation:
     queries: Photos
     references: Photos | None = None
 
-    def recall(self, net: torch.nn.Module, side: int, device: torch.device) -> float:
+    def recall(self, net: EmbeddingNet, device: torch.device) -> float:
         """Returns the share of the queries whose nearest photo is of the same item.
 
         Queries of items that have no other photo among the references are left out.
         """
-        vectors, labels = encode(net, self.queries, side, device)
+        vectors, labels = encode(net, self.queries, device)
         if self.references is None:
             return recall_at_1(vectors, labels)
-        others, owners = encode(net, self.references, side, device)
+        others, owners = encode(net, self.references, device)
         return recall_at_1(vectors, labels, others, owners)
 
 
 @torch.no_grad()
-def encode(net: torch.nn.Module, photos: Photos, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def encode(net: EmbeddingNet, photos: Photos, device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns the unit vectors of photos (n, dim) and the places of their items (n,), on the CPU."""
     was = net.training
     net.eval()
-    parts = [(net(pixels.to(device)).float().cpu(), labels) for pixels, labels in in_order(photos, side)]
+    parts = [(net(net.prepare(some.to(device))).cpu(), labels) for some, labels in in_order(photos, net)]
     net.train(was)
     return torch.cat([vectors for vectors, _ in parts]), torch.cat([labels for _, labels in parts])
 

@@ -1,0 +1,1 @@
+"""A catalog in Milvus, with the methods of an engine."""
