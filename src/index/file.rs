@@ -9,6 +9,7 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ use crate::index::effort::Tuned;
 use crate::index::factory::Factory;
 use crate::index::mapping::Mapping;
 use crate::index::matrix::{Matrix, block_rows};
+
+/// Tells the files apart that engines of this process write at a time: one that was cut would be zeros to another's search.
+static FILES: AtomicU64 = AtomicU64::new(0);
 
 /// How such a file begins, with a number that tells the order of bytes.
 const MAGIC: &[u8; 24] = b"plushie_search index  2\n";
@@ -85,7 +89,7 @@ impl IndexFile {
     pub fn new(path: &Path) -> Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        let new = path.with_extension(format!("new-{}", std::process::id()));
+        let new = path.with_extension(format!("new-{}-{}", std::process::id(), FILES.fetch_add(1, Ordering::Relaxed)));
         let file = BufWriter::new(File::create(&new).map_err(Error::io(path))?);
         let mut file = Self { path: path.into(), new, file, written: 0, vectors: Vec::new() };
         file.write(&[0; BEGIN]).map_err(Error::io(path))?;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -458,3 +459,19 @@ def test_the_command_tells_what_it_has_built(tmp_path: Path, capsys: pytest.Capt
     assert re.fullmatch(r"IVF32,SQ8 over 3,000 references of vectors; recall: pictures [.0-9]+, texts [.0-9]+\n", told)
     assert main(["optimize", str(tmp_path / "c"), "--index", "NSG32"]) == 2
     assert "cannot filter" in capsys.readouterr().err
+
+
+def test_engines_of_one_process_write_files_of_their_own(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c")
+    engines = [ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,SQ8") for _ in range(3)]
+    for _ in range(6):
+        threads = [threading.Thread(target=engine.optimize) for engine in engines]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for engine in engines:
+            assert recall(engine, rows) > 0.95
+    for engine in engines:
+        assert engine.verify().ok
+        engine.close()
