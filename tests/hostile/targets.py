@@ -109,7 +109,9 @@ def filter_target(folder: Path) -> Iterator[Target]:
             assert 0 <= engine.count(json.loads(data)) <= 8
 
         seeds = []
-        for where in filters().values():
+        for name, where in filters().items():
+            if name == "two in each of 30 steps":  # as a text it is a gigabyte
+                continue
             with contextlib.suppress(TypeError, ValueError, RecursionError):
                 if len(str(where)) < 1000:
                     seeds.append(json.dumps(where).encode())
