@@ -169,6 +169,7 @@ OPTIONAL = {
     "langchain_core",
     "llama_index",
     "mcp",
+    "milvus_lite",
     "onnx",
     "open_clip",
     "pandas",
@@ -354,7 +355,7 @@ def test_every_extra_is_known_by_its_modules() -> None:
     modules |= {"grpcio": "grpc", "protobuf": "google", "prometheus-client": "prometheus_client"}
     modules |= {"pydantic-settings": "pydantic_settings", "python-multipart": "python_multipart"}
     modules |= {"pillow-jxl-plugin": "pillow_jxl", "pytorch-metric-learning": "pytorch_metric_learning"}
-    modules |= {"scikit-learn": "sklearn"}
+    modules |= {"scikit-learn": "sklearn", "milvus-lite": "milvus_lite"}
     named = {name for name in re.findall(r'"([\w-]+)', extras) if not name.startswith("onnxruntime")}
     assert {"onnx", "torch"} < named
     assert {modules.get(name, name) for name in named} <= OPTIONAL
