@@ -192,27 +192,26 @@ def searched(engine: ps.Engine, kind: str, row: int) -> list[str]:
 def adding(engine: ps.Engine, queries: int, added: Vectors) -> dict[str, Any]:
     """Adds items while another thread searches, and removes them again."""
     rates, slowest, usual = [], [], []
+    search = partial(searched, engine, "pictures")
     for run in range(RUNS):
-        usual.append(
-            np.quantile(latencies(lambda row: searched(engine, row, "pictures"), list(range(queries)))[0], 0.99)
-        )
+        usual.append(np.quantile(latencies(search, list(range(queries)))[0], 0.99))
         times: list[float] = []
         done = threading.Event()
 
-        def search(times: list[float] = times, done: threading.Event = done) -> None:
+        def search_on(times: list[float] = times, done: threading.Event = done) -> None:
             row = 0
             while not done.is_set() or len(times) < 100:
                 start = time.perf_counter()
-                searched(engine, "pictures", row % queries)
+                search(row % queries)
                 times.append(time.perf_counter() - start)
                 row += 1
 
-        thread = threading.Thread(target=search)
+        thread = threading.Thread(target=search_on)
         thread.start()
         ids = [f"added-{run}-{row}" for row in range(ADDED)]
         start = time.perf_counter()
         engine.add_vectors(ids, added[run * ADDED : (run + 1) * ADDED])
-        searched(engine, "pictures", 0)
+        search(0)
         rates.append(time.perf_counter() - start)
         done.set()
         thread.join()
