@@ -67,7 +67,8 @@ impl Extending {
     /// Makes the segment, with its vectors as pages of a file if there is one, and else in memory.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when it is called off, [`Error::Io`] when the file cannot be written; those of faiss.
+    /// [`Error::Interrupted`](crate::error::Error::Interrupted) when it is called off,
+    /// [`Error::Io`](crate::error::Error::Io) when the file cannot be written; those of faiss.
     pub fn make(&self, snapshot: &Snapshot, pool: &ThreadPool, mut file: Option<&mut IndexFile>) -> Result<Extended> {
         let (mut vectors, mut coded) = (Vec::new(), Vec::new());
         for (space, codes) in self.base.coded.iter().enumerate() {
