@@ -78,7 +78,7 @@ class Stage:
     def take(self) -> list[Staged]:
         """Returns the items that were added, in their order, and empties the catalog."""
         names = self.core.models
-        rows = self.core.items()
+        rows = self.core.items(where=None, limit=None, offset=0)
         if not rows:
             return []
         galleries = [self.core.gallery(where=None, model=name) for name in names]
@@ -107,7 +107,7 @@ class Stage:
 
     def clear(self, ids: list[str] | None = None) -> None:
         """Forgets all items."""
-        held = [row[0] for row in self.core.items()] if ids is None else ids
+        held = [row[0] for row in self.core.items(where=None, limit=None, offset=0)] if ids is None else ids
         if held:
             self.core.remove(list(held))
 
