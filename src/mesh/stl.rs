@@ -198,14 +198,11 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY] {
             let mut broken = B;
             broken[1][2] = bad;
-            assert_eq!(
-                reason(&bytes("", &[A, broken])),
-                "triangle 1 has a coordinate that is not finite: export the part again"
-            );
+            assert_eq!(triangles(&bytes("", &[A, broken])), [A]);
         }
         assert_eq!(
             reason(text(&[A]).replace("1.5", "nan").as_bytes()),
-            "triangle 0 has a coordinate that is not finite: export the part again"
+            "every triangle has a coordinate that is not finite: export the part again"
         );
     }
 }
