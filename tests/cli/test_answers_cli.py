@@ -78,7 +78,7 @@ def test_confirm(catalog: list[str], photos: Path, capsys: pytest.CaptureFixture
     assert main(["confirm", *catalog, picture, "blue"]) == 0
     assert capsys.readouterr().out == "1 reference added to blue\nblue has this picture already\n"
     assert main(["confirm", *catalog, picture, "green", "--json"]) == 0
-    assert printed(capsys) == {"references": 1, "duplicates": 0, "replaced": 0}
+    assert printed(capsys) == {"references": 1, "duplicates": 0, "replaced": 0, "notes": []}
     assert main(["confirm", *catalog, picture, "lion"]) == 2
     assert "lion" in capsys.readouterr().err
     with ps.Engine(catalog[0], model=[]) as engine:

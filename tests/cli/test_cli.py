@@ -20,7 +20,7 @@ from plushie_search.show.progress import ProgressBar
 def test_adding_again_adds_nothing(catalog: list[str], photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["add", *catalog, str(photos), "--json"]) == 0
     report = {"items": 0, "references": 0, "duplicates": 8, "failed": [], "renamed": 0, "replaced": 0, "moved": 0}
-    report["removed"] = 0
+    report |= {"removed": 0, "notes": []}
     assert json.loads(capsys.readouterr().out) == report
 
 
@@ -343,6 +343,7 @@ def test_ctrl_c_stops_between_batches_and_running_again_continues(
     assert json.loads(capsys.readouterr().out) == {
         "items": 200 - stored,
         "references": 200 - stored,
+        "notes": [],
         "duplicates": stored,
         "failed": [],
         "renamed": 0,

@@ -25,7 +25,8 @@ def test_vectors_go_in_and_out(files: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["import", "c", "old.npy", "--labels", "labels.json"]) == 0
     assert capsys.readouterr().out == "3 new items, 3 new references; 3 items in the catalog\n"
     assert main(["import", "c", "old.npy", "--labels", "labels.json", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"items": 0, "references": 0, "duplicates": 3, "replaced": 0}
+    report = {"items": 0, "references": 0, "duplicates": 3, "replaced": 0, "notes": []}
+    assert json.loads(capsys.readouterr().out) == report
     assert main(["export", "c", "out.parquet"]) == 0
     assert capsys.readouterr().out == "3 items, 3 references written to out.parquet\n"
     assert main(["export", "c", "out", "--json"]) == 0
