@@ -387,6 +387,7 @@ def test_everything_has_a_form_for_json() -> None:
                 "renamed": 0,
                 "replaced": 0,
                 "moved": 0,
+                "notes": [],
                 "removed": 0,
             },
         ),
