@@ -122,6 +122,7 @@ def test_at_most_eight_pictures_are_taken(shared: Served, visit: Any, toys: Any)
     page = visit(shared.url)
     choose(page, *[photo for photos in toys.photos.values() for photo in photos][:10])
     page.get_by_text("A query takes at most 8 pictures").first.wait_for()
+    page.locator(".tile img").nth(7).wait_for()
     assert page.locator(".tile img").count() == 8
 
 

@@ -30,7 +30,7 @@ def test_a_raw_picture_finds_what_the_engine_finds(client: Any, engine: ps.Engin
     assert (body["success"], body["notices"], body["query"]) == (True, [], {"image": 1, "k": 3})
     assert set(body["results"][0]) == {
         *("rank", "item", "class_name", "label", "text", "metadata", "score", "similarity", "probability"),
-        *("matched", "reference", "scores", "thumbnail", "picture"),
+        *("matched", "reference", "scores", "thumbnail", "picture", "turntable"),
     }
     assert "/secret" not in answer.text
     assert body["results"][0]["reference"]["name"] == "bear.png"

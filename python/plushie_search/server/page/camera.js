@@ -4,7 +4,7 @@ import {h, icon, openDialog, toast} from "./dom.js";
 import {t} from "./i18n.js";
 import {choose} from "./intake.js";
 
-/** Whether a webcam can be asked for: browsers allow it on HTTPS and on this computer alone. */
+/** Whether there may be a webcam: on HTTPS and on this computer alone. */
 function hasWebcam() {
   return Boolean(navigator.mediaDevices?.getUserMedia) && !matchMedia("(pointer: coarse)").matches;
 }

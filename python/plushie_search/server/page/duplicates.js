@@ -20,7 +20,7 @@ const TITLES = {
   "look-alike": "duplicates.alike",
 };
 
-/** Opens the dialog and asks for the pairs; `show` is called with the id of an item that is to be looked up. */
+/** Opens the dialog; `show` opens an item by its id. */
 export function openDuplicates(show) {
   const controller = new AbortController();
   const {body, close} = openDialog(t("duplicates"), {kind: "full", onclose: () => controller.abort()});

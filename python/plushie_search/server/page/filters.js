@@ -4,7 +4,7 @@ import {h, icon, iconButton, unique} from "./dom.js";
 import {t} from "./i18n.js";
 import {OPERATORS} from "./route.js";
 
-/** Creates the panel of `filters`, {labels, rows}, which it changes; it calls `onchange` after each change. */
+/** Creates the panel of `filters`, {labels, rows}, which it changes. */
 export function filterPanel(filters, app, onchange) {
   return h(
     "div.filters",

@@ -1,4 +1,4 @@
-// Inspects photos beside the golden samples of an item: a verdict for each, and where it differs from the samples.
+// Inspects photos beside the golden samples of an item.
 
 import {request} from "./api.js";
 import {picture} from "./cards.js";
@@ -11,13 +11,14 @@ import {Picture} from "./pictures.js";
 
 /** The most photos that are inspected together. */
 const MOST = 20;
-/** The least samples whose parts are compared, and the share of false alarms that is asked for. */
+/** The least samples whose parts are compared; false alarms. */
 const FEWEST = 3;
 const ALARMS = 0.05;
 /** How much of the color lies over the photo at first, in percent. */
 const OPACITY = 70;
 
 const ICONS = {pass: "check", review: "search", fail: "alert"};
+const SAID = {pass: "inspect.pass", review: "inspect.review", fail: "inspect.fail"};
 const figure = (value) => number(value, {maximumFractionDigits: 2});
 
 /** Opens the dialog for an item, {id, references}; `given` are pictures of a query that are inspected at once. */
@@ -88,7 +89,7 @@ export function openInspection(item, given) {
         found.map((one, place) => verdict(one, usable[place])),
         failed.map(({reason}) => h("li.muted", {dir: "auto"}, icon("alert"), reason)),
       );
-      announce(found.map((one) => t(`inspect.${one.verdict}`)).join(", "));
+      announce(found.map((one) => t(SAID[one.verdict])).join(", "));
     } catch (error) {
       if (controller.signal.aborted || turn !== asked) return;
       fill(results, h("li.muted", {dir: "auto"}, icon("alert"), problemText(error)));
@@ -101,7 +102,7 @@ export function openInspection(item, given) {
     return h(
       `li.verdict.${one.verdict}`,
       {},
-      h("h3", {}, icon(ICONS[one.verdict]), t(`inspect.${one.verdict}`)),
+      h("h3", {}, icon(ICONS[one.verdict]), t(SAID[one.verdict])),
       h(
         "div.zoom-stage",
         {},

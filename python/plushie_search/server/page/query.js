@@ -10,7 +10,7 @@ import {choose} from "./intake.js";
 import {TABS} from "./route.js";
 
 const ICONS = {image: "image", text: "text", both: "both"};
-/** The numbers of results that are offered, as far as the server gives them. */
+/** The numbers of results. */
 const COUNTS = [5, 10, 20, 50, 100, 200];
 
 /**

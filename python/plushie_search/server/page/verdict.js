@@ -5,7 +5,7 @@ import {percent, t} from "./i18n.js";
 
 const SENTENCES = {match: "verdict.match", ambiguous: "verdict.ambiguous", unknown: "verdict.unknown"};
 
-/** Creates the box of an answer of /identify; `add` opens the form of a new item, or is null if none may be added. */
+/** Creates the box of an answer; `add` opens the form of a new item, or is null. */
 export function verdictBox(found, add) {
   const {verdict, plausible, probability} = found;
   const unknown = verdict === "unknown";
