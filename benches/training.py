@@ -1,4 +1,4 @@
-"""What fine-tuning gains: recall@1 before and after, for new photos of known items, and for items that come later.
+"""Measures fine-tuning: recall@1 before and after, for new photos of known items, and for items that come later.
 
     python benches/training.py PHOTOS [--backbone plushie-mini ...] [--epochs 5] [--threads 1] [--most 20]
 

@@ -26,7 +26,7 @@ SERVICES = 32e9
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a catalog needs.
+    """The memory, disk and machines that a catalog needs.
 
     Attributes:
         references: References in all.

@@ -51,7 +51,7 @@ class MilvusEngine(Catalog):
     Milvus stores vectors and finds the nearest. With ``index="FLAT"`` hits and scores are those of
     :class:`plushie_search.Engine`, apart from the sixth digit. Engines may be shared between threads.
 
-    What it has not: thumbnails and originals, words of items beside vectors (``words=True``), pages of hits, a second
+    It lacks thumbnails and originals, words of items beside vectors (``words=True``), pages of hits, a second
     look of ``identify``. Each raises :class:`UnsupportedError`, which names another way.
 
     Args:

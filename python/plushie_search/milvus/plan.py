@@ -18,7 +18,7 @@ Mean = Callable[[str, str], NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one model looks up of a query.
+    """The part of a query that one model looks up.
 
     Attributes:
         model: The model's name.

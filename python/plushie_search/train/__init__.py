@@ -17,7 +17,7 @@ __all__ = ["EmbeddingNet", "Photos", "TripletTrainer", "Validation", "get_datalo
 
 
 def __getattr__(name: str) -> Any:
-    # What trains the built-in model's words needs no PyTorch.
+    # The training of the built-in model's words needs no PyTorch.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
