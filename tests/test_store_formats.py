@@ -37,6 +37,14 @@ def marks(path: Path) -> tuple[int, list[str]]:
     return format, ["".join("".join(line).split()) for line in lines]
 
 
+def dump(file: Path, tables: tuple[str, ...]) -> dict[str, list[tuple[object, ...]]]:
+    """The rows of tables."""
+    connection = sqlite3.connect(file)
+    rows = {table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables}
+    connection.close()
+    return rows
+
+
 @pytest.fixture(params=FORMATS, ids=lambda path: path.stem)
 def catalog(request: pytest.FixtureRequest, tmp_path: Path, toy_encoder: ps.Encoder) -> Path:
     return former(request.param, tmp_path / "former", toy_encoder)
@@ -66,6 +74,66 @@ def test_a_former_catalog_keeps_everything(catalog: Path, toy_model: Path, tmp_p
         engine.remove("bear")
         assert len(engine) == 1
     assert marks(catalog) == marks(tmp_path / "new")
+
+
+def test_a_former_catalog_is_copied_before_it_is_brought_up_to_date(catalog: Path, toy_model: Path) -> None:
+    before, tables = marks(catalog), ("models", "items", "refs", "vectors")
+    rows = dump(catalog / "catalog.sqlite", tables)
+    copy = catalog / "former" / f"format-{before[0]}"
+    # As if an earlier opening had been interrupted.
+    copy.mkdir(parents=True)
+    (copy / "catalog.sqlite.part").write_bytes(b"half")
+    with ps.Engine(catalog, model=toy_model, threads=1) as engine:
+        engine.remove("bear")
+    assert [path.name for path in copy.iterdir()] == ["catalog.sqlite"]
+    assert marks(copy) == before
+    assert dump(copy / "catalog.sqlite", tables) == rows
+    with ps.Engine(copy, model=toy_model, threads=1) as engine:
+        assert [item.id for item in engine] == ["bear", "兔子"]
+
+
+def test_a_former_catalog_that_cannot_be_copied_stays_as_it_is(catalog: Path, toy_model: Path) -> None:
+    before = marks(catalog)
+    (catalog / "former").write_bytes(b"a file in the way")
+    with pytest.raises(ps.CatalogError, match="former"):
+        ps.Engine(catalog, model=toy_model, threads=1)
+    assert marks(catalog) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("UPDATE items SET text = 'a rEd bear' WHERE id = 'bear'", "its id, label, text, metadata or time is not"),
+        ("UPDATE items SET added = added + 1 WHERE id = 'bear'", "its id, label, text, metadata or time is not"),
+        ("UPDATE refs SET name = 'image 7 (array)' WHERE reference = 1", "its name, digest, view or time is not"),
+        ("UPDATE refs SET digest = zeroblob(32) WHERE reference = 1", "its name, digest, view or time is not"),
+        ("UPDATE settings SET value = value || ' ' WHERE key = 'note'", "the setting \"note\" is not as it was written"),
+    ],
+)
+def test_a_row_that_is_not_as_it_was_written_is_told(
+    change: str, words: str, toy_model: Path, toy_encoder: ps.Encoder, tmp_path: Path
+) -> None:
+    catalog = former(FORMATS[-1], tmp_path / "former", toy_encoder)
+    with sqlite3.connect(catalog / "catalog.sqlite") as connection:
+        connection.execute("INSERT INTO settings VALUES ('note', '1')")
+    connection.close()
+    with ps.Engine(catalog, model=toy_model, threads=1) as engine:
+        engine.update("bear", text="a red bear")
+        assert engine.verify().ok
+    with sqlite3.connect(catalog / "catalog.sqlite") as connection:
+        assert connection.execute(change).rowcount == 1
+    connection.close()
+    with ps.Engine(catalog, model=toy_model, threads=1) as engine:
+        (problem,) = engine.verify().problems
+        assert words in problem.problem
+        saved = ps.salvage(catalog, tmp_path / "saved")
+        assert [lost.problem for lost in saved.lost] == [problem.problem]
+        if "UPDATE items" in change:
+            assert problem.item == "bear"
+            engine.update("bear", label="bear", text="a red bear", metadata={})
+            assert engine.verify().ok
+    with ps.Engine(tmp_path / "saved", model=toy_model, threads=1) as engine:
+        assert engine.verify().ok
 
 
 @pytest.mark.parametrize(
@@ -104,7 +172,7 @@ def test_an_older_version_that_has_it_open_adds_no_vectors_without_checksums(cat
 @pytest.mark.parametrize("catalog", UNCHECKED, ids=lambda path: path.stem, indirect=True)
 def test_a_former_catalog_is_not_changed_by_one_who_reads_only(catalog: Path, toy_model: Path) -> None:
     before = (catalog / "catalog.sqlite").read_bytes()
-    with pytest.raises(ps.CatalogError, match=r"older than 5; open it once without read_only=True"):
+    with pytest.raises(ps.CatalogError, match=r"older than 6; open it once without read_only=True"):
         ps.Engine(catalog, model=toy_model, threads=1, read_only=True)
     assert (catalog / "catalog.sqlite").read_bytes() == before
 

@@ -11,6 +11,7 @@ use crate::store::directories::{make_directories, sync_directory};
 use crate::store::log::Stored;
 use crate::store::read::{select_digests, select_held};
 use crate::store::repair::is_unit;
+use crate::store::schema::{CHECKED, marks};
 use crate::store::values::check_values;
 use crate::store::words::{ask_words, check_words};
 use crate::store::{Fault, Store, fork, open};
@@ -83,7 +84,7 @@ impl Store {
     pub fn verify(&self) -> Result<Vec<Problem>> {
         self.read(|connection| {
             let mut problems = Vec::new();
-            for check in [check_file, check_counts, check_vectors, check_references, check_items, check_index] {
+            for check in [check_file, check_counts, check_vectors, check_references, check_items, check_rows, check_index] {
                 // Where pages are damaged, a check may end early.
                 if let Err(error) = check(connection, &mut problems) {
                     problems.push(Problem::of_file(open::sql_error(&self.directory, &error).to_string()));
@@ -200,6 +201,38 @@ fn check_items(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite
     for id in statement.query_map([], |row| row.get::<_, Vec<u8>>(0))? {
         let id = String::from_utf8_lossy(&id?).into_owned();
         problems.push(Problem { item: Some(id), reference: None, problem: "its metadata is no JSON".into() });
+    }
+    Ok(())
+}
+
+/// Compares items, references and settings with their checksums; former formats have none.
+pub(super) fn check_rows(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Result<()> {
+    if marks(connection)?.1 < CHECKED {
+        return Ok(());
+    }
+    let text = |value: Option<Vec<u8>>| value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    for (sql, problem) in [
+        (
+            "SELECT CAST(id AS BLOB), NULL FROM items
+             WHERE checksum IS NOT row_checksum(id, label, text, metadata, added) ORDER BY item",
+            "its id, label, text, metadata or time is not as it was written: set its label, text and metadata again",
+        ),
+        (
+            "SELECT CAST(id AS BLOB), CAST(name AS BLOB) FROM refs LEFT JOIN items USING (item)
+             WHERE refs.checksum IS NOT row_checksum(refs.item, name, digest, view, refs.added) ORDER BY reference",
+            "its name, digest, view or time is not as it was written: remove it, and add its picture again",
+        ),
+    ] {
+        let mut statement = connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            problems.push(Problem { item: text(row.get(0)?), reference: text(row.get(1)?), problem: problem.into() });
+        }
+    }
+    let settings = "SELECT CAST(key AS BLOB) FROM settings WHERE checksum IS NOT row_checksum(key, value) ORDER BY key";
+    for key in connection.prepare(settings)?.query_map([], |row| row.get::<_, Vec<u8>>(0))? {
+        let key = String::from_utf8_lossy(&key?).into_owned();
+        problems.push(Problem::of_file(format!("the setting {key:?} is not as it was written: set it again")));
     }
     Ok(())
 }

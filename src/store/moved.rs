@@ -6,9 +6,9 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use crate::error::Result;
+use crate::store::indexed::{delete_item, index_items};
 use crate::store::remove::{compact_log, remove_reference};
-use crate::store::values::{forget_values, index_values};
-use crate::store::words::{forget_words, index_words};
+use crate::store::values::forget_values;
 use crate::store::{Fault, Store};
 
 /// A reference and one of another item with the same content.
@@ -110,9 +110,6 @@ fn hand_over(connection: &Connection, from: i64, to: i64) -> rusqlite::Result<()
              FROM (SELECT label, text, metadata FROM items WHERE item = ?1) AS old WHERE items.item = ?2",
         )?
         .execute([from, to])?;
-    forget_values(connection, from)?;
-    connection.prepare_cached("DELETE FROM items WHERE item = ?")?.execute([from])?;
-    forget_words(connection, from)?;
-    index_values(connection, &BTreeSet::from([to]))?;
-    index_words(connection, &BTreeSet::from([to]))
+    delete_item(connection, from)?;
+    index_items(connection, &BTreeSet::from([to]))
 }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{Error, Result};
 use crate::picture;
 use crate::store::connections::identity;
 use crate::store::directories::make_directories;
+use crate::store::former::keep_former;
 use crate::store::schema::{self, APPLICATION, EMPTY, FORMAT, Marks, READABLE, marks};
 use crate::store::{Access, Durability, fork, patience};
 
@@ -98,7 +99,7 @@ fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened,
     if !access.read_only {
         use_wal(&connection).map_err(|error| sql_error(directory, &error))?;
         if found.1 < FORMAT {
-            migrated = schema::migrate(&mut connection).map_err(|error| sql_error(directory, &error))?;
+            migrated = migrate(directory, opened, &mut connection)?;
         }
     } else if found.1 < READABLE {
         return Err(fail(format!(
@@ -107,6 +108,21 @@ fn open_file(directory: &Path, access: &Access, create: bool) -> Result<(Opened,
         )));
     }
     Ok((opened, connection, migrated))
+}
+
+/// Brings older tables up to date, in one transaction, and returns the format that they had; a process that comes second
+/// finds them so, which is `None`. A copy of the former ones is made before.
+fn migrate(directory: &Path, opened: Opened, connection: &mut Connection) -> Result<Option<i64>> {
+    let fail = |error: rusqlite::Error| sql_error(directory, &error);
+    schema::define_checksum(connection).map_err(fail)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+    let (_, format, _) = marks(&transaction).map_err(fail)?;
+    if format < FORMAT {
+        keep_former(directory, opened, format)?;
+        schema::update(&transaction, format).map_err(fail)?;
+    }
+    transaction.commit().map_err(fail)?;
+    Ok((format < FORMAT).then_some(format))
 }
 
 /// A connection that reads only. Where nothing can be written and there is no log, SQLite is told so: it would fail to

@@ -8,8 +8,7 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::store::filter_sql;
 use crate::store::patience::PAUSE;
-use crate::store::values::{forget_values, rebuild_values};
-use crate::store::words::{forget_words, rebuild_words};
+use crate::store::indexed::{delete_item, rebuild_indexes};
 use crate::store::{Fault, Store};
 
 /// Removals that the log keeps at least.
@@ -112,8 +111,7 @@ impl Store {
     pub fn compact(&self) -> Result<()> {
         self.write(|transaction| {
             cut_log(transaction, 0)?;
-            rebuild_values(transaction)?;
-            Ok(rebuild_words(transaction)?)
+            Ok(rebuild_indexes(transaction)?)
         })?;
         self.give_back(|_, _| false)?;
         self.checkpoint()
@@ -162,9 +160,7 @@ pub(super) fn remove_item(transaction: &Transaction<'_>, item: i64) -> rusqlite:
         "DELETE FROM vectors WHERE vector IS NOT NULL AND reference IN (SELECT reference FROM refs WHERE item = ?)",
     )?;
     let told = execute("INSERT INTO vectors (reference, item) SELECT reference, item FROM refs WHERE item = ?")?;
-    forget_values(transaction, item)?;
-    execute("DELETE FROM items WHERE item = ?")?;
-    forget_words(transaction, item)?;
+    delete_item(transaction, item)?;
     count_removals(transaction, told)
 }
 

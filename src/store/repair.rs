@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::error::Result;
+use crate::store::indexed::rebuild_indexes;
 use crate::store::log::Stored;
 use crate::store::read::select_held;
-use crate::store::values::rebuild_values;
-use crate::store::words::rebuild_words;
 use crate::store::write::insert_vectors;
 use crate::store::{Fault, Store};
 
@@ -22,8 +21,7 @@ impl Store {
     /// [`Error::Catalog`](crate::error::Error::Catalog) when the catalog cannot be changed; so do all methods that repair.
     pub fn repair_indexes(&self) -> Result<()> {
         self.write(|transaction| {
-            rebuild_values(transaction)?;
-            Ok::<_, Fault>(rebuild_words(transaction)?)
+            Ok::<_, Fault>(rebuild_indexes(transaction)?)
         })
     }
 

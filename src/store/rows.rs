@@ -5,10 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::error::Result;
+use crate::store::indexed::index_items;
 use crate::store::read::{select_held, select_models};
 use crate::store::remove::{compact_log, remove_reference};
-use crate::store::values::index_values;
-use crate::store::words::index_words;
 use crate::store::write::{Fields, insert_reference, now, set_item};
 use crate::store::{Fault, NewReference, Store};
 
@@ -79,8 +78,7 @@ impl Store {
                 }
                 add_row(transaction, models, row, (item, created, now), &mut names, &mut added)?;
             }
-            index_values(transaction, &worded)?;
-            index_words(transaction, &worded)?;
+            index_items(transaction, &worded)?;
             compact_log(transaction)?;
             Ok::<_, Fault>(added)
         })
@@ -105,11 +103,11 @@ fn add_row(
         if has_vectors(transaction, held, models, &row.vectors)? {
             match (&alike, row.name) {
                 (None, _) if row.pictured => {
-                    let change = "UPDATE refs SET digest = ? WHERE reference = ?";
+                    let change = "UPDATE refs SET digest = ?1, checksum = row_checksum(item, name, ?1, view, added) WHERE reference = ?2";
                     transaction.prepare_cached(change)?.execute(params![row.digest, held])?;
                 }
                 (Some((_, name)), Some(new)) if by_name.is_none() && name == UNNAMED => {
-                    let change = "UPDATE refs SET name = ? WHERE reference = ?";
+                    let change = "UPDATE refs SET name = ?1, checksum = row_checksum(item, ?1, digest, view, added) WHERE reference = ?2";
                     transaction.prepare_cached(change)?.execute(params![new, held])?;
                 }
                 _ => {}

@@ -18,12 +18,12 @@ use crate::cancel;
 use crate::error::{Error, Result};
 use crate::store::checksum::checksum;
 use crate::store::connections::identity;
+use crate::store::indexed::rebuild_indexes;
+use crate::store::maintain::check_rows;
 use crate::store::open::sql_error;
 use crate::store::repair::is_unit;
 use crate::store::schema;
 use crate::store::schema::define;
-use crate::store::values::rebuild_values;
-use crate::store::words::rebuild_words;
 use crate::store::{Access, Problem, Store, fork};
 
 /// Bytes of a page, as `schema::create` sets them.
@@ -156,6 +156,8 @@ fn read(copy: &Path) -> Result<Tables> {
     let others: Vec<Line> = others;
     tables.removed = others.into_iter().filter_map(removed).collect();
     tables.settings = tables.take(&connection, "settings", "key, value")?;
+    // Saved as they are: only their owner can tell what they should be. Damaged pages are told already.
+    drop(check_rows(&connection, &mut tables.problems));
     Ok(tables)
 }
 
@@ -311,8 +313,8 @@ fn write(store: &Store, tables: Tables) -> Result<Salvaged> {
         for line in settings.iter().filter(|line| line[1..].iter().all(|value| text(value).is_some())) {
             insert("settings", "key, value", &line[1..])?;
         }
-        rebuild_values(transaction)?;
-        rebuild_words(transaction)?;
+        transaction.execute_batch(schema::MAKE_CHECKSUMS)?;
+        rebuild_indexes(transaction)?;
         Ok(())
     })?;
     Ok(salvaged)

@@ -6,7 +6,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::{Error, Result};
-use crate::store::checksum::checksum;
+use crate::store::checksum::{checksum, row_checksum};
 use crate::store::open::sql_error;
 use crate::store::{values, words};
 
@@ -15,7 +15,7 @@ pub(super) const APPLICATION: i64 = 0x706c_7573;
 /// The format that is written: as many steps as [`FORMATS`] has.
 pub(super) const FORMAT: i64 = FORMATS.len() as i64;
 
-/// The oldest format that can be read as it is: it lacks the indexes of words and metadata alone.
+/// The oldest format that can be read as it is: it lacks the indexes of words and metadata, and some checksums.
 pub(super) const READABLE: i64 = 3;
 
 /// The marks of an empty database.
@@ -24,9 +24,17 @@ pub(super) const EMPTY: Marks = (0, 0, 0);
 /// The application, the format, and the number of tables, indexes and triggers.
 pub(super) type Marks = (i64, i64, i64);
 
+macro_rules! make_checksums {
+    () => {
+        "UPDATE items SET checksum = row_checksum(id, label, text, metadata, added);
+        UPDATE refs SET checksum = row_checksum(item, name, digest, view, added);
+        UPDATE settings SET checksum = row_checksum(key, value);"
+    };
+}
+
 /// The statements that turn each format into the next one, beginning with an empty file. A new catalog runs all of them,
 /// an older one those that it lacks: so both have the same tables, of which [`check_tables`] makes sure.
-const FORMATS: [&str; 5] = [
+const FORMATS: [&str; 6] = [
     "
     CREATE TABLE models (
         model INTEGER PRIMARY KEY,
@@ -106,7 +114,20 @@ const FORMATS: [&str; 5] = [
     words::CREATE,
     // An index of the values of metadata, by which filters find items.
     values::CREATE,
+    // A checksum for each item, reference and setting.
+    concat!(
+        "ALTER TABLE items ADD COLUMN checksum INTEGER;
+        ALTER TABLE refs ADD COLUMN checksum INTEGER;
+        ALTER TABLE settings ADD COLUMN checksum INTEGER;",
+        make_checksums!()
+    ),
 ];
+
+/// Makes the checksums of all items, references and settings.
+pub(super) const MAKE_CHECKSUMS: &str = make_checksums!();
+
+/// The first format whose rows of items, references and settings have checksums.
+pub(super) const CHECKED: i64 = 6;
 
 /// Reads the marks of the file.
 pub(super) fn marks(connection: &Connection) -> rusqlite::Result<Marks> {
@@ -132,18 +153,10 @@ pub(super) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Brings older tables up to date, in one transaction, and returns the format that they had; a process that comes second
-/// finds them so, which is `None`.
-pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<Option<i64>> {
-    define_checksum(connection)?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let (_, format, _) = marks(&transaction)?;
-    if format < FORMAT {
-        step(&transaction, format as usize, FORMATS.len())?;
-        transaction.pragma_update(None, "user_version", FORMAT)?;
-    }
-    transaction.commit()?;
-    Ok((format < FORMAT).then_some(format))
+/// Turns the tables of an older format into those of the present one.
+pub(super) fn update(transaction: &Connection, format: i64) -> rusqlite::Result<()> {
+    step(transaction, format as usize, FORMATS.len())?;
+    transaction.pragma_update(None, "user_version", FORMAT)
 }
 
 /// Turns the tables of format `from`, 0 for none, into those of format `to`.
@@ -151,16 +164,20 @@ fn step(connection: &Connection, from: usize, to: usize) -> rusqlite::Result<()>
     FORMATS[from..to].iter().try_for_each(|statements| connection.execute_batch(statements))
 }
 
-/// Lets statements of this connection compute checksums. No table may use it: the schema is not trusted.
-fn define_checksum(connection: &Connection) -> rusqlite::Result<()> {
+/// Lets statements of this connection compute the checksums of vectors. No table may use it: the schema is not trusted.
+pub(super) fn define_checksum(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
     connection.create_scalar_function("checksum", 4, flags, |row| {
         Ok(checksum(row.get(0)?, row.get(1)?, row.get(2)?, row.get_raw(3).as_blob()?))
     })
 }
 
-/// Lets statements of this connection fill the indexes of words and metadata.
+/// Lets statements of this connection compute the checksums of rows, and fill the indexes of words and metadata.
 pub(super) fn define(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
+    connection.create_scalar_function("row_checksum", -1, flags, |row| {
+        Ok(row_checksum((0..row.len()).map(|place| row.get_raw(place))))
+    })?;
     words::define(connection)?;
     values::define(connection)
 }

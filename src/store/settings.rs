@@ -7,6 +7,10 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::store::Store;
 
+/// The statement that stores a setting.
+pub(super) const SET_SETTING: &str = "INSERT INTO settings (key, value, checksum) VALUES (?1, ?2, row_checksum(?1, ?2))
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum";
+
 impl Store {
     /// Returns the random number of this catalog, which no other one has.
     ///
@@ -40,8 +44,7 @@ impl Store {
         self.write(|transaction| {
             match json {
                 Some(json) => transaction.execute(
-                    "INSERT INTO settings (key, value) VALUES (?, ?)
-                     ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                    SET_SETTING,
                     params![key, json],
                 )?,
                 None => transaction.execute("DELETE FROM settings WHERE key = ?", [key])?,

@@ -8,6 +8,7 @@ use crate::store::checksum::checksum;
 use crate::store::log::Stored;
 use crate::store::probe::{Probes, bytes};
 use crate::store::read::select_held;
+use crate::store::settings::SET_SETTING;
 use crate::store::staged::{Origin, Staged};
 use crate::store::{ModelRow, Reference, Store};
 
@@ -233,9 +234,5 @@ fn numbered(connection: &Connection, models: &[NewModel], held: &[ModelRow]) -> 
 }
 
 fn set(connection: &Connection, (key, value): (&str, &str)) -> rusqlite::Result<()> {
-    connection.execute(
-        "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        [key, value],
-    )?;
-    Ok(())
+    connection.execute(SET_SETTING, [key, value]).map(drop)
 }

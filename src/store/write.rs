@@ -8,10 +8,10 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use crate::error::{Error, Result};
 use crate::store::checksum::checksum;
 use crate::store::fields::{check_fields, check_metadata, check_name, check_text};
+use crate::store::indexed::index_items;
 use crate::store::read::{select_held, select_models};
 use crate::store::remove::{compact_log, remove_reference};
-use crate::store::values::{forget_values, index_values};
-use crate::store::words::index_words;
+use crate::store::values::forget_values;
 use crate::store::{Added, Fault, ModelRow, NewItem, NewReference, Seen, Store, Stored, Update};
 
 impl Store {
@@ -191,8 +191,7 @@ impl Store {
                 added.created || item.exactly.is_some() || fields.any()
             });
             let changed = worded.map(|(_, added)| added.row).collect();
-            index_values(transaction, &changed)?;
-            index_words(transaction, &changed)?;
+            index_items(transaction, &changed)?;
             let lost = lost(transaction, seen)?;
             let replaced = replace(transaction, seen)?;
             compact_log(transaction)?;
@@ -227,8 +226,7 @@ impl Store {
             let text = (update.text.is_some(), update.text.flatten());
             change.execute(params![item, label.0, label.1, text.0, text.1, metadata])?;
             let changed = BTreeSet::from([item]);
-            index_values(transaction, &changed)?;
-            Ok(index_words(transaction, &changed)?)
+            Ok(index_items(transaction, &changed)?)
         })
     }
 }
@@ -338,7 +336,10 @@ pub(super) fn insert_reference(
 ) -> rusqlite::Result<i64> {
     let NewReference { name, digest, view, vectors } = reference;
     let row = connection
-        .prepare_cached("INSERT INTO refs (item, name, digest, view, added) VALUES (?, ?, ?, ?, ?)")?
+        .prepare_cached(
+            "INSERT INTO refs (item, name, digest, view, added, checksum)
+             VALUES (?1, ?2, ?3, ?4, ?5, row_checksum(?1, ?2, ?3, ?4, ?5))",
+        )?
         .insert(params![item, name, digest, view, now])?;
     insert_vectors(connection, row, item, vectors)?;
     Ok(row)
@@ -366,7 +367,8 @@ pub(super) fn insert_vectors(
 /// Gives the references of what is `seen` the names that it goes by.
 fn rename(connection: &Connection, seen: &[Seen<'_>]) -> rusqlite::Result<usize> {
     let mut rename = connection.prepare_cached(
-        "UPDATE refs SET name = ?3 WHERE item = (SELECT item FROM items WHERE id = ?1) AND digest = ?2",
+        "UPDATE refs SET name = ?3, checksum = row_checksum(item, ?3, digest, view, added)
+         WHERE item = (SELECT item FROM items WHERE id = ?1) AND digest = ?2",
     )?;
     let mut renamed = 0;
     for Seen { id, digest, name, .. } in seen.iter().filter(|seen| seen.renamed) {

@@ -438,7 +438,7 @@ def test_tables_that_are_not_ours_are_refused_at_once(change: str, toy_model: Pa
     connection = sqlite3.connect(tmp_path / "c" / "catalog.sqlite")
     connection.executescript(change)
     connection.close()
-    with pytest.raises(ps.CatalogError, match="its tables are not those of format 5"):
+    with pytest.raises(ps.CatalogError, match="its tables are not those of format 6"):
         ps.Engine(tmp_path / "c", model=toy_model, threads=1)
 
 

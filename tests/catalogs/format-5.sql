@@ -1,0 +1,104 @@
+-- A catalog of format 5 as it was written then: two items, and a third that was added and removed.
+PRAGMA page_size = 8192;
+PRAGMA auto_vacuum = INCREMENTAL;
+PRAGMA application_id = 1886156147;
+PRAGMA user_version = 5;
+BEGIN TRANSACTION;
+CREATE TABLE catalog (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        id BLOB NOT NULL,
+        compacted INTEGER NOT NULL,
+        removals INTEGER NOT NULL, edits INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+INSERT INTO catalog VALUES(1,X'AD43FF65ACC3B1501D412F9A5C446A1A',0,1,0);
+CREATE TABLE items (
+        item INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        label TEXT,
+        text TEXT,
+        metadata TEXT NOT NULL,
+        added INTEGER NOT NULL
+    ) STRICT;
+INSERT INTO items VALUES(1,'bear','bear','a red bear','{"price":12.5,"颜色":"红"}',1700000000);
+INSERT INTO items VALUES(3,'兔子',NULL,NULL,'{}',1700000000);
+CREATE TABLE models (
+        model INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        fingerprint TEXT NOT NULL,
+        dim INTEGER NOT NULL,
+        -- Of models that run on a server: its vectors of a fixed picture and text.
+        probe_image BLOB,
+        probe_text BLOB
+    ) STRICT;
+INSERT INTO models VALUES(1,'toy','{fingerprint}',6,NULL,NULL);
+CREATE TABLE refs (
+        reference INTEGER PRIMARY KEY AUTOINCREMENT,
+        item INTEGER NOT NULL REFERENCES items ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        view INTEGER NOT NULL,
+        added INTEGER NOT NULL,
+        UNIQUE (item, digest, view)
+    ) STRICT;
+INSERT INTO refs VALUES(1,1,'image 0 (array)',X'58C6EA99B43406CEE43EC0FA3D1F38CAAEAB10DD406D9BA706413DEDC92AD4C2',0,1700000000);
+INSERT INTO refs VALUES(2,1,'image 1 (array)',X'07282772C06F13514AE0FAEDD9CC04655EE6EC17B4E21815520590496E46827F',0,1700000000);
+INSERT INTO refs VALUES(4,3,'image 0 (array)',X'999DF5AF0E9F58DDC7194B2F0022EC2615D6FAB6319E11DED8CFE885653DED48',0,1700000000);
+CREATE TABLE settings (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT;
+CREATE TABLE vectors (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        reference INTEGER NOT NULL,
+        item INTEGER NOT NULL,
+        model INTEGER REFERENCES models,
+        vector BLOB, checksum INTEGER,
+        CHECK ((model IS NULL) = (vector IS NULL))
+    ) STRICT;
+INSERT INTO vectors VALUES(1,1,1,1,X'0C1243BE53631BBFC946AABE23086DBDC645043F050DED3E',3334096712232702988);
+INSERT INTO vectors VALUES(2,2,1,1,X'AF61BC3E291BDA3EC32CB13E6A4CB33EFCE711BFD155AEBE',-8664391501498407361);
+INSERT INTO vectors VALUES(4,4,3,1,X'3CFA6E3EDA5A343F20BD443C9ABB05BFE0DBD6BE29DCF6BB',-2217557134895321862);
+INSERT INTO vectors VALUES(5,3,2,NULL,NULL,NULL);
+CREATE INDEX items_by_label ON items (label) WHERE label IS NOT NULL;
+CREATE UNIQUE INDEX vectors_by_reference ON vectors (reference, model) WHERE vector IS NOT NULL;
+CREATE INDEX removals ON vectors (sequence) WHERE vector IS NULL;
+DELETE FROM sqlite_sequence;
+INSERT INTO sqlite_sequence VALUES('items',9);
+INSERT INTO sqlite_sequence VALUES('vectors',5);
+INSERT INTO sqlite_sequence VALUES('refs',7);
+CREATE TABLE vocabulary (term TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE 'words_config'(k PRIMARY KEY, v) WITHOUT ROWID;
+CREATE TABLE 'words_data'(id INTEGER PRIMARY KEY, block BLOB);
+CREATE TABLE 'words_docsize'(id INTEGER PRIMARY KEY, sz BLOB, origin INTEGER);
+CREATE TABLE 'words_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID;
+INSERT INTO words_data VALUES(1,X'020401030304');
+INSERT INTO words_data VALUES(10,X'00000000FF00000101010100010101010101000002');
+INSERT INTO words_data VALUES(137438953473,X'000000A403303132010205010135010205010161010204010462656172010602030301037265640102040103E585940302020403E5AD900302020202AD900302020103E7BAA20102050115EE808066693465323764633930346565333531366201020606106661313730653138343932323233396203020605116C3465323764633930346565333531366201020605117463666264623233303664646334353337010206040706060B08080807081A1516');
+INSERT INTO words_idx VALUES(1,X'',2);
+INSERT INTO words_docsize VALUES(1,X'0101030303',1);
+INSERT INTO words_docsize VALUES(3,X'0300000001',1);
+INSERT INTO words_config VALUES('version',4);
+INSERT INTO vocabulary VALUES('12');
+INSERT INTO vocabulary VALUES('5');
+INSERT INTO vocabulary VALUES('a');
+INSERT INTO vocabulary VALUES('bear');
+INSERT INTO vocabulary VALUES('red');
+INSERT INTO vocabulary VALUES('兔');
+INSERT INTO vocabulary VALUES('兔子');
+INSERT INTO vocabulary VALUES('子');
+INSERT INTO vocabulary VALUES('红');
+CREATE TABLE item_values (
+        path TEXT NOT NULL,
+        value ANY NOT NULL,
+        item INTEGER NOT NULL,
+        PRIMARY KEY (path, value, item)
+    ) STRICT, WITHOUT ROWID;
+INSERT INTO item_values VALUES('"price"',12.5,1);
+INSERT INTO item_values VALUES('"颜色"','红',1);
+-- As CREATE VIRTUAL TABLE writes it, which older releases of SQLite cannot.
+PRAGMA writable_schema = ON;
+INSERT INTO sqlite_schema VALUES('table','words','words',0,'CREATE VIRTUAL TABLE words USING fts5(
+        id, label, text, metadata, whole, content='''', contentless_delete=1, detail=column, tokenize=''ascii''
+    )');
+PRAGMA writable_schema = OFF;
+COMMIT;
