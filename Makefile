@@ -26,6 +26,8 @@
 
 SHELL := /bin/bash
 PYTHON ?= python3
+# Processes that share the tests of Python among them; more only gain where there are more cores.
+WORKERS ?= 2
 VENV := $(CURDIR)/.venv
 WINDOWS := $(filter Windows_NT,$(OS))
 BIN := $(VENV)/$(if $(WINDOWS),Scripts,bin)
@@ -69,7 +71,7 @@ test: lint tests
 tests: $(DONE)/package $(DONE)/test-tools
 	PLUSHIE_ONNXRUNTIME=$$($(BIN)/python -c 'from plushie_search import hub; print(hub.runtime_library())') \
 		$(CARGO) test --release
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-torch: $(DONE)/package $(DONE)/test-tools $(DONE)/torch-tools
 	$(BIN)/python -m pytest $$(grep -rlE --include='test_*.py' 'importorskip."(torch|open_clip)"' tests)

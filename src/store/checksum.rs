@@ -60,7 +60,10 @@ mod tests {
         ] {
             assert_ne!(sum(other), whole);
         }
-        assert_ne!(sum(&[ValueRef::Text(b"ab"), ValueRef::Text(b"c")]), sum(&[ValueRef::Text(b"a"), ValueRef::Text(b"bc")]));
+        assert_ne!(
+            sum(&[ValueRef::Text(b"ab"), ValueRef::Text(b"c")]),
+            sum(&[ValueRef::Text(b"a"), ValueRef::Text(b"bc")])
+        );
     }
 
     const ROW: i64 = 0;

@@ -13,19 +13,27 @@ use crate::store::open::{self, Opened, sql_error};
 pub(super) fn keep_former(directory: &Path, opened: Opened, format: i64) -> Result<()> {
     let folder = directory.join("former").join(format!("format-{format}"));
     let (part, target) = (folder.join("catalog.sqlite.part"), folder.join("catalog.sqlite"));
-    make_directories(&folder).map_err(Error::io(&folder))?;
+    let fail = |error: std::io::Error| {
+        let reason = format!(
+            "has format {format}, and must be copied to {} before it is brought up to date, which failed: {error}; mend \
+             that, or open the catalog with read_only=True",
+            folder.display()
+        );
+        Error::catalog(directory, reason)
+    };
+    make_directories(&folder).map_err(fail)?;
     // One that was interrupted.
     match fs::remove_file(&part) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io(&part)(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(fail(error)),
         _ => {}
     }
     let name = part.to_str().ok_or_else(|| Error::catalog(directory, "its path is not Unicode"))?;
     let copy = || -> Result<()> {
         let connection = open::connect(directory, opened)?;
         connection.execute("VACUUM INTO ?", [name]).map_err(|error| sql_error(directory, &error))?;
-        fs::File::open(&part).and_then(|file| file.sync_all()).map_err(Error::io(&part))?;
-        fs::rename(&part, &target).map_err(Error::io(&target))?;
-        sync_directory(&folder).map_err(Error::io(&folder))
+        fs::File::open(&part).and_then(|file| file.sync_all()).map_err(fail)?;
+        fs::rename(&part, &target).map_err(fail)?;
+        sync_directory(&folder).map_err(fail)
     };
     copy().inspect_err(|_| drop(fs::remove_file(&part)))
 }

@@ -11,9 +11,8 @@ use crate::store::words::{forget_words, index_words, rebuild_words};
 pub(super) fn index_items(connection: &Connection, items: &BTreeSet<i64>) -> rusqlite::Result<()> {
     index_values(connection, items)?;
     index_words(connection, items)?;
-    let mut statement = connection.prepare_cached(
-        "UPDATE items SET checksum = row_checksum(id, label, text, metadata, added) WHERE item = ?",
-    )?;
+    let mut statement = connection
+        .prepare_cached("UPDATE items SET checksum = row_checksum(id, label, text, metadata, added) WHERE item = ?")?;
     items.iter().try_for_each(|item| statement.execute([item]).map(drop))
 }
 

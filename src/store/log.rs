@@ -214,7 +214,7 @@ impl Store {
                 .optional()?;
             let item = item.ok_or_else(|| Error::UnknownItem(id.to_owned()))?;
             let mut statement = connection.prepare_cached(
-                "SELECT reference, vector, checksum, dim FROM refs JOIN vectors USING (reference)
+                "SELECT reference, vector, vectors.checksum, dim FROM refs JOIN vectors USING (reference)
                  JOIN models USING (model) WHERE refs.item = ? AND model = ? AND vector IS NOT NULL ORDER BY reference",
             )?;
             let mut rows = statement.query([item, model])?;

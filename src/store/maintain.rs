@@ -84,7 +84,9 @@ impl Store {
     pub fn verify(&self) -> Result<Vec<Problem>> {
         self.read(|connection| {
             let mut problems = Vec::new();
-            for check in [check_file, check_counts, check_vectors, check_references, check_items, check_rows, check_index] {
+            for check in
+                [check_file, check_counts, check_vectors, check_references, check_items, check_rows, check_index]
+            {
                 // Where pages are damaged, a check may end early.
                 if let Err(error) = check(connection, &mut problems) {
                     problems.push(Problem::of_file(open::sql_error(&self.directory, &error).to_string()));
@@ -139,7 +141,7 @@ fn check_counts(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlit
 /// Compares each vector with its length and its checksum, and finds its reference.
 fn check_vectors(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(
-        "SELECT sequence, vectors.reference, vectors.item, vectors.model, vector, checksum, dim, models.name,
+        "SELECT sequence, vectors.reference, vectors.item, vectors.model, vector, vectors.checksum, dim, models.name,
              refs.reference IS NOT NULL
          FROM vectors LEFT JOIN models USING (model)
              LEFT JOIN refs ON refs.reference = vectors.reference AND refs.item = vectors.item

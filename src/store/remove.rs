@@ -7,8 +7,8 @@ use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::store::filter_sql;
-use crate::store::patience::PAUSE;
 use crate::store::indexed::{delete_item, rebuild_indexes};
+use crate::store::patience::PAUSE;
 use crate::store::{Fault, Store};
 
 /// Removals that the log keeps at least.

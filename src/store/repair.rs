@@ -20,9 +20,7 @@ impl Store {
     /// # Errors
     /// [`Error::Catalog`](crate::error::Error::Catalog) when the catalog cannot be changed; so do all methods that repair.
     pub fn repair_indexes(&self) -> Result<()> {
-        self.write(|transaction| {
-            Ok::<_, Fault>(rebuild_indexes(transaction)?)
-        })
+        self.write(|transaction| Ok::<_, Fault>(rebuild_indexes(transaction)?))
     }
 
     /// Counts the removals in the log anew. Returns whether another number was stored.
@@ -46,7 +44,7 @@ impl Store {
             let held = select_held(connection)?;
             let mut all: BTreeSet<i64> = references(connection, "SELECT reference FROM refs")?;
             let mut statement = connection.prepare(
-                "SELECT reference, refs.item, vector, checksum FROM refs JOIN vectors USING (reference)
+                "SELECT reference, refs.item, vector, vectors.checksum FROM refs JOIN vectors USING (reference)
                  WHERE model = ? AND vector IS NOT NULL AND vectors.item = refs.item ORDER BY reference",
             )?;
             let mut unsound = BTreeSet::new();

@@ -43,10 +43,7 @@ impl Store {
         let json = json.map_err(|error| Error::argument(format!("setting {key:?}: {error}")))?;
         self.write(|transaction| {
             match json {
-                Some(json) => transaction.execute(
-                    SET_SETTING,
-                    params![key, json],
-                )?,
+                Some(json) => transaction.execute(SET_SETTING, params![key, json])?,
                 None => transaction.execute("DELETE FROM settings WHERE key = ?", [key])?,
             };
             Ok(())

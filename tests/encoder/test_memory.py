@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 from plushie_search import _core, hub
 
 #: ONNX Runtime's arena, rayon's stacks and numpy's own pools have settled by then.
-WARM, MANY = 500, 10_000
-GROWTH = 32 << 20
+WARM, MANY = 500, 2_000
+GROWTH = 8 << 20
 
 
 def resident() -> int:
