@@ -95,7 +95,7 @@ def test_a_former_catalog_is_copied_before_it_is_brought_up_to_date(catalog: Pat
 def test_a_former_catalog_that_cannot_be_copied_stays_as_it_is(catalog: Path, toy_model: Path) -> None:
     before = marks(catalog)
     (catalog / "former").write_bytes(b"a file in the way")
-    with pytest.raises(ps.CatalogError, match="must be copied to .*former.* before it is brought up to date"):
+    with pytest.raises(ps.CatalogError, match=r"must be copied to .*former.* before it is brought up to date"):
         ps.Engine(catalog, model=toy_model, threads=1)
     assert marks(catalog) == before
 
@@ -107,7 +107,7 @@ def test_a_former_catalog_that_cannot_be_copied_stays_as_it_is(catalog: Path, to
         ("UPDATE items SET added = added + 1 WHERE id = 'bear'", "its id, label, text, metadata or time is not"),
         ("UPDATE refs SET name = 'image 7 (array)' WHERE reference = 1", "its name, digest, view or time is not"),
         ("UPDATE refs SET digest = zeroblob(32) WHERE reference = 1", "its name, digest, view or time is not"),
-        ("UPDATE settings SET value = value || ' ' WHERE key = 'note'", "the setting \"note\" is not as it was written"),
+        ("UPDATE settings SET value = value || ' ' WHERE key = 'note'", 'the setting "note" is not as it was written'),
     ],
 )
 def test_a_row_that_is_not_as_it_was_written_is_told(
