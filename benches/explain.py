@@ -1,9 +1,10 @@
 """How faithful heat maps are, against the middle of the picture, the query-free feature map and chance.
 
-    python benches/explain.py [--pairs 40] [--model plushie-mini] [--attributes 40] [--size 224]
+    python benches/explain.py [--pairs 40] [--attributes 40] [--scene studio] [--whole] [--model NAME] [--size 224]
 
-Each pair is a toy of PlushBench in a cluttered photo, which is the query, and in a studio picture, the reference. The
-photo is cut to a part of two thirds of its sides that has most of the toy, anywhere in it: else the middle is the toy.
+Each pair is a toy of PlushBench in a cluttered photo, or that of another scene, which is the query, and in a studio
+picture, the reference. The photo is cut to a part of two thirds of its sides that has most of the toy, anywhere in it:
+else, with ``--whole``, the middle is the toy. The true outline of the toy is a map, too: no other can be more right.
 Insertion − deletion: cells of 10 × 10 are inserted into the blurred photo, or deleted from the sharp one, the most
 important first, 5 at a time; the area under the cosine with the reference while they come, less that while they go.
 The renderer knows where the toy is: the pointing game counts maps whose highest cell is on the toy, and the share is
@@ -35,6 +36,8 @@ def main() -> None:
     parser.add_argument("--model", default="plushie-mini")
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--attributes", type=int, default=40)
+    parser.add_argument("--scene", choices=("studio", "everyday", "cluttered"), default="cluttered")
+    parser.add_argument("--whole", action="store_true", help="the toy in the middle")
     parser.add_argument("--size", type=int, default=224)
     options = parser.parse_args()
     random = np.random.default_rng(0)
@@ -47,10 +50,15 @@ def main() -> None:
             toy = _core.Plush(seed)
             engine.add(str(seed), images=[toy.render(size=options.size, view=seed)])
         for seed in range(1, options.pairs + 1):
-            photo = part(_core.Plush(seed), 10**6 + seed, options.size, random)
+            toy, view = _core.Plush(seed), 10**6 + seed
+            if options.whole:
+                photo = toy.cutout(size=options.size, view=view, scene=options.scene)
+            else:
+                photo = part(toy, view, options.size, options.scene, random)
             pixels, mask = np.ascontiguousarray(photo[..., :3]), photo[..., 3] > 127
             target = engine.vectors(str(seed))[0]
-            for name, heat, seconds in maps(engine, pixels, str(seed), random):
+            outline = mask.astype(np.float32), 0.0
+            for name, heat, seconds in [*maps(engine, pixels, str(seed), random), ("the toy's outline", *outline)]:
                 areas.setdefault(name, []).append(faithfulness(engine, pixels, heat, target))
                 large = resized(heat, *mask.shape)
                 points.setdefault(name, []).append(bool(mask[np.unravel_index(large.argmax(), mask.shape)]))
@@ -66,12 +74,13 @@ def main() -> None:
                 f"| {name} | {np.mean(values):.3f} ± {error:.3f} | {np.mean(points[name]):.3f} | "
                 f"{np.mean(shares[name]):.2f} | {1000 * np.median(times[name]):.0f} ms |"
             )
-        worn(engine, options.attributes, options.size)
+        if options.attributes:
+            worn(engine, options.attributes, options.size)
 
 
-def part(toy: Any, view: int, size: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Returns a part (size, size, 4) of a cluttered photo with nine tenths of the toy; the last channel is its mask."""
-    whole = toy.cutout(size=size * 3 // 2, view=view, scene="cluttered")
+def part(toy: Any, view: int, size: int, scene: str, random: np.random.Generator) -> NDArray[np.uint8]:
+    """Returns a part (size, size, 4) of a photo with nine tenths of the toy; the last channel is its mask."""
+    whole = toy.cutout(size=size * 3 // 2, view=view, scene=scene)
     mask = whole[..., 3] > 127
     for _ in range(200):
         top, left = random.integers(0, len(whole) - size + 1, 2)

@@ -1,26 +1,28 @@
 """How fast meshes are drawn, and how often parts, words and toys find the right ones.
 
-    python benches/meshes.py [PARTS] [--mobilenet FILE] [--toys 60] [--views 1 8 20] [--large 5000000]
+    python benches/meshes.py [PARTS] [--mobilenet FILE] [--toys 60] [--first 1000] [--views 1 8 20] [--large 5000000]
 
 PARTS is a folder of robots, each a folder of STL files that are named for their role: <robot>/visual/link_4.stl. The
 parts of each robot are looked up among those of all others: the first five hits and the whole list (precision at 5,
 mean average precision) are right where the role is the same. FILE is MobileNetV2 as ONNX, with the input pixel_values
 and the output features: it sees 20 plain depth pictures of each part. Without PARTS, only speed and toys are measured.
 
-Toys are known by the surface that ``plushie-search plush --stl`` writes, which has no colors: captions, the words of a
-species and rendered photos look them up, and they look up photos. ``--large`` is the number of triangles of one more
-file, whose time and memory are those of a process of its own.
+Toys are known by the surface that ``plushie-search plush --stl`` writes, which has no colors: captions, with their
+words for colors and without, the words of a species and rendered photos look them up, by the best view and by
+``aggregate="softmax"``. They look up photos, as they are and less what eight other toys have in common. ``--large`` is
+the number of triangles of one more file, whose time and memory are those of a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -43,10 +45,25 @@ CHINESE = {
     "link_6": "连杆六",
 }
 #: How words may be said to a model that reads them.
-TEMPLATES = {"en": ("{}", "a 3D model of {}"), "zh-Hans": ("{}", "{}的三维模型")}
+TEMPLATES: dict[Literal["en", "zh-Hans"], tuple[str, ...]] = {
+    "en": ("{}", "a 3D model of {}"),
+    "zh-Hans": ("{}", "{}的三维模型"),
+}
 #: The draws of the bootstrap, and how much the distance of shapes counts beside the cosine of views.
 DRAWS = 2000
 SHARES = (0.01, 0.03, 0.1, 0.2)
+#: The scenes of photos.
+SCENES: tuple[Literal["studio", "everyday"], ...] = ("studio", "everyday")
+
+#: Toys that no photo shows, whose mean is taken from a surface that looks up photos.
+OTHERS = range(5000, 5008)
+#: The ways in which the views of a toy become its score.
+AGGREGATES: tuple[Literal["max", "softmax"], ...] = ("max", "softmax")
+
+#: Whether the words of names count, and the way.
+NAMED: tuple[tuple[bool, Literal["max", "softmax"]], ...] = ((True, "max"), (False, "max"), (False, "softmax"))
+#: That of ``aggregate="softmax"`` by default.
+TEMPERATURE = 0.1
 
 #: Points of a surface that a depth picture is made of, and its side.
 POINTS, SIDE = 60_000, 224
@@ -117,12 +134,20 @@ def pooled(views: Vectors) -> dict[str, NDArray[np.float64]]:
     pairs = np.stack([(one @ views.reshape(-1, views.shape[2]).T).reshape(len(one), *views.shape[:2]) for one in views])
     return {
         "mean with best view or mean, as catalogs do": np.maximum(mean, best),
+        'mean, with aggregate="softmax"': softmax(means, np.concatenate([views, means[:, None]], axis=1)),
         "mean with mean": mean,
         "mean with best view": best,
         "mean with best view and mean": (best + mean) / 2,
         "best pair of views": pairs.max(axis=(1, 3)),
         "each view with its best": pairs.max(axis=3).mean(axis=1),
     }
+
+
+def softmax(means: Vectors, references: Vectors) -> NDArray[np.float64]:
+    """Returns the scores (n, n) of queries (n, dim) as catalogs do, each reference (n, v, dim) by its exponential."""
+    cosines = np.einsum("id,jvd->ijv", means, references)
+    weights = np.exp((cosines - cosines.max(axis=2, keepdims=True)) / TEMPERATURE)
+    return np.asarray((weights * cosines).sum(axis=2) / weights.sum(axis=2), np.float64)
 
 
 def figures(scores: NDArray[Any], roles: NDArray[np.str_], robots: NDArray[np.str_]) -> tuple[float, float, int]:
@@ -245,21 +270,21 @@ def words(paths: list[Path], roles: NDArray[np.str_], robots: NDArray[np.str_], 
         asked = {"en": {role: role.replace("_", " ") for role in CHINESE}, "zh-Hans": CHINESE}
         for language, said in asked.items():
             for template in TEMPLATES[language]:
-                for named in (True, False):
+                for named, aggregate in NAMED:
                     right = [
                         np.mean([hit.item.rpartition("/")[2] == role for hit in hits])
                         for role, text in said.items()
-                        for hits in [engine.search_text(template.format(text), k=5, words=named)]
+                        for hits in [engine.search_text(template.format(text), k=5, words=named, aggregate=aggregate)]
                     ]
-                    how = "views and words of names" if named else "views alone"
+                    how = "views and words of names" if named else f"views alone ({aggregate})"
                     print(f"{template!r} of a role → parts, 8 views, {how}: precision at 5 {np.mean(right):.3f}")
         share = np.mean([(roles == role).mean() for role in CHINESE])
         print(f"by chance {share:.3f}, {len(CHINESE)} roles")
 
 
-def toys(count: int, model: str) -> None:
+def toys(count: int, first: int, model: str) -> None:
     """Prints how often words and photos find toys that are known by their surface alone, and these find photos."""
-    plushes = [_core.Plush(seed) for seed in range(1000, 1000 + count)]
+    plushes = [_core.Plush(seed) for seed in range(first, first + count)]
     species = [plush.attributes["species"] for plush in plushes]
     surfaces = [plush.stl() for plush in plushes]
     known = _core.plush_words()["species"]
@@ -274,19 +299,34 @@ def toys(count: int, model: str) -> None:
                     right.append(np.mean([species[int(hit.item)] == one for hit in hits]))
                 print(f"{template!r} of a species → {count} surfaces: precision at 5 {np.mean(right):.3f}")
             captions = [plush.caption(language) for plush in plushes]
-            found = [[hit.item for hit in hits] for hits in engine.search_text(captions, k=5)]
-            alike = np.mean([species[int(items[0])] == one for items, one in zip(found, species, strict=True)])
-            print(f"a caption ({language}) → {count} surfaces: {places(found)}, first of its species {alike:.3f}")
-        for scene in ("studio", "everyday"):
+            for name, asked in (("a caption", captions), ("without colors", without_colors(captions, language))):
+                for aggregate in AGGREGATES:
+                    answers = engine.search_text(asked, k=5, aggregate=aggregate)
+                    found = [[hit.item for hit in hits] for hits in answers]
+                    alike = np.mean([species[int(items[0])] == one for items, one in zip(found, species, strict=True)])
+                    told = f"{places(found)}, first of its species {alike:.3f}"
+                    print(f"{name} ({language}, {aggregate}) → {count} surfaces: {told}")
+        for scene in SCENES:
             photos = [plush.render(view=5, scene=scene) for plush in plushes]
-            found = [[hit.item for hit in hits] for hits in engine.search_image(photos, k=5)]
-            print(f"a {scene} photo → {count} surfaces: {places(found)}")
-    for scene in ("studio", "everyday"):
+            for aggregate in AGGREGATES:
+                found = [[hit.item for hit in hits] for hits in engine.search_image(photos, k=5, aggregate=aggregate)]
+                print(f"a {scene} photo ({aggregate}) → {count} surfaces: {places(found)}")
+    others = [(_core.Plush(seed).stl(), -1 / len(OTHERS)) for seed in OTHERS]
+    for scene in SCENES:
         with tempfile.TemporaryDirectory() as work, ps.Engine(Path(work) / "c", model=model) as engine:
             for number, plush in enumerate(plushes):
                 engine.add(f"{number}", images=[plush.render(view=view, scene=scene) for view in (5, 6, 7)])
-            found = [[hit.item for hit in hits] for hits in engine.search_image(surfaces, k=5)]
-            print(f"a surface → {count} toys by three {scene} photos: {places(found)}")
+            for name, taken in (("a surface", []), ("a surface less eight others", others)):
+                queries = [ps.Query(image=[(surface, 1.0), *taken]) for surface in surfaces]
+                found = [[hit.item for hit in engine.search(query, k=5)] for query in queries]
+                print(f"{name} → {count} toys by three {scene} photos: {places(found)}")
+
+
+def without_colors(captions: list[str], language: str) -> list[str]:
+    """Returns captions without the words of colors, which no surface has."""
+    colors = sorted((color[language] for color in _core.plush_words()["color"].values()), key=len, reverse=True)
+    word = r"\b(?:{}) " if language == "en" else "(?:{})"
+    return [re.sub(word.format("|".join(colors)), "", caption) for caption in captions]
 
 
 def places(found: list[list[str]]) -> str:
@@ -302,6 +342,7 @@ def main() -> None:
     parser.add_argument("--mobilenet", type=Path)
     parser.add_argument("--model", default="plushie-mini")
     parser.add_argument("--toys", type=int, default=60)
+    parser.add_argument("--first", type=int, default=1000, help="the seed of the first toy")
     parser.add_argument("--views", type=int, nargs="+", default=[1, 8, 20])
     parser.add_argument("--large", type=int, metavar="TRIANGLES")
     options = parser.parse_args()
@@ -310,7 +351,7 @@ def main() -> None:
         large(options.large)
     if options.parts is not None:
         parts(options.parts, options.views, options.mobilenet, options.model)
-    toys(options.toys, options.model)
+    toys(options.toys, options.first, options.model)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ impl Mesh {
         if let Some(bad) = triangles.iter().position(|triangle| !small(triangle)) {
             return Err(format!("triangle {bad} has a coordinate beyond {MAX_COORDINATE:e}: scale the part down"));
         }
-        triangles.retain(|triangle| normal(triangle) != [0.0; 3]);
+        triangles.retain(|triangle| squared(cross(triangle)) > 0.0);
         if triangles.is_empty() {
             return Err("no triangle has an area: export the part again as a mesh".to_owned());
         }
@@ -177,12 +177,22 @@ impl Mesh {
 
 /// Returns the unit normal of a triangle, zero if its corners lie on one line.
 fn normal(triangle: &Triangle) -> [f32; 3] {
+    let n = cross(triangle);
+    let length = squared(n).sqrt();
+    if length > 0.0 { n.map(|x| (x / length) as f32) } else { [0.0; 3] }
+}
+
+/// Returns the normal of a triangle, twice as long as its area is large.
+fn cross(triangle: &Triangle) -> [f64; 3] {
     let [a, b, c] = triangle.map(|corner| corner.map(f64::from));
     let minus = |p: [f64; 3], q: [f64; 3]| [p[0] - q[0], p[1] - q[1], p[2] - q[2]];
     let (u, v) = (minus(b, a), minus(c, a));
-    let n = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
-    let length = (n[0] * n[0] + n[1] * n[1] + n[2] * n[2]).sqrt();
-    if length > 0.0 { n.map(|x| (x / length) as f32) } else { [0.0; 3] }
+    [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]]
+}
+
+/// Returns the squared length of a vector.
+fn squared(n: [f64; 3]) -> f64 {
+    n[0] * n[0] + n[1] * n[1] + n[2] * n[2]
 }
 
 /// Returns whether the name of a file ends as that of a mesh.

@@ -12,6 +12,7 @@ mod noise;
 pub mod occluder;
 mod pixels;
 pub mod raster;
+mod samples;
 pub mod shade;
 pub mod studio;
 pub mod surface;

@@ -9,7 +9,7 @@ pub const NONE: u32 = u32::MAX;
 pub const HAIR: u32 = 1 << 31;
 
 /// The overlap of triangles at their edges, in samples, so that no gap opens between two.
-const SLACK: f32 = 1e-3;
+pub(super) const SLACK: f32 = 1e-3;
 
 /// A corner on the screen: x and y in samples, and one over its depth.
 pub type Corner = [f32; 3];
@@ -178,7 +178,7 @@ fn samples(a: f32, b: f32, c: f32, limit: usize) -> (i32, i32) {
 }
 
 /// Returns the first and last sample center from `low` to `high`; the last is before the first if there is none.
-fn between(low: f32, high: f32, limit: usize) -> (i32, i32) {
+pub(super) fn between(low: f32, high: f32, limit: usize) -> (i32, i32) {
     let first = (low + 0.5).max(0.0) as i32;
     let last = (high + 0.5).min(limit as f32) - 1.0;
     if last < 0.0 { (1, 0) } else { (first, last as i32) }

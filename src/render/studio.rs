@@ -11,7 +11,8 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::mesh::{Mesh, Triangle};
 use crate::render::math::{V3, display, larger, linear, sin_cos, smaller, v3};
-use crate::render::raster::{Buffer, Corner, NONE};
+use crate::render::raster::{Corner, NONE};
+use crate::render::samples::{Frame, Samples};
 
 /// The views of a mesh by default.
 pub const VIEWS: usize = 20;
@@ -34,8 +35,8 @@ const KEPT: usize = 100_000;
 const TURNTABLE: i16 = 20;
 
 thread_local! {
-    /// The buffer and the corners of the last picture, reused because new memory costs as much as filling it.
-    static SPACE: RefCell<(Buffer, Vec<[Corner; 3]>)> = RefCell::default();
+    /// The samples and the corners of the last picture, reused because new memory costs as much as filling it.
+    static SPACE: RefCell<(Samples, Vec<[Corner; 3]>)> = RefCell::default();
 }
 
 /// A direction from the middle of a mesh to the camera, in whole degrees.
@@ -129,12 +130,17 @@ impl fmt::Display for View {
     }
 }
 
+/// The unit normal of a triangle, and the height of its plane over the middle.
+type Plane = (V3, f32);
+
 /// A mesh in the middle of the studio, and its size.
 pub struct Studio<'a> {
     triangles: &'a [Triangle],
     middle: V3,
     /// One over the radius.
     scale: f32,
+    /// The planes of all triangles, for all views, unless there are more than [`KEPT`].
+    planes: Vec<Plane>,
 }
 
 /// Draws square pictures of a mesh, one after the other, on the threads of the current pool.
@@ -183,46 +189,49 @@ impl<'a> Studio<'a> {
             away.dot(away)
         });
         let radius = squares.fold(0.0, larger).sqrt();
-        Self { triangles: mesh.triangles(), middle, scale: 1.0 / larger(radius, f32::MIN_POSITIVE) }
+        let scale = 1.0 / larger(radius, f32::MIN_POSITIVE);
+        let mut studio = Self { triangles: mesh.triangles(), middle, scale, planes: Vec::new() };
+        if studio.triangles.len() <= KEPT {
+            studio.planes = (0..studio.triangles.len()).map(|id| studio.plane(id)).collect();
+        }
+        studio
     }
 
     /// Draws a square picture, `side` pixels wide: three bytes per pixel, row by row.
     pub fn draw(&self, view: View, side: usize) -> Vec<u8> {
         let camera = Camera::new(view);
-        let (mut buffer, mut seen) = SPACE.take();
-        buffer.clear(side, side);
-        let (scale, left, top) = self.frame(&camera, side, &mut seen);
-        let on_screen = |[x, y, inverse]: Corner| [(x - left) * scale, (top - y) * scale, inverse];
-        if seen.is_empty() {
-            for (id, triangle) in self.triangles.iter().enumerate() {
-                buffer.triangle(triangle.map(|corner| on_screen(camera.project(self.placed(&corner)))), id as u32);
+        let (mut samples, mut seen) = SPACE.take();
+        samples.clear(side);
+        let frame = self.frame(&camera, side, &mut seen);
+        if self.triangles.len() <= KEPT {
+            samples.draw(&seen, 0, frame);
+        } else {
+            for (part, triangles) in self.triangles.chunks(KEPT).enumerate() {
+                seen.clear();
+                seen.extend(triangles.iter().map(|triangle| self.seen(&camera, triangle)));
+                samples.draw(&seen, (part * KEPT) as u32, frame);
             }
         }
-        for (id, corners) in seen.iter().enumerate() {
-            buffer.triangle(corners.map(on_screen), id as u32);
-        }
         let mut rgb = vec![255; side * side * 3];
-        let mut colors = Colors::new(self, &camera);
+        let mut lights = Lights::new(self, &camera);
         for (row, line) in rgb.chunks_exact_mut(side * 3).enumerate() {
-            for (ids, out) in buffer.pixels(row).zip(line.chunks_exact_mut(3)) {
-                match ids {
-                    [NONE, NONE, NONE, NONE] => {}
-                    [a, b, c, d] if a == b && b == c && c == d => out.copy_from_slice(&colors.of(a).shown),
-                    _ => out.copy_from_slice(&colors.mixed(ids)),
+            for (ids, out) in samples.pixels(row).zip(line.as_chunks_mut().0) {
+                if ids != [NONE; 4] {
+                    *out = lights.mixed(ids);
                 }
             }
         }
-        SPACE.set((buffer, seen));
+        SPACE.set((samples, seen));
         rgb
     }
 
-    /// Returns samples per unit on the screen, and its left and upper edge, so that the mesh fills the frame.
-    fn frame(&self, camera: &Camera, side: usize, seen: &mut Vec<[Corner; 3]>) -> (f32, f32, f32) {
+    /// Returns the frame that the mesh fills, and keeps the corners that it looked at, if there are not too many.
+    fn frame(&self, camera: &Camera, side: usize, seen: &mut Vec<[Corner; 3]>) -> Frame {
         let mut extent = [f32::MAX, f32::MAX, f32::MIN, f32::MIN];
         seen.clear();
         let keep = self.triangles.len() <= KEPT;
         for triangle in self.triangles {
-            let corners = triangle.map(|corner| camera.project(self.placed(&corner)));
+            let corners = self.seen(camera, triangle);
             for [x, y, _] in corners {
                 extent = [smaller(extent[0], x), smaller(extent[1], y), larger(extent[2], x), larger(extent[3], y)];
             }
@@ -233,7 +242,24 @@ impl<'a> Studio<'a> {
         let [left, bottom, right, top] = extent;
         let frame = larger(larger(right - left, top - bottom), 1e-6) / FILL;
         let middle = (f32::midpoint(left, right), f32::midpoint(bottom, top));
-        (2.0 * side as f32 / frame, middle.0 - 0.5 * frame, middle.1 + 0.5 * frame)
+        Frame { left: middle.0 - 0.5 * frame, top: middle.1 + 0.5 * frame, scale: 2.0 * side as f32 / frame }
+    }
+
+    /// Returns the corners of a triangle as the camera sees them.
+    fn seen(&self, camera: &Camera, triangle: &Triangle) -> [Corner; 3] {
+        let [a, b, c] = triangle;
+        [camera.project(self.placed(a)), camera.project(self.placed(b)), camera.project(self.placed(c))]
+    }
+
+    /// Returns the plane of a triangle.
+    fn plane(&self, id: usize) -> Plane {
+        if let Some(plane) = self.planes.get(id) {
+            return *plane;
+        }
+        let [a, b, c] = &self.triangles[id];
+        let (a, b, c) = (self.placed(a), self.placed(b), self.placed(c));
+        let normal = (b - a).cross(c - a).unit();
+        (normal, normal.dot(a))
     }
 
     /// Returns a corner with the mesh scaled to radius 1 and its middle at 0.
@@ -255,64 +281,56 @@ impl Camera {
     }
 }
 
-/// The color of a triangle, in light and as shown where it fills a pixel.
-#[derive(Clone, Copy)]
-struct Shaded {
-    id: u32,
-    color: V3,
-    shown: [u8; 3],
-}
-
-/// How many triangles' colors are remembered: those that a row of pixels shows are mostly shown by the next one, too.
+/// How many triangles' lights are remembered: those that a row of pixels shows are mostly shown by the next one, too.
 const REMEMBERED: usize = 1 << 12;
 
-/// The colors of triangles, of which each is kept until another one takes its place.
-struct Colors<'a> {
+/// The light on triangles, of which each is kept until another one takes its place.
+struct Lights<'a> {
     studio: &'a Studio<'a>,
     camera: &'a Camera,
-    light: V3,
-    kept: Vec<Shaded>,
+    key: V3,
+    /// The color of the mesh in light, not as a display shows it.
+    color: V3,
+    kept: Vec<(u32, f32)>,
 }
 
-impl<'a> Colors<'a> {
+impl<'a> Lights<'a> {
     fn new(studio: &'a Studio<'a>, camera: &'a Camera) -> Self {
-        let light = (camera.right * LIGHT.x + camera.up * LIGHT.y + camera.back * LIGHT.z).unit();
-        let kept = vec![Shaded { id: NONE, color: V3::default(), shown: [0; 3] }; REMEMBERED];
-        Self { studio, camera, light, kept }
+        let key = (camera.right * LIGHT.x + camera.up * LIGHT.y + camera.back * LIGHT.z).unit();
+        Self { studio, camera, key, color: linear(COLOR), kept: vec![(NONE, 0.0); REMEMBERED] }
     }
 
-    fn of(&mut self, id: u32) -> Shaded {
-        let place = id as usize % REMEMBERED;
-        if self.kept[place].id != id {
-            let color = self.shade(&self.studio.triangles[id as usize]);
-            self.kept[place] = Shaded { id, color, shown: mean(color + color + color + color, 4) };
-        }
-        self.kept[place]
-    }
-
-    /// Returns the color of a pixel at an edge; what shows no triangle is white.
+    /// Returns the color of a pixel by the triangles of its samples; what shows no triangle is white.
     fn mixed(&mut self, ids: [u32; 4]) -> [u8; 3] {
-        let seen = ids.into_iter().filter(|id| *id != NONE);
-        let (count, sum) = seen.fold((0_u32, V3::default()), |(count, sum), id| (count + 1, sum + self.of(id).color));
-        let blend = |byte: u8| ((u32::from(byte) * count + 255 * (4 - count) + 2) / 4) as u8;
-        mean(sum, count).map(blend)
+        if ids.contains(&NONE) {
+            let seen = ids.into_iter().filter(|id| *id != NONE);
+            let (count, sum) = seen.fold((0, 0.0), |(count, sum), id| (count + 1, sum + self.on(id)));
+            let blend = |byte: u8| ((u32::from(byte) * count + 255 * (4 - count) + 2) / 4) as u8;
+            return display(self.color * (sum / count as f32)).map(blend);
+        }
+        let [a, b, c, d] = ids.map(|id| self.on(id));
+        display(self.color * (0.25 * (a + b + c + d)))
     }
 
-    fn shade(&self, triangle: &Triangle) -> V3 {
-        let [a, b, c] = triangle.map(|corner| self.studio.placed(&corner));
-        let normal = (b - a).cross(c - a).unit();
-        let towards = self.camera.back * DISTANCE - a;
-        let normal = if normal.dot(towards) < 0.0 { -normal } else { normal };
+    /// Returns the light on a triangle.
+    fn on(&mut self, id: u32) -> f32 {
+        let place = id as usize % REMEMBERED;
+        let (kept, light) = self.kept[place];
+        if kept == id {
+            return light;
+        }
+        let light = self.shade(self.studio.plane(id as usize));
+        self.kept[place] = (id, light);
+        light
+    }
+
+    fn shade(&self, (normal, height): Plane) -> f32 {
         let Camera { up, back, .. } = self.camera;
+        let normal = if normal.dot(*back) * DISTANCE < height { -normal } else { normal };
         let (key, sky, fill) =
-            (larger(normal.dot(self.light), 0.0), 0.5 + 0.5 * normal.dot(*up), larger(normal.dot(*back), 0.0));
-        linear(COLOR) * (0.16 + 0.95 * key + 0.18 * sky + 0.14 * fill)
+            (larger(normal.dot(self.key), 0.0), 0.5 + 0.5 * normal.dot(*up), larger(normal.dot(*back), 0.0));
+        0.16 + 0.95 * key + 0.18 * sky + 0.14 * fill
     }
-}
-
-/// Returns the mean of `count` colors as a display shows it.
-fn mean(sum: V3, count: u32) -> [u8; 3] {
-    display(sum * (1.0 / count as f32))
 }
 
 fn point(&[x, y, z]: &[f32; 3]) -> V3 {

@@ -84,6 +84,23 @@ def test_a_fault_is_seen_where_it_is(engine: ps.Engine, tmp_path: Path) -> None:
     assert free.anomaly >= 0
 
 
+def test_a_folder_has_golden_samples(tmp_path: Path) -> None:
+    folder = tmp_path / "good"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(golden()).save(folder / f"{number}.png")
+    photo, another = faulty(), golden()
+    with ps.Engine(tmp_path / "c", threads=2) as engine:
+        found, same = (
+            engine.inspect(photo, golden=given, threshold=0.5)
+            for given in ([folder, another], [*sorted(folder.iterdir()), another])
+        )
+    assert isinstance(found, ps.Inspection)
+    assert isinstance(same, ps.Inspection)
+    assert found.false_alarm_rate == pytest.approx(1 / 5)
+    assert (found.anomaly, found.limit) == (same.anomaly, same.limit)
+
+
 def test_a_folder_becomes_a_report(tmp_path: Path) -> None:
     folder = tmp_path / "line"
     folder.mkdir()
@@ -101,6 +118,9 @@ def test_a_folder_becomes_a_report(tmp_path: Path) -> None:
     assert [Path(name).name for name, _ in found.failed] == ["c.png"]
     rows = list(csv.DictReader(io.StringIO(found.to_csv(tmp_path / "r.csv"))))
     assert [row["verdict"] for row in rows] == ["fail", found[1].verdict, "error"]
+    assert "c.png" in rows[2]["notes"]
+    assert "with 4 golden samples up to 20%" in rows[0]["notes"]
+    assert repr(found).count("with 4 golden samples up to 20%") == 1
     assert float(rows[0]["anomaly"]) == pytest.approx(found[0].anomaly, abs=1e-4)
     assert (tmp_path / "r.csv").read_text(encoding="utf-8") == found.to_csv()
     page = found.to_html(tmp_path / "r.html")
@@ -220,7 +240,8 @@ def test_a_3d_model_is_compared_by_its_views(engine: ps.Engine, tmp_path: Path) 
         assert found.similarity == pytest.approx(1, abs=1e-3)
         assert found.nearest[0][0].endswith(f" {names[3]}")
         assert "is a 3D model" in found.notes[0]
-        assert "0 golden samples" in found.notes[1]
+        assert "low cosines" in found.notes[1]
+        assert len(found.notes) == 2
     other = engine.inspect(photo, golden=stl(box(1, 2, 9)), threshold=0.99)
     assert isinstance(other, ps.Inspection)
     assert (other.verdict, other.similarity < found.similarity) == ("fail", True)
@@ -229,6 +250,12 @@ def test_a_3d_model_is_compared_by_its_views(engine: ps.Engine, tmp_path: Path) 
     assert isinstance(item, ps.Inspection)
     assert item.anomaly is None
     assert item.nearest[0] == (str(path), pytest.approx(1, abs=1e-3))
+    # No photo is as probable as this: the order of the items decides whether a person should look.
+    engine.add("box", images=[stl(box(1, 2, 9))])
+    for name, verdict, told in (("bracket", "review", "no other item"), ("box", "fail", "item bracket is nearer")):
+        one = engine.inspect(photo, name, threshold=1)
+        assert isinstance(one, ps.Inspection)
+        assert (one.verdict, one.notes[-1][: len(told)]) == (verdict, told)
     path.write_bytes(b"solid x\nfacet\n")
     with pytest.raises(ps.PictureError, match="holds no triangles"):
         engine.inspect(photo, golden=path, threshold=0.5)

@@ -209,5 +209,5 @@ def test_limits_are_those_of_the_search_service() -> None:
         if found
     )
     assert limits.body <= size << 20 < 1.1 * limits.body
-    assert seconds > max(limits.timeout, limits.write_timeout)
+    assert seconds > max(limits.timeout, limits.write_timeout, limits.inspect_timeout)
     assert text.count("proxy_set_header X-Forwarded-For $remote_addr") == 3

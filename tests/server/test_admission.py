@@ -23,19 +23,19 @@ RED = png((201, 31, 29))
 
 
 class Gate:
-    """Holds every search until it is opened, and counts them."""
+    """Holds every call of a method, a search by default, until it is opened, and counts them."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str = "search") -> None:
         self.opened, self.begun, self.computed = threading.Event(), threading.Semaphore(0), 0
-        real = ps.Engine.search
+        real = getattr(ps.Engine, method)
 
-        def search(engine: ps.Engine, query: Any, **options: Any) -> Any:
+        def held(engine: ps.Engine, *given: Any, **options: Any) -> Any:
             self.computed += 1
             self.begun.release()
             assert self.opened.wait(20)
-            return real(engine, query, **options)
+            return real(engine, *given, **options)
 
-        monkeypatch.setattr(ps.Engine, "search", search)
+        monkeypatch.setattr(ps.Engine, method, held)
 
     def wait(self) -> None:
         assert self.begun.acquire(timeout=20)
@@ -108,6 +108,24 @@ def test_a_late_answer_is_504_and_keeps_its_slot(engine: ps.Engine, gate: Gate) 
             if (status := search(url).status_code) == 200:
                 break
         assert status == 200
+
+
+def test_an_inspection_has_a_limit_and_a_slot_of_its_own(engine: ps.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch, "inspect")
+    asked: Any = {"files": {"image": RED}, "data": {"item": "bear", "threshold": "0.5"}, "timeout": 30}
+    with (
+        listening(app_of(engine, slots=1, timeout=1.0)) as url,
+        listening(app_of(engine, inspect_timeout=0.1)) as hasty,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        answer = threads.submit(httpx.post, f"{url}/api/v1/inspect", **asked)
+        gate.wait()
+        late = httpx.post(f"{hasty}/api/v1/inspect", **asked)
+        assert (late.status_code, late.json()["code"]) == (504, "timeout")
+        assert search(url).status_code == 200
+        time.sleep(1.2)
+        gate.opened.set()
+        assert answer.result().status_code == 200
 
 
 def test_a_slow_upload_keeps_no_slot(engine: ps.Engine) -> None:

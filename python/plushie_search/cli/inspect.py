@@ -21,7 +21,7 @@ def add_command(commands: Commands) -> None:
     inspect.add_argument("photo", metavar="PHOTO", help=f"a photo, {PART}; or a folder of photos")
     inspect.add_argument("--item", metavar="ID", help="the item whose references are the golden samples")
     inspect.add_argument(
-        "--golden", metavar="FILE", action="append", help="a golden sample, in place of an item; may be repeated"
+        "--golden", metavar="FILE", action="append", help="a golden sample or a folder of them; may be repeated"
     )
     inspect.add_argument(
         "--threshold",

@@ -230,12 +230,13 @@ class JudgingMethods(IdentifyMethods):
         them with n samples, which a note says.
 
         The verdict is ``"pass"`` if both are right, and ``"fail"`` if the anomaly is 1.25 times its limit or more, or
-        both are wrong; otherwise ``"review"``. With fewer than three samples the similarity decides alone.
+        both are wrong; otherwise ``"review"``. With fewer than three samples the similarity decides alone, and for an
+        item that is a 3D model it is ``"review"``, not ``"fail"``, if no other item is as near to the photo.
 
         Args:
             photo: A photo, a list of them, or the path of a folder with photos.
             item: The id of the item whose references are the golden samples; of more than 64, 64 evenly spread.
-            golden: Pictures that are the golden samples, in place of an item.
+            golden: Pictures, folders of them, or a 3D model, that are the golden samples, in place of an item.
             threshold: The similarity from 0 to 1 from which the photo shows the item.
             alarm_rate: The share of good photos that may be above the limit, above 0 and below 1.
             camera: ``"fixed"`` if all photos show the product in one place and pose under one light, so that a part is

@@ -139,7 +139,7 @@ class Route:
     path: str
     handler: Handler
     needs: Literal["open", "read", "write", "media"] = "read"
-    lane: Literal["search", "read", "write"] | None = "read"
+    lane: Literal["search", "inspect", "read", "write"] | None = "read"
     body: Literal["json", "pictures", "large"] | None = None
     seed: bool = False
 

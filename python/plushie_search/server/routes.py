@@ -23,7 +23,7 @@ OF_CATALOGS = (
     Route("POST", "/classify", answers.classify, lane="search", body="pictures"),
     Route("POST", "/compare", answers.compare, lane="search", body="pictures"),
     Route("POST", "/explain", explaining.explain, lane="search", body="pictures"),
-    Route("POST", "/inspect", explaining.inspect, lane="search", body="pictures"),
+    Route("POST", "/inspect", explaining.inspect, lane="inspect", body="pictures"),
     Route("GET", "/duplicates", answers.duplicates),
     Route("GET", "/review", answers.review),
     Route("GET", "/items", items.list_items),

@@ -81,6 +81,8 @@ class Service:
         slots = limits.slots or threads
         self.lanes = {
             "search": Lane("search", slots, max(64, 8 * slots) if limits.queue is None else limits.queue),
+            # Of their own, so that searches do not wait for inspections, which take seconds.
+            "inspect": Lane("inspect", 1, 32),
             "read": Lane("read", 4, 64),
             "write": Lane("write", 1, 32),
         }
@@ -229,7 +231,8 @@ class Service:
     def seconds(self, route: Route) -> float:
         """Returns how long a request of a route may take."""
         limits = self.settings.limits
-        return limits.write_timeout if route.lane == "write" else limits.timeout
+        own = {"write": limits.write_timeout, "inspect": limits.inspect_timeout}
+        return limits.timeout if route.lane is None else own.get(route.lane, limits.timeout)
 
     def run(self, route: Route, call: Call) -> Answer:
         """Computes the answer of a request."""

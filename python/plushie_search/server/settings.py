@@ -106,6 +106,7 @@ class Limits(Section):
         default=None, description="searches that wait; 8 times slots, at least 64"
     )
     timeout: Annotated[float, Field(gt=0)] = Field(default=10.0, description="seconds for a search, from its arrival")
+    inspect_timeout: Annotated[float, Field(gt=0)] = Field(default=60.0, description="seconds for an inspection")
     write_timeout: Annotated[float, Field(gt=0)] = Field(default=60.0, description="seconds for a change")
     rate: Positive | None = Field(
         default=None, description="requests per minute of a key, or an address if none are set"

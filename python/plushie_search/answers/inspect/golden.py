@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 #: Said of a 3D model: what a photo shows beside its shape, such as color and dirt, is not in the file.
 SHAPE_ALONE = "{name} is a 3D model: the photo is compared with its views as a whole, not part by part"
+#: Said of a 3D model that is no item: between a photo and a model no cosine comes near a threshold for photos.
+COSINE = (
+    "photos have low cosines with 3D models: give the threshold that good photos reach, or an item of a catalog with "
+    "other models, among which it may be the nearest"
+)
 #: The views of a 3D model that is given as a golden sample.
 VIEWS = 20
 #: The most samples that a photo is compared with, evenly spread.
@@ -45,6 +50,11 @@ class Golden:
     vectors: NDArray[np.float32]
     pictures: tuple[Any, ...]
     notes: tuple[str, ...]
+
+    @property
+    def is_model(self) -> bool:
+        """Whether all samples are views of 3D models."""
+        return any("is a 3D model" in note for note in self.notes) and all(one is None for one in self.pictures)
 
 
 def of_item(core: _core.Engine, item: Text, model: str) -> Golden:
@@ -91,7 +101,7 @@ def of_pictures(core: _core.Engine, pictures: Sequence[Any], model: str) -> Gold
             samples.append((name, one, one))
         else:
             samples += [(f"{name} {view}", picture, None) for view, picture in views]
-            notes.append(SHAPE_ALONE.format(name=name))
+            notes += [SHAPE_ALONE.format(name=name), *([COSINE] if COSINE not in notes else [])]
     names, shown, kept = zip(*samples, strict=True)
     return Golden(None, names, core.encode_images(list(shown), model=model), kept, tuple(notes))
 

@@ -11,7 +11,7 @@ import numpy as np
 from ... import _core
 from ..._core import ArgumentError, PictureError
 from ...paths import expanded
-from ...query import listed
+from ...query import DEFAULTS, listed
 from ..explain.regions import find_regions
 from ..explain.subjects import small_copy
 from ..likeness import compare, described, keep, stamp
@@ -21,7 +21,10 @@ from .inspection import Inspection, Inspections
 from .local import FEWEST, Bank, Parts, parts_of
 
 if TYPE_CHECKING:
-    from ...query import Text
+    from numpy.typing import NDArray
+
+    from ..._core import Hit
+    from ...query import SearchOptions, Text
     from ..explain.regions import Region
     from .golden import Golden
     from .inspection import Verdict
@@ -65,7 +68,7 @@ def inspect(
         samples = of_item(core, item, model)
     else:
         given, _ = _core.each_image(listed(golden))
-        samples = of_pictures(core, [_read(one) for one in given], model)
+        samples = of_pictures(core, [picture for one in given for picture in _files(one) or [_read(one)]], model)
     bank, notes = _bank(core, samples, model, free=camera == "free")
     found, failed, seen = [], [], []
     for place, one in enumerate(photos):
@@ -88,12 +91,21 @@ def inspect(
 
 def _photos(photo: Any) -> tuple[list[Any], bool]:
     """Returns the photos, those of a folder in the order of their names, and whether it was one."""
-    if isinstance(photo, (str, os.PathLike)):
-        folder = expanded(photo)
-        if os.path.isdir(folder):
-            return sorted(str(path) for _, paths in _core.folder_items(folder) for path in paths), False
+    files = _files(photo)
+    if files is not None:
+        return files, False
     photos, single = _core.each_image(listed(photo))
     return [_read(one) for one in photos], single
+
+
+def _files(picture: Any) -> list[str] | None:
+    """Returns the pictures of a folder in the order of their names; None of anything else."""
+    if not isinstance(picture, (str, os.PathLike)):
+        return None
+    folder = expanded(picture)
+    if not os.path.isdir(folder):
+        return None
+    return sorted(str(path) for _, paths in _core.folder_items(folder) for path in paths)
 
 
 def _read(picture: Any) -> Any:
@@ -114,6 +126,8 @@ def _bank(core: _core.Engine, samples: Golden, model: str, *, free: bool) -> tup
     shapes = {one.features.shape for one in parts}
     if len(shapes) > 1:
         notes.append("the golden samples have pictures of several shapes, so that their parts cannot be compared")
+    if samples.is_model:
+        return None, tuple(notes)
     if len(parts) < FEWEST or len(shapes) > 1:
         notes.append(f"{len(parts)} golden samples with pictures: parts are compared from {FEWEST} of one shape on")
         return None, tuple(notes)
@@ -141,6 +155,14 @@ def _inspected(
         likeness = compare(core, photo, None, samples.item, threshold=threshold, models=model, audit=None)
         probability = likeness.probability  # type: ignore[union-attr]
     similarity = min(1.0, max(0.0, nearest[0][1])) if probability is None else probability
+    verdict: Verdict | None = None
+    if samples.is_model and samples.item is not None and similarity < threshold:
+        other = _next_best(core, samples.item, vector, model)
+        if other is not None and other.score > nearest[0][1]:
+            notes = (*notes, f"item {other.item} is nearer to the photo: {other.score:.3f} against {nearest[0][1]:.3f}")
+        elif other is not None:
+            verdict = "review"
+            notes = (*notes, f"no other item is as near to the photo: {nearest[0][1]:.3f} against {other.score:.3f}")
     anomaly = limit = rate = chance = heat = None
     regions: tuple[Region, ...] = ()
     if bank is not None:
@@ -163,7 +185,7 @@ def _inspected(
             notes = (*notes, "the photo has another shape than the golden samples: its parts cannot be compared")
     return Inspection(
         photo=name,
-        verdict=_verdict(similarity >= threshold, anomaly, limit),
+        verdict=verdict or _verdict(similarity >= threshold, anomaly, limit),
         item=samples.item,
         similarity=similarity,
         threshold=threshold,
@@ -178,6 +200,13 @@ def _inspected(
         notes=notes,
         pixels=small_copy(photo),
     )
+
+
+def _next_best(core: _core.Engine, item: str, vector: NDArray[np.float32], model: str) -> Hit | None:
+    """Returns the best other item."""
+    options: SearchOptions = {**DEFAULTS, "k": 1, "models": model, "exclude": [item], "words": False}
+    answers, _, _, _ = core.search([([], [], [], [((model, vector), 1.0)])], **options)
+    return next(iter(answers[0]), None)
 
 
 def _verdict(similar: bool, anomaly: float | None, limit: float | None) -> Verdict:

@@ -36,6 +36,7 @@ COLUMNS = (
     "p_value",
     "nearest",
     "where",
+    "notes",
 )
 
 
@@ -155,7 +156,7 @@ class Inspections(Sequence[Inspection]):
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """Returns the report as CSV with a line for each photo, and writes it to a file if one is named.
 
-        Photos that cannot be used have the verdict ``"error"`` and the reason under ``where``.
+        Photos that cannot be used have the verdict ``"error"`` and the reason under ``notes``.
         """
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
@@ -173,7 +174,12 @@ class Inspections(Sequence[Inspection]):
     def __repr__(self) -> str:
         head = self._head()
         rows = [_cells(one)[:9] for one in self._found]
-        return f"{head}\n{table(list(COLUMNS[:9]), rows, widest=60)}" if rows else head
+        if not rows:
+            return head
+        said = Counter(note for one in self._found for note in one.notes)
+        common = [note for note, count in said.items() if count == len(rows)]
+        own = [f"{printable(one.photo)}: {note}" for one in self._found for note in one.notes if note not in common]
+        return "\n".join([head, table(list(COLUMNS[:9]), rows, widest=60), *common, *own])
 
     def _repr_html_(self) -> str:
         return self._summary()
@@ -197,5 +203,5 @@ def _cells(one: Inspection) -> list[str]:
     said = ["" if value is None else f"{value:.4f}" for value in values]
     nearest = one.nearest[0][0] if one.nearest else ""
     where = "; ".join(region.place for region in one.regions)
-    cells = [one.photo, one.verdict, *said, nearest, where]
+    cells = [one.photo, one.verdict, *said, nearest, where, "; ".join(one.notes)]
     return [f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells]
