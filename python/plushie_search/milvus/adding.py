@@ -1,42 +1,32 @@
-"""The items of a collection: how they are added, changed, read and removed."""
+"""How the items of a collection are added, changed and removed."""
 
 from __future__ import annotations
 
-import operator
 import os
-import threading
-import time
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _core, hub
-from .._core import ArgumentError, CatalogError, ModelError, UnknownItemError
-from ..encoders.protocol import Models, named
+from .. import _core
+from .._core import ArgumentError, UnknownItemError
 from ..engine import Added
 from ..log import logger
 from ..paths import expanded
 from ..query import listed
-from ..results import Item, Items, Reference, Report
+from ..results import Reference, Report
 from ..rows import Row as ItemRow
 from ..rows import to_rows
 from ..show.progress import shown
-from . import schema
-from .judging import Judging
-from .looking import Looking
-from .schema import Space
+from .items import ItemMethods, reference_of
 from .staged import Stage
-from .store import Row, Store
-from .terms import both, expression
-from .writing import BATCH, Writing
+from .writing import BATCH
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from .._core import _Image as ImageLike
     from ..query import Text, Where
@@ -46,85 +36,8 @@ if TYPE_CHECKING:
 PICTURES = 256
 
 
-class Catalog:
-    """An open collection with its items; see :class:`MilvusEngine`."""
-
-    def __init__(
-        self,
-        uri: str | os.PathLike[str],
-        *,
-        token: str = "",
-        collection: str = "plushie",
-        model: Models | None = None,
-        dim: int | None = None,
-        index: str | Mapping[str, Any] | None = None,
-        consistency: Literal["Strong", "Session", "Bounded", "Eventually"] = "Strong",
-        threads: int | None = None,
-        timeout: float = 30.0,
-        create: bool = True,
-    ) -> None:
-        if model is not None and dim is not None:
-            raise ArgumentError("a catalog has a model, or vectors alone of dimension dim: give one of them")
-        self._lock, self._closed = threading.RLock(), False
-        self._uri = os.fspath(uri) if "://" in os.fspath(uri) else expanded(uri)
-        self._collection, self._threads = collection, threads
-        how = {"token": token} if token else {}
-        self._store = Store(self._uri, collection, timeout=timeout, **how)
-        try:
-            held = self._held(create)
-            if held is not None and model is None and dim is None:
-                model, dim = _sources(collection, held)
-            models = [] if dim is not None else named(model if model is not None else hub.DEFAULT_MODEL)
-            self._encoders = [(name, hub.as_encoder(one, threads=threads)) for name, one in models]
-            self._dim = dim
-            self._stage = self._staging()
-        except BaseException:
-            self._store.close()
-            raise
-        try:
-            given = schema.spaces_of(self._stage.core.stats()["models"])
-            if held is None:
-                index = index or ("FLAT" if self._store.is_lite else "AUTOINDEX")
-                made = self._make(given, index, consistency)
-                try:
-                    self._store.call(self._store.client.create_alias, made, collection)
-                except CatalogError:
-                    self._store.call(self._store.client.drop_collection, made)
-                    raise
-                held = given
-            self._all = held
-            spaces = schema.check_models(collection, held, given)
-            self._store.call(self._store.client.load_collection, collection)
-        except BaseException:
-            self.close()
-            raise
-        self._spaces = {space.name: space for space in spaces}
-        self._writing = Writing(self._store, spaces)
-        self._looking = Looking(self._store, self._spaces)
-        self._judging = Judging(self._looking.sample, spaces, self._staging)
-        logger.info("opened %s: models %s", self.path, ", ".join(self.models))
-
-    def _held(self, create: bool) -> list[Space] | None:
-        """Returns the models of the collection; None if it does not exist."""
-        if self._store.exists():
-            return schema.read(
-                self._store.call(self._store.client.describe_collection, self._collection), self._collection
-            )
-        if not create:
-            raise CatalogError(f"milvus {self._uri} has no collection {self._collection!r}: leave out create=False")
-        return None
-
-    def _make(self, spaces: Sequence[Space], index: str | Mapping[str, Any], level: str) -> str:
-        """Makes a collection of a name of its own, for which the catalog's name is an alias, and returns that name."""
-        name = f"{self._collection}_{time.time_ns():x}"
-        how = {"index_type": index} if isinstance(index, str) else dict(index)
-        self._store.call(schema.make, self._store.client, name, spaces, how, consistency_level=level)
-        return name
-
-    def _staging(self) -> Stage:
-        return Stage(self._encoders, dim=self._dim, threads=self._threads)
-
-    # Items
+class AddingMethods(ItemMethods):
+    """Adds, changes and removes items."""
 
     def add(
         self,
@@ -327,154 +240,13 @@ class Catalog:
         rows = self._rows(id)
         wanted = reference.key if isinstance(reference, Reference) else str(reference)
         keys = [
-            row["pk"] for row in rows if wanted in (row["name"], row["digest"], _reference(row).key)
+            row["pk"] for row in rows if wanted in (row["name"], row["digest"], reference_of(row).key)
         ]  # fmt: skip
         if not keys:
             raise UnknownItemError(f"item {str(id)!r} has no reference {wanted!r}")
         self._writing.remove(rows, keys)
         self._looking.sample.forget()
         return len(rows) - len(keys)
-
-    @contextmanager
-    def _staged(self) -> Iterator[Stage]:
-        """Gives the stage to one thread, and empties it after an error."""
-        with self._lock:
-            if self._closed:
-                raise ArgumentError("this engine is closed: open the collection again")
-            try:
-                yield self._stage
-            except BaseException:
-                self._stage.clear()
-                raise
-
-    # Reading
-
-    def get(self, id: Text) -> Item:
-        """Returns the item of that id.
-
-        Raises:
-            KeyError: There is no such item.
-        """
-        return _item(self._rows(id))
-
-    def vectors(self, id: Text, *, model: str | None = None) -> NDArray[np.float32]:
-        """Returns the unit vectors of an item's references: float32 (n, dim), of the first model or the one named.
-
-        Raises:
-            KeyError: There is no such item.
-            ArgumentError: There is no such model.
-        """
-        space = self._space(model)
-        rows = self._rows(id, vectors=True)
-        return np.array([row[space.field] for row in rows], np.float32)
-
-    def count(self, where: Where | None = None) -> int:
-        """Returns how many items fit a filter, all of them by default.
-
-        Raises:
-            ArgumentError: ``where`` cannot be understood.
-            UnsupportedError: ``where`` looks for a part of a text with ``%``, ``_`` or a backslash.
-        """
-        return self._store.count(both("head == true", self._where(where)))
-
-    def iterate(self, where: Where | None = None, /, *, batch: int = 500) -> Iterator[Item]:
-        """Yields the items that fit, in the order in which they were added, ``batch`` of them in a request.
-
-        The ids of all that fit are read first: about 100 bytes each.
-
-        Raises:
-            ArgumentError: ``batch`` is less than 1, or ``where`` cannot be understood.
-        """
-        if batch < 1:
-            raise ArgumentError(f"batch {batch}: give 1 or more")
-        return self._walk(self._ids(where), batch)
-
-    def _ids(self, where: Where | None) -> list[str]:
-        heads = self._store.each(both("head == true", self._where(where)), ["item", "since"])
-        return [row["item"] for row in sorted(heads, key=lambda row: row["since"])]
-
-    def _walk(self, ids: list[str], batch: int) -> Iterator[Item]:
-        for start in range(0, len(ids), batch):
-            some = ids[start : start + batch]
-            held = self._writing.held(some)
-            yield from (_item(held[id]) for id in some if id in held)
-
-    def items(self, *, where: Where | None = None, limit: int | None = None, offset: int = 0) -> Items:
-        """Returns the items that fit, in the order in which they were added, ``limit`` of them behind ``offset``.
-
-        Raises:
-            ArgumentError: ``limit`` or ``offset`` is negative, or ``where`` cannot be understood.
-        """
-        if offset < 0 or (limit is not None and limit < 0):
-            raise ArgumentError(f"limit {limit}, offset {offset}: give 0 or more")
-        end = None if limit is None else offset + limit
-        return Items(self._walk(self._ids(where)[offset:end], 500))
-
-    def __len__(self) -> int:
-        return self.count()
-
-    def __iter__(self) -> Iterator[Item]:
-        return self.iterate()
-
-    def __contains__(self, id: object, /) -> bool:
-        try:
-            return bool(self._writing.held([self._spelled(id)]))
-        except (ArgumentError, TypeError):
-            return False
-
-    def _rows(self, id: Any, *, vectors: bool = False) -> list[Row]:
-        spelled = self._spelled(id)
-        rows = self._writing.held([spelled], vectors=vectors).get(spelled)
-        if rows is None:
-            raise UnknownItemError(f"there is no item {spelled!r} in {self.path}")
-        return rows
-
-    @staticmethod
-    def _spelled(id: Any) -> str:
-        """Returns an id as it is stored: whole numbers by their digits, texts in composed form."""
-        if isinstance(id, str):
-            return unicodedata.normalize("NFC", id)
-        return str(operator.index(id))
-
-    def _space(self, model: str | None) -> Space:
-        if model is not None and model not in self._spaces:
-            raise ArgumentError(f"there is no model {model!r}: this catalog has {', '.join(self._spaces)}")
-        return self._spaces[model or next(iter(self._spaces))]
-
-    def _where(self, where: Where | None) -> str:
-        """Returns a filter as an expression of Milvus, checked as that of any catalog."""
-        if not where:
-            return ""
-        self._stage.core.count(where=where)
-        return expression(where)
-
-    @property
-    def path(self) -> str:
-        """The address and the collection."""
-        return f"{self._uri}#{self._collection}"
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The names of the models, in the order in which they were given."""
-        return tuple(self._spaces)
-
-    def close(self) -> None:
-        """Closes the connection and the models; every later call but this one raises an error."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._stage.close()
-                self._store.close()
-
-
-def _item(rows: Sequence[Row]) -> Item:
-    first = rows[0]
-    references = tuple(_reference(row) for row in rows)
-    return Item(first["item"], first["label"], first["text"], dict(first["metadata"] or {}), references)
-
-
-def _reference(row: Row) -> Reference:
-    return Reference(row["name"], row["digest"], row["view"] or None)
 
 
 def _is_empty(images: Any) -> bool:
@@ -489,21 +261,3 @@ def _sum(a: Report, b: Report) -> Report:
         [*a.failed, *b.failed],
         replaced=a.replaced + b.replaced,
     )
-
-
-def _sources(collection: str, held: Sequence[Space]) -> tuple[Models | None, int | None]:
-    """Returns the models of a collection by their names, or the dimension of vectors without a model.
-
-    Raises:
-        ModelError: A name does not tell where the model is.
-    """
-    if [space.name for space in held] == ["vectors"]:
-        return None, held[0].dimension
-    known = hub.models()
-    for space in held:
-        if space.name not in known:
-            raise ModelError(
-                f"collection {collection!r} was filled with model {space.name!r}, and it is not known where that lies: "
-                "give its directory, or the encoder, as model="
-            )
-    return {space.name: space.name for space in held}, None
