@@ -140,7 +140,7 @@ class AddingMethods(ItemMethods):
         metadata: Iterable[Mapping[str, Any] | None] | None = None,
         texts: Iterable[Text | None] | None = None,
     ) -> Added:
-        """Adds vectors that were computed elsewhere; see ``Engine.add_vectors``. Every 4,000 rows are sent together.
+        """Adds vectors that were computed elsewhere; see ``Engine.add_vectors``. Every 8,000 rows are written together.
 
         Raises:
             ArgumentError: The numbers of ids, vectors or other columns differ, a vector has NaN or no length, a model
@@ -168,7 +168,7 @@ class AddingMethods(ItemMethods):
             end = start + BATCH
             cells: dict[str, Any] = {name: values[start:end] for name, values in columns.items()}
             try:
-                with self._staged() as stage:
+                with self._staged(len(ids[start:end])) as stage:
                     some = [(name, array[start:end]) for name, array in arrays.items()]
                     _, duplicates, replaced = stage.core.add_vectors(ids[start:end], some, **cells)
                     _, *counts = self._put(stage, named=references is not None or digests is not None)

@@ -28,6 +28,9 @@ from .writing import Writing
 if TYPE_CHECKING:
     from ..query import Where
 
+#: Rows that get a stage of their own.
+MANY = 500
+
 
 class Opened:
     """The state of a catalog in Milvus; see :class:`MilvusEngine` for the arguments."""
@@ -108,16 +111,19 @@ class Opened:
         return Stage(self._encoders, dim=self._dim, threads=self._threads)
 
     @contextmanager
-    def _staged(self) -> Iterator[Stage]:
-        """Gives the stage to one thread, and empties it after an error."""
+    def _staged(self, rows: int = 0) -> Iterator[Stage]:
+        """Gives an empty stage to one thread; for many rows one of their own, since emptying takes longer than making."""
         with self._lock:
             if self._closed:
                 raise ArgumentError("this engine is closed: open the collection again")
+            stage = self._staging() if rows > MANY else self._stage
             try:
-                yield self._stage
-            except BaseException:
-                self._stage.clear()
-                raise
+                yield stage
+            finally:
+                if stage is self._stage:
+                    stage.clear()
+                else:
+                    stage.close()
 
     @staticmethod
     def _spelled(id: Any) -> str:

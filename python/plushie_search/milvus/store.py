@@ -25,6 +25,8 @@ MOST = 16_384
 BYTES = 8_000_000
 #: Values of one list in an expression.
 LISTED = 1000
+#: New rows that Milvus Lite searches one by one, before it is told to order them.
+NEW = 100
 #: Rows of one batch that is read.
 READ = 1000
 
@@ -62,6 +64,8 @@ class Store:
         self.uri, self.name, self._timeout = uri, name, timeout
         #: Whether this process has the database itself, in which new rows are searched slowly until they are flushed.
         self.is_lite = not re.match(r"[a-z]+://", uri)
+        # Another process may have left some.
+        self._unsettled = NEW
         # It logs what it raises, and Milvus Lite each call that it has not and needs not.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         if self.is_lite:
@@ -100,6 +104,7 @@ class Store:
         effort: Mapping[str, Any],
     ) -> list[list[tuple[float, Row]]]:
         """Returns the best rows of each query with their cosines, best first."""
+        self._settle()
         found: list[list[tuple[float, Row]]] = []
         size = max(1, min(MOST, BYTES // (4 * space.dimension), 200_000 // limit))
         for start in range(0, len(vectors), size):
@@ -126,6 +131,7 @@ class Store:
 
     def each(self, where: str, fields: Sequence[str], *, whole: bool = False) -> Iterator[Row]:
         """Yields the rows that fit; ``whole`` says that one request has all."""
+        self._settle()
         if whole:
             yield from self.call(self.client.query, self.name, filter=where, output_fields=list(fields), limit=MOST)
             return
@@ -141,6 +147,7 @@ class Store:
 
     def count(self, where: str = "") -> int:
         """Returns how many rows fit."""
+        self._settle()
         answer = self.call(self.client.query, self.name, filter=where, output_fields=["count(*)"])
         return int(answer[0]["count(*)"])
 
@@ -160,6 +167,7 @@ class Store:
                     f"{error}; {start} of {len(rows)} references are stored, and none from {some[0]['name']!r} of item "
                     f"{some[0]['item']!r} on: add all again, which goes on there"
                 ) from error
+            self._unsettled += len(some)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Removes rows by their keys."""
@@ -171,10 +179,12 @@ class Store:
         rows = self.each("", fields)
         while some := list(islice(rows, READ)):
             self.call(self.client.upsert, name, data=some)
+            self._unsettled += len(some)
 
-    def settle(self) -> None:
-        """Makes new rows quick to search, where this process has the database."""
-        if self.is_lite:
+    def _settle(self) -> None:
+        """Makes new rows quick to search, where this process has the database and many are new."""
+        if self.is_lite and self._unsettled >= NEW:
+            self._unsettled = 0
             self.call(self.client.flush, self.name)
 
     def close(self) -> None:

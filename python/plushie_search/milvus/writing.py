@@ -18,7 +18,7 @@ from .store import Row, Store
 from .terms import TERMS, described
 
 #: The most references of a batch that is written.
-BATCH = 4000
+BATCH = 8000
 
 
 class Writing:
@@ -58,8 +58,6 @@ class Writing:
             counts = [a + b for a, b in zip(counts, (int(not own), *more), strict=True)]
         self._store.put(rows, self._size)
         self._store.delete(gone)
-        if len(rows) >= 100:
-            self._store.settle()
         return counts[0], counts[1], counts[2], counts[3]
 
     def held(self, ids: Sequence[str], *, empty: bool = False, vectors: bool = False) -> dict[str, list[Row]]:
