@@ -18,8 +18,8 @@ class MilvusEngine(IdentifyMethods):
     Milvus stores vectors and finds the nearest. With ``index="FLAT"`` hits and scores are those of
     :class:`plushie_search.Engine`, apart from the sixth digit. Engines may be shared between threads.
 
-    It lacks thumbnails and originals, words of items beside vectors (``words=True``), pages of hits, a second
-    look of ``identify``. Each raises :class:`UnsupportedError`, which names another way.
+    It lacks thumbnails and originals, words of items beside vectors (``words=True``), pages of hits, calibrations of
+    texts, and a second look of ``identify``. Each raises :class:`UnsupportedError`, which names another way.
 
     Args:
         uri: A path that ends in ``.db`` for Milvus Lite, which one process at a time may open, or an address such as
@@ -50,7 +50,8 @@ class MilvusEngine(IdentifyMethods):
         """Returns counts, the models and what is known of the collection, as a dict.
 
         ``items`` and ``references`` are counts, ``models`` has a dict for each model as in ``Engine.stats``, ``index``
-        is the name of Milvus's index, and ``consistency`` the level of the collection.
+        is the name of Milvus's index, ``consistency`` the level of the collection, and ``calibration`` has the figures
+        of each calibration that was asked for.
         """
         client = self._store.client
         told = self._store.call(client.describe_collection, self._collection)
@@ -68,7 +69,7 @@ class MilvusEngine(IdentifyMethods):
             "text_model": self.text_model,
             "index": index.get("index_type"),
             "consistency": LEVELS[level] if isinstance(level, int) else level,
-            "calibration": [],
+            "calibration": self._judging.stats(),
         }
 
     def reindex(self, index: str | Mapping[str, Any]) -> None:

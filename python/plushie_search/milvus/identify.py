@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from .. import _core
-from .._core import ArgumentError
+from .._core import ArgumentError, UnknownItemError
 from ..answers.classify import learn_classes
 from ..query import DEFAULTS, Query, SearchOptions, listed, pictured
 from ..results import Results, asked
@@ -20,8 +20,10 @@ from .terms import both
 
 if TYPE_CHECKING:
     from .._core import _Image as ImageLike
+    from .._core import _QueryRow
     from ..answers.classes import Classification
-    from ..query import By, Where
+    from ..identification import Calibration
+    from ..query import By, Text, Where
 
 
 class IdentifyMethods(SearchMethods):
@@ -42,7 +44,7 @@ class IdentifyMethods(SearchMethods):
 
         Probabilities and thresholds are those of ``Engine.identify`` without a second look, calibrated on a sample of
         about 20,000 references, or all if there are fewer. The first call calibrates, and the first after a fifth of
-        the references have come or gone.
+        the references have come or gone. After :meth:`calibrate` its calibration and its learned weights are used.
 
         Raises:
             PictureError: A picture cannot be decoded.
@@ -57,20 +59,11 @@ class IdentifyMethods(SearchMethods):
         images, single = pictured(image)
         if not images:
             return []
-        rows = [one._row() if isinstance(one, Query) else ([(one, 1.0)], [], [], []) for one in images]
-        for pictures, texts, *rest in rows:
-            if texts:
-                raise UnsupportedError(
-                    "a catalog in Milvus is calibrated for pictures alone: give pictures, or use an Engine"
-                )
-            if any(rest) or any(weight < 0 for _, weight in pictures):
-                raise ArgumentError(
-                    "a query with items, vectors or negative weights cannot be calibrated: give pictures or texts"
-                )
-        whole: SearchOptions = {**DEFAULTS, "fusion": "sum", "models": models}
+        rows = _pictures(images)
+        weights = weights_of(self._stage.core, models) or self._judging.usual
+        whole: SearchOptions = {**DEFAULTS, "fusion": "sum", "models": weights}
         plans = self._planned(rows, whole)
-        weights = weights_of(self._stage.core, models) or None
-        fit = self._judging.fit(weights, self._store.count())
+        fit = self._judging.fit(weights or {str(self.image_model): 1.0}, self._store.count())
         expression = self._where(where)
         find = Find(k=max(LOOK, k), where=expression, fusion="sum")
         found = self._looking.find(plans, find)
@@ -87,6 +80,52 @@ class IdentifyMethods(SearchMethods):
                 judged(fit, some, crowd, gallery=gallery, target_fpr=target_fpr, prior=prior, k=k, results=results)
             )
         return answers[0] if single else answers
+
+    def calibrate(
+        self,
+        queries: Iterable[tuple[ImageLike | Query, Text | None]] | None = None,
+        *,
+        models: By | Sequence[str] | None = None,
+    ) -> Calibration:
+        """Learns what the scores of pictures mean, for :meth:`identify`, as ``Engine.calibrate`` does.
+
+        It learns from a sample of about 20,000 references, from the items of labeled queries, and from these. If
+        learned weights of several models find more than the first model alone, they look up pictures from now on, also
+        in searches that name no ``models``. There is no second look.
+
+        The outcome stays with this object until the next call, also if references come or go; it is not stored.
+
+        Args:
+            queries: Pairs of a picture or a :class:`Query` of pictures, and the id of its item, or None if that is not
+                in the catalog. By default the references alone are used.
+            models: A list of models, the first one of the catalog among them, learns their weights; a name calibrates
+                that model alone, and a dict several models with these weights. By default the weights of all models
+                are learned, where there are 30 queries or references to learn from.
+
+        Raises:
+            UnknownItemError: A label is no item of the catalog.
+            PictureError: A picture cannot be decoded.
+            ArgumentError: A query has items, vectors or negative weights; a model is not there, or named twice; or
+                there is too little to learn weights from.
+            ModelError: A model sees no pictures.
+            UnsupportedError: A query has a text.
+            CatalogError: Milvus does not answer.
+        """
+        pairs = list(queries or ())
+        asked_for = _pictures([query for query, _ in pairs])
+        labels = [None if label is None else self._spelled(label) for _, label in pairs]
+        known = dict.fromkeys(label for label in labels if label is not None)
+        held = self._writing.held(list(known), vectors=True)
+        if unknown := [label for label in known if label not in held]:
+            raise UnknownItemError(f"there is no item {unknown[0]!r} in {self.path}")
+        return self._judging.calibrate(
+            asked_for,
+            labels,
+            models if models is None or isinstance(models, (str, Mapping)) else list(models),
+            rows=[row for rows in held.values() for row in rows],
+            count=self._store.count(),
+            items=self.count(),
+        )
 
     def classify(
         self,
@@ -110,3 +149,20 @@ class IdentifyMethods(SearchMethods):
         learned = learn_classes(core, labels, by=by, where=where, model=model, expand=expand)
         answers = learned.classify(core, images)
         return answers[0] if single else answers
+
+
+def _pictures(queries: Sequence[ImageLike | Query]) -> list[_QueryRow]:
+    """Returns queries as the core takes them.
+
+    Raises:
+        ArgumentError, UnsupportedError: One has more than pictures.
+    """
+    rows: list[_QueryRow] = [one._row() if isinstance(one, Query) else ([(one, 1.0)], [], [], []) for one in queries]
+    for pictures, texts, *rest in rows:
+        if texts:
+            raise UnsupportedError(
+                "a catalog in Milvus is calibrated for pictures alone: give pictures, or use an Engine"
+            )
+        if any(rest) or any(weight < 0 for _, weight in pictures):
+            raise ArgumentError("a query with items, vectors or negative weights cannot be calibrated: give pictures")
+    return rows

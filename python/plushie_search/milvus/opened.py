@@ -112,7 +112,7 @@ class Opened:
 
     @contextmanager
     def _staged(self, rows: int = 0) -> Iterator[Stage]:
-        """Gives an empty stage to one thread; for many rows one of their own, since emptying takes longer than making."""
+        """Gives an empty stage to one thread; many rows get one of their own: making is faster than emptying."""
         with self._lock:
             if self._closed:
                 raise ArgumentError("this engine is closed: open the collection again")

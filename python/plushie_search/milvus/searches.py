@@ -129,6 +129,10 @@ class SearchMethods(AddingMethods):
         self, rows: Sequence[Any], queries: Sequence[Any], single: bool, options: SearchOptions, usual: str | None
     ) -> Results | list[Results]:
         whole = self._options(options)
+        usual_weights = self._judging.usual
+        is_weighed = whole["models"] is None and whole["fusion"] in ("weighted", "sum")
+        if usual_weights and is_weighed and not any(any(row[1:]) for row in rows):
+            whole = {**whole, "models": usual_weights, "fusion": "sum"}
         began = time.perf_counter()
         plans = self._planned(rows, whole)
         encoded = time.perf_counter()
