@@ -72,8 +72,8 @@ def speed(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         client = MilvusClient(f"{folder}/hand.db")
         filled = {"pymilvus by hand": timed(lambda: by_hand(client, rows))}
-        engine = ps.MilvusEngine(f"{folder}/ours.db", dim=options.dim)
-        filled["MilvusEngine"] = timed(lambda: engine.add_vectors(ids, rows, labels=labels) and engine.count())
+        engine = ps.MilvusEngine(f"{folder}/ours.db", dim=options.dim, timeout=600)
+        filled["MilvusEngine"] = timed(lambda: engine.add_vectors(ids, rows, labels=labels) and ids[0] in engine)
         local = ps.Engine(f"{folder}/catalog", dim=options.dim, index="exact")
         filled["Engine, exact"] = timed(lambda: local.add_vectors(ids, rows, labels=labels))
         beside = MilvusClient(f"{folder}/ours.db")
@@ -154,6 +154,13 @@ def values(options: argparse.Namespace) -> None:
         "text": ([ps.Query(text=one) for one in texts], {}),
         "filtered": ([ps.Query(image=one) for one in pictures], {"where": {"n": {"$lt": 5}}}),
         "hybrid": ([ps.Query(image=a, text=b) for a, b in zip(pictures, texts, strict=True)], {}),
+        "weighted": (
+            [
+                ps.Query(image=[(a, 0.7), (b, 0.3)], text=[(text, 0.5), (f"not {text}", -0.2)])
+                for a, b, text in zip(pictures, pictures[::-1], texts, strict=True)
+            ],
+            {},
+        ),
         "two models": ([ps.Query(image=one) for one in pictures], {"models": both}),
         "sum": ([ps.Query(image=a, text=b) for a, b in zip(pictures, texts, strict=True)], {"fusion": "sum"}),
     }

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import plushie_search as ps
+from plushie_search.milvus.absent import AbsentMethods
 from plushie_search.testing import SuiteEncoder
 
 
@@ -128,6 +129,24 @@ def test_another_index_keeps_everything(open_milvus: Callable[..., Any]) -> None
     assert engine.count({"n": {"$lt": 5}}) == 5
 
 
+def test_all_that_is_lacking_names_another_way(open_milvus: Callable[..., Any]) -> None:
+    """Every method and option of an engine is there, or says what to do instead."""
+    engine = open_milvus(model=SuiteEncoder())
+    engine.add("a", images=[picture(1), picture(2)])
+    engine.add("b", images=[picture(3), picture(4)])
+    lacking = set(vars(AbsentMethods)) - set(vars(object)) - {"__module__", "__dict__", "__weakref__"}
+    for name in lacking:
+        with pytest.raises(ps.UnsupportedError, match=f"a catalog in Milvus has no {name}: "):
+            getattr(engine, name)()
+    public = {name for name in dir(ps.Engine) if not name.startswith("_")}
+    assert lacking < public <= set(dir(engine))
+    with pytest.raises(ps.UnsupportedError, match="no prune: call remove"):
+        engine.add_folder("photos", prune=True)
+    with pytest.raises(ps.UnsupportedError, match="no query_crops: give the parts as Crop"):
+        engine.identify(picture(1), query_crops=True)
+    assert engine.evaluate().queries == 4
+
+
 def test_a_closed_engine_says_so(open_milvus: Callable[..., Any]) -> None:
     engine = open_milvus(model=SuiteEncoder())
     engine.close()
@@ -196,14 +215,14 @@ def test_a_server_that_goes_in_the_middle_of_a_batch_loses_nothing(server: Serve
         put(rows, size)
 
     engine._store.put = dies
-    with pytest.raises(ps.CatalogError, match=r"127\.0\.0\.1.*start the server.*of item '4000' on: add all again"):
+    with pytest.raises(ps.CatalogError, match=r"127\.0\.0\.1.*start the server.*of item '8000' on: add all again"):
         engine.add_vectors(ids, vectors)
     engine.close()
     server.start()
     with ps.MilvusEngine(f"http://127.0.0.1:{server.port}", model=SuiteEncoder(), timeout=30) as engine:
-        assert len(engine) == 4500
+        assert len(engine) == 8500
         added = engine.add_vectors(ids, vectors)
-        assert (added.references, added.duplicates) == (4500, 4500)
+        assert (added.references, added.duplicates) == (500, 8500)
         assert (len(engine), engine.stats()["references"]) == (9000, 9000)
         assert engine.search_vector(vectors[8000], k=1)[0].item == "8000"
 

@@ -20,6 +20,7 @@ from ..query import listed
 from ..results import Reference, Report
 from ..rows import Row as ItemRow
 from ..rows import to_rows
+from ..searcher import UnsupportedError
 from ..show.progress import shown
 from .items import ItemMethods, reference_of
 from .staged import Stage
@@ -68,7 +69,9 @@ class AddingMethods(ItemMethods):
         references, duplicates, replaced = counts
         return Added(references, duplicates, replaced)
 
-    def add_folder(self, folder: str | os.PathLike[str], *, progress: Progress | None = None) -> Report:
+    def add_folder(
+        self, folder: str | os.PathLike[str], *, prune: bool = False, progress: Progress | None = None
+    ) -> Report:
         """Adds ``folder/<item>/<picture>``; see ``Engine.add_folder``. Pictures that are stored are not encoded again.
 
         Ctrl-C stops it, and running it again goes on. Files that were moved or edited stay as they were: remove their
@@ -76,8 +79,13 @@ class AddingMethods(ItemMethods):
 
         Raises:
             ArgumentError: There is no picture in it.
+            UnsupportedError: ``prune`` is true.
             OSError: The folder cannot be read.
         """
+        if prune:
+            raise UnsupportedError(
+                "a catalog in Milvus has no prune: call remove, or remove_reference, for what is gone"
+            )
         listing = _core.folder_items(expanded(folder))
         if not listing:
             raise ArgumentError(f"{os.fspath(folder)}: there is no picture in it: give a folder of pictures")
@@ -110,7 +118,14 @@ class AddingMethods(ItemMethods):
             items, references, duplicates, replaced = self._put(stage)
         return Report(items, references, there + again + duplicates, failed, replaced=replaced)
 
-    def add_items(self, items: Iterable[ItemRow], *, upsert: bool = False, progress: Progress | None = None) -> Report:
+    def add_items(
+        self,
+        items: Iterable[ItemRow],
+        *,
+        upsert: bool = False,
+        progress: Progress | None = None,
+        total: int | None = None,
+    ) -> Report:
         """Adds many items in batches; rows and pictures that cannot be used are reported. See ``Engine.add_items``.
 
         Raises:
@@ -121,7 +136,7 @@ class AddingMethods(ItemMethods):
         with shown(progress, "adding") as told:
             while some := list(islice(rows, PICTURES)):
                 if told is not None:
-                    told(done, None, str(some[0][0]))
+                    told(done, total, str(some[0][0]))
                 with self._staged() as stage:
                     _, _, again, failed, *_ = stage.core.add_items(some, upsert=upsert, total=None)
                     new, references, duplicates, replaced = self._put(stage, exact=upsert)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..evaluate.result import Evaluation
+from ..evaluate.run import evaluate
 from ..log import logger
+from ..show.progress import shown
+from .absent import AbsentMethods
 from .identify import IdentifyMethods
 from .schema import COLUMNS, LEVELS
 
+if TYPE_CHECKING:
+    from ..searcher import Progress
 
-class MilvusEngine(IdentifyMethods):
+
+class MilvusEngine(IdentifyMethods, AbsentMethods):
     """A catalog in Milvus: Milvus Lite in a file, a server, or a cluster of any size.
 
     Pictures and texts are encoded here, and so are the scores of several models fused and references grouped by item;
@@ -19,7 +26,8 @@ class MilvusEngine(IdentifyMethods):
     :class:`plushie_search.Engine`, apart from the sixth digit. Engines may be shared between threads.
 
     It lacks thumbnails and originals, words of items beside vectors (``words=True``), pages of hits, calibrations of
-    texts, and a second look of ``identify``. Each raises :class:`UnsupportedError`, which names another way.
+    texts, a second look of ``identify``, and the methods that need pictures or all vectors at hand. Each raises
+    :class:`UnsupportedError`, which names another way.
 
     Args:
         uri: A path that ends in ``.db`` for Milvus Lite, which one process at a time may open, or an address such as
@@ -43,7 +51,8 @@ class MilvusEngine(IdentifyMethods):
         CatalogError: Milvus does not answer, there is no collection and ``create`` is false, or it was made by another
             program or with other models.
         ModelError: A model cannot be used, or the collection does not tell where its own is.
-        ArgumentError: There is no model of that name, or both a model and ``dim`` are given.
+        ArgumentError: There is no model of that name, both a model and ``dim`` are given, ``dim`` is not from 1 to
+            32,768, or the path or the name of the collection cannot be one.
     """
 
     def stats(self) -> dict[str, Any]:
@@ -97,6 +106,16 @@ class MilvusEngine(IdentifyMethods):
             raise
         call(client.drop_collection, told["collection_name"])
         logger.info("reindexed %s", self.path)
+
+    def evaluate(self, queries: Any = None, *, progress: Progress | None = None, **options: Any) -> Evaluation:
+        """Asks for items that are known, and says how often they are found. See ``Engine.evaluate`` for all options.
+
+        Raises:
+            ArgumentError, OSError: As ``Engine.evaluate``.
+            CatalogError: Milvus does not answer.
+        """
+        with shown(progress, "evaluating") as told:
+            return evaluate(self, queries, progress=told, **options)
 
     def __enter__(self) -> MilvusEngine:
         return self

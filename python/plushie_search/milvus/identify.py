@@ -15,7 +15,7 @@ from .examples import Examples
 from .judging import LOOK, judged
 from .looking import Find, Found
 from .plan import weights_of
-from .searches import SearchMethods
+from .searches import CURES, SearchMethods
 from .terms import both
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class IdentifyMethods(SearchMethods):
         k: int = 5,
         where: Where | None = None,
         models: By | None = None,
+        query_crops: bool = False,
     ) -> Any:
         """Says which item a picture shows, that it may be one of several, or that it shows none.
 
@@ -49,8 +50,10 @@ class IdentifyMethods(SearchMethods):
         Raises:
             PictureError: A picture cannot be decoded.
             ArgumentError: A share is not above 0 and below 1, k < 1, or a query has items, vectors or negative weights.
-            UnsupportedError: A query has a text.
+            UnsupportedError: A query has a text, or ``query_crops`` is true.
         """
+        if query_crops:
+            raise UnsupportedError(f"a catalog in Milvus has no query_crops: {CURES['query_crops']}, or use an Engine")
         for name, share in (("target_fpr", target_fpr), ("prior", prior)):
             if not 0 < share < 1:
                 raise ArgumentError(f"{name} {share}: give a share above 0 and below 1")

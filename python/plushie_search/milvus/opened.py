@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 import threading
 import time
 import unicodedata
@@ -28,6 +29,10 @@ from .writing import Writing
 if TYPE_CHECKING:
     from ..query import Where
 
+#: The names of collections; ours get a time behind them.
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+#: The largest dimension that Milvus takes.
+LARGEST = 32_768
 #: Rows that get a stage of their own.
 MANY = 500
 
@@ -51,18 +56,29 @@ class Opened:
     ) -> None:
         if model is not None and dim is not None:
             raise ArgumentError("a catalog has a model, or vectors alone of dimension dim: give one of them")
+        if dim is not None and not 1 <= dim <= LARGEST:
+            raise ArgumentError(f"dim {dim}: give 1 to {LARGEST:,}, as Milvus takes")
+        if not NAME.fullmatch(collection):
+            raise ArgumentError(f"collection {collection!r}: give 1 to 200 letters, digits and _, no digit first")
         self._lock, self._closed = threading.RLock(), False
         self._uri = os.fspath(uri) if "://" in os.fspath(uri) else expanded(uri)
-        self._collection, self._threads = collection, threads
+        self._collection, self._threads, self._dim = collection, threads, dim
+        is_file = "://" not in self._uri
+        if is_file and not self._uri.endswith(".db"):
+            raise ArgumentError(
+                f"milvus {self._uri}: give a path that ends in .db, or an address such as http://host:19530"
+            )
+        if is_file and not create and not os.path.exists(self._uri):
+            raise CatalogError(f"milvus {self._uri} does not exist: correct the path, or fill it first")
+        # A model that cannot be used leaves no file behind.
+        self._encoders = self._opened(model) if model is not None else []
         how = {"token": token} if token else {}
         self._store = Store(self._uri, collection, timeout=timeout, **how)
         try:
             held = self._held(create)
-            if held is not None and model is None and dim is None:
-                model, dim = _sources(collection, held)
-            models = [] if dim is not None else named(model if model is not None else hub.DEFAULT_MODEL)
-            self._encoders = [(name, hub.as_encoder(one, threads=threads)) for name, one in models]
-            self._dim = dim
+            if model is None and dim is None:
+                model, self._dim = (hub.DEFAULT_MODEL, None) if held is None else _sources(collection, held)
+                self._encoders = self._opened(model) if model is not None else []
             self._stage = self._staging()
         except BaseException:
             self._store.close()
@@ -90,6 +106,9 @@ class Opened:
         self._judging = Judging(self._looking.sample, spaces, self._staging)
         logger.info("opened %s: models %s", self.path, ", ".join(self.models))
 
+    def _opened(self, model: Models) -> list[tuple[str, Any]]:
+        return [(name, hub.as_encoder(one, threads=self._threads)) for name, one in named(model)]
+
     def _held(self, create: bool) -> list[Space] | None:
         """Returns the models of the collection; None if it does not exist."""
         if self._store.exists():
@@ -97,7 +116,9 @@ class Opened:
                 self._store.call(self._store.client.describe_collection, self._collection), self._collection
             )
         if not create:
-            raise CatalogError(f"milvus {self._uri} has no collection {self._collection!r}: leave out create=False")
+            raise CatalogError(
+                f"milvus {self._uri} has no collection {self._collection!r}: correct the name, or fill it first"
+            )
         return None
 
     def _make(self, spaces: Sequence[Space], index: str | Mapping[str, Any], level: str) -> str:

@@ -81,10 +81,13 @@ class Store:
         try:
             return work(*args, **{"timeout": self._timeout, **how})
         except (MilvusException, RpcError, OSError, RuntimeError) as error:
-            text = str(getattr(error, "message", "") or error).strip()
+            told = error.details() if isinstance(error, RpcError) else getattr(error, "message", "")
+            text = str(told or error).strip()
             if "Open local milvus failed" in text or "lock" in text.lower():
                 cure = "another process has it open: close it there, or run a server"
-            elif re.search(r"connect|unavailable|timeout|deadline|closed channel", text, re.IGNORECASE):
+            elif re.search(r"deadline", text, re.IGNORECASE):
+                cure = "give it more seconds by timeout=, or start a larger server, and try again"
+            elif re.search(r"connect|unavailable|timeout|closed channel", text, re.IGNORECASE):
                 cure = "start the server, or correct uri= and token=, and try again"
             else:
                 cure = "correct that and try again"
