@@ -70,6 +70,58 @@ def test_nothing_bad_is_sent(open_milvus: Callable[..., Any]) -> None:
     assert engine.get("a").label is None
 
 
+def test_what_cannot_be_opened_leaves_no_file(tmp_path: Path) -> None:
+    pytest.importorskip("milvus_lite")
+    path = str(tmp_path / "new.db")
+    for uri, how, told in (
+        (path, {"dim": 32_769}, "dim 32769: give 1 to 32,768"),
+        (path, {"dim": 4, "collection": 'a" or pk != "'}, "give 1 to 200 letters"),
+        (path, {"dim": 4, "consistency": "strong"}, "give one of Strong, Session"),
+        (str(tmp_path / "new"), {"dim": 4}, r"ends in \.db, or an address"),
+        (path, {"model": str(tmp_path / "no model")}, "no model"),
+        (path, {"dim": 4, "create": False}, "does not exist: correct the path, or fill it first"),
+    ):
+        with pytest.raises(ps.PlushieError, match=told):
+            ps.MilvusEngine(uri, **how)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_requests_are_smaller_than_the_limit() -> None:
+    """Texts and metadata count, and so does the number of rows."""
+    pytest.importorskip("pymilvus")
+    from plushie_search.milvus.store import BYTES, MOST, _requests
+
+    plain = {"name": "n", "label": None, "text": None, "terms": [], "metadata": {}, "bounds": {}}
+    long = [{**plain, "text": "é" * 30_000}, {**plain, "metadata": {"a": "é" * 30_000}}] * 200
+    for rows, size in (
+        (long, 100),
+        ([plain] * 40_000, 1),
+        ([plain] * 5000, 40_000),
+        ([long[0]] * 3, 2 * BYTES),
+        ([], 1),
+    ):
+        some = list(_requests(rows, size))
+        assert [row for one in some for row in one] == rows
+        for one in some:
+            texts = sum(len(str(row["text"]).encode()) + len(str(row["metadata"]).encode()) for row in one)
+            assert (size * len(one) + texts < BYTES + 100_000 or len(one) == 1, len(one) <= MOST) == (True, True)
+        assert len(some) <= 2 + sum(size + 61_000 for _ in rows) / BYTES + len(rows) / MOST
+
+
+def test_labels_cannot_change_a_filter(open_milvus: Callable[..., Any]) -> None:
+    engine = open_milvus(model=SuiteEncoder())
+    evil = ['a" or pk != "', "x'] or true or item in ['", 'label \\" == "', "\\", '"', "%", 'x" /* ', "{x}"]
+    for number, label in enumerate(evil):
+        engine.add(f"{label} {number}", images=picture(number), label=label, metadata={label: label, "k": label})
+    for number, label in enumerate(evil):
+        wanted = f"{label} {number}"
+        for where in ({"label": label}, {"id": wanted}, {"$key": {label: label}}, {"k": {"$in": [label, "none"]}}):
+            assert [item.id for item in engine.items(where=where)] == [wanted]
+        assert engine.count({"label": {"$ne": label}}) == len(evil) - 1
+    assert engine.remove(where={"label": 'none" or pk != "'}) == 0
+    assert len(engine) == len(evil)
+
+
 def test_a_folder_goes_on_where_it_stopped(open_milvus: Callable[..., Any], tmp_path: Path) -> None:
     for number in range(5):
         folder = tmp_path / "photos" / f"item {number}"

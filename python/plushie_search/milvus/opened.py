@@ -58,6 +58,8 @@ class Opened:
             raise ArgumentError("a catalog has a model, or vectors alone of dimension dim: give one of them")
         if dim is not None and not 1 <= dim <= LARGEST:
             raise ArgumentError(f"dim {dim}: give 1 to {LARGEST:,}, as Milvus takes")
+        if consistency not in schema.LEVELS[:4]:
+            raise ArgumentError(f"consistency {consistency!r}: give one of {', '.join(schema.LEVELS[:4])}")
         if not NAME.fullmatch(collection):
             raise ArgumentError(f"collection {collection!r}: give 1 to 200 letters, digits and _, no digit first")
         self._lock, self._closed = threading.RLock(), False

@@ -138,7 +138,7 @@ class Store:
         if whole:
             yield from self.call(self.client.query, self.name, filter=where, output_fields=list(fields), limit=MOST)
             return
-        size = READ if any(one.startswith("vector") for one in fields) else MOST
+        size = READ if any(one.startswith("vector") or one in ("text", "metadata") for one in fields) else MOST
         pages = self.call(
             self.client.query_iterator, self.name, batch_size=size, filter=where, output_fields=list(fields)
         )
@@ -155,14 +155,13 @@ class Store:
         return int(answer[0]["count(*)"])
 
     def put(self, rows: Sequence[Row], size: int) -> None:
-        """Writes rows of about so many bytes, each in the place of one with its key.
+        """Writes rows, of about so many bytes beside their texts and metadata, each in the place of one with its key.
 
         Raises:
             CatalogError: Milvus does not answer or refuses; the text says which rows are stored.
         """
-        step = max(1, min(MOST, BYTES // size))
-        for start in range(0, len(rows), step):
-            some = rows[start : start + step]
+        start = 0
+        for some in _requests(rows, size):
             try:
                 self.call(self.client.upsert, self.name, data=some)
             except CatalogError as error:
@@ -171,6 +170,7 @@ class Store:
                     f"{some[0]['item']!r} on: add all again, which goes on there"
                 ) from error
             self._unsettled += len(some)
+            start += len(some)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Removes rows by their keys."""
@@ -196,3 +196,23 @@ class Store:
             self.client.close()
         except Exception as error:
             logger.debug("closing %s: %s", self.uri, error)
+
+
+def _requests(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
+    """Divides rows into those that one request takes."""
+    start, held = 0, 0
+    for place, row in enumerate(rows):
+        texts = sum(len(row[name].encode()) for name in ("name", "label", "text") if row[name])
+        own = (
+            size
+            + texts
+            + 40 * len(row["terms"])
+            + len(str(row["metadata"]).encode())
+            + len(str(row["bounds"]).encode())
+        )
+        if place > start and (held + own > BYTES or place - start == MOST):
+            yield rows[start:place]
+            start, held = place, 0
+        held += own
+    if rows:
+        yield rows[start:]
