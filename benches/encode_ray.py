@@ -74,6 +74,8 @@ def main() -> None:
     options = parser.parse_args()
     if find_spec("ray") is None:
         raise SystemExit("this needs Ray: pip install 'plushie_search[exchange,ray]'")
+    # Ray's workers would stand back behind all other programs.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
     encoder = hub.open_encoder(options.model, threads=1)

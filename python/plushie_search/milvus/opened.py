@@ -108,7 +108,7 @@ class Opened:
         self._judging = Judging(self._looking.sample, spaces, self._staging)
         logger.info("opened %s: models %s", self.path, ", ".join(self.models))
 
-    def _opened(self, model: Models) -> list[tuple[str, Any]]:
+    def _opened(self, model: Models) -> list[tuple[str | None, Any]]:
         return [(name, hub.as_encoder(one, threads=self._threads)) for name, one in named(model)]
 
     def _held(self, create: bool) -> list[Space] | None:

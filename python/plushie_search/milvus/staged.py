@@ -107,7 +107,7 @@ class Stage:
     def clear(self) -> None:
         """Forgets all items."""
         if held := [row[0] for row in self.core.items(where=None, limit=None, offset=0)]:
-            self.core.remove(held)
+            self.core.remove(list(held))
 
     def close(self) -> None:
         """Closes the catalog and removes its directory."""
