@@ -24,7 +24,7 @@ MOST = 16_384
 #: The most bytes of a request: a cluster takes 64 MB, and a busy one answers smaller ones in time.
 BYTES = 8_000_000
 #: Values of one list in an expression.
-LISTED = 1000
+LISTED = 4000
 #: New rows that Milvus Lite searches one by one, before it is told to order them.
 NEW = 100
 #: Rows of one batch that is read.
