@@ -37,11 +37,13 @@ class ImageSearchEngine:
         milvus_host: The host of Milvus; by default Milvus Lite stores in the file ``COLLECTION.db`` of the working
             directory.
         milvus_port: The port of Milvus.
+        create: Whether to make the collection if there is none.
 
     Raises:
         ArgumentError: ``mode`` is neither of both.
         ModelError: The model or the service cannot be used.
-        CatalogError: Milvus does not answer, or the collection was made with another model.
+        CatalogError: Milvus does not answer, there is no collection and ``create`` is false, or it was made with
+            another model.
     """
 
     def __init__(
@@ -52,13 +54,14 @@ class ImageSearchEngine:
         collection_name: str = "image_search",
         milvus_host: str | None = None,
         milvus_port: int = PORT,
+        create: bool = True,
     ) -> None:
         if mode not in ("service", "local"):
             raise ArgumentError(f'mode {mode!r}: give "service" or "local"')
         encoder = open_encoder(model_name, service=clip_server if mode == "service" else None)
         uri = f"{collection_name}.db" if milvus_host is None else f"http://{milvus_host}:{milvus_port}"
         self._mode = mode
-        self._engine = MilvusEngine(uri, collection=collection_name, model=encoder)
+        self._engine = MilvusEngine(uri, collection=collection_name, model=encoder, create=create)
 
     def index_directory(self, path: str | os.PathLike[str], descriptions: Mapping[str, str] | None = None) -> Report:
         """Stores all pictures in a folder and the folders in it, each as an item named by its path.
@@ -162,6 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if getattr(options, needed) is None:
         parser.error(f"--mode {options.mode} needs --{needed.replace('_', '-')}")
     try:
+        if options.mode == "index":
+            # A folder that is not there leaves no collection behind.
+            folder_items(expanded(options.image_dir))
         with ImageSearchEngine(
             options.encode_mode,
             options.clip_server,
@@ -169,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.collection_name,
             options.milvus_host,
             options.milvus_port,
+            create=options.mode == "index",
         ) as engine:
             if options.mode == "search":
                 print_results(engine.search_batch(options.query, options.top_k))

@@ -38,6 +38,12 @@ def cluster() -> Iterator[None]:
     cluster.shutdown()
 
 
+def test_a_cluster_that_is_not_there_leaves_nothing_behind() -> None:
+    """It comes first: once there is a cluster, none is looked for."""
+    with pytest.raises(ConnectionError, match=r"no cluster of Ray answers at nowhere://host: .*correct the address"):
+        on_ray("plushie-mini", workers=1, how={}, address="nowhere://host")
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ray") / "photos"

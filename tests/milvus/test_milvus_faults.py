@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import plushie_search as ps
+from plushie_search.milvus.absent import AbsentMethods
 from plushie_search.testing import SuiteEncoder
 
 
@@ -67,6 +68,58 @@ def test_nothing_bad_is_sent(open_milvus: Callable[..., Any]) -> None:
     with pytest.raises(ps.ArgumentError, match="65,535"):
         engine.update("a", text="x" * 65_536)
     assert engine.get("a").label is None
+
+
+def test_what_cannot_be_opened_leaves_no_file(tmp_path: Path) -> None:
+    pytest.importorskip("milvus_lite")
+    path = str(tmp_path / "new.db")
+    for uri, how, told in (
+        (path, {"dim": 32_769}, "dim 32769: give 1 to 32,768"),
+        (path, {"dim": 4, "collection": 'a" or pk != "'}, "give 1 to 200 letters"),
+        (path, {"dim": 4, "consistency": "strong"}, "give one of Strong, Session"),
+        (str(tmp_path / "new"), {"dim": 4}, r"ends in \.db, or an address"),
+        (path, {"model": str(tmp_path / "no model")}, "no model"),
+        (path, {"dim": 4, "create": False}, "does not exist: correct the path, or fill it first"),
+    ):
+        with pytest.raises(ps.PlushieError, match=told):
+            ps.MilvusEngine(uri, **how)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_requests_are_smaller_than_the_limit() -> None:
+    """Texts and metadata count, and so does the number of rows."""
+    pytest.importorskip("pymilvus")
+    from plushie_search.milvus.store import BYTES, MOST, _requests
+
+    plain = {"name": "n", "label": None, "text": None, "terms": [], "metadata": {}, "bounds": {}}
+    long = [{**plain, "text": "é" * 30_000}, {**plain, "metadata": {"a": "é" * 30_000}}] * 200
+    for rows, size in (
+        (long, 100),
+        ([plain] * 40_000, 1),
+        ([plain] * 5000, 40_000),
+        ([long[0]] * 3, 2 * BYTES),
+        ([], 1),
+    ):
+        some = list(_requests(rows, size))
+        assert [row for one in some for row in one] == rows
+        for one in some:
+            texts = sum(len(str(row["text"]).encode()) + len(str(row["metadata"]).encode()) for row in one)
+            assert (size * len(one) + texts < BYTES + 100_000 or len(one) == 1, len(one) <= MOST) == (True, True)
+        assert len(some) <= 2 + sum(size + 61_000 for _ in rows) / BYTES + len(rows) / MOST
+
+
+def test_labels_cannot_change_a_filter(open_milvus: Callable[..., Any]) -> None:
+    engine = open_milvus(model=SuiteEncoder())
+    evil = ['a" or pk != "', "x'] or true or item in ['", 'label \\" == "', "\\", '"', "%", 'x" /* ', "{x}"]
+    for number, label in enumerate(evil):
+        engine.add(f"{label} {number}", images=picture(number), label=label, metadata={label: label, "k": label})
+    for number, label in enumerate(evil):
+        wanted = f"{label} {number}"
+        for where in ({"label": label}, {"id": wanted}, {"$key": {label: label}}, {"k": {"$in": [label, "none"]}}):
+            assert [item.id for item in engine.items(where=where)] == [wanted]
+        assert engine.count({"label": {"$ne": label}}) == len(evil) - 1
+    assert engine.remove(where={"label": 'none" or pk != "'}) == 0
+    assert len(engine) == len(evil)
 
 
 def test_a_folder_goes_on_where_it_stopped(open_milvus: Callable[..., Any], tmp_path: Path) -> None:
@@ -126,6 +179,24 @@ def test_another_index_keeps_everything(open_milvus: Callable[..., Any]) -> None
     assert [item.to_dict() for item in engine] == before
     assert [(hit.item, round(hit.score, 5)) for hit in engine.search_image(picture(3), k=5, ef_search=64)] == hits
     assert engine.count({"n": {"$lt": 5}}) == 5
+
+
+def test_all_that_is_lacking_names_another_way(open_milvus: Callable[..., Any]) -> None:
+    """Every method and option of an engine is there, or says what to do instead."""
+    engine = open_milvus(model=SuiteEncoder())
+    engine.add("a", images=[picture(1), picture(2)])
+    engine.add("b", images=[picture(3), picture(4)])
+    lacking = set(vars(AbsentMethods)) - set(vars(object)) - {"__module__", "__dict__", "__weakref__"}
+    for name in lacking:
+        with pytest.raises(ps.UnsupportedError, match=f"a catalog in Milvus has no {name}: "):
+            getattr(engine, name)()
+    public = {name for name in dir(ps.Engine) if not name.startswith("_")}
+    assert lacking < public <= set(dir(engine))
+    with pytest.raises(ps.UnsupportedError, match="no prune: call remove"):
+        engine.add_folder("photos", prune=True)
+    with pytest.raises(ps.UnsupportedError, match="no query_crops: give the parts as Crop"):
+        engine.identify(picture(1), query_crops=True)
+    assert engine.evaluate().queries == 4
 
 
 def test_a_closed_engine_says_so(open_milvus: Callable[..., Any]) -> None:
@@ -196,14 +267,14 @@ def test_a_server_that_goes_in_the_middle_of_a_batch_loses_nothing(server: Serve
         put(rows, size)
 
     engine._store.put = dies
-    with pytest.raises(ps.CatalogError, match=r"127\.0\.0\.1.*start the server.*of item '4000' on: add all again"):
+    with pytest.raises(ps.CatalogError, match=r"127\.0\.0\.1.*start the server.*of item '8000' on: add all again"):
         engine.add_vectors(ids, vectors)
     engine.close()
     server.start()
     with ps.MilvusEngine(f"http://127.0.0.1:{server.port}", model=SuiteEncoder(), timeout=30) as engine:
-        assert len(engine) == 4500
+        assert len(engine) == 8500
         added = engine.add_vectors(ids, vectors)
-        assert (added.references, added.duplicates) == (4500, 4500)
+        assert (added.references, added.duplicates) == (500, 8500)
         assert (len(engine), engine.stats()["references"]) == (9000, 9000)
         assert engine.search_vector(vectors[8000], k=1)[0].item == "8000"
 

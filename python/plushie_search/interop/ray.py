@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -120,24 +121,40 @@ def on_ray(model: str, *, workers: int, how: Mapping[str, Any], address: str | N
     Raises:
         ImportError: Ray is not installed.
         ArgumentError: ``workers`` is less than 1.
-        ConnectionError: There is no cluster at the address.
+        ConnectionError: There is no cluster at the address, or Ray does not start here.
     """
     ray = ray_module()
     if workers < 1:
         raise ArgumentError(f"workers {workers}: give 1 or more")
     options = {**how, "threads": how.get("threads") or 1}
+    if not ray.is_initialized():
+        _connect(ray, address)
 
     def run(shards: Sequence[Shard]) -> Iterable[tuple[Shard, Encoded]]:
         if not shards:
             return
-        if not ray.is_initialized():
-            ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None)
         taken = resources(str(options.get("device", "cpu")), options["threads"])
         kind = ray.remote(max_restarts=-1, max_task_retries=-1, **taken)(Worker)
         actors = [kind.remote(model, options) for _ in range(min(workers, len(shards)))]
         yield from _spread(ray, actors, shards)
 
     return run
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    address = address or os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None)
+    except Exception as error:  # Ray raises plain ones, too
+        ray.shutdown()
+        told = " ".join(str(error).split())
+        if address is None:
+            raise ConnectionError(
+                f"Ray does not start on this machine: {told}: try again, or leave out --ray"
+            ) from error
+        raise ConnectionError(
+            f"no cluster of Ray answers at {address}: {told}: start one by `ray start --head`, or correct the address"
+        ) from error
 
 
 def _spread(ray: Any, actors: Sequence[Any], shards: Sequence[Shard]) -> Iterator[tuple[Shard, Encoded]]:

@@ -76,7 +76,7 @@ class Stage:
             raise
 
     def take(self) -> list[Staged]:
-        """Returns the items that were added, in their order, and empties the catalog."""
+        """Returns the items that were added, in their order."""
         names = self.core.models
         rows = self.core.items(where=None, limit=None, offset=0)
         if not rows:
@@ -102,13 +102,11 @@ class Stage:
                     [gallery[6][own] for gallery in galleries],
                 )
             )
-        self.clear([row[0] for row in rows])
         return found
 
-    def clear(self, ids: list[str] | None = None) -> None:
+    def clear(self) -> None:
         """Forgets all items."""
-        held = [row[0] for row in self.core.items(where=None, limit=None, offset=0)] if ids is None else ids
-        if held:
+        if held := [row[0] for row in self.core.items(where=None, limit=None, offset=0)]:
             self.core.remove(list(held))
 
     def close(self) -> None:

@@ -24,7 +24,9 @@ MOST = 16_384
 #: The most bytes of a request: a cluster takes 64 MB, and a busy one answers smaller ones in time.
 BYTES = 8_000_000
 #: Values of one list in an expression.
-LISTED = 1000
+LISTED = 4000
+#: New rows that Milvus Lite searches one by one, before it is told to order them.
+NEW = 100
 #: Rows of one batch that is read.
 READ = 1000
 
@@ -62,6 +64,8 @@ class Store:
         self.uri, self.name, self._timeout = uri, name, timeout
         #: Whether this process has the database itself, in which new rows are searched slowly until they are flushed.
         self.is_lite = not re.match(r"[a-z]+://", uri)
+        # Another process may have left some.
+        self._unsettled = NEW
         # It logs what it raises, and Milvus Lite each call that it has not and needs not.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         if self.is_lite:
@@ -77,10 +81,13 @@ class Store:
         try:
             return work(*args, **{"timeout": self._timeout, **how})
         except (MilvusException, RpcError, OSError, RuntimeError) as error:
-            text = str(getattr(error, "message", "") or error).strip()
+            told = error.details() if isinstance(error, RpcError) else getattr(error, "message", "")
+            text = str(told or error).strip()
             if "Open local milvus failed" in text or "lock" in text.lower():
                 cure = "another process has it open: close it there, or run a server"
-            elif re.search(r"connect|unavailable|timeout|deadline|closed channel", text, re.IGNORECASE):
+            elif re.search(r"deadline", text, re.IGNORECASE):
+                cure = "give it more seconds by timeout=, or start a larger server, and try again"
+            elif re.search(r"connect|unavailable|timeout|closed channel", text, re.IGNORECASE):
                 cure = "start the server, or correct uri= and token=, and try again"
             else:
                 cure = "correct that and try again"
@@ -100,6 +107,7 @@ class Store:
         effort: Mapping[str, Any],
     ) -> list[list[tuple[float, Row]]]:
         """Returns the best rows of each query with their cosines, best first."""
+        self._settle()
         found: list[list[tuple[float, Row]]] = []
         size = max(1, min(MOST, BYTES // (4 * space.dimension), 200_000 // limit))
         for start in range(0, len(vectors), size):
@@ -126,10 +134,11 @@ class Store:
 
     def each(self, where: str, fields: Sequence[str], *, whole: bool = False) -> Iterator[Row]:
         """Yields the rows that fit; ``whole`` says that one request has all."""
+        self._settle()
         if whole:
             yield from self.call(self.client.query, self.name, filter=where, output_fields=list(fields), limit=MOST)
             return
-        size = READ if any(one.startswith("vector") for one in fields) else MOST
+        size = READ if any(one.startswith("vector") or one in ("text", "metadata") for one in fields) else MOST
         pages = self.call(
             self.client.query_iterator, self.name, batch_size=size, filter=where, output_fields=list(fields)
         )
@@ -141,18 +150,18 @@ class Store:
 
     def count(self, where: str = "") -> int:
         """Returns how many rows fit."""
+        self._settle()
         answer = self.call(self.client.query, self.name, filter=where, output_fields=["count(*)"])
         return int(answer[0]["count(*)"])
 
     def put(self, rows: Sequence[Row], size: int) -> None:
-        """Writes rows of about so many bytes, each in the place of one with its key.
+        """Writes rows, of about so many bytes beside their texts and metadata, each in the place of one with its key.
 
         Raises:
             CatalogError: Milvus does not answer or refuses; the text says which rows are stored.
         """
-        step = max(1, min(MOST, BYTES // size))
-        for start in range(0, len(rows), step):
-            some = rows[start : start + step]
+        start = 0
+        for some in _requests(rows, size):
             try:
                 self.call(self.client.upsert, self.name, data=some)
             except CatalogError as error:
@@ -160,6 +169,8 @@ class Store:
                     f"{error}; {start} of {len(rows)} references are stored, and none from {some[0]['name']!r} of item "
                     f"{some[0]['item']!r} on: add all again, which goes on there"
                 ) from error
+            self._unsettled += len(some)
+            start += len(some)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Removes rows by their keys."""
@@ -171,10 +182,12 @@ class Store:
         rows = self.each("", fields)
         while some := list(islice(rows, READ)):
             self.call(self.client.upsert, name, data=some)
+            self._unsettled += len(some)
 
-    def settle(self) -> None:
-        """Makes new rows quick to search, where this process has the database."""
-        if self.is_lite:
+    def _settle(self) -> None:
+        """Makes new rows quick to search, where this process has the database and many are new."""
+        if self.is_lite and self._unsettled >= NEW:
+            self._unsettled = 0
             self.call(self.client.flush, self.name)
 
     def close(self) -> None:
@@ -183,3 +196,23 @@ class Store:
             self.client.close()
         except Exception as error:
             logger.debug("closing %s: %s", self.uri, error)
+
+
+def _requests(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
+    """Divides rows into those that one request takes."""
+    start, held = 0, 0
+    for place, row in enumerate(rows):
+        texts = sum(len(row[name].encode()) for name in ("name", "label", "text") if row[name])
+        own = (
+            size
+            + texts
+            + 40 * len(row["terms"])
+            + len(str(row["metadata"]).encode())
+            + len(str(row["bounds"]).encode())
+        )
+        if place > start and (held + own > BYTES or place - start == MOST):
+            yield rows[start:place]
+            start, held = place, 0
+        held += own
+    if rows:
+        yield rows[start:]

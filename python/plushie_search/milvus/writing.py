@@ -18,7 +18,7 @@ from .store import Row, Store
 from .terms import TERMS, described
 
 #: The most references of a batch that is written.
-BATCH = 4000
+BATCH = 8000
 
 
 class Writing:
@@ -32,7 +32,7 @@ class Writing:
     def __init__(self, store: Store, spaces: Sequence[Space]) -> None:
         self._store, self._spaces = store, spaces
         self._lock, self._last = threading.Lock(), 0
-        self._size = 4 * sum(space.dimension for space in spaces) + 2000
+        self._size = 4 * sum(space.dimension for space in spaces) + 500
 
     def put(self, staged: Sequence[Staged], *, exact: bool = False, named: bool = False) -> tuple[int, int, int, int]:
         """Stores items, and returns how many items and references are new, were there already, and were replaced.
@@ -58,8 +58,6 @@ class Writing:
             counts = [a + b for a, b in zip(counts, (int(not own), *more), strict=True)]
         self._store.put(rows, self._size)
         self._store.delete(gone)
-        if len(rows) >= 100:
-            self._store.settle()
         return counts[0], counts[1], counts[2], counts[3]
 
     def held(self, ids: Sequence[str], *, empty: bool = False, vectors: bool = False) -> dict[str, list[Row]]:
@@ -101,6 +99,8 @@ class Writing:
         fields = {name: before[name] if value is None else value for name, value in given.items()}
         fields["metadata"] = fields["metadata"] or {}
         whole = self._fields(item.id, fields)
+        if any(len(name.encode()) > LONGEST for name, *_ in item.references):
+            raise ArgumentError(f"item {item.id!r}: a reference's name has more than {LONGEST:,} bytes: shorten it")
         is_changed = bool(own) and any((own[0][name] or None) != (fields[name] or None) for name in given)
         since = own[0]["since"] if own else self._now(1)
         new, duplicates, kept, replaced = [], 0, set(), {}
