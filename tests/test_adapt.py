@@ -15,7 +15,7 @@ import plushie_search as ps
 from plushie_search import cli
 from plushie_search.answers import adapt
 
-DIM, ITEMS, REFERENCES, DIRECTIONS = 64, 80, 4, 28
+DIM, ITEMS, REFERENCES, DIRECTIONS = 48, 50, 4, 20
 
 
 def unit(rows: Any) -> Any:
@@ -148,12 +148,12 @@ def test_what_finds_more_is_kept_and_identifies(views: Vectors, tmp_path: Path) 
         assert [[hit.score for hit in one.hits] for one in again] == ours
         assert [one.threshold for one in again] == [one.threshold for one in answers]
         # A calibration by labeled pictures goes by the map, too; and so does one that is due.
-        engine.calibrate([(pixel(number), f"item-{number}") for number in range(40)])
+        engine.calibrate([(pixel(number), f"item-{number}") for number in range(25)])
         [row] = engine.stats()["calibration"]
-        assert (row["adapted"], row["queries"]) == (True, 40)
+        assert (row["adapted"], row["queries"]) == (True, 25)
         assert [[hit.score for hit in one.hits] for one in engine.identify(pictures, k=5)] == ours
-        engine.remove([f"item-{number}" for number in range(40)])
-        assert engine.identify(pixel(70)).hits[0].score == pytest.approx(ours[70][0], abs=1e-6)
+        engine.remove([f"item-{number}" for number in range(25)])
+        assert engine.identify(pixel(40)).hits[0].score == pytest.approx(ours[40][0], abs=1e-6)
         assert engine.stats()["calibration"][0]["adapted"]
         assert engine.forget_adapter()
         assert not engine.forget_adapter()
@@ -189,26 +189,27 @@ def test_too_little_to_learn_from_is_told(views: Vectors, tmp_path: Path) -> Non
         with pytest.raises(ps.ArgumentError, match="adapt to 0 references of 0 items: 30 or more"):
             engine.adapt()
         engine.add_vectors([f"item-{number}" for number in range(ITEMS)], views[:, 0])
-        with pytest.raises(ps.ArgumentError, match="adapt to 80 references of 80 items"):
+        with pytest.raises(ps.ArgumentError, match="adapt to 50 references of 50 items"):
             engine.adapt()
         with pytest.raises(ps.ArgumentError, match="no model"):
             engine.adapt(model="other")
 
 
-def test_the_command_learns_and_forgets(views: Vectors, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    dim = 256
-    wide = np.zeros((ITEMS, REFERENCES, dim), np.float32)
-    wide[:, :, :DIM] = views[:, :REFERENCES]
-    catalog = str(tmp_path / "c")
-    with ps.Engine(catalog) as engine:
-        filled(engine, wide)
-    assert cli.main(["adapt", catalog, "--json"]) == 0
+def test_the_command_learns_and_forgets(toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    catalog, model = str(tmp_path / "c"), ["--model", str(toy_model)]
+    dim = ps.open_encoder(toy_model).dim
+    with ps.Engine(catalog, model=toy_model) as engine:
+        dice = np.random.default_rng(2)
+        views = dice.normal(size=(20, 1, dim)) + 0.3 * dice.normal(size=(20, REFERENCES, dim))
+        filled(engine, unit(views).astype(np.float32))
+    assert cli.main(["adapt", catalog, *model, "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
-    assert made["references"] == ITEMS * REFERENCES
-    assert made["new_items"]["before"] <= 1
-    assert cli.main(["adapt", catalog]) == 0
-    assert "right item first, of 320 references left out" in capsys.readouterr().out
-    assert cli.main(["adapt", catalog, "--forget", "--json"]) == 0
+    assert made["references"] == 20 * REFERENCES
+    assert cli.main(["adapt", catalog, *model]) == 0
+    out = capsys.readouterr().out
+    assert "right item first, of 80 references left out" in out
+    assert f"new items {made['new_items']['before']:.3f} before, {made['new_items']['after']:.3f} after" in out
+    assert cli.main(["adapt", catalog, *model, "--forget", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"forgotten": made["accepted"]}
-    assert cli.main(["adapt", catalog, "--forget"]) == 0
+    assert cli.main(["adapt", catalog, *model, "--forget"]) == 0
     assert capsys.readouterr().out == "there is nothing to forget\n"
