@@ -103,8 +103,9 @@ format: $(DONE)/venv $(DONE)/test-tools
 # These need more: python benches/photos.py ITEMS QUERIES; python benches/clip.py WORK, with PyTorch;
 # python benches/peers.py, with lancedb, chromadb and qdrant-client;
 # python benches/few_shot.py EXAMPLES QUERIES, with scikit-learn; python benches/training.py PHOTOS, with PyTorch;
+# python benches/adapt.py PHOTOS;
 # python benches/together.py with two options
-MORE := benches/clip.py benches/few_shot.py benches/milvus.py benches/peers.py benches/photos.py benches/together.py \
+MORE := benches/adapt.py benches/clip.py benches/few_shot.py benches/milvus.py benches/peers.py benches/photos.py benches/together.py \
 	benches/training.py
 bench: $(DONE)/package $(DONE)/bench-tools
 	set -e; for bench in $(filter-out $(MORE),$(wildcard benches/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done

@@ -32,8 +32,8 @@ API: dict[str, tuple[str, str, str]] = {
     "answers": (
         "Answers",
         "Classes that identify, classify, compare, explain, inspect and the others return.",
-        "Identification Calibration LearnedWeights Classification Class Likeness Explanation Inspection Inspections "
-        "Spot Duplicates Duplicate Review Concern Shape measure render",
+        "Identification Adaptation Gain Calibration LearnedWeights Classification Class Likeness Explanation "
+        "Inspection Inspections Spot Duplicates Duplicate Review Concern Shape measure render",
     ),
     "models": (
         "Models",

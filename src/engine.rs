@@ -2,6 +2,7 @@
 
 mod add;
 mod asked;
+mod adapt;
 mod calibration;
 mod cursor;
 mod ensemble;
@@ -37,6 +38,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+pub use self::adapt::Adapting;
 pub use self::add::{Added, Draft, Prepared, shown};
 pub use self::calibration::{Calibrated, Scope, TARGET, few_digits};
 pub use self::cursor::Cursor;

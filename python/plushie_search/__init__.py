@@ -46,7 +46,7 @@ from .exchange.export import Exported  # noqa: E402
 from .hub import models, open_encoder, pull_model  # noqa: E402
 from .hub.check import Check  # noqa: E402
 from .hub.check import check as check_model  # noqa: E402
-from .identification import Calibration, Identification, LearnedWeights  # noqa: E402
+from .identification import Adaptation, Calibration, Gain, Identification, LearnedWeights  # noqa: E402
 from .keeping import restore, salvage  # noqa: E402
 from .meshes import Shape, measure, render  # noqa: E402
 from .query import Query, SearchOptions  # noqa: E402
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from .remote.engine import RemoteEngine
 
 __all__ = [
+    "Adaptation",
     "Added",
     "ArgumentError",
     "AsyncEngine",
@@ -91,6 +92,7 @@ __all__ = [
     "Explanation",
     "Exported",
     "FileError",
+    "Gain",
     "Hit",
     "Identification",
     "ImageSearchEngine",

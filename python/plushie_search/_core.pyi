@@ -86,6 +86,7 @@ _CalibratedRow: TypeAlias = tuple[
     list[tuple[str, float]],
     _WeighedRow | None,
 ]
+_MapRow: TypeAlias = tuple[int, list[float], list[float], list[float], float]
 _GalleryRow: TypeAlias = tuple[
     list[str], list[str | None], NDArray[np.int64], list[str], list[str], list[str | None], NDArray[np.float32]
 ]
@@ -632,6 +633,10 @@ class Engine:
     def calibrate(
         self, queries: list[_QueryRow], labels: list[_Text | None], *, models: _By | Sequence[str] | None
     ) -> _CalibratedRow: ...
+    def adapt(
+        self, whole: _MapRow, parts: list[_MapRow], items: list[tuple[str, int]], *, model: str | None
+    ) -> _CalibratedRow: ...
+    def forget_adapter(self, *, model: str | None) -> bool: ...
     def encode_images(self, images: _Image | Sequence[_Image], *, model: str | None = None) -> NDArray[np.float32]: ...
     def encode_texts(
         self, texts: str | _Texts, *, model: str | None = None, expand: bool | Sequence[str] | None = None

@@ -88,6 +88,8 @@ class AsyncEngine:
     search_vector = _awaited(Engine.search_vector)
     identify = _awaited(Engine.identify)
     calibrate = _awaited(Engine.calibrate)
+    adapt = _awaited(Engine.adapt)
+    forget_adapter = _awaited(Engine.forget_adapter)
     classify = _awaited(Engine.classify)
     compare = _awaited(Engine.compare)
     explain = _awaited(Engine.explain)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from .metrics import Interval
 from .results import Results
 from .show.table import counted, printable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -79,6 +84,70 @@ class LearnedWeights:
         shares = " + ".join(f"{weight:.3f} {name}" for name, weight in self.weights.items())
         more = f"{self.gain.value:+.3f} ({self.gain.low:+.3f} to {self.gain.high:+.3f}) of the items first"
         return f"{shares}: {more}, {'used by default' if self.used else 'so the first model stays alone'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """How often references that are left out have their item first, before and after.
+
+    Attributes:
+        before: The share before, from 0 to 1.
+        after: The share after.
+        error: The standard error of the difference.
+    """
+
+    before: float
+    after: float
+    error: float
+
+    @classmethod
+    def of(cls, first: NDArray[np.bool_]) -> Gain:
+        """Returns that of references of which each has its item first or not, before and after: bool (n, 2)."""
+        before, after = first.mean(0).tolist()
+        difference = first[:, 1].astype(np.float64) - first[:, 0]
+        return cls(before, after, float(difference.std() / np.sqrt(len(first))))
+
+    def __str__(self) -> str:
+        return f"{self.before:.3f} before, {self.after:.3f} after ({self.after - self.before:+.3f} ± {self.error:.3f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """The outcome of :meth:`Engine.adapt`.
+
+    Attributes:
+        model: The name of the model.
+        accepted: Whether the map is kept: the gain for new items is larger than its standard error.
+        method: The kind of map, ``"whitening"`` or ``"ridge"``.
+        strength: How much the map is regularized: by how many of the references' mean variances.
+        best_reference: How much the best reference of an item counts, beside the mean of all.
+        before: How items are told without the map: by ``"whitening"``, the second look of a calibration, or by
+            ``"cosine"``, whichever has more of the references' items first.
+        references: References that were left out to measure it.
+        new_items: The gain for items that neither the map nor its choice has seen.
+        new_photos: The gain for photos of items of which the map has seen others.
+        seconds: How long it took.
+        calibration: What scores mean by the map; None if it is not kept.
+    """
+
+    model: str
+    accepted: bool
+    method: Literal["cosine", "whitening", "ridge"]
+    strength: float
+    best_reference: float
+    before: Literal["cosine", "whitening", "ridge"]
+    references: int
+    new_items: Gain
+    new_photos: Gain
+    seconds: float
+    calibration: Calibration | None = None
+
+    def __str__(self) -> str:
+        kept = "kept" if self.accepted else "not kept, since it finds no more of new items"
+        return (
+            f"{self.method} of {self.model}, {kept}; right item first, of {self.references} references left out: "
+            f"new items {self.new_items}; new photos of known items {self.new_photos}; {self.seconds:.1f} s"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,20 @@ const STEPS: usize = 6;
 /// The factor by which numbers of directions are whole.
 const WHOLE: f32 = 32_767.0;
 
-/// Directions along which vectors of one item differ, and how much of its extent along each a vector keeps.
+/// Directions along which vectors of one item differ, how much of its extent along each a vector keeps, and how an item is
+/// then compared. A map that was learned otherwise turns what it changes along a direction onto another one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Numbers", into = "Numbers")]
 pub struct Metric {
     dim: usize,
     /// Of length 1, each perpendicular to the others.
     directions: Vec<f32>,
-    /// From 0 to 1.
+    /// What each direction is turned onto; none where each stays as it is.
+    onto: Vec<f32>,
+    /// From 0 to 1 where directions stay as they are.
     kept: Vec<f32>,
+    /// How much the best vector of an item counts beside the mean of all, from 0 to 1.
+    best: f32,
 }
 
 /// The same in few digits.
@@ -31,24 +36,37 @@ pub struct Metric {
 struct Numbers {
     dim: usize,
     directions: Vec<i16>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    onto: Vec<i16>,
     kept: Vec<f32>,
+    #[serde(default = "half")]
+    best: f32,
+}
+
+/// How much the best vector of an item counts by default.
+fn half() -> f32 {
+    0.5
 }
 
 impl From<Metric> for Numbers {
-    fn from(Metric { dim, directions, kept }: Metric) -> Self {
-        let whole = |value: f32| (value * WHOLE).round() as i16;
-        Self { dim, directions: directions.into_iter().map(whole).collect(), kept }
+    fn from(Metric { dim, directions, onto, kept, best }: Metric) -> Self {
+        let whole = |rows: Vec<f32>| rows.into_iter().map(|value| (value * WHOLE).round() as i16).collect();
+        Self { dim, directions: whole(directions), onto: whole(onto), kept, best }
     }
 }
 
 impl TryFrom<Numbers> for Metric {
     type Error = Error;
 
-    fn try_from(Numbers { dim, directions, kept }: Numbers) -> Result<Self> {
-        if directions.len() != dim * kept.len() || !kept.iter().all(|share| (0.0..=1.0).contains(share)) {
+    fn try_from(Numbers { dim, directions, onto, kept, best }: Numbers) -> Result<Self> {
+        let turns = !onto.is_empty();
+        let is_whole = directions.len() == dim * kept.len() && (!turns || onto.len() == directions.len());
+        let fits = |share: &f32| if turns { share.is_finite() } else { (0.0..=1.0).contains(share) };
+        if !(is_whole && kept.iter().all(fits) && (0.0..=1.0).contains(&best)) {
             return Err(Error::argument("a metric needs directions of its dimension, and a share from 0 to 1 of each"));
         }
-        Ok(Self { dim, directions: directions.into_iter().map(|value| f32::from(value) / WHOLE).collect(), kept })
+        let parts = |rows: Vec<i16>| rows.into_iter().map(|value| f32::from(value) / WHOLE).collect();
+        Ok(Self { dim, directions: parts(directions), onto: parts(onto), kept, best })
     }
 }
 
@@ -57,6 +75,7 @@ impl TryFrom<Numbers> for Metric {
 pub struct Group {
     vectors: Vec<Vec<f32>>,
     mean: Vec<f32>,
+    best: f32,
 }
 
 /// How alike a vector and an item are.
@@ -64,11 +83,26 @@ pub struct Group {
 pub struct Alike {
     /// The place of the nearest vector of the item.
     pub nearest: usize,
-    /// The mean of the cosine with it, and of the cosine with the mean of all its vectors.
+    /// The mean of the cosine with it, and of the cosine with the mean of all its vectors, by their weights.
     pub score: f32,
 }
 
 impl Metric {
+    /// A map that was learned otherwise: a vector gains (kept - 1) times its extent along each direction, onto the other
+    /// one; along itself if `onto` is empty. All rows have the length 1.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when rows have other dimensions or numbers, or a number is out of its bounds.
+    pub fn new(dim: usize, directions: Vec<f32>, onto: Vec<f32>, kept: Vec<f32>, best: f32) -> Result<Self> {
+        // What is stored is what is used.
+        Self::try_from(Numbers::from(Self { dim, directions, onto, kept, best }))
+    }
+
+    /// The dimension of the vectors.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
     /// Learns from the vectors of dimension `dim` of several items. Returns None if too few items have two or more.
     pub fn fit(items: &[Vec<&[f32]>], dim: usize) -> Option<Self> {
         let apart = apart(items, dim);
@@ -98,15 +132,16 @@ impl Metric {
             if mean > 0.0 { (mean / (variance + mean)).sqrt() } else { 1.0 }
         });
         let kept = kept.collect();
-        // What is stored is what is used.
-        Self::try_from(Numbers::from(Self { dim, directions, kept })).ok()
+        Self::new(dim, directions, Vec::new(), kept, half()).ok()
     }
 
     /// Maps a vector: what it has along each direction is reduced to the share that is kept. Its length is 1 again.
     pub fn map(&self, vector: &[f32]) -> Vec<f32> {
         let mut mapped = vector.to_vec();
-        for (direction, kept) in self.directions.chunks_exact(self.dim).zip(&self.kept) {
-            add(&mut mapped, (kept - 1.0) * dot(vector, direction), direction);
+        let onto = if self.onto.is_empty() { &self.directions } else { &self.onto };
+        let turned = self.directions.chunks_exact(self.dim).zip(onto.chunks_exact(self.dim));
+        for ((direction, onto), kept) in turned.zip(&self.kept) {
+            add(&mut mapped, (kept - 1.0) * dot(vector, direction), onto);
         }
         unit(mapped)
     }
@@ -116,7 +151,7 @@ impl Metric {
         let vectors: Vec<Vec<f32>> = vectors.map(|vector| self.map(vector)).collect();
         let mut mean = vec![0.0; self.dim];
         vectors.iter().for_each(|vector| add(&mut mean, 1.0, vector));
-        Group { vectors, mean: unit(mean) }
+        Group { vectors, mean: unit(mean), best: self.best }
     }
 }
 
@@ -125,7 +160,7 @@ impl Group {
     pub fn compare(&self, mapped: &[f32]) -> Alike {
         let cosines = self.vectors.iter().map(|vector| dot(vector, mapped)).enumerate();
         let (nearest, best) = cosines.reduce(|best, one| if one.1 > best.1 { one } else { best }).unwrap_or_default();
-        Alike { nearest, score: 0.5 * (best + dot(&self.mean, mapped)) }
+        Alike { nearest, score: self.best * best + (1.0 - self.best) * dot(&self.mean, mapped) }
     }
 }
 
@@ -237,11 +272,31 @@ mod tests {
 
     #[test]
     fn an_item_is_as_near_as_its_best_vector_and_its_mean() {
-        let metric = Metric { dim: 2, directions: Vec::new(), kept: Vec::new() };
+        let metric = Metric::new(2, Vec::new(), Vec::new(), Vec::new(), 0.5).unwrap();
         let vectors: [&[f32]; 2] = [&[1.0, 0.0], &[0.0, 1.0]];
         let found = metric.group(vectors.into_iter()).compare(&metric.map(&[0.6, 0.8]));
         assert_eq!(found.nearest, 1);
         assert!((found.score - 0.5 * (0.8 + 1.4 / 2.0_f32.sqrt())).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_map_turns_what_it_changes_onto_another_direction() {
+        let metric = Metric::new(3, vec![1.0, 0.0, 0.0], vec![0.0, 1.0, 0.0], vec![3.0], 0.25).unwrap();
+        // (.6, 0, .8) gains 2 · .6 along the second axis.
+        let length = f32::sqrt(0.36 + 1.44 + 0.64);
+        let mapped = metric.map(&[0.6, 0.0, 0.8]);
+        for (value, expected) in mapped.iter().zip([0.6, 1.2, 0.8]) {
+            assert!((value - expected / length).abs() < 1e-4, "{mapped:?}");
+        }
+        let plain = Metric::new(2, Vec::new(), Vec::new(), Vec::new(), 0.25).unwrap();
+        let vectors: [&[f32]; 2] = [&[1.0, 0.0], &[0.0, 1.0]];
+        let found = plain.group(vectors.into_iter()).compare(&[0.6, 0.8]);
+        assert!((found.score - (0.25 * 0.8 + 0.75 * 1.4 / 2.0_f32.sqrt())).abs() < 1e-6);
+        let stored = serde_json::to_string(&metric).unwrap();
+        assert_eq!(serde_json::from_str::<Metric>(&stored).unwrap(), metric);
+        for (onto, kept, best) in [(vec![1.0], 2.0, 0.5), (vec![0.0; 3], f32::NAN, 0.5), (Vec::new(), 0.5, 2.0)] {
+            assert!(Metric::new(3, vec![1.0, 0.0, 0.0], onto, vec![kept], best).is_err());
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Calibrates an open catalog on its own references and on labeled queries, and keeps the outcome.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -65,6 +65,10 @@ pub(super) struct Second {
     fit: Fit,
     /// The scores of labeled queries.
     queries: Vec<Neighbors>,
+    /// What a look by a map that was learned otherwise found of left out references: maps that had not learned from them
+    /// are not kept, so that this counts until the next one is learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adapted: Option<Vec<Neighbors>>,
 }
 
 /// Models by their fingerprints, with their weights.
@@ -93,6 +97,13 @@ pub(super) struct Calibrations {
     known: RwLock<Known>,
     /// Held by the thread that makes one.
     work: Mutex<()>,
+}
+
+impl Calibrations {
+    /// Waits for the thread that makes a calibration.
+    pub(super) fn work(&self) -> MutexGuard<'_, ()> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Default)]
@@ -146,12 +157,21 @@ pub struct Calibrated {
     pub threshold: f64,
     /// Whether pictures are identified by a second look at the best items.
     pub second_look: bool,
+    /// Whether that goes by an adapter.
+    pub adapted: bool,
     /// The share of strangers that is expected to reach it.
     pub false_accept_rate: f64,
     /// The share of queries for items of the catalog that is expected not to reach it with the right item.
     pub false_reject_rate: f64,
     /// The weights that this call has learned.
     pub learned: Option<Weighed>,
+}
+
+impl Second {
+    /// The same by a map that was learned otherwise, with what that found of left out references.
+    pub(super) fn by_adapter(self, found: Vec<Neighbors>) -> Self {
+        Self { adapted: Some(found), ..self }
+    }
 }
 
 impl Calibration {
@@ -201,7 +221,7 @@ impl Engine {
             }
         };
         let labeled = self.labeled(&asked, &labels, spaces)?;
-        let _work = self.calibrations.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let _work = self.calibrations.work();
         let (ensemble, learned) = match chosen {
             Some(ensemble) => (ensemble, None),
             None => {
@@ -214,7 +234,8 @@ impl Engine {
                 (usual, learned)
             }
         };
-        let made = Arc::new(self.calibration(&state, &ensemble, kind, &labeled)?);
+        let adapter = if kind == Kind::Image { self.adapter(&state, &ensemble)? } else { None };
+        let made = Arc::new(self.calibration(&state, &ensemble, kind, &labeled, adapter)?);
         self.store_calibration(&ensemble, kind, &made, learned.as_ref())?;
         let mut known = self.calibrations.known.write().unwrap_or_else(PoisonError::into_inner);
         known.put(&ensemble, kind, Arc::clone(&made));
@@ -298,7 +319,7 @@ impl Engine {
             return Ok(known);
         }
         let work = match waits {
-            true => Some(calibrations.work.lock().unwrap_or_else(PoisonError::into_inner)),
+            true => Some(calibrations.work()),
             // A search does not wait for another thread.
             false => calibrations.work.try_lock().ok(),
         };
@@ -390,18 +411,45 @@ impl Engine {
         self.store.set_setting(SETTING, Some(&Stored { calibrations, learned }))
     }
 
-    /// Makes a calibration: of pictures from the references, too.
-    fn calibration(&self, state: &State, ensemble: &Ensemble, kind: Kind, labeled: &Labeled) -> Result<Calibration> {
+    /// Keeps a calibration of pictures in place of the one before, here and in the catalog.
+    pub(super) fn keep_calibration(&self, ensemble: &Ensemble, made: Calibration) -> Result<()> {
+        self.store_calibration(ensemble, Kind::Image, &made, None)?;
+        let mut known = self.calibrations.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.put(ensemble, Kind::Image, Arc::new(made));
+        Ok(())
+    }
+
+    /// Returns the second look of pictures that goes by an adapter, if one is kept.
+    pub(super) fn adapter(&self, state: &State, ensemble: &Ensemble) -> Result<Option<Second>> {
+        self.look(state)?;
+        let known = self.calibrations.known.read().unwrap_or_else(PoisonError::into_inner);
+        let second = known.get(ensemble, Kind::Image).and_then(|known| known.second.clone());
+        Ok(second.filter(|second| second.adapted.is_some()))
+    }
+
+    /// Makes a calibration: of pictures from the references, too, and with an adapter if there is one.
+    pub(super) fn calibration(
+        &self,
+        state: &State,
+        ensemble: &Ensemble,
+        kind: Kind,
+        labeled: &Labeled,
+        adapter: Option<Second>,
+    ) -> Result<Calibration> {
         let vectors = labeled.of(ensemble);
         let queries = self.neighbors_of_labeled(state, ensemble, &vectors, &labeled.items)?;
         if kind != Kind::Image {
             return self.assembled(state, ensemble, kind, &[], queries, None);
         }
         let (chosen, left_out) = self.left_out(state, ensemble)?;
-        let found = self.second_look(state, ensemble, &chosen, None)?;
+        let (found, adapted) = match adapter {
+            Some(Second { look, adapted: Some(found), .. }) => (Some((look, found.clone())), Some(found)),
+            _ => (self.second_look(state, ensemble, &chosen, None)?, None),
+        };
         let second = found.map(|(look, found)| {
             let again = look.labeled(self, state, ensemble, &vectors, &labeled.items)?;
-            self.second(state, ensemble, look, &found, again)
+            let second = self.second(state, ensemble, look, &found, again)?;
+            Ok(Second { adapted, ..second })
         });
         let second = second.transpose()?;
         self.assembled(state, ensemble, kind, &left_out, queries, second)
@@ -416,12 +464,17 @@ impl Engine {
         before: Option<&Calibration>,
         wanted: bool,
     ) -> Result<Calibration> {
-        let before = before.filter(|before| !before.queries.is_empty());
+        let is_adapted = |known: &Calibration| known.second.as_ref().is_some_and(|second| second.adapted.is_some());
+        let before = before.filter(|before| !before.queries.is_empty() || is_adapted(before));
         if wanted && before.is_none() {
-            return self.calibration(state, ensemble, Kind::Image, &Labeled::none(self, ensemble.spaces()));
+            return self.calibration(state, ensemble, Kind::Image, &Labeled::none(self, ensemble.spaces()), None);
         }
         let (chosen, left_out) = self.left_out(state, ensemble)?;
         let second = match before.and_then(|before| before.second.as_ref()) {
+            Some(second @ Second { adapted: Some(found), .. }) => {
+                let made = self.second(state, ensemble, second.look.clone(), found, second.queries.clone())?;
+                Some(Second { adapted: second.adapted.clone(), ..made })
+            }
             Some(second) if wanted => self
                 .second_look(state, ensemble, &chosen, Some(&second.look))?
                 .map(|(look, found)| self.second(state, ensemble, look, &found, second.queries.clone()))
@@ -434,7 +487,7 @@ impl Engine {
     }
 
     /// Makes a calibration of the cosines of left out references and labeled queries.
-    fn assembled(
+    pub(super) fn assembled(
         &self,
         state: &State,
         ensemble: &Ensemble,
@@ -457,7 +510,7 @@ impl Engine {
     }
 
     /// Calibrates what a second look finds of left out references and of labeled queries.
-    fn second(
+    pub(super) fn second(
         &self,
         state: &State,
         ensemble: &Ensemble,
@@ -467,7 +520,7 @@ impl Engine {
     ) -> Result<Second> {
         let lacks = || Error::argument("a second look found nothing of the references: calibrate again");
         let fit = self.fit(state, ensemble, Kind::Image, found, &queries).ok_or_else(lacks)?;
-        Ok(Second { look, fit, queries })
+        Ok(Second { look, fit, queries, adapted: None })
     }
 
     fn fit(
@@ -493,7 +546,7 @@ impl Engine {
     /// beside other items: studio pictures of different toys are more alike than two pictures of one toy. Therefore each
     /// item is compared without the reference that is most like the left out one, as its own item is. Where every picture is
     /// of a scene of its own, a second look finds more, which is calibrated with all references.
-    fn left_out(&self, state: &State, ensemble: &Ensemble) -> Result<(Vec<Candidate>, Vec<Neighbors>)> {
+    pub(super) fn left_out(&self, state: &State, ensemble: &Ensemble) -> Result<(Vec<Candidate>, Vec<Neighbors>)> {
         let rows: Vec<Candidate> = state.index.rows().collect();
         let sample = sample_size(rows.len());
         let chosen: Vec<Candidate> = (0..sample).map(|place| rows[place * rows.len() / sample]).collect();
@@ -522,7 +575,7 @@ impl Engine {
         Ok((chosen, neighbors))
     }
 
-    fn report(&self, state: &State, ensemble: &Ensemble, kind: Kind, made: &Calibration) -> Calibrated {
+    pub(super) fn report(&self, state: &State, ensemble: &Ensemble, kind: Kind, made: &Calibration) -> Calibrated {
         let items = state.index.items();
         let rates = made.identifies().rates(TARGET, items);
         Calibrated {
@@ -531,6 +584,7 @@ impl Engine {
             genuine: made.fit.genuine,
             impostors: made.fit.impostors,
             second_look: made.second.is_some(),
+            adapted: made.second.as_ref().is_some_and(|second| second.adapted.is_some()),
             queries: made.queries.len(),
             items,
             threshold: rates.threshold,
@@ -559,6 +613,7 @@ impl Engine {
                 "queries": report.queries,
                 "items": report.items,
                 "second_look": report.second_look,
+                "adapted": report.adapted,
                 "threshold": report.threshold,
                 "false_accept_rate": report.false_accept_rate,
                 "false_reject_rate": report.false_reject_rate,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibrate::{Alike, Group, Metric, Neighbors, SAME};
 use crate::engine::Engine;
+use crate::engine::adapt::Adapter;
 use crate::engine::ensemble::Ensemble;
 use crate::engine::live::State;
 use crate::error::Result;
@@ -27,7 +28,7 @@ const LEAST: usize = 30;
 const SURE: f64 = 1.96;
 const GAIN: f64 = 0.1;
 /// The parts of the items: references of each are looked up by what the other parts teach.
-const PARTS: i64 = 5;
+pub(super) const PARTS: i64 = 5;
 /// The most references that are left out.
 const SAMPLE: usize = 1000;
 /// References that are looked up together.
@@ -221,26 +222,35 @@ impl Engine {
     ) -> Result<Option<(Look, Vec<Neighbors>)>> {
         let step = chosen.len().div_ceil(SAMPLE).max(1);
         let chosen: Vec<Candidate> = chosen.iter().step_by(step).copied().collect();
-        let by_look = |look: &Look, found: &[LeftOut]| -> Vec<Neighbors> {
-            found.iter().map(|one| one.by_look(look, ensemble)).collect()
-        };
         if let Some(look) = earlier {
-            let found = self.left_out_again(state, ensemble, &chosen, |_| look.metrics())?;
-            return Ok(Some((look.clone(), by_look(look, &found))));
+            let found = self.left_out_again(state, ensemble, &chosen, part_of, |_| look.metrics())?;
+            return Ok(Some((look.clone(), found.iter().map(|one| one.by_look(look, ensemble)).collect())));
         }
         let taught: Option<Vec<_>> = ensemble.spaces().map(|space| taught(state, space)).collect();
         let Some(taught) = taught else { return Ok(None) };
         let of_part = |part: usize| taught.iter().map(|(_, parts)| &parts[part]).collect();
-        let found = self.left_out_again(state, ensemble, &chosen, of_part)?;
-        let scale = |(model, (metric, _)): (usize, &(Metric, Vec<Metric>))| {
-            let (offset, factor) = scale(&found, model);
-            Scale { metric: metric.clone(), offset, factor }
-        };
-        let mut look = Look(taught.iter().enumerate().map(scale).collect());
+        let found = self.left_out_again(state, ensemble, &chosen, part_of, of_part)?;
         let by_cosine: Vec<Neighbors> = found.iter().map(LeftOut::by_cosine).collect();
-        look.put_on_scale(&by_look(&look, &found), &by_cosine);
-        let by_look = by_look(&look, &found);
+        let (look, by_look) = on_scale(taught.into_iter().map(|(metric, _)| metric), &found, &by_cosine, ensemble);
         Ok(tells_more(&by_cosine, &by_look).then_some((look, by_look)))
+    }
+
+    /// Returns a second look by a map that was learned otherwise, and what it finds of left out references: of each part of
+    /// the items by the map of the other parts. `chosen` are references to leave out.
+    pub(super) fn adapted_look(
+        &self,
+        state: &State,
+        ensemble: &Ensemble,
+        chosen: &[Candidate],
+        adapter: &Adapter,
+    ) -> Result<(Look, Vec<Neighbors>)> {
+        let step = chosen.len().div_ceil(SAMPLE).max(1);
+        let chosen: Vec<Candidate> = chosen.iter().step_by(step).copied().collect();
+        // Of an item that is in no part none has learned.
+        let part_of = |item: i64| adapter.items.get(&item).copied().unwrap_or_default();
+        let found = self.left_out_again(state, ensemble, &chosen, part_of, |part| vec![&adapter.parts[part]])?;
+        let by_cosine: Vec<Neighbors> = found.iter().map(LeftOut::by_cosine).collect();
+        Ok(on_scale(std::iter::once(adapter.whole.clone()), &found, &by_cosine, ensemble))
     }
 
     /// Looks references up as if each were not stored. The metrics of the models are those for the part of its item.
@@ -249,6 +259,7 @@ impl Engine {
         state: &State,
         ensemble: &Ensemble,
         chosen: &[Candidate],
+        part_of: impl Fn(i64) -> usize,
         metrics: impl Fn(usize) -> Vec<&'a Metric>,
     ) -> Result<Vec<LeftOut>> {
         let index = &state.index;
@@ -283,6 +294,24 @@ impl Engine {
         }
         Ok(all)
     }
+}
+
+/// Returns a look by these metrics of the models, its scores put on the scale of cosines, and what it finds.
+fn on_scale(
+    metrics: impl Iterator<Item = Metric>,
+    found: &[LeftOut],
+    by_cosine: &[Neighbors],
+    ensemble: &Ensemble,
+) -> (Look, Vec<Neighbors>) {
+    let by_look = |look: &Look| -> Vec<Neighbors> { found.iter().map(|one| one.by_look(look, ensemble)).collect() };
+    let scale = |(model, metric)| {
+        let (offset, factor) = scale(found, model);
+        Scale { metric, offset, factor }
+    };
+    let mut look = Look(metrics.enumerate().map(scale).collect());
+    look.put_on_scale(&by_look(&look), by_cosine);
+    let again = by_look(&look);
+    (look, again)
 }
 
 /// Returns offset and factor with which the scores of a second look by one model have the means of its cosines: those of

@@ -4,8 +4,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyMapping, PyString};
 
-use crate::calibrate::{Fit, behind};
-use crate::engine::{self, Calibrated, Identified, Judged, Scope, Verdict, Weighed, few_digits};
+use crate::calibrate::{Fit, Metric, behind};
+use crate::engine::{self, Adapting, Calibrated, Identified, Judged, Scope, Verdict, Weighed, few_digits};
 use crate::query::{Kind, Query};
 
 use super::hit::PyHit;
@@ -25,6 +25,9 @@ pub(super) type CalibratedRow = (FiguresRow, Vec<(String, f64)>, Option<WeighedR
 
 /// (verdict, margin, strength, threshold, number of plausible items, probabilities).
 type JudgedRow = (&'static str, Option<f64>, Option<f64>, f64, usize, Vec<f64>);
+
+/// (dimension, directions, what they are turned onto, what of each is kept, how much the best reference counts).
+pub(super) type MapRow = (usize, Vec<f32>, Vec<f32>, Vec<f32>, f32);
 
 fn name_of(verdict: Verdict) -> &'static str {
     match verdict {
@@ -90,6 +93,13 @@ pub(super) fn calibrated(one: Calibrated) -> CalibratedRow {
         one.false_reject_rate,
     );
     (figures, weights(one.models), learned)
+}
+
+/// A map that was learned, with those of the parts and the items of these.
+pub(super) fn adapting(whole: MapRow, parts: Vec<MapRow>, items: Vec<(String, usize)>) -> PyResult<Adapting> {
+    let metric = |(dim, directions, onto, kept, best): MapRow| Metric::new(dim, directions, onto, kept, best);
+    let parts = parts.into_iter().map(metric).collect::<crate::error::Result<_>>()?;
+    Ok(Adapting { whole: metric(whole)?, parts, items })
 }
 
 /// None, a name, a list of names, or weights by name.

@@ -566,6 +566,28 @@ impl PyEngine {
         Ok(calibrate::calibrated(patient(py, queries.len(), || engine.calibrate(&queries, &scope))?))
     }
 
+    /// Identifies pictures by a map: that of all items, and that of the other parts for each part of them.
+    #[pyo3(signature = (whole, parts, items, *, model))]
+    fn adapt(
+        &self,
+        py: Python<'_>,
+        whole: calibrate::MapRow,
+        parts: Vec<calibrate::MapRow>,
+        items: Vec<(String, usize)>,
+        model: Option<&str>,
+    ) -> PyResult<CalibratedRow> {
+        let engine = self.open()?;
+        let given = calibrate::adapting(whole, parts, items)?;
+        Ok(calibrate::calibrated(patient(py, usize::MAX, || engine.adapt(model, &given))?))
+    }
+
+    /// Forgets the map, and says whether there was one.
+    #[pyo3(signature = (*, model))]
+    fn forget_adapter(&self, py: Python<'_>, model: Option<&str>) -> PyResult<bool> {
+        let engine = self.open()?;
+        patient(py, usize::MAX, || engine.forget_adapter(model))
+    }
+
     #[pyo3(signature = (images, *, model=None))]
     fn encode_images<'py>(
         &self,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from .._core import __version__
 from . import (
+    adapt,
     add,
     backup,
     bench,
@@ -56,7 +57,7 @@ from .common import DONE, ERROR, INTERRUPTED, Commands, say
 
 #: The commands in the order in which --help lists them.
 COMMANDS = (
-    *(add, search, identify, calibrate, show, count, update, remove, thumbnail, stats),
+    *(add, search, identify, calibrate, adapt, show, count, update, remove, thumbnail, stats),
     *(classify, compare, explain, inspect, duplicates, review, confirm),
     *(encode, import_, export),
     *(backup, restore, verify, salvage, compact, optimize, reencode),

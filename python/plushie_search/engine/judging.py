@@ -13,7 +13,7 @@ from ..answers.inspect.inspect import inspect
 from ..answers.likeness import compare
 from ..query import Query, listed
 from ..results import Reference
-from .identify import IdentifyMethods
+from .adapting import AdaptMethods
 from .items import reference_key
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..query import By, Text, Where
 
 
-class JudgingMethods(IdentifyMethods):
+class JudgingMethods(AdaptMethods):
     """Classifies, compares, explains and inspects."""
 
     __slots__ = ()
