@@ -337,6 +337,11 @@ def test_damage_is_found_with_item_and_reference(engine: ps.Engine, toy_model: P
             ps.Problem("i3", "vector", 'its vector of model "toy" is damaged: it has another checksum'),
             ps.Problem("i7", None, "its metadata is no JSON"),
             ps.Problem(
+                "i7",
+                None,
+                "its id, label, text, metadata or time is not as it was written: set its label, text and metadata again",
+            ),
+            ps.Problem(
                 None,
                 None,
                 "the index of metadata has values that no item has: compact the catalog, which makes it anew",
