@@ -339,7 +339,8 @@ def test_damage_is_found_with_item_and_reference(engine: ps.Engine, toy_model: P
             ps.Problem(
                 "i7",
                 None,
-                "its id, label, text, metadata or time is not as it was written: set its label, text and metadata again",
+                "its id, label, text, metadata or time is not as it was written: set its label, text and metadata "
+                "again",
             ),
             ps.Problem(
                 None,

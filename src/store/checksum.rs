@@ -66,7 +66,7 @@ mod tests {
         );
     }
 
-    const ROW: i64 = 0;
+    const ROW: i64 = 8_468_613_930_906_053_825;
 
     #[test]
     fn a_checksum_covers_the_whole_row() {
