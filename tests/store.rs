@@ -344,7 +344,7 @@ fn what_is_no_catalog_is_left_alone() {
         (directory("text", b"hello, I am a text file"), "not an SQLite file"),
         (directory("short", b"SQL"), "not an SQLite file"),
         (directory("foreign", &changed(68, 7)), "another program"),
-        (directory("newer", &changed(60, 6)), "upgrade"),
+        (directory("newer", &changed(60, 7)), "upgrade"),
         (directory("cut", &bytes[..5000]), "damaged"),
     ] {
         let before = fs::read(path.join("catalog.sqlite")).unwrap();
@@ -577,7 +577,7 @@ fn a_catalog_of_a_former_format_is_brought_up_to_date() {
         let home = former_catalog(statements);
         let error = message(Store::open(home.path(), &Access { read_only: true, ..Access::default() }));
         assert!(
-            error.contains(&format!("has format {format}, older than 5; open it once without read_only")),
+            error.contains(&format!("has format {format}, older than 6; open it once without read_only")),
             "{error}"
         );
         let store = Store::open(home.path(), &Access::existing()).unwrap();
@@ -604,7 +604,7 @@ fn a_catalog_of_a_former_format_is_brought_up_to_date() {
         drop(Store::open(home.path(), &Access::existing()).unwrap());
         let file = rusqlite::Connection::open(home.path().join("catalog.sqlite")).unwrap();
         let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(version, 5);
+        assert_eq!(version, 6);
         file.pragma_update(None, "user_version", 6).unwrap();
         let error = message(Store::open(home.path(), &Access::existing()));
         assert!(error.contains("has format 6, newer than 5; upgrade plushie_search to open it"), "{error}");
@@ -796,6 +796,11 @@ fn damage_is_found_with_its_item() {
             (Some("c"), Some("c.jpg"), &checksum),
             (None, None, "vector 6 belongs to no reference"),
             (Some("e"), None, "its metadata is no JSON"),
+            (
+                Some("e"),
+                None,
+                "its id, label, text, metadata or time is not as it was written: set its label, text and metadata again"
+            ),
             (None, None, "the index of words has items that are gone: compact the catalog, which makes it anew"),
         ]
     );
