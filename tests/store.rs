@@ -605,9 +605,9 @@ fn a_catalog_of_a_former_format_is_brought_up_to_date() {
         let file = rusqlite::Connection::open(home.path().join("catalog.sqlite")).unwrap();
         let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, 6);
-        file.pragma_update(None, "user_version", 6).unwrap();
+        file.pragma_update(None, "user_version", 7).unwrap();
         let error = message(Store::open(home.path(), &Access::existing()));
-        assert!(error.contains("has format 6, newer than 5; upgrade plushie_search to open it"), "{error}");
+        assert!(error.contains("has format 7, newer than 6; upgrade plushie_search to open it"), "{error}");
     }
 }
 
