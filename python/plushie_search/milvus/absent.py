@@ -22,6 +22,7 @@ def _absent(name: str, cure: str) -> Callable[..., Any]:
 class AbsentMethods:
     """Methods that raise :class:`UnsupportedError`, each with another way."""
 
+    adapt = _absent("adapt", LOCAL)
     add_images = _absent("add_images", "call add for each item, or add_items")
     add_model = _absent("add_model", "open a new collection with all models, and add the pictures to it")
     backup = _absent("backup", "copy the file of Milvus Lite while it is closed, or use milvus-backup for a server")
@@ -31,6 +32,7 @@ class AbsentMethods:
     duplicates = _absent("duplicates", LOCAL)
     explain = _absent("explain", LOCAL)
     export = _absent("export", LOCAL + ", and export that")
+    forget_adapter = _absent("forget_adapter", LOCAL)
     import_vectors = _absent("import_vectors", "import into an Engine, and call add_rows(milvus, catalog_rows(engine))")
     inspect = _absent("inspect", LOCAL)
     optimize = _absent("optimize", "call reindex with another index")
