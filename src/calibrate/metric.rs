@@ -23,7 +23,7 @@ pub struct Metric {
     dim: usize,
     /// Of length 1, each perpendicular to the others.
     directions: Vec<f32>,
-    /// What each direction is turned onto; none where each stays as it is.
+    /// The direction onto which each is turned; empty if each stays as it is.
     onto: Vec<f32>,
     /// From 0 to 1 where directions stay as they are.
     kept: Vec<f32>,

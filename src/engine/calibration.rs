@@ -65,8 +65,8 @@ pub(super) struct Second {
     fit: Fit,
     /// The scores of labeled queries.
     queries: Vec<Neighbors>,
-    /// What a look by a map that was learned otherwise found of left out references: maps that had not learned from them
-    /// are not kept, so that this counts until the next one is learned.
+    /// The neighbors of left out references by an adapter. The maps that had not learned from them are not kept, so these
+    /// count until the next adapter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     adapted: Option<Vec<Neighbors>>,
 }

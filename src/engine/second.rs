@@ -220,16 +220,14 @@ impl Engine {
         chosen: &[Candidate],
         earlier: Option<&Look>,
     ) -> Result<Option<(Look, Vec<Neighbors>)>> {
-        let step = chosen.len().div_ceil(SAMPLE).max(1);
-        let chosen: Vec<Candidate> = chosen.iter().step_by(step).copied().collect();
         if let Some(look) = earlier {
-            let found = self.left_out_again(state, ensemble, &chosen, part_of, |_| look.metrics())?;
+            let found = self.left_out_again(state, ensemble, chosen, part_of, |_| look.metrics())?;
             return Ok(Some((look.clone(), found.iter().map(|one| one.by_look(look, ensemble)).collect())));
         }
         let taught: Option<Vec<_>> = ensemble.spaces().map(|space| taught(state, space)).collect();
         let Some(taught) = taught else { return Ok(None) };
         let of_part = |part: usize| taught.iter().map(|(_, parts)| &parts[part]).collect();
-        let found = self.left_out_again(state, ensemble, &chosen, part_of, of_part)?;
+        let found = self.left_out_again(state, ensemble, chosen, part_of, of_part)?;
         let by_cosine: Vec<Neighbors> = found.iter().map(LeftOut::by_cosine).collect();
         let (look, by_look) = on_scale(taught.into_iter().map(|(metric, _)| metric), &found, &by_cosine, ensemble);
         Ok(tells_more(&by_cosine, &by_look).then_some((look, by_look)))
@@ -244,16 +242,14 @@ impl Engine {
         chosen: &[Candidate],
         adapter: &Adapter,
     ) -> Result<(Look, Vec<Neighbors>)> {
-        let step = chosen.len().div_ceil(SAMPLE).max(1);
-        let chosen: Vec<Candidate> = chosen.iter().step_by(step).copied().collect();
         // Of an item that is in no part none has learned.
         let part_of = |item: i64| adapter.items.get(&item).copied().unwrap_or_default();
-        let found = self.left_out_again(state, ensemble, &chosen, part_of, |part| vec![&adapter.parts[part]])?;
+        let found = self.left_out_again(state, ensemble, chosen, part_of, |part| vec![&adapter.parts[part]])?;
         let by_cosine: Vec<Neighbors> = found.iter().map(LeftOut::by_cosine).collect();
         Ok(on_scale(std::iter::once(adapter.whole.clone()), &found, &by_cosine, ensemble))
     }
 
-    /// Looks references up as if each were not stored. The metrics of the models are those for the part of its item.
+    /// Looks a sample of references up as if each were not stored. The metrics of the models are those for the part of its item.
     fn left_out_again<'a>(
         &self,
         state: &State,
@@ -262,6 +258,8 @@ impl Engine {
         part_of: impl Fn(i64) -> usize,
         metrics: impl Fn(usize) -> Vec<&'a Metric>,
     ) -> Result<Vec<LeftOut>> {
+        let step = chosen.len().div_ceil(SAMPLE).max(1);
+        let chosen: Vec<Candidate> = chosen.iter().step_by(step).copied().collect();
         let index = &state.index;
         let mut all = Vec::with_capacity(chosen.len());
         for part in 0..PARTS as usize {

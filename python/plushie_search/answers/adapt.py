@@ -126,7 +126,7 @@ def learn(vectors: NDArray[np.float32], items: Rows) -> Learned | None:
         items: The places of their items, in ascending order: int64 (n,).
 
     Returns:
-        What was learned; None if fewer than 30 references of five items have others beside them.
+        The chosen map with its figures; None if fewer than 30 references of five items have others beside them.
     """
     rows = spread_items(items, COMPARED)
     known, owners = vectors[rows].astype(np.float64), items[rows]
