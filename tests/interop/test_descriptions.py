@@ -87,6 +87,7 @@ def test_without_an_id_the_picture_names_the_item(tmp_path: Path) -> None:
         ("x.jsonl", '{"image": "a"}\n{', r"x\.jsonl line 2: not JSON"),
     ],
 )
+@pytest.mark.usefixtures("no_collection")
 def test_unreadable_files_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_descriptions(written(tmp_path, name, text))

@@ -216,6 +216,7 @@ def test_words_of_items_count(client: Any, engine: ps.Engine, words: Any) -> Non
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"text": NaN}', "", "\xff"])
+@pytest.mark.usefixtures("no_collection")
 def test_what_is_no_json_is_400(client: Any, text: str) -> None:
     answer = client.post("/api/v1/search", content=text.encode("latin-1"), headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (400, "json")

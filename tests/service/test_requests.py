@@ -179,6 +179,7 @@ def test_waits_grow_to_a_limit():
     assert request.backoff(0, 0.0) == 0.1
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_messages_of_a_server_are_shown_short_and_on_one_line():
     assert request.words("a\r\n\x1b[31mb\tc") == "a [31mb c"
     assert request.words("é" * 400) == "é" * 300 + "..."

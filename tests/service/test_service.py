@@ -423,6 +423,7 @@ def output(data=VECTOR, shape=(1, toy.DIM), name="text_embeds", **more):
         (b" " * (12 << 20), "more than"),
     ],
 )
+@pytest.mark.usefixtures("no_collection")
 def test_answers_that_are_no_vectors_are_refused(directory, service, sent, because):
     far = there(directory, service)
     service.forever = body(sent)
