@@ -16,6 +16,7 @@ mod kept;
 mod labeled;
 mod live;
 mod memory;
+mod phrases;
 mod plan;
 mod policy;
 mod reencode;

@@ -32,7 +32,7 @@ mod tests;
 
 pub use self::allowed::Allowed;
 pub use self::approximate::{Left, Sealed};
-pub use self::build::{Plan, build};
+pub use self::build::{Plan, Texts, build};
 pub use self::device::{Resident, hold};
 pub use self::effort::{Effort, Setting, Tuned};
 pub use self::factory::Factory;

@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod workers;
+pub mod random;
 pub mod cancel;
 pub mod selection;
 pub mod vectors;

@@ -75,7 +75,7 @@ _QueryRow: TypeAlias = tuple[
     list[tuple[_Text, float]],
     list[tuple[tuple[str | None, ArrayLike], float]],
 ]
-_WindowsRow: TypeAlias = tuple[tuple[int, int], NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]
+_WindowsRow: TypeAlias = tuple[tuple[int, int], int, NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]
 _ActivationRow: TypeAlias = tuple[tuple[int, int], NDArray[np.float32], float, float]
 _IdentifiedRow: TypeAlias = tuple[
     Literal["match", "ambiguous", "unknown"], float | None, float | None, float | None, float, list[str], list[Hit]

@@ -16,19 +16,18 @@ use crate::engine::Engine;
 use crate::engine::index_files::{About, AboutPart, IndexFiles};
 use crate::engine::live::{Live, State};
 use crate::engine::memory::Memory;
+use crate::engine::phrases::phrases;
 use crate::engine::policy::{CHANGED, EXACT, IndexOptions, Policy};
 use crate::error::{Error, Result};
 use crate::expand::Expand;
-use crate::index::{Extended, Extending, IndexFile, Plan, Sealed, Setting, Tuned, build, hold};
+use crate::index::{Extended, Extending, IndexFile, Plan, Sealed, Setting, Texts, Tuned, build, hold};
 use crate::store::{Position, Store};
-use crate::vectors::Vectors;
 use crate::workers::workers;
 
 /// How long an engine is searched before an index is built in the background: a program that asks once has ended by then.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Texts that stand for searches by texts, at most and at least.
+/// Texts that stand for searches by texts, at most.
 const MOST_TEXTS: usize = 200;
-const LEAST_TEXTS: usize = 50;
 /// The setting that tells what was built last.
 const BUILT: &str = "index";
 
@@ -400,14 +399,15 @@ impl Work {
         }
     }
 
-    /// For each model vectors of labels and texts of the catalog, if it reads texts and there are enough.
-    fn texts(&self) -> Vec<Option<Vectors>> {
-        let phrases = self.store.phrases(MOST_TEXTS).unwrap_or_default();
-        let texts: Vec<&str> = phrases.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
-        let encoded = |encoder: &Arc<dyn Encode>| {
-            let reads = encoder.about().texts && texts.len() >= LEAST_TEXTS;
-            // Without them, other vectors stand for texts.
-            reads.then(|| Expand::Never.encode(&**encoder, &texts).ok()).flatten()
+    /// For each model the vectors of texts that stand for searches by texts: of labels and texts of the catalog, and of usual
+    /// phrases where these are few.
+    fn texts(&self) -> Vec<Texts> {
+        let own = self.store.phrases(MOST_TEXTS).unwrap_or_default().into_iter().filter(|text| !text.is_empty());
+        let texts: Vec<String> = own.chain(phrases()).take(MOST_TEXTS).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let encoded = |encoder: &Arc<dyn Encode>| match encoder.about().texts {
+            true => Expand::Never.encode(&**encoder, &texts).map_or(Texts::Unknown, Texts::Known),
+            false => Texts::Unread,
         };
         self.encoders.iter().map(encoded).collect()
     }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::random::Random;
 
 /// The most rounds.
 const MOST_ROUNDS: usize = 1_000_000;
@@ -83,7 +84,7 @@ impl Bootstrap {
         values: [f64; N],
         mut round: impl FnMut(&mut Random) -> [f64; N],
     ) -> [Interval; N] {
-        let mut random = Random(self.seed);
+        let mut random = Random::plain(self.seed);
         let draws: Vec<[f64; N]> = (0..self.rounds).map(|_| round(&mut random)).collect();
         std::array::from_fn(|i| {
             let mut drawn: Vec<f64> = draws.iter().map(|draw| draw[i]).collect();
@@ -138,34 +139,9 @@ impl Clusters {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
-pub(super) struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Returns a number below `bound`; the bias of `bound` / 2^64 is negligible.
-    fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn random_numbers_are_the_published_ones() {
-        let mut random = Random(1_234_567);
-        let drawn: [u64; 3] = std::array::from_fn(|_| random.next());
-        assert_eq!(drawn, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
-    }
 
     #[test]
     fn the_interval_of_a_share_is_the_binomial_one() {

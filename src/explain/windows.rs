@@ -11,8 +11,10 @@ use crate::vectors::Vectors;
 
 use super::blur::blurred;
 
-/// The side of a window as a share of the picture's, along both axes.
-const SIDE: f64 = 0.3;
+/// The grids of windows: how many lie along each axis, and their side as a share of the picture's. Large windows tell where
+/// the whole lies, small ones which of its parts count.
+const COARSE: [(usize, f64); 2] = [(5, 0.3), (4, 0.4)];
+const FINE: [(usize, f64); 1] = [(9, 0.3)];
 /// The longer side of a picture for encoders that take any size, in pixels.
 const PLAIN: u32 = 320;
 /// The most bytes of pictures that are encoded together.
@@ -21,18 +23,18 @@ const TOGETHER: usize = 64 << 20;
 /// How many windows a picture is divided into.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// 5 × 5.
+    /// 5 × 5 small ones and 4 × 4 large ones.
     #[default]
     Coarse,
-    /// 9 × 9.
+    /// 9 × 9 small ones.
     Fine,
 }
 
 impl Detail {
-    fn along(self) -> usize {
+    fn grids(self) -> &'static [(usize, f64)] {
         match self {
-            Self::Coarse => 5,
-            Self::Fine => 9,
+            Self::Coarse => &COARSE,
+            Self::Fine => &FINE,
         }
     }
 }
@@ -44,16 +46,18 @@ impl FromStr for Detail {
         match text {
             "1" => Ok(Self::Coarse),
             "2" => Ok(Self::Fine),
-            _ => Err(Error::argument(format!("detail {text}: give 1, for 25 windows, or 2, for 81"))),
+            _ => Err(Error::argument(format!("detail {text}: give 1, for 41 windows, or 2, for 81"))),
         }
     }
 }
 
-/// The windows of a picture, row by row.
+/// The windows of a picture: grid by grid, and row by row.
 #[derive(Debug)]
 pub struct Windows {
     /// Width and height of the upright picture.
     pub size: (u32, u32),
+    /// How many of them, the first ones, are small: they make a square grid.
+    pub small: usize,
     /// Left, top, right and bottom of each, in shares of the upright picture.
     pub boxes: Vec<[f64; 4]>,
     /// The vector of each: of the picture that is sharp in it and blurred elsewhere.
@@ -63,23 +67,26 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Encodes the windows of a picture: each is three tenths of what the model sees along both axes, and overlaps its
-    /// neighbors.
+    /// Encodes the windows of a picture: each is three or four tenths of what the model sees along both axes, and overlaps
+    /// its neighbors.
     ///
     /// # Errors
     /// Those of [`Source::decode`] and of the encoder.
     pub fn encode(encoder: &dyn Encode, source: &Source, detail: Detail) -> Result<Self> {
         let (size, View { picture, inside, part }) = view(encoder, source)?;
         let blur = blurred(&picture)?;
-        let starts = |side: usize, start: usize| -> Vec<[usize; 2]> {
-            let length = ((side as f64 * SIDE).round() as usize).clamp(1, side);
-            let last = (detail.along() - 1) as f64;
-            let place = |number: usize| ((side - length) as f64 * number as f64 / last).round() as usize + start;
-            (0..detail.along()).map(place).map(|place| [place, place + length]).collect()
-        };
         let [left, top, width, height] = inside;
-        let (across, down) = (starts(width, left), starts(height, top));
-        let places: Vec<[[usize; 2]; 2]> = down.iter().flat_map(|y| across.iter().map(|x| [*x, *y])).collect();
+        let mut places: Vec<[[usize; 2]; 2]> = Vec::new();
+        for (count, share) in detail.grids() {
+            let starts = |side: usize, start: usize| -> Vec<[usize; 2]> {
+                let length = ((side as f64 * share).round() as usize).clamp(1, side);
+                let last = (count - 1) as f64;
+                let place = |number: usize| ((side - length) as f64 * number as f64 / last).round() as usize + start;
+                (0..*count).map(place).map(|place| [place, place + length]).collect()
+            };
+            let across = starts(width, left);
+            places.extend(starts(height, top).iter().flat_map(|y| across.iter().map(|x| [*x, *y])));
+        }
         let shares = |[x, y]: &[[usize; 2]; 2]| {
             let along = |at: usize, start: usize, side: usize, begin: f64, end: f64| {
                 begin + (end - begin) * (at - start) as f64 / side as f64
@@ -95,7 +102,8 @@ impl Windows {
             let sharp = some.iter().map(|place| sharp(&picture, &blur, *place)).collect::<Result<_>>()?;
             vectors.extend(&rows(encoder, sharp, &source.name())?);
         }
-        Ok(Self { size, boxes, vectors, blurred })
+        let small = detail.grids()[0].0.pow(2);
+        Ok(Self { size, small, boxes, vectors, blurred })
     }
 }
 

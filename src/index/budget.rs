@@ -1,15 +1,15 @@
 //! How much memory an approximate segment takes, and which codes fit into what may be taken.
 
 use crate::error::{Error, Result};
-use crate::index::factory::Factory;
+use crate::index::factory::{Factory, HALF};
 
 /// The exponent of the rows that gives the lists: 4 times the square root at 10,000, and 8 times at a million. Short lists
 /// are looked at sooner, and many take longer to learn.
 const LISTS: f64 = 0.65;
 /// Rows for each list that its center is learned from, at least.
 const EACH: usize = 39;
-/// From how many lists on a graph finds the nearest ones.
-const GRAPH: usize = 1000;
+/// From how many lists on they are not all compared in full precision.
+const MANY: usize = 1000;
 /// Bytes of a center in that graph, beside its vector.
 const GRAPH_BYTES: usize = 400;
 /// The fewest numbers of a vector of which two share a code of 4 bits.
@@ -21,27 +21,30 @@ const ROW: usize = 8 + 16 + 56;
 /// Rows of a list whose codes of 4 bits are stored together.
 const TOGETHER: usize = 32;
 
-/// The factory string for so many rows of `dim` numbers: the longest codes that fit into `memory` bytes.
+/// The factory string for so many rows of `dim` numbers: the longest codes that fit into `memory` bytes. The nearest of many
+/// lists are found by a graph, unless searches by texts come: a graph of centers does not lead to those that are nearest to
+/// a vector far from all of them.
 ///
 /// # Errors
 /// [`Error::Argument`] when none fits.
-pub(super) fn chosen(rows: usize, dim: usize, memory: Option<usize>) -> Result<Factory> {
+pub(super) fn chosen(rows: usize, dim: usize, memory: Option<usize>, texts: bool) -> Result<Factory> {
     let lists = ((rows as f64).powf(LISTS) as usize).clamp(1, (rows / EACH).max(1));
-    let graph = if lists > GRAPH { "_HNSW32" } else { "" };
+    let (centers, of_center) = match (lists > MANY, texts) {
+        (false, _) => ("", 4 * dim),
+        (true, false) => ("_HNSW32", 4 * dim + GRAPH_BYTES),
+        (true, true) => (HALF, 2 * dim),
+    };
     let shared = (2..=MOST_SHARED).filter(|shared| dim >= PAIRED && dim.is_multiple_of(*shared));
     let mut codes: Vec<(String, usize)> =
         shared.map(|shared| (format!("PQ{}x4fs", dim / shared), (dim / shared).div_ceil(2))).collect();
     if codes.is_empty() {
         codes = vec![("SQ8".to_owned(), dim), ("SQ4".to_owned(), dim.div_ceil(2))];
     }
-    let takes = |code: usize| {
-        let of_center = 4 * dim + if graph.is_empty() { 0 } else { GRAPH_BYTES };
-        // The last codes of a list are stored with room for others.
-        rows * (ROW + code) + lists * (of_center + TOGETHER / 2 * code)
-    };
+    // The last codes of a list are stored with room for others.
+    let takes = |code: usize| rows * (ROW + code) + lists * (of_center + TOGETHER / 2 * code);
     let fitting = codes.iter().find(|(_, code)| memory.is_none_or(|memory| takes(*code) <= memory));
     match fitting {
-        Some((code, _)) => Factory::parse(&format!("IVF{lists}{graph},{code}"), dim),
+        Some((code, _)) => Factory::parse(&format!("IVF{lists}{centers},{code}"), dim),
         None => {
             let least = codes.iter().map(|(_, code)| takes(*code)).min().unwrap_or_default();
             Err(too_little(memory, &format!("the shortest codes of {rows} references take {}", told(least))))
@@ -71,13 +74,14 @@ mod tests {
 
     #[test]
     fn codes_fit_into_the_memory() {
-        let of = |memory| chosen(1_000_000, 512, memory).map(|factory| factory.as_str().to_owned());
+        let of = |memory| chosen(1_000_000, 512, memory, false).map(|factory| factory.as_str().to_owned());
         assert_eq!(of(None).unwrap(), "IVF7943_HNSW32,PQ256x4fs");
         assert_eq!(of(Some(1 << 30)).unwrap(), "IVF7943_HNSW32,PQ256x4fs");
         assert_eq!(of(Some(200_000_000)).unwrap(), "IVF7943_HNSW32,PQ128x4fs");
         assert_eq!(of(Some(130_000_000)).unwrap(), "IVF7943_HNSW32,PQ32x4fs");
         let error = of(Some(1_000_000)).unwrap_err().to_string();
         assert!(error.contains("memory of 1.0 MB") && error.contains("take 11"), "{error}");
-        assert_eq!(chosen(1000, 7, None).unwrap().as_str(), "IVF25,SQ8");
+        assert_eq!(chosen(1000, 7, None, true).unwrap().as_str(), "IVF25,SQ8");
+        assert_eq!(chosen(1_000_000, 512, None, true).unwrap().as_str(), "IVF7943(SQfp16),PQ256x4fs");
     }
 }

@@ -19,6 +19,7 @@ use crate::index::ledger::Ledger;
 use crate::index::matrix::Matrix;
 use crate::index::segment::{Probe, Segment};
 use crate::index::snapshot::{Part, Request, Snapshot};
+use crate::random::Random;
 use crate::vectors::Vectors;
 
 /// Rows that are looked up to measure recall, at most, and one in so many. Nothing is learned from them: they would find too
@@ -29,6 +30,10 @@ const SPARSE: usize = 20;
 const TOP: usize = 10;
 /// Rows that stand for texts.
 const TEXTS: usize = 200;
+/// The parts of their vectors: one direction that all of them share, for the texts of a model lie apart from its pictures
+/// (Liang et al., Mind the Gap, NeurIPS 2022), that of a row, and one by chance.
+const SHARED: f32 = 0.85;
+const OWN: f32 = 0.35;
 /// Rows with another item at this cosine are left out, unless most are so: copies are found sooner than others.
 const COPY: f32 = 0.995;
 /// How many times as many rows are ranked as items count.
@@ -36,7 +41,7 @@ const FURTHER: usize = 4;
 /// How the measured sizes grow.
 const GROWTH: f64 = 1.5;
 /// The k_factors that are tried.
-const FACTORS: [f32; 10] = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0];
+const FACTORS: [f32; 12] = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0, 128.0];
 /// Rows that are compared to tell how long one takes.
 const TIMED: usize = 20_000;
 /// Scores this close may stand in either order: sums differ in their last bits.
@@ -55,9 +60,19 @@ pub struct Plan {
     pub recall: f32,
 }
 
-/// Makes an approximate segment of all references of a snapshot. `texts` has for each space vectors of texts, by which
-/// searches by texts are measured; where there are none, rows less their mean stand for them. The vectors go to its `file`, if
-/// there is one, and are read from there.
+/// The texts of one space, by which searches by texts are measured.
+#[derive(Debug, Clone)]
+pub enum Texts {
+    /// Nothing reads texts.
+    Unread,
+    /// None can be had: vectors that lie as far from the rows stand for them.
+    Unknown,
+    /// Their vectors.
+    Known(Vectors),
+}
+
+/// Makes an approximate segment of all references of a snapshot, with the texts of each space. The vectors go to its `file`,
+/// if there is one, and are read from there.
 ///
 /// # Errors
 /// [`Error::Argument`] when there are fewer rows than a factory string needs, and when the memory is too small for the
@@ -65,7 +80,7 @@ pub struct Plan {
 pub fn build(
     snapshot: &Snapshot,
     plan: &Plan,
-    texts: &[Option<Vectors>],
+    texts: &[Texts],
     pool: &ThreadPool,
     mut file: Option<&mut IndexFile>,
 ) -> Result<Sealed> {
@@ -77,7 +92,10 @@ pub fn build(
     for (space, dim) in dims.iter().enumerate() {
         let factory = match &plan.factories {
             Some(factories) => factories[space].clone(),
-            None => chosen(rows.len(), *dim, plan.memory.map(|memory| memory / all * dim))?,
+            None => {
+                let memory = plan.memory.map(|memory| memory / all * dim);
+                chosen(rows.len(), *dim, memory, !matches!(texts[space], Texts::Unread))?
+            }
         };
         if rows.len() < factory.least_rows() {
             return Err(Error::argument(format!(
@@ -107,10 +125,7 @@ pub fn build(
     let references = rows.iter().map(|row| row.reference).collect();
     let items = rows.iter().map(|row| row.item).collect();
     let sealed = Arc::new(Sealed { references, items, vectors, coded, tuned, resident: None, written: None });
-    let tuned = (0..dims.len()).map(|space| {
-        let texts = texts.get(space).and_then(Option::as_ref);
-        Measure::new(&sealed, space, pool)?.tuned(texts, plan.recall)
-    });
+    let tuned = (0..dims.len()).map(|space| Measure::new(&sealed, space, pool)?.tuned(&texts[space], plan.recall));
     let tuned = tuned.collect::<Result<Vec<_>>>()?;
     let sealed = Arc::try_unwrap(sealed).map_err(|_| Error::internal("a measured index is still in use"))?;
     let sealed = Sealed { tuned, ..sealed };
@@ -188,12 +203,13 @@ impl<'a> Measure<'a> {
         Ok(Self { snapshot: Ledger::of(sealed)?.1, sealed, space, pool })
     }
 
-    fn tuned(&self, texts: Option<&Vectors>, recall: f32) -> Result<Tuned> {
+    fn tuned(&self, texts: &Texts, recall: f32) -> Result<Tuned> {
         let (queries, items) = self.rows((self.sealed.len() / SPARSE).clamp(TEXTS, SAMPLE))?;
         let pictures = self.setting(&self.sample(queries, items, false)?, recall, false)?;
         let (queries, items) = match texts {
-            Some(texts) => (texts.clone(), vec![None; texts.len()]),
-            None => self.shifted()?,
+            Texts::Unread => return Ok(Tuned { pictures, texts: pictures, few: self.few(&pictures)? }),
+            Texts::Unknown => self.apart()?,
+            Texts::Known(texts) => (texts.clone(), vec![None; texts.len()]),
         };
         let texts = self.setting(&self.sample(queries, items, true)?, recall, true)?;
         Ok(Tuned { pictures, texts, few: self.few(&pictures)? })
@@ -215,21 +231,21 @@ impl<'a> Measure<'a> {
         Ok((Vectors::normalize(matrix.dim(), data)?, rows.iter().map(|row| Some(self.sealed.items[*row])).collect()))
     }
 
-    /// The same less the mean of more of them: such vectors point as far from the rows as those of texts from pictures.
-    fn shifted(&self) -> Result<(Vectors, Vec<Option<i64>>)> {
+    /// Vectors about some rows that lie apart from all of them, as those of texts do.
+    fn apart(&self) -> Result<(Vectors, Vec<Option<i64>>)> {
         let (queries, items) = self.rows(TEXTS)?;
-        let many = spread(&self.sealed.vectors[self.space], TIMED)?;
-        let mut mean = vec![0.0_f32; many.dim()];
-        for row in many.rows() {
-            mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / many.len() as f32);
+        let dim = queries.dim();
+        let mut random = Random::plain(0);
+        let mut direction = || Vectors::normalize(dim, random.direction(dim));
+        let shared = direction()?;
+        let rest = (1.0 - SHARED * SHARED - OWN * OWN).sqrt();
+        let mut data = Vec::with_capacity(queries.as_slice().len());
+        for row in queries.rows() {
+            let own = direction()?;
+            let parts = shared.row(0).iter().zip(row).zip(own.row(0));
+            data.extend(parts.map(|((shared, row), own)| SHARED * shared + OWN * row + rest * own));
         }
-        let shift = |row: &[f32]| -> Vec<f32> { row.iter().zip(&mean).map(|(value, mean)| value - mean).collect() };
-        // A row that is the mean itself stays: it has no direction beside it.
-        let rows = queries.rows().map(|row| {
-            let shifted = shift(row);
-            if shifted.iter().any(|value| value.abs() > NEAR) { shifted } else { row.to_vec() }
-        });
-        Ok((Vectors::normalize(many.dim(), rows.flatten().collect())?, items))
+        Ok((Vectors::normalize(dim, data)?, items))
     }
 
     fn sample(&self, queries: Vectors, items: Vec<Option<i64>>, texts: bool) -> Result<Sample> {

@@ -10,6 +10,8 @@ use crate::index::faiss::set_up;
 /// The most lists of an index, and neighbors of a row in a graph: more would take all memory for nothing.
 const MOST_LISTS: usize = 1 << 20;
 const MOST_NEIGHBORS: usize = 512;
+/// Centers of lists in half precision, all of which are compared.
+pub(super) const HALF: &str = "(SQfp16)";
 /// The rows for each center that faiss learns one from: with fewer it warns.
 const EACH: usize = 39;
 /// Fewer rows are compared one by one in less than a tenth of a millisecond.
@@ -126,8 +128,8 @@ fn useless(text: &str) -> Option<&'static str> {
              k_factor says: leave that part out",
         );
     }
-    if text.contains('(') {
-        return Some("an index in parentheses is not supported: give a graph over lists as IVFn_HNSWm");
+    if text.replacen(HALF, "", 1).contains('(') {
+        return Some("only SQfp16 is supported in parentheses, as IVFn(SQfp16): give a graph over lists as IVFn_HNSWm");
     }
     if has("NSG") {
         return Some("faiss cannot filter it, so that nothing could be removed: take HNSW instead");
@@ -145,11 +147,11 @@ fn is_transform(piece: &str) -> bool {
     })
 }
 
-/// The number of lists of `IVF1024`, `IVF1k` or `IVF4096_HNSW32`.
+/// The number of lists of `IVF1024`, `IVF1k`, `IVF4096_HNSW32` or `IVF4096(SQfp16)`.
 fn lists_of(piece: &str) -> Option<usize> {
     let count = piece.strip_prefix("IVF")?;
     let count = match count.split_once('_') {
-        None => count,
+        None => count.strip_suffix(HALF).unwrap_or(count),
         Some((count, graph)) => neighbors_of(graph).map(|_| count)?,
     };
     let (digits, unit) = match count.strip_suffix('k') {
@@ -219,6 +221,7 @@ mod tests {
             ("IVF64,PQ32x4fs", Kind::Lists, 64, 39 * 64),
             ("IVF64,PQ16", Kind::Lists, 64, 39 * 256),
             ("IVF64_HNSW16,SQ8", Kind::Lists, 64, 39 * 64),
+            ("IVF1k(SQfp16),PQ32x4fs", Kind::Lists, 1024, 39 * 1024),
             ("OPQ16_64,IVF64,PQ16x4fs", Kind::Lists, 64, 39 * 64),
             ("PCA32,IVF64,SQ8", Kind::Lists, 64, 39 * 64),
             ("IVF64,RaBitQ", Kind::Lists, 64, 39 * 64),
@@ -245,6 +248,10 @@ mod tests {
             ("IVF64,Flat,RFlat", "k_factor"),
             ("IVF64,PQ16x4fs,Refine(SQfp16)", "k_factor"),
             ("IVF64(HNSW32),Flat", "parentheses"),
+            ("IVF64(SQ8),Flat", "parentheses"),
+            ("HNSW32(SQfp16)", "not a code"),
+            ("IVF64(SQfp16)_HNSW32,Flat", "not a code"),
+            ("IVF64(SQfp16)(SQfp16),Flat", "parentheses"),
             ("IVF64,RaBitQfs", "not a code"),
             ("IVF64,FlatPanorama8", "not a code"),
             ("RSQfp16", "not a code"),

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::plush::vocabulary::{Color, EyeColor, Fur, Kind, Pattern, Pose, Species, Wear};
-use crate::render::math::{Random, V3, linear, v3};
+use crate::random::Random;
+use crate::render::math::{V3, linear, v3};
 
 /// The place of an accessory, which holds at most one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use crate::plush::attributes::Attributes;
 use crate::plush::sewing::Sewing;
 use crate::plush::species::form;
 use crate::plush::vocabulary::{Color, Fur, Pattern, Pose, Wear};
-use crate::render::math::{Basis, Random, V3, linear, v3};
+use crate::random::Random;
+use crate::render::math::{Basis, V3, linear, v3};
 use crate::render::shade::{Finish, Material};
 use crate::render::surface::Surface;
 

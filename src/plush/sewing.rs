@@ -3,7 +3,8 @@
 use crate::plush::attributes::Attributes;
 use crate::plush::species::Form;
 use crate::plush::vocabulary::Pattern;
-use crate::render::math::{Basis, Random, V3, mix};
+use crate::random::Random;
+use crate::render::math::{Basis, V3, mix};
 use crate::render::shade::{Finish, Material, Paint};
 use crate::render::surface::{Bend, ComponentOptions, Surface};
 

@@ -1,7 +1,8 @@
 //! Defines the proportions of each species and their variation.
 
 use crate::plush::vocabulary::Species;
-use crate::render::math::{Random, V3, v3};
+use crate::random::Random;
+use crate::render::math::{V3, v3};
 
 /// Shape of the ears, with their size in head radii.
 #[derive(Clone, Copy, Debug, PartialEq)]

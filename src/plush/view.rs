@@ -3,9 +3,10 @@
 use crate::error::{Error, Result};
 use crate::plush::sew::Stir;
 use crate::plush::vocabulary::{Color, Pose};
+use crate::random::Random;
 use crate::render::backdrop::{Backdrop, Surround, Texture};
 use crate::render::lens::Camera;
-use crate::render::math::{Basis, Random, V3, linear, sin_cos, v3};
+use crate::render::math::{Basis, V3, linear, sin_cos, v3};
 use crate::render::occluder::{Occluder, Shape};
 use crate::render::shade::{Finish, Light, Material, Paint};
 use crate::render::surface::{Bend, ComponentOptions, Surface};

@@ -8,14 +8,15 @@ use crate::explain::{Activation, Windows, mesh, spread};
 
 use super::convert;
 
-/// ((width, height), boxes (n, 4), vectors (n, dim), the vector of the blurred picture (1, dim)).
+/// ((width, height), how many are small, boxes (n, 4), vectors (n, dim), the vector of the blurred picture (1, dim)).
 pub(super) type WindowsRow<'py> =
-    ((u32, u32), Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>);
+    ((u32, u32), usize, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>);
 
-pub(super) fn windows(py: Python<'_>, Windows { size, boxes, vectors, blurred }: Windows) -> PyResult<WindowsRow<'_>> {
+pub(super) fn windows(py: Python<'_>, windows: Windows) -> PyResult<WindowsRow<'_>> {
+    let Windows { size, small, boxes, vectors, blurred } = windows;
     let count = boxes.len();
     let boxes = boxes.concat().into_pyarray(py).reshape([count, 4])?;
-    Ok((size, boxes, convert::array(py, vectors)?, convert::array(py, blurred)?))
+    Ok((size, small, boxes, convert::array(py, vectors)?, convert::array(py, blurred)?))
 }
 
 /// ((width, height), map (h, w), what belongs to no place, the cosine).

@@ -1,6 +1,7 @@
 //! Computes value noise and cellular noise with identical bits on every machine.
 
-use crate::render::math::{V3, floor, mix, scramble, v3};
+use crate::random::scramble;
+use crate::render::math::{V3, floor, mix, v3};
 
 /// Hashes a lattice point.
 pub fn lattice(x: i32, y: i32, z: i32, seed: u32) -> u32 {

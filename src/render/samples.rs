@@ -248,7 +248,7 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::math::Random;
+    use crate::random::Random;
     use crate::render::raster::Buffer;
 
     /// A frame that leaves positions as they are, but that the second axis points down.

@@ -35,7 +35,7 @@ def test_an_explanation_has_what_was_asked_for(engine: ps.Engine, tmp_path: Path
     found = engine.explain(query(), hits[0])
     assert (found.item, found.reference, found.method) == (hits[0].item, hits[0].reference, "windows")
     assert found.score == pytest.approx(hits[0].score, abs=1e-4)
-    assert found.passes == 52
+    assert found.passes == 84
     told = found.to_dict()
     assert np.array(told["attention_map"]).shape == (32, 32)
     assert np.allclose(told["attention_map"], found.query.map, rtol=1e-3, atol=1e-9)

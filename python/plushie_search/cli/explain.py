@@ -25,7 +25,7 @@ def add_command(commands: Commands) -> None:
         "(%(default)s)",
     )
     explain.add_argument(
-        "--detail", type=int, choices=[1, 2], default=1, help="25 or 81 windows of each picture (%(default)s)"
+        "--detail", type=int, choices=[1, 2], default=1, help="41 or 81 windows of each picture (%(default)s)"
     )
     explain.add_argument(
         "--language", choices=["en", "zh"], default="en", help="the language of the sentence (%(default)s)"

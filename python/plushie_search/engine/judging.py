@@ -184,7 +184,7 @@ class JudgingMethods(AdaptMethods):
             reference: The name or digest of the item's reference, or the reference; that of the hit by default, and of
                 an id the nearest one.
             method: ``"windows"`` or ``"cam"``.
-            detail: 1 for 25 windows of each picture, 2 for 81, which shows smaller parts.
+            detail: 1 for 41 windows of each picture, 2 for 81, which shows smaller parts.
             model: The name of the model; by default that which looks such queries up.
             sides: ``"both"``, or ``"query"`` for the map of the query's picture alone in half of the time.
             language: That of the sentence: ``"en"`` or ``"zh"``.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fusion::Aggregate;
-use crate::index::build::{Plan, build};
+use crate::index::build::{Plan, Texts, build};
 use crate::index::part::Extending;
 use crate::index::{Factory, Index, IndexFile, Ledger, Part, Request, Snapshot};
 use crate::selection::Rows;
@@ -54,7 +54,8 @@ fn queries(count: usize, seed: u64) -> Vectors {
 fn made(snapshot: &Snapshot, factory: Option<&str>) -> Sealed {
     let factories = factory.map(|text| vec![Factory::parse(text, DIM).unwrap()]);
     let plan = Plan { factories, recall: 0.98, memory: None };
-    build(snapshot, &plan, &[], &workers(Some(2)).unwrap(), None).unwrap_or_else(|error| panic!("{factory:?}: {error}"))
+    build(snapshot, &plan, &[Texts::Unknown], &workers(Some(2)).unwrap(), None)
+        .unwrap_or_else(|error| panic!("{factory:?}: {error}"))
 }
 
 /// The same with no set of rows so small that each is compared.
@@ -103,6 +104,7 @@ fn every_factory_string_finds_filters_and_forgets() {
         "IVF16,SQ6",
         "PCA16,IVF16,SQ8",
         "IVF16_HNSW16,SQ8",
+        "IVF16(SQfp16),PQ16x4fs",
         "IVF16,PQ16x4fs",
         "OPQ16,IVF16,PQ16x4fs",
         "IVF16,PQ16x4",
@@ -200,7 +202,8 @@ fn means_and_mixtures_count_no_removed_row() {
 fn too_few_references_are_refused() {
     let index = catalog(500, 1);
     let plan = Plan { factories: Some(vec![Factory::parse("IVF64,Flat", DIM).unwrap()]), recall: 0.98, memory: None };
-    let error = build(index.snapshot(), &plan, &[], &workers(Some(1)).unwrap(), None).unwrap_err().to_string();
+    let error =
+        build(index.snapshot(), &plan, &[Texts::Unknown], &workers(Some(1)).unwrap(), None).unwrap_err().to_string();
     assert!(error.contains("2496") && error.contains("500"), "{error}");
 }
 
@@ -213,7 +216,8 @@ fn a_file_is_whole_or_refused() {
     let factories = Some(vec![Factory::parse("IVF16,PQ16x4fs", DIM).unwrap()]);
     let plan = Plan { factories, recall: 0.98, memory: None };
     let mut file = IndexFile::new(&path).unwrap();
-    let mut sealed = build(index.snapshot(), &plan, &[], &workers(Some(2)).unwrap(), Some(&mut file)).unwrap();
+    let mut sealed =
+        build(index.snapshot(), &plan, &[Texts::Unknown], &workers(Some(2)).unwrap(), Some(&mut file)).unwrap();
     file.finish(&mut sealed, &about).unwrap();
     assert_eq!((Sealed::checksum(&path), Sealed::checksum(home.path())), (sealed.written, None));
     let (again, said) = Sealed::open(&path).unwrap();

@@ -44,15 +44,15 @@ class Parts:
 
 
 def parts_of(core: _core.Engine, image: Any, model: str) -> Parts:
-    """Returns the parts of a picture: by the feature maps of nine overlapping tiles, or by 25 windows without such."""
+    """Returns the parts of a picture: by the feature maps of nine overlapping tiles, or by its small windows without such."""
     try:
         return _tiled(core, decode(image, at_least=(SIDE, SIDE)), model)
     except ModelError:
         pass  # its vectors are not made of feature maps
     windows = Windows.of(core, image, detail=1, model=model)
-    side = round(len(windows.boxes) ** 0.5)
-    features = windows.added.reshape(1, side, side, -1)
-    return Parts(windows.size, features, windows.boxes.reshape(1, side, side, 4), reach=0)
+    side = round(windows.small**0.5)
+    features = windows.added[: windows.small].reshape(1, side, side, -1)
+    return Parts(windows.size, features, windows.boxes[: windows.small].reshape(1, side, side, 4), reach=0)
 
 
 def _tiled(core: _core.Engine, pixels: NDArray[np.uint8], model: str) -> Parts:
