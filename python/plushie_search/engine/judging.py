@@ -171,7 +171,7 @@ class JudgingMethods(AdaptMethods):
         """Explains why an item matches a query: heat maps of both pictures, regions, words, and a sentence.
 
         ``"windows"`` leaves one window of the picture sharp, blurs the rest, and takes the cosine of that picture with
-        the other side, less that of the wholly blurred picture, for 25 windows in one batch. That is occlusion
+        the other side, less that of the wholly blurred picture, for 41 windows in batches. That is occlusion
         (Zeiler and Fergus 2014) the other way round, and works with every model that sees pictures. The map of the
         query's picture is that of its cosine with the reference's vector; the map of the reference, that of its cosine
         with the query's vector. The reference's original is used, or else its thumbnail, of which a note tells.
