@@ -250,7 +250,7 @@ mod tests {
             ("IVF64(HNSW32),Flat", "parentheses"),
             ("IVF64(SQ8),Flat", "parentheses"),
             ("HNSW32(SQfp16)", "not a code"),
-            ("IVF64(SQfp16)_HNSW32,Flat", "not a code"),
+            ("IVF64(SQfp16)_HNSW32,Flat", "more parts"),
             ("IVF64(SQfp16)(SQfp16),Flat", "parentheses"),
             ("IVF64,RaBitQfs", "not a code"),
             ("IVF64,FlatPanorama8", "not a code"),
