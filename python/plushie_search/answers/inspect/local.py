@@ -44,7 +44,7 @@ class Parts:
 
 
 def parts_of(core: _core.Engine, image: Any, model: str) -> Parts:
-    """Returns the parts of a picture: by the feature maps of nine overlapping tiles, or by its small windows without such."""
+    """Returns the parts of a picture: by the feature maps of nine overlapping tiles, or else by small windows."""
     try:
         return _tiled(core, decode(image, at_least=(SIDE, SIDE)), model)
     except ModelError:
