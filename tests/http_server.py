@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,14 @@ def wait_for(url: str, *, seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+def wait_until(holds: Callable[[], bool], *, seconds: float = 60.0) -> None:
+    """Waits until something holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.05)
+
+
 class Serving:
     """The command ``serve`` in a process.
 
@@ -107,6 +115,12 @@ class Serving:
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
+
+    def workers(self) -> list[int]:
+        """The processes that answer for it, of several."""
+        server = self.process.pid
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
     def _read(self) -> None:
         assert self.process.stderr is not None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
 import socket
 import sys
 import threading
@@ -13,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from http_server import COLORS, Serving, catalog_of, png
+from http_server import COLORS, Serving, catalog_of, png, wait_until
 
 import plushie_search as ps
 from plushie_search import cli, server
@@ -77,6 +80,44 @@ def test_workers_share_a_catalog(catalog: Path, tmp_path: Path) -> None:
         text = httpx.get(f"{serving.url}/metrics").text
         assert re.search(r"plushie_requests_total\{[^}]*POST /search[^}]*\} 12\.0", text), text
         assert serving.stop() == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes as Linux tells them")
+def test_workers_wait_for_a_model_that_is_gone(toy_model: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(toy_model, tmp_path / "model"))
+    with ps.Engine(tmp_path / "c", model=model) as engine:
+        engine.add("bear", images=png(COLORS["bear"]))
+    with Serving(str(tmp_path / "c"), "--workers", "2") as serving:
+        # The command itself has opened it, too.
+        wait_until(lambda: sum("opened model" in line for line in serving.log) == 3)
+        away = model.rename(tmp_path / "away")
+        first, second = serving.workers()
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: any("cannot start" in line for line in serving.log))
+        for _ in range(4):
+            assert httpx.post(f"{serving.url}/api/v1/search", json={"text": "teddy"}).is_success
+        assert any("which is not there any more" in line for line in serving.log)
+        away.rename(model)
+        before = sum("opened model" in line for line in serving.log)
+        wait_until(lambda: sum("opened model" in line for line in serving.log) > before)
+        assert second in serving.workers()
+        assert not any("Traceback" in line for line in serving.log)
+        # One that waits ends when it is told to.
+        model.rename(tmp_path / "away")
+        os.kill(second, signal.SIGKILL)
+        told = sum("cannot start" in line for line in serving.log)
+        wait_until(lambda: sum("cannot start" in line for line in serving.log) > told)
+        assert serving.stop() == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_catalog_that_cannot_be_opened_ends_the_command(
+    tmp_path: Path, workers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "catalog.sqlite").write_text("hello")
+    assert cli.main(["serve", str(tmp_path / "c"), "--port", "0", "--workers", workers]) == 2
+    assert "is not an SQLite file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("more", [(), ("--preload",)], ids=["", "preload"])

@@ -77,12 +77,6 @@ class Clients:
             thread.join()
 
 
-def workers(server: int) -> list[int]:
-    """The processes that answer for a server."""
-    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-
-
 @contextmanager
 def disk(folder: Path) -> Iterator[bool]:
     """Makes a small disk of a folder if this user may; says whether it has."""
@@ -149,12 +143,12 @@ def acts(serving: Serving, clients: Clients, model: Path, small: Path | None) ->
     figures: trial.Figures = {"kills": 0, "full_disks": 0, "models_gone": 0}
 
     def kill() -> None:
-        os.kill(workers(serving.process.pid)[0], signal.SIGKILL)
+        os.kill(serving.workers()[0], signal.SIGKILL)
         figures["kills"] += 1
 
     def are_others() -> bool:
         """Whether the server has replaced a worker that seemed to hang, as on a machine that is very busy."""
-        return workers(serving.process.pid) != before
+        return serving.workers() != before
 
     settled(clients, serving.url, what="the start")
     begin = time.monotonic()
@@ -162,7 +156,7 @@ def acts(serving: Serving, clients: Clients, model: Path, small: Path | None) ->
     settled(clients, serving.url, what="a kill")
     told(clients.since(begin), set(), broken=True)
     if small is not None:
-        begin, before = time.monotonic(), workers(serving.process.pid)
+        begin, before = time.monotonic(), serving.workers()
         with (small / "fill").open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(bytes(4096))
@@ -174,13 +168,17 @@ def acts(serving: Serving, clients: Clients, model: Path, small: Path | None) ->
         settled(clients, serving.url, what="a full disk")
         told(clients.since(begin), {"disk_full", "busy"}, broken=are_others())
         figures["full_disks"] += 1
-    begin, before = time.monotonic(), workers(serving.process.pid)
+    begin, before = time.monotonic(), serving.workers()
     away = model.rename(model.with_name("elsewhere"))
-    time.sleep(2 * ACT)
+    time.sleep(ACT)
     told(clients.since(begin), set(), broken=are_others())
-    away.rename(model)
     kill()
+    # The other one goes on, while that which takes its place waits for the model.
+    settled(clients, serving.url, what="a kill without the model")
+    waiting = [one for one in serving.workers() if one not in before]
+    away.rename(model)
     settled(clients, serving.url, what="the return of the model")
+    assert set(waiting) <= set(serving.workers()), "it starts when the model is back"
     told(clients.since(begin), set(), broken=True)
     figures["models_gone"] += 1
     return figures

@@ -11,15 +11,16 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 import webbrowser
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from .._core import ArgumentError
+from .._core import ArgumentError, PlushieError
 from ..log import logger
 from ..paths import expanded
 from .app import create_app
@@ -27,10 +28,13 @@ from .auth import Guard, create_keys, is_loopback
 from .lines import Lines
 from .metrics import MULTIPROCESS
 from .middleware import access
+from .opening import open_catalogs
 from .settings import Settings, load
 
 #: The variables by which a process of several, or one of gunicorn, gets its configuration.
 VALUES, FILE = "PLUSHIE_SETTINGS", "PLUSHIE_CONFIG"
+#: Seconds after which a process of several tries again to start, and in which a busy one must tell that it is alive.
+AGAIN, ALIVE = 5.0, 30
 
 
 def run(settings: Settings, *, show: bool = False) -> None:
@@ -58,6 +62,9 @@ def run(settings: Settings, *, show: bool = False) -> None:
     app: FastAPI | str = f"{__name__}:application"
     with tempfile.TemporaryDirectory(prefix="plushie-search-", ignore_cleanup_errors=True) as folder:
         if server.workers > 1:
+            # An error ends the command here; of a process that is started later it would be a line of the log.
+            for engine in open_catalogs(settings).values():
+                engine.close()
             settings = _shared(settings, Path(folder))
         else:
             app = create_app(settings)
@@ -79,6 +86,7 @@ def run(settings: Settings, *, show: bool = False) -> None:
                 forwarded_allow_ips=server.proxies,
                 timeout_graceful_shutdown=max(1, round(server.graceful)),
                 timeout_keep_alive=30,
+                timeout_worker_healthcheck=ALIVE,
             )
             if server.workers > 1:
                 Multiprocess(config, [listening]).run()
@@ -91,12 +99,35 @@ def run(settings: Settings, *, show: bool = False) -> None:
 def application() -> FastAPI:
     """Returns the application of one process of several, or of gunicorn.
 
-    The configuration is that of the environment, and of the YAML file that ``PLUSHIE_CONFIG`` names.
+    The configuration is that of the environment, and of the YAML file that ``PLUSHIE_CONFIG`` names. One process of
+    several that cannot start, since its model is gone for a while, tries again until it can: the others go on.
     """
     values = os.environ.get(VALUES)
     settings = Settings(**_json(values)) if values else load(os.environ.get(FILE))
     log(settings)
-    return create_app(settings)
+    try:
+        return create_app(settings)
+    except PlushieError as error:
+        if not values:
+            raise  # the server of another program tells it
+        failed = error
+    # Uvicorn's handlers would wait until it serves.
+    before = {one: signal.signal(one, _end) for one in (signal.SIGTERM, signal.SIGINT)}
+    while True:
+        logger.error("a process of the server cannot start, and tries again in %.0f s: %s", AGAIN, failed)
+        time.sleep(AGAIN)
+        try:
+            app = create_app(settings)
+        except PlushieError as error:
+            failed = error
+            continue
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        return app
+
+
+def _end(*_: object) -> NoReturn:
+    raise SystemExit(0)
 
 
 def log(settings: Settings) -> None:
