@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::{Error, Result};
 use crate::store::open::sql_error;
@@ -54,9 +54,8 @@ pub fn check_thumbnails(directory: &Path, digests: &HashSet<[u8; 32]>) -> Thumbn
     if !file.exists() {
         return found;
     }
-    let mut look = || -> rusqlite::Result<Option<String>> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&file, flags)?;
+    let mut look = |flags: OpenFlags| -> rusqlite::Result<Option<String>> {
+        let connection = Connection::open_with_flags(&file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         let said: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         if said != "ok" {
             return Ok(Some(said));
@@ -75,8 +74,16 @@ pub fn check_thumbnails(directory: &Path, digests: &HashSet<[u8; 32]>) -> Thumbn
         }
         Ok((broken > 0).then(|| format!("{broken} of its thumbnails are not as they were written")))
     };
-    let looked = look();
-    found.damage = looked.unwrap_or_else(|error| Some(error.to_string()));
+    // A change that a full disk has interrupted is undone by the next connection that may write.
+    let is_interrupted = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::ReadOnly);
+    let looked = match look(OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        Err(error) if is_interrupted(&error) => look(OpenFlags::SQLITE_OPEN_READ_WRITE),
+        looked => looked,
+    };
+    found.damage = match looked {
+        Err(error) if is_interrupted(&error) => None,
+        looked => looked.unwrap_or_else(|error| Some(error.to_string())),
+    };
     found
 }
 
