@@ -170,6 +170,27 @@ def test_damaged_originals_thumbnails_and_indexes_are_moved_aside(toy_model: Pat
 # Restoring
 
 
+def test_an_interrupted_change_of_thumbnails_is_undone(toy_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "toys.catalog"
+    with ps.Engine(path, model=toy_model, threads=1) as engine:
+        engine.add("toy", images=photos(tmp_path / "photos"))
+    file = sqlite3.connect(path / "thumbnails.sqlite", isolation_level=None)
+    file.execute("PRAGMA journal_mode = DELETE")
+    file.execute("PRAGMA cache_size = 1")
+    file.execute("BEGIN")
+    for number in range(200):
+        file.execute("INSERT INTO thumbnails VALUES (?, 0, ?, 0)", (bytes([number]) * 32, bytes(9000)))
+    crashed = {name: (path / name).read_bytes() for name in ("thumbnails.sqlite", "thumbnails.sqlite-journal")}
+    file.execute("ROLLBACK")
+    file.close()
+    for name, data in crashed.items():
+        (path / name).write_bytes(data)
+    with ps.Engine(path, threads=1, create=False) as engine:
+        assert engine.verify().problems == ()
+        assert not (path / "thumbnails.sqlite-journal").exists()
+        assert engine.thumbnail("toy") is not None
+
+
 def test_restore_gives_back_what_was_backed_up(catalog: Path, tmp_path: Path) -> None:
     backup, target = tmp_path / "backup", tmp_path / "restored" / "toys.catalog"
     with ps.Engine(catalog, threads=1) as engine:
