@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 import toy
-from http_server import Serving, png
+from http_server import Serving, png, wait_until
 
 import plushie_search as ps
 
@@ -168,6 +168,8 @@ def acts(serving: Serving, clients: Clients, model: Path, small: Path | None) ->
         settled(clients, serving.url, what="a full disk")
         told(clients.since(begin), {"disk_full", "busy"}, broken=are_others())
         figures["full_disks"] += 1
+    # The command itself opens the model first, then each of its workers.
+    wait_until(lambda: sum("opened model" in line for line in serving.log) >= 3 + figures["kills"])
     begin, before = time.monotonic(), serving.workers()
     away = model.rename(model.with_name("elsewhere"))
     time.sleep(ACT)
