@@ -69,7 +69,9 @@ impl Tokenizer {
         let bytes = std::fs::read(model.path(&tower.tokenizer)).map_err(|error| blame(error.to_string()))?;
         let made = match tower.tokenizer.ends_with(".txt") || tower.tokenizer.ends_with(".txt.gz") {
             true => serde_json::from_value(merges::tokenizer(&bytes).map_err(blame)?).map_err(Into::into),
-            false => tokenizers::Tokenizer::from_bytes(bytes),
+            // The crate panics over a part that is no JSON.
+            false => catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes))
+                .unwrap_or_else(|panic| Err(said(&*panic).to_owned().into())),
         };
         let mut inner = made.map_err(|error| {
             blame(format!(

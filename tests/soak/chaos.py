@@ -150,6 +150,11 @@ def acts(serving: Serving, clients: Clients, model: Path, small: Path | None) ->
         """Whether the server has replaced a worker that seemed to hang, as on a machine that is very busy."""
         return serving.workers() != before
 
+    # The command itself opens the model first, then each of its workers.
+    def all_open() -> bool:
+        return sum("opened model" in line for line in serving.log) >= 3 + figures["kills"]
+
+    wait_until(all_open)
     settled(clients, serving.url, what="the start")
     begin = time.monotonic()
     kill()
@@ -168,8 +173,7 @@ def acts(serving: Serving, clients: Clients, model: Path, small: Path | None) ->
         settled(clients, serving.url, what="a full disk")
         told(clients.since(begin), {"disk_full", "busy"}, broken=are_others())
         figures["full_disks"] += 1
-    # The command itself opens the model first, then each of its workers.
-    wait_until(lambda: sum("opened model" in line for line in serving.log) >= 3 + figures["kills"])
+    wait_until(all_open)
     begin, before = time.monotonic(), serving.workers()
     away = model.rename(model.with_name("elsewhere"))
     time.sleep(ACT)
