@@ -48,7 +48,7 @@ def vector_of(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 def windows_by_hand(
     pixels: NDArray[np.uint8], target: NDArray[np.float64], count: int, share: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What each window of a grid adds, (n,), and how much each cell of the map belongs to it, (n, h, w)."""
+    """Returns the gain of each window of a grid, (n,), and its weight in each cell of the map, (n, h, w)."""
     blur = blurred(pixels)
     base = vector_of(blur) @ target
     centers = (np.arange(CELLS) + 0.5) / CELLS
