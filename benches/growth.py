@@ -6,7 +6,8 @@
 
 Vectors are clustered, or those of rendered plushes: a catalog that is larger than these adds to them the differences
 between two pictures of other plushes, drawn at random. Queries by picture are drawn as the vectors are. Queries by text
-lie apart from all pictures, as those of models with two towers do: a cosine of about 0.3 to the best.
+are the captions of plushes, by plushie-mini; beside clusters, they lie apart from all pictures, as those of models with
+two towers do: a cosine of about 0.3 to the best.
 
 Each size is opened by a process of its own: memory is its anonymous memory, without pages of files, after it was opened
 and searched. All queries are asked twice: *first* is the time when nothing that they find was looked at before. With
@@ -31,10 +32,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from identify import FIRST, Studio
 from numpy.typing import NDArray
 
 import plushie_search as ps
+from plushie_search import _core
 from plushie_search.benchmark.measure import K, anonymous_bytes, disk_bytes, latencies, recall
+from plushie_search.hub import as_encoder
 from plushie_search.show.plot import plot_page
 
 ADDED, RUNS = 1000, 5
@@ -46,17 +50,19 @@ Vectors = NDArray[np.float32]
 
 
 class Numbered:
-    """A model whose picture or text is the number of a vector that was drawn before."""
+    """A model whose picture or text is the number of a vector that was drawn before; other texts are of `reader`."""
 
     name, fingerprint, cache = "numbered", "numbered", 1
 
-    def __init__(self, pictures: Vectors, texts: Vectors) -> None:
-        self.pictures, self.texts, self.dim = pictures, texts, pictures.shape[1]
+    def __init__(self, pictures: Vectors, texts: Vectors, reader: _core.Encoder | None = None) -> None:
+        self.pictures, self.texts, self.reader, self.dim = pictures, texts, reader, pictures.shape[1]
 
     def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Vectors:
         return self.pictures[[int.from_bytes(bytes(image[0, 0]), "big") for image in images]]
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        if self.reader is not None and not texts[0].isdecimal():
+            return self.reader.encode_texts(list(texts))
         return self.texts[[int(text) for text in texts]]
 
 
@@ -71,13 +77,18 @@ class Clusters:
         drawn = random.standard_normal((rows, self.centers.shape[1]), dtype=np.float32)
         return unit(drawn + self.centers[random.integers(len(self.centers), size=rows)])
 
+    def texts(self, start: int, pictures: Vectors) -> Vectors:
+        return texts_about(pictures)
+
 
 class Plushes:
     """Vectors of rendered plushes, of which each further round differs as another picture of one plush does."""
 
     def __init__(self, folder: Path) -> None:
-        names = sorted(folder.glob("*-studio-0-*.npy"))
-        self.vectors = np.concatenate([np.load(name, allow_pickle=False) for name in names])
+        self.encoder = as_encoder("plushie-mini", threads=1)
+        count = sum(len(np.load(name, mmap_mode="r")) for name in folder.glob("*-studio-0-*.npy"))
+        self.seeds = range(FIRST, FIRST + count)
+        self.vectors = Studio(self.encoder, folder).vectors(self.seeds, 0, "studio")
         other = np.concatenate([np.load(name, allow_pickle=False) for name in sorted(folder.glob("*-everyday-*.npy"))])
         # Which picture shows which plush is told by the nearest one: nine of ten are right.
         nearest = np.concatenate([(some @ self.vectors.T).argmax(1) for some in np.array_split(other, 32)])
@@ -91,6 +102,12 @@ class Plushes:
         again = numbers >= len(self.vectors)
         drawn[again] += self.differences[random.integers(len(self.differences), size=int(again.sum()))]
         return unit(drawn)
+
+    def texts(self, start: int, pictures: Vectors) -> Vectors:
+        numbers = range(start, start + len(pictures))
+        return self.encoder.encode_texts(
+            [_core.Plush(self.seeds[number % len(self.seeds)]).caption("en") for number in numbers]
+        )
 
 
 def unit(rows: Vectors) -> Vectors:
@@ -122,7 +139,8 @@ def prepared(home: Path, count: int, options: argparse.Namespace) -> None:
     """Stores a catalog, its queries and their exact best in a folder, if they are not there."""
     source = Plushes(options.plushes) if options.plushes else Clusters(count, options.dim)
     pictures = source.draw(10 * count, options.queries + ADDED * RUNS)
-    queries = {"pictures": pictures[: options.queries], "texts": texts_about(pictures[: options.queries])}
+    asked = pictures[: options.queries]
+    queries = {"pictures": asked, "texts": source.texts(10 * count, asked)}
     if not (home / "queries.npz").exists():
         home.mkdir(parents=True, exist_ok=True)
         blocks = ((start, source.draw(start, min(STEP, count - start))) for start in range(0, count, STEP))
@@ -142,8 +160,9 @@ def prepared(home: Path, count: int, options: argparse.Namespace) -> None:
 def built(home: Path) -> None:
     """Builds the index of a catalog."""
     drawn = np.load(home / "queries.npz", allow_pickle=False)
+    reader = as_encoder("plushie-mini") if home.name.startswith("plushes") else None
     begun = time.perf_counter()
-    with ps.Engine(home / "vectors.catalog", model=Numbered(drawn["pictures"], drawn["texts"])) as engine:
+    with ps.Engine(home / "vectors.catalog", model=Numbered(drawn["pictures"], drawn["texts"], reader)) as engine:
         engine.optimize()
     (home / "built.json").write_text(json.dumps({"seconds": time.perf_counter() - begun}), encoding="ascii")
 

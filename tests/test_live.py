@@ -51,3 +51,39 @@ def test_a_search_waits_for_no_long_search_after_a_commit(toy_model: Path, tmp_p
         print(f"a batch of {took[0]:.2f} s; searches after a commit, in ms: {[round(1e3 * t, 1) for t in times]}")
         assert running
         assert max(times) < took[0] / 10
+
+
+def test_an_item_that_is_replaced_all_the_time_is_always_found(toy_model: Path, tmp_path: Path) -> None:
+    """A search that has found the former pictures of an item looks again."""
+    colors = [(200, 0, 0), (190, 10, 0), (180, 0, 20)]
+    pictures = [np.full((8, 8, 3), color, np.uint8) for color in colors]
+    with (
+        ps.Engine(tmp_path / "c", model=toy_model, threads=1) as engine,
+        ps.Engine(tmp_path / "c", model=toy_model, threads=1, durability="relaxed") as other,
+    ):
+        for number, picture in enumerate(pictures):
+            engine.add(f"item-{number}", images=[picture])
+        # Searches that compare many take long enough for a change to come in between.
+        far = -np.sum([toy.color_vector(color) for color in colors], axis=0)
+        far = far + 0.1 * np.random.default_rng(0).normal(size=(20_000, toy.DIM))
+        engine.add_vectors([f"far-{number}" for number in range(len(far))], far)
+        done = threading.Event()
+
+        def replace() -> None:
+            turn = 0
+            while not done.is_set():
+                turn += 1
+                place = turn % len(pictures)
+                other.add(f"item-{place}", images=[pictures[place] + np.uint8(turn % 50)], upsert=True)
+                time.sleep(0.005)
+
+        replacing = threading.Thread(target=replace)
+        replacing.start()
+        try:
+            queries = np.tile([toy.color_vector(color) for color in colors], (30, 1))
+            for _ in range(100):
+                for hits in engine.search_vector(queries, k=3):
+                    assert sorted(hit.item for hit in hits) == ["item-0", "item-1", "item-2"]
+        finally:
+            done.set()
+            replacing.join()

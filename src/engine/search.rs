@@ -170,6 +170,14 @@ pub struct Answers {
     pub searching: Duration,
 }
 
+/// A page of hits, with its end if more follow.
+struct Page {
+    hits: Vec<Hit>,
+    end: Option<Cursor>,
+    /// Whether something that was found was no longer there to be shown.
+    lacks: bool,
+}
+
 /// Candidates of one query: row `row` of a batch that these models look up.
 struct Found<'a> {
     batch: &'a Batch,
@@ -256,10 +264,31 @@ impl Engine {
         search: &Search,
         look: Option<(&Ensemble, &Look)>,
     ) -> Result<Answers> {
-        self.undamaged(|| self.search_once(queries, search, look))
+        let (mut all, lacking) = self.undamaged(|| self.search_once(queries, search, look))?;
+        for number in lacking {
+            for _ in 0..TRIES {
+                let query = &queries[number..=number];
+                let (mut one, lacking) = self.undamaged(|| self.search_once(query, search, look))?;
+                all.hits[number] = std::mem::take(&mut one.hits[0]);
+                (all.cursors[number], all.behind[number]) = (one.cursors[0].take(), one.behind[0].take());
+                all.encoding += one.encoding;
+                all.searching += one.searching;
+                if lacking.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(all)
     }
 
-    fn search_once(&self, queries: &[Query], search: &Search, look: Option<(&Ensemble, &Look)>) -> Result<Answers> {
+    /// Returns answers with the numbers of those that lack hits, since others have removed or replaced what was found before
+    /// it could be read.
+    fn search_once(
+        &self,
+        queries: &[Query],
+        search: &Search,
+        look: Option<(&Ensemble, &Look)>,
+    ) -> Result<(Answers, Vec<usize>)> {
         search.check(queries.len())?;
         if let (Some(after), [query]) = (&search.after, queries) {
             after.check(query, search)?;
@@ -320,8 +349,10 @@ impl Engine {
         }
         let found: Vec<Found<'_>> = found.into_iter().flatten().collect();
         let behind = found.iter().map(|found| found.listed.behind).collect();
-        let (hits, cursors) = self.pages(&state, queries, &found, search)?.into_iter().unzip();
-        Ok(Answers { hits, cursors, behind, encoding: encoded - began, searching: encoded.elapsed() })
+        let pages = self.pages(&state, queries, &found, search)?;
+        let lacking = (0..pages.len()).filter(|number| pages[*number].lacks).collect();
+        let (hits, cursors) = pages.into_iter().map(|page| (page.hits, page.end)).unzip();
+        Ok((Answers { hits, cursors, behind, encoding: encoded - began, searching: encoded.elapsed() }, lacking))
     }
 
     /// Returns the best `k` candidates of each query of a batch, in the order of its vectors and of its words if they count.
@@ -434,14 +465,8 @@ impl Engine {
         })
     }
 
-    /// Shows candidates as a page of hits, with its end if more follow; leaves out those that were removed since the scan.
-    fn pages(
-        &self,
-        state: &State,
-        queries: &[Query],
-        found: &[Found<'_>],
-        search: &Search,
-    ) -> Result<Vec<(Vec<Hit>, Option<Cursor>)>> {
+    /// Shows candidates as a page of hits; leaves out those that were removed or replaced since the scan.
+    fn pages(&self, state: &State, queries: &[Query], found: &[Found<'_>], search: &Search) -> Result<Vec<Page>> {
         // The last candidate only tells that more hits follow: an item that is damaged must not spoil the page before it.
         let read = |(query, found): (&Query, &Found<'_>)| match search.mmr {
             Some(_) => found.listed.candidates.len(),
@@ -456,8 +481,12 @@ impl Engine {
         for ((query, found), count) in queries.iter().zip(found).zip(counts) {
             let own: Vec<Cow<'_, str>> = query.items().map(|id| self.spelling(id)).collect::<Result<_>>()?;
             let mut shown: Vec<(usize, &Candidate, Arc<Entry>)> = Vec::with_capacity(count);
-            for (place, candidate) in found.listed.candidates[..count].iter().enumerate() {
-                let Some(entry) = entries.next().flatten() else { continue };
+            let mut lacks = false;
+            for (place, (candidate, entry)) in found.listed.candidates[..count].iter().zip(&mut entries).enumerate() {
+                let Some(entry) = entry else {
+                    lacks = true;
+                    continue;
+                };
                 if !own.iter().chain(&excluded).any(|id| **id == entry.id) {
                     shown.push((place, candidate, entry));
                 }
@@ -481,7 +510,7 @@ impl Engine {
                 let probability = found.listed.probabilities.get(place).copied();
                 Hit { probability, ..hit(state, found, candidate, entry, search) }
             };
-            pages.push((shown.into_iter().map(show).collect(), end));
+            pages.push(Page { hits: shown.into_iter().map(show).collect(), end, lacks });
         }
         Ok(pages)
     }
@@ -502,6 +531,9 @@ impl Engine {
     }
 }
 
+/// How often a query is looked up again whose hits others remove or replace meanwhile. It is looked up alone, which takes
+/// less time than a batch.
+const TRIES: usize = 8;
 /// How many times as many candidates are looked at if the last hit of a page is not among them.
 const FURTHER: usize = 16;
 /// The candidates that are looked at for each hit, if hits are to differ from each other.
