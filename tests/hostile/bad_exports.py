@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from harness import Case, Place
 from mutate import mutate
 
+import plushie_search as ps
 from plushie_search.server.settings import load
 
 
@@ -38,9 +39,11 @@ def labels() -> Iterator[tuple[str, str, bytes]]:
 
 def exports(place: Place) -> Iterator[Case]:
     """Yields bad directories of an export, as :meth:`Engine.export` writes them."""
-    engine, whole = place.engine, place.folder / "export"
-    engine.export(whole)
-    bad = place.folder / "bad-export"
+    whole, bad = place.folder / "export", place.folder / "bad-export"
+    place.engine.export(whole)
+    # Not into the catalog itself: a damaged export may still be one, of other items.
+    into = ps.Engine(place.folder / "imports.catalog", model=place.model, threads=2)
+    into.import_vectors(whole)
 
     def changed(name: str, change: Callable[[bytes], bytes | None]) -> Callable[[], object]:
         def work() -> None:
@@ -48,11 +51,15 @@ def exports(place: Place) -> Iterator[Case]:
             shutil.copytree(whole, bad)
             data = change((bad / name).read_bytes())
             (bad / name).unlink() if data is None else (bad / name).write_bytes(data)
-            engine.import_vectors(bad)
+            before = into.items()
+            try:
+                into.import_vectors(bad)
+            except Exception:
+                assert into.items() == before, "an import that was refused has changed the catalog"
+                raise
 
         return work
 
-    chance = random.Random("exports")
     for name in ("catalog.json", "items.jsonl", "vectors.npy"):
         yield f"an export without {name}", changed(name, lambda data: None)
         for text in (
@@ -70,7 +77,12 @@ def exports(place: Place) -> Iterator[Case]:
         ):
             yield f"an export with {text[:20]!r} as {name}", changed(name, lambda data, text=text: text)
         for number in range(25):
-            yield f"an export with {name} damaged {number}", changed(name, lambda data: mutate(data, chance, [data]))
+            # catalog.json names the model's directory: its length must not decide how the files behind it are damaged.
+            chance = random.Random(f"{name} {number}")
+            yield (
+                f"an export with {name} damaged {number}",
+                changed(name, lambda data, chance=chance: mutate(data, chance, [data])),
+            )
     picture = {"references": [{"name": "x", "digest": "0" * 64, "picture": "../../../../../../etc/passwd"}], "id": "x"}
     for target in (
         "../../../../../../etc/passwd",
