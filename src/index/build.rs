@@ -278,7 +278,8 @@ impl<'a> Measure<'a> {
         let effort = Effort { nprobe: Some(looked), ef_search: Some(looked), k_factor: Some(k_factor) };
         let request = Request { effort, pool: Some(self.pool), ..Request::new(&parts, TOP + 1) };
         let mut shares = Vec::with_capacity(sample.bars.len());
-        let found = self.snapshot.search(&request)?;
+        // Within the pool, for a batch is shared out only if it takes long, which is not known yet.
+        let found = self.pool.install(|| self.snapshot.search(&request))?;
         for (((found, own), bar), wanted) in found.iter().zip(&sample.items).zip(&sample.bars).zip(&sample.wanted) {
             let others = found.iter().filter(|one| Some(one.item) != *own).take(TOP);
             let right = others.filter(|one| one.score >= bar - NEAR).count();

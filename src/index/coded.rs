@@ -22,6 +22,8 @@ const LEARNED: usize = 64;
 const LEAST_LEARNED: usize = 20_000;
 /// Centers that the graph over them keeps in view: enough to find nearly all of the nearest ones.
 const LOOKED: usize = 64;
+/// The graph by which rows find their lists.
+const GRAPH: &str = "HNSW32";
 /// Rows that are added between two looks at whether the work was called off.
 const STEP: usize = 8192;
 
@@ -80,9 +82,24 @@ impl Coded {
 
     fn filled(factory: &Factory, dim: usize, mut index: IndexImpl, rows: &Matrix, threads: usize) -> Result<Self> {
         with_threads(threads, || {
+            // Rows, unlike texts, lie near centers: a graph leads to them, and a comparison with all would take longer
+            // than everything else.
+            let mut twin =
+                (factory.has_half && rows.len() > factory.lists).then(|| with_graph(&index, dim)).transpose()?;
             for start in (0..rows.len()).step_by(STEP) {
                 Cancel::current().check()?;
-                index.add(rows.rows(start..rows.len().min(start + STEP))).map_err(faiss_error)?;
+                let some = rows.rows(start..rows.len().min(start + STEP));
+                twin.as_mut().unwrap_or(&mut index).add(some).map_err(faiss_error)?;
+            }
+            if let Some(twin) = twin {
+                // SAFETY: both have lists, with the same centers and codes; the rows' numbers stay as they are.
+                checked(unsafe {
+                    faiss_sys::faiss_IndexIVF_merge_from(
+                        faiss_sys::faiss_IndexIVF_cast(index.inner_ptr()),
+                        faiss_sys::faiss_IndexIVF_cast(twin.inner_ptr()),
+                        0,
+                    )
+                })?;
             }
             let coded = Self { factory: factory.clone(), dim, index, bytes: 0, ef_search: RwLock::new(0) };
             Ok(Self { bytes: coded.to_bytes()?.len(), ..coded })
@@ -178,34 +195,48 @@ impl Coded {
 
     /// The index as bytes, from which [`from_bytes`](Self::from_bytes) makes it again.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
-        BYTES.set(Vec::new());
-        let mut writer = ptr::null_mut();
-        // SAFETY: the callback copies what faiss hands it on this thread, and the writer is freed here.
-        let code = unsafe {
-            checked(faiss_sys::faiss_CustomIOWriter_new(&mut writer, Some(take)))?;
-            let code = faiss_sys::faiss_write_index_custom(self.index.inner_ptr(), writer.cast(), 0);
-            faiss_sys::faiss_CustomIOWriter_free(writer);
-            code
-        };
-        let bytes = BYTES.take();
-        checked(code).map(|()| bytes)
+        // SAFETY: the index lives.
+        unsafe { written(self.index.inner_ptr()) }
     }
 
     /// Makes an index from its bytes: the caller has checked that they are as they were written, since faiss does not.
     pub(super) fn from_bytes(factory: &Factory, dim: usize, bytes: &[u8]) -> Result<Self> {
-        REST.set((bytes.as_ptr(), bytes.len()));
-        let (mut reader, mut index) = (ptr::null_mut(), ptr::null_mut());
-        // SAFETY: the callback reads `bytes` on this thread, within their length, and the reader is freed here; faiss hands
-        // the index over.
-        let index = unsafe {
-            checked(faiss_sys::faiss_CustomIOReader_new(&mut reader, Some(give)))?;
-            let code = faiss_sys::faiss_read_index_custom(reader.cast(), 0, &mut index);
-            faiss_sys::faiss_CustomIOReader_free(reader);
-            REST.set((ptr::null(), 0));
-            checked(code)?;
-            IndexImpl::from_inner_ptr(index)
-        };
+        let index = read(bytes)?;
         Ok(Self { factory: factory.clone(), dim, index, bytes: bytes.len(), ef_search: RwLock::new(0) })
+    }
+}
+
+/// An index as bytes.
+///
+/// # Safety
+/// The index must be valid.
+unsafe fn written(index: *const faiss_sys::FaissIndex) -> Result<Vec<u8>> {
+    BYTES.set(Vec::new());
+    let mut writer = ptr::null_mut();
+    // SAFETY: the callback copies what faiss hands it on this thread, and the writer is freed here.
+    let code = unsafe {
+        checked(faiss_sys::faiss_CustomIOWriter_new(&mut writer, Some(take)))?;
+        let code = faiss_sys::faiss_write_index_custom(index, writer.cast(), 0);
+        faiss_sys::faiss_CustomIOWriter_free(writer);
+        code
+    };
+    let bytes = BYTES.take();
+    checked(code).map(|()| bytes)
+}
+
+/// The index that was written as these bytes.
+fn read(bytes: &[u8]) -> Result<IndexImpl> {
+    REST.set((bytes.as_ptr(), bytes.len()));
+    let (mut reader, mut index) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: the callback reads `bytes` on this thread, within their length, and the reader is freed here; faiss hands
+    // the index over.
+    unsafe {
+        checked(faiss_sys::faiss_CustomIOReader_new(&mut reader, Some(give)))?;
+        let code = faiss_sys::faiss_read_index_custom(reader.cast(), 0, &mut index);
+        faiss_sys::faiss_CustomIOReader_free(reader);
+        REST.set((ptr::null(), 0));
+        checked(code)?;
+        Ok(IndexImpl::from_inner_ptr(index))
     }
 }
 
@@ -249,16 +280,48 @@ fn set_parameter(index: &IndexImpl, name: &CStr, number: usize) -> Result<()> {
     }
 }
 
-/// Puts the centers of an index's lists in place, so that they are not learned again.
-fn add_centers(index: &IndexImpl, dim: usize, centers: &[f32]) -> Result<()> {
-    // SAFETY: a factory of lists without transforms makes an IndexIVF, which owns its quantizer; faiss copies the centers.
+/// The same index with a graph that finds its lists. faiss cannot exchange what finds the lists of an index, but it stands
+/// on its own within the bytes.
+fn with_graph(index: &IndexImpl, dim: usize) -> Result<IndexImpl> {
+    let mut graph = index_factory(dim as u32, GRAPH, MetricType::InnerProduct).map_err(faiss_error)?;
+    // SAFETY: an index with HALF centers is an IndexIVF, which owns its quantizer; faiss writes as many centers as it has.
+    let (bytes, quantizer) = unsafe {
+        let quantizer = quantizer_of(index)?;
+        let count = faiss_sys::faiss_Index_ntotal(quantizer);
+        let mut centers = vec![0.0; count as usize * dim];
+        checked(faiss_sys::faiss_Index_reconstruct_n(quantizer, 0, count, centers.as_mut_ptr()))?;
+        graph.add(&centers).map_err(faiss_error)?;
+        (written(index.inner_ptr())?, written(quantizer)?)
+    };
+    // SAFETY: the graph lives.
+    let graph = unsafe { written(graph.inner_ptr()) }?;
+    let place = bytes.windows(quantizer.len()).position(|window| window == quantizer);
+    let place = place.ok_or_else(|| faiss_error("an index whose centers are not within its bytes"))?;
+    let twin = read(&[&bytes[..place], &graph, &bytes[place + quantizer.len()..]].concat())?;
+    set_parameter(&twin, c"quantizer_efSearch", LOOKED)?;
+    Ok(twin)
+}
+
+/// The index that finds the lists of another one.
+///
+/// # Safety
+/// The index must outlive it.
+unsafe fn quantizer_of(index: &IndexImpl) -> Result<*mut faiss_sys::FaissIndex> {
+    // SAFETY: the cast gives null unless the index has lists.
     unsafe {
         let lists = faiss_sys::faiss_IndexIVF_cast(index.inner_ptr());
         if lists.is_null() {
             return Err(faiss_error("an index without lists"));
         }
-        let quantizer = faiss_sys::faiss_IndexIVF_quantizer(lists);
-        checked(faiss_sys::faiss_Index_add(quantizer, (centers.len() / dim) as i64, centers.as_ptr()))
+        Ok(faiss_sys::faiss_IndexIVF_quantizer(lists))
+    }
+}
+
+/// Puts the centers of an index's lists in place, so that they are not learned again.
+fn add_centers(index: &IndexImpl, dim: usize, centers: &[f32]) -> Result<()> {
+    // SAFETY: a factory of lists without transforms makes an IndexIVF, which owns its quantizer; faiss copies the centers.
+    unsafe {
+        checked(faiss_sys::faiss_Index_add(quantizer_of(index)?, (centers.len() / dim) as i64, centers.as_ptr()))
     }
 }
 
@@ -284,4 +347,29 @@ fn checked(code: i32) -> Result<()> {
         if text.is_null() { None } else { Some(CStr::from_ptr(text).to_string_lossy().into_owned()) }
     };
     Err(faiss_error(text.unwrap_or_else(|| format!("code {code}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    /// Rows that find their lists by a graph get into the same lists with the same codes as by comparing all centers.
+    #[test]
+    fn a_graph_leads_rows_to_the_same_lists() {
+        const DIM: usize = 32;
+        let mut random = Random::plain(7);
+        let mut some = |count: usize| -> Vec<f32> { (0..count).flat_map(|_| random.direction(DIM)).collect() };
+        let (rows, centers) = (Matrix::new(DIM, some(3000)), some(16));
+        for text in ["IVF16(SQfp16),PQ16x4fs", "IVF16(SQfp16),SQ8", "IVF16(SQfp16),Flat"] {
+            let factory = Factory::parse(text, DIM).unwrap();
+            assert!(factory.has_half);
+            let led = Coded::build(&factory, DIM, &rows, Some(&centers), 2).unwrap();
+            let none = Matrix::new(DIM, Vec::new());
+            let mut compared = Coded::like(&led, &none, 1).unwrap();
+            compared.index.add(rows.rows(0..rows.len())).unwrap();
+            assert_eq!(led.index.ntotal(), 3000);
+            assert!(led.to_bytes().unwrap() == compared.to_bytes().unwrap(), "{text}");
+        }
+    }
 }
