@@ -9,11 +9,11 @@ const LISTS: f64 = 0.65;
 /// Rows for each list that its center is learned from, at least.
 const EACH: usize = 39;
 /// From how many lists on they are not all compared in full precision.
-const MANY: usize = 1000;
+pub(super) const MANY: usize = 1000;
 /// Bytes of a center in that graph, beside its vector.
 const GRAPH_BYTES: usize = 400;
 /// The fewest numbers of a vector of which two share a code of 4 bits.
-const PAIRED: usize = 16;
+pub(super) const PAIRED: usize = 16;
 /// The most numbers that share a code of 4 bits, where memory is short.
 const MOST_SHARED: usize = 16;
 /// Bytes of a row beside its code: its number in the list, its reference and item, and their entries in the ledger.

@@ -47,8 +47,6 @@ pub struct Factory {
     pub(super) is_plain: bool,
     /// Whether a graph finds the nearest lists.
     pub(super) has_graph: bool,
-    /// Whether the centers of its lists are in half precision, and the vectors as they are.
-    pub(super) has_half: bool,
     least: usize,
 }
 
@@ -98,9 +96,7 @@ impl Factory {
         let learned = if kind == Kind::Lists { lists.max(centers) } else { centers };
         let is_plain = kind == Kind::Lists && transforms == 0;
         let has_graph = kind == Kind::Lists && text.contains("_HNSW");
-        let has_half = is_plain && text.contains(HALF);
-        let least = (EACH * learned).max(LEAST);
-        Ok(Self { text: text.to_owned(), kind, lists, is_plain, has_graph, has_half, least })
+        Ok(Self { text: text.to_owned(), kind, lists, is_plain, has_graph, least: (EACH * learned).max(LEAST) })
     }
 
     /// The string itself.
