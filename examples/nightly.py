@@ -4,7 +4,8 @@
 
 PHOTOS is a folder of <item>/<picture>. QUERIES has a column `photo` of paths; ANSWERS is a folder that gets a parquet
 file for each part of it: `row`, `rank`, `item`, `score` and more. A part is written whole or not at all, and is not
-computed again while neither the queries nor the catalog have changed. Needs pip install 'plushie_search[exchange]'.
+computed again while neither the queries, nor their photos, nor the catalog have changed. Photos that cannot be read have
+no rows; a part that has none but these is not written. Needs pip install 'plushie_search[exchange]'.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,12 +46,19 @@ def search(catalog: str, queries: str, answers: str, *, k: int = 5) -> int:
     out.mkdir(parents=True, exist_ok=True)
     made = 0
     with ps.Engine(catalog, create=False) as engine, pq.ParquetFile(queries) as file:
-        begin(out, inputs(engine, queries, k))
+        if "photo" not in file.schema_arrow.names:
+            raise ps.ArgumentError(f"{queries} has no column 'photo': it has {', '.join(file.schema_arrow.names)}")
+        begin(out, inputs(engine, file, queries, k))
         for number, batch in enumerate(file.iter_batches(PART, columns=["photo"])):
             part = out / f"part-{number:05}.parquet"
             if part.exists():
                 continue
-            (hits,) = arrow.search_batches(engine, [batch], "photo", k=k, errors="skip")
+            (hits,) = arrow.search_batches(engine, batch, "photo", k=k, errors="skip")
+            found, asked = pc.count_distinct(hits.column("row")).as_py(), batch.num_rows - batch.column(0).null_count
+            if asked and not found:
+                raise ps.FileError(f"part {number}: none of its {asked} photos can be read, such as {batch.column(0)[0]}")
+            if found < asked:
+                print(f"part {number}: {asked - found} of {asked} photos cannot be read", file=sys.stderr)
             rows = pc.add(hits.column("row"), number * PART)
             table = pa.Table.from_batches([hits]).set_column(0, "row", rows)
             publish(part, lambda path, table=table: pq.write_table(table, path))
@@ -57,12 +66,17 @@ def search(catalog: str, queries: str, answers: str, *, k: int = 5) -> int:
     return made
 
 
-def inputs(engine: ps.Engine, queries: str, k: int) -> dict[str, object]:
+def inputs(engine: ps.Engine, file: pq.ParquetFile, queries: str, k: int) -> dict[str, object]:
     """Returns what the answers depend on."""
-    stats = engine.stats()
-    digest = hashlib.sha256(Path(queries).read_bytes()).hexdigest()
-    counts = {name: stats[name] for name in ("fingerprint", "items", "references")}
-    return {"queries": digest, "k": k, "part": PART, **counts}
+    content, photos = hashlib.sha256(), hashlib.sha256(Path(queries).read_bytes())
+    for item in engine.iterate():
+        content.update(json.dumps(item.to_dict(), sort_keys=True).encode())
+    for batch in file.iter_batches(PART, columns=["photo"]):
+        for path in batch.column(0).to_pylist():
+            told = os.stat(path) if path and os.path.exists(path) else None
+            photos.update(f"{told and (told.st_size, told.st_mtime_ns)} ".encode())
+    digests = {"model": engine.stats()["fingerprint"], "items": content.hexdigest(), "queries": photos.hexdigest()}
+    return {**digests, "k": k, "part": PART}
 
 
 def begin(out: Path, now: dict[str, object]) -> None:
@@ -87,8 +101,13 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("catalog", "photos", "queries", "answers"):
         parser.add_argument(name)
     given = parser.parse_args(arguments)
-    print(add(given.catalog, given.photos))
-    print(f"{search(given.catalog, given.queries, given.answers)} new parts in {given.answers}")
+    try:
+        print(add(given.catalog, given.photos))
+        print(f"{search(given.catalog, given.queries, given.answers)} new parts in {given.answers}")
+    except KeyboardInterrupt:
+        sys.exit("stopped: run the same command to go on")
+    except (ps.PlushieError, OSError, pa.ArrowInvalid) as error:
+        sys.exit(f"nightly.py: {error}")
 
 
 if __name__ == "__main__":

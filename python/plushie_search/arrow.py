@@ -28,7 +28,7 @@ __all__ = ["add_batches", "encode_batches", "search_batches"]
 
 def search_batches(
     engine: Engine,
-    batches: Iterable[pa.RecordBatch] | pa.Table,
+    batches: Iterable[pa.RecordBatch] | pa.RecordBatch | pa.Table,
     column: str,
     *,
     kind: Kind = "image",
@@ -39,7 +39,7 @@ def search_batches(
 
     Args:
         engine: The catalog.
-        batches: Record batches, or a table.
+        batches: Record batches, one of them, or a table.
         column: The column of pictures (paths, files' bytes) or texts. Empty cells have no hits.
         kind: ``"image"``, the default, or ``"text"``.
         errors: ``"raise"``, the default, or ``"skip"``, which leaves out rows that cannot be used, and logs them.
@@ -63,7 +63,7 @@ def search_batches(
 
 def encode_batches(
     encoder: EncoderLike | Engine,
-    batches: Iterable[pa.RecordBatch] | pa.Table,
+    batches: Iterable[pa.RecordBatch] | pa.RecordBatch | pa.Table,
     column: str,
     *,
     kind: Kind = "image",
@@ -95,7 +95,7 @@ def encode_batches(
 
 def add_batches(
     engine: Engine,
-    batches: Iterable[pa.RecordBatch] | pa.Table,
+    batches: Iterable[pa.RecordBatch] | pa.RecordBatch | pa.Table,
     *,
     image: str | None = None,
     id: str | None = None,
@@ -108,7 +108,7 @@ def add_batches(
 
     Args:
         engine: The catalog.
-        batches: Record batches, or a table.
+        batches: Record batches, one of them, or a table.
         image: The column of pictures, or of lists of pictures: paths or files' bytes.
         id: The column of ids; by default the pictures' paths are the ids.
         label, text: The columns of labels and texts.
@@ -132,7 +132,9 @@ def add_batches(
     return engine.add_items(each(), upsert=upsert)
 
 
-def _batches(batches: Iterable[pa.RecordBatch] | pa.Table) -> Iterable[pa.RecordBatch]:
+def _batches(batches: Iterable[pa.RecordBatch] | pa.RecordBatch | pa.Table) -> Iterable[pa.RecordBatch]:
+    if isinstance(batches, pa.RecordBatch):
+        return [batches]
     return batches.to_batches() if isinstance(batches, pa.Table) else batches
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -82,3 +83,50 @@ def test_the_command_adds_and_searches(nightly: ModuleType, folder: Path, capsys
     assert (made.split()[0], none.split()[0]) == ("3", "0")
     assert first.startswith("8 new items")
     assert second.startswith("0 new items")
+
+
+def test_parts_follow_the_catalog_and_the_photos(nightly: ModuleType, folder: Path) -> None:
+    catalog, queries, answers = (str(folder / name) for name in ("catalog", "queries.parquet", "answers"))
+    nightly.add(catalog, str(folder / "photos"))
+    assert nightly.search(catalog, queries, answers) == 3
+    # As many items and references as before.
+    with nightly.ps.Engine(catalog) as engine:
+        engine.remove(["item-0"])
+        engine.add("renamed", images=[folder / "photos" / "item-0" / "1.png"])
+    assert nightly.search(catalog, queries, answers) == 3
+    best = pq.read_table(Path(answers) / "part-00000.parquet").to_pylist()[0]
+    assert (best["row"], best["rank"], best["item"]) == (0, 1, "renamed")
+    Image.open(folder / "photos" / "item-1" / "1.png").save(folder / "photos" / "item-2" / "1.png")
+    assert nightly.search(catalog, queries, answers) == 3
+    assert nightly.search(catalog, queries, answers) == 0
+
+
+def test_photos_that_are_away_are_looked_up_later(
+    nightly: ModuleType, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(folder / name) for name in ("catalog", "photos", "queries.parquet", "answers")]
+    shutil.copytree(folder / "photos", folder / "away")
+    paths = [str(folder / "asked" / f"item-{item}" / "1.png") for item in range(7)]
+    pq.write_table(pa.table({"photo": paths}), folder / "queries.parquet")
+    with pytest.raises(SystemExit, match=r"^nightly.py: part 0: none of its 3 photos can be read, such as "):
+        nightly.main(arguments)
+    assert not list((folder / "answers").glob("*.parquet"))
+    (folder / "away").rename(folder / "asked")
+    (folder / "asked" / "item-4" / "1.png").write_bytes(b"no picture")
+    nightly.main(arguments)
+    told = capsys.readouterr()
+    assert "part 1: 1 of 3 photos cannot be read" in told.err
+    assert told.out.splitlines()[-1].startswith("3 new parts")
+
+
+def test_wrong_queries_end_in_a_line(nightly: ModuleType, folder: Path) -> None:
+    arguments = [str(folder / name) for name in ("catalog", "photos", "queries.parquet", "answers")]
+    pq.write_table(pa.table({"foto": ["a"]}), folder / "queries.parquet")
+    with pytest.raises(SystemExit, match=r"^nightly.py: .*queries.parquet has no column 'photo': it has foto$"):
+        nightly.main(arguments)
+    (folder / "queries.parquet").write_bytes(b"no table")
+    with pytest.raises(SystemExit, match=r"^nightly.py: .*Parquet"):
+        nightly.main(arguments)
+    (folder / "queries.parquet").unlink()
+    with pytest.raises(SystemExit, match=r"^nightly.py: .*queries.parquet"):
+        nightly.main(arguments)

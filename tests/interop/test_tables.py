@@ -131,6 +131,8 @@ def test_polars_and_arrow_encode_and_add(engine: ps.Engine, photos: dict[str, st
     assert engine.get("c").metadata == {"tags": ["y", "z"]}
     raw = pa.table({"bytes": [Path(photos["blue"]).read_bytes()], "key": ["raw"]})
     assert arrow.add_batches(engine, raw, image="bytes", id="key").references == 1
+    (hits,) = arrow.search_batches(engine, raw.to_batches()[0], "bytes", k=1)
+    assert hits.column("item").to_pylist() == ["blue"]
     assert "raw" in engine
 
 
@@ -150,9 +152,35 @@ def test_rows_that_cannot_be_used(
     assert frame.plushie.encode(engine, "photo", errors="skip").isna().tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("errors", ["raise", "skip"])
+def test_no_row_is_to_blame_for_options(
+    engine: ps.Engine, photos: dict[str, str], tmp_path: Path, errors: tables.OnError
+) -> None:
+    frame = pd.DataFrame({"photo": [photos["red"]], "words": ["a bear"]})
+    wrong = [{"k": 0}, {"where": {"shade": {"$foo": 1}}}, {"models": {"nope": 1.0}}]
+    for options in wrong:
+        with pytest.raises(ps.ArgumentError, match=r"^(?!row)"):
+            frame.plushie.search(engine, "photo", errors=errors, **options)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'top'"):
+        frame.plushie.search(engine, "photo", errors=errors, top=3)
+    with ps.Engine(tmp_path / "vectors", dim=8) as vectors, pytest.raises(ps.ModelError):
+        frame.plushie.encode(vectors, "words", kind="text", errors=errors)
+    engine.close()
+    with pytest.raises(ps.ArgumentError, match="this engine is closed"):
+        frame.plushie.search(engine, "photo", errors=errors)
+
+
+def test_cells_may_be_path_objects(engine: ps.Engine, photos: dict[str, str]) -> None:
+    frame = pd.DataFrame({"photo": [Path(photos["grey"])]})
+    assert frame.plushie.add(engine, image="photo").items == 1
+    assert photos["grey"] in engine
+    assert frame.plushie.search(engine, "photo", k=1)["item"].tolist() == [photos["grey"]]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda f, e: f.set_axis(["photo", "photo"], axis=1).plushie.search(e, "photo"), "several columns 'photo'"),
         (lambda f, e: f.plushie.search(e, "foto"), "there is no column 'foto': name one of photo, n"),
         (lambda f, e: f.plushie.search(e, "photo", kind="sound"), "kind='sound': give 'image' or 'text'"),
         (lambda f, e: f.plushie.search(e, "photo", errors="ignore"), "errors='ignore': give 'raise' or 'skip'"),
@@ -183,4 +211,4 @@ def test_batches_are_of_the_rows_that_are_not_empty(monkeypatch: pytest.MonkeyPa
     cells = [None if number % 3 == 0 else number for number in range(300)]
     found = dict(tables.encoded(Encoder(), cells, kind="image", errors="raise"))  # type: ignore[arg-type]
     assert {number: float(vector[0]) for number, vector in found.items()} == {n: n for n in range(300) if n % 3}
-    assert asked == [64, 64, 64, 8]
+    assert asked == [0, 64, 64, 64, 8]

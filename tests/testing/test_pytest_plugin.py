@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import re
 import subprocess
@@ -200,7 +201,8 @@ def test_snapshots_have_names_of_their_own(tmp_path: Path, toy_encoder: _core.En
     snapshot(picture)
     snapshot(picture, "x")
     snapshot(picture)
-    names = ["test-a-b-c-1.png", "test-a-b-c-x.png", "test-a-b-c-3.png"]
+    begin = f"test-a-b-c-{hashlib.sha256(b'test[a/b c]').hexdigest()[:8]}"
+    names = [f"{begin}-1.png", f"{begin}-x.png", f"{begin}-3.png"]
     assert [path.name for path in snapshot.written] == names
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(names)
     with pytest.raises(ps.ArgumentError, match="snapshot 'x': the test has one of that name already"):
@@ -208,10 +210,26 @@ def test_snapshots_have_names_of_their_own(tmp_path: Path, toy_encoder: _core.En
 
 
 @pytest.mark.parametrize(
-    ("test", "name"), [("tests/a.py::test_b[c d]", "tests-a.py-test_b-c-d"), ("x" * 200, "x" * 120), ("", "failure")]
+    ("test", "name"),
+    [
+        ("tests/a.py::test_b", "tests-a.py-test_b"),
+        ("test_b[c-d_1.5]", "test_b-c-d_1.5"),
+        ("小熊", "小熊"),
+        ("", "failure"),
+        ("test_b[c d]", r"test_b-c-d-[0-9a-f]{8}"),
+        ("x" * 200, r"x{111}-[0-9a-f]{8}"),
+        ("[[", r"failure-[0-9a-f]{8}"),
+    ],
 )
 def test_file_names_have_no_other_characters(test: str, name: str) -> None:
-    assert file_name(test) == name
+    assert re.fullmatch(name, file_name(test))
+
+
+def test_tests_of_other_parameters_have_other_names() -> None:
+    ids = ["test[a b]", "test[a/b]", "test[a-b]", "test[a-b-]", "test[-a-b]", "test[a:b]", "test[a b]" + "b" * 200]
+    names = [file_name(one) for one in (*ids, "x" + ids[-1])]
+    assert len(set(names)) == len(names)
+    assert max(map(len, names)) <= 120
 
 
 def test_workers_run_in_parallel(project: pytest.Pytester) -> None:

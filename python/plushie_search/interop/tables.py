@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from .._core import ArgumentError, PlushieError
+from .._core import ArgumentError, FileError, PictureError
 from ..engine import Engine
 from ..log import logger
 from ..results import Results
@@ -23,6 +24,8 @@ OnError: TypeAlias = Literal["raise", "skip"]
 
 #: Rows that are searched for, or encoded, in one call.
 BATCH = 64
+#: The errors of a cell.
+FAULTS = (PictureError, FileError, ArgumentError, TypeError)
 
 
 def is_missing(value: Any) -> bool:
@@ -50,8 +53,9 @@ def found(
     """Yields the number of each row that is not empty, from 0, with its hits.
 
     Raises:
-        ArgumentError: An option makes no sense.
-        PlushieError: A cell cannot be used, and ``errors`` is ``"raise"``; a note names its row.
+        ArgumentError, TypeError: An option makes no sense.
+        PlushieError: A cell cannot be used, and ``errors`` is ``"raise"``; the message names its row. The catalog or the
+            model cannot be used.
     """
     check(kind, errors)
     search: Any = engine.search_image if kind == "image" else engine.search_text
@@ -74,6 +78,8 @@ def encoded(
 
 def _each(work: Any, cells: Iterable[Any], errors: OnError) -> Iterator[tuple[int, Any]]:
     """Yields each row's number with its outcome, computed in batches."""
+    # Without cells, options that make no sense are the only reason to fail, and no row is to blame.
+    work([])
     batch: list[tuple[int, Any]] = []
     for number, cell in enumerate(cells):
         if not is_missing(cell):
@@ -88,7 +94,7 @@ def _each(work: Any, cells: Iterable[Any], errors: OnError) -> Iterator[tuple[in
 def _batch(work: Any, batch: Sequence[tuple[int, Any]], errors: OnError) -> Iterator[tuple[int, Any]]:
     try:
         outcomes = work([cell for _, cell in batch])
-    except (PlushieError, TypeError):
+    except FAULTS:
         # Together they fail as one; one by one the row that is to blame is known.
         outcomes = None
     if outcomes is not None:
@@ -97,7 +103,7 @@ def _batch(work: Any, batch: Sequence[tuple[int, Any]], errors: OnError) -> Iter
     for number, cell in batch:
         try:
             (outcome,) = work([cell])
-        except (PlushieError, TypeError) as error:
+        except FAULTS as error:
             if errors == "raise":
                 raise type(error)(f"row {number}: {error}") from error
             logger.warning("left out row %d: %s", number, error)
@@ -123,7 +129,7 @@ def rows(columns: Mapping[str, Sequence[Any]], metadata: Sequence[str]) -> Itera
         images = row.get("images", [])
         row["images"] = list(images) if isinstance(images, (list, tuple, np.ndarray)) else [images]
         if "id" not in row:
-            paths = [image for image in row["images"] if isinstance(image, str)]
+            paths = [os.fspath(image) for image in row["images"] if isinstance(image, (str, os.PathLike))]
             if not paths:
                 raise ArgumentError(f"row {number} has no id: name the column of ids, or give pictures as paths")
             row["id"] = paths[0]
@@ -150,11 +156,13 @@ def fields(
 
 
 def present(names: Sequence[str], column: str) -> str:
-    """Returns the name of a column that is there.
+    """Returns the name of a column that is there once.
 
     Raises:
-        ArgumentError: There is no such column.
+        ArgumentError: There is no such column, or more than one.
     """
     if column not in names:
         raise ArgumentError(f"there is no column {column!r}: name one of {', '.join(map(str, names))}")
+    if list(names).count(column) > 1:
+        raise ArgumentError(f"there are several columns {column!r}: give them names of their own")
     return column

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -16,13 +17,23 @@ if TYPE_CHECKING:
 #: The environment variable with the folder of the pictures; without it none is written.
 FOLDER = "PLUSHIE_TEST_FAILURES"
 
+#: The ids of tests that letters, digits and hyphens tell from each other.
+PLAIN = re.compile(r"[\w./:-]*\w(\[[\w.-]*[\w.]\])?")
+
 #: The environment variable in which pytest tells which test runs now.
 CURRENT = "PYTEST_CURRENT_TEST"
 
 
 def file_name(test: str) -> str:
-    """Returns a name for a file from the id of a test: letters, digits, ``.``, ``_`` and ``-``, at most 120 of them."""
-    return re.sub(r"[^\w.-]+", "-", test).strip("-")[-120:].lstrip("-") or "failure"
+    """Returns a name for a file from the id of a test: letters, digits, ``.``, ``_`` and ``-``, at most 120 of them.
+
+    Eight digits of its SHA-256 follow if another test could have the same name: ids of parameters differ in spaces and
+    slashes, too, and long ones only at their beginning.
+    """
+    short = re.sub(r"[^\w.-]+", "-", test).strip("-")
+    if not test or (len(short) <= 120 and PLAIN.fullmatch(test)):
+        return short or "failure"
+    return f"{short[-111:].lstrip('-') or 'failure'}-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
 
 
 def write(pixels: NDArray[np.uint8]) -> Path | None:
