@@ -4,8 +4,8 @@
 
 PHOTOS is a folder of <item>/<picture>. QUERIES has a column `photo` of paths; ANSWERS is a folder that gets a parquet
 file for each part of it: `row`, `rank`, `item`, `score` and more. A part is written whole or not at all, and is not
-computed again while neither the queries, nor their photos, nor the catalog have changed. Photos that cannot be read have
-no rows; a part that has none but these is not written. Needs pip install 'plushie_search[exchange]'.
+computed again while neither the queries, nor their photos, nor the catalog have changed. Photos that cannot be read
+have no rows; a part that has none but these is not written. Needs pip install 'plushie_search[exchange]'.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def search(catalog: str, queries: str, answers: str, *, k: int = 5) -> int:
             (hits,) = arrow.search_batches(engine, batch, "photo", k=k, errors="skip")
             found, asked = pc.count_distinct(hits.column("row")).as_py(), batch.num_rows - batch.column(0).null_count
             if asked and not found:
-                raise ps.FileError(f"part {number}: none of its {asked} photos can be read, such as {batch.column(0)[0]}")
+                raise ps.FileError(
+                    f"part {number}: none of its {asked} photos can be read, such as {batch.column(0)[0]}"
+                )
             if found < asked:
                 print(f"part {number}: {asked - found} of {asked} photos cannot be read", file=sys.stderr)
             rows = pc.add(hits.column("row"), number * PART)

@@ -164,6 +164,43 @@ def test_a_projection_begins_with_the_model_or_perpendicular(tiny):
     torch.testing.assert_close(less.project.weight @ less.project.weight.T, torch.eye(5), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "side", "dim"),
+    [
+        ("resnet18", 64, 512),
+        ("mobilenetv3_large_100", 64, 1280),
+        ("vit_tiny_patch16_224", 64, 192),
+        ("vit_tiny_patch16_224", None, 192),
+    ],
+)
+def test_backbones_of_timm_are_trained_and_exported(folder, tmp_path, name, side, dim):
+    pytest.importorskip("timm")
+    net = EmbeddingNet(f"timm:{name}", pretrained=False, side=side)
+    assert (net.dim, net.side) == (dim, side or 224)
+    learner = TripletTrainer(net, device="cpu", rate=1e-4)
+    photos = Photos.of_folder(folder).take(range(12))
+    learner.train(1, get_dataloader(photos, net, items=2, photos_each=2))
+    written = learner.export(tmp_path / "made")
+    assert ps.open_encoder(written.directory, threads=1).dim == dim
+    learner.save(tmp_path / "model.pt")
+    assert EmbeddingNet.load(tmp_path / "model.pt").settings() == net.settings()
+
+
+def test_backbones_of_timm_that_cannot_be_had_are_refused(monkeypatch):
+    timm = pytest.importorskip("timm")
+    with pytest.raises(ps.ArgumentError, match=r"takes no pictures of 8 x 8 pixels .*: give another side"):
+        EmbeddingNet("timm:vit_tiny_patch16_224", pretrained=False, side=8)
+    with pytest.raises(ps.ArgumentError, match="timm has no model 'vgg1'"):
+        EmbeddingNet("timm:vgg1", pretrained=False)
+
+    def away(*given, pretrained, **options):
+        raise OSError("no such host")
+
+    monkeypatch.setattr(timm, "create_model", away)
+    with pytest.raises(ps.ModelError, match=r"^backbone timm:resnet18: .* \(no such host\): .*pretrained=False"):
+        EmbeddingNet("timm:resnet18")
+
+
 # Photos
 
 
@@ -313,6 +350,13 @@ def test_training_finds_more_and_exports_the_same_vectors(tiny, folder, tmp_path
     assert [int(row["epoch"]) for row in rows] == list(range(1, 13))
     assert float(rows[3]["recall"]) == history[3].recall
     written = learner.export(tmp_path / "mine", description="eight hues")
+    again = EmbeddingNet(written.directory).eval()
+    assert len(list(again.backbone.parameters())) == len(list(learner.net.parameters()))
+    pixels = torch.rand(3, 3, SIDE, SIDE)
+    with torch.no_grad():
+        kept = EmbeddingNet(tiny).eval()
+        kept.load_state_dict(learner.weights())
+        np.testing.assert_allclose(again(pixels).numpy(), kept(pixels).numpy(), atol=1e-5)
     encoder = ps.open_encoder(written.directory, threads=1)
     assert (encoder.name, encoder.dim, written.difference <= 1e-4) == ("mine", 8, True)
     vectors = [torch.from_numpy(encoder.encode_images(list(one.paths))) for one in (held, photos)]
@@ -366,12 +410,26 @@ def test_a_run_that_is_cut_goes_on_to_the_same_weights(tiny, folder, tmp_path):
     again.train(3, loader(folder), checkpoint=checkpoint, logs=tmp_path)
     assert same(again.weights(), whole.weights())
     assert [row.epoch for row in again.history] == [1, 2, 3]
+    assert [row.loss for row in again.history] == [row.loss for row in whole.history]
+    assert again.history[1].seconds > 0
+    assert again.resumed == 1
     assert (tmp_path / "log.csv").read_text().count("\n") == 4
     finished = trainer(tiny)
     finished.train(3, loader(folder), checkpoint=checkpoint)
     assert same(finished.weights(), whole.weights())
-    with pytest.raises(ps.ArgumentError, match="is the checkpoint of another training"):
-        trainer(tiny, margin=0.5).train(3, loader(folder), checkpoint=checkpoint)
+    assert finished.resumed == 3
+    photos = Photos.of_folder(folder)
+    others = [
+        ({"margin": 0.5}, loader(folder), None, "options"),
+        ({}, loader(folder, photos.take(range(40))), None, "photos"),
+        ({}, get_dataloader(folder, side=SIDE, items=4, photos_each=2, seed=1), None, "batches"),
+        ({}, loader(folder), Validation(photos), "held-out photos"),
+    ]
+    for options, batches, validation, other in others:
+        with pytest.raises(ps.ArgumentError, match=f"is the checkpoint of another training, with other {other}: name"):
+            trainer(tiny, **options).train(3, batches, validation=validation, checkpoint=checkpoint)
+    with pytest.raises(ps.ArgumentError, match="is a directory"):
+        EmbeddingNet.load(folder)
     with pytest.raises(ps.ArgumentError, match="is no checkpoint of a training"):
         EmbeddingNet.load(folder / "item-0" / "0.png")
 
@@ -383,6 +441,9 @@ def test_batches_of_ones_own_are_taken_as_they_are(tiny):
     start = {name: one.clone() for name, one in learner.net.state_dict().items()}
     (row,) = learner.train(1, own)
     assert row.loss > 0
+    for wrong, message in ((iter(own), "only once"), ([], "has no batches"), (None, "needs"), ("photos", "needs")):
+        with pytest.raises(ps.ArgumentError, match=message):
+            trainer(tiny).train(1, wrong)
     assert not same(learner.weights(), start)
 
 
@@ -400,5 +461,8 @@ def test_the_command_trains_goes_on_and_writes_a_model(tiny, folder, tmp_path, c
         assert len(engine) == 8
     assert cli.main(given) == 2
     assert "mine exists already; give --out a directory that does not" in capsys.readouterr().err
+    out.rename(tmp_path / "first")
+    assert cli.main(given) == 0
+    assert "went on after 2 epochs of" in capsys.readouterr().err
     assert cli.main([*given[:2], "--out", str(tmp_path / "x"), "--validate", "1.5"]) == 2
     assert "--validate 1.5: give a share" in capsys.readouterr().err

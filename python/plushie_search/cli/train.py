@@ -44,6 +44,7 @@ def add_command(commands: Commands) -> None:
     )
     train.add_argument("--by", default="photo", choices=("photo", "item"), help="of photos or items (%(default)s)")
     train.add_argument("--patience", type=positive, default=3, metavar="N", help="epochs without gain (%(default)s)")
+    train.add_argument("--no-pretrained", action="store_true", help="begin a backbone of timm at random")
     train.add_argument("--dim", type=positive, metavar="N", help="dimension of the vectors (that of the model)")
     train.add_argument("--side", type=positive, metavar="N", help="pixels of the pictures' sides (those of the model)")
     train.add_argument("--name", help="the new model's name (that of the directory)")
@@ -57,6 +58,11 @@ def add_command(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
+    out = Path(expanded(options.out))
+    if out.exists():
+        raise FileExistsError(f"{out} exists already; give --out a directory that does not")
+    if not 0 <= options.validate < 1:
+        raise ArgumentError(f"--validate {options.validate:g}: give a share from 0 to below 1")
     try:
         import torch
 
@@ -68,11 +74,6 @@ def run(options: argparse.Namespace) -> int:
         raise ImportError(
             f"plushie-search train needs {error.name}; install it with: pip install 'plushie_search[train]'"
         ) from error
-    out = Path(expanded(options.out))
-    if out.exists():
-        raise FileExistsError(f"{out} exists already; give --out a directory that does not")
-    if not 0 <= options.validate < 1:
-        raise ArgumentError(f"--validate {options.validate:g}: give a share from 0 to below 1")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     photos = Photos.of_folder(options.photos)
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         validation = Validation(held, photos if options.by == "photo" else None)
     torch.manual_seed(options.seed)
     trainer = TripletTrainer(
-        EmbeddingNet(options.backbone, dim=options.dim, side=options.side),
+        EmbeddingNet(options.backbone, dim=options.dim, pretrained=not options.no_pretrained, side=options.side),
         device=options.device,
         margin=options.margin,
         mining=options.mining,
@@ -103,6 +104,9 @@ def run(options: argparse.Namespace) -> int:
             logs=work,
             progress=told,
         )
+    if trainer.resumed:
+        more = len(trainer.history) - trainer.resumed
+        say(f"went on after {trainer.resumed} epochs of {work / 'checkpoint.pt'}: {more} more")
     written = trainer.export(out, name=options.name, license=options.license)
     if not math.isnan(trainer.best):
         print(f"recall@1 of held-out photos: {trainer.before:.3f} before, {trainer.best:.3f} after")

@@ -54,8 +54,8 @@ def found(
 
     Raises:
         ArgumentError, TypeError: An option makes no sense.
-        PlushieError: A cell cannot be used, and ``errors`` is ``"raise"``; the message names its row. The catalog or the
-            model cannot be used.
+        PlushieError: A cell cannot be used, and ``errors`` is ``"raise"``; the message names its row. The catalog or
+            the model cannot be used.
     """
     check(kind, errors)
     search: Any = engine.search_image if kind == "image" else engine.search_text

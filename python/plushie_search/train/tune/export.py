@@ -45,6 +45,7 @@ def write_model(
     license: str | None = None,
     description: str | None = None,
     photos: Photos | None = None,
+    digest: str | None = None,
     options: Mapping[str, Any] | None = None,
     history: Sequence[Mapping[str, Any]] = (),
     before: float = float("nan"),
@@ -79,9 +80,8 @@ def write_model(
             },
         )
         difference = _compare(net, made, title)
-        card = _card(
-            net, title, license or net.license or "unknown", photos, options or {}, history, before, difference
-        )
+        licensed = license or net.license or "unknown"
+        card = _card(net, title, licensed, photos, digest, options or {}, history, before, difference)
         (made / "README.md").write_text(card, encoding="utf-8")
         publish(made, target)
     return Written(target, difference)
@@ -124,6 +124,7 @@ def _card(
     name: str,
     license: str,
     photos: Photos | None,
+    digest: str | None,
     options: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     before: float,
@@ -138,7 +139,7 @@ def _card(
     if photos is not None:
         lines += [
             f"- Learnt from {len(photos)} photos of {len(set(photos.labels.tolist()))} items.",
-            f"- SHA-256 of these photos and their items: `{photos.digest()}`",
+            f"- SHA-256 of these photos and their items: `{digest}`",
         ]
     if options:
         lines += ["- Options: " + ", ".join(f"{key} {value}" for key, value in options.items())]

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -45,11 +46,11 @@ class Graph(nn.Module):
         nodes = []
         for node in graph.node:
             options = {one.name: helper.get_attribute_value(one) for one in node.attribute}
-            if node.op_type == "Constant":
-                stored[node.output[0]] = numpy_helper.to_array(options["value"])
-            elif node.op_type == "Cast" and node.input[0] in stored:
-                kind = helper.tensor_dtype_to_np_dtype(options["to"])
-                stored[node.output[0]] = stored[node.input[0]].astype(kind)
+            if all(name in stored for name in node.input):
+                # What no picture changes, such as the widths of a border.
+                (stored[node.output[0]],) = ReferenceEvaluator(node).run(
+                    None, {name: stored[name] for name in node.input}
+                )
             else:
                 nodes.append((node.op_type, list(node.input), list(node.output), options))
         unknown = sorted({kind for kind, *_ in nodes} - set(OPERATORS))
@@ -152,6 +153,19 @@ def _gemm(given: Inputs, options: Options) -> Tensor:
     return product if len(given) < 3 or given[2] is None else product + options.get("beta", 1.0) * given[2]
 
 
+def _bordered(given: Inputs, options: Options) -> Tensor:
+    x, widths, fill, *axes = (*given, None, None)[:4]
+    if options.get("mode", b"constant") != b"constant":
+        raise ModelError(f"training knows no operator Pad with the mode {options['mode'].decode()}")
+    numbers = _tensor(widths).tolist()
+    places = _tensor(axes[0]).tolist() if axes and axes[0] is not None else range(_tensor(x).ndim)
+    sides = [(0, 0)] * _tensor(x).ndim
+    for place, before, after in zip(places, numbers, numbers[len(numbers) // 2 :], strict=False):
+        sides[place] = (before, after)
+    flat = [width for pair in reversed(sides) for width in pair]
+    return functional.pad(_tensor(x), flat, value=0.0 if fill is None else float(fill))
+
+
 def _pool(given: Inputs, options: Options) -> Tensor:
     x, kernel = _tensor(given[0]), options["kernel_shape"]
     strides, dilations = options.get("strides", [1, 1]), options.get("dilations", [1, 1])
@@ -159,9 +173,13 @@ def _pool(given: Inputs, options: Options) -> Tensor:
     return functional.max_pool2d(x, kernel, strides, dilation=dilations, ceil_mode=bool(options.get("ceil_mode")))
 
 
-def _mean(given: Inputs, options: Options) -> Tensor:
-    axes = options.get("axes") if len(given) < 2 or given[1] is None else _tensor(given[1]).tolist()
-    return _tensor(given[0]).mean(dim=axes, keepdim=bool(options.get("keepdims", 1)))
+def _reduced(work: Callable[..., Tensor]) -> Callable[[Inputs, Options], Tensor]:
+    def reduce(given: Inputs, options: Options) -> Tensor:
+        axes = options.get("axes") if len(given) < 2 or given[1] is None else _tensor(given[1]).tolist()
+        x = _tensor(given[0])
+        return work(x, dim=list(range(x.ndim)) if axes is None else axes, keepdim=bool(options.get("keepdims", 1)))
+
+    return reduce
 
 
 def _normalized(given: Inputs, options: Options) -> Tensor:
@@ -211,8 +229,11 @@ OPERATORS: dict[str, Callable[[Inputs, Options], Tensor]] = {
     "MatMul": lambda given, _: _tensor(given[0]) @ _tensor(given[1]),
     "MaxPool": _pool,
     "Mul": lambda given, _: _tensor(given[0]) * _tensor(given[1]),
+    "Pad": _bordered,
     "Pow": lambda given, _: _tensor(given[0]) ** _tensor(given[1]),
-    "ReduceMean": _mean,
+    "ReduceL2": _reduced(torch.linalg.vector_norm),
+    "ReduceMax": _reduced(torch.amax),
+    "ReduceMean": _reduced(torch.mean),
     "Relu": lambda given, _: functional.relu(_tensor(given[0])),
     "Reshape": _reshaped,
     "Sigmoid": lambda given, _: torch.sigmoid(_tensor(given[0])),

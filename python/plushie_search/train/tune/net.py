@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ... import hub
-from ..._core import ArgumentError, Encoder
+from ..._core import ArgumentError, Encoder, ModelError
 from ...paths import expanded
 from .graph import Graph
 
@@ -28,21 +27,22 @@ class EmbeddingNet(nn.Module):
     """Pixels (n, 3, h, w), prepared as :attr:`preprocess` says, to unit vectors (n, dim).
 
     The backbone of a model directory begins with the vectors that it has, and the projection with the identity, so that
-    training begins with the model as it is. With another ``dim``, and for backbones of timm, the projection begins with
-    random perpendicular rows.
+    training begins with the model as it is. With another ``dim`` it begins with random perpendicular rows.
 
     Args:
         backbone: A model that :func:`plushie_search.models` lists, or a model directory, whose picture network is
             convolutional; or ``"timm:NAME"``, such as ``"timm:resnet18"``, ``"timm:resnet50"``,
             ``"timm:mobilenetv3_large_100"`` or ``"timm:vit_small_patch16_224"``, which needs timm. The built-in model
             by default.
-        dim: The dimension of the vectors; by default that of the model, or 256 for backbones of timm.
+        dim: The dimension of the vectors; by default that of the backbone.
         pretrained: Whether a backbone of timm begins with its published weights, which are downloaded, or at random.
         side: The height and width of the pictures in pixels; by default those of the model, or 224.
 
     Raises:
-        ArgumentError: There is no such model, or ``dim`` or ``side`` is not above 0.
-        ModelError: The picture network has operators that training does not know, or the model cannot be used.
+        ArgumentError: There is no such model, ``dim`` or ``side`` is not above 0, or the backbone takes no pictures of
+            that size.
+        ModelError: The picture network has operators that training does not know, the model cannot be used, or weights
+            cannot be downloaded.
         ImportError: timm is not installed.
 
     Attributes:
@@ -100,7 +100,15 @@ class EmbeddingNet(nn.Module):
         name = self.backbone_name.removeprefix(TIMM)
         if not timm.is_model(name):
             raise ArgumentError(f"timm has no model {name!r}: timm.list_models() lists those that it has")
-        network = timm.create_model(name, pretrained=pretrained, num_classes=0)
+        try:
+            network = _created(timm, name, pretrained=pretrained, side=side)
+        except Exception as error:  # of whatever downloads
+            if not pretrained:
+                raise
+            raise ModelError(
+                f"backbone {self.backbone_name}: its published weights cannot be had ({error}): check the connection "
+                "or the mirror that HF_ENDPOINT names, or begin at random with pretrained=False (--no-pretrained)"
+            ) from error
         told = network.pretrained_cfg or {}
         length = side or told.get("input_size", (3, 224, 224))[-1]
         self.preprocess = {
@@ -113,12 +121,21 @@ class EmbeddingNet(nn.Module):
             "channels": "rgb",
         }
         self.license = told.get("license")
-        return network, int(network.num_features)
+        try:
+            with torch.no_grad():
+                features = network.eval()(torch.zeros(1, 3, length, length))
+        except (AssertionError, RuntimeError) as error:
+            raise ArgumentError(
+                f"backbone {self.backbone_name}: it takes no pictures of {length} x {length} pixels ({error}): give "
+                "another side"
+            ) from error
+        return network.train(), features.flatten(1).shape[1]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Returns unit vectors (n, dim) of prepared pixels (n, 3, h, w)."""
-        features = self.backbone(pixels)
-        return functional.normalize(self.project(features.flatten(1).float()), dim=1)
+        vectors = self.project(self.backbone(pixels).flatten(1).float())
+        # As functional.normalize, which becomes operators that no backbone may have.
+        return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Returns pixels 0 to 255 (n, 3, h, w) as the network takes them: float32, scaled, in its order of colors."""
@@ -146,12 +163,24 @@ class EmbeddingNet(nn.Module):
 
         Raises:
             OSError: The file cannot be read.
-            ArgumentError: It was written by something else.
+            ArgumentError: It was written by something else, or is a directory.
         """
         kept = read(path)
         net = cls(**kept["net"], pretrained=False)
         net.load_state_dict(kept["weights"])
         return net
+
+
+def _created(timm: Any, name: str, *, pretrained: bool, side: int | None) -> nn.Module:
+    """Makes a network of timm for pictures of a size, which those with positions must know."""
+    options = {"pretrained": pretrained, "num_classes": 0}
+    network: nn.Module
+    try:
+        network = timm.create_model(name, **options, **({} if side is None else {"img_size": side}))
+    except TypeError:
+        # Those that take pictures of any size know no such option.
+        network = timm.create_model(name, **options)
+    return network
 
 
 def write(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
@@ -176,6 +205,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     file = Path(expanded(path))
     try:
         kept = torch.load(file, map_location="cpu", weights_only=True)
+    except IsADirectoryError as error:
+        raise ArgumentError(
+            f"{file} is a directory: name the file that save has written, or give EmbeddingNet a model directory"
+        ) from error
     except OSError:
         raise
     except Exception as error:  # of zip files and pickles, which have errors of their own

@@ -183,6 +183,10 @@ class Batches(Sampler[list[int]]):
         self._items, self._photos, self._seed = min(items, len(self._groups)), photos, seed
         self.epoch = self.first = 0
 
+    def settings(self) -> dict[str, int]:
+        """Returns the arguments by which the same batches are made of the same photos."""
+        return {"items": self._items, "photos": self._photos, "seed": self._seed}
+
     def __len__(self) -> int:
         return math.ceil(sum(map(self._visits, self._groups)) / self._items)
 

@@ -21,7 +21,7 @@ from .export import Written, write_model
 from .logs import Logs
 from .losses import Loss, MetricLoss, Mining, check
 from .net import FORMAT, EmbeddingNet, read, write
-from .photos import Photos
+from .photos import Batches, Photos
 from .stopping import Stopping
 from .validation import Validation
 
@@ -75,6 +75,7 @@ class TripletTrainer:
     Attributes:
         net: The network with the weights of the last step.
         history: The figures of each epoch.
+        resumed: How many of these epochs were in the checkpoint.
 
     Raises:
         ArgumentError: An option makes no sense, or there is no such device.
@@ -114,13 +115,18 @@ class TripletTrainer:
         }
         self.amp = self.device.type == "cuda" if amp is None else amp
         self.history: list[Epoch] = []
+        self.resumed = 0
         #: The recall of the network before training, and the best one; NaN without validation.
         self.before = self.best = math.nan
         self._mean = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
         self._best: dict[str, Tensor] | None = None
         self._photos: Photos | None = None
+        self._data: dict[str, Any] = {}
         self._step = 0
         self._done = 0
+        #: The losses of the epoch that is not over, and the seconds that it took before this run.
+        self._losses: list[float] = []
+        self._spent = 0.0
 
     def train(
         self,
@@ -153,17 +159,26 @@ class TripletTrainer:
             The figures of each epoch, as :attr:`history`.
 
         Raises:
-            ArgumentError: There is no loader, or the checkpoint is of another network or other options.
+            ArgumentError: There is no loader, it has no batches or can be read only once, or the checkpoint is of
+                another network, other options, other photos or other batches.
             PictureError: A photo cannot be decoded.
             KeyboardInterrupt: Ctrl-C was pressed.
         """
-        if train_loader is None:
+        if train_loader is None or isinstance(train_loader, (str, bytes, os.PathLike)):
             raise ArgumentError("train needs train_loader=get_dataloader(folder)")
+        if iter(train_loader) is train_loader:
+            raise ArgumentError("train_loader can be read only once, and each epoch reads it: give a list of batches")
         if epochs < 1 or (patience is not None and patience < 1):
             raise ArgumentError("give 1 or more epochs, and patience 1 or more or None")
         loader: Any = train_loader
         self._photos = getattr(getattr(loader, "dataset", None), "photos", None)
-        classes = len(self._photos.items) if self._photos is not None else 1 + max(int(y.max()) for _, y in loader)
+        if self._photos is not None:
+            classes = len(self._photos.items)
+        else:
+            classes = 1 + max((int(labels.max()) for _, labels in loader), default=-1)
+        if classes == 0:
+            raise ArgumentError("train_loader has no batches: give at least one")
+        self._data = _data(loader, self._photos, validation)
         lesson = MetricLoss(
             self.options["loss"],  # type: ignore[arg-type]
             margin=self.options["margin"],  # type: ignore[arg-type]
@@ -180,6 +195,7 @@ class TripletTrainer:
             self._best = _copied(self._mean.module)
             logger.info("before training: recall@1 %.3f", self.before)
         journal = None if logs is None else Logs(logs, first=self._done)
+        self.resumed = self._done
         total = len(loader) if hasattr(loader, "__len__") else 0
         try:
             with Stopping() as stopping:
@@ -217,22 +233,22 @@ class TripletTrainer:
         if hasattr(sampler, "first"):
             sampler.epoch, sampler.first, skip = self._done, first, 0
         began = saved = time.monotonic()
-        losses: list[float] = []
         told = "" if not self.history else f"recall@1 {self.history[-1].recall:.3f}"
         for number, (pictures, labels) in enumerate(loader, 0 if skip else first):
             if number < skip:
                 continue
             self._schedule(optimizer, self._done + number / max(total, 1), epochs)
-            losses.append(self._learn(pictures, labels, lesson, optimizer, number))
+            self._losses.append(self._learn(pictures, labels, lesson, optimizer, number))
             if progress is not None:
                 progress(self._done * total + number + 1, epochs * total, told)
+            now = time.monotonic()
+            if stopping.asked or now - saved > CHECKPOINT_SECONDS:
+                self._keep(checkpoint, lesson, optimizer, number + 1, self._spent + now - began)
+                saved = now
             if stopping.asked:
-                self._keep(checkpoint, lesson, optimizer, number + 1)
                 raise KeyboardInterrupt
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                self._keep(checkpoint, lesson, optimizer, number + 1)
-                saved = time.monotonic()
-        seconds = time.monotonic() - began
+        seconds = self._spent + time.monotonic() - began
+        losses, self._losses, self._spent = self._losses, [], 0.0
         self._done += 1
         recall = math.nan if validation is None else self._recall(validation)
         if validation is not None and recall > self.best:
@@ -310,8 +326,9 @@ class TripletTrainer:
         lesson: MetricLoss,
         optimizer: torch.optim.Optimizer,
         number: int,
+        seconds: float = 0.0,
     ) -> None:
-        """Writes the checkpoint of a run that goes on behind the first batches of an epoch."""
+        """Writes the checkpoint of a run that goes on behind the first batches of an epoch, which took so long."""
         if checkpoint is None:
             return
         run = {
@@ -320,6 +337,9 @@ class TripletTrainer:
             "lesson": lesson.state_dict(),
             "optimizer": optimizer.state_dict(),
             "first": number,
+            "losses": self._losses,
+            "seconds": seconds,
+            "data": self._data,
         }
         write({**self._state(), "run": run}, checkpoint)
 
@@ -340,12 +360,16 @@ class TripletTrainer:
     def _resume(self, checkpoint: str | os.PathLike[str], lesson: MetricLoss, optimizer: torch.optim.Optimizer) -> int:
         """Takes everything from a checkpoint, and returns the number of batches that its epoch has done."""
         kept = read(checkpoint)
-        if kept["net"] != self.net.settings() or kept.get("options") != self.options or "run" not in kept:
+        run = kept.get("run", {})
+        here = {"network": self.net.settings(), "options": self.options, **self._data}
+        there = {"network": kept["net"], "options": kept.get("options"), **run.get("data", {})}
+        other = [name for name in here if here[name] != there.get(name)]
+        if other or not run:
             raise ArgumentError(
-                f"{os.fspath(checkpoint)} is the checkpoint of another training: name another file, or remove it to "
-                "begin again"
+                f"{os.fspath(checkpoint)} is the checkpoint of another training"
+                + (f", with other {' and '.join(other)}" if other else "")
+                + ": name another file, or remove it to begin again"
             )
-        run = kept["run"]
         self.net.load_state_dict(run["last"])
         self._mean.load_state_dict(run["mean"])
         lesson.load_state_dict(run["lesson"])
@@ -353,6 +377,7 @@ class TripletTrainer:
         self.history = [Epoch(**row) for row in kept["history"]]
         self.before, self.best, self._best = kept["before"], kept["best"], kept["kept"]
         self._step, self._done = kept["step"], kept["done"]
+        self._losses, self._spent = list(run["losses"]), run["seconds"]
         return int(run["first"])
 
     def weights(self) -> dict[str, Tensor]:
@@ -403,10 +428,22 @@ class TripletTrainer:
             license=license,
             description=description,
             photos=self._photos,
+            digest=self._data.get("photos"),
             options=self.options,
             history=[asdict(row) for row in self.history],
             before=self.before,
         )
+
+
+def _data(loader: Any, photos: Photos | None, validation: Validation | None) -> dict[str, Any]:
+    """Returns what a training learns from and is validated by, by names that an error may have."""
+    sampler = getattr(loader, "batch_sampler", None)
+    held = None if validation is None else [validation.queries, validation.references or validation.queries]
+    return {
+        "photos": None if photos is None else photos.digest(),
+        "held-out photos": None if held is None else [some.digest() for some in held],
+        "batches": sampler.settings() if isinstance(sampler, Batches) else None,
+    }
 
 
 def _copied(module: nn.Module) -> dict[str, Tensor]:
