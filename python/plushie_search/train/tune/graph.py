@@ -42,7 +42,7 @@ class Graph(nn.Module):
             raise
         except Exception as error:  # of protocol buffers, which have errors of their own
             raise ModelError(f"{file} is no ONNX network: {error}") from error
-        stored = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+        stored: dict[str, Any] = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
         nodes = []
         for node in graph.node:
             options = {one.name: helper.get_attribute_value(one) for one in node.attribute}
