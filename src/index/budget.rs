@@ -1,19 +1,17 @@
 //! How much memory an approximate segment takes, and which codes fit into what may be taken.
 
 use crate::error::{Error, Result};
-use crate::index::factory::{Factory, HALF};
+use crate::index::factory::Factory;
 
 /// The exponent of the rows that gives the lists: 4 times the square root at 10,000, and 8 times at a million. Short lists
 /// are looked at sooner, and many take longer to learn.
 const LISTS: f64 = 0.65;
 /// Rows for each list that its center is learned from, at least.
 const EACH: usize = 39;
-/// From how many lists on they are not all compared in full precision.
-pub(super) const MANY: usize = 1000;
-/// Bytes of a center in that graph, beside its vector.
-const GRAPH_BYTES: usize = 400;
+/// From how many lists on their centers are compared by codes first.
+const MANY: usize = 1000;
 /// The fewest numbers of a vector of which two share a code of 4 bits.
-pub(super) const PAIRED: usize = 16;
+const PAIRED: usize = 16;
 /// The most numbers that share a code of 4 bits, where memory is short.
 const MOST_SHARED: usize = 16;
 /// Bytes of a row beside its code: its number in the list, its reference and item, and their entries in the ledger.
@@ -22,17 +20,17 @@ const ROW: usize = 8 + 16 + 56;
 const TOGETHER: usize = 32;
 
 /// The factory string for so many rows of `dim` numbers: the longest codes that fit into `memory` bytes. The nearest of many
-/// lists are found by a graph, unless searches by texts come: a graph of centers does not lead to those that are nearest to
-/// a vector far from all of them.
+/// lists are found by codes of their centers, all of which are compared: a graph would be slower, and would not lead to the
+/// centers that are nearest to a text, which is far from all of them.
 ///
 /// # Errors
 /// [`Error::Argument`] when none fits.
-pub(super) fn chosen(rows: usize, dim: usize, memory: Option<usize>, texts: bool) -> Result<Factory> {
+pub(super) fn chosen(rows: usize, dim: usize, memory: Option<usize>) -> Result<Factory> {
     let lists = ((rows as f64).powf(LISTS) as usize).clamp(1, (rows / EACH).max(1));
-    let (centers, of_center) = match (lists > MANY, texts) {
-        (false, _) => ("", 4 * dim),
-        (true, false) => ("_HNSW32", 4 * dim + GRAPH_BYTES),
-        (true, true) => (HALF, 2 * dim),
+    let has_codes = lists > MANY && dim >= PAIRED && dim.is_multiple_of(2);
+    let (centers, of_center) = match has_codes {
+        true => (format!("(PQ{}x4fs,RFlat)", dim / 2), 4 * dim + dim / 4),
+        false => (String::new(), 4 * dim),
     };
     let shared = (2..=MOST_SHARED).filter(|shared| dim >= PAIRED && dim.is_multiple_of(*shared));
     let mut codes: Vec<(String, usize)> =
@@ -74,14 +72,14 @@ mod tests {
 
     #[test]
     fn codes_fit_into_the_memory() {
-        let of = |memory| chosen(1_000_000, 512, memory, false).map(|factory| factory.as_str().to_owned());
-        assert_eq!(of(None).unwrap(), "IVF7943_HNSW32,PQ256x4fs");
-        assert_eq!(of(Some(1 << 30)).unwrap(), "IVF7943_HNSW32,PQ256x4fs");
-        assert_eq!(of(Some(200_000_000)).unwrap(), "IVF7943_HNSW32,PQ128x4fs");
-        assert_eq!(of(Some(130_000_000)).unwrap(), "IVF7943_HNSW32,PQ32x4fs");
+        let of = |memory| chosen(1_000_000, 512, memory).map(|factory| factory.as_str().to_owned());
+        assert_eq!(of(None).unwrap(), "IVF7943(PQ256x4fs,RFlat),PQ256x4fs");
+        assert_eq!(of(Some(1 << 30)).unwrap(), "IVF7943(PQ256x4fs,RFlat),PQ256x4fs");
+        assert_eq!(of(Some(200_000_000)).unwrap(), "IVF7943(PQ256x4fs,RFlat),PQ128x4fs");
+        assert_eq!(of(Some(130_000_000)).unwrap(), "IVF7943(PQ256x4fs,RFlat),PQ32x4fs");
         let error = of(Some(1_000_000)).unwrap_err().to_string();
         assert!(error.contains("memory of 1.0 MB") && error.contains("take 11"), "{error}");
-        assert_eq!(chosen(1000, 7, None, true).unwrap().as_str(), "IVF25,SQ8");
-        assert_eq!(chosen(1_000_000, 512, None, true).unwrap().as_str(), "IVF7943(SQfp16),PQ256x4fs");
+        assert_eq!(chosen(1000, 7, None).unwrap().as_str(), "IVF25,SQ8");
+        assert_eq!(chosen(1_000_000, 7, None).unwrap().as_str(), "IVF7943,SQ8");
     }
 }

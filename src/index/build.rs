@@ -94,7 +94,7 @@ pub fn build(
             Some(factories) => factories[space].clone(),
             None => {
                 let memory = plan.memory.map(|memory| memory / all * dim);
-                chosen(rows.len(), *dim, memory, !matches!(texts[space], Texts::Unread))?
+                chosen(rows.len(), *dim, memory)?
             }
         };
         if rows.len() < factory.least_rows() {

@@ -10,8 +10,10 @@ use crate::index::faiss::set_up;
 /// The most lists of an index, and neighbors of a row in a graph: more would take all memory for nothing.
 const MOST_LISTS: usize = 1 << 20;
 const MOST_NEIGHBORS: usize = 512;
-/// Centers of lists in half precision, all of which are compared.
-pub(super) const HALF: &str = "(SQfp16)";
+/// What stands in the parentheses behind the lists before and after the number of codes of a center.
+const CODES: (&str, &str) = ("(PQ", "x4fs,RFlat)");
+/// The fewest lists whose centers have codes: 39 centers for each of the 16 that a code is of.
+const LEAST_CODED: usize = 39 * 16;
 /// The rows for each center that faiss learns one from: with fewer it warns.
 const EACH: usize = 39;
 /// Fewer rows are compared one by one in less than a tenth of a millisecond.
@@ -47,6 +49,8 @@ pub struct Factory {
     pub(super) is_plain: bool,
     /// Whether a graph finds the nearest lists.
     pub(super) has_graph: bool,
+    /// Whether codes of their centers find the nearest lists.
+    pub(super) has_codes: bool,
     least: usize,
 }
 
@@ -60,7 +64,9 @@ impl Factory {
         if let Some(reason) = useless(text) {
             return Err(refuse(reason));
         }
-        let mut pieces: Vec<&str> = text.split(',').collect();
+        let (before, codes, behind) = split_centers(text);
+        let plain = format!("{before}{behind}");
+        let mut pieces: Vec<&str> = plain.split(',').collect();
         let transforms = pieces.iter().take_while(|piece| is_transform(piece)).count();
         pieces.drain(..transforms);
         let (mut kind, mut lists) = (Kind::Codes, 1);
@@ -89,14 +95,23 @@ impl Factory {
             [] => return Err(refuse("it says no code: add one, such as Flat or SQ8")),
             _ => return Err(refuse("it has more parts than transforms, lists or a graph, and a code")),
         };
+        let is_plain = kind == Kind::Lists && transforms == 0;
+        let has_graph = kind == Kind::Lists && text.contains("_HNSW");
+        if codes.is_some() && (!is_plain || has_graph || lists_of(before).is_none()) {
+            return Err(refuse("codes of centers stand behind the lists, as in IVF4096(PQ32x4fs,RFlat)"));
+        }
+        if codes.is_some() && lists < LEAST_CODED {
+            return Err(refuse(&format!(
+                "codes of centers are learned from {LEAST_CODED} lists or more: leave them out"
+            )));
+        }
         let centers = centers_of(code, kind).map_err(|reason| refuse(&reason))?;
         set_up();
         let size = u32::try_from(dim).map_err(|_| refuse("vectors are too long"))?;
         index_factory(size, text, MetricType::InnerProduct).map_err(|error| refuse(&reason_of(&error.to_string())))?;
         let learned = if kind == Kind::Lists { lists.max(centers) } else { centers };
-        let is_plain = kind == Kind::Lists && transforms == 0;
-        let has_graph = kind == Kind::Lists && text.contains("_HNSW");
-        Ok(Self { text: text.to_owned(), kind, lists, is_plain, has_graph, least: (EACH * learned).max(LEAST) })
+        let (has_codes, least) = (codes.is_some(), (EACH * learned).max(LEAST));
+        Ok(Self { text: text.to_owned(), kind, lists, is_plain, has_graph, has_codes, least })
     }
 
     /// The string itself.
@@ -122,14 +137,19 @@ fn useless(text: &str) -> Option<&'static str> {
     if has("IDMap") {
         return Some("the catalog numbers its rows by itself: leave out the IDMap");
     }
-    if has("RFlat") || has("Refine") {
+    let (before, _, behind) = split_centers(text);
+    if [before, behind].iter().any(|part| part.contains("RFlat") || part.contains("Refine")) {
         return Some(
             "faiss cannot filter it. Each search compares the best rows by their full vectors anyway, as many as \
              k_factor says: leave that part out",
         );
     }
-    if text.replacen(HALF, "", 1).contains('(') {
-        return Some("only SQfp16 is supported in parentheses, as IVFn(SQfp16): give a graph over lists as IVFn_HNSWm");
+    let (before, codes, behind) = split_centers(text);
+    if (codes.is_none() && before.contains('(')) || behind.contains('(') {
+        return Some(
+            "only codes of centers stand in parentheses, as in IVF4096(PQ32x4fs,RFlat): give a graph over lists as \
+             IVF4096_HNSW32",
+        );
     }
     if has("NSG") {
         return Some("faiss cannot filter it, so that nothing could be removed: take HNSW instead");
@@ -147,11 +167,21 @@ fn is_transform(piece: &str) -> bool {
     })
 }
 
-/// The number of lists of `IVF1024`, `IVF1k`, `IVF4096_HNSW32` or `IVF4096(SQfp16)`.
+/// What stands before codes of centers, how many codes a center has, and what stands behind; all before, if there are none.
+fn split_centers(text: &str) -> (&str, Option<usize>, &str) {
+    let split = || {
+        let (before, rest) = text.split_once(CODES.0)?;
+        let (count, behind) = rest.split_once(CODES.1)?;
+        Some((before, Some(number(count)?), behind))
+    };
+    split().unwrap_or((text, None, ""))
+}
+
+/// The number of lists of `IVF1024`, `IVF1k` or `IVF4096_HNSW32`.
 fn lists_of(piece: &str) -> Option<usize> {
     let count = piece.strip_prefix("IVF")?;
     let count = match count.split_once('_') {
-        None => count.strip_suffix(HALF).unwrap_or(count),
+        None => count,
         Some((count, graph)) => neighbors_of(graph).map(|_| count)?,
     };
     let (digits, unit) = match count.strip_suffix('k') {
@@ -221,7 +251,8 @@ mod tests {
             ("IVF64,PQ32x4fs", Kind::Lists, 64, 39 * 64),
             ("IVF64,PQ16", Kind::Lists, 64, 39 * 256),
             ("IVF64_HNSW16,SQ8", Kind::Lists, 64, 39 * 64),
-            ("IVF1k(SQfp16),PQ32x4fs", Kind::Lists, 1024, 39 * 1024),
+            ("IVF1k(PQ32x4fs,RFlat),PQ16x4fs", Kind::Lists, 1024, 39 * 1024),
+            ("IVF1k(PQ16x4fs,RFlat),Flat", Kind::Lists, 1024, 39 * 1024),
             ("OPQ16_64,IVF64,PQ16x4fs", Kind::Lists, 64, 39 * 64),
             ("PCA32,IVF64,SQ8", Kind::Lists, 64, 39 * 64),
             ("IVF64,RaBitQ", Kind::Lists, 64, 39 * 64),
@@ -249,9 +280,18 @@ mod tests {
             ("IVF64,PQ16x4fs,Refine(SQfp16)", "k_factor"),
             ("IVF64(HNSW32),Flat", "parentheses"),
             ("IVF64(SQ8),Flat", "parentheses"),
-            ("HNSW32(SQfp16)", "not a code"),
-            ("IVF64(SQfp16)_HNSW32,Flat", "more parts"),
-            ("IVF64(SQfp16)(SQfp16),Flat", "parentheses"),
+            ("IVF64(SQfp16),Flat", "parentheses"),
+            ("HNSW32(PQ32x4fs,RFlat)", "stand behind the lists"),
+            ("IVF1k,Flat(PQ32x4fs,RFlat)", "stand behind the lists"),
+            ("OPQ16,IVF1k(PQ8x4fs,RFlat),PQ8x4fs", "stand behind the lists"),
+            ("IVF1k_HNSW32(PQ32x4fs,RFlat),Flat", "stand behind the lists"),
+            ("IVF1k(PQ32x4fs,RFlat)_HNSW32,Flat", "stand behind the lists"),
+            ("IVF1k(PQ32x4fs,RFlat)(PQ32x4fs,RFlat),Flat", "k_factor"),
+            ("IVF1k(PQ32x4fs),Flat", "parentheses"),
+            ("IVF1k(PQx4fs,RFlat),Flat", "k_factor"),
+            ("IVF1k(PQ7x4fs,RFlat),Flat", "faiss refuses it"),
+            ("IVF623(PQ32x4fs,RFlat),Flat", "624 lists or more"),
+            ("IVF1k(PQ32x4fs,RFlat),Flat,RFlat", "k_factor"),
             ("IVF64,RaBitQfs", "not a code"),
             ("IVF64,FlatPanorama8", "not a code"),
             ("RSQfp16", "not a code"),

@@ -65,9 +65,9 @@ class Engine(UpkeepMethods):
         index: How references are found. ``"auto"``, the default, compares every reference with a query up to about
             100,000 of them, and beyond has an approximate index, which is built in the background once the engine is
             searched and kept in ``index/`` beside the catalog. ``"exact"`` compares every one always. Or a factory
-            string of faiss, ``[transform,]IVFn[_HNSWm | (SQfp16)],code`` or ``HNSWm[,code]``, such as
-            ``"IVF1024,PQ64x4fs"``, ``"IVF1024,SQ8"``, ``"OPQ64,IVF1024,PQ64x4fs"`` or ``"HNSW32"``: used once there are
-            enough references to learn it from. See :meth:`optimize`.
+            string of faiss, ``[transform,]IVFn[_HNSWm],code``, ``IVFn(PQmx4fs,RFlat),code`` or ``HNSWm[,code]``, such
+            as ``"IVF1024,PQ64x4fs"``, ``"IVF1024,SQ8"``, ``"OPQ64,IVF1024,PQ64x4fs"`` or ``"HNSW32"``: used once there
+            are enough references to learn it from. See :meth:`optimize`.
         recall: The share of the exact best 10 items that searches find in an approximate index, above 0 and at most 1:
             how much of it they look at is measured so. 0.98 by default.
         memory: How much memory an approximate index may take, in bytes, or as a share of what is free when it is

@@ -104,8 +104,6 @@ fn every_factory_string_finds_filters_and_forgets() {
         "IVF16,SQ6",
         "PCA16,IVF16,SQ8",
         "IVF16_HNSW16,SQ8",
-        "IVF16(SQfp16),SQ8",
-        "IVF16(SQfp16),PQ16x4fs",
         "IVF16,PQ16x4fs",
         "OPQ16,IVF16,PQ16x4fs",
         "IVF16,PQ16x4",
