@@ -59,6 +59,9 @@ def found(
     """
     check(kind, errors)
     search: Any = engine.search_image if kind == "image" else engine.search_text
+    if isinstance(engine, Engine):
+        # Without cells, options that make no sense are the only reason to fail, and no row is to blame.
+        search([], **options)
     yield from _each(lambda some: search(some, **options), cells, errors)
 
 
@@ -73,13 +76,13 @@ def encoded(
     check(kind, errors)
     what: Any = encoder
     encode = what.encode_images if kind == "image" else what.encode_texts
+    if isinstance(encoder, Engine):
+        encode([])  # as above
     yield from _each(encode, cells, errors)
 
 
 def _each(work: Any, cells: Iterable[Any], errors: OnError) -> Iterator[tuple[int, Any]]:
     """Yields each row's number with its outcome, computed in batches."""
-    # Without cells, options that make no sense are the only reason to fail, and no row is to blame.
-    work([])
     batch: list[tuple[int, Any]] = []
     for number, cell in enumerate(cells):
         if not is_missing(cell):
