@@ -438,10 +438,11 @@ class TripletTrainer:
 def _data(loader: Any, photos: Photos | None, validation: Validation | None) -> dict[str, Any]:
     """Returns what a training learns from and is validated by, by names that an error may have."""
     sampler = getattr(loader, "batch_sampler", None)
-    held = None if validation is None else [validation.queries, validation.references or validation.queries]
+    held = [] if validation is None else [validation.queries, validation.references]
     return {
         "photos": None if photos is None else photos.digest(),
-        "held-out photos": None if held is None else [some.digest() for some in held],
+        # Those that it learns from are mostly the references, too: to read all of them takes a while.
+        "held-out photos": [some.digest() for some in held if some is not None and some is not photos],
         "batches": sampler.settings() if isinstance(sampler, Batches) else None,
     }
 
