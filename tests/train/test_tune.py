@@ -91,6 +91,15 @@ def test_the_built_in_network_has_the_same_vectors_in_pytorch():
     np.testing.assert_allclose(found, encoder.encode_images(views), atol=1e-5)
 
 
+def test_the_built_in_network_is_trained_again_after_its_export(tmp_path):
+    net = EmbeddingNet()
+    again = EmbeddingNet(TripletTrainer(net, device="cpu").export(tmp_path / "first").directory)
+    pixels = torch.rand(2, 3, net.side, net.side)
+    with torch.no_grad():
+        np.testing.assert_allclose(again.eval()(pixels).numpy(), net.eval()(pixels).numpy(), atol=1e-4)
+    TripletTrainer(again, device="cpu").export(tmp_path / "second")
+
+
 def test_operators_compute_as_onnx_runtime_does(tmp_path):
     chance = np.random.default_rng(1)
     weights = {

@@ -193,6 +193,12 @@ def _reshaped(given: Inputs, options: Options) -> Tensor:
     return x.reshape([x.shape[place] if size == 0 else size for place, size in enumerate(shape)])
 
 
+def _unit(given: Inputs, options: Options) -> Tensor:
+    # As functional.normalize, which is exported as operators that are not known here.
+    x, axis = _tensor(given[0]), options.get("axis", -1)
+    return x / torch.linalg.vector_norm(x, options.get("p", 2), dim=axis, keepdim=True).clamp_min(1e-12)
+
+
 def _squeezed(given: Inputs, options: Options) -> Tensor:
     axes = options.get("axes") if len(given) < 2 or given[1] is None else _tensor(given[1]).tolist()
     return _tensor(given[0]).squeeze(tuple(axes)) if axes is not None else _tensor(given[0]).squeeze()
@@ -223,9 +229,7 @@ OPERATORS: dict[str, Callable[[Inputs, Options], Tensor]] = {
     ),
     "HardSwish": lambda given, _: functional.hardswish(_tensor(given[0])),
     "Identity": lambda given, _: _tensor(given[0]),
-    "LpNormalization": lambda given, options: functional.normalize(
-        _tensor(given[0]), p=options.get("p", 2), dim=options.get("axis", -1)
-    ),
+    "LpNormalization": _unit,
     "MatMul": lambda given, _: _tensor(given[0]) @ _tensor(given[1]),
     "MaxPool": _pool,
     "Mul": lambda given, _: _tensor(given[0]) * _tensor(given[1]),
