@@ -10,7 +10,7 @@ use crate::index::faiss::set_up;
 /// The most lists of an index, and neighbors of a row in a graph: more would take all memory for nothing.
 const MOST_LISTS: usize = 1 << 20;
 const MOST_NEIGHBORS: usize = 512;
-/// What stands in the parentheses behind the lists before and after the number of codes of a center.
+/// The text around the number of codes for each center, as in `IVF4096(PQ32x4fs,RFlat)`.
 const CODES: (&str, &str) = ("(PQ", "x4fs,RFlat)");
 /// The fewest lists whose centers have codes: 39 centers for each of the 16 that a code is of.
 const LEAST_CODED: usize = 39 * 16;
@@ -64,7 +64,7 @@ impl Factory {
         if let Some(reason) = useless(text) {
             return Err(refuse(reason));
         }
-        let (before, codes, behind) = split_centers(text);
+        let (before, has_codes, behind) = split_centers(text);
         let plain = format!("{before}{behind}");
         let mut pieces: Vec<&str> = plain.split(',').collect();
         let transforms = pieces.iter().take_while(|piece| is_transform(piece)).count();
@@ -97,10 +97,10 @@ impl Factory {
         };
         let is_plain = kind == Kind::Lists && transforms == 0;
         let has_graph = kind == Kind::Lists && text.contains("_HNSW");
-        if codes.is_some() && (!is_plain || has_graph || lists_of(before).is_none()) {
+        if has_codes && (!is_plain || has_graph || lists_of(before).is_none()) {
             return Err(refuse("codes of centers stand behind the lists, as in IVF4096(PQ32x4fs,RFlat)"));
         }
-        if codes.is_some() && lists < LEAST_CODED {
+        if has_codes && lists < LEAST_CODED {
             return Err(refuse(&format!(
                 "codes of centers are learned from {LEAST_CODED} lists or more: leave them out"
             )));
@@ -110,7 +110,7 @@ impl Factory {
         let size = u32::try_from(dim).map_err(|_| refuse("vectors are too long"))?;
         index_factory(size, text, MetricType::InnerProduct).map_err(|error| refuse(&reason_of(&error.to_string())))?;
         let learned = if kind == Kind::Lists { lists.max(centers) } else { centers };
-        let (has_codes, least) = (codes.is_some(), (EACH * learned).max(LEAST));
+        let least = (EACH * learned).max(LEAST);
         Ok(Self { text: text.to_owned(), kind, lists, is_plain, has_graph, has_codes, least })
     }
 
@@ -137,15 +137,14 @@ fn useless(text: &str) -> Option<&'static str> {
     if has("IDMap") {
         return Some("the catalog numbers its rows by itself: leave out the IDMap");
     }
-    let (before, _, behind) = split_centers(text);
+    let (before, has_codes, behind) = split_centers(text);
     if [before, behind].iter().any(|part| part.contains("RFlat") || part.contains("Refine")) {
         return Some(
             "faiss cannot filter it. Each search compares the best rows by their full vectors anyway, as many as \
              k_factor says: leave that part out",
         );
     }
-    let (before, codes, behind) = split_centers(text);
-    if (codes.is_none() && before.contains('(')) || behind.contains('(') {
+    if (!has_codes && before.contains('(')) || behind.contains('(') {
         return Some(
             "only codes of centers stand in parentheses, as in IVF4096(PQ32x4fs,RFlat): give a graph over lists as \
              IVF4096_HNSW32",
@@ -167,14 +166,15 @@ fn is_transform(piece: &str) -> bool {
     })
 }
 
-/// What stands before codes of centers, how many codes a center has, and what stands behind; all before, if there are none.
-fn split_centers(text: &str) -> (&str, Option<usize>, &str) {
+/// Splits a string at its codes of centers: the part before them, whether there are any, and the part after them. Without
+/// codes, the whole string is the part before.
+fn split_centers(text: &str) -> (&str, bool, &str) {
     let split = || {
         let (before, rest) = text.split_once(CODES.0)?;
         let (count, behind) = rest.split_once(CODES.1)?;
-        Some((before, Some(number(count)?), behind))
+        number(count).map(|_| (before, true, behind))
     };
-    split().unwrap_or((text, None, ""))
+    split().unwrap_or((text, false, ""))
 }
 
 /// The number of lists of `IVF1024`, `IVF1k` or `IVF4096_HNSW32`.

@@ -47,7 +47,7 @@ class Graph(nn.Module):
         for node in graph.node:
             options = {one.name: helper.get_attribute_value(one) for one in node.attribute}
             if all(name in stored for name in node.input):
-                # What no picture changes, such as the widths of a border.
+                # Compute constants once, such as the widths of a border: no picture changes them.
                 (stored[node.output[0]],) = ReferenceEvaluator(node).run(
                     None, {name: stored[name] for name in node.input}
                 )
