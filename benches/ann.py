@@ -1,21 +1,25 @@
 """Approximate search: ours, from a vector to hits with ids, against indexes of faiss-cpu, hnswlib and usearch.
 
-These give row numbers. Clustered vectors, single queries on one thread, in one process, by turns.
+These give row numbers. Single queries by pictures and by texts, on one thread, in one process, by turns.
 
-    python benches/ann.py                                  # 100,000 x 256
-    python benches/ann.py --vectors 1000000 --peers ivf    # those named alone: hnsw, ivf, hnswlib, usearch
-    python benches/ann.py --texts                          # queries that lie apart, as texts do beside pictures
+    python benches/ann.py                                              # 100,000 x 256 clustered vectors
+    python benches/ann.py --vectors 1000000 --dim 512 --recall 0.95 0.99 --keep FOLDER
+    python benches/ann.py --plushes FOLDER --peers hnsw hnswlib        # vectors of benches/identify.py --keep
 
-Ours chooses how much it looks at by itself, for 0.98 of the exact best 10. Each of the others gets the least of its
-parameter with which 200 other queries find as much. Memory is what a process gets anonymously while an index is built
-and searched first, so without pages of files. Ratios above 1 mean that ours is faster, or smaller.
+Ours chooses how much it looks at by itself, for the share of the exact best 10 that `--recall` asks. Each of the others
+gets the least of its parameter with which 200 other queries find as much, or its most. Memory is what a process gets
+anonymously while an index is built and searched first, so without pages of files. Ratios above 1 mean that ours is
+faster, or smaller. Texts lie apart from all pictures, as those of models with two towers do, or are captions of
+plushes. With `--keep`, what is built stays in the folder with its figures, and a run that was stopped goes on with it.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,21 +28,26 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from growth import Numbered, texts_about
+import numpy as np
+from drawn import STEP, Clusters, Numbered, Plushes, Source, best, blocks
 
-K = 10
-RECALL = 0.98
+import plushie_search as ps
+from plushie_search.benchmark.measure import K, anonymous_bytes
+
+#: Queries by which efforts are chosen.
 TUNED = 200
-#: Vectors that are made and compared at once.
-STEP = 50_000
+EFFORTS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 
 
 @dataclass
 class Contender:
-    """An index: how to build it, and how to search it for one query with so much effort."""
+    """An index: how to build, keep and open it, and to search it for a query of a kind with so much effort."""
 
-    build: Callable[[], Any]
-    search: Callable[[Any, Any, int], list[int]]
+    name: str
+    build: Callable[[Path], Any]
+    search: Callable[[Any, str, int, int], list[int]]
+    save: Callable[[Any, Path], None]
+    open: Callable[[Path], Any]
     #: The efforts that are tried; none for one that chooses by itself.
     efforts: tuple[int, ...] = ()
     effort: int = 0
@@ -50,126 +59,129 @@ class Contender:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--recall", type=float, nargs="+", default=[0.98])
     parser.add_argument("--threads", type=int, default=2, help="those that build")
-    parser.add_argument("--texts", action="store_true")
     parser.add_argument("--peers", nargs="*", default=["hnsw", "ivf", "hnswlib", "usearch"])
+    parser.add_argument("--plushes", type=Path, metavar="FOLDER")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     os.environ["RAYON_NUM_THREADS"] = str(options.threads)
-    with tempfile.TemporaryDirectory() as home:
-        vectors, queries = clustered(Path(home) / "vectors", options.vectors, options.dim, TUNED + options.queries)
-        if options.texts:
-            queries = texts_about(queries)
-        truth = exact(vectors, queries)
-        contenders = {"ours": ours(Path(home), vectors, queries if options.texts else None, options.threads)}
-        contenders |= {name: PEERS[name](vectors, options.threads) for name in options.peers}
-        for contender in contenders.values():
-            make(contender, queries[0])
-            tune(contender, queries[:TUNED], truth[:TUNED])
-        race(contenders, queries[TUNED:], truth[TUNED:])
-        print(f"{options.vectors:,} x {options.dim}, one thread, k={K}; built by {options.threads} threads")
-        for name, contender in contenders.items():
-            report(name, contender, contenders["ours"], options.queries)
+    with tempfile.TemporaryDirectory() as scratch:
+        compare(options.keep or Path(scratch), options)
 
 
-def clustered(file: Path, count: int, dim: int, queries: int) -> tuple[Any, Any]:
-    """Unit vectors around a hundredth as many centers, as pages of a file, and queries around the same."""
-    import numpy as np
-
-    random = np.random.default_rng(0)
-    centers = random.standard_normal((count // 100, dim), dtype=np.float32)
-
-    def draw(rows: int) -> Any:
-        drawn = random.standard_normal((rows, dim), dtype=np.float32)
-        drawn += centers[random.integers(len(centers), size=rows)]
-        drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
-        return drawn
-
-    vectors = np.memmap(file, np.float32, "w+", shape=(count, dim))
-    for start in range(0, count, STEP):
-        vectors[start : start + STEP] = draw(min(STEP, count - start))
-    return vectors, draw(queries)
-
-
-def exact(vectors: Any, queries: Any) -> Any:
-    import numpy as np
-
-    scores = np.full((len(queries), K), -np.inf, np.float32)
-    rows = np.zeros((len(queries), K), np.int64)
-    for start in range(0, len(vectors), STEP):
-        found = queries @ vectors[start : start + STEP].T
-        best = np.argpartition(-found, K, axis=1)[:, :K]
-        scores = np.concatenate([scores, np.take_along_axis(found, best, 1)], axis=1)
-        rows = np.concatenate([rows, best + start], axis=1)
-        order = np.argsort(-scores, axis=1)[:, :K]
-        scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
-    return rows
+def compare(folder: Path, options: argparse.Namespace) -> None:
+    """Builds all, and asks each for the same by turns, for one recall after another."""
+    source: Source = Plushes(options.plushes) if options.plushes else Clusters(options.vectors, options.dim)
+    home = folder / f"ann-{'plushes' if options.plushes else options.dim}-{options.vectors}"
+    vectors, asked, truth = prepared(home, source, options)
+    count, dim = vectors.shape
+    print(f"{count:,} x {dim}, one thread, k={K}; built by {options.threads} threads", flush=True)
+    stored(home, vectors, asked, options.threads)
+    peers = [PEERS[name](vectors, asked, options.threads) for name in options.peers]
+    for recall in options.recall:
+        mine = ours(asked, options.threads, recall)
+        contenders = [mine, *peers]
+        for contender in contenders:
+            if contender.index is None:
+                make(contender, home)
+        for kind, rows in truth.items():
+            for contender in contenders:
+                tune(contender, kind, rows[:TUNED], recall)
+            race(contenders, kind, rows[TUNED:])
+            print(f"{kind}, recall {recall}")
+            for contender in contenders:
+                report(contender, mine, options.queries)
+        mine.index.close()
 
 
-def ours(home: Path, vectors: Any, texts: Any, threads: int) -> Contender:
-    """Ours; a search by one of the texts goes through a model that gives its vector."""
-    import plushie_search as ps
+def prepared(home: Path, source: Source, options: argparse.Namespace) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """The vectors as pages of a file, and of each kind of queries their vectors and the exact best rows of each."""
+    home.mkdir(parents=True, exist_ok=True)
+    count, queries = options.vectors, TUNED + options.queries
+    if not (home / "queries.npz").exists():
+        pictures = source.draw(10 * count, queries)
+        asked = {"pictures": pictures, "texts": source.texts(10 * count, pictures)}
+        file = np.lib.format.open_memmap(home / "vectors.npy", "w+", np.float32, (count, pictures.shape[1]))
+        for start, block in blocks(source, count):
+            file[start : start + len(block)] = block
+        together = ((start, file[start : start + STEP]) for start in range(0, count, STEP))
+        truth = best(together, np.concatenate(list(asked.values())))
+        np.savez(home / "part.npz", **asked, truth=truth)
+        (home / "part.npz").replace(home / "queries.npz")
+    drawn = np.load(home / "queries.npz", allow_pickle=False)
+    asked = {kind: drawn[kind] for kind in ("pictures", "texts")}
+    if len(asked["pictures"]) != queries:
+        raise SystemExit(f"{home} has {len(asked['pictures']) - TUNED} queries: ask as many, or give another --keep")
+    truth = dict(zip(asked, np.split(drawn["truth"], 2), strict=True))
+    return np.load(home / "vectors.npy", mmap_mode="r"), asked, truth
 
-    model = {"dim": vectors.shape[1]} if texts is None else {"model": Numbered(texts, texts)}
-    numbers = {} if texts is None else {text.tobytes(): str(number) for number, text in enumerate(texts)}
 
-    def opened() -> Any:
-        return ps.Engine(home / "vectors.catalog", threads=threads, **model)
-
+def stored(home: Path, vectors: Any, asked: dict[str, Any], threads: int) -> None:
+    """Stores what is not yet in the catalog that ours searches."""
     start = time.perf_counter()
-    with opened() as engine:
-        for first in range(0, len(vectors), STEP):
+    with ps.Engine(home / "vectors.catalog", model=Numbered(**asked), threads=threads, index="exact") as engine:
+        for first in range(len(engine), len(vectors), STEP):
             some = vectors[first : first + STEP]
             engine.add_vectors([str(row) for row in range(first, first + len(some))], some)
     print(f"ours: stored in {time.perf_counter() - start:.1f} s", flush=True)
 
-    def build() -> Any:
-        before = anonymous()
-        with opened() as engine:
+
+def ours(asked: dict[str, Any], threads: int, recall: float) -> Contender:
+    def opened(home: Path) -> ps.Engine:
+        return ps.Engine(home / "vectors.catalog", model=Numbered(**asked), threads=threads, recall=recall)
+
+    def build(home: Path) -> ps.Engine:
+        # One for a higher recall would be used, and look at more.
+        shutil.rmtree(home / "vectors.catalog" / "index", ignore_errors=True)
+        before = anonymous_bytes() or 0
+        with opened(home) as engine:
             engine.optimize()
-            stats = engine.stats()
-            print(f"ours: {(anonymous() - before) / 1e6:,.0f} MB when it is built", flush=True)
-        print(f"ours: {stats['index']}", *stats["approximate"], flush=True)
+            print(f"ours: {((anonymous_bytes() or 0) - before) / 1e6:,.0f} MB when it is built", flush=True)
+        return open(home)
+
+    def open(home: Path) -> ps.Engine:
         start = time.perf_counter()
-        engine = opened()
-        print(f"ours: opened in {time.perf_counter() - start:.2f} s", flush=True)
+        engine = opened(home)
+        print(f"ours: opened in {time.perf_counter() - start:.2f} s", *engine.stats()["approximate"], flush=True)
         return engine
 
-    def search(engine: Any, query: Any, effort: int) -> list[int]:
-        if texts is None:
-            return [int(hit.item) for hit in engine.search_vector(query, k=K)]
-        return [int(hit.item) for hit in engine.search_text(numbers[query.tobytes()], k=K, words=False)]
+    def search(engine: ps.Engine, kind: str, number: int, effort: int) -> list[int]:
+        if kind == "texts":
+            return [int(hit.item) for hit in engine.search_text(str(number), k=K, words=False)]
+        return [int(hit.item) for hit in engine.search_vector(asked[kind][number], k=K)]
 
-    return Contender(build, search)
+    return Contender(f"ours, {recall}", build, search, lambda engine, home: None, open)
 
 
-def hnsw(vectors: Any, threads: int) -> Contender:
+def hnsw(vectors: Any, asked: dict[str, Any], threads: int) -> Contender:
     import faiss
 
-    def build() -> Any:
+    def build(home: Path) -> Any:
         faiss.omp_set_num_threads(threads)
         index = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
         index.add(vectors)
         faiss.omp_set_num_threads(1)
         return index
 
-    def search(index: Any, query: Any, effort: int) -> list[int]:
+    def search(index: Any, kind: str, number: int, effort: int) -> list[int]:
         index.hnsw.efSearch = effort
-        return index.search(query[None], K)[1][0].tolist()
+        return index.search(asked[kind][number, None], K)[1][0].tolist()
 
-    return Contender(build, search, (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512))
+    return Contender("hnsw", build, search, *by_faiss("hnsw"), EFFORTS)
 
 
-def ivf(vectors: Any, threads: int) -> Contender:
+def ivf(vectors: Any, asked: dict[str, Any], threads: int) -> Contender:
     import faiss
 
     count, dim = vectors.shape
     lists = int(4 * count**0.5)
 
-    def build() -> Any:
+    def build(home: Path) -> Any:
         faiss.omp_set_num_threads(threads)
         index = faiss.index_factory(dim, f"IVF{lists},PQ{dim // 2}x4fs,RFlat", faiss.METRIC_INNER_PRODUCT)
         index.train(vectors[:: max(1, count // (lists * 64))])
@@ -177,92 +189,126 @@ def ivf(vectors: Any, threads: int) -> Contender:
         faiss.omp_set_num_threads(1)
         return index
 
-    def search(index: Any, query: Any, effort: int) -> list[int]:
+    def search(index: Any, kind: str, number: int, effort: int) -> list[int]:
         probed = faiss.SearchParametersIVF(nprobe=effort)
         how = faiss.IndexRefineSearchParameters(k_factor=8, base_index_params=probed)
-        return index.search(query[None], K, params=how)[1][0].tolist()
+        return index.search(asked[kind][number, None], K, params=how)[1][0].tolist()
 
-    return Contender(build, search, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128))
+    efforts = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512)
+    return Contender("ivf", build, search, *by_faiss("ivf"), efforts)
 
 
-def of_hnswlib(vectors: Any, threads: int) -> Contender:
+def by_faiss(name: str) -> tuple[Callable[[Any, Path], None], Callable[[Path], Any]]:
+    import faiss
+
+    def opened(home: Path) -> Any:
+        faiss.omp_set_num_threads(1)
+        return faiss.read_index(str(home / name))
+
+    return lambda index, home: faiss.write_index(index, str(home / name)), opened
+
+
+def of_hnswlib(vectors: Any, asked: dict[str, Any], threads: int) -> Contender:
     import hnswlib
 
-    def build() -> Any:
+    def build(home: Path) -> Any:
         index = hnswlib.Index("ip", vectors.shape[1])
         index.init_index(len(vectors), M=16, ef_construction=200)
         index.add_items(vectors, num_threads=threads)
         index.set_num_threads(1)
         return index
 
-    def search(index: Any, query: Any, effort: int) -> list[int]:
+    def opened(home: Path) -> Any:
+        index = hnswlib.Index("ip", vectors.shape[1])
+        index.load_index(str(home / "hnswlib"))
+        index.set_num_threads(1)
+        return index
+
+    def search(index: Any, kind: str, number: int, effort: int) -> list[int]:
         index.set_ef(effort)
-        return index.knn_query(query, K)[0][0].tolist()
+        return index.knn_query(asked[kind][number], K)[0][0].tolist()
 
-    return Contender(build, search, (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512))
+    return Contender(
+        "hnswlib", build, search, lambda index, home: index.save_index(str(home / "hnswlib")), opened, EFFORTS
+    )
 
 
-def of_usearch(vectors: Any, threads: int) -> Contender:
-    import numpy as np
+def of_usearch(vectors: Any, asked: dict[str, Any], threads: int) -> Contender:
     from usearch.index import Index
 
-    def build() -> Any:
-        index = Index(ndim=vectors.shape[1], metric="ip", dtype="bf16", connectivity=16)
+    def empty() -> Any:
+        return Index(ndim=vectors.shape[1], metric="ip", dtype="bf16", connectivity=16)
+
+    def build(home: Path) -> Any:
+        index = empty()
         index.add(np.arange(len(vectors)), vectors, threads=threads)
         return index
 
-    def search(index: Any, query: Any, effort: int) -> list[int]:
-        index.expansion_search = effort
-        return index.search(query, K, threads=1).keys.tolist()
+    def opened(home: Path) -> Any:
+        index = empty()
+        index.load(str(home / "usearch"))
+        return index
 
-    return Contender(build, search, (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512))
+    def search(index: Any, kind: str, number: int, effort: int) -> list[int]:
+        index.expansion_search = effort
+        return index.search(asked[kind][number], K, threads=1).keys.tolist()
+
+    return Contender("usearch", build, search, lambda index, home: index.save(str(home / "usearch")), opened, EFFORTS)
 
 
 PEERS = {"hnsw": hnsw, "ivf": ivf, "hnswlib": of_hnswlib, "usearch": of_usearch}
 
 
-def make(contender: Contender, query: Any) -> None:
+def make(contender: Contender, home: Path) -> None:
+    """Builds an index, or opens the one that was built before, with the figures of that build."""
+    path = home / "built.json"
+    built = json.loads(path.read_text(encoding="ascii")) if path.exists() else {}
+    if contender.name in built:
+        contender.index = contender.open(home)
+        contender.seconds, contender.bytes = built[contender.name]
+        return
     gc.collect()
-    before, start = anonymous(), time.perf_counter()
-    contender.index = contender.build()
+    before, start = anonymous_bytes() or 0, time.perf_counter()
+    contender.index = contender.build(home)
     contender.seconds = time.perf_counter() - start
-    contender.search(contender.index, query, contender.efforts[0] if contender.efforts else 0)
+    contender.search(contender.index, "pictures", 0, max(contender.efforts, default=0))
     gc.collect()
-    contender.bytes = anonymous() - before
+    contender.bytes = (anonymous_bytes() or 0) - before
+    print(f"{contender.name}: built in {contender.seconds:.1f} s", flush=True)
+    contender.save(contender.index, home)
+    # A catalog has one index.
+    replaced = [name for name in built if name.startswith("ours") and contender.name.startswith("ours")]
+    kept = {name: figures for name, figures in built.items() if name not in replaced}
+    path.write_text(json.dumps({**kept, contender.name: [contender.seconds, contender.bytes]}), encoding="ascii")
 
 
-def anonymous() -> int:
-    """The anonymous memory of this process, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
-
-
-def tune(contender: Contender, queries: Any, truth: Any) -> None:
+def tune(contender: Contender, kind: str, truth: Any, recall: float) -> None:
     for effort in contender.efforts:
         contender.effort = effort
-        found = [contender.search(contender.index, query, effort) for query in queries]
-        if sum(len({*a} & {*b}) for a, b in zip(found, truth.tolist(), strict=True)) >= RECALL * K * len(queries):
+        found = [contender.search(contender.index, kind, number, effort) for number in range(len(truth))]
+        if sum(len({*a} & {*b}) for a, b in zip(found, truth.tolist(), strict=True)) >= recall * K * len(truth):
             return
 
 
-def race(contenders: dict[str, Contender], queries: Any, truth: Any) -> None:
+def race(contenders: list[Contender], kind: str, truth: Any) -> None:
     """Searches for each query by each contender; who is first changes."""
-    names = list(contenders)
-    for number, (query, best) in enumerate(zip(queries, truth.tolist(), strict=True)):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            contender = contenders[name]
+    for contender in contenders:
+        contender.times, contender.right = [], 0
+    for number, rows in enumerate(truth.tolist()):
+        turn = number % len(contenders)
+        for contender in contenders[turn:] + contenders[:turn]:
             start = time.perf_counter()
-            found = contender.search(contender.index, query, contender.effort)
+            found = contender.search(contender.index, kind, TUNED + number, contender.effort)
             contender.times.append(time.perf_counter() - start)
-            contender.right += len({*found} & {*best})
+            contender.right += len({*found} & {*rows})
 
 
-def report(name: str, contender: Contender, mine: Contender, queries: int) -> None:
+def report(contender: Contender, mine: Contender, queries: int) -> None:
     each, own = median(contender.times), median(mine.times)
     print(
-        f"{name:8} recall {contender.right / (K * queries):.3f}, {1e3 * each:.3f} ms ({1 / each:,.0f} a second, ratio "
-        f"{each / own:.2f}), {contender.bytes / 1e6:,.0f} MB (ratio {contender.bytes / mine.bytes:.1f}), built in "
-        f"{contender.seconds:.1f} s (ratio {contender.seconds / mine.seconds:.1f})"
+        f"{contender.name:10} recall {contender.right / (K * queries):.3f}, {1e3 * each:.3f} ms ({1 / each:,.0f} a "
+        f"second, ratio {each / own:.2f}), {contender.bytes / 1e6:,.0f} MB (ratio {contender.bytes / mine.bytes:.1f}), "
+        f"built in {contender.seconds:.1f} s (ratio {contender.seconds / mine.seconds:.1f})"
         + (f", with {contender.effort}" if contender.efforts else ""),
         flush=True,
     )

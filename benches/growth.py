@@ -25,114 +25,20 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from identify import FIRST, Studio
-from numpy.typing import NDArray
+from drawn import STEP, Clusters, Numbered, Plushes, Vectors, best, blocks
 
 import plushie_search as ps
-from plushie_search import _core
 from plushie_search.benchmark.measure import K, anonymous_bytes, disk_bytes, latencies, recall
 from plushie_search.hub import as_encoder
 from plushie_search.show.plot import plot_page
 
 ADDED, RUNS = 1000, 5
-#: Vectors that are made and compared at once.
-STEP = 50_000
-#: The share of a text's vector that all texts have in common, and that of the picture it is about.
-COMMON, ABOUT = 0.85, 0.35
-Vectors = NDArray[np.float32]
-
-
-class Numbered:
-    """A model whose picture or text is the number of a vector that was drawn before; other texts are of `reader`."""
-
-    name, fingerprint, cache = "numbered", "numbered", 1
-
-    def __init__(self, pictures: Vectors, texts: Vectors, reader: _core.Encoder | None = None) -> None:
-        self.pictures, self.texts, self.reader, self.dim = pictures, texts, reader, pictures.shape[1]
-
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Vectors:
-        return self.pictures[[int.from_bytes(bytes(image[0, 0]), "big") for image in images]]
-
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        if self.reader is not None and not texts[0].isdecimal():
-            return self.reader.encode_texts(list(texts))
-        return self.texts[[int(text) for text in texts]]
-
-
-class Clusters:
-    """Unit vectors around a hundredth as many centers."""
-
-    def __init__(self, count: int, dim: int) -> None:
-        self.centers = np.random.default_rng(0).standard_normal((max(1, count // 100), dim), dtype=np.float32)
-
-    def draw(self, start: int, rows: int) -> Vectors:
-        random = np.random.default_rng([1, start])
-        drawn = random.standard_normal((rows, self.centers.shape[1]), dtype=np.float32)
-        return unit(drawn + self.centers[random.integers(len(self.centers), size=rows)])
-
-    def texts(self, start: int, pictures: Vectors) -> Vectors:
-        return texts_about(pictures)
-
-
-class Plushes:
-    """Vectors of rendered plushes, of which each further round differs as another picture of one plush does."""
-
-    def __init__(self, folder: Path) -> None:
-        self.encoder = as_encoder("plushie-mini", threads=1)
-        count = sum(len(np.load(name, mmap_mode="r")) for name in folder.glob("*-studio-0-*.npy"))
-        self.seeds = range(FIRST, FIRST + count)
-        self.vectors = Studio(self.encoder, folder).vectors(self.seeds, 0, "studio")
-        other = np.concatenate([np.load(name, allow_pickle=False) for name in sorted(folder.glob("*-everyday-*.npy"))])
-        # Which picture shows which plush is told by the nearest one: nine of ten are right.
-        nearest = np.concatenate([(some @ self.vectors.T).argmax(1) for some in np.array_split(other, 32)])
-        differences = other - self.vectors[nearest]
-        self.differences = differences[np.linalg.norm(differences, axis=1) < 1]
-
-    def draw(self, start: int, rows: int) -> Vectors:
-        random = np.random.default_rng([2, start])
-        numbers = np.arange(start, start + rows)
-        drawn = self.vectors[numbers % len(self.vectors)].copy()
-        again = numbers >= len(self.vectors)
-        drawn[again] += self.differences[random.integers(len(self.differences), size=int(again.sum()))]
-        return unit(drawn)
-
-    def texts(self, start: int, pictures: Vectors) -> Vectors:
-        numbers = range(start, start + len(pictures))
-        return self.encoder.encode_texts(
-            [_core.Plush(self.seeds[number % len(self.seeds)]).caption("en") for number in numbers]
-        )
-
-
-def unit(rows: Vectors) -> Vectors:
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-def texts_about(pictures: Vectors) -> Vectors:
-    """Vectors of texts about pictures: one direction that all of them share, the picture's, and noise."""
-    random = np.random.default_rng(3)
-    common = unit(random.standard_normal((1, pictures.shape[1]), dtype=np.float32))
-    noise = unit(random.standard_normal(pictures.shape, dtype=np.float32))
-    return unit(COMMON * common + ABOUT * pictures + (1 - COMMON**2 - ABOUT**2) ** 0.5 * noise)
-
-
-def best(blocks: Any, queries: Vectors) -> list[list[int]]:
-    """The exact best rows of each query, over blocks of vectors."""
-    scores, rows = np.full((len(queries), K), -np.inf, np.float32), np.zeros((len(queries), K), np.int64)
-    for start, block in blocks:
-        found = queries @ block.T
-        some = np.argpartition(-found, K, axis=1)[:, :K]
-        scores = np.concatenate([scores, np.take_along_axis(found, some, 1)], axis=1)
-        rows = np.concatenate([rows, some + start], axis=1)
-        order = np.argsort(-scores, axis=1)[:, :K]
-        scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
-    return [list(row) for row in rows.tolist()]
 
 
 def prepared(home: Path, count: int, options: argparse.Namespace) -> None:
@@ -143,9 +49,8 @@ def prepared(home: Path, count: int, options: argparse.Namespace) -> None:
     queries = {"pictures": asked, "texts": source.texts(10 * count, asked)}
     if not (home / "queries.npz").exists():
         home.mkdir(parents=True, exist_ok=True)
-        blocks = ((start, source.draw(start, min(STEP, count - start))) for start in range(0, count, STEP))
-        together = best(blocks, np.concatenate(list(queries.values())))
-        np.savez(home / "part.npz", **queries, added=pictures[options.queries :], truth=np.asarray(together))
+        truth = best(blocks(source, count), np.concatenate(list(queries.values())))
+        np.savez(home / "part.npz", **queries, added=pictures[options.queries :], truth=truth)
         (home / "part.npz").replace(home / "queries.npz")
     told = home / "stored.json"
     if not told.exists():

@@ -28,6 +28,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+from drawn import Clusters, blocks
+
+import plushie_search as ps
+
 K, RECALL, TUNED, ADDED = 10, 0.98, 100, 1000
 #: The shares of rows that pass the filters, by the key of the metadata that each compares with 0.
 FILTERS = {"tenth": 10, "rare": 200}
@@ -67,8 +72,9 @@ def main() -> None:
 
 
 def compare(count: int, options: argparse.Namespace) -> None:
-    vectors, queries = clustered(count + ADDED, options.dim, TUNED + options.queries)
-    base, more = vectors[:count], vectors[count:]
+    source = Clusters(count, options.dim)
+    base, more = np.concatenate([block for _, block in blocks(source, count)]), source.draw(count, ADDED)
+    queries = source.draw(10 * count, TUNED + options.queries)
     truths = {name: exact(base, queries, step) for name, step in {"": 1, **FILTERS}.items()}
     print(f"\n{count:,} x {options.dim}, k={K}, built by {options.threads} threads", flush=True)
     home = Path(tempfile.mkdtemp())
@@ -92,26 +98,8 @@ def compare(count: int, options: argparse.Namespace) -> None:
         shutil.rmtree(home)
 
 
-def clustered(count: int, dim: int, queries: int) -> tuple[Any, Any]:
-    """Unit vectors around a hundredth as many centers, and queries around the same."""
-    import numpy as np
-
-    random = np.random.default_rng(0)
-    centers = random.standard_normal((count // 100, dim), dtype=np.float32)
-
-    def draw(rows: int) -> Any:
-        drawn = random.standard_normal((rows, dim), dtype=np.float32)
-        drawn += centers[random.integers(len(centers), size=rows)]
-        drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
-        return drawn
-
-    return draw(count), draw(queries)
-
-
 def exact(vectors: Any, queries: Any, step: int) -> list[set[int]]:
     """The best rows of each query among every ``step``-th row."""
-    import numpy as np
-
     scores = queries @ vectors[::step].T
     best = np.argpartition(-scores, K, axis=1)[:, :K] * step
     return [set(row) for row in best.tolist()]
@@ -123,8 +111,6 @@ def facts(row: int) -> dict[str, int]:
 
 
 def ours(home: Path, vectors: Any, threads: int) -> Peer:
-    import plushie_search as ps
-
     def names(start: int, count: int) -> dict[str, Any]:
         rows = range(start, start + count)
         return {"labels": [f"label {row % 1000}" for row in rows], "metadata": [facts(row) for row in rows]}
@@ -146,10 +132,6 @@ def ours(home: Path, vectors: Any, threads: int) -> Peer:
 
 def compared(home: Path, vectors: Any, threads: int) -> Peer:
     """Ours without a catalog, which compares all rows."""
-    import numpy as np
-
-    import plushie_search as ps
-
     index = ps.Index(vectors.shape[1])
     index.add(np.arange(len(vectors)), vectors)
     passing = {key: np.arange(0, len(vectors), step) for key, step in FILTERS.items()}
@@ -163,7 +145,6 @@ def compared(home: Path, vectors: Any, threads: int) -> Peer:
 
 def hnsw(home: Path, vectors: Any, threads: int) -> Peer:
     import faiss
-    import numpy as np
 
     faiss.omp_set_num_threads(threads)
     index = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
@@ -183,7 +164,6 @@ def hnsw(home: Path, vectors: Any, threads: int) -> Peer:
 
 def ivf(home: Path, vectors: Any, threads: int) -> Peer:
     import faiss
-    import numpy as np
 
     faiss.omp_set_num_threads(threads)
     lists = int(4 * len(vectors) ** 0.5)
@@ -203,7 +183,6 @@ def ivf(home: Path, vectors: Any, threads: int) -> Peer:
 
 def of_hnswlib(home: Path, vectors: Any, threads: int) -> Peer:
     import hnswlib
-    import numpy as np
 
     index = hnswlib.Index("ip", vectors.shape[1])
     index.init_index(len(vectors) + ADDED, M=16, ef_construction=200)
@@ -222,7 +201,6 @@ def of_hnswlib(home: Path, vectors: Any, threads: int) -> Peer:
 
 
 def of_usearch(home: Path, vectors: Any, threads: int) -> Peer:
-    import numpy as np
     from usearch.index import Index
 
     index = Index(ndim=vectors.shape[1], metric="ip", dtype="bf16", connectivity=16)
