@@ -1,7 +1,9 @@
 //! Where each reference lies, and how a change is made to the segments.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::index::approximate::{Approximate, Left, Sealed};
@@ -18,10 +20,22 @@ const SEGMENT_ROWS: usize = 16_384;
 #[derive(Debug)]
 pub struct Ledger {
     segment_rows: usize,
-    /// Segment and row of each reference.
+    /// Where those of the first segment lie, if it is approximate.
+    fixed: Option<Fixed>,
+    /// Segment and row of each other reference.
     places: HashMap<i64, (u32, u32)>,
-    /// How many references each item has.
+    /// How many other references each item has.
     counts: HashMap<i64, u32>,
+    /// How many items there are.
+    items: usize,
+}
+
+/// Finds the rows of a segment that has most of all references, without a table of them: these rows are removed in place, and
+/// their items grow.
+#[derive(Debug)]
+struct Fixed {
+    /// The rows in the order of their references, unless these grow with the rows.
+    order: Option<Vec<u32>>,
 }
 
 impl Ledger {
@@ -38,7 +52,8 @@ impl Ledger {
             return Err(Error::argument("an index needs at least one kind of vectors"));
         }
         Exact::new(dims)?;
-        Ok((Self { segment_rows, places: HashMap::new(), counts: HashMap::new() }, Snapshot::new(dims)))
+        let (places, counts) = Default::default();
+        Ok((Self { segment_rows, fixed: None, places, counts, items: 0 }, Snapshot::new(dims)))
     }
 
     /// Begins with the rows of an approximate segment, or of one on a device.
@@ -75,14 +90,16 @@ impl Ledger {
     /// Begins with segments as they are.
     fn over(dims: &[usize], segments: Vec<Arc<dyn Segment>>) -> Result<(Self, Snapshot)> {
         let (mut ledger, mut snapshot) = Self::new(dims)?;
-        ledger.places.reserve(segments.iter().map(|segment| segment.items().len()).sum());
-        for (number, segment) in (0..).zip(&segments) {
+        snapshot.segments = segments;
+        if let Some(first) = snapshot.segments.first().filter(|first| first.sealed().is_some() && first.is_sorted()) {
+            ledger.fixed = Some(Fixed::of(first.references()));
+            ledger.items = distinct(live_rows(first.as_ref()).map(|row| first.items()[row])).count();
+        }
+        for (number, segment) in (0..).zip(&snapshot.segments).skip(usize::from(ledger.fixed.is_some())) {
             for row in live_rows(segment.as_ref()) {
-                ledger.places.insert(segment.references()[row], (number, row as u32));
-                *ledger.counts.entry(segment.items()[row]).or_default() += 1;
+                ledger.note(&snapshot, segment.references()[row], segment.items()[row], (number, row as u32));
             }
         }
-        snapshot.segments = segments;
         ledger.count(&mut snapshot);
         Ok((ledger, snapshot))
     }
@@ -164,8 +181,7 @@ impl Ledger {
                 segment.seal();
             }
             for (row, (&reference, &item)) in references[start..end].iter().zip(&items[start..end]).enumerate() {
-                self.places.insert(reference, (number as u32, (first + row) as u32));
-                *self.counts.entry(item).or_default() += 1;
+                self.note(snapshot, reference, item, (number as u32, (first + row) as u32));
             }
             start = end;
         }
@@ -180,16 +196,24 @@ impl Ledger {
     /// [`Error::Argument`] when faiss fails, which it has no reason to.
     pub fn remove(&mut self, snapshot: &mut Snapshot, references: &[i64]) -> Result<usize> {
         let mut gone: BTreeMap<u32, Vec<(i64, u32)>> = BTreeMap::new();
+        let mut fixed: BTreeSet<(u32, i64)> = BTreeSet::new();
         for reference in references {
-            let Some((number, row)) = self.places.remove(reference) else { continue };
+            let Some((number, row)) = self.places.remove(reference) else {
+                fixed.extend(self.fixed_row(snapshot, *reference).map(|row| (row, *reference)));
+                continue;
+            };
             let item = snapshot.segments[number as usize].items()[row as usize];
             if let Some(count) = self.counts.get_mut(&item) {
                 *count -= 1;
                 if *count == 0 {
                     self.counts.remove(&item);
+                    self.items -= usize::from(!self.is_fixed(snapshot, item));
                 }
             }
             gone.entry(number).or_default().push((*reference, row));
+        }
+        if !fixed.is_empty() {
+            gone.insert(0, fixed.iter().map(|(row, reference)| (*reference, *row)).collect());
         }
         for (number, gone) in &gone {
             let segment = self.own(&mut snapshot.segments[*number as usize])?;
@@ -197,8 +221,35 @@ impl Ledger {
                 self.places.insert(reference, (*number, row));
             }
         }
+        let items = distinct(fixed.iter().map(|(row, _)| snapshot.segments[0].items()[*row as usize]));
+        self.items -= items.filter(|item| !self.counts.contains_key(item) && !self.is_fixed(snapshot, *item)).count();
         self.count(snapshot);
         Ok(gone.values().map(Vec::len).sum())
+    }
+
+    /// Notes where a reference lies.
+    fn note(&mut self, snapshot: &Snapshot, reference: i64, item: i64, place: (u32, u32)) {
+        self.places.insert(reference, place);
+        let count = self.counts.entry(item).or_default();
+        *count += 1;
+        if *count == 1 {
+            self.items += usize::from(!self.is_fixed(snapshot, item));
+        }
+    }
+
+    /// The row of a reference in the first segment, if that is fixed.
+    fn fixed_row(&self, snapshot: &Snapshot, reference: i64) -> Option<u32> {
+        let (fixed, first) = self.fixed.as_ref().zip(snapshot.segments.first())?;
+        let row = fixed.row(first.references(), reference)?;
+        first.live().is_none_or(|live| live.has(row as usize)).then_some(row)
+    }
+
+    /// Whether the first segment is fixed and has a reference of an item.
+    fn is_fixed(&self, snapshot: &Snapshot, item: i64) -> bool {
+        let Some((_, first)) = self.fixed.as_ref().zip(snapshot.segments.first()) else { return false };
+        let (items, live) = (first.items(), first.live());
+        let rows = items.partition_point(|one| *one < item)..items.len();
+        rows.take_while(|row| items[*row] == item).any(|row| live.is_none_or(|live| live.has(row)))
     }
 
     fn segment_with_room(&self, snapshot: &mut Snapshot) -> Result<usize> {
@@ -219,13 +270,42 @@ impl Ledger {
     }
 
     fn count(&self, snapshot: &mut Snapshot) {
-        snapshot.references = self.places.len();
-        snapshot.items = self.counts.len();
+        let fixed = self.fixed.as_ref().zip(snapshot.segments.first());
+        let fixed = fixed.map_or(0, |(_, first)| first.live().map_or(first.items().len(), |live| live.len));
+        snapshot.references = self.places.len() + fixed;
+        snapshot.items = self.items;
+    }
+}
+
+impl Fixed {
+    fn of(references: &[i64]) -> Self {
+        let order = (!references.is_sorted()).then(|| {
+            let mut rows: Vec<u32> = (0..references.len() as u32).collect();
+            rows.par_sort_unstable_by_key(|row| references[*row as usize]);
+            rows
+        });
+        Self { order }
+    }
+
+    fn row(&self, references: &[i64], reference: i64) -> Option<u32> {
+        match &self.order {
+            Some(order) => {
+                let place = order.binary_search_by_key(&reference, |row| references[*row as usize]).ok()?;
+                Some(order[place])
+            }
+            None => Some(references.binary_search(&reference).ok()? as u32),
+        }
     }
 }
 
 fn dims_of(sealed: &Sealed) -> Vec<usize> {
     sealed.vectors.iter().map(Matrix::dim).collect()
+}
+
+/// Numbers that grow, each once.
+fn distinct(numbers: impl Iterator<Item = i64>) -> impl Iterator<Item = i64> {
+    let mut last = None;
+    numbers.filter(move |number| last.replace(*number) != Some(*number))
 }
 
 /// The rows of a segment that were not removed.
