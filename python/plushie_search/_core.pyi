@@ -524,7 +524,7 @@ class Engine:
         crops: bool | None,
         views: int | None,
         index: str,
-        recall: float,
+        recall: float | None,
         memory: float | None,
         index_device: str | None,
     ) -> Engine: ...
@@ -811,8 +811,9 @@ class Index:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
         """Returns the scores, items and references of the best `k` items for each query (one row each), best first.
 
-        Distances are less for better items. Only `allowed` items count, and only scores of at least `min_score`, or
-        distances of at most that. Where fewer are found, the rest of a row is -inf, or inf for distances, -1 and -1.
+        There are `k` columns, or as many as the index has items if these are fewer. Distances are less for better
+        items. Only `allowed` items count, and only scores of at least `min_score`, or distances of at most that. Where
+        fewer are found, the rest of a row is -inf, or inf for distances, -1 and -1.
 
         Raises:
             ArgumentError: The queries are of another dimension or have NaN, or k is below 1.

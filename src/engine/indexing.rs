@@ -17,7 +17,7 @@ use crate::engine::index_files::{About, AboutPart, IndexFiles};
 use crate::engine::live::{Live, State};
 use crate::engine::memory::Memory;
 use crate::engine::phrases::phrases;
-use crate::engine::policy::{CHANGED, EXACT, IndexOptions, Policy};
+use crate::engine::policy::{CHANGED, EXACT, IndexOptions, Policy, RECALL};
 use crate::error::{Error, Result};
 use crate::expand::Expand;
 use crate::index::{Extended, Extending, IndexFile, Plan, Sealed, Setting, Texts, Tuned, build, hold};
@@ -44,6 +44,10 @@ struct Work {
     models: Vec<i64>,
     encoders: Vec<Arc<dyn Encode>>,
     policy: Policy,
+    /// The recall that was asked for.
+    asked: Option<f32>,
+    /// That of the index in the file.
+    kept: Mutex<Option<f32>>,
     files: IndexFiles,
     /// One build at a time.
     turn: Mutex<()>,
@@ -95,6 +99,8 @@ impl Indexing {
             models: models.into(),
             encoders: encoders.into(),
             policy,
+            asked: options.recall,
+            kept: Mutex::default(),
             files: IndexFiles::of(store.directory()),
             turn: Mutex::default(),
             seen: Mutex::default(),
@@ -179,7 +185,7 @@ impl Work {
             catalog: self.store.id()?,
             models: self.models.iter().copied().zip(self.encoders.iter().map(fingerprint)).collect(),
             name: self.policy.name.clone(),
-            recall: self.policy.plan.as_ref().map_or(1.0, |plan| plan.recall),
+            recall: self.recall(),
             position,
             marks: self.store.marks(position)?,
         })
@@ -201,14 +207,16 @@ impl Work {
         };
         let Ok(about) = serde_json::from_value::<About>(about) else { return Ok(()) };
         let own = self.about(about.position)?;
-        // That of other models, or of another policy or a larger memory, is of no use here.
+        // That of other models, or of another policy, a lower recall or a larger memory, is of no use here.
         let is_large = match self.policy.memory {
             Some(memory) => sealed.takes() > memory.bytes()?,
             None => false,
         };
-        if is_large || about.models != own.models || !self.policy.takes(&about.name) || about.recall < own.recall {
+        let is_low = self.asked.is_some_and(|asked| about.recall < asked);
+        if is_large || is_low || about.models != own.models || !self.policy.takes(&about.name) {
             return Ok(());
         }
+        *lock(&self.kept) = Some(about.recall);
         if about.catalog != own.catalog || !self.store.has_marks(&about.marks)? {
             self.tell(format!(
                 "{}: it is of another catalog, or of another state of this one: it is ignored, and the index is built \
@@ -230,6 +238,11 @@ impl Work {
             Ok(_) | Err(Error::Damaged { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// The recall of the next build.
+    fn recall(&self) -> f32 {
+        self.asked.or(*lock(&self.kept)).unwrap_or(RECALL)
     }
 
     fn leave(&self) -> Result<()> {
@@ -352,7 +365,8 @@ impl Work {
             return self.live.adopt(&Arc::new(hold(&state.index, products)?), &state);
         }
         let Some(plan) = &self.policy.plan else { return Ok(()) };
-        let plan = &Plan { memory: self.policy.memory.map(Memory::bytes).transpose()?, ..plan.clone() };
+        let memory = self.policy.memory.map(Memory::bytes).transpose()?;
+        let plan = &Plan { memory, recall: self.recall(), ..plan.clone() };
         let mut state = self.live.current(&self.store, &self.models)?;
         // What was damaged must not be written again as if it were whole.
         state.index.check_vectors();

@@ -25,8 +25,9 @@ pub const RECALL: f32 = 0.98;
 pub struct IndexOptions {
     /// `"auto"`: exact up to about 100,000 references, and approximate beyond; `"exact"`; or a factory string of faiss.
     pub index: String,
-    /// The share of the exact best 10 items that searches are to find in an approximate index: above 0, and at most 1.
-    pub recall: f32,
+    /// The share of the exact best 10 items that searches are to find in an approximate index: above 0, and at most 1. By
+    /// default that for which the catalog's index was built, or [`RECALL`].
+    pub recall: Option<f32>,
     /// How much memory an approximate index may take, without pages of its file; by default as much as it needs.
     pub memory: Option<Memory>,
     /// The device that compares every reference by ONNX Runtime; by default the processor does, without it.
@@ -35,7 +36,7 @@ pub struct IndexOptions {
 
 impl Default for IndexOptions {
     fn default() -> Self {
-        Self { index: "auto".to_owned(), recall: RECALL, memory: None, device: None }
+        Self { index: "auto".to_owned(), recall: None, memory: None, device: None }
     }
 }
 
@@ -56,16 +57,17 @@ pub(super) struct Policy {
 impl Policy {
     pub(super) fn new(options: &IndexOptions, dims: &[usize]) -> Result<Self> {
         let IndexOptions { index, recall, memory, .. } = options;
-        if !(*recall > 0.0 && *recall <= 1.0) {
+        let recall = recall.unwrap_or(RECALL);
+        if !(recall > 0.0 && recall <= 1.0) {
             return Err(Error::argument(format!("recall {recall}: give a number above 0 and at most 1")));
         }
         let (plan, least) = match index.as_str() {
             "exact" | "Flat" => (None, 0),
-            "auto" => (Some(Plan { factories: None, recall: *recall, memory: None }), EXACT),
+            "auto" => (Some(Plan { factories: None, recall, memory: None }), EXACT),
             text => {
                 let factories = dims.iter().map(|dim| Factory::parse(text, *dim)).collect::<Result<Vec<_>>>()?;
                 let least = factories.iter().map(Factory::least_rows).max().unwrap_or_default();
-                (Some(Plan { factories: Some(factories), recall: *recall, memory: None }), least)
+                (Some(Plan { factories: Some(factories), recall, memory: None }), least)
             }
         };
         Ok(Self { plan, products: None, name: index.clone(), least, memory: *memory })

@@ -37,6 +37,17 @@ const SPREAD: usize = 4;
 const BESIDE: usize = 4;
 /// How many times as much is looked at where too few rows were found.
 const FURTHER: usize = 4;
+/// Of so many rows that are nearest to a query, as many should be selected as of all: if they are fewer by so many standard
+/// deviations, which chance does in one of a hundred cases, what is selected lies elsewhere. More rows are looked at if few are
+/// selected, so that this many can be expected.
+const NEAR: usize = 64;
+const MOST_NEAR: usize = 256;
+const EXPECTED: f64 = 10.0;
+const DEVIATIONS: f64 = 2.5;
+/// Codes of rows far from a query tell less: so many rows for each that is wanted are compared by their full vectors then.
+const FAR_FACTOR: f32 = 128.0;
+/// So many codes are compared in the time of one full vector.
+const CHEAPER: usize = 8;
 
 /// References with their vectors and codes, made once.
 #[derive(Debug)]
@@ -217,7 +228,7 @@ impl Approximate {
         let factory = coded.factory();
         let len = selected.map_or(rows, |selected| selected.len);
         let setting = self.sealed.tuned[space].of(probe.texts);
-        let fetched = (width as f32 * effort.k_factor.unwrap_or(setting.k_factor)).ceil() as usize;
+        let mut fetched = (width as f32 * effort.k_factor.unwrap_or(setting.k_factor)).ceil() as usize;
         let (mut looked, most) = match factory.kind {
             Kind::Codes => (1, 1),
             Kind::Graph => {
@@ -231,8 +242,17 @@ impl Approximate {
         looked = looked.min(most);
         let data = probe.part(query..query + 1);
         let bits = selected.map(|selected| selected.bits);
+        let (is_few, is_measured) = (CHEAPER * len < rows, *effort == Effort::default());
+        // Between few selected rows, a graph has no ways.
+        let mut is_exact = is_few && is_measured && factory.kind == Kind::Graph;
+        if let Some(selected) = selected.filter(|_| is_measured && !is_exact)
+            && self.is_apart(probe, query, selected)?
+        {
+            is_exact = is_few || factory.kind == Kind::Graph;
+            (looked, fetched) = (most, fetched.max((width as f32 * FAR_FACTOR) as usize));
+        }
         loop {
-            if fetched >= len || SPREAD * fetched >= rows {
+            if is_exact || fetched >= len || SPREAD * fetched >= rows {
                 break;
             }
             let found = coded.search(data, fetched, bits, looked)?;
@@ -248,6 +268,28 @@ impl Approximate {
         }
         let found = self.scan(&[*probe], query..query + 1, width, selected);
         Ok(found.rows.iter().zip(found.scores).filter_map(|(row, score)| Some((row.get()? as u32, score))).collect())
+    }
+
+    /// Whether what is selected lies apart from a query: of the rows that are nearest to it, far fewer are selected than of
+    /// all. The nearest of a selection such as a category are then not where those of all rows are.
+    fn is_apart(&self, probe: &Probe<'_>, query: usize, selected: Selected<'_>) -> Result<bool> {
+        let (space, rows) = (probe.space, self.sealed.len());
+        let coded = &self.sealed.coded[space];
+        let setting = self.sealed.tuned[space].of(probe.texts);
+        let rate = selected.len as f64 / self.count.max(1) as f64;
+        let near = ((EXPECTED / rate) as usize).clamp(NEAR, MOST_NEAR);
+        let looked = match coded.factory().kind {
+            Kind::Codes => return Ok(false),
+            _ if selected.len == self.count || SPREAD * near >= rows => return Ok(false),
+            Kind::Graph => setting.looked.max(near),
+            Kind::Lists => self.probed(setting, coded.factory(), near, rows).min(coded.factory().lists),
+        };
+        let bits = self.live().map(|live| live.bits);
+        let found = coded.search(probe.part(query..query + 1), near, bits, looked)?;
+        let found: Vec<usize> = found.rows.iter().filter_map(|row| Some(row.get()? as usize)).collect();
+        let passing = found.iter().filter(|row| selected.has(**row)).count();
+        let expected = rate * found.len() as f64;
+        Ok((passing as f64) < expected - DEVIATIONS * (expected * (1.0 - rate)).sqrt())
     }
 
     /// Adds to rows those of the same items that lie beside them, so that an item is not scored by another reference than

@@ -63,7 +63,10 @@ pub(super) fn too_little(memory: Option<usize>, reason: &str) -> Error {
 
 /// A number of bytes as people write it.
 pub(super) fn told(bytes: usize) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
+    match bytes {
+        100_000.. => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{bytes} bytes"),
+    }
 }
 
 #[cfg(test)]

@@ -99,10 +99,10 @@ pub fn build(
         };
         if rows.len() < factory.least_rows() {
             return Err(Error::argument(format!(
-                "index \"{factory}\" is learned from at least {} references, and the catalog has {}: add more, or take \
-                 fewer lists",
+                "index \"{factory}\" is learned from at least {} references, and the catalog has {}: {}",
                 factory.least_rows(),
-                rows.len()
+                rows.len(),
+                factory.cure()
             )));
         }
         let mut of_space = rows.iter().map(|row| snapshot.vector(row, space));

@@ -10,6 +10,8 @@ use crate::index::faiss::set_up;
 /// The most lists of an index, and neighbors of a row in a graph: more would take all memory for nothing.
 const MOST_LISTS: usize = 1 << 20;
 const MOST_NEIGHBORS: usize = 512;
+/// The fewest: faiss divides by the logarithm of their number.
+const LEAST_NEIGHBORS: usize = 2;
 /// The text around the number of codes for each center, as in `IVF4096(PQ32x4fs,RFlat)`.
 const CODES: (&str, &str) = ("(PQ", "x4fs,RFlat)");
 /// The fewest lists whose centers have codes: 39 centers for each of the 16 that a code is of.
@@ -18,6 +20,9 @@ const LEAST_CODED: usize = 39 * 16;
 const EACH: usize = 39;
 /// Fewer rows are compared one by one in less than a tenth of a millisecond.
 const LEAST: usize = 600;
+
+/// What is said of a string that is not understood.
+const SPELLING: &str = "; names are spelled as faiss does, such as IVF1024,Flat and HNSW32, beside auto and exact";
 
 /// How an index is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +72,12 @@ impl Factory {
         let (before, has_codes, behind) = split_centers(text);
         let plain = format!("{before}{behind}");
         let mut pieces: Vec<&str> = plain.split(',').collect();
-        let transforms = pieces.iter().take_while(|piece| is_transform(piece)).count();
+        let mut transforms = 0;
+        let mut shortened = dim;
+        while let Some(transform) = pieces.get(transforms).and_then(|piece| transform_of(piece)) {
+            shortened = transform.shortened(shortened).map_err(|reason| refuse(&reason))?;
+            transforms += 1;
+        }
         pieces.drain(..transforms);
         let (mut kind, mut lists) = (Kind::Codes, 1);
         match pieces.first().map(|piece| (lists_of(piece), neighbors_of(piece))) {
@@ -75,13 +85,14 @@ impl Factory {
                 if !(1..=MOST_LISTS).contains(&count) {
                     return Err(refuse(&format!("{count} lists: give 1 to {MOST_LISTS}")));
                 }
+                if let Some((_, neighbors)) = pieces[0].split_once("_HNSW") {
+                    check_neighbors(number(neighbors).unwrap_or_default()).map_err(|reason| refuse(&reason))?;
+                }
                 (kind, lists) = (Kind::Lists, count);
                 pieces.remove(0);
             }
             Some((_, Some(count))) => {
-                if !(1..=MOST_NEIGHBORS).contains(&count) {
-                    return Err(refuse(&format!("{count} neighbors: give 1 to {MOST_NEIGHBORS}")));
-                }
+                check_neighbors(count).map_err(|reason| refuse(&reason))?;
                 kind = Kind::Graph;
                 pieces.remove(0);
                 if pieces.is_empty() {
@@ -93,7 +104,11 @@ impl Factory {
         let code = match pieces[..] {
             [code] => code,
             [] => return Err(refuse("it says no code: add one, such as Flat or SQ8")),
-            _ => return Err(refuse("it has more parts than transforms, lists or a graph, and a code")),
+            _ => {
+                return Err(refuse(&format!(
+                    "it has more parts than transforms, lists or a graph, and a code{SPELLING}"
+                )));
+            }
         };
         let is_plain = kind == Kind::Lists && transforms == 0;
         let has_graph = kind == Kind::Lists && text.contains("_HNSW");
@@ -122,6 +137,15 @@ impl Factory {
     /// The fewest rows that its index can be learned from: 39 for each center, as faiss asks, and 600.
     pub fn least_rows(&self) -> usize {
         self.least
+    }
+
+    /// How to have an index of fewer rows.
+    pub(super) fn cure(&self) -> &'static str {
+        match self.kind {
+            _ if self.least == LEAST => "add more; so few are compared one by one as fast",
+            Kind::Lists if self.least == EACH * self.lists => "add more, or take fewer lists",
+            _ => "add more, or take a code of fewer bits, such as PQmx4fs or SQ8",
+        }
     }
 }
 
@@ -153,17 +177,68 @@ fn useless(text: &str) -> Option<&'static str> {
     if has("NSG") {
         return Some("faiss cannot filter it, so that nothing could be removed: take HNSW instead");
     }
+    if has("L2norm") {
+        return Some("vectors have the length 1 already: leave out L2norm");
+    }
+    if has("PCAW") {
+        return Some("scores of whitened vectors are of no use: take PCA instead");
+    }
     if has("LSH") {
         return Some("faiss cannot filter it, so that nothing could be removed: take SQ4 or PQ codes instead");
     }
     None
 }
 
-fn is_transform(piece: &str) -> bool {
-    ["OPQ", "PCAR", "PCA", "RR"].iter().any(|name| {
-        let rest = piece.strip_prefix(name).unwrap_or_default();
-        !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_')
-    })
+/// A part of a string that changes vectors before all else.
+struct Transform<'a> {
+    piece: &'a str,
+    name: &'static str,
+    /// The number behind the name, and that behind an underscore.
+    first: Option<usize>,
+    second: Option<Option<usize>>,
+}
+
+fn transform_of(piece: &str) -> Option<Transform<'_>> {
+    let name = ["OPQ", "PCAR", "PCA", "RR"].into_iter().find(|name| piece.starts_with(name))?;
+    let rest = &piece[name.len()..];
+    if rest.is_empty() || !rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') {
+        return None;
+    }
+    let (first, second) = match rest.split_once('_') {
+        Some((first, second)) => (number(first), Some(number(second))),
+        None => (number(rest), None),
+    };
+    Some(Transform { piece, name, first, second })
+}
+
+impl Transform<'_> {
+    /// How many numbers vectors of `dim` have behind it, or why faiss cannot do it.
+    fn shortened(&self, dim: usize) -> Result<usize, String> {
+        let Self { piece, name, .. } = self;
+        match (*name, self.first, self.second) {
+            ("OPQ", Some(parts @ 1..), second) => {
+                let numbers = second.unwrap_or(Some(dim)).unwrap_or_default();
+                match (1..=dim).contains(&numbers) && numbers.is_multiple_of(parts) {
+                    true => Ok(numbers),
+                    false => Err(format!(
+                        "{piece} of {dim} numbers: give OPQm, or OPQm_d of at most {dim} numbers, that m divides"
+                    )),
+                }
+            }
+            ("OPQ", ..) | (_, _, Some(_)) => {
+                Err(format!("{piece} is no transform: give one such as OPQ16, OPQ16_64, PCA64 or RR64"))
+            }
+            (_, Some(numbers), _) if (1..=dim).contains(&numbers) => Ok(numbers),
+            _ => Err(format!("{piece} of {dim} numbers: give {name}1 to {name}{dim}")),
+        }
+    }
+}
+
+fn check_neighbors(count: usize) -> Result<(), String> {
+    match (LEAST_NEIGHBORS..=MOST_NEIGHBORS).contains(&count) {
+        true => Ok(()),
+        false => Err(format!("{count} neighbors: give {LEAST_NEIGHBORS} to {MOST_NEIGHBORS}")),
+    }
 }
 
 /// Splits a string at its codes of centers: the part before them, whether there are any, and the part after them. Without
@@ -172,7 +247,7 @@ fn split_centers(text: &str) -> (&str, bool, &str) {
     let split = || {
         let (before, rest) = text.split_once(CODES.0)?;
         let (count, behind) = rest.split_once(CODES.1)?;
-        number(count).map(|_| (before, true, behind))
+        number(count).filter(|count| *count > 0).map(|_| (before, true, behind))
     };
     split().unwrap_or((text, false, ""))
 }
@@ -217,17 +292,17 @@ fn centers_of(code: &str, kind: Kind) -> Result<usize, String> {
         if kind == Kind::Codes || (kind == Kind::Graph && fast.is_some()) {
             return Err(format!("faiss filters {code} only in lists: write IVF before it, such as IVF1024,{code}"));
         }
-        if fast.and_then(number).is_some() {
+        if let Some(1..) = fast.and_then(number) {
             return Ok(16);
         }
         let (count, bits) = rest.split_once('x').unwrap_or((rest, "8"));
-        if let (Some(_), Some(bits @ 1..=8)) = (number(count), number(bits)) {
+        if let (Some(1..), Some(bits @ 1..=8)) = (number(count), number(bits)) {
             return Ok(1 << bits);
         }
     }
     Err(format!(
         "{code:?} is not a code that can be filtered: give Flat, SQ4, SQ6, SQ8, SQfp16 or SQbf16, or in lists PQm, \
-         PQmx4fs or RaBitQ"
+         PQmx4fs or RaBitQ{SPELLING}"
     ))
 }
 
@@ -297,10 +372,33 @@ mod tests {
             ("RSQfp16", "not a code"),
             ("LSH", "cannot filter"),
             ("IVF64", "no code"),
+            ("IVF64,PQ0", "not a code"),
+            ("IVF64,PQ0x4fs", "not a code"),
+            ("HNSW32,PQ0", "not a code"),
+            ("IVF1k(PQ0x4fs,RFlat),Flat", "k_factor"),
+            ("PCA0,IVF64,Flat", "give PCA1 to PCA64"),
+            ("PCA65,IVF64,Flat", "give PCA1 to PCA64"),
+            ("PCAR0,IVF64,Flat", "give PCAR1 to PCAR64"),
+            ("PCA64_3,IVF64,Flat", "no transform"),
+            ("RR_,IVF64,Flat", "no transform"),
+            ("RR2000000000,IVF64,Flat", "give RR1 to RR64"),
+            ("OPQ0,IVF64,PQ8x4fs", "no transform"),
+            ("OPQ7,IVF64,PQ8x4fs", "m divides"),
+            ("OPQ16_0,IVF64,PQ8x4fs", "m divides"),
+            ("OPQ16_80,IVF64,PQ8x4fs", "m divides"),
+            ("PCA32,OPQ64,IVF64,PQ8x4fs", "m divides"),
+            ("HNSW1", "1 neighbors: give 2"),
+            ("IVF64_HNSW0,Flat", "0 neighbors: give 2"),
+            ("IVF64_HNSW9999999,Flat", "9999999 neighbors: give 2"),
+            ("L2norm,IVF64,Flat", "length 1 already"),
+            ("PCAW32,IVF64,Flat", "PCA instead"),
+            ("ivf64,flat", "spelled as faiss"),
+            (" IVF64,Flat", "spelled as faiss"),
+            ("Exact", "auto and exact"),
             ("IVF64,Flat,SQ8", "more parts"),
             ("IVF0,Flat", "0 lists"),
             ("IVF99999999,Flat", "lists: give 1"),
-            ("HNSW9999", "neighbors: give 1"),
+            ("HNSW9999", "neighbors: give 2"),
             ("IVF64,PQ7x4fs", "faiss refuses it"),
             ("IVF64,PQ16x16", "not a code"),
             ("", "not a code"),

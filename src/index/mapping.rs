@@ -2,7 +2,7 @@
 //! is short.
 #![allow(unsafe_code)]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
@@ -45,6 +45,10 @@ impl Bytes {
 
         const READ: std::ffi::c_int = 1;
         const PRIVATE: std::ffi::c_int = 2;
+        // To open a pipe would wait for its other end.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is not a plain file"));
+        }
         let file = File::open(path)?;
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         if length == 0 {

@@ -91,7 +91,7 @@ impl PyEngine {
         crops: Option<bool>,
         views: Option<usize>,
         index: String,
-        recall: f32,
+        recall: Option<f32>,
         memory: Option<f64>,
         index_device: Option<&str>,
     ) -> PyResult<Self> {
@@ -478,7 +478,7 @@ impl PyEngine {
             query_crops,
             expand: query::expand(expand)?,
             words: query::words(words)?,
-            effort: query::effort(nprobe, ef_search, k_factor),
+            effort: query::effort(nprobe, ef_search, k_factor)?,
             vectors,
         };
         let engine = self.open()?;

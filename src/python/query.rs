@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
 
 use crate::engine::Words;
+use crate::error::{Error, Result};
 use crate::expand::{Expand, Templates};
 use crate::fusion::{Aggregate, Fusion};
 use crate::index::Effort;
@@ -117,10 +118,14 @@ impl Whole {
 }
 
 /// Numbers of a search in an approximate index.
-pub(super) fn effort(nprobe: Option<Whole>, ef_search: Option<Whole>, k_factor: Option<f32>) -> Effort {
-    // What is below 0 is refused as 0 is.
-    let count = |given: Option<Whole>| given.map(Whole::count);
-    Effort { nprobe: count(nprobe), ef_search: count(ef_search), k_factor }
+pub(super) fn effort(nprobe: Option<Whole>, ef_search: Option<Whole>, k_factor: Option<f32>) -> Result<Effort> {
+    let count = |name: &str, given: Option<Whole>| match given {
+        Some(given) if given.number() < 1 => {
+            Err(Error::argument(format!("{name} {}: give at least 1", given.number())))
+        }
+        given => Ok(given.map(Whole::count)),
+    };
+    Ok(Effort { nprobe: count("nprobe", nprobe)?, ef_search: count("ef_search", ef_search)?, k_factor })
 }
 
 /// None, a truth value, the name of a field, or a list of names.

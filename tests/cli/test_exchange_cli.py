@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from exchange_data import vectors
+from PIL import Image
 
 import plushie_search as ps
 from plushie_search.cli.main import main
@@ -35,6 +36,60 @@ def test_vectors_go_in_and_out(files: Path, capsys: pytest.CaptureFixture[str]) 
         assert main(["import", f"{source}.catalog", source]) == 0
         with ps.Engine(f"{source}.catalog") as engine:
             assert [(item.id, item.label) for item in engine] == [("old-0", "a"), ("old-1", "b"), ("old-2", None)]
+
+
+def test_vectors_of_others_are_searched_by_items(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (9, 9)).save("a.png")
+    assert main(["import", "c", "old.npy", "--labels", "labels.json"]) == 0
+    with ps.Engine("c") as engine:
+        like = engine.search(ps.Query(item="old-1"), k=2)
+        assert len(like) == 2
+        named = engine.search_text("a")
+        assert [hit.item for hit in named] == ["old-0"]
+    capsys.readouterr()
+    for given, wanted in (
+        (["--item", "old-1", "-k", "2", "--nprobe", "4"], like),
+        (["--query", "item:old-1", "-k", "2"], like),
+        (["--text", "a"], named),
+    ):
+        assert main(["search", "c", *given, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == wanted.to_dicts()
+    alone = "c: was made of vectors of another program, and no model of it sees pictures or reads texts"
+    for search in (["a.png"], ["a.png", "--text", "a"], ["--text", "a", "--no-words"]):
+        assert main(["search", "c", *search]) == 2
+        assert capsys.readouterr().err == f"plushie-search: {alone}: search by --item ID\n"
+
+
+def test_vectors_of_others_take_no_pictures_before_their_model_is_named(
+    files: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (9, 9)).save("a.png")
+    np.save("six.npy", vectors(3, 6))
+    assert main(["import", "c", "six.npy"]) == 0
+    capsys.readouterr()
+    alone = "c: was made of vectors of another program, and no model of it sees pictures or reads texts"
+    for command in ("add", "identify", "classify", "inspect"):
+        assert main([command, "c", "a.png"]) == 2
+        assert capsys.readouterr().err == (
+            f"plushie-search: {alone}: import the vectors into a new catalog with the model that made them: "
+            "plushie-search import NEW FILE --model MODEL\n"
+        )
+    assert main(["import", "new", "six.npy", "--model", str(toy_model)]) == 0
+    assert main(["search", "new", "a.png"]) == 0
+    assert main(["add", "new", "a.png"]) == 0
+
+
+def test_the_recall_of_an_index_is_asked_for_if_it_is_given(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("many.npy", vectors(3_000))
+    assert main(["import", "c", "many.npy"]) == 0
+    assert main(["optimize", "c", "--index", "IVF32,Flat", "--recall", "0.5"]) == 0
+    capsys.readouterr()
+    with ps.Engine("c", recall=0.5) as engine:
+        assert engine.stats()["index"] == "IVF32,Flat"
+    with ps.Engine("c", recall=0.6) as engine:
+        assert engine.stats()["index"] == "exact"
+    assert main(["optimize", "c", "--index", "IVF32,Flat", "--recall", "2"]) == 2
+    assert capsys.readouterr().err == "plushie-search: recall 2: give a number above 0 and at most 1\n"
 
 
 def test_a_model_goes_with_its_vectors(files: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]) -> None:

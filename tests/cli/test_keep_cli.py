@@ -184,6 +184,10 @@ def test_search_like_an_item_and_by_other_rules(
         assert means["red"] != {hit.item: hit.score for hit in engine.search_text("red")}["red"]
     assert main(["search", *catalog, "--item", "red"]) == 0
     assert capsys.readouterr().out.startswith("3 hits for item 'red'\n")
+    for name, given in (("--nprobe", "-1"), ("--ef-search", "-3")):
+        with pytest.raises(SystemExit):
+            main(["search", *catalog, "--item", "red", name, given])
+        assert f"argument {name}: needs 1 or more, not {given}" in capsys.readouterr().err
 
 
 def test_restore_and_salvage_are_commands(

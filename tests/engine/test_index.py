@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shutil
 import threading
@@ -101,6 +102,53 @@ def test_filters_find_what_numpy_finds(tmp_path: Path, labels: int) -> None:
             assert {hit.item for hit in hits} <= wanted.keys()
             right += len({*list(wanted)[:10]} & {hit.item for hit in hits})
         assert right > 0.95 * 10 * QUERIES
+
+
+@pytest.mark.parametrize("index", ["IVF64,PQ16x4fs", "IVF64,RaBitQ", "HNSW16"])
+@pytest.mark.parametrize("passing", [150, 30])
+def test_a_filter_that_leaves_other_clusters_finds_what_numpy_finds(tmp_path: Path, index: str, passing: int) -> None:
+    """Asks for rows of some clusters by pictures of all: where a query lies, few or none pass."""
+    random = np.random.default_rng(11)
+    centers = random.standard_normal((300, DIM))
+    clusters = random.integers(300, size=12_000)
+    rows = centers[clusters] + 0.6 * random.standard_normal((12_000, DIM))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    queries = centers[random.integers(300, size=60)] + 0.6 * random.standard_normal((60, DIM))
+    with ps.Engine(tmp_path / "c", dim=DIM, index=index) as engine:
+        names = [str(row) for row in range(12_000)]
+        engine.add_vectors(names, rows, metadata=[{"cluster": int(cluster)} for cluster in clusters])
+        engine.optimize()
+        right = 0
+        for query in queries:
+            hits = engine.search_vector(query, k=10, where={"cluster": {"$lt": passing}})
+            scores = np.where(clusters < passing, rows @ query, -np.inf)
+            right += len({int(hit.item) for hit in hits} & {*np.argsort(-scores)[:10].tolist()})
+    assert right >= 0.95 * 600
+
+
+def test_an_engine_takes_the_recall_of_the_catalogs_index(tmp_path: Path) -> None:
+    fill(tmp_path / "c")
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,PQ16x4fs", recall=0.8) as engine:
+        engine.optimize()
+        built = engine.stats()["approximate"]
+    with ps.Engine(tmp_path / "c", dim=DIM) as engine:
+        assert engine.stats()["approximate"] == built
+    with ps.Engine(tmp_path / "c", dim=DIM, recall=0.9) as engine:
+        assert engine.stats()["index"] == "exact"
+    with ps.Engine(tmp_path / "c", dim=DIM, index="IVF32,PQ16x4fs") as engine:
+        engine.optimize()
+        assert engine.stats()["approximate"][0]["pictures"]["recall"] < 0.98
+    with ps.Engine(tmp_path / "c", dim=DIM, recall=0.8) as engine:
+        assert engine.stats()["index"] == "IVF32,PQ16x4fs"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_pipe_in_the_place_of_the_index_is_told_and_ignored(tmp_path: Path) -> None:
+    rows = fill(tmp_path / "c")
+    (tmp_path / "c" / "index").mkdir()
+    os.mkfifo(tmp_path / "c" / "index" / "approximate")
+    with pytest.warns(UserWarning, match="not a plain file"), ps.Engine(tmp_path / "c", dim=DIM) as engine:
+        assert engine.search_vector(rows[8], k=1)[0].item == "item-4"
 
 
 def test_an_index_is_kept_and_follows_the_catalog(tmp_path: Path) -> None:
@@ -378,7 +426,7 @@ def test_how_much_is_looked_at_can_be_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"nprobe": 0}, "nprobe 0"), ({"ef_search": -3}, "ef_search 0"), ({"k_factor": 0.5}, "k_factor 0.5")],
+    [({"nprobe": 0}, "nprobe 0"), ({"ef_search": -3}, "ef_search -3"), ({"k_factor": 0.5}, "k_factor 0.5")],
 )
 def test_numbers_must_make_sense(tmp_path: Path, options: dict[str, float], words: str) -> None:
     rows = fill(tmp_path / "c", 10)

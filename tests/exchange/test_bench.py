@@ -13,7 +13,8 @@ import pytest
 from exchange_data import unit, vectors
 
 import plushie_search as ps
-from plushie_search.benchmark.measure import recall
+from plushie_search.benchmark.judged import Metric
+from plushie_search.benchmark.measure import disk_bytes, recall
 from plushie_search.benchmark.run import benchmark_catalog, benchmark_files
 from plushie_search.cli.main import main
 from plushie_search.show.plot import plot
@@ -70,6 +71,67 @@ def test_a_catalog_with_an_approximate_index(tmp_path: Path) -> None:
     assert (exact.recall, exact.build_seconds, len(exact.curve)) == (1.0, None, 1)
 
 
+def test_a_measurement_leaves_the_catalog_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "catalog"
+    with ps.Engine(path, dim=DIM, index="IVF32,SQ8") as engine:
+        engine.add_vectors([f"item-{row}" for row in range(4_000)], vectors(4_000, DIM))
+        engine.optimize()
+    files = [path / "catalog.sqlite", *sorted(file for file in (path / "index").rglob("*") if file.is_file())]
+    before = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]
+    assert len(before) > 1
+    for index, measured in (("HNSW16", "HNSW16"), ("IVF16,SQ8", "IVF16,SQ8"), ("auto", "IVF32,SQ8")):
+        assert main(["bench", str(path), "--index", index, "--queries", "40", "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["index"], told["build_seconds"] is None) == (measured, index == "auto")
+        assert told["disk_bytes"] == disk_bytes(str(path))
+        assert [(file.read_bytes(), file.stat().st_mtime_ns) for file in files] == before
+    with ps.Engine(path) as engine:
+        assert engine.stats()["index"] == "IVF32,SQ8"
+
+
+@pytest.mark.parametrize(
+    ("distance", "metric"), [("euclidean", "l2"), ("angular", "cosine"), ("dot", "ip"), (None, "cosine")]
+)
+def test_a_file_of_ann_benchmarks_has_queries_and_truth(
+    distance: str | None, metric: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    base, query = vectors(300, DIM), vectors(30, DIM, seed=1)
+    with h5py.File(tmp_path / "toys.hdf5", "w") as file:
+        # Wrong neighbors show that they are taken.
+        file.update({"train": base, "test": query, "neighbors": np.arange(30 * 10).reshape(30, 10)})
+        if distance is not None:
+            file.attrs["distance"] = distance
+    command = ["bench", "--base", str(tmp_path / "toys.hdf5"), "--json"]
+    assert main(command) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["metric"], told["queries"], told["vectors"]) == (metric, 30, 300)
+    assert told["recall"] < 0.5
+    # Of other queries they are not the truth, and of another metric neither.
+    np.save(tmp_path / "query.npy", query)
+    other = "ip" if metric == "l2" else "l2"
+    for more in (["--query", str(tmp_path / "query.npy")], ["--metric", other] if distance else []):
+        assert main([*command, *more]) == 0
+        assert (json.loads(capsys.readouterr().out)["recall"] == 1) is bool(more)
+
+
+def test_files_of_ann_benchmarks_that_cannot_be_used(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    for name, distance in (("only", "euclidean"), ("sets", "jaccard")):
+        with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
+            file["train"] = vectors(40, DIM)
+            file.attrs["distance"] = distance
+    with pytest.raises(ps.ArgumentError, match=r"only\.hdf5: has no queries beside the vectors"):
+        benchmark_files(tmp_path / "only.hdf5")
+    with pytest.raises(ps.ArgumentError, match=r"sets\.hdf5: is of the distance 'jaccard'"):
+        benchmark_files(tmp_path / "sets.hdf5")
+    with h5py.File(tmp_path / "linked.hdf5", "w") as file:
+        file["train"] = vectors(40, DIM)
+        file["test"] = h5py.ExternalLink("only.hdf5", "train")
+    with pytest.raises(ps.ArgumentError, match=r"test is in another file, 'only\.hdf5'"):
+        benchmark_files(tmp_path / "linked.hdf5")
+
+
 def test_the_plot_is_well_formed_whatever_the_labels() -> None:
     drawn = plot([(0.5, 10.0, "<a&b>"), (0.9, 1.0, "x"), (1.0, float("nan"), "y"), (1.0, 0.0, "z")], "x & y", "<q>")
     root = ElementTree.fromstring(drawn)
@@ -85,16 +147,22 @@ def test_what_cannot_be_measured_is_told(tmp_path: Path, capsys: pytest.CaptureF
     np.save(tmp_path / "query.npy", vectors(5, DIM + 1))
     np.save(tmp_path / "good.npy", vectors(5, DIM))
     np.save(tmp_path / "truth.npy", np.full((5, 10), 40))
+    base = tmp_path / "base.npy"
+    measured = ["--base", str(base), "--query", str(tmp_path / "good.npy")]
     cases = [
         ([], "bench needs a CATALOG"),
-        (["--base", "base.npy"], "bench needs a CATALOG"),
+        (["--base", str(base)], f"{base}: has no queries beside the vectors: give a file of them by query (--query)"),
         ([str(tmp_path / "none")], "is no catalog with items"),
         ([str(tmp_path / "none"), "--metric", "l2"], "--metric is for files of vectors"),
+        ([str(base)], f"{base} is a file, and no catalog: give its vectors by --base"),
+        ([*measured, "--truth", str(tmp_path / "good.npy")], "good.npy: holds no whole numbers of rows"),
+        ([*measured, "--html", str(tmp_path / "no" / "x.html")], f"there is no folder {tmp_path / 'no'}: make it"),
     ]
     for arguments, said in cases:
         assert main(["bench", *arguments]) == 2
-        assert said in capsys.readouterr().err
-    base = tmp_path / "base.npy"
+        out, err = capsys.readouterr()
+        assert said in err
+        assert out == ""
     with pytest.raises(ps.ArgumentError, match="17 numbers in a row"):
         benchmark_files(base, tmp_path / "query.npy")
     with pytest.raises(ps.ArgumentError, match="from 40 to 40: give 10 or more rows of the 40 vectors"):
@@ -102,3 +170,14 @@ def test_what_cannot_be_measured_is_told(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(ps.ArgumentError, match="compares by cosines"):
         benchmark_files(base, tmp_path / "good.npy", metric="l2", index="HNSW8")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+def test_an_error_names_the_file_of_a_number_that_is_none(metric: Metric, tmp_path: Path) -> None:
+    rows = vectors(40, DIM)
+    np.save(tmp_path / "good.npy", rows)
+    rows[3, 2] = np.nan
+    np.save(tmp_path / "bad.npy", rows)
+    for base, query in (("bad", "good"), ("good", "bad")):
+        with pytest.raises(ps.ArgumentError, match=r"bad\.npy: row 3 has NaN or infinite values: leave it out"):
+            benchmark_files(tmp_path / f"{base}.npy", tmp_path / f"{query}.npy", metric=metric)

@@ -187,6 +187,13 @@ def test_what_is_there_stays_and_what_fails_leaves_nothing(catalog: Path, tmp_pa
         with pytest.raises(ps.ArgumentError, match="format 'csv': give one of jsonl, npy, parquet, faiss"):
             engine.export(tmp_path / "new", format="csv")  # type: ignore[arg-type]
 
+        gone = tmp_path / "gone"
+        for format in FORMATS:
+            with pytest.raises(FileNotFoundError) as raised:
+                engine.export(gone / "new", format=format)  # type: ignore[arg-type]
+            said = f"{gone / 'new'} cannot be written, for there is no folder {gone}: make that folder first"
+            assert str(raised.value) == said
+
         def stop(done: int, total: int | None, id: str) -> None:
             raise KeyboardInterrupt
 
@@ -241,7 +248,7 @@ def damages(out: Path) -> list[tuple[str, bytes, str]]:
         ("items.jsonl", escaped, "lies elsewhere"),
         ("catalog.json", b"[]", "is damaged"),
         ("catalog.json", b'{"models": [{"name": "a", "fingerprint": "b", "file": "../x.npy"}]}', "is no model"),
-        ("vectors.npy", b"", "no array of numbers"),
+        ("vectors.npy", b"", r"vectors\.npy: is no \.npy file of numbers"),
     ]
 
 

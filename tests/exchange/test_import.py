@@ -153,6 +153,24 @@ def damaged(tmp_path: Path) -> Iterator[tuple[Path, str]]:
         yield path, r"(damaged|cannot be read|can be read|cut off)"
     np.save(tmp_path / "o.npy", np.array([{}], object), allow_pickle=True)
     yield tmp_path / "o.npy", "no array of numbers can be read"
+    (tmp_path / "x.npy").write_text("no array")
+    yield tmp_path / "x.npy", r"x\.npy: is no \.npy file of numbers: write the vectors by numpy\.save$"
+    np.savez(tmp_path / "y.npz", vectors=rows)
+    (tmp_path / "y.npz").rename(tmp_path / "y.npy")
+    yield tmp_path / "y.npy", r"is an archive of arrays: name it \.npz"
+    for size in ("(1099511627776, 1099511627776)", "(True, 8)"):
+        np.save(tmp_path / "s.npy", rows)
+        whole = (tmp_path / "s.npy").read_bytes()
+        head = whole[:128].replace(b"(6, 8)", size.encode()).rstrip()
+        (tmp_path / "s.npy").write_bytes(head.ljust(127) + b"\n" + whole[128:])
+        yield tmp_path / "s.npy", "no array of numbers can be read"
+    np.savez(tmp_path / "e.npz", vectors=rows)
+    whole = (tmp_path / "e.npz").read_bytes()
+    for at in (12, 16):  # the length of the list of its members, and where it begins
+        end = bytearray(whole[-22:])
+        end[at : at + 4] = b"\xff\xff\xff\x00"
+        (tmp_path / "e.npz").write_bytes(whole[:-22] + end)
+        yield tmp_path / "e.npz", "is damaged"
     np.save(tmp_path / "t.npy", np.array([["a"]]))
     yield tmp_path / "t.npy", r"type <U1: give numbers of shape \(n, dim\)"
     np.save(tmp_path / "w.npy", vectors(3, 9))
@@ -169,6 +187,8 @@ def damaged(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     yield tmp_path / "n.parquet", "row 1 has no vector"
     pq.write_table(pa.table({"x": [[1.0]], "y": [[1.0]]}), tmp_path / "two.parquet")
     yield tmp_path / "two.parquet", "which column has the vectors"
+    pq.write_table(pa.table({"id": ["a"], "price": [1.0]}), tmp_path / "none.parquet")
+    yield tmp_path / "none.parquet", "has no column of vectors, but id, price: write the vectors as a column of lists"
 
 
 def test_what_cannot_be_read_is_told_and_nothing_stored(engine: ps.Engine, tmp_path: Path) -> None:

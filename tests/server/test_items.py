@@ -183,6 +183,7 @@ def test_stats(client: Any) -> None:
     assert (stats["items"], stats["references"], stats["models"]) == (4, 5, ["toy"])
     assert (stats["writable"], stats["read_only"], stats["keys"], stats["max_k"]) == (True, False, False, 200)
     assert stats["engines"] == ["toy", "clip"]
+    assert (stats["index"], stats["approximate"]) == ("exact", [])
 
 
 # Pictures

@@ -314,6 +314,7 @@ def test_how_much_of_an_index_is_looked_at_can_be_said(client: Any, engine: ps.E
     query = {"item": engine.items()[0].id, "k": 2, "nprobe": 4, "ef_search": 20, "k_factor": 2.5}
     answer = client.post("/api/v1/search", json=query)
     assert shown(answer.json()["results"]) == of_engine(engine.search(ps.Query(item=query["item"]), k=2))
-    refused = client.post("/api/v1/search", json={**query, "nprobe": 0})
-    assert refused.status_code == 422
-    assert "nprobe 0" in refused.text
+    for name, given in (("nprobe", 0), ("nprobe", -1), ("ef_search", -3)):
+        refused = client.post("/api/v1/search", json={**query, name: given})
+        assert refused.status_code == 422
+        assert f"{name} {given}: give 1 or more" in refused.text

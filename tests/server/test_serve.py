@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import yaml
-from http_server import COLORS, Serving, catalog_of, png, wait_until
+from http_server import COLORS, Serving, catalog_of, fastapi_client, png, wait_until
 
 import plushie_search as ps
 from plushie_search import cli, server
@@ -196,9 +197,9 @@ similarity_threshold: 0.5
 
 def test_the_file_of_the_request_loads(tmp_path: Path) -> None:
     file = write(tmp_path / "plushie.yaml", SEED)
-    with pytest.warns(UserWarning, match="IVFFlat: exact search is used"):
-        settings = server.load(file)
+    settings = server.load(file)
     assert settings.clip is not None
+    assert (settings.faiss.factory, settings.faiss.nprobe) == ("IVF100,Flat", 10)
     assert (settings.clip.batch_size, settings.search.max_k, settings.similarity_threshold) == (32, 20, 0.5)
     assert settings.search.fusion_weights.model_dump() == {"clip": 0.6, "resnet": 0.4}
 
@@ -224,6 +225,11 @@ def test_flags_come_before_the_environment_and_that_before_the_file(
         ("server: {port: 99999}", r"server\.port: .*65535"),
         ("search: {fusion_weights: {clip: 2}}", r"search\.fusion_weights\.clip: "),
         ("faiss: {index_type: PQ}", r"faiss\.index_type: "),
+        ("faiss: {index_type: IVFFlat}", "faiss: index_type IVFFlat has as many lists as nlist says: give that"),
+        ("faiss: {nlist: 100}", "faiss: nlist 100 is for index_type IVFFlat: give that, too"),
+        ("faiss: {index: HNSW16, index_type: Flat}", "faiss: index HNSW16 and index_type Flat both name .*: leave one"),
+        ("faiss: {recall: 1.5}", r"faiss\.recall: "),
+        ("faiss: {memory: 0}", r"faiss\.memory: "),
         ("catalogs: {'a/b': x}", r"catalogs: catalog name 'a/b'"),
         ("auth: {read_keys: [abc]}", r"auth\.read_keys\.0: "),
         ("server: [", "no YAML"),
@@ -246,6 +252,64 @@ def test_a_wrong_dimension_is_an_error(catalog: Path) -> None:
     with pytest.raises(ps.ArgumentError, match=r"faiss\.dimension: 512 is not the dimension of catalog default, 6"):
         server.create_app(server.load(catalog=str(catalog), faiss={"dimension": 512}))
     server.create_app(server.load(catalog=str(catalog), faiss={"dimension": 6}))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog of vectors with the index IVF16,Flat."""
+    path = tmp_path_factory.mktemp("many") / "many.catalog"
+    with ps.Engine(path, dim=8, index="IVF16,Flat", recall=0.9, threads=1) as engine:
+        rows = np.random.default_rng(0).standard_normal((3_000, 8)).astype(np.float32)
+        engine.add_vectors([f"item-{row}" for row in range(len(rows))], rows)
+        engine.optimize()
+        assert engine.stats()["index"] == "IVF16,Flat"
+    return path
+
+
+@pytest.mark.parametrize(
+    ("faiss", "index"),
+    [
+        ({"recall": 0.9}, "IVF16,Flat"),
+        ({"recall": 0.9, "index_type": "IVFFlat", "nlist": 16}, "IVF16,Flat"),
+        ({"recall": 0.9, "index": "IVF16,Flat", "memory": 0.5}, "IVF16,Flat"),
+        # The index in the file is not what is asked for; another would be built in the background.
+        ({"index": "exact"}, "exact"),
+        ({"index_type": "Flat", "nlist": 16}, "exact"),
+        ({"recall": 0.9, "index_type": "IVFFlat", "nlist": 32}, "exact"),
+        ({"recall": 0.9, "index_type": "HNSW"}, "exact"),
+        ({"recall": 1.0}, "exact"),
+        ({"recall": 0.9, "memory": 2}, "exact"),
+    ],
+)
+def test_the_index_is_that_of_the_configuration(many: Path, faiss: dict[str, Any], index: str) -> None:
+    settings = server.load(catalog=str(many), faiss=faiss, server={"threads": 1, "read_only": True})
+    with fastapi_client(settings) as client:
+        stats = client.get("/api/v1/stats").json()
+    assert stats["index"] == index
+    assert [one["index"] for one in stats["approximate"]] == [index] * (index != "exact")
+    assert all(one["pictures"]["recall"] >= 0.9 for one in stats["approximate"])
+
+
+def test_searches_probe_as_many_lists_as_the_configuration_says(many: Path) -> None:
+    how = {"threads": 1, "read_only": True}
+    with ps.Engine(many, recall=0.9, **how) as engine:
+        items = [f"item-{row}" for row in range(20)]
+        wanted = {
+            nprobe: [[hit.item for hit in engine.search(ps.Query(item=item), nprobe=nprobe)] for item in items]
+            for nprobe in (1, 16)
+        }
+    assert wanted[1] != wanted[16]
+    settings = server.load(catalog=str(many), faiss={"recall": 0.9, "nprobe": 1}, server=how)
+    with fastapi_client(settings) as client:
+        for nprobe, more in ((1, {}), (16, {"nprobe": 16})):
+            body = {"queries": [{"item": item} for item in items], **more}
+            answer = client.post("/api/v1/search", json=body).json()["results"]
+            assert [[hit["item"] for hit in hits] for hits in answer] == wanted[nprobe]
+
+
+def test_an_index_that_cannot_be_used_is_an_error(catalog: Path) -> None:
+    with pytest.raises(ps.ArgumentError, match=r'index "XYZ": .*give Flat, SQ4'):
+        server.create_app(server.load(catalog=str(catalog), faiss={"index": "XYZ"}))
 
 
 def test_the_example_is_the_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

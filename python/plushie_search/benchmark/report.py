@@ -37,7 +37,8 @@ class Benchmark:
         queries_per_second: Searches a second, by the number of clients.
         recall: The share of the exact best 10 that was found.
         memory_bytes: Anonymous memory that vectors and index take; None where the system does not tell.
-        disk_bytes: Bytes of the catalog; None without one.
+        disk_bytes: Bytes of the catalog's directory as it is, so without an index that was built to be measured; with
+            it for vectors of a file, which are in a catalog of their own. None without a catalog.
         curve: Recall and speed at several efforts.
     """
 
@@ -89,7 +90,7 @@ class Benchmark:
             rows.append((f"searches a second, {clients} {'client' if clients == 1 else 'clients'}", f"{rate:,.0f}"))
         if self.build_seconds is not None:
             rows.append(("index built in", f"{self.build_seconds:.2f} s"))
-        for name, size in (("memory", self.memory_bytes), ("disk", self.disk_bytes)):
+        for name, size in (("memory", self.memory_bytes), ("disk of the catalog", self.disk_bytes)):
             if size is not None:
                 rows.append((name, f"{size / 1e6:,.1f} MB"))
         return rows

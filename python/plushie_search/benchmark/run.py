@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ArgumentError, Index
 from ..engine import Engine
+from ..exchange.hdf5 import Hdf5
 from ..exchange.matrices import Matrix
 from ..exchange.sources import open_matrix
 from ..paths import expanded
 from ..results import Results
 from ..stored import stored_models
+from .judged import Metric, Part, described
 from .measure import K, Search, anonymous_bytes, disk_bytes, figures, latencies, recall
 from .report import Benchmark, Point
 
-Metric: TypeAlias = Literal["cosine", "ip", "l2"]
 METRICS: tuple[Metric, ...] = ("cosine", "ip", "l2")
 
 #: Queries that are taken of a catalog, and of each place in it; and those at each effort of the curve.
@@ -38,11 +39,12 @@ def benchmark_catalog(
     """Measures the search of a catalog by vectors, with references of it as queries.
 
     The first reference of ``queries`` items, evenly spread, are looked up; the item itself does not count among the
-    hits. The truth is found by an exact search of the same catalog.
+    hits. The truth is found by an exact search of the same catalog, which is opened to be read alone: an index that is
+    missing is built in memory, and the catalog stays as it is.
 
     Args:
         path: The catalog.
-        index: As in :class:`plushie_search.Engine`; one that is missing is built.
+        index: As in :class:`plushie_search.Engine`; one that the catalog has not is built.
         queries: How many queries there are at most.
         threads: The most threads of a search; by default all cores.
 
@@ -83,10 +85,10 @@ def benchmark_catalog(
 
 def benchmark_files(
     base: str | os.PathLike[str],
-    query: str | os.PathLike[str],
+    query: str | os.PathLike[str] | None = None,
     *,
     truth: str | os.PathLike[str] | None = None,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     index: str = "auto",
     threads: int | None = None,
 ) -> Benchmark:
@@ -97,27 +99,42 @@ def benchmark_files(
 
     Args:
         base: The vectors: ``.fvecs``, ``.bvecs``, ``.npy``, ``.npz``, ``.hdf5`` or an index file of faiss.
-        query: The queries, in such a file.
-        truth: The numbers of the best rows of each query: ``.ivecs`` or ``.npy``; by default they are computed.
-        metric: ``"cosine"``, ``"ip"`` or ``"l2"``.
+        query: The queries, in such a file; by default the data set ``test`` of a ``.hdf5`` file of ann-benchmarks.
+        truth: The numbers of the best rows of each query: ``.ivecs`` or ``.npy``; by default the data set ``neighbors``
+            of such a file if its own queries are asked by its own metric, and otherwise they are computed.
+        metric: ``"cosine"``, ``"ip"`` or ``"l2"``; by default that of such a file, ``"l2"`` for ``.fvecs`` and
+            ``.bvecs``, and otherwise ``"cosine"``.
         index: As in :class:`plushie_search.Engine`; for cosines.
         threads: The most threads of a search; by default all cores.
 
     Raises:
         OSError: A file cannot be read.
-        ArgumentError: A file is damaged, the dimensions or numbers of rows differ, or the index is not for the metric.
+        ArgumentError: A file is damaged or has no queries, the dimensions or numbers of rows differ, a number is NaN or
+            infinite, or the index is not for the metric.
     """
+    path = expanded(base)
+    vectors = open_matrix(path)
+    own, told = described(path) if isinstance(vectors, Hdf5) else ([], None)
+    if metric is None:
+        metric = told or ("l2" if path.lower().endswith((".fvecs", ".bvecs")) else "cosine")
     if metric not in METRICS:
         raise ArgumentError(f"metric {metric!r}: give one of {', '.join(METRICS)}")
     if metric != "cosine" and index not in ("auto", "exact"):
         raise ArgumentError(f"index {index!r} compares by cosines: leave it out, or give metric 'cosine'")
-    vectors, asked = open_matrix(expanded(base)), _whole(open_matrix(expanded(query)))
-    if asked.shape[1] != vectors.dim:
+    if query is None and "test" not in own:
+        raise ArgumentError(f"{path}: has no queries beside the vectors: give a file of them by query (--query)")
+    queries: Matrix = Part(path, "test") if query is None else open_matrix(expanded(query))
+    asked = np.concatenate(list(_blocks(queries)))
+    if queries.dim != vectors.dim:
         raise ArgumentError(
-            f"{query}: has {asked.shape[1]} numbers in a row, and {base} {vectors.dim}: give queries of as many"
+            f"{queries.path}: has {queries.dim} numbers in a row, and {path} {vectors.dim}: give queries of as many"
         )
-    rows = vectors.rows
-    best = _truth(vectors, asked, metric) if truth is None else _given(expanded(truth), len(asked), rows)
+    judged: Matrix | None = None
+    if truth is not None:
+        judged = open_matrix(expanded(truth))
+    elif query is None and "neighbors" in own and told in (None, metric):
+        judged = Part(path, "neighbors")
+    best = _truth(vectors, asked, metric) if judged is None else _given(judged, len(asked), vectors.rows)
     return (
         _cosines(vectors, asked, best, index, threads) if metric == "cosine" else _plain(vectors, asked, best, metric)
     )
@@ -130,7 +147,7 @@ def _cosines(
         path = os.path.join(home, "vectors.catalog")
         with Engine(path, dim=vectors.dim, index="exact", threads=threads) as engine:
             start = 0
-            for block in vectors.blocks(ROWS):
+            for block in _blocks(vectors):
                 engine.add_vectors([str(row) for row in range(start, start + len(block))], block)
                 start += len(block)
         before = anonymous_bytes()
@@ -183,10 +200,9 @@ def _plain(vectors: Matrix, asked: NDArray[np.float32], truth: list[list[int]], 
 
 
 def _opened(path: str, index: str, threads: int | None) -> Engine:
-    stored = stored_models(path, needed=False)
-    if not stored.absent:
+    if not os.path.isdir(path) or not stored_models(path, read_only=True, needed=False).absent:
         raise ArgumentError(f"{path}: is no catalog with items: add some first")
-    return Engine(path, model=[], index=index, threads=threads)
+    return Engine(path, model=[], index=index, threads=threads, read_only=True)
 
 
 def _build(engine: Engine, index: str) -> float | None:
@@ -247,7 +263,7 @@ def _curve(
 def _filled(vectors: Matrix, metric: Any) -> Index:
     index = Index(vectors.dim, metric=metric)
     start = 0
-    for block in vectors.blocks(ROWS):
+    for block in _blocks(vectors):
         index.add(np.arange(start, start + len(block)), block)
         start += len(block)
     return index
@@ -258,9 +274,10 @@ def _truth(vectors: Matrix, asked: NDArray[np.float32], metric: str) -> list[lis
     return found
 
 
-def _given(path: str, queries: int, rows: int) -> list[list[int]]:
-    matrix = open_matrix(path)
-    best = _whole(matrix, np.int64)
+def _given(judged: Matrix, queries: int, rows: int) -> list[list[int]]:
+    path, best = judged.path, np.concatenate(list(judged.blocks(ROWS)))
+    if best.dtype.kind not in "iu":
+        raise ArgumentError(f"{path}: holds no whole numbers of rows: give an .ivecs, or an .npy of integers")
     if len(best) != queries or best.shape[1] < K or best.min() < 0 or best.max() >= rows:
         raise ArgumentError(
             f"{path}: has {len(best)} rows of {best.shape[1]} numbers from {best.min()} to {best.max()}: give {K} or "
@@ -269,8 +286,15 @@ def _given(path: str, queries: int, rows: int) -> list[list[int]]:
     return [row[:K] for row in best.tolist()]
 
 
-def _whole(matrix: Matrix, dtype: Any = np.float32) -> NDArray[Any]:
-    return np.concatenate([np.asarray(block, dtype) for block in matrix.blocks(ROWS)])
+def _blocks(matrix: Matrix) -> Iterator[NDArray[np.float32]]:
+    """The rows of a file, of which each has numbers alone."""
+    start = 0
+    for block in matrix.blocks(ROWS):
+        numbers = np.asarray(block, np.float32)
+        if (odd := np.flatnonzero(~np.isfinite(numbers).all(axis=1))).size:
+            raise ArgumentError(f"{matrix.path}: row {start + int(odd[0])} has NaN or infinite values: leave it out")
+        yield numbers
+        start += len(numbers)
 
 
 def _since(before: int | None) -> int | None:

@@ -20,7 +20,7 @@ def add_command(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
-    with open_catalog(options, changes=True) as engine:
+    with open_catalog(options, changes=True, vectors=True) as engine:
         if options.forget:
             forgotten = engine.forget_adapter()
             if options.json:

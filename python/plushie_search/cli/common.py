@@ -31,6 +31,8 @@ MODEL = (
 )
 METADATA = '{"price": 12.5}'
 PART = "with [left,top,right,bottom] behind it, in shares from 0 to 1, that part of it counts"
+#: Of a catalog without a model.
+VECTORS_ALONE = "was made of vectors of another program, and no model of it sees pictures or reads texts"
 WEIGHT = "how much a --model counts, given once for each: then all of them look up what they can"
 
 
@@ -142,8 +144,16 @@ def expansion(options: argparse.Namespace) -> bool | list[str]:
     return list(options.template) if options.template else bool(options.expand)
 
 
-def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: bool = False) -> Engine:
-    """Opens the catalog with its models; to change it if ``changes``."""
+def open_catalog(
+    options: argparse.Namespace, *, create: bool = False, changes: bool = False, vectors: bool = False
+) -> Engine:
+    """Opens the catalog with its models; to change it if ``changes``.
+
+    ``vectors`` says whether a command that computes can be asked of a catalog of vectors alone, too.
+
+    Raises:
+        ValueError: The catalog has vectors alone, and the command needs a model.
+    """
     only = not changes and not _is_writable(options.catalog)
     how: dict[str, Any] = {
         "threads": options.threads,
@@ -152,10 +162,16 @@ def open_catalog(options: argparse.Namespace, *, create: bool = False, changes: 
         "crops": getattr(options, "crops", None),
         "views": getattr(options, "views", None),
         "index": getattr(options, "index", "auto"),
-        "recall": getattr(options, "recall", 0.98),
         "memory": getattr(options, "memory", None),
     }
-    if not options.computes and not options.model:
+    if getattr(options, "recall", None) is not None:
+        how["recall"] = options.recall
+    if not options.model and (not options.computes or _has_vectors_alone(options.catalog)):
+        if options.computes and not vectors:
+            raise ValueError(
+                f"{options.catalog}: {VECTORS_ALONE}: import the vectors into a new catalog with the model that made "
+                "them: plushie-search import NEW FILE --model MODEL"
+            )
         return Engine(options.catalog, model=[], **how)
     models = catalog_models(options)
     encoders = open_models(options, list(models.values()) if isinstance(models, dict) else models)
@@ -183,6 +199,11 @@ def _is_writable(catalog: str) -> bool:
     """Returns whether a catalog may be written: on read-only media it can still be searched and shown."""
     file = os.path.join(catalog, "catalog.sqlite")
     return not os.path.isfile(file) or (os.access(catalog, os.W_OK) and os.access(file, os.W_OK))
+
+
+def _has_vectors_alone(catalog: str) -> bool:
+    path = expanded(catalog)
+    return stored_models(path, read_only=not _is_writable(path)).dim is not None
 
 
 def catalog_models(options: argparse.Namespace) -> dict[str, str] | list[str]:

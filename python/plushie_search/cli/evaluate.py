@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         how: dict[str, Any] = {"unknown": options.unknown, "k": options.k, "progress": progress}
         how["missing"] = "skip" if options.skip_missing else "error"
         if not models:
-            with open_catalog(options) as engine:
+            with open_catalog(options, vectors=True) as engine:
                 evaluation = engine.evaluate(queries, where=options.where, models=weights(options, engine), **how)
         elif options.where is not None:
             raise ValueError("--where asks one catalog, and --compare makes its own: give one of them")

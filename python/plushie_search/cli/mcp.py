@@ -22,6 +22,6 @@ def run(options: argparse.Namespace) -> int:
         from ..interop.mcp import make_server
     except ImportError as error:
         raise ImportError(f"this needs {error.name}; install it with: pip install 'plushie_search[mcp]'") from error
-    with open_catalog(options, changes=options.changes) as engine:
+    with open_catalog(options, changes=options.changes, vectors=True) as engine:
         make_server(engine, changes=options.changes).run("stdio")
     return DONE

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from ..paths import expanded
-from ..stored import stored_models
 from .common import DONE, Commands, add_catalog, add_json, open_catalog, print_json
 
 
@@ -22,9 +20,9 @@ def add_command(commands: Commands) -> None:
     optimize.add_argument(
         "--recall",
         type=float,
-        default=0.98,
         metavar="R",
-        help="the share of the exact best 10 items that searches are to find (%(default)s)",
+        help="the share of the exact best 10 items that searches are to find: by default that of the catalog's index, "
+        "and 0.98 of a new one",
     )
     optimize.add_argument(
         "--memory",
@@ -37,10 +35,7 @@ def add_command(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command and returns the exit status."""
-    if not options.model:
-        # A catalog of vectors alone has no model to be opened with.
-        options.computes = stored_models(expanded(options.catalog)).dim is None
-    with open_catalog(options, changes=True) as engine:
+    with open_catalog(options, changes=True, vectors=True) as engine:
         engine.optimize()
         stats = engine.stats()
     built = stats["approximate"]

@@ -10,13 +10,14 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from .._core import UnreadableTextWarning
+from .._core import ModelError, UnreadableTextWarning
 from ..paths import expanded
 from ..query import Query, shown_in
 from ..results import Results
 from .common import (
     DONE,
     PART,
+    VECTORS_ALONE,
     Commands,
     add_catalog,
     add_expand,
@@ -31,6 +32,7 @@ from .common import (
     say,
     weights,
 )
+from .options import positive
 
 
 def add_command(commands: Commands) -> None:
@@ -86,8 +88,8 @@ def add_command(commands: Commands) -> None:
         metavar="FIELD",
         help="look for words in this field: id, label, text or a key of the metadata; may be given several times",
     )
-    search.add_argument("--nprobe", type=int, metavar="N", help="lists of an approximate index that are probed")
-    search.add_argument("--ef-search", type=int, metavar="N", help="references that a graph keeps in view")
+    search.add_argument("--nprobe", type=positive, metavar="N", help="lists of an approximate index that are probed")
+    search.add_argument("--ef-search", type=positive, metavar="N", help="references that a graph keeps in view")
     search.add_argument(
         "--k-factor",
         type=float,
@@ -127,20 +129,25 @@ def run(options: argparse.Namespace) -> int:
         "ef_search": options.ef_search,
         "k_factor": options.k_factor,
     }
-    with open_catalog(options) as engine, warnings.catch_warnings():
+    with open_catalog(options, vectors=True) as engine, warnings.catch_warnings():
         # The results tell it, too, with the hits.
         warnings.simplefilter("ignore", UnreadableTextWarning)
         how["models"] = weights(options, engine)
-        if options.item is not None:
-            results = engine.search(Query(item=options.item), **how)
-        elif options.query is not None:
-            results = engine.search(Query.parse(options.query), **how)
-        elif image is None:
-            results = engine.search_text(options.text, **how)
-        elif options.text is None:
-            results = engine.search_image(image, **how)
-        else:
-            results = engine.search_hybrid(image, options.text, image_weight=options.image_weight, **how)
+        try:
+            if options.item is not None:
+                results = engine.search(Query(item=options.item), **how)
+            elif options.query is not None:
+                results = engine.search(Query.parse(options.query), **how)
+            elif image is None:
+                results = engine.search_text(options.text, **how)
+            elif options.text is None:
+                results = engine.search_image(image, **how)
+            else:
+                results = engine.search_hybrid(image, options.text, image_weight=options.image_weight, **how)
+        except ModelError as error:
+            if engine.image_model is None and engine.text_model is None:
+                raise ValueError(f"{options.catalog}: {VECTORS_ALONE}: search by --item ID") from error
+            raise
     if options.open or options.html is not None:
         _write_page(results, options.html, show=options.open)
     if options.json:

@@ -69,7 +69,8 @@ class Engine(UpkeepMethods):
             as ``"IVF1024,PQ64x4fs"``, ``"IVF1024,SQ8"``, ``"OPQ64,IVF1024,PQ64x4fs"`` or ``"HNSW32"``: used once there
             are enough references to learn it from. See :meth:`optimize`.
         recall: The share of the exact best 10 items that searches find in an approximate index, above 0 and at most 1:
-            how much of it they look at is measured so. 0.98 by default.
+            how much of it they look at is measured so. By default that for which the catalog's index was built, or
+            0.98.
         memory: How much memory an approximate index may take, in bytes, or as a share of what is free when it is
             built, such as 0.5; pages of its file do not count. The longest codes that fit are used. If the recall is
             not reached with them, :meth:`optimize` raises an error, and in the background every reference goes on
@@ -112,7 +113,7 @@ class Engine(UpkeepMethods):
         crops: bool | None = None,
         views: int | None = None,
         index: str = "auto",
-        recall: float = 0.98,
+        recall: float | None = None,
         memory: float | None = None,
         index_device: str = "cpu",
     ) -> None:

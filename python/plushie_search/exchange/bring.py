@@ -131,6 +131,7 @@ def _names(source: Source, models: Sequence[dict[str, Any]]) -> dict[str | None,
     return names
 
 
+@np.errstate(all="ignore")
 def _check(vectors: NDArray[Any], batch: Batch, ids: Sequence[Any]) -> None:
     """Names the first row that has no direction by its number in the source."""
     if vectors.dtype.kind != "f":

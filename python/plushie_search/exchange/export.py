@@ -142,6 +142,7 @@ def export(
     Raises:
         ArgumentError: The format is unknown, or the catalog has no references.
         FileExistsError: There is something at ``path``.
+        FileNotFoundError: The folder that it is to be in is not there.
         ImportError: The format needs an extra.
         OSError: It cannot be written; then nothing is left.
     """
@@ -179,6 +180,10 @@ def _complete(path: Path) -> Iterator[Path]:
     """Gives a path to write to, which gets its name at the end, or is removed if the writing fails."""
     if os.path.lexists(path):
         raise FileExistsError(f"{path} is there already: choose another name, or remove it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{path} cannot be written, for there is no folder {path.parent}: make that folder first"
+        )
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part

@@ -51,7 +51,12 @@ def read_quantizer(fields: Fields, dim: int) -> Quantizer:
     if not learned:
         return Quantizer(size, lambda codes: plain(codes).astype(np.float32))
     low, range_ = (trained[:1], trained[1:]) if learned == 2 else (trained[:dim], trained[dim:])
-    return Quantizer(size, lambda codes: (low + plain(codes) * range_).astype(np.float32))
+
+    def decode(codes: Codes) -> Values:
+        with np.errstate(all="ignore"):  # damaged numbers, which the import refuses
+            return np.asarray(low + plain(codes) * range_, np.float32)
+
+    return Quantizer(size, decode)
 
 
 def _scaled(codes: NDArray[Any], most: int) -> Values:

@@ -22,6 +22,13 @@ from .matrices import LONGEST
 DEEPEST = 4
 #: What can be read, in words.
 READ = "Flat, SQ, IVF with Flat or SQ, HNSW over these, and each with an IDMap"
+#: Indexes with another in them that has the vectors, and the attribute of it in faiss.
+KEEPERS = {"IxRF": "refine_index", "INSf": "storage", "INSs": "storage"}
+#: The cure where faiss gives approximate vectors at most, or those of other rows, or crashes.
+BUILD = (
+    "import the vectors that it was built from, written by numpy.save, with a JSON list of their ids by --ids (ids= in "
+    "Python)"
+)
 
 
 @dataclass
@@ -33,12 +40,15 @@ class Stored:
         rows: How many there are.
         read: Returns the vectors from one row to another, float32 of shape (rows, dim).
         ids: The id of each row: int64.
+        places: The place of each row in a list of all: in the order in which they were added, or, of inverted lists,
+            which do not tell it, by ascending ids.
     """
 
     dim: int
     rows: int
     read: Callable[[int, int], NDArray[np.float32]]
     ids: NDArray[np.int64]
+    places: NDArray[np.int64]
 
 
 class FaissFile:
@@ -62,6 +72,10 @@ class FaissFile:
     def numbers(self, start: int, end: int) -> NDArray[np.int64]:
         """Returns the ids of rows, by which faiss calls them."""
         return self._stored.ids[start:end]
+
+    def places(self, start: int, end: int) -> NDArray[np.int64]:
+        """Returns the places of rows in a list of all."""
+        return self._stored.places[start:end]
 
     def part(self, start: int, end: int) -> NDArray[np.float32]:
         """Returns the rows from one to another."""
@@ -101,10 +115,23 @@ def _read_index(fields: Fields, depth: int) -> Stored:
         order = inner.ids
         if len(order) and not (int(order.min()) >= 0 and int(order.max()) < rows):
             raise fields.damaged("an id is beyond the rows")
-        return Stored(dim, rows, inner.read, ids[order])
-    raise ArgumentError(
-        f"{fields.path}: its index ({code!r}) is none whose vectors can be read, which are {READ}: in faiss, write "
-        "reconstruct_n(0, ntotal) to an .npy file by numpy.save, and import that"
+        return Stored(dim, rows, inner.read, ids[order], order)
+    raise _not_read(fields.path, code, depth)
+
+
+def _not_read(path: str, code: str, depth: int) -> ArgumentError:
+    """Returns the error that the vectors of an index cannot be read."""
+    if code.startswith("IB"):
+        return ArgumentError(f"{path}: its index ({code!r}) has bits, and no vectors of numbers: {BUILD}")
+    if code in KEEPERS and not depth:
+        return ArgumentError(
+            f"{path}: its index ({code!r}) keeps its vectors in another: write that one by index = "
+            f"faiss.read_index({path!r}); faiss.write_index(index.{KEEPERS[code]}, 'vectors.index') in Python, and "
+            "import vectors.index"
+        )
+    return ArgumentError(
+        f"{path}: its index ({code!r}) is none whose vectors can be read, which are {READ}; others mostly keep "
+        f"approximations: {BUILD}"
     )
 
 
@@ -126,11 +153,13 @@ def _flat(fields: Fields) -> Stored:
     if len(numbers) != rows * dim:
         raise fields.damaged(f"{len(numbers)} numbers for {rows} rows of {dim}")
     matrix = numbers.reshape(rows, dim)
-    return Stored(dim, rows, lambda start, end: np.asarray(matrix[start:end]), np.arange(rows))
+    ids = np.arange(rows)
+    return Stored(dim, rows, lambda start, end: np.asarray(matrix[start:end]), ids, ids)
 
 
 def _coded(dim: int, rows: int, quantizer: Quantizer, codes: NDArray[np.uint8]) -> Stored:
-    return Stored(dim, rows, lambda start, end: quantizer.decode(codes[start:end]), np.arange(rows))
+    ids = np.arange(rows)
+    return Stored(dim, rows, lambda start, end: quantizer.decode(codes[start:end]), ids, ids)
 
 
 def _codes(fields: Fields, rows: int, size: int) -> NDArray[np.uint8]:
@@ -173,12 +202,15 @@ def _lists(fields: Fields, depth: int, *, quantized: bool) -> Stored:
             some = codes[number][at - first : stop - first]
             decoded = some.view("<f4") if quantizer is None else quantizer.decode(some)
             if residual:
-                decoded = decoded + centers.read(number, number + 1)
+                with np.errstate(all="ignore"):  # damaged numbers, which the import refuses
+                    decoded = decoded + centers.read(number, number + 1)
             found[at - start : stop - start] = decoded
             at, number = stop, number + 1
         return found
 
-    return Stored(dim, rows, read, ids)
+    places = np.empty(rows, np.int64)
+    places[np.argsort(ids, kind="stable")] = np.arange(rows)
+    return Stored(dim, rows, read, ids, places)
 
 
 def _read_lists(
@@ -187,10 +219,7 @@ def _read_lists(
     """Reads inverted lists: where each ends, and its codes; and the ids of all."""
     code = fields.code()
     if code != "ilar":
-        raise ArgumentError(
-            f"{fields.path}: its lists ({code!r}) are in another file or of another kind: in faiss, write "
-            "reconstruct_n(0, ntotal) to an .npy file by numpy.save, and import that"
-        )
+        raise ArgumentError(f"{fields.path}: its lists ({code!r}) are in another file or of another kind: {BUILD}")
     if (fields.number("Q"), fields.number("Q")) != (count, size):
         raise fields.damaged("the lists differ from their header")
     kind, numbers = fields.code(), fields.vector("<u8")

@@ -27,8 +27,8 @@ class Labels:
     """The entries of a JSON file for the rows of a source: a list with one for each row, or an object by row.
 
     An entry is a text or a number, which is the row's label, null for nothing, or an object with any of ``id``,
-    ``label``, ``text``, ``reference``, ``digest`` and ``metadata``; its other fields are metadata, too. The keys of an
-    object are the numbers of the rows, or the ids that a faiss index has for them.
+    ``label``, ``text``, ``reference``, ``digest`` and ``metadata``; its other fields are metadata, too. A list goes by
+    the places of the rows. The keys of an object are their numbers, or the ids that a faiss index has for them.
     """
 
     def __init__(self, path: str, entries: Sequence[Any] | Mapping[str, Any], *, ids: bool = False) -> None:
@@ -41,11 +41,11 @@ class Labels:
 
     @property
     def is_listed(self) -> bool:
-        """Whether the entries are in the order of the rows."""
+        """Whether the entries are a list, with one for each row."""
         return not isinstance(self._entries, Mapping)
 
     def cells(self, numbers: Sequence[int] | NDArray[np.int64]) -> Cells:
-        """Returns the cells of rows by their numbers.
+        """Returns the cells of rows by their places if these are a list, or else by their numbers.
 
         Raises:
             ArgumentError: A row has no entry, or its entry cannot be understood.
@@ -62,7 +62,7 @@ class Labels:
     def _entry(self, number: int) -> Any:
         try:
             return self._entries[str(number)] if isinstance(self._entries, Mapping) else self._entries[number]
-        except (IndexError, KeyError):
+        except KeyError:
             raise ArgumentError(
                 f"{self.path}: has no entry for row {number}, but {len(self._entries)} entries: give one for each row"
             ) from None

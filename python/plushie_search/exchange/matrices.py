@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tokenize
@@ -31,6 +32,7 @@ DAMAGE = (
     OverflowError,
     RecursionError,
     SyntaxError,
+    TypeError,
     NotImplementedError,
     RuntimeError,
     tokenize.TokenError,
@@ -96,14 +98,19 @@ def read_npy(path: str) -> Mapped:
         ArgumentError: It is damaged, holds objects, or no matrix of numbers.
     """
     check_file(path)
+    with open(path, "rb") as file:
+        head = file.read(len(npy.MAGIC_PREFIX))
+    if head.startswith(b"PK"):
+        raise ArgumentError(f"{path}: is an archive of arrays: name it .npz")
+    if head != npy.MAGIC_PREFIX:
+        raise ArgumentError(f"{path}: is no .npy file of numbers: write the vectors by numpy.save")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with np.errstate(all="ignore"):  # damaged sizes, which are refused
+            array = npy.open_memmap(path, mode="r")
     except DAMAGE as error:
         raise ArgumentError(
             f"{path}: no array of numbers can be read ({told(error)}); write it again by numpy.save"
         ) from error
-    if not isinstance(array, np.ndarray):
-        raise ArgumentError(f"{path}: is an archive of arrays: name it .npz")
     return Mapped(path, checked(path, array))
 
 
@@ -158,7 +165,10 @@ class Zipped:
     def _open(self) -> zipfile.ZipFile:
         try:
             archive = zipfile.ZipFile(self.path)
-        except DAMAGE as error:
+        except (*DAMAGE, OSError) as error:
+            # A damaged archive may name a place before its beginning, which no file has.
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
             raise self._damaged(told(error)) from error
         # The other ways of packing can ask for gigabytes of memory before the first byte.
         if odd := [one.filename for one in archive.infolist() if one.compress_type not in PLAIN]:
@@ -172,7 +182,7 @@ class Zipped:
                 return self._read_header(name, member)
         except ArgumentError:
             raise
-        except DAMAGE as error:
+        except (*DAMAGE, OSError) as error:
             raise self._damaged(told(error)) from error
 
     def _read_header(self, name: str, member: Any) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
@@ -180,7 +190,7 @@ class Zipped:
             version = npy.read_magic(member)
             read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
             shape, fortran, dtype = read(member)
-        except DAMAGE as error:
+        except (*DAMAGE, OSError) as error:
             raise self._damaged(f"{name}: {told(error)}") from error
         if dtype.hasobject:
             raise ArgumentError(f"{self.path}: {name} holds Python objects: write it as an array of numbers or texts")
@@ -189,7 +199,7 @@ class Zipped:
     def _whole(self, name: str, member: Any) -> NDArray[Any]:
         try:
             array: NDArray[Any] = npy.read_array(member, allow_pickle=False)
-        except DAMAGE as error:
+        except (*DAMAGE, OSError) as error:
             raise self._damaged(f"{name}: {told(error)}") from error
         return array
 

@@ -119,6 +119,11 @@ class Parquet:
 
     def _chosen(self, schema: Any, column: str | None) -> str:
         lists = _lists(schema)
+        if not lists:
+            raise ArgumentError(
+                f"{self.path}: has no column of vectors, but {_named(schema.names)}: write the vectors as a column of "
+                "lists of numbers"
+            )
         if column is not None:
             if column not in lists:
                 raise ArgumentError(f"{self.path}: has no column {column!r} of lists of numbers, but {_named(lists)}")

@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .._core import ArgumentError
 from ..paths import expanded
 from .batch import Batch, Cells, Source, SourceModel, take_cells
@@ -43,7 +46,7 @@ class Matrices:
         self.models: Sequence[SourceModel] = ()
         self._matrix, self._labels = matrix, labels
         for told in labels:
-            if told.is_listed and not isinstance(matrix, FaissFile) and len(told) != matrix.rows:
+            if told.is_listed and len(told) != matrix.rows:
                 raise ArgumentError(
                     f"{told.path}: has {len(told)} entries for the {matrix.rows} rows of {matrix.path}: give one each"
                 )
@@ -54,10 +57,13 @@ class Matrices:
         start = 0
         for block in self._matrix.blocks(size):
             end = start + len(block)
-            numbers = self._matrix.numbers(start, end) if isinstance(self._matrix, FaissFile) else range(start, end)
+            numbers: Sequence[int] | NDArray[np.int64] = range(start, end)
+            places = numbers
+            if isinstance(self._matrix, FaissFile):
+                numbers, places = self._matrix.numbers(start, end), self._matrix.places(start, end)
             cells = Cells(**{name: value and value[start:end] for name, value in vars(self._columns).items()})
             for told in self._labels:
-                cells = told.cells(numbers).over(cells)
+                cells = told.cells(places if told.is_listed else numbers).over(cells)
             yield Batch({None: block}, numbers, cells)
             start = end
 

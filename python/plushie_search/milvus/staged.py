@@ -67,7 +67,7 @@ class Stage:
                 crops=None,
                 views=None,
                 index="exact",
-                recall=0.98,
+                recall=None,
                 memory=None,
                 index_device=device,
             )

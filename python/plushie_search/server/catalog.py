@@ -197,6 +197,8 @@ class Catalog:
             "threads": stats.get("threads"),
             "calibration": stats.get("calibration", []),
             "learned_weights": stats.get("learned_weights"),
+            "index": stats["index"],
+            "approximate": stats["approximate"],
         }
 
 

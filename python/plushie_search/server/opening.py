@@ -56,7 +56,8 @@ def open_catalogs(settings: Settings) -> dict[str, Engine]:
     """Opens the catalogs of a configuration, by name; each is created if it does not exist.
 
     Raises:
-        ArgumentError: There is none, a model has no such device, or ``faiss.dimension`` is not the model's.
+        ArgumentError: There is none, a model has no such device, the index cannot be used, or ``faiss.dimension`` is
+            not the model's.
         CatalogError: A catalog cannot be opened.
         ModelError: A model cannot be opened.
     """
@@ -67,13 +68,21 @@ def open_catalogs(settings: Settings) -> dict[str, Engine]:
         raise ArgumentError("the configuration has no catalog: give its directory, or catalog in the file")
     given = {name: one for name, one in (("clip", settings.clip), ("resnet", settings.resnet)) if one is not None}
     models = {name: _encoder(name, one, settings) for name, one in given.items()} or None
+    faiss = settings.faiss
+    options: dict[str, Any] = {
+        "threads": settings.server.threads,
+        "read_only": settings.server.read_only,
+        "index": faiss.factory,
+        "memory": faiss.memory,
+        "index_device": faiss.device,
+    }
+    if faiss.recall is not None:
+        options["recall"] = faiss.recall
     engines: dict[str, Engine] = {}
     try:
         for name, path in paths.items():
-            options: dict[str, Any] = {"threads": settings.server.threads, "read_only": settings.server.read_only}
-            options["index_device"] = settings.faiss.device
             engines[name] = Engine(path, model=models, create=not settings.server.read_only, **options)
-        wanted = settings.faiss.dimension
+        wanted = faiss.dimension
         for name, engine in engines.items():
             dimension = engine.stats().get("dimension")
             if wanted is not None and dimension != wanted:

@@ -378,6 +378,10 @@ SCHEMAS: dict[str, Schema] = {
             "threads": maybe(WHOLE),
             "calibration": array(FREE, description="what is known of the scores of each model and kind of queries"),
             "learned_weights": {**maybe(FREE), "description": "the weights of several models, and what they gain"},
+            "index": {**TEXT, "description": "exact, or the factory string of the approximate index"},
+            "approximate": array(
+                FREE, description="the index of each model, and the recall that was measured of pictures and texts"
+            ),
         },
         "required": ["name", "catalogs", "models", "items", "references", "writable", "version", "max_k", "engines"],
     },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -41,22 +40,41 @@ class Model(Section):
 
 
 class Faiss(Section):
-    """The index. Search is exact: an approximate index is accepted, and a warning says that it is not used."""
+    """The index by which references are found."""
 
-    index_type: Literal["Flat", "IVFFlat", "HNSW"] = Field(default="Flat", description="search is exact for now")
-    nlist: Positive | None = Field(default=None, description="read by an approximate index only")
-    nprobe: Positive | None = Field(default=None, description="read by an approximate index only")
+    index: str = Field(
+        default="auto",
+        description="auto, approximate beyond 100,000 references; exact; or a factory string of faiss, as IVF1024,SQ8",
+    )
+    recall: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="the share of the exact best 10 items to find; 0.98, or that of the catalog's index"
+    )
+    memory: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="the memory that the index may take: bytes, or a share of what is free, as 0.5"
+    )
+    index_type: Literal["Flat", "IVFFlat", "HNSW"] | None = Field(
+        default=None, description="in place of index: exact; IVF with nlist lists, Flat; or HNSW32"
+    )
+    nlist: Positive | None = Field(default=None, description="the lists of index_type IVFFlat")
+    nprobe: Positive | None = Field(default=None, description="the lists that a search probes; as measured for recall")
     device: str = Field(default="cpu", description="compares vectors: cpu, cuda, cuda:0,1, openvino or auto")
     dimension: Positive | None = Field(default=None, description="checked against the model's; leave it out")
 
     @model_validator(mode="after")
-    def _warn(self) -> Faiss:
-        if self.index_type != "Flat":
-            warnings.warn(
-                f"faiss.index_type {self.index_type}: exact search is used until approximate search exists",
-                stacklevel=2,
-            )
+    def _check(self) -> Faiss:
+        if self.index_type is None and self.nlist is not None:
+            raise ValueError(f"nlist {self.nlist} is for index_type IVFFlat: give that, too")
+        if self.index_type == "IVFFlat" and self.nlist is None:
+            raise ValueError("index_type IVFFlat has as many lists as nlist says: give that, such as 1024")
+        if self.index_type is not None and self.index != "auto":
+            raise ValueError(f"index {self.index} and index_type {self.index_type} both name the index: leave one out")
         return self
+
+    @property
+    def factory(self) -> str:
+        """What the engine is given as ``index``."""
+        named = {"Flat": "exact", "IVFFlat": f"IVF{self.nlist},Flat", "HNSW": "HNSW32"}
+        return self.index if self.index_type is None else named[self.index_type]
 
 
 class Weights(Section):

@@ -266,6 +266,7 @@ def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[st
     """
     check_keys(given, OPTIONS, "the search")
     options, notices = which(call, given)
+    options["nprobe"] = call.catalog.settings.faiss.nprobe
     options["models"] = call.catalog.models(decoded(given.get("models"), "models"))
     if given.get("cursor") not in (None, ""):
         options["after"] = _text(given["cursor"], "cursor")
@@ -278,6 +279,8 @@ def _options(call: Call, given: dict[str, Any]) -> tuple[dict[str, Any], list[st
     for key in ("nprobe", "ef_search"):
         if given.get(key) not in (None, ""):
             options[key] = _whole(given[key], key)
+            if options[key] < 1:
+                raise bad(f"{key} {options[key]}: give 1 or more")
     for key, known in (("fusion", ("weighted", "sum", "rrf", "dbsf")), ("aggregate", ("max", "mean", "softmax"))):
         if given.get(key) not in (None, ""):
             if given[key] not in known:
