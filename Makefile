@@ -108,7 +108,7 @@ format: $(DONE)/venv $(DONE)/test-tools
 MORE := benches/adapt.py benches/clip.py benches/few_shot.py benches/milvus.py benches/peers.py benches/photos.py benches/together.py \
 	benches/training.py
 bench: $(DONE)/package $(DONE)/bench-tools
-	set -e; for bench in $(filter-out $(MORE),$(wildcard benches/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
+	set -e; for bench in $(filter-out $(MORE) benches/drawn.py,$(wildcard benches/*.py)); do echo "== $$bench"; $(BIN)/python $$bench; done
 
 bench-tools: $(DONE)/package $(DONE)/bench-tools
 

@@ -53,7 +53,7 @@ class Faiss(Section):
         default=None, description="the memory that the index may take: bytes, or a share of what is free, as 0.5"
     )
     index_type: Literal["Flat", "IVFFlat", "HNSW"] | None = Field(
-        default=None, description="in place of index: exact; IVF with nlist lists, Flat; or HNSW32"
+        default=None, description="in place of index: exact; IVF with nlist lists, or auto without it; or HNSW32"
     )
     nlist: Positive | None = Field(default=None, description="the lists of index_type IVFFlat")
     nprobe: Positive | None = Field(default=None, description="the lists that a search probes; as measured for recall")
@@ -64,8 +64,6 @@ class Faiss(Section):
     def _check(self) -> Faiss:
         if self.index_type is None and self.nlist is not None:
             raise ValueError(f"nlist {self.nlist} is for index_type IVFFlat: give that, too")
-        if self.index_type == "IVFFlat" and self.nlist is None:
-            raise ValueError("index_type IVFFlat has as many lists as nlist says: give that, such as 1024")
         if self.index_type is not None and self.index != "auto":
             raise ValueError(f"index {self.index} and index_type {self.index_type} both name the index: leave one out")
         return self
@@ -73,7 +71,8 @@ class Faiss(Section):
     @property
     def factory(self) -> str:
         """What the engine is given as ``index``."""
-        named = {"Flat": "exact", "IVFFlat": f"IVF{self.nlist},Flat", "HNSW": "HNSW32"}
+        lists = "auto" if self.nlist is None else f"IVF{self.nlist},Flat"
+        named = {"Flat": "exact", "IVFFlat": lists, "HNSW": "HNSW32"}
         return self.index if self.index_type is None else named[self.index_type]
 
 
