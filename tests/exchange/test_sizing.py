@@ -11,12 +11,12 @@ from plushie_search import cli
 from plushie_search.benchmark.sizing import size
 
 
-def test_a_million_of_256_numbers_is_what_was_measured() -> None:
-    one = size(1e6, dim=256, recall=0.99, cores=2)
-    assert one.vectors == 1.024e9
-    assert one.memory == pytest.approx(222e6, rel=0.02)
-    assert one.build * 3600 == pytest.approx(260, rel=0.02)
-    assert one.search == pytest.approx(1.5, rel=0.2)
+def test_a_million_of_512_numbers_is_what_was_measured() -> None:
+    one = size(1e6, dim=512, recall=0.98, cores=2)
+    assert one.vectors == 2.048e9
+    assert one.memory == pytest.approx(215e6, rel=0.02)
+    assert one.build * 3600 == pytest.approx(150, rel=0.02)
+    assert one.search == pytest.approx(1.14, rel=0.1)
     assert one.fits
 
 
@@ -32,7 +32,7 @@ def test_one_machine_ends_where_its_memory_does() -> None:
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["size", "--items", "1e8", "--references", "2", "--recall", ".95"]) == 0
+    assert cli.main(["size", "--items", "2e8", "--references", "2", "--recall", ".95"]) == 0
     assert "one machine ends at" in capsys.readouterr().out
     assert cli.main(["size", "--items", "1e6", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["references"] == 1_000_000

@@ -11,11 +11,14 @@ from .._core import ArgumentError
 #: References that are compared one by one; beyond, there is an approximate index.
 EXACT = 100_000
 #: Bytes of an approximate index for each reference, without its codes, and those of a reference in the tables of a
-#: catalog without vectors, thumbnails and metadata: `benches/ann.py` on 10^6 × 256, and `benches/size.py`.
-INDEXED, STORED = 160, 400
-#: Seconds of a processor core to build an index, and milliseconds of a search, for each 10^6 references of 256 numbers
-#: at recall 0.98: `benches/ann.py`.
-BUILD, SEARCH = 520.0, 1.5
+#: catalog without vectors, thumbnails and metadata: `benches/growth.py` on 10^6 × 512, and `benches/size.py`.
+INDEXED, STORED = 90, 400
+#: Seconds of a processor core to build an index, and milliseconds of a search in cold caches, for each 10^6 references
+#: of 256 numbers at recall 0.98: `benches/ann.py` on 10^6 × 512, of which each is a half.
+BUILD, SEARCH = 150.0, 0.6
+#: The power of the references by which the time of a build grows: each is compared with the lists, whose number grows
+#: with the power 0.65.
+GROWTH = 1.65
 #: The share of a machine's memory that is planned with.
 USED = 0.7
 #: Links of a node of Milvus's HNSW, and the share of the vectors that DISKANN keeps in memory.
@@ -112,7 +115,7 @@ def size(
         index="exact" if exact else "IVF with 4-bit codes",
         memory=need,
         disk=disk,
-        build=0.0 if exact else BUILD / 3600 * count / 1e6 * dim / 256 / cores,
+        build=0.0 if exact else BUILD / 3600 * (count / 1e6) ** GROWTH * dim / 256 / cores,
         search=per_search,
         fits=need <= memory * USED,
         milvus_index="DISKANN" if on_disk else "HNSW",

@@ -74,7 +74,7 @@ class Engine(UpkeepMethods):
         memory: How much memory an approximate index may take, in bytes, or as a share of what is free when it is
             built, such as 0.5; pages of its file do not count. The longest codes that fit are used. If the recall is
             not reached with them, :meth:`optimize` raises an error, and in the background every reference goes on
-            being compared, with a warning. By default as much as it needs: about 0.27 GB for a million vectors of 256
+            being compared, with a warning. By default as much as it needs: about 0.22 GB for a million vectors of 512
             numbers.
         index_device: The device that compares vectors: ``"cpu"``, the default, or one that :func:`open_encoder` takes
             as ``device``, such as ``"cuda"`` or ``"cuda:0,1"``. It keeps a copy of all vectors, in 16 bits on NVIDIA
