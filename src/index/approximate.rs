@@ -243,7 +243,7 @@ impl Approximate {
         let data = probe.part(query..query + 1);
         let bits = selected.map(|selected| selected.bits);
         let (is_few, is_measured) = (CHEAPER * len < rows, *effort == Effort::default());
-        // Between few selected rows, a graph has no ways.
+        // A graph seldom leads to one of few selected rows.
         let mut is_exact = is_few && is_measured && factory.kind == Kind::Graph;
         if let Some(selected) = selected.filter(|_| is_measured && !is_exact)
             && self.is_apart(probe, query, selected)?

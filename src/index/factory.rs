@@ -21,7 +21,7 @@ const EACH: usize = 39;
 /// Fewer rows are compared one by one in less than a tenth of a millisecond.
 const LEAST: usize = 600;
 
-/// What is said of a string that is not understood.
+/// Ends the error of an unknown name in a factory string.
 const SPELLING: &str = "; names are spelled as faiss does, such as IVF1024,Flat and HNSW32, beside auto and exact";
 
 /// How an index is searched.

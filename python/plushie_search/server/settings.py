@@ -70,7 +70,7 @@ class Faiss(Section):
 
     @property
     def factory(self) -> str:
-        """What the engine is given as ``index``."""
+        """Returns the argument ``index`` of the engine."""
         lists = "auto" if self.nlist is None else f"IVF{self.nlist},Flat"
         named = {"Flat": "exact", "IVFFlat": lists, "HNSW": "HNSW32"}
         return self.index if self.index_type is None else named[self.index_type]
