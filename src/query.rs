@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::encoder::{Encode, Looks, query_images};
 use crate::error::{Error, Result};
@@ -88,10 +89,13 @@ impl Query {
         self.0.texts.iter().filter(|(_, weight)| *weight > 0.0).map(|(text, _)| text.as_str())
     }
 
-    /// Describes all of it but the content of its pictures.
+    /// Describes all of it but the content of its pictures. Of vectors it has hashes: to write out all numbers would take a
+    /// tenth of a search.
     pub(crate) fn described(&self) -> String {
         let Parts { images, texts, items, vectors } = &self.0;
         let images: Vec<f32> = images.iter().map(|(_, weight)| *weight).collect();
+        let hashed = |given: &Given| xxh3_64(bytemuck::cast_slice(&given.values));
+        let vectors: Vec<_> = vectors.iter().map(|(given, weight)| (&given.model, hashed(given), weight)).collect();
         format!("{:?}", (images, texts, items, vectors))
     }
 

@@ -15,12 +15,11 @@ use crate::encoder::{Device, Encode};
 use crate::engine::Engine;
 use crate::engine::index_files::{About, AboutPart, IndexFiles};
 use crate::engine::live::{Live, State};
-use crate::engine::memory::Memory;
 use crate::engine::phrases::phrases;
 use crate::engine::policy::{CHANGED, EXACT, IndexOptions, Policy, RECALL};
 use crate::error::{Error, Result};
 use crate::expand::Expand;
-use crate::index::{Extended, Extending, IndexFile, Plan, Sealed, Setting, Texts, Tuned, build, hold};
+use crate::index::{Extended, Extending, IndexFile, Sealed, Setting, Texts, Tuned, build, hold};
 use crate::store::{Position, Store};
 use crate::workers::workers;
 
@@ -108,7 +107,7 @@ impl Indexing {
             called: Condvar::new(),
             cancel: Cancel::default(),
         });
-        if !models.is_empty() && work.policy.plan.is_some() {
+        if !models.is_empty() && work.policy.is_approximate() {
             pool.install(|| work.begin())?;
         }
         Ok(Self { work, thread: Mutex::default() })
@@ -293,7 +292,7 @@ impl Work {
             },
             Err(_) => None,
         };
-        if self.policy.plan.is_some() {
+        if self.policy.is_approximate() {
             self.begin()?;
         }
         if !self.policy.is_due(&self.live.current(&self.store, &self.models)?.index) {
@@ -364,9 +363,7 @@ impl Work {
             let state = self.live.current(&self.store, &self.models)?;
             return self.live.adopt(&Arc::new(hold(&state.index, products)?), &state);
         }
-        let Some(plan) = &self.policy.plan else { return Ok(()) };
-        let memory = self.policy.memory.map(Memory::bytes).transpose()?;
-        let plan = &Plan { memory, recall: self.recall(), ..plan.clone() };
+        let Some(plan) = self.policy.plan(self.recall())? else { return Ok(()) };
         let mut state = self.live.current(&self.store, &self.models)?;
         // What was damaged must not be written again as if it were whole.
         state.index.check_vectors();
@@ -384,12 +381,12 @@ impl Work {
             Err(_) => None,
         };
         let texts = self.texts();
-        let mut sealed = match build(&state.index, plan, &texts, pool, file.as_mut()) {
+        let mut sealed = match build(&state.index, &plan, &texts, pool, file.as_mut()) {
             // Without room for the file, the vectors stay in memory.
             Err(error @ Error::Io { .. }) => {
                 self.tell(format!("the index stays in memory alone: {error}"));
                 file = None;
-                build(&state.index, plan, &texts, pool, None)
+                build(&state.index, &plan, &texts, pool, None)
             }
             built => built,
         }?;
@@ -438,7 +435,7 @@ impl Engine {
     pub fn optimize(&self) -> Result<()> {
         let state = self.current()?;
         let policy = &self.indexing.work.policy;
-        let is_small = policy.plan.as_ref().is_some_and(|plan| plan.factories.is_none()) && state.index.len() < EXACT;
+        let is_small = policy.chooses() && state.index.len() < EXACT;
         if !policy.builds() || is_small || state.index.is_empty() || self.models.is_empty() {
             return Ok(());
         }

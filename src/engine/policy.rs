@@ -43,8 +43,7 @@ impl Default for IndexOptions {
 /// When an approximate index is made, and how.
 #[derive(Debug, Clone)]
 pub(super) struct Policy {
-    /// None if every reference is always compared.
-    pub(super) plan: Option<Plan>,
+    wanted: Wanted,
     /// The device that compares every reference.
     pub(super) products: Option<Arc<Products>>,
     /// The factory string, or how it is chosen.
@@ -54,23 +53,33 @@ pub(super) struct Policy {
     pub(super) memory: Option<Memory>,
 }
 
+/// The approximate index.
+#[derive(Debug, Clone)]
+enum Wanted {
+    /// None: every reference is always compared.
+    Exact,
+    /// One that suits the references.
+    Chosen,
+    /// Factory strings for the vectors of each model.
+    Named(Vec<Factory>),
+}
+
 impl Policy {
     pub(super) fn new(options: &IndexOptions, dims: &[usize]) -> Result<Self> {
         let IndexOptions { index, recall, memory, .. } = options;
-        let recall = recall.unwrap_or(RECALL);
-        if !(recall > 0.0 && recall <= 1.0) {
+        if let Some(recall) = recall.filter(|recall| !(*recall > 0.0 && *recall <= 1.0)) {
             return Err(Error::argument(format!("recall {recall}: give a number above 0 and at most 1")));
         }
-        let (plan, least) = match index.as_str() {
-            "exact" | "Flat" => (None, 0),
-            "auto" => (Some(Plan { factories: None, recall, memory: None }), EXACT),
+        let (wanted, least) = match index.as_str() {
+            "exact" | "Flat" => (Wanted::Exact, 0),
+            "auto" => (Wanted::Chosen, EXACT),
             text => {
                 let factories = dims.iter().map(|dim| Factory::parse(text, *dim)).collect::<Result<Vec<_>>>()?;
                 let least = factories.iter().map(Factory::least_rows).max().unwrap_or_default();
-                (Some(Plan { factories: Some(factories), recall, memory: None }), least)
+                (Wanted::Named(factories), least)
             }
         };
-        Ok(Self { plan, products: None, name: index.clone(), least, memory: *memory })
+        Ok(Self { wanted, products: None, name: index.clone(), least, memory: *memory })
     }
 
     /// The same, on a device.
@@ -82,12 +91,36 @@ impl Policy {
             )));
         }
         let products = Some(Products::open(device, threads)?);
-        Ok(Self { plan: None, products, name: "exact".to_owned(), least: ON_DEVICE, memory: None })
+        Ok(Self { wanted: Wanted::Exact, products, name: "exact".to_owned(), least: ON_DEVICE, memory: None })
     }
 
     /// Whether there is ever something to build.
     pub(super) fn builds(&self) -> bool {
-        self.plan.is_some() || self.products.is_some()
+        self.is_approximate() || self.products.is_some()
+    }
+
+    /// How an approximate index is made for a recall, if there is one.
+    ///
+    /// # Errors
+    /// Those of [`Memory::bytes`].
+    pub(super) fn plan(&self, recall: f32) -> Result<Option<Plan>> {
+        let factories = match &self.wanted {
+            Wanted::Exact => return Ok(None),
+            Wanted::Chosen => None,
+            Wanted::Named(factories) => Some(factories.clone()),
+        };
+        let memory = self.memory.map(Memory::bytes).transpose()?;
+        Ok(Some(Plan { factories, memory, recall }))
+    }
+
+    /// Whether it uses an approximate index.
+    pub(super) fn is_approximate(&self) -> bool {
+        !matches!(self.wanted, Wanted::Exact)
+    }
+
+    /// Whether an approximate index is chosen by itself.
+    pub(super) fn chooses(&self) -> bool {
+        matches!(self.wanted, Wanted::Chosen)
     }
 
     /// Whether an index is missing, or old: the codes of what was added later were learned without it.
@@ -101,11 +134,11 @@ impl Policy {
 
     /// Whether so many rows are compared one by one that they are worth a part of their own.
     pub(super) fn is_long(&self, index: &Snapshot) -> bool {
-        self.plan.is_some() && index.exact() > LONG && index.sealed().next().is_some()
+        self.is_approximate() && index.exact() > LONG && index.sealed().next().is_some()
     }
 
     /// Whether an index of that name is what it wants.
     pub(super) fn takes(&self, name: &str) -> bool {
-        self.plan.as_ref().is_some_and(|plan| plan.factories.is_none() || self.name == name)
+        self.chooses() || (self.is_approximate() && self.name == name)
     }
 }

@@ -15,7 +15,7 @@ use crate::fusion::Candidate;
 use crate::index::budget::ledger_bytes;
 use crate::index::coded::Coded;
 use crate::index::device::Resident;
-use crate::index::effort::{Effort, Setting, Tuned};
+use crate::index::effort::{Effort, Tuned};
 use crate::index::exact::Exact;
 use crate::index::factory::{Factory, Kind};
 use crate::index::faiss::{Best, add_products, inner_product, keep_best};
@@ -48,6 +48,11 @@ const DEVIATIONS: f64 = 2.5;
 const FAR_FACTOR: f32 = 128.0;
 /// So many codes are compared in the time of one full vector.
 const CHEAPER: usize = 8;
+/// So many vectors beside each other are compared in the time of one that lies apart.
+const APART: usize = 4;
+
+/// Rows with their scores.
+type Pairs = Vec<(u32, f32)>;
 
 /// References with their vectors and codes, made once.
 #[derive(Debug)]
@@ -171,12 +176,47 @@ impl Approximate {
         width: usize,
         selected: Option<Selected<'_>>,
     ) -> Best {
+        match selected {
+            Some(selected) if queries.len() * APART * selected.len < self.sealed.len() => {
+                let mut all = Best::default();
+                queries.for_each(|query| all.push(self.scan_selected(probes, query, width, selected), width));
+                all
+            }
+            _ => self.scan_for(probes, queries, &[(selected, width)]).pop().unwrap_or_default(),
+        }
+    }
+
+    /// The same for one query, row by row.
+    fn scan_selected(&self, probes: &[Probe<'_>], query: usize, width: usize, selected: Selected<'_>) -> Pairs {
+        let score = |row: usize| -> f32 {
+            let product =
+                |probe: &Probe<'_>| inner_product(probe.part(query..query + 1), self.vector(probe.space, row));
+            probes.iter().map(product).sum()
+        };
+        let mut found = Vec::with_capacity(width + STEP);
+        for (byte, bits) in selected.bits.iter().enumerate().filter(|(_, bits)| **bits != 0) {
+            let rows = (8 * byte..8 * byte + 8).filter(|row| bits & (1 << (row % 8)) != 0);
+            found.extend(rows.map(|row| (row as u32, score(row))));
+            if found.len() >= width + STEP {
+                keep_best(&mut found, width);
+            }
+        }
+        found
+    }
+
+    /// For each selection and its width the best rows for each query.
+    fn scan_for(
+        &self,
+        probes: &[Probe<'_>],
+        queries: Range<usize>,
+        selections: &[(Option<Selected<'_>>, usize)],
+    ) -> Vec<Best> {
         let (rows, count) = (self.sealed.len(), queries.len());
-        let mut found: Vec<Vec<(u32, f32)>> = vec![Vec::new(); count];
+        let mut found: Vec<Vec<Pairs>> = vec![vec![Pairs::new(); count]; selections.len()];
         for start in (0..rows).step_by(STEP) {
             let part = start..rows.min(start + STEP);
-            let is_selected = |row: &usize| selected.is_none_or(|selected| selected.has(*row));
-            if !part.clone().any(|row| is_selected(&row)) {
+            let is_seen = |row: usize| selections.iter().any(|(selected, _)| selected.is_none_or(|one| one.has(row)));
+            if !part.clone().any(is_seen) {
                 continue;
             }
             let mut scores = vec![0.0; count * part.len()];
@@ -184,34 +224,54 @@ impl Approximate {
                 let data = self.sealed.vectors[probe.space].rows(part.clone());
                 add_products(data, probe.dim, probe.part(queries.clone()), &mut scores);
             }
-            for (found, scores) in found.iter_mut().zip(scores.chunks_exact(part.len())) {
-                let pairs = part.clone().zip(scores).filter(|(row, _)| is_selected(row));
-                found.extend(pairs.map(|(row, score)| (row as u32, *score)));
-                keep_best(found, width);
+            for (found, (selected, width)) in found.iter_mut().zip(selections) {
+                let is_selected = |row: &usize| selected.is_none_or(|selected| selected.has(*row));
+                for (found, scores) in found.iter_mut().zip(scores.chunks_exact(part.len())) {
+                    let pairs = part.clone().zip(scores).filter(|(row, _)| is_selected(row));
+                    found.extend(pairs.map(|(row, score)| (row as u32, *score)));
+                    keep_best(found, *width);
+                }
             }
         }
-        let mut all = Best::default();
-        found.into_iter().for_each(|pairs| all.push(pairs, width));
-        all
+        let best = |(found, (_, width)): (Vec<Pairs>, &(_, usize))| {
+            let mut all = Best::default();
+            found.into_iter().for_each(|pairs| all.push(pairs, *width));
+            all
+        };
+        found.into_iter().zip(selections).map(best).collect()
     }
 
-    /// The exact best `width` rows for each of `count` queries, shared among the threads of this pool.
-    pub(super) fn exact(&self, probe: &Probe<'_>, count: usize, width: usize) -> Result<Vec<Vec<Candidate>>> {
+    /// For each selection and its width the exact best rows for each of `count` queries, shared among the threads of this pool.
+    pub(super) fn exact(
+        &self,
+        probe: &Probe<'_>,
+        count: usize,
+        selections: &[(Option<Selected<'_>>, usize)],
+    ) -> Result<Vec<Vec<Vec<Candidate>>>> {
         let starts: Vec<usize> = (0..count).step_by(BLOCK).collect();
         let cancel = Cancel::current();
         let found = starts.par_iter().map(|start| {
             cancel.check()?;
-            let queries = *start..count.min(start + BLOCK);
-            let best = self.scan(&[*probe], queries, width, None);
-            let candidate = |(row, score): (&Idx, &f32)| {
-                let row = row.get()? as usize;
-                let (item, reference) = (self.sealed.items[row], self.sealed.references[row]);
-                Some(Candidate { item, reference, score: *score, segment: 0, row: row as u32 })
-            };
-            let lists = best.rows.chunks(width).zip(best.scores.chunks(width));
-            Ok(lists.map(|(rows, scores)| rows.iter().zip(scores).filter_map(candidate).collect()).collect())
+            Ok(self.scan_for(&[*probe], *start..count.min(start + BLOCK), selections))
         });
-        Ok(found.collect::<Result<Vec<Vec<_>>>>()?.into_iter().flatten().collect())
+        let mut all: Vec<Vec<Vec<Candidate>>> = vec![Vec::with_capacity(count); selections.len()];
+        for bests in found.collect::<Result<Vec<Vec<Best>>>>()? {
+            for ((all, best), (_, width)) in all.iter_mut().zip(&bests).zip(selections) {
+                all.extend(self.listed(best, *width));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The rows that were found for each query.
+    pub(super) fn listed<'a>(&'a self, best: &'a Best, width: usize) -> impl Iterator<Item = Vec<Candidate>> + 'a {
+        let candidate = |(row, score): (&Idx, &f32)| {
+            let row = row.get()? as usize;
+            let (item, reference) = (self.sealed.items[row], self.sealed.references[row]);
+            Some(Candidate { item, reference, score: *score, segment: 0, row: row as u32 })
+        };
+        let lists = best.rows.chunks(width).zip(best.scores.chunks(width));
+        lists.map(move |(rows, scores)| rows.iter().zip(scores).filter_map(candidate).collect())
     }
 
     /// The best `width` rows for one query.
@@ -222,29 +282,35 @@ impl Approximate {
         width: usize,
         selected: Option<Selected<'_>>,
         effort: &Effort,
-    ) -> Result<Vec<(u32, f32)>> {
+    ) -> Result<Pairs> {
         let (space, rows) = (probe.space, self.sealed.len());
         let coded = &self.sealed.coded[space];
         let factory = coded.factory();
         let len = selected.map_or(rows, |selected| selected.len);
-        let setting = self.sealed.tuned[space].of(probe.texts);
-        let mut fetched = (width as f32 * effort.k_factor.unwrap_or(setting.k_factor)).ceil() as usize;
+        let tuned = &self.sealed.tuned[space];
+        let look = tuned.look(probe.texts, width, rows as f64 / len.max(1) as f64);
+        let mut fetched = (width as f32 * effort.k_factor.unwrap_or(look.k_factor)).ceil() as usize;
         let (mut looked, most) = match factory.kind {
             Kind::Codes => (1, 1),
-            Kind::Graph => {
-                let looked = || (setting.looked.saturating_mul(rows) / len.max(1)).max(fetched);
-                (effort.ef_search.unwrap_or_else(looked), rows)
-            }
+            Kind::Graph => (effort.ef_search.unwrap_or(look.looked.max(fetched)), rows),
             Kind::Lists => {
-                (effort.nprobe.unwrap_or_else(|| self.probed(setting, factory, fetched, len)), factory.lists)
+                // No fewer rows that may be found are compared than of all.
+                let probed = self.probed(fetched, factory).saturating_mul(rows).div_ceil(len.max(1));
+                (effort.nprobe.unwrap_or(look.looked.max(probed)), factory.lists)
             }
         };
         looked = looked.min(most);
         let data = probe.part(query..query + 1);
         let bits = selected.map(|selected| selected.bits);
         let (is_few, is_measured) = (CHEAPER * len < rows, *effort == Effort::default());
-        // A graph seldom leads to one of few selected rows.
-        let mut is_exact = is_few && is_measured && factory.kind == Kind::Graph;
+        // A graph seldom leads to one of few selected rows, and the codes of many lists take longer than their vectors.
+        let mut is_exact = is_measured
+            && selected.is_some()
+            && match factory.kind {
+                Kind::Codes => false,
+                Kind::Graph => is_few,
+                Kind::Lists => tuned.few > 0 && len < looked.saturating_mul(rows / factory.lists) / CHEAPER,
+            };
         if let Some(selected) = selected.filter(|_| is_measured && !is_exact)
             && self.is_apart(probe, query, selected)?
         {
@@ -275,14 +341,14 @@ impl Approximate {
     fn is_apart(&self, probe: &Probe<'_>, query: usize, selected: Selected<'_>) -> Result<bool> {
         let (space, rows) = (probe.space, self.sealed.len());
         let coded = &self.sealed.coded[space];
-        let setting = self.sealed.tuned[space].of(probe.texts);
+        let looked = self.sealed.tuned[space].of(probe.texts).looked;
         let rate = selected.len as f64 / self.count.max(1) as f64;
         let near = ((EXPECTED / rate) as usize).clamp(NEAR, MOST_NEAR);
         let looked = match coded.factory().kind {
             Kind::Codes => return Ok(false),
             _ if selected.len == self.count || SPREAD * near >= rows => return Ok(false),
-            Kind::Graph => setting.looked.max(near),
-            Kind::Lists => self.probed(setting, coded.factory(), near, rows).min(coded.factory().lists),
+            Kind::Graph => looked.max(near),
+            Kind::Lists => looked.max(self.probed(near, coded.factory())).min(coded.factory().lists),
         };
         let bits = self.live().map(|live| live.bits);
         let found = coded.search(probe.part(query..query + 1), near, bits, looked)?;
@@ -308,12 +374,9 @@ impl Approximate {
         found
     }
 
-    /// How many lists are probed for so many rows to fetch, of which `len` may be found: so that no fewer of these are
-    /// compared than without a filter.
-    fn probed(&self, setting: &Setting, factory: &Factory, fetched: usize, len: usize) -> usize {
-        let rows = self.sealed.len();
-        let each = (rows / factory.lists).max(1);
-        setting.looked.max((SPREAD * fetched).div_ceil(each)).saturating_mul(rows).div_ceil(len.max(1))
+    /// How many lists are probed at least for so many rows to fetch.
+    fn probed(&self, fetched: usize, factory: &Factory) -> usize {
+        (SPREAD * fetched).div_ceil((self.sealed.len() / factory.lists).max(1))
     }
 }
 
@@ -338,11 +401,21 @@ impl Segment for Approximate {
         false
     }
 
-    fn few(&self, probes: &[Probe<'_>]) -> usize {
-        let [probe] = probes else { return 0 };
-        let (rows, few) = (self.sealed.len() as f64, self.sealed.tuned[probe.space].few as f64);
-        // Where one in n is selected, n times as much is looked at.
-        (rows * few).sqrt() as usize
+    fn is_few(&self, probes: &[Probe<'_>], selected: usize) -> bool {
+        let [probe] = probes else { return false };
+        let (rows, tuned) = (self.sealed.len(), &self.sealed.tuned[probe.space]);
+        let factory = self.sealed.coded[probe.space].factory();
+        let rarity = rows as f64 / selected.max(1) as f64;
+        let more = match factory.kind {
+            Kind::Codes => 0,
+            // As many times as much is looked at.
+            Kind::Graph => (tuned.few as f64 * (rarity - 1.0)) as usize,
+            Kind::Lists => {
+                let looked = tuned.of(probe.texts).at(rarity).looked.min(factory.lists);
+                looked.saturating_sub(tuned.pictures.looked) * (rows / factory.lists) / CHEAPER
+            }
+        };
+        tuned.few > 0 && selected <= tuned.few + more
     }
 
     fn compared(&self) -> usize {
@@ -389,7 +462,7 @@ impl Segment for Approximate {
         let numbers: Vec<usize> = queries.collect();
         let look = |number: &usize| self.look(probe, *number, width, selected, effort);
         // On a thread of a pool, others may help.
-        let found: Vec<Vec<(u32, f32)>> = match rayon::current_thread_index() {
+        let found: Vec<Pairs> = match rayon::current_thread_index() {
             Some(_) if numbers.len() > TOGETHER => {
                 numbers.par_iter().with_min_len(TOGETHER).map(look).collect::<Result<_>>()?
             }

@@ -14,8 +14,10 @@ const MANY: usize = 1000;
 const PAIRED: usize = 16;
 /// The most numbers that share a code of 4 bits, where memory is short.
 const MOST_SHARED: usize = 16;
-/// Bytes of a row beside its code: its number in the list, its reference and item, and their entries in the ledger.
-const ROW: usize = 8 + 16 + 56;
+/// Bytes of a row beside its code: its number in the list, its reference and item, and [`PLACE`].
+const ROW: usize = 8 + 16 + PLACE;
+/// Bytes of a row by which it is found, and of the bit that tells whether it was removed.
+const PLACE: usize = 4 + 1;
 /// Rows of a list whose codes of 4 bits are stored together.
 const TOGETHER: usize = 32;
 
@@ -50,9 +52,9 @@ pub(super) fn chosen(rows: usize, dim: usize, memory: Option<usize>) -> Result<F
     }
 }
 
-/// Bytes that places and counts of so many rows take, beside the segment itself.
+/// Bytes that so many rows take beside the segment itself.
 pub(super) fn ledger_bytes(rows: usize) -> usize {
-    56 * rows
+    PLACE * rows
 }
 
 /// The error for a memory that is too small.
@@ -78,10 +80,10 @@ mod tests {
         let of = |memory| chosen(1_000_000, 512, memory).map(|factory| factory.as_str().to_owned());
         assert_eq!(of(None).unwrap(), "IVF7943(PQ256x4fs,RFlat),PQ256x4fs");
         assert_eq!(of(Some(1 << 30)).unwrap(), "IVF7943(PQ256x4fs,RFlat),PQ256x4fs");
-        assert_eq!(of(Some(200_000_000)).unwrap(), "IVF7943(PQ256x4fs,RFlat),PQ128x4fs");
-        assert_eq!(of(Some(130_000_000)).unwrap(), "IVF7943(PQ256x4fs,RFlat),PQ32x4fs");
+        assert_eq!(of(Some(150_000_000)).unwrap(), "IVF7943(PQ256x4fs,RFlat),PQ128x4fs");
+        assert_eq!(of(Some(70_000_000)).unwrap(), "IVF7943(PQ256x4fs,RFlat),PQ32x4fs");
         let error = of(Some(1_000_000)).unwrap_err().to_string();
-        assert!(error.contains("memory of 1.0 MB") && error.contains("take 11"), "{error}");
+        assert!(error.contains("memory of 1.0 MB") && error.contains("take 64.3 MB"), "{error}");
         assert_eq!(chosen(1000, 7, None).unwrap().as_str(), "IVF25,SQ8");
         assert_eq!(chosen(1_000_000, 7, None).unwrap().as_str(), "IVF7943,SQ8");
     }

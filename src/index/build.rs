@@ -1,5 +1,6 @@
 //! Makes an approximate segment of what a snapshot has: learns its codes, and measures how much searches must look at.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,13 +12,13 @@ use crate::index::approximate::{Approximate, Sealed};
 use crate::index::budget::{chosen, told, too_little};
 use crate::index::cells::{MOST_LEARNED, centers, gathered};
 use crate::index::coded::{Coded, learned_rows};
-use crate::index::effort::{Effort, Setting, Tuned};
+use crate::index::effort::{Effort, Look, RARE, Setting, Tuned};
 use crate::index::factory::{Factory, Kind};
 use crate::index::faiss::inner_product;
 use crate::index::file::IndexFile;
 use crate::index::ledger::Ledger;
 use crate::index::matrix::Matrix;
-use crate::index::segment::{Probe, Segment};
+use crate::index::segment::{Probe, Segment, Selected};
 use crate::index::snapshot::{Part, Request, Snapshot};
 use crate::random::Random;
 use crate::vectors::Vectors;
@@ -42,6 +43,8 @@ const FURTHER: usize = 4;
 const GROWTH: f64 = 1.5;
 /// The k_factors that are tried.
 const FACTORS: [f32; 12] = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0, 128.0];
+/// Mixes the bits of a number: 2^64 by the golden ratio.
+const MIXED: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Rows that are compared to tell how long one takes.
 const TIMED: usize = 20_000;
 /// Scores this close may stand in either order: sums differ in their last bits.
@@ -120,8 +123,9 @@ pub fn build(
         coded.push(Coded::build(&factory, *dim, &matrix, centers, pool.current_num_threads())?);
         vectors.push(matrix);
     }
-    let whole = Setting { looked: rows.len(), k_factor: FACTORS[FACTORS.len() - 1], recall: None };
-    let tuned = vec![Tuned { pictures: whole, texts: whole, few: 0 }; dims.len()];
+    let whole =
+        Setting { looked: rows.len(), k_factor: FACTORS[FACTORS.len() - 1], recall: None, rare: [None; RARE.len()] };
+    let tuned = vec![Tuned { pictures: whole, texts: whole, few: 0, width: 0 }; dims.len()];
     let references = rows.iter().map(|row| row.reference).collect();
     let items = rows.iter().map(|row| row.item).collect();
     let sealed = Arc::new(Sealed { references, items, vectors, coded, tuned, resident: None, written: None });
@@ -180,6 +184,29 @@ struct Sample {
     bars: Vec<f32>,
     /// The items of each exact answer.
     wanted: Vec<usize>,
+    /// The rows that may be found, if these are not all.
+    among: Option<Among>,
+}
+
+/// One bit for each row.
+struct Among {
+    bits: Vec<u8>,
+    len: usize,
+}
+
+impl Among {
+    /// The rows of one in so many items, by chance.
+    fn one_in(number: usize, items: &[i64]) -> Self {
+        let mut bits = vec![0; items.len().div_ceil(8)];
+        let is_chosen = |item: i64| (item.cast_unsigned().wrapping_mul(MIXED) >> 32).is_multiple_of(number as u64);
+        let rows = (0..items.len()).filter(|row| is_chosen(items[*row]));
+        let len = rows.inspect(|row| bits[row / 8] |= 1 << (row % 8)).count();
+        Self { bits, len }
+    }
+
+    fn selected(&self) -> Selected<'_> {
+        Selected { bits: &self.bits, len: self.len }
+    }
 }
 
 /// The share of the exact answers that is found.
@@ -205,14 +232,42 @@ impl<'a> Measure<'a> {
 
     fn tuned(&self, texts: &Texts, recall: f32) -> Result<Tuned> {
         let (queries, items) = self.rows((self.sealed.len() / SPARSE).clamp(TEXTS, SAMPLE))?;
-        let pictures = self.setting(&self.sample(queries, items, false)?, recall, false)?;
-        let (queries, items) = match texts {
-            Texts::Unread => return Ok(Tuned { pictures, texts: pictures, few: self.few(&pictures)? }),
-            Texts::Unknown => self.apart()?,
-            Texts::Known(texts) => (texts.clone(), vec![None; texts.len()]),
+        let pictures = self.setting_for(queries, items, recall, false)?;
+        let texts = match texts {
+            Texts::Unread => pictures,
+            Texts::Unknown => {
+                let (queries, items) = self.apart()?;
+                self.setting_for(queries, items, recall, true)?
+            }
+            Texts::Known(texts) => self.setting_for(texts.clone(), vec![None; texts.len()], recall, true)?,
         };
-        let texts = self.setting(&self.sample(queries, items, true)?, recall, true)?;
-        Ok(Tuned { pictures, texts, few: self.few(&pictures)? })
+        Ok(Tuned { pictures, texts, few: self.few(&pictures)?, width: self.width(TOP) })
+    }
+
+    /// The least that finds enough, of all items and of a few.
+    fn setting_for(&self, queries: Vectors, items: Vec<Option<i64>>, recall: f32, texts: bool) -> Result<Setting> {
+        let factory = self.sealed.coded[self.space].factory();
+        let rare = match factory.kind {
+            Kind::Lists => RARE.map(|number| Among::one_in(number, &self.sealed.items)),
+            Kind::Codes | Kind::Graph => RARE.map(|_| Among { bits: Vec::new(), len: 0 }),
+        };
+        let least = Look { looked: if factory.kind == Kind::Graph { TOP } else { 1 }, k_factor: FACTORS[0] };
+        let mut samples = self.samples(queries, items, texts, rare)?.into_iter();
+        let whole = samples.next().ok_or_else(|| Error::internal("nothing to measure with"))?;
+        let mut setting = self.setting(&whole, recall, texts, least)?;
+        let mut last = Look { looked: setting.looked, k_factor: setting.k_factor };
+        for (place, sample) in samples.enumerate() {
+            let Setting { looked, k_factor, .. } = self.setting(&sample, recall, texts, last)?;
+            last = Look { looked, k_factor };
+            setting.rare[place] = Some(last);
+        }
+        Ok(setting)
+    }
+
+    /// How many rows are wanted of a search for so many items.
+    fn width(&self, items: usize) -> usize {
+        let each = self.snapshot.len().div_ceil(self.snapshot.items().max(1));
+        items * each + 1
     }
 
     /// Rows that nothing was learned from, evenly spread, with their items.
@@ -248,13 +303,35 @@ impl<'a> Measure<'a> {
         Ok((Vectors::normalize(dim, data)?, items))
     }
 
-    fn sample(&self, queries: Vectors, items: Vec<Option<i64>>, texts: bool) -> Result<Sample> {
+    /// Samples of all rows, and of the rare ones if they are enough to tell lists from codes.
+    fn samples(
+        &self,
+        queries: Vectors,
+        items: Vec<Option<i64>>,
+        texts: bool,
+        rare: [Among; RARE.len()],
+    ) -> Result<Vec<Sample>> {
         let segment = Approximate::of(&self.snapshot)?;
         let probe = Probe { space: self.space, dim: queries.dim(), queries: queries.as_slice(), texts };
-        let each = self.snapshot.len().div_ceil(self.snapshot.items().max(1));
-        let width = ((TOP + 1) * FURTHER * each).min(self.sealed.len());
-        let exact = self.pool.install(|| segment.exact(&probe, queries.len(), width))?;
-        let others = exact.into_iter().zip(&items).map(|(found, own)| {
+        let is_enough = |among: &Among| self.widest(among.len) > FACTORS[0];
+        let among: Vec<Option<Among>> = iter::once(None).chain(rare.into_iter().filter(is_enough).map(Some)).collect();
+        let width = FURTHER * self.width(TOP + 1);
+        let all = self.sealed.len();
+        let selections: Vec<(Option<Selected<'_>>, usize)> = (among.iter().map(Option::as_ref))
+            .map(|among| (among.map(Among::selected), width.min(among.map_or(all, |among| among.len))))
+            .collect();
+        let exact = self.pool.install(|| segment.exact(&probe, queries.len(), &selections))?;
+        let sample = |(exact, among)| Self::sample(&queries, &items, exact, among);
+        exact.into_iter().zip(among).map(sample).collect()
+    }
+
+    fn sample(
+        queries: &Vectors,
+        items: &[Option<i64>],
+        exact: Vec<Vec<Candidate>>,
+        among: Option<Among>,
+    ) -> Result<Sample> {
+        let others = exact.into_iter().zip(items).map(|(found, own)| {
             let others = found.into_iter().filter(|one| Some(one.item) != *own).collect();
             group(others, TOP, f32::NEG_INFINITY, Aggregate::Max)
         });
@@ -262,24 +339,33 @@ impl<'a> Measure<'a> {
         let is_copy = |top: &[Candidate]| top.first().is_some_and(|best| best.score > COPY);
         let copies = others.iter().filter(|top| is_copy(top)).count();
         let is_kept = |place: &usize| 2 * copies > others.len() || !is_copy(&others[*place]);
-        let kept: Vec<usize> = (0..others.len()).filter(is_kept).collect();
+        let mut kept: Vec<usize> = (0..others.len()).filter(is_kept).collect();
+        if among.is_some() {
+            let each = kept.len().div_ceil(TEXTS).max(1);
+            kept = kept.into_iter().step_by(each).collect();
+        }
         let bar = |place: &usize| others[*place].last().map_or(f32::INFINITY, |last| last.score);
         Ok(Sample {
-            queries: gathered(&queries, &kept)?,
+            queries: gathered(queries, &kept)?,
             items: kept.iter().map(|place| items[*place]).collect(),
             bars: kept.iter().map(bar).collect(),
             wanted: kept.iter().map(|place| others[*place].len()).collect(),
+            among,
         })
     }
 
+    /// The largest factor that is tried for so many rows that may be found: by a larger one most are compared.
+    fn widest(&self, len: usize) -> f32 {
+        let width = self.width(TOP + 1) as f32;
+        let is_some = |factor: &&f32| 2.0 * width * **factor < len as f32;
+        FACTORS.iter().rev().find(is_some).copied().unwrap_or(FACTORS[0])
+    }
+
     fn recall(&self, sample: &Sample, texts: bool, looked: usize, k_factor: f32) -> Result<Recall> {
-        let weights = vec![1.0; sample.queries.len()];
-        let parts = [Part { space: self.space, vectors: &sample.queries, weights: &weights, bounded: false, texts }];
         let effort = Effort { nprobe: Some(looked), ef_search: Some(looked), k_factor: Some(k_factor) };
-        let request = Request { effort, pool: Some(self.pool), ..Request::new(&parts, TOP + 1) };
         let mut shares = Vec::with_capacity(sample.bars.len());
         // Within the pool, for a batch is shared out only if it takes long, which is not known yet.
-        let found = self.pool.install(|| self.snapshot.search(&request))?;
+        let found = self.pool.install(|| self.found(sample, texts, effort))?;
         for (((found, own), bar), wanted) in found.iter().zip(&sample.items).zip(&sample.bars).zip(&sample.wanted) {
             let others = found.iter().filter(|one| Some(one.item) != *own).take(TOP);
             let right = others.filter(|one| one.score >= bar - NEAR).count();
@@ -288,15 +374,36 @@ impl<'a> Measure<'a> {
         Ok(Recall::of(&shares))
     }
 
-    /// The least that finds enough.
-    fn setting(&self, sample: &Sample, recall: f32, texts: bool) -> Result<Setting> {
-        let factory = self.sealed.coded[self.space].factory();
-        let (first, most) = match factory.kind {
-            Kind::Codes => (1, 1),
-            Kind::Lists => (1, factory.lists),
-            Kind::Graph => (TOP, self.sealed.len()),
+    /// What is found for each query of a sample.
+    fn found(&self, sample: &Sample, texts: bool, effort: Effort) -> Result<Vec<Vec<Candidate>>> {
+        let queries = &sample.queries;
+        let Some(among) = &sample.among else {
+            let weights = vec![1.0; queries.len()];
+            let parts = [Part { space: self.space, vectors: queries, weights: &weights, bounded: false, texts }];
+            let request = Request { effort, pool: Some(self.pool), ..Request::new(&parts, TOP + 1) };
+            return self.snapshot.search(&request);
         };
-        let widest = FACTORS[FACTORS.len() - 1];
+        // A search of the snapshot would compare each of few rows.
+        let segment = Approximate::of(&self.snapshot)?;
+        let probe = Probe { space: self.space, dim: queries.dim(), queries: queries.as_slice(), texts };
+        let width = self.width(TOP + 1).min(among.len);
+        let best = segment.candidates(&[probe], 0..queries.len(), width, Some(among.selected()), &effort)?;
+        Ok(segment.listed(&best, width).map(|found| group(found, TOP + 1, f32::NEG_INFINITY, Aggregate::Max)).collect())
+    }
+
+    /// The least that finds enough, from `least` on.
+    fn setting(&self, sample: &Sample, recall: f32, texts: bool, least: Look) -> Result<Setting> {
+        let factory = self.sealed.coded[self.space].factory();
+        let most = match factory.kind {
+            Kind::Codes => 1,
+            Kind::Lists => factory.lists,
+            Kind::Graph => self.sealed.len(),
+        };
+        let first = least.looked;
+        let widest = match &sample.among {
+            Some(among) => self.widest(among.len).max(least.k_factor),
+            None => FACTORS[FACTORS.len() - 1],
+        };
         // What the codes may lose comes on top of what the lists do. The last hundredth takes most of the lists: little is
         // asked beyond what is wanted.
         let goal = recall + (1.0 - recall) / 10.0;
@@ -316,13 +423,13 @@ impl<'a> Measure<'a> {
         if between > failed && self.recall(sample, texts, between, widest)?.least >= goal {
             looked = between;
         }
-        for k_factor in FACTORS {
+        for k_factor in FACTORS.into_iter().filter(|factor| *factor >= least.k_factor) {
             let found = self.recall(sample, texts, looked, k_factor)?;
-            if found.least >= recall || k_factor == widest {
-                return Ok(Setting { looked, k_factor, recall: Some(found.mean) });
+            if found.least >= recall || k_factor >= widest {
+                return Ok(Setting { looked, k_factor, recall: Some(found.mean), rare: [None; RARE.len()] });
             }
         }
-        unreachable!("the widest factor was tried")
+        Err(Error::internal("no factor was tried"))
     }
 
     /// How many rows are compared in the time that a search takes.
@@ -332,8 +439,7 @@ impl<'a> Measure<'a> {
         let probe = Probe { space: self.space, dim: queries.dim(), queries: queries.as_slice(), texts: false };
         let effort =
             Effort { nprobe: Some(setting.looked), ef_search: Some(setting.looked), k_factor: Some(setting.k_factor) };
-        let each = self.snapshot.len().div_ceil(self.snapshot.items().max(1));
-        let width = (TOP * each + 1).min(self.sealed.len());
+        let width = self.width(TOP).min(self.sealed.len());
         let began = Instant::now();
         for query in 0..queries.len() {
             segment.candidates(&[probe], query..query + 1, width, None, &effort)?;

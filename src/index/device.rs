@@ -259,8 +259,8 @@ impl Segment for OnDevice {
         true
     }
 
-    fn few(&self, _: &[Probe<'_>]) -> usize {
-        FEW.min(self.0.items().len() / SPREAD)
+    fn is_few(&self, _: &[Probe<'_>], selected: usize) -> bool {
+        selected <= FEW.min(self.0.items().len() / SPREAD)
     }
 
     fn compared(&self) -> usize {

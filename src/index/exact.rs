@@ -104,8 +104,8 @@ impl Segment for Exact {
         true
     }
 
-    fn few(&self, _: &[Probe<'_>]) -> usize {
-        self.items.len() / FEW
+    fn is_few(&self, _: &[Probe<'_>], selected: usize) -> bool {
+        selected <= self.items.len() / FEW
     }
 
     fn compared(&self) -> usize {

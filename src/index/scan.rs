@@ -83,7 +83,7 @@ impl<'a> Place<'a> {
         };
         let chosen = allowed.rows(number, segment);
         let len = chosen.len();
-        let is_few = len <= segment.few(probes);
+        let is_few = segment.is_few(probes, len);
         let select = if len == all {
             every()
         } else if seen == Seen::Few && is_few {

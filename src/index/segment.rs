@@ -62,8 +62,8 @@ pub(super) trait Segment: Debug + Send + Sync {
         false
     }
 
-    /// Up to how many selected rows are found sooner by comparing each of them.
-    fn few(&self, probes: &[Probe<'_>]) -> usize;
+    /// Whether so many selected rows are found sooner by comparing each of them.
+    fn is_few(&self, probes: &[Probe<'_>], selected: usize) -> bool;
 
     /// How many rows a query is compared with, about.
     fn compared(&self) -> usize;

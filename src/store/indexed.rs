@@ -7,13 +7,20 @@ use rusqlite::Connection;
 use crate::store::values::{forget_values, index_values, rebuild_values};
 use crate::store::words::{forget_words, index_words, rebuild_words};
 
-/// Indexes items anew, and makes their checksums; the values that they had before are forgotten already.
+/// Indexes items anew, and makes their checksums; the values that they had before are forgotten already. Each statement is
+/// for all items: FTS5 writes what it has gathered when another begins.
 pub(super) fn index_items(connection: &Connection, items: &BTreeSet<i64>) -> rusqlite::Result<()> {
-    index_values(connection, items)?;
-    index_words(connection, items)?;
-    let mut statement = connection
-        .prepare_cached("UPDATE items SET checksum = row_checksum(id, label, text, metadata, added) WHERE item = ?")?;
-    items.iter().try_for_each(|item| statement.execute([item]).map(drop))
+    if items.is_empty() {
+        return Ok(());
+    }
+    let items = serde_json::json!(items).to_string();
+    index_values(connection, &items)?;
+    index_words(connection, &items)?;
+    let mut statement = connection.prepare_cached(
+        "UPDATE items SET checksum = row_checksum(id, label, text, metadata, added)
+         WHERE item IN (SELECT value FROM json_each(?))",
+    )?;
+    statement.execute([items]).map(drop)
 }
 
 /// Deletes an item that has no reference left.

@@ -4,8 +4,6 @@
 //! A value in a list stands under the key of the list, and one in a list of objects under the path through it, as filters
 //! see them. Lists in lists are not looked into.
 
-use std::collections::BTreeSet;
-
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, params_from_iter};
 use serde_json::Value;
@@ -89,11 +87,13 @@ fn path(keys: &[String]) -> String {
     quoted.join(".")
 }
 
-/// Indexes the values of items that were made or changed; those that changed were forgotten before.
-pub(super) fn index_values(connection: &Connection, items: &BTreeSet<i64>) -> rusqlite::Result<()> {
-    let mut index =
-        connection.prepare_cached(concat!("INSERT OR IGNORE INTO item_values ", values_of!("AND items.item = ?")))?;
-    items.iter().try_for_each(|item| index.execute([item]).map(drop))
+/// Indexes the values of items that were made or changed, a list in JSON; those that changed were forgotten before.
+pub(super) fn index_values(connection: &Connection, items: &str) -> rusqlite::Result<()> {
+    let index = concat!(
+        "INSERT OR IGNORE INTO item_values ",
+        values_of!("AND items.item IN (SELECT value FROM json_each(?)) ORDER BY 1, 2, 3")
+    );
+    connection.prepare_cached(index)?.execute([items]).map(drop)
 }
 
 /// Forgets the values of an item that is about to be changed or removed.

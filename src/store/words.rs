@@ -127,11 +127,10 @@ fn each_text(value: &Value, told: &mut impl FnMut(&str)) {
     }
 }
 
-/// Indexes the words of items that were made or changed.
-pub(super) fn index_words(connection: &Connection, items: &BTreeSet<i64>) -> rusqlite::Result<()> {
-    let mut index = connection.prepare_cached(index_items!("WHERE item = ?"))?;
-    let mut add = connection.prepare_cached(add_terms!("WHERE item = ?"))?;
-    items.iter().try_for_each(|item| index.execute([item]).and_then(|_| add.execute([item])).map(drop))
+/// Indexes the words of items that were made or changed: a list in JSON.
+pub(super) fn index_words(connection: &Connection, items: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(index_items!("WHERE item IN (SELECT value FROM json_each(?))"))?.execute([items])?;
+    connection.prepare_cached(add_terms!("WHERE item IN (SELECT value FROM json_each(?))"))?.execute([items]).map(drop)
 }
 
 /// Forgets the words of an item that is removed.

@@ -8,7 +8,9 @@ import re
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,6 +126,36 @@ def test_a_filter_that_leaves_other_clusters_finds_what_numpy_finds(tmp_path: Pa
             scores = np.where(clusters < passing, rows @ query, -np.inf)
             right += len({int(hit.item) for hit in hits} & {*np.argsort(-scores)[:10].tolist()})
     assert right >= 0.95 * 600
+
+
+@pytest.mark.parametrize(("k", "step"), [(10, 1), (10, 4), (10, 10), (100, 1), (100, 10), (1000, 1)])
+def test_many_hits_and_the_best_of_few_are_found_beyond_their_cluster(
+    clustered: tuple[ps.Engine, NDArray[np.float32], NDArray[np.float32]], k: int, step: int
+) -> None:
+    engine, rows, queries = clustered
+    right = 0
+    for query in queries:
+        hits = engine.search_vector(query, k=k, where={f"by {step}": 0})
+        scores = rows[::step] @ query
+        right += len({int(hit.item) for hit in hits} & {*(step * np.argsort(-scores)[:k]).tolist()})
+    assert right >= 0.97 * k * len(queries)
+
+
+@pytest.fixture(scope="module")
+def clustered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ps.Engine, NDArray[np.float32], Any]]:
+    """A catalog of 1,000 clusters of about a hundred rows each, its rows, and queries beside them."""
+    random, count, dim = np.random.default_rng(3), 100_000, 128
+    centers = random.standard_normal((1000, dim), dtype=np.float32)
+    drawn = centers[random.integers(1000, size=count + 60)] + random.standard_normal(
+        (count + 60, dim), dtype=np.float32
+    )
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    rows, queries = drawn[:count], drawn[count:]
+    with ps.Engine(tmp_path_factory.mktemp("clustered") / "c", dim=dim, index="IVF1500,PQ64x4fs") as engine:
+        facts = [{f"by {step}": row % step for step in (1, 4, 10)} for row in range(count)]
+        engine.add_vectors([str(row) for row in range(count)], rows, metadata=facts)
+        engine.optimize()
+        yield engine, rows, queries
 
 
 def test_an_engine_takes_the_recall_of_the_catalogs_index(tmp_path: Path) -> None:

@@ -150,6 +150,14 @@ def test_a_page_may_have_another_length_and_vectors(engine: ps.Engine) -> None:
     assert page[0].vectors is not None
 
 
+def test_a_cursor_continues_the_search_of_its_vector_alone(engine: ps.Engine) -> None:
+    first, second = (ps.Query(vector=vector) for vector in np.eye(toy.DIM)[:2])
+    cursor, whole = engine.search(first, k=10).cursor, engine.search(first, k=30)
+    assert list(engine.search(first, k=20, after=cursor)) == list(whole)[10:]
+    with pytest.raises(ps.ArgumentError, match="cursor of another search"):
+        engine.search(second, after=cursor)
+
+
 def test_cursors_that_do_not_fit_are_refused(engine: ps.Engine) -> None:
     query = ps.Query(text="teddy", image=PICTURE)
     cursor = engine.search(query).cursor
