@@ -2,22 +2,22 @@
 
     pip install lancedb chromadb qdrant-client
     python benches/peers.py                        # 10,000 and 100,000 x 256
-    python benches/peers.py --vectors 1000000 --peers hnsw lancedb
+    python benches/peers.py --vectors 1000000 --peers lancedb --keep FOLDER
 
 All are in one process and take turns, query by query. Those called *index* go from a vector to row numbers; those
 called *database* go from a vector to 10 hits with id, label and metadata, as ours does; *exact* is our index alone,
 which compares all rows. Each gets the least of its parameter that finds 0.98 of the exact best 10 of other queries, or
 its most. Three kinds of work are measured: single searches, the same with a filter that 10 % and .5 % of the rows pass,
-and adding 1,000 rows and searching once after that.
+and adding 1,000 rows and searching once after that (the median of three times).
 
-Ratios above 1 mean that ours is faster. One that is not installed is left out.
+Ratios above 1 mean that ours is faster. One that is not installed is left out. With `--keep`, our catalog and LanceDB's
+table stay in the folder, and another run searches these.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import tempfile
 import time
 import warnings
@@ -33,7 +33,7 @@ from drawn import Clusters, blocks
 
 import plushie_search as ps
 
-K, RECALL, TUNED, ADDED = 10, 0.98, 100, 1000
+K, RECALL, TUNED, ADDED, ADDITIONS = 10, 0.98, 100, 1000, 3
 #: The shares of rows that pass the filters, by the key of the metadata that each compares with 0.
 FILTERS = {"tenth": 10, "rare": 200}
 EFFORTS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
@@ -64,8 +64,9 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--threads", type=int, default=2, help="those that build")
     parser.add_argument("--peers", nargs="*", default=list(MAKERS), choices=list(MAKERS))
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
     options = parser.parse_args()
-    os.environ["RAYON_NUM_THREADS"] = str(options.threads)
+    os.environ |= {"RAYON_NUM_THREADS": str(options.threads), "LANCE_LOG": "error"}
     warnings.simplefilter("ignore")
     for count in options.vectors:
         compare(count, options)
@@ -73,12 +74,13 @@ def main() -> None:
 
 def compare(count: int, options: argparse.Namespace) -> None:
     source = Clusters(count, options.dim)
-    base, more = np.concatenate([block for _, block in blocks(source, count)]), source.draw(count, ADDED)
+    base, more = np.concatenate([block for _, block in blocks(source, count)]), source.draw(count, ADDITIONS * ADDED)
     queries = source.draw(10 * count, TUNED + options.queries)
     truths = {name: exact(base, queries, step) for name, step in {"": 1, **FILTERS}.items()}
     print(f"\n{count:,} x {options.dim}, k={K}, built by {options.threads} threads", flush=True)
-    home = Path(tempfile.mkdtemp())
-    try:
+    with tempfile.TemporaryDirectory() as scratch:
+        home = options.keep / f"peers-{options.dim}-{count}" if options.keep else Path(scratch)
+        home.mkdir(parents=True, exist_ok=True)
         peers: dict[str, Peer] = {}
         for name in ["ours", *options.peers]:
             make, installed = (ours, True) if name == "ours" else MAKERS[name]
@@ -94,8 +96,6 @@ def compare(count: int, options: argparse.Namespace) -> None:
             race(peers, name, queries[TUNED:], truth[TUNED:])
         added(peers, more, queries[TUNED:], count)
         report(peers, options.queries)
-    finally:
-        shutil.rmtree(home)
 
 
 def exact(vectors: Any, queries: Any, step: int) -> list[set[int]]:
@@ -116,8 +116,11 @@ def ours(home: Path, vectors: Any, threads: int) -> Peer:
         return {"labels": [f"label {row % 1000}" for row in rows], "metadata": [facts(row) for row in rows]}
 
     engine = ps.Engine(home / "ours.catalog", dim=vectors.shape[1], threads=threads)
-    engine.add_vectors([str(row) for row in range(len(vectors))], vectors, **names(0, len(vectors)))
-    engine.optimize()
+    if len(engine) < len(vectors):
+        engine.add_vectors([str(row) for row in range(len(vectors))], vectors, **names(0, len(vectors)))
+    if engine.stats()["index"] == "exact":
+        engine.optimize()
+    engine.remove([str(row) for row in range(len(vectors), len(vectors) + ADDITIONS * ADDED) if str(row) in engine])
 
     def search(query: Any, effort: int, key: str | None) -> list[int]:
         hits = engine.search_vector(query, k=K, where=None if key is None else {key: 0})
@@ -228,10 +231,16 @@ def of_lancedb(home: Path, vectors: Any, threads: int) -> Peer:
             {"id": list(numbers), "label": [f"label {row % 1000}" for row in numbers], "vector": values, **columns}
         )
 
-    table = lancedb.connect(home / "lance").create_table("rows", table_of(vectors, 0))
-    table.create_index(metric="cosine", vector_column_name="vector", index_type="IVF_HNSW_SQ")
-    for key in FILTERS:
-        table.create_scalar_index(key)
+    connection, built = lancedb.connect(home / "lance"), home / "lance.built"
+    if built.exists():
+        table = connection.open_table("rows")
+        table.delete(f"id >= {len(vectors)}")
+    else:
+        table = connection.create_table("rows", table_of(vectors, 0), mode="overwrite")
+        table.create_index(metric="cosine", vector_column_name="vector", index_type="IVF_HNSW_SQ")
+        for key in FILTERS:
+            table.create_scalar_index(key)
+        built.touch()
 
     def search(query: Any, effort: int, key: str | None) -> list[int]:
         # How much is looked at: compared in full, for each one that is wanted, of the 20 nearest lists.
@@ -305,7 +314,8 @@ MAKERS: dict[str, tuple[Callable[[Path, Any, int], Peer], bool]] = {
 
 
 def tune(peer: Peer, queries: Any, truth: list[set[int]]) -> None:
-    for effort in peer.efforts:
+    # One that chooses by itself is searched as well, so that what it reads is in memory, as it is for the others.
+    for effort in peer.efforts or (0,):
         peer.effort = effort
         found = sum(len({*peer.search(query, effort, None)} & best) for query, best in zip(queries, truth, strict=True))
         if found >= RECALL * K * len(queries):
@@ -329,13 +339,15 @@ def race(peers: dict[str, Peer], key: str, queries: Any, truth: list[set[int]]) 
 
 
 def added(peers: dict[str, Peer], more: Any, queries: Any, count: int) -> None:
-    """Adds rows and searches once."""
-    for peer in peers.values():
-        if peer.add is not None:
-            start = time.perf_counter()
-            peer.add(more, count)
-            peer.search(queries[0], peer.effort, None)
-            peer.times["add"] = [time.perf_counter() - start]
+    """Adds rows and searches once, by turns."""
+    for turn in range(ADDITIONS):
+        for peer in peers.values():
+            if peer.add is not None:
+                first = turn * ADDED
+                start = time.perf_counter()
+                peer.add(more[first : first + ADDED], count + first)
+                peer.search(queries[turn], peer.effort, None)
+                peer.times.setdefault("add", []).append(time.perf_counter() - start)
 
 
 def report(peers: dict[str, Peer], queries: int) -> None:
