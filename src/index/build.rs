@@ -18,6 +18,7 @@ use crate::index::faiss::inner_product;
 use crate::index::file::IndexFile;
 use crate::index::ledger::Ledger;
 use crate::index::matrix::Matrix;
+use crate::index::scan::width;
 use crate::index::segment::{Probe, Segment, Selected};
 use crate::index::snapshot::{Part, Request, Snapshot};
 use crate::random::Random;
@@ -241,7 +242,7 @@ impl<'a> Measure<'a> {
             }
             Texts::Known(texts) => self.setting_for(texts.clone(), vec![None; texts.len()], recall, true)?,
         };
-        Ok(Tuned { pictures, texts, few: self.few(&pictures)?, width: self.width(TOP) })
+        Ok(Tuned { pictures, texts, few: self.few(&pictures)?, width: width(&self.snapshot, TOP) })
     }
 
     /// The least that finds enough, of all items and of a few.
@@ -262,12 +263,6 @@ impl<'a> Measure<'a> {
             setting.rare[place] = Some(last);
         }
         Ok(setting)
-    }
-
-    /// How many rows are wanted of a search for so many items.
-    fn width(&self, items: usize) -> usize {
-        let each = self.snapshot.len().div_ceil(self.snapshot.items().max(1));
-        items * each + 1
     }
 
     /// Rows that nothing was learned from, evenly spread, with their items.
@@ -315,8 +310,8 @@ impl<'a> Measure<'a> {
         let probe = Probe { space: self.space, dim: queries.dim(), queries: queries.as_slice(), texts };
         let is_enough = |among: &Among| self.widest(among.len) > FACTORS[0];
         let among: Vec<Option<Among>> = iter::once(None).chain(rare.into_iter().filter(is_enough).map(Some)).collect();
-        let width = FURTHER * self.width(TOP + 1);
         let all = self.sealed.len();
+        let width = FURTHER * (TOP + 1) * all.div_ceil(self.snapshot.items().max(1));
         let selections: Vec<(Option<Selected<'_>>, usize)> = (among.iter().map(Option::as_ref))
             .map(|among| (among.map(Among::selected), width.min(among.map_or(all, |among| among.len))))
             .collect();
@@ -356,7 +351,7 @@ impl<'a> Measure<'a> {
 
     /// The largest factor that is tried for so many rows that may be found: by a larger one most are compared.
     fn widest(&self, len: usize) -> f32 {
-        let width = self.width(TOP + 1) as f32;
+        let width = width(&self.snapshot, TOP + 1) as f32;
         let is_some = |factor: &&f32| 2.0 * width * **factor < len as f32;
         FACTORS.iter().rev().find(is_some).copied().unwrap_or(FACTORS[0])
     }
@@ -386,7 +381,7 @@ impl<'a> Measure<'a> {
         // A search of the snapshot would compare each of few rows.
         let segment = Approximate::of(&self.snapshot)?;
         let probe = Probe { space: self.space, dim: queries.dim(), queries: queries.as_slice(), texts };
-        let width = self.width(TOP + 1).min(among.len);
+        let width = width(&self.snapshot, TOP + 1).min(among.len);
         let best = segment.candidates(&[probe], 0..queries.len(), width, Some(among.selected()), &effort)?;
         Ok(segment.listed(&best, width).map(|found| group(found, TOP + 1, f32::NEG_INFINITY, Aggregate::Max)).collect())
     }
@@ -439,7 +434,7 @@ impl<'a> Measure<'a> {
         let probe = Probe { space: self.space, dim: queries.dim(), queries: queries.as_slice(), texts: false };
         let effort =
             Effort { nprobe: Some(setting.looked), ef_search: Some(setting.looked), k_factor: Some(setting.k_factor) };
-        let width = self.width(TOP).min(self.sealed.len());
+        let width = width(&self.snapshot, TOP).min(self.sealed.len());
         let began = Instant::now();
         for query in 0..queries.len() {
             segment.candidates(&[probe], query..query + 1, width, None, &effort)?;

@@ -32,6 +32,13 @@ fn each<'a, T: Sync, R: Send>(
     if here { things.iter().map(work).collect() } else { things.par_iter().map(work).collect() }
 }
 
+/// How many rows a search for `k` items looks for: enough even if each brings all its references, unless some have far more
+/// than most.
+pub(super) fn width(snapshot: &Snapshot, k: usize) -> usize {
+    let references = snapshot.len().div_ceil(snapshot.items().max(1)).min(4);
+    k.saturating_mul(references).saturating_add(1)
+}
+
 /// The part of a segment that a search sees.
 struct Place<'a> {
     number: u32,
@@ -203,9 +210,7 @@ impl Search<'_> {
         };
         let place = |(number, segment): &(usize, _)| Place::new(*number, *segment, &probes, request.allowed, seen);
         let places = shared(request, small, || each(small, &segments, place))?.into_iter().flatten().collect();
-        // Enough items even if each brings all its references, unless some have far more than most.
-        let references = snapshot.len().div_ceil(snapshot.items().max(1)).min(4);
-        let width = request.k.saturating_mul(references).saturating_add(1);
+        let width = width(snapshot, request.k);
         let min_score = request.min_score.unwrap_or(f32::NEG_INFINITY);
         Search { request, min_score, small, probes: &probes, places, width }.blocks(count)
     }
