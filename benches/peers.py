@@ -92,10 +92,20 @@ def compare(count: int, options: argparse.Namespace) -> None:
             peers[name].seconds = time.perf_counter() - start
             tune(peers[name], queries[:TUNED], truths[""][:TUNED])
             print(f"{name}: built in {peers[name].seconds:.1f} s, effort {peers[name].effort}", flush=True)
+        read(home)
         for name, truth in truths.items():
             race(peers, name, queries[TUNED:], truth[TUNED:])
         added(peers, more, queries[TUNED:], count)
         report(peers, options.queries)
+
+
+def read(home: Path) -> None:
+    """Reads all files once, so that the system has their pages at hand, as it has those of what is searched often."""
+    for path in home.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                while file.read(1 << 24):
+                    pass
 
 
 def exact(vectors: Any, queries: Any, step: int) -> list[set[int]]:
