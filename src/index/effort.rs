@@ -44,7 +44,7 @@ pub struct Setting {
     pub k_factor: f32,
     /// The measured share of the exact best 10 items; `None` where nothing was measured.
     pub recall: Option<f32>,
-    /// The same for the best 10 of every [`RARE`]th item, which lie farther away; `None` where nothing was measured.
+    /// The same for the best 10 of one in 10 and of one in 100 items, which lie farther away; `None` where nothing was measured.
     #[serde(default)]
     pub rare: [Option<Look>; RARE.len()],
 }
