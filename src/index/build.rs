@@ -369,7 +369,7 @@ impl<'a> Measure<'a> {
         Ok(Recall::of(&shares))
     }
 
-    /// What is found for each query of a sample.
+    /// Searches for each query of a sample.
     fn found(&self, sample: &Sample, texts: bool, effort: Effort) -> Result<Vec<Vec<Candidate>>> {
         let queries = &sample.queries;
         let Some(among) = &sample.among else {

@@ -181,8 +181,7 @@ pub(super) fn connect(directory: &Path, opened: Opened) -> Result<Connection> {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
-        // A prepared statement is otherwise planned anew for each search, for its values may tell which index to use: they never
-        // do here.
+        // Keep the plan of a prepared statement: by default SQLite plans it anew for other values, which choose no index here.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         schema::define(&connection)?;
         connection.set_prepared_statement_cache_capacity(64);

@@ -15,7 +15,7 @@ EXACT = 100_000
 INDEXED, STORED = 90, 400
 #: Seconds of a processor core to build an index, and milliseconds of a search in cold caches, for each 10^6 references
 #: of 256 numbers at recall 0.98: `benches/ann.py` on 10^6 × 512, of which each is a half.
-BUILD, SEARCH = 150.0, 0.6
+BUILD, SEARCH = 138.0, 0.3
 #: The power of the references by which the time of a build grows: each is compared with the lists, whose number grows
 #: with the power 0.65.
 GROWTH = 1.65
